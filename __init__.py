@@ -1,0 +1,1 @@
+"""Paired effect datasets: a video with its effect, the same video without it, where the effect is, and a caption."""
