@@ -1,0 +1,93 @@
+"""The row: one clip's columns as Arrow types (SPEC section 3), and the words that may stand in them."""
+
+import json
+from typing import Any
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+KINDS = ("real", "synthetic", "unpaired")
+SPLITS = ("train", "validation", "test")
+VERDICTS = ("accept", "review", "reject")
+EFFECTS = ("shadow", "reflection", "splash", "wake", "ripple", "spray", "dust", "smoke", "glow", "light")
+
+COLOUR_LAYERS = ("gt", "over", "background", "foreground")
+MATTE_LAYERS = ("alpha", "subject_mask")
+MASK_LAYERS = ("effect_mask",)
+LAYERS = (*COLOUR_LAYERS, *MATTE_LAYERS, *MASK_LAYERS)
+
+QUALITY_NUMBERS = (
+    "reconstruction_psnr_db",
+    "preservation_psnr_db",
+    "effect_area",
+    "effect_peak_area",
+    "effect_flicker",
+    "effect_strength",
+    "edge_effect",
+    "registration_error_px",
+    "unseen_share",
+    "subject_leak",
+    "subject_area",
+    "mask_confidence_min",
+    "mask_confidence_mean",
+)
+
+_VIDEO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_QUALITY = pa.struct(
+    [(name, pa.float64()) for name in QUALITY_NUMBERS] + [("verdict", pa.string()), ("reasons", pa.list_(pa.string()))]
+)
+_PROVENANCE = pa.struct(
+    [
+        ("origin", pa.string()),
+        ("licence", pa.string()),
+        ("inputs", pa.list_(pa.struct([("role", pa.string()), ("sha256", pa.string())]))),
+        ("start_s", pa.float64()),
+        ("source_frames", pa.list_(pa.int32())),
+        ("subject", pa.int32()),
+        ("settings", pa.string()),  # JSON: stage -> its settings and version
+        ("seeds", pa.list_(pa.int64())),
+        ("models", pa.list_(pa.struct([("id", pa.string()), ("revision", pa.string())]))),
+        ("notes", pa.list_(pa.string())),
+        ("software", pa.string()),
+    ]
+)
+
+# Words and numbers come first, the videos last: who reads captions alone stays in one short stretch of each row group.
+ROW = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("kind", pa.string()),
+        ("source", pa.string()),
+        ("split", pa.string()),
+        ("group", pa.string()),
+        ("effects", pa.list_(pa.string())),
+        ("caption", pa.string()),
+        ("caption_dense", pa.string()),
+        ("num_frames", pa.int32()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("fps", pa.float64()),
+        ("quality", _QUALITY),
+        ("provenance", _PROVENANCE),
+        *((layer, _VIDEO) for layer in LAYERS),
+    ]
+)
+PLAIN_COLUMNS = tuple(name for name in ROW.names if name not in LAYERS)
+
+
+def shard_schema() -> pa.Schema:
+    """The row's schema, with the features that Hugging Face `datasets` reads from metadata: the layers are `Video`."""
+    features = {field.name: _feature(field.name, field.type) for field in ROW}
+    return ROW.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def _feature(name: str, kind: pa.DataType) -> Any:
+    """A column in the vocabulary of Hugging Face features."""
+    if name in LAYERS:
+        return {"_type": "Video"}
+    if pa.types.is_struct(kind):
+        return {field.name: _feature("", field.type) for field in kind}
+    if pa.types.is_list(kind):
+        return {"feature": _feature("", kind.value_type), "_type": "List"}
+    dtype = {"double": "float64"}.get(str(kind), str(kind))
+    return {"dtype": dtype, "_type": "Value"}
