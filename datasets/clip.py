@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from ..arrays import Mask, Matte, Rgb
-from . import video
+from . import codec
 from .schema import LAYERS, MASK_LAYERS
 
 
@@ -49,8 +49,8 @@ class Clip:
         if stored is None:
             return None
         if layer in MASK_LAYERS:
-            return video.decode_mask(stored, threads=self._threads)
-        return video.decode(stored, threads=self._threads)
+            return codec.decode_mask(stored, threads=self._threads)
+        return codec.decode(stored, threads=self._threads)
 
     @cached_property
     def gt(self) -> Rgb:

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from .video import Frames
+from .codec import Frames
 
 
 class LayerCache:

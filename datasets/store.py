@@ -21,10 +21,10 @@ from typing import Any
 
 import psutil
 
-from . import video
+from . import codec
 from .durable import digest_of, explain_disk, flush_folder, json_bytes, write_flushed
 from .layer_cache import LayerCache
-from .video import Frames
+from .codec import Frames
 
 MANIFEST = "result.json"
 
@@ -97,7 +97,7 @@ class Draft:
 
     def add(self, layer: str, frames: Frames) -> None:
         """Encode and write one layer; its name may hold a folder, as in `000/gt`."""
-        content = video.encode(frames, fps=self.fps)
+        content = codec.encode(frames, fps=self.fps)
         path = self.folder / f"{layer}.mkv"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_flushed(path, content)
@@ -143,7 +143,7 @@ class Store:
         digest = result.layers[name].sha256
         kept = self.cache.find(digest)
         if kept is None:
-            kept = video.decode(result.read(name))
+            kept = codec.decode(result.read(name))
             self.cache.keep(digest, kept)
         return kept
 

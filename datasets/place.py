@@ -1,0 +1,115 @@
+"""Where a corpus lies: a local folder or any fsspec URL (s3://, gs://, memory://), behind the few verbs it takes."""
+
+import hashlib
+import posixpath
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from .durable import explain_disk, flush_folder, write_whole
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder by path or URL. Picklable: the connection is made anew where it is used."""
+
+    url: str
+
+    @cached_property
+    def _filesystem(self) -> tuple[Any, str]:
+        try:
+            filesystem, root = fsspec.core.url_to_fs(self.url)
+        except ImportError as missing:
+            raise ImportError(
+                f"{self.url}: {missing}; for s3:// get it with: pip install 'effectpairs[s3]'"
+            ) from missing
+        return filesystem, str(root)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Place, (self.url,))
+
+    @property
+    def local(self) -> Path | None:
+        """The folder as a path, where it is one of this machine."""
+        filesystem, root = self._filesystem
+        return Path(root) if "file" in _protocols(filesystem) else None
+
+    def at(self, name: str) -> str:
+        """A name in this place as the filesystem spells it."""
+        return posixpath.join(self._filesystem[1], name)
+
+    def exists(self, name: str = "") -> bool:
+        """Is there such a file or folder?"""
+        return bool(self._filesystem[0].exists(self.at(name)))
+
+    def open(self, name: str) -> Any:
+        """Open a file for reading, at any offset."""
+        return self._filesystem[0].open(self.at(name), "rb")
+
+    def read(self, name: str) -> bytes:
+        """A file's whole content."""
+        return bytes(self._filesystem[0].cat_file(self.at(name)))
+
+    def top(self) -> list[str]:
+        """The names right in this folder, sorted; empty where there is no such folder yet."""
+        filesystem, root = self._filesystem
+        return (
+            sorted(posixpath.basename(path.rstrip("/")) for path in filesystem.ls(root, detail=False))
+            if self.exists()
+            else []
+        )
+
+    def names(self) -> list[str]:
+        """Every file below this place, sorted."""
+        filesystem, root = self._filesystem
+        return sorted(posixpath.relpath(path, root) for path in filesystem.find(root))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a small file whole or not at all."""
+        local = self.local
+        if local is not None:
+            write_whole(local / name, content)
+        else:
+            self._filesystem[0].pipe_file(self.at(name), content)
+
+    def scratch(self, name: str, elsewhere: Path) -> Path:
+        """Where to write a large file before `take`: beside its place, or in a local folder for a remote place."""
+        local = self.local
+        folder = elsewhere if local is None else (local / name).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{posixpath.basename(name)}.partial-{uuid.uuid4().hex[:8]}"
+
+    def take(self, scratch: Path, name: str) -> None:
+        """Move a finished local file to its place in one step."""
+        local = self.local
+        try:
+            if local is not None:
+                scratch.replace(local / name)
+                flush_folder((local / name).parent)
+            else:
+                self._filesystem[0].put_file(str(scratch), self.at(name))
+        except OSError as problem:
+            raise explain_disk(problem, Path(self.at(name))) from problem
+        finally:
+            scratch.unlink(missing_ok=True)
+
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        self._filesystem[0].rm_file(self.at(name))
+
+    def digest(self, name: str) -> str:
+        """SHA-256 of a file's content."""
+        with self.open(name) as file:
+            found = hashlib.sha256()
+            while chunk := file.read(1 << 22):
+                found.update(chunk)
+        return found.hexdigest()
+
+
+def _protocols(filesystem: Any) -> tuple[str, ...]:
+    protocol = filesystem.protocol
+    return (protocol,) if isinstance(protocol, str) else tuple(protocol)

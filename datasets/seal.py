@@ -1,0 +1,116 @@
+"""The last step of publishing: sums, data card, and `corpus.json`, which makes the corpus what it is."""
+
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .durable import digest_of, json_bytes
+from .ledger import Account, Entry, finished_sources, read_account, read_ledger
+from .place import Place
+from .publish import MANIFEST, Publishing, included_entries, is_ours, split_of
+from .schema import QUALITY_NUMBERS, SCHEMA_VERSION, VERDICTS
+
+
+def seal(
+    workspace: Path, corpus: Place, files: Sequence[Mapping[str, Any]], settings: Publishing, name: str
+) -> dict[str, Any]:
+    """Write the account, the data card and `corpus.json`, then remove what no longer belongs; return the manifest."""
+    entries = included_entries(workspace, settings)
+    accounts = {source: read_account(workspace, source) for source in finished_sources(workspace)}
+    manifest: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "version": digest_of([file["content"] for file in files])[:12],
+        "software": f"effectpairs {version('effectpairs')}",
+        "settings": {
+            "publishing": asdict(settings),
+            "sources": {source: found[1] for source, found in accounts.items()},
+        },
+        "counts": _counts(entries, settings),
+        "quality": _quality(entries),
+        "account": {
+            "clips": _write_account(workspace, corpus),
+            "sources": {source: asdict(found[0]) for source, found in accounts.items()},
+        },
+        "files": sorted(files, key=lambda file: file["path"]),
+    }
+    corpus.write("README.md", _card(manifest, entries, [found[0] for found in accounts.values()]).encode())
+    corpus.write(MANIFEST, json_bytes(manifest))
+    _remove_stale(corpus, manifest)
+    return manifest
+
+
+def _counts(entries: Sequence[Entry], settings: Publishing) -> dict[str, Any]:
+    rows = [entry.row for entry in entries if entry.row is not None]
+    return {
+        "clips": len(rows),
+        "groups": len({row["group"] for row in rows}),
+        "frames": sum(row["num_frames"] for row in rows),
+        "seconds": round(sum(row["num_frames"] / row["fps"] for row in rows), 3),
+        "by_kind": dict(sorted(Counter(row["kind"] for row in rows).items())),
+        "by_source": dict(sorted(Counter(row["source"] for row in rows).items())),
+        "by_split": dict(sorted(Counter(split_of(row["group"], settings) for row in rows).items())),
+        "by_effect": dict(sorted(Counter(effect for row in rows for effect in row["effects"]).items())),
+        "by_verdict": dict(sorted(Counter(row["quality"]["verdict"] for row in rows).items())),
+    }
+
+
+def _quality(entries: Sequence[Entry]) -> dict[str, Any]:
+    """Smallest, median and largest of each quality number over the clips that have it."""
+    found = {}
+    for number in QUALITY_NUMBERS:
+        values = [entry.row["quality"][number] for entry in entries if entry.row is not None]
+        known = [value for value in values if value is not None]
+        if known:
+            low, middle, high = np.quantile(known, [0, 0.5, 1])
+            found[number] = {"min": float(low), "median": float(middle), "max": float(high), "clips": len(known)}
+    return found
+
+
+def _write_account(workspace: Path, corpus: Place) -> dict[str, Any]:
+    """Every clip of every source, in the corpus or not, with its outcome and reasons, as one small Parquet file."""
+    rows = [
+        {"source": source, "name": entry.name, "outcome": entry.outcome, "stage": entry.stage, "reasons": entry.reasons}
+        for source in finished_sources(workspace)
+        for entry in read_ledger(workspace, source)
+    ]
+    words = [(name, pa.string()) for name in ("source", "name", "outcome", "stage")]
+    table = pa.Table.from_pylist(rows, schema=pa.schema([*words, ("reasons", pa.list_(pa.string()))]))
+    content = io.BytesIO()
+    pq.write_table(table, content, compression="zstd")
+    # Named by content: the account of the corpus that stands is never overwritten by one that is not sealed yet.
+    path = f"account-{digest_of(rows)[:12]}.parquet"
+    corpus.write(path, content.getvalue())
+    return {"path": path, "rows": len(rows), "size_bytes": content.tell(), "sha256": corpus.digest(path)}
+
+
+def _card(manifest: Mapping[str, Any], entries: Sequence[Entry], accounts: Sequence[Account]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    licences: dict[str, dict[str, str]] = {}
+    for entry in entries:
+        if entry.row is not None:
+            provenance = entry.row["provenance"]
+            licences.setdefault(entry.row["source"], {})[provenance["licence"] or "unknown"] = provenance["origin"]
+    return environment.get_template("card.md.j2").render(
+        corpus=manifest, accounts=accounts, licences=licences, verdicts=VERDICTS, dumps=json.dumps
+    )
+
+
+def _remove_stale(corpus: Place, manifest: Mapping[str, Any]) -> None:
+    """Delete shards and accounts of the corpus before this one, or of an interrupted publishing."""
+    belongs = {file["path"] for file in manifest["files"]} | {manifest["account"]["clips"]["path"]}
+    for name in corpus.names():
+        if is_ours(name) and name not in belongs:
+            corpus.remove(name)
