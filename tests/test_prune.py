@@ -1,0 +1,211 @@
+import io
+
+import av
+import cv2
+import numpy as np
+import pytest
+from effectpairs.stages import morphology, prune
+from effectpairs.tests import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+
+def at_working_size(monkeypatch, side):
+    """Let settings in pixels hold for clips of this side, as they stand."""
+    monkeypatch.setattr(prune, "WORKING_PX", side)
+
+
+def textured(frames, height, width, seed=0):
+    rng = np.random.default_rng(seed)
+    plain = ndimage.gaussian_filter(rng.normal(0, 1, (height, width, 3)), (4, 4, 0))
+    # Mostly grey: colours as strong as their own light leave the gamut of a codec.
+    plain = 0.7 * plain.mean(axis=-1, keepdims=True) + 0.3 * plain
+    image = np.clip(125 + 60 * plain / plain.std(), 30, 225)
+    return np.repeat(image[None], frames, axis=0)
+
+
+def with_noise(clip, sigma, seed=1):
+    noise = np.random.default_rng(seed).normal(0, sigma, clip.shape)
+    return np.clip(np.rint(clip + noise), 0, 255).astype(np.uint8)
+
+
+def h264(clip, crf):
+    """The clip after one round through the codec."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=16, options={"crf": str(crf), "preset": "veryfast"})
+        stream.height, stream.width, stream.pix_fmt, stream.thread_count = *clip.shape[1:3], "yuv420p", 1
+        for frame in clip:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    file.seek(0)
+    with av.open(file) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def soft_shadow(frames, height, width):
+    """0 to 1: an ellipse that slides to the right and has a soft border."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack(
+        [
+            np.clip(3 - 3 * np.hypot((x - width / 3 - 2 * t) / (width / 6), (y - height / 2) / (height / 5)), 0, 1)
+            for t in range(frames)
+        ]
+    )
+
+
+@st.composite
+def clips(draw):
+    """Random scenes: patches of difference of every size and strength, grain, and a subject."""
+    frames, height, width = draw(st.tuples(st.integers(1, 6), st.integers(12, 28), st.integers(12, 28)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    gt = rng.integers(0, 256, (frames, height, width, 3), np.uint8)
+    change = rng.normal(0, draw(st.sampled_from([0, 0, 3, 8])), gt.shape)
+    for _ in range(draw(st.integers(0, 6))):
+        t, y, x = rng.integers(0, (frames, height, width))
+        depth, rows, columns = rng.integers(1, (4, 12, 12))
+        change[t : t + depth, y : y + rows, x : x + columns] += rng.integers(-60, 60)
+    subject = np.zeros(gt.shape[:3], np.uint8)
+    y, x = rng.integers(0, (height, width))
+    subject[:, y : y + 6, x : x + 5] = rng.choice([0, 100, 128, 255])
+    return gt, np.clip(gt + change, 0, 255).astype(np.uint8), subject
+
+
+some_settings = st.builds(
+    prune.Prune,
+    otsu_scope=st.sampled_from(["clip", "frame"]),
+    floor=st.integers(0, 10),
+    ceiling=st.sampled_from([10, 255]),
+    erode_px=st.integers(0, 2),
+    dilate_px=st.integers(0, 3),
+    median_px=st.sampled_from([1, 3, 5]),
+    median_frames=st.sampled_from([1, 3, 5]),
+    subject_margin_px=st.integers(0, 2),
+    min_speck_px=st.sampled_from([0, 1, 5, 20]),
+    coherence_px=st.sampled_from([1, 5, 15]),
+    coherence_percent=st.sampled_from([0, 40, 50, 80]),
+    survivors_percent=st.sampled_from([0, 4, 30]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(clips(), some_settings)
+def test_equals_the_reference(clip, chosen):
+    with pytest.MonkeyPatch.context() as patch:
+        at_working_size(patch, min(clip[0].shape[1:3]))
+        fast = prune.effect_mask(*clip, chosen).mask
+    assert np.array_equal(fast, reference.effect_mask(*clip, chosen))
+
+
+def test_equals_the_reference_on_a_shadow_in_grain(monkeypatch):
+    at_working_size(monkeypatch, 96)
+    plate = textured(13, 96, 160)
+    gt = with_noise(plate * (1 - 0.4 * soft_shadow(13, 96, 160)[..., None]), 4)
+    over, nobody = with_noise(plate, 2, seed=2), np.zeros(gt.shape[:3], np.uint8)
+    for chosen in (prune.Prune(), prune.Prune(otsu_scope="frame", ceiling=255)):
+        fast = prune.effect_mask(gt, over, nobody, chosen)
+        assert fast.mask.any()
+        assert np.array_equal(fast.mask, reference.effect_mask(gt, over, nobody, chosen))
+
+
+@settings(max_examples=30, deadline=None)
+@given(clips(), some_settings)
+def test_no_difference_no_mask(clip, chosen):
+    found = prune.effect_mask(clip[0], clip[0], clip[2], chosen)
+    assert not found.mask.any()
+    assert found.coherence == 0
+
+
+@pytest.mark.parametrize("sigma", [1, 2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("scope", ["clip", "frame"])
+def test_noise_is_no_effect(sigma, scope):
+    plate = textured(8, 192, 256)
+    nobody = np.zeros(plate.shape[:3], np.uint8)
+    for over in (with_noise(plate, 0), with_noise(plate, sigma, seed=2)):
+        found = prune.effect_mask(with_noise(plate, sigma), over, nobody, prune.Prune(otsu_scope=scope))
+        assert not found.mask.any(), (sigma, found.threshold, found.coherence)
+
+
+@pytest.mark.parametrize("quality", [15, 30, 50, 80])
+def test_jpeg_is_no_effect(quality):
+    gt = with_noise(textured(8, 192, 256), 6)
+    over = np.stack([cv2.imdecode(cv2.imencode(".jpg", f, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 1) for f in gt])
+    found = prune.effect_mask(gt, over, np.zeros(gt.shape[:3], np.uint8), prune.Prune())
+    assert not found.mask.any(), (found.threshold, found.coherence)
+
+
+@pytest.mark.parametrize("grain", [1, 6])
+@pytest.mark.parametrize("crf", [18, 28, 33])
+def test_h264_is_no_effect(grain, crf):
+    gt = with_noise(textured(8, 192, 256), grain)
+    found = prune.effect_mask(gt, h264(gt, crf), np.zeros(gt.shape[:3], np.uint8), prune.Prune())
+    assert not found.mask.any(), (found.threshold, found.coherence)
+
+
+@pytest.mark.parametrize("sigma", [0, 1, 2, 3])
+def test_a_faint_shadow_is_an_effect(sigma):
+    plate = textured(8, 192, 256)
+    shadow = soft_shadow(8, 192, 256)
+    gt, over = with_noise(plate * (1 - 0.1 * shadow[..., None]), sigma), with_noise(plate, sigma / 2, seed=2)
+    mask = prune.effect_mask(gt, over, np.zeros(gt.shape[:3], np.uint8), prune.Prune()).mask
+    core = shadow > 0.9
+    assert mask[core].mean() > 0.5
+    assert mask[shadow == 0].mean() < 0.02
+
+
+def test_a_soft_shadow_is_covered_and_little_else():
+    plate = textured(8, 192, 256)
+    shadow = soft_shadow(8, 192, 256)
+    gt = with_noise(plate * (1 - 0.5 * shadow[..., None]), 2)
+    mask = prune.effect_mask(gt, with_noise(plate, 0), np.zeros(gt.shape[:3], np.uint8), prune.Prune()).mask
+    truth = 0.5 * shadow * plate.mean(axis=-1) > prune.Prune().floor
+    assert (mask & truth).sum() / (mask | truth).sum() > 0.85
+
+
+def test_neither_the_subject_nor_its_rim():
+    over = np.full((5, 192, 192, 3), 120, np.uint8)
+    gt, subject = over.copy(), np.zeros(over.shape[:3], np.uint8)
+    subject[:, 60:100, 60:100] = 255
+    gt[:, 58:102, 58:140] = 60
+    mask = prune.effect_mask(gt, over, subject, prune.Prune(subject_margin_px=4)).mask
+    assert not mask[:, 60:100, 58:102].any()
+    assert mask[:, 62:98, 106:136].all()
+
+
+def test_specks_in_space_and_time_go():
+    clip = np.zeros((4, 20, 20), np.uint8)
+    clip[:, 2:8, 2:8] = 1
+    clip[:, 12, 12] = 1
+    clip[2, 12:18, 2:8] = 1
+    morphology.drop_specks(clip, 4)
+    assert clip[:, 2:8, 2:8].all()
+    assert clip.sum() == 4 * 36
+
+
+def test_a_single_frame_has_no_neighbours_to_touch():
+    clip = np.zeros((1, 20, 20), np.uint8)
+    clip[0, 2:8, 2:8] = 1
+    morphology.drop_specks(clip, 4)
+    assert clip.sum() == 36
+
+
+def test_sizes_follow_the_picture():
+    doubled = prune._scaled(prune.Prune(erode_px=1, dilate_px=0, median_px=5, min_speck_px=10), 768)
+    assert (doubled.erode_px, doubled.dilate_px, doubled.median_px, doubled.min_speck_px) == (2, 0, 9, 40)
+    tiny = prune._scaled(prune.Prune(erode_px=1, median_px=1), 32)
+    assert (tiny.erode_px, tiny.median_px) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"floor": 20, "ceiling": 10}, "floor=20, ceiling=10"),
+        ({"median_px": 4}, "median_px=4"),
+        ({"erode_px": -1}, "erode_px=-1"),
+        ({"coherence_percent": 200}, "coherence_percent=200"),
+    ],
+)
+def test_wrong_settings_are_named(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        prune.Prune(**wrong)
