@@ -1,0 +1,196 @@
+"""Masks that come with footage: videos, folders, label images, and masks of a few key frames."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..arrays import MatteImage
+from .images import SUFFIXES, image_size, is_palette, load_values, number_of, numbered_images
+from .probe import FootageInfo, need_readable
+from .video import VideoFile, open_video
+
+SUBJECT = 128
+"""A soft mask's value from which a pixel counts as the subject."""
+ASPECT_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskReader:
+    """One subject's mask for every frame of a video, at the video's shown size, read anew by each loop over it."""
+
+    path: Path
+    source: VideoFile | tuple[Path, ...]
+    label: int | None
+    video: FootageInfo
+    frames: int
+    """How many masks a loop gives: as many as the video has frames."""
+    notes: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[MatteImage]:
+        last = None
+        for last in islice(self._stored(), self.frames):
+            yield last
+        # One frame short is an encoder's rounding; open_masks refused all else.
+        missing = self.frames - self._held()
+        if last is not None and missing > 0:
+            yield from repeat(last, missing)
+
+    def _held(self) -> int:
+        return self.source.info.frames or 0 if isinstance(self.source, VideoFile) else len(self.source)
+
+    def _stored(self) -> Iterator[MatteImage]:
+        if isinstance(self.source, VideoFile):
+            for _, frame in self.source:
+                yield _stretched(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), self.video)
+        else:
+            for file in self.source:
+                yield _stretched(_matte(file, self.label), self.video)
+
+
+def open_masks(path: Path, video: FootageInfo, frames: int, *, label: int | None = None) -> MaskReader:
+    """Check one subject's masks against the video they belong to, and make them ready to read.
+
+    Args:
+        path: a mask video (its grey levels are kept, so that edges stay soft) or a folder of mask images.
+        video: what is known of the video.
+        frames: how many frames the video has.
+        label: which value of the mask images is the subject; None takes palette images as 0 and the rest, and
+            others as soft masks.
+
+    Raises:
+        ValueError: for another length or shape, and for masks that are empty in all frames or full in all.
+    """
+    need_readable(path)
+    source = tuple(numbered_images(path)) if path.is_dir() else open_video(path)
+    sizes = (source.info.size,) if isinstance(source, VideoFile) else tuple(image_size(file)[::-1] for file in source)
+    for size in sizes:
+        _need_shape(path, size, video)
+    held = source.info.frames or 0 if isinstance(source, VideoFile) else len(source)
+    off = held - frames
+    if abs(off) > isinstance(source, VideoFile):
+        raise ValueError(f"{path}: has {held} masks, but the video has {frames} frames; give one mask for each frame")
+    notes = _length_note(path, off) + _size_note(path, sizes[0], video)
+    reader = MaskReader(path=path, source=source, label=label, video=video, frames=frames, notes=notes)
+    _need_subject(reader)
+    return reader
+
+
+def read_keys(path: Path, video: FootageInfo, frames: int) -> dict[int, MatteImage]:
+    """Masks of key frames by source frame, counted from 0.
+
+    Args:
+        path: a folder of FRAME.png, or a JSON file {"FRAME": [[[x, y], ...], ...]}: polygons in pixels of the video
+            as shown, which are united.
+        video: what is known of the video.
+        frames: how many frames the video has.
+
+    Raises:
+        ValueError: naming the file and the key that is wrong.
+    """
+    need_readable(path)
+    keys = _key_images(path, video) if path.is_dir() else _key_polygons(path, video)
+    for number, mask in keys.items():
+        if not 0 <= number < frames:
+            raise ValueError(f"{path}: key frame {number} is not in the video, which has frames 0 to {frames - 1}")
+        if not (mask >= SUBJECT).any():
+            raise ValueError(f"{path}: the mask of key frame {number} is empty; draw the subject, or take the key out")
+        if (mask >= SUBJECT).all():
+            raise ValueError(f"{path}: the mask of key frame {number} covers everything; draw the subject alone")
+    if not keys:
+        raise ValueError(f"{path}: holds no key masks; draw the subject on at least one frame")
+    return keys
+
+
+def _key_images(folder: Path, video: FootageInfo) -> dict[int, MatteImage]:
+    keys: dict[int, MatteImage] = {}
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() not in SUFFIXES or file.name.startswith("."):
+            continue
+        _need_shape(file, image_size(file)[::-1], video)
+        if number_of(file) in keys:
+            raise ValueError(f"{file}: is a second mask of frame {number_of(file)}; keep one")
+        keys[number_of(file)] = _stretched(_matte(file, None), video)
+    return keys
+
+
+def _key_polygons(path: Path, video: FootageInfo) -> dict[int, MatteImage]:
+    try:
+        drawn = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as wrong:
+        raise ValueError(f"{path}: is not valid JSON ({wrong}); mend it") from wrong
+    if not isinstance(drawn, dict) or not all(key.isdecimal() for key in drawn):
+        raise ValueError(
+            f'{path}: is not {{"FRAME": [[[x, y], ...], ...]}} with whole frame numbers; see the demo source'
+        )
+    return {int(key): _filled(path, key, polygons, video) for key, polygons in drawn.items()}
+
+
+def _filled(path: Path, key: str, polygons: Any, video: FootageInfo) -> MatteImage:
+    """Fill each polygon by itself: filled together, overlaps would become holes."""
+    mask = np.zeros(video.size, np.uint8)
+    try:
+        outlines = [np.array(polygon, np.float64) for polygon in polygons]
+        sound = all(outline.ndim == 2 and len(outline) >= 3 and outline.shape[1] == 2 for outline in outlines)
+    except (TypeError, ValueError):
+        sound = False
+    if not sound or not all(np.abs(outline).max() < 1e6 for outline in outlines):
+        raise ValueError(f"{path}: frame {key} is not a list of polygons [[x, y], ...] of three points or more")
+    for outline in outlines:
+        cv2.fillPoly(mask, [np.rint(outline * 16).astype(np.int32)], 255, lineType=cv2.LINE_AA, shift=4)
+    return mask
+
+
+def _matte(file: Path, label: int | None) -> MatteImage:
+    values = load_values(file)
+    if label is not None:
+        return np.where(values == label, np.uint8(255), np.uint8(0))
+    if is_palette(file) or values.max() == 1:
+        return np.where(values > 0, np.uint8(255), np.uint8(0))
+    return values
+
+
+def _stretched(mask: MatteImage, video: FootageInfo) -> MatteImage:
+    if mask.shape == video.size:
+        return mask
+    shrinks = mask.shape[0] > video.height
+    return np.asarray(cv2.resize(mask, video.size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
+
+
+def _need_shape(path: Path, size: tuple[int, int], video: FootageInfo) -> None:
+    if abs(size[1] * video.height / (size[0] * video.width) - 1) > ASPECT_TOLERANCE:
+        raise ValueError(
+            f"{path}: is {size[1]}x{size[0]} pixels, another shape than the video's {video.width}x{video.height}; "
+            "make the masks from the same frames"
+        )
+
+
+def _need_subject(masks: MaskReader) -> None:
+    empty = full = True
+    for mask in masks:
+        inside = mask >= SUBJECT
+        empty, full = empty and not inside.any(), full and bool(inside.all())
+        if not empty and not full:
+            return
+    of = "" if masks.label is None else f" for label {masks.label}"
+    if empty:
+        raise ValueError(f"{masks.path}: the mask is empty in all frames{of}; draw the subject, or leave the video out")
+    raise ValueError(f"{masks.path}: the mask covers every frame whole{of}; draw the subject alone")
+
+
+def _length_note(path: Path, off: int) -> tuple[str, ...]:
+    if not off:
+        return ()
+    return (f"{path.name} is one frame {'longer' if off > 0 else 'shorter'} than the video: its last mask is "
+            f"{'left out' if off > 0 else 'repeated'}.",)  # fmt: skip
+
+
+def _size_note(path: Path, size: tuple[int, int], video: FootageInfo) -> tuple[str, ...]:
+    if size == video.size:
+        return ()
+    return (f"{path.name} is {size[1]}x{size[0]} pixels; it was resized to the video's {video.width}x{video.height}.",)

@@ -1,0 +1,153 @@
+"""Stage 1: footage of any length, rate and shape -> clips of the working size, each within one shot."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+VERSION = 1
+"""Raise by one when the same footage and settings give other clips."""
+
+STEP, LEAST = 8, 5
+"""A clip has 8k+5 frames: the base model's VAE wants 4n+1 and its transformer an even number of latent frames."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalise:
+    """What every clip of a source looks like."""
+
+    size: tuple[int, int] = (384, 672)
+    """Height and width in pixels, multiples of 16."""
+    fps: float = 16.0
+    max_frames: int = 85
+    """Longest clip, 8k+5 frames."""
+    min_frames: int = 5
+    """Shots that give fewer frames than this are rejected."""
+    fit: Literal["cover", "pad"] = "cover"
+    """Fill the frame and crop what sticks out, or show all and pad with black."""
+    split_cuts: bool = True
+    """Find shot cuts and keep each clip within one shot."""
+    cut_threshold: float = 2.7
+    """How many times its neighbours' change a cut's change is; lower finds more cuts (see cuts.find_cuts)."""
+    max_clips: int | None = None
+    """At most so many clips of one video; None takes all."""
+
+    def __post_init__(self) -> None:
+        if any(side < 16 or side % 16 for side in self.size):
+            raise ValueError(
+                f"size={self.size} is not two multiples of 16; the model's grid needs that, e.g. (384, 672)"
+            )
+        if not 0 < self.fps <= 240:
+            raise ValueError(f"fps={self.fps} is not in (0, 240]; the base model was trained at 16")
+        if self.max_frames < LEAST or (self.max_frames - LEAST) % STEP:
+            raise ValueError(
+                f"max_frames={self.max_frames} is not 8k+5; use {clip_length(max(self.max_frames, LEAST))}"
+            )
+        if not 1 <= self.min_frames <= self.max_frames:
+            raise ValueError(f"min_frames={self.min_frames} is not in [1, max_frames={self.max_frames}]")
+        if not 1 < self.cut_threshold <= 100:
+            raise ValueError(
+                f"cut_threshold={self.cut_threshold} is not in (1, 100]; 2.7 parts real cuts from fast movement"
+            )
+        if self.max_clips is not None and self.max_clips < 1:
+            raise ValueError(f"max_clips={self.max_clips} is not positive; leave it out to take all")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """One clip to be made: which source frames, in order; a slow source repeats some."""
+
+    start_s: float
+    source_frames: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+    """What was repeated or left over, in sentences."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TooShort:
+    """A shot that gives no clip."""
+
+    where: str
+    reason: str
+
+
+def clip_length(available: int) -> int:
+    """Longest 8k+5 not above available; 0 when there is none."""
+    return 0 if available < LEAST else available - (available - LEAST) % STEP
+
+
+def clip_lengths(available: int, settings: Normalise) -> list[int]:
+    """Cut so many frames into clips: full ones as long as they last, then the longest 8k+5 that the rest allows."""
+    full, rest = divmod(available, settings.max_frames)
+    last = clip_length(rest)
+    return [settings.max_frames] * full + ([last] if last >= max(settings.min_frames, LEAST) else [])
+
+
+def sample_indices(times_s: Float64[np.ndarray, "N"], fps: float) -> Int64[np.ndarray, "K"]:
+    """For each instant k/fps after the first frame, the nearest frame; of two equally near, the earlier.
+
+    Honours a variable frame rate, because only the times count. The instants end where the last frame's own half
+    interval ends, so a steady N-frame source at `fps` gives each frame once.
+    """
+    if len(times_s) == 1:
+        return np.zeros(1, np.int64)
+    since = times_s - times_s[0]
+    half_s = float(np.median(np.diff(since))) / 2
+    # A microsecond of grace: 1/24 and 1/16 are no exact binary numbers, and ties must not hang on that.
+    instants = np.arange(np.floor((since[-1] + half_s + 1e-6) * fps) + 1) / fps
+    middles = (since[1:] + since[:-1]) / 2
+    return np.searchsorted(middles, instants - 1e-6, side="left").astype(np.int64)
+
+
+def plan(times_s: Float64[np.ndarray, "N"], cuts: Sequence[int], settings: Normalise) -> Iterator[Piece | TooShort]:
+    """Say which source frames make up which clip, in the order of the video.
+
+    Args:
+        times_s: when each source frame is shown, rising.
+        cuts: indices of the frames that begin a new shot, rising, without the very first.
+        settings: rate, lengths and how many clips at most.
+    """
+    made = 0
+    for start, stop in pairwise([0, *cuts, len(times_s)]):
+        for piece in _shot(times_s, start, stop, settings):
+            if isinstance(piece, Piece):
+                made += 1
+            yield piece
+            if made == settings.max_clips:
+                return
+
+
+def _shot(times_s: Float64[np.ndarray, "N"], start: int, stop: int, settings: Normalise) -> Iterator[Piece | TooShort]:
+    frames = start + sample_indices(times_s[start:stop], settings.fps)
+    lengths = clip_lengths(len(frames), settings)
+    if not lengths:
+        yield TooShort(
+            where=f"frames {start} to {stop - 1} ({times_s[start]:.2f} to {times_s[stop - 1]:.2f} s)",
+            reason=f"the shot gives {len(frames)} frames at {settings.fps:g} fps, and a clip needs "
+            f"{max(settings.min_frames, LEAST)}; raise normalise.fps or take a longer shot",
+        )
+    begin = 0
+    for number, length in enumerate(lengths, 1):
+        kept = frames[begin : begin + length]
+        over = len(frames) - sum(lengths) if number == len(lengths) else 0
+        yield Piece(
+            start_s=float(times_s[start] + begin / settings.fps),
+            source_frames=tuple(int(frame) for frame in kept),
+            notes=_notes(kept, over),
+        )
+        begin += length
+
+
+def _notes(kept: Int64[np.ndarray, "K"], over: int) -> tuple[str, ...]:
+    repeated = int(np.count_nonzero(np.diff(kept) == 0))
+    notes = []
+    if repeated:
+        notes.append(
+            f"{repeated} of {len(kept)} frames repeat the one before, because the source is slower than the clip."
+        )
+    if over:
+        notes.append(f"Frames left over at the end of the shot: {over}; a clip has 8k+5 frames.")
+    return tuple(notes)
