@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from ..arrays import Mask, Matte, Rgb
 
 
@@ -35,3 +37,25 @@ class Decomposer(Protocol):
             given: a background that another tool made, for the backends that read layers; others ignore it.
         """
         ...
+
+
+def check_subject(gt: Rgb, subject_mask: Matte) -> None:
+    """Refuse a mask that says nothing.
+
+    Raises:
+        ValueError: when the mask has another size than the clip, or is empty or full in every frame.
+    """
+    if subject_mask.shape != gt.shape[:3]:
+        raise ValueError(
+            f"the subject mask is {_size(subject_mask)} and the clip {_size(gt)} (frames x height x width); "
+            "give a mask for every frame, at the clip's size"
+        )
+    hard = subject_mask >= 128
+    if not hard.any():
+        raise ValueError("the subject mask is empty in every frame; mark the subject in at least one frame")
+    if hard.all():
+        raise ValueError("the subject mask covers the whole picture in every frame; mark the subject alone")
+
+
+def _size(clip: Rgb | Matte) -> str:
+    return "x".join(str(side) for side in np.shape(clip)[:3])

@@ -1,0 +1,92 @@
+"""Where a subject's effects are: what differs from the clean plate and goes along with the subject."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32, Int, UInt8
+from scipy import ndimage
+
+from ..arrays import Image, Mask
+
+Strength = UInt8[np.ndarray, "T H W"]
+"""Difference from the plate beyond what scene and camera explain, in eighths of an 8-bit level."""
+FrameMask = Bool[np.ndarray, "H W"]
+STEPS_PER_LEVEL = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attachment:
+    """When a difference counts as the subject's effect."""
+
+    high: float = 7.0
+    """Levels that an effect reaches somewhere."""
+    low: float = 2.5
+    """Levels that still belong to it around there."""
+    reach: float = 1.0
+    """Farthest effect, in units of the subject's larger side."""
+    contact_px: float = 6.0
+    """An effect comes this near to the subject..."""
+    contact_share: float = 0.3
+    """...in at least this share of its frames; the rest may be detached, as a jumper's shadow is."""
+
+
+def strength(frame: Image, plate: Image, spread: Image, count: Int[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
+    """How far a frame departs from the plate, in steps of 1/8 level, saturating.
+
+    Not counted are departures within the plate's own 3x3 neighbourhood (an edge registered half a pixel off) and within
+    the place's usual changes over time (spread: waves, leaves). Signed smoothing then cancels what is left of texture.
+    """
+    square = np.ones((3, 3), np.uint8)
+    usual = 1.5 * cv2.GaussianBlur(cv2.dilate(spread, square), (0, 0), 1.5).astype(np.float32)
+    low, high = cv2.erode(plate, square) - usual, cv2.dilate(plate, square) + usual
+    beyond = frame - np.clip(frame, low, high)
+    beyond[count < 2] = 0
+    smooth = np.abs(cv2.GaussianBlur(beyond, (0, 0), 1.2)).max(axis=2)
+    return np.asarray(np.clip(smooth * STEPS_PER_LEVEL, 0, 255), np.uint8)
+
+
+def attached(difference: Strength, subject: Mask, others: Mask, rule: Attachment) -> Mask:
+    """The space-time components of difference that the subject brings along; its own pixels are not included."""
+    candidate = np.stack([_near(*frame, rule) for frame in zip(subject, others, strict=True)]) & (
+        difference >= rule.low * STEPS_PER_LEVEL
+    )
+    labels, number = ndimage.label(candidate, np.ones((3, 3, 3), bool))
+    if not number:
+        return candidate
+    peak = ndimage.maximum(difference, labels, np.arange(number + 1))
+    touching, present = np.zeros(number + 1, int), np.zeros(number + 1, int)
+    for layer, body in zip(labels, subject, strict=True):
+        present[np.unique(layer)] += 1
+        touching[np.unique(layer[grown(body, rule.contact_px)])] += 1
+    volume = np.bincount(labels.ravel(), minlength=number + 1)
+    keep = (
+        (peak >= rule.high * STEPS_PER_LEVEL)
+        & (touching >= np.maximum(rule.contact_share * present, 1))
+        & (volume > 16)
+    )
+    keep[0] = False
+    return np.asarray(keep[labels])
+
+
+def grown(mask: FrameMask, radius_px: float) -> FrameMask:
+    """Everything within radius_px of the mask."""
+    if radius_px < 1 or not mask.any():
+        return mask
+    return _distance(mask) <= radius_px
+
+
+def _distance(mask: FrameMask) -> Float32[np.ndarray, "H W"]:
+    if not mask.any():
+        return np.full(mask.shape, np.inf, np.float32)
+    return np.asarray(cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, 5))
+
+
+def _near(subject: FrameMask, other: FrameMask, rule: Attachment) -> FrameMask:
+    """Pixels close enough to the subject, and closer to it than to any other subject."""
+    rows, columns = np.nonzero(subject)
+    if not len(rows):
+        return np.zeros_like(subject)
+    side = max(np.ptp(rows), np.ptp(columns)) + 1
+    away = _distance(subject)
+    return np.asarray((away > 0) & (away <= rule.reach * side) & (away < _distance(other)))

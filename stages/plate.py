@@ -1,0 +1,215 @@
+"""The plate backend: a clean background from what the other frames saw, with no model and no weights.
+
+Four steps. The camera's motion is registered over the whole clip. A survey at half size compares each frame with the
+median of frames spread over the clip and finds the effects that go along with the subject. The plate is then built at
+full size from frames near in time, without subject and effects, and compared once more, now against the clean samples'
+own variation. Only where subject and effects are does the plate replace the clip; alpha and foreground follow.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+
+from ..arrays import Mask, Matte, Rgb
+from .decompose import Layers, check_subject
+from .effect_region import Attachment, attached, grown, strength
+from .fill import fill, level
+from .lookup import Footage, Window, gather, nearest, spread_out
+from .masked_median import masked_median, masked_spread
+from .matting import solve
+from .registration import CameraPath, register
+
+VERSION = 1
+FrameMask = Bool[np.ndarray, "H W"]
+Part = UInt8[np.ndarray, "h w 3"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plate:
+    """Decompose by a registered, masked temporal plate."""
+
+    kind: Literal["plate"] = "plate"
+    sources: int = 12
+    """Frames that a pixel of the plate is looked up in, at most twice as many where few saw it; 3 to 64."""
+    margin_px: float = 4.0
+    """The subject's mask is widened by this much before it is removed: masks are rarely wide enough."""
+    feather_px: int = 3
+    """Width of the blend from plate to clip at the rim of the replaced region; 0 for a hard rim."""
+    attachment: Attachment = field(default_factory=Attachment)
+    """When a difference counts as the subject's effect."""
+
+    def __post_init__(self) -> None:
+        if not 3 <= self.sources <= 64:
+            raise ValueError(f"sources={self.sources} is not in 3 to 64; 12 is a good start")
+        if not 0 <= self.margin_px <= 64:
+            raise ValueError(f"margin_px={self.margin_px} is not in 0 to 64 pixels")
+        if not 0 <= self.feather_px <= 32:
+            raise ValueError(f"feather_px={self.feather_px} is not in 0 to 32 pixels")
+
+    def decompose(self, gt: Rgb, subject_mask: Matte, others: Mask | None, given: Rgb | None) -> Layers:
+        """Take the subject and its effects out of gt; given is not used.
+
+        Raises:
+            ValueError: when the subject mask is of another size, or empty or full in every frame.
+        """
+        check_subject(gt, subject_mask)
+        widened, blocked = _widened(subject_mask, others, self.margin_px)
+        camera = register(gt, blocked)
+        footage = Footage(frames=gt, blocked=blocked, camera=camera)
+        draft = _survey(footage, widened, blocked & ~widened, self)
+        footage = Footage(frames=gt, blocked=blocked | _each(draft, 4.0), camera=camera)
+        plates, region, unseen = _plates(footage, widened, draft, others, self)
+        background = _blended(gt, plates, region, self.feather_px)
+        alpha, foreground = solve(gt, background, subject_mask, region)
+        facts = _facts(camera, region, widened, unseen)
+        return Layers(background=background, foreground=foreground, alpha=alpha, facts=facts, notes=_notes(facts))
+
+
+def _widened(subject_mask: Matte, others: Mask | None, margin_px: float) -> tuple[Mask, Mask]:
+    """The subject with its margin, less the others' own pixels; and all subjects together with their margins."""
+    unit = max(subject_mask.shape[1:]) / 672
+    subject = _each(subject_mask > 32, max(margin_px * unit, 1.0))
+    if others is None:
+        return subject, subject
+    subject &= ~(others & (subject_mask <= 32))
+    return subject, subject | _each(others, max(margin_px * unit, 1.0))
+
+
+def _each(mask: Mask, radius_px: float) -> Mask:
+    return np.stack([grown(frame, radius_px) for frame in mask])
+
+
+def _shown(mask: Mask) -> list[int]:
+    """The frames in which mask is not empty."""
+    return [frame for frame, layer in enumerate(mask) if layer.any()]
+
+
+def _survey(footage: Footage, subject: Mask, others: Mask, settings: Plate) -> Mask:
+    """First look for effects, at half size: each frame against the median of frames spread over the clip."""
+    factor = 0.5 if min(subject.shape[1:]) >= 160 else 1.0
+    small = _resized(footage, factor)
+    body, rest = _shrunk(subject, factor), _shrunk(others, factor)
+    height, width = body.shape[1:]
+    whole = (slice(0, height), slice(0, width))
+    difference = np.zeros(body.shape, np.uint8)
+    for frame in _shown(body):
+        chosen = spread_out(small, frame, settings.sources)
+        if not chosen:
+            continue
+        samples, valid = gather(small, frame, chosen, whole, cv2.INTER_LINEAR)
+        plate, count = masked_median(samples, valid)
+        spread = masked_spread(samples, valid, plate)
+        difference[frame] = strength(small.frames[frame], plate, spread, count)
+    found = attached(difference, body, rest, settings.attachment)
+    return _enlarged(found, subject.shape[1:])
+
+
+def _resized(footage: Footage, factor: float) -> Footage:
+    if factor == 1:
+        return footage
+    frames = np.stack([cv2.resize(f, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) for f in footage.frames])
+    return Footage(frames=frames, blocked=_shrunk(footage.blocked, factor), camera=footage.camera.scaled(factor))
+
+
+def _shrunk(mask: Mask, factor: float) -> Mask:
+    """Half-size mask that holds every pixel of the full one."""
+    if factor == 1:
+        return mask
+    levels = mask.view(np.uint8) * np.uint8(255)
+    return np.stack([cv2.resize(f, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) > 0 for f in levels])
+
+
+def _enlarged(mask: Mask, shape: tuple[int, ...]) -> Mask:
+    if mask.shape[1:] == shape:
+        return mask
+    levels = mask.view(np.uint8) * np.uint8(255)
+    return np.stack([cv2.resize(f, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR) > 127 for f in levels])
+
+
+def _plates(
+    footage: Footage, subject: Mask, draft: Mask, others: Mask | None, settings: Plate
+) -> tuple[Rgb, Mask, Mask]:
+    """Build the plate around subject and draft effects; decide on the effects; say what no frame saw.
+
+    Returns:
+        The plates (the clip itself elsewhere), the region to replace, and the pixels of it that are filled in.
+    """
+    plates = footage.frames.copy()
+    difference = np.zeros(subject.shape, np.uint8)
+    unseen = np.zeros_like(subject)
+    for frame in _shown(subject):
+        wanted = grown(subject[frame] | draft[frame], 12.0)
+        window = _window(wanted, margin=24)
+        at = (frame, *window)
+        plate, spread, count = _plate(footage, frame, wanted, window, settings.sources)
+        steady = ~footage.blocked[at] & (count > 0)
+        plate = level(plate, footage.frames[at], steady)
+        known = count > 0
+        difference[at] = strength(footage.frames[at], plate, spread, count)
+        plates[at] = fill(plate, known)
+        unseen[at] = ~known
+    rest = np.zeros_like(subject) if others is None else others
+    effects = attached(difference, subject, rest, settings.attachment)
+    region = (subject | _each(effects, 2.0)) & ~rest
+    return plates, region, unseen & region
+
+
+def _plate(
+    footage: Footage, frame: int, wanted: FrameMask, window: Window, count: int
+) -> tuple[Part, Part, Int[np.ndarray, "h w"]]:
+    chosen = nearest(footage, frame, wanted, count)
+    if not chosen:
+        empty = np.zeros_like(footage.frames[(frame, *window)])
+        return empty, empty, np.zeros(empty.shape[:2], np.int64)
+    samples, valid = gather(footage, frame, chosen, window, cv2.INTER_CUBIC)
+    plate, seen = masked_median(samples, valid)
+    return plate, masked_spread(samples, valid, plate), seen
+
+
+def _window(wanted: FrameMask, margin: int) -> Window:
+    """The bounding box of wanted, wider by margin on each side where the frame allows."""
+    rows, columns = np.flatnonzero(wanted.any(axis=1)), np.flatnonzero(wanted.any(axis=0))
+    return (
+        slice(max(rows[0] - margin, 0), min(rows[-1] + 1 + margin, wanted.shape[0])),
+        slice(max(columns[0] - margin, 0), min(columns[-1] + 1 + margin, wanted.shape[1])),
+    )
+
+
+def _blended(gt: Rgb, plates: Rgb, region: Mask, feather_px: int) -> Rgb:
+    """Plates inside region, gt outside, with a ramp of feather_px just inside the rim."""
+    background = gt.copy()
+    for frame in _shown(region):
+        depth = cv2.distanceTransform(region[frame].view(np.uint8), cv2.DIST_L2, 5)
+        weight = (depth / (feather_px + 1)).clip(0, 1)[..., None]
+        mixed = gt[frame] + weight * (plates[frame] - gt[frame].astype(np.float32))
+        np.copyto(background[frame], np.rint(mixed).astype(np.uint8), where=region[frame][..., None])
+    return background
+
+
+def _facts(camera: CameraPath, region: Mask, subject: Mask, unseen: Mask) -> dict[str, float]:
+    replaced = max(int(region.sum()), 1)
+    return {
+        "registration_error_px": camera.error_px,
+        "registration_inlier_share": camera.inlier_share,
+        "camera_motion_px": camera.motion_px,
+        "unseen_share": float(unseen.sum() / replaced),
+        "replaced_share": float(region.mean()),
+        "effect_share": float((region & ~subject).mean()),
+    }
+
+
+def _notes(facts: dict[str, float]) -> tuple[str, ...]:
+    notes = []
+    if facts["unseen_share"] > 0.02:
+        notes.append(
+            f"No frame ever saw {facts['unseen_share']:.0%} of what is behind the subject; "
+            "it is filled in smoothly from the surroundings."
+        )
+    if facts["registration_inlier_share"] < 0.7:
+        notes.append(
+            "Much of the scene does not follow one plane's motion (depth or moving surroundings): look for ghosts."
+        )
+    return tuple(notes)

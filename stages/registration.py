@@ -1,0 +1,277 @@
+"""Where the camera looked: one map per frame, fitted to the whole clip at once so that nothing drifts.
+
+Corners are tracked between neighbours and over long gaps, away from whatever moves by itself. All frame-to-reference
+maps are then refined together on all tracks (bundle adjustment with a Cauchy loss), so an error between two neighbours
+cannot add up: a pair 16 or 48 frames apart pulls it straight.
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, UInt8
+
+from ..arrays import Mask, Rgb
+
+Map = Float64[np.ndarray, "3 3"]
+Points = Float32[np.ndarray, "N 2"]
+Tracks = tuple[Float32[np.ndarray, "M 2"], Float32[np.ndarray, "M 2"]]
+Grey = UInt8[np.ndarray, "H W"]
+
+GAPS = (1, 4, 16, 48)
+"""Frames between the two ends of a pair; the longer ones stop drift."""
+INLIER_PX = 3.0
+MIN_TRACKS = 12
+"""Fewer common tracks say nothing about a homography, nor do they bind two frames together."""
+CELL_PX = 16
+"""At most one corner in each cell of this size (less in small pictures): a busy part shall not outvote the rest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraPath:
+    """The camera's motion over a clip, as plane maps."""
+
+    to_reference: Float64[np.ndarray, "T 3 3"]
+    """Maps homogeneous pixels (x, y, 1) of each frame to the reference frame, the middle one."""
+    error_px: float
+    """Root mean square reprojection error of the inliers of the longest pairs; 0 for a still camera."""
+    inlier_share: float
+    """Share of those pairs' tracks that agree with the maps within 3 pixels: low where the scene has depth or moves."""
+    motion_px: float
+    """How far the frame centre travelled from the reference, at most."""
+
+    def scaled(self, factor: float) -> "CameraPath":
+        """The same path for frames resized by factor; the errors stay in pixels of the original."""
+        resize = np.diag([factor, factor, 1.0])
+        return replace(self, to_reference=resize @ self.to_reference @ np.linalg.inv(resize))
+
+    def between(self, source: int, target: int) -> Map:
+        """The map from pixels of frame source to pixels of frame target."""
+        if np.array_equal(self.to_reference[source], self.to_reference[target]):
+            return np.eye(3)
+        chained = np.linalg.solve(self.to_reference[target], self.to_reference[source])
+        return _normal(chained)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pair:
+    first: int
+    second: int
+    here: Points
+    there: Points
+    guess: Map
+
+
+def register(gt: Rgb, keep_out: Mask) -> CameraPath:
+    """Find the camera's motion.
+
+    Args:
+        gt: the clip.
+        keep_out: pixels that move by themselves (all subjects, generously); they are not tracked.
+    """
+    greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in gt]
+    corners = [_corners(grey, blocked) for grey, blocked in zip(greys, keep_out, strict=True)]
+    near = [_neighbours(greys, corners, frame) for frame in range(len(gt) - 1)]
+    chain = _chain(near)
+    pairs = [*near, *_long_pairs(greys, corners, chain)]
+    size = (gt.shape[2], gt.shape[1])
+    if _is_still(pairs):
+        return CameraPath(to_reference=np.stack([np.eye(3)] * len(gt)), error_px=0.0, inlier_share=1.0, motion_px=0.0)
+    refined = _refine(chain, pairs, size)
+    error_px, inlier_share = _agreement(refined, pairs)
+    centre = np.array([[size[0] / 2, size[1] / 2]])
+    motion_px = max(float(np.linalg.norm(apply(step, centre) - centre)) for step in refined)
+    return CameraPath(to_reference=refined, error_px=error_px, inlier_share=inlier_share, motion_px=motion_px)
+
+
+def apply(step: Map, points: Float32[np.ndarray, "N 2"] | Float64[np.ndarray, "N 2"]) -> Float64[np.ndarray, "N 2"]:
+    """Map points (x, y) by a homography."""
+    flat = np.column_stack([points, np.ones(len(points))]) @ step.T
+    return np.asarray(flat[:, :2] / flat[:, 2:])
+
+
+def _corners(grey: Grey, blocked: Bool[np.ndarray, "H W"]) -> Points:
+    """The best corner of each cell, where there is one that noise cannot explain."""
+    strength = cv2.cornerMinEigenVal(cv2.GaussianBlur(grey, (0, 0), 1.0), blockSize=5, ksize=3)
+    strength[cv2.dilate(blocked.view(np.uint8), np.ones((15, 15), np.uint8)) > 0] = 0
+    cell = min(CELL_PX, max(min(grey.shape) // 12, 5))
+    rows, columns = (-(-side // cell) for side in grey.shape)
+    padded = np.zeros((rows * cell, columns * cell), np.float32)
+    inner = (slice(4, grey.shape[0] - 4), slice(4, grey.shape[1] - 4))
+    padded[inner] = strength[inner]
+    cells = padded.reshape(rows, cell, columns, cell).swapaxes(1, 2).reshape(rows * columns, -1)
+    best = cells.argmax(axis=1)
+    good = cells[np.arange(len(cells)), best] > 2e-5
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    points = np.column_stack([column * cell + best % cell, row * cell + best // cell])
+    return np.asarray(points[good], np.float32)
+
+
+def _track(first: Grey, second: Grey, corners: Points, guess: Map, levels: int) -> Tracks:
+    """Follow corners of first into second, which guess brings near; only those that also find their way back."""
+    if len(corners) < MIN_TRACKS:
+        return corners[:0], corners[:0]
+    size = first.shape[::-1]
+    still = np.array_equal(guess, np.eye(3))
+    moved = second if still else cv2.warpPerspective(second, guess, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    follow = partial(cv2.calcOpticalFlowPyrLK, winSize=(15, 15), maxLevel=levels, minEigThreshold=1e-5)
+    there, found, _ = follow(first, moved, corners, np.empty_like(corners))
+    back, found_back, _ = follow(moved, first, there, np.empty_like(corners))
+    mapped = there.astype(np.float64) if still else apply(guess, there)
+    inside = ((mapped > 4) & (mapped < np.array(size) - 5)).all(axis=1)
+    good = (found & found_back)[:, 0].astype(bool) & inside & (np.linalg.norm(back - corners, axis=1) < 0.5)
+    return corners[good], mapped[good].astype(np.float32)
+
+
+def _neighbours(greys: list[Grey], corners: list[np.ndarray], frame: int) -> _Pair:
+    """Frame to the next one; when few tracks agree (a fast pan), again from the shift of the whole picture."""
+    first, second = greys[frame], greys[frame + 1]
+    here, there = _track(first, second, corners[frame], np.eye(3), levels=4)
+    guess, agreed = _fit(here, there)
+    if agreed < 0.5 * len(corners[frame]):
+        small = [cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for grey in (first, second)]
+        window = cv2.createHanningWindow(small[0].shape[::-1], cv2.CV_32F)
+        (x, y), _ = cv2.phaseCorrelate(small[0].astype(np.float32), small[1].astype(np.float32), window)
+        shift = np.array([[1, 0, 2 * x], [0, 1, 2 * y], [0, 0, 1]])
+        shifted = _track(first, second, corners[frame], shift, levels=3)
+        again, agreed_again = _fit(*shifted)
+        if agreed_again > agreed:
+            (here, there), guess = shifted, again
+    return _Pair(first=frame, second=frame + 1, here=here, there=there, guess=guess)
+
+
+def _fit(here: Points, there: Points) -> tuple[Map, int]:
+    """The map that most tracks agree on, and how many; simpler maps where few tracks carry it."""
+    if len(here) < MIN_TRACKS:
+        step = np.eye(3)
+        if len(here):
+            step[:2, 2] = np.median(there - here, axis=0)
+        return step, 0
+    if len(here) >= 4 * MIN_TRACKS:
+        step, agreed = cv2.findHomography(here, there, cv2.USAC_MAGSAC, 1.5, maxIters=2000, confidence=0.999)
+        if step is not None and _is_sane(step):
+            return step, int(agreed.sum())
+    step = np.eye(3)
+    affine, agreed = cv2.estimateAffinePartial2D(here, there, method=cv2.RANSAC, ransacReprojThreshold=2.0)
+    if affine is None:
+        return step, 0
+    step[:2] = affine
+    return step, int(agreed.sum())
+
+
+def _is_sane(step: Map) -> bool:
+    """Between two frames a camera neither flips the picture nor zooms more than fourfold."""
+    return bool(0.25 < np.linalg.det(step[:2, :2]) < 4 and np.abs(step[2, :2]).max() < 1e-3)
+
+
+def _chain(near: list[_Pair]) -> Float64[np.ndarray, "T 3 3"]:
+    """First guess: neighbours' maps composed towards the middle frame."""
+    middle = (len(near) + 1) // 2
+    chain = [np.eye(3)] * (len(near) + 1)
+    for pair in near[middle:]:
+        chain[pair.second] = chain[pair.first] @ np.linalg.inv(pair.guess)
+    for pair in reversed(near[:middle]):
+        chain[pair.first] = chain[pair.second] @ pair.guess
+    return np.stack([step / step[2, 2] for step in chain])
+
+
+def _long_pairs(greys: list[Grey], corners: list[np.ndarray], chain: Float64[np.ndarray, "T 3 3"]) -> list[_Pair]:
+    """Tracks between frames far apart in time, started from the chain."""
+    found = []
+    for gap in GAPS[1:]:
+        for first in range(0, len(greys) - gap, max(gap // 8, 1)):
+            second = first + gap
+            guess = np.linalg.solve(chain[second], chain[first])
+            guess /= guess[2, 2]
+            if not _is_sane(guess):
+                continue
+            here, there = _track(greys[first], greys[second], corners[first], guess, levels=2)
+            found.append(_Pair(first=first, second=second, here=here, there=there, guess=guess))
+    return found
+
+
+def _is_still(pairs: list[_Pair]) -> bool:
+    """Whether nearly all tracks stay where they are, over every gap."""
+    shifts = [np.abs(np.median(pair.there - pair.here, axis=0)).max() for pair in pairs if len(pair.here) >= MIN_TRACKS]
+    lengths = [np.linalg.norm(pair.there - pair.here, axis=1) for pair in pairs if len(pair.here) >= MIN_TRACKS]
+    return not shifts or bool(max(shifts) < 0.1 and float(np.percentile(np.concatenate(lengths), 80)) < 0.15)
+
+
+def _refine(
+    chain: Float64[np.ndarray, "T 3 3"], pairs: list[_Pair], size: tuple[int, int]
+) -> Float64[np.ndarray, "T 3 3"]:
+    """Bundle adjustment: damped Gauss-Newton with Cauchy weights, on the reprojection error in the second frame."""
+    scale = max(size) / 2
+    unit = np.array([[1 / scale, 0, -size[0] / 2 / scale], [0, 1 / scale, -size[1] / 2 / scale], [0, 0, 1]])
+    inverse_unit = np.linalg.inv(unit)
+    current = np.stack([_normal(unit @ step @ inverse_unit) for step in chain])
+    free = 8 if all(_is_sane(step) for step in chain) else 6
+    current[:, 2, :2] *= free == 8
+    for sigma_px in (4.0, 2.0, 1.0, 1.0, 0.7, 0.7, 0.7, 0.7):
+        current = _gauss_newton(current, pairs, unit, sigma_px / scale, free)
+    return np.stack([_normal(inverse_unit @ step @ unit) for step in current])
+
+
+def _normal(step: Map) -> Map:
+    return np.asarray(step / step[2, 2])
+
+
+def _gauss_newton(
+    current: Float64[np.ndarray, "T 3 3"], pairs: list[_Pair], unit: Map, sigma: float, free: int
+) -> Float64[np.ndarray, "T 3 3"]:
+    """One step over all frames but the reference, which stays the identity."""
+    total = len(current) * free
+    normal = np.zeros((total, total))
+    gradient = np.zeros(total)
+    for pair in pairs:
+        if len(pair.here) < MIN_TRACKS:
+            continue
+        residual, jacobian = _linearise(current[pair.first], current[pair.second], pair, unit, free)
+        weight = np.repeat(1 / (1 + (residual**2).sum(axis=1) / sigma**2), 2)
+        at = np.r_[pair.first * free : (pair.first + 1) * free, pair.second * free : (pair.second + 1) * free]
+        weighted = jacobian * weight[:, None]
+        normal[np.ix_(at, at)] += weighted.T @ jacobian
+        gradient[at] += weighted.T @ residual.reshape(-1)
+    reference = len(current) // 2
+    keep = np.delete(np.arange(total), np.s_[reference * free : (reference + 1) * free])
+    damped = normal[np.ix_(keep, keep)]
+    # A little stiffness towards the present map binds frames that no pair reaches.
+    damped[np.diag_indices_from(damped)] += 1e-6 * damped.diagonal().mean() + 1e-9
+    step = np.zeros(total)
+    step[keep] = np.linalg.solve(damped, -gradient[keep])
+    update = np.zeros((len(current), 9))
+    update[:, :free] = step.reshape(len(current), free)
+    return np.asarray(current + update.reshape(-1, 3, 3))
+
+
+def _linearise(
+    first: Map, second: Map, pair: _Pair, unit: Map, free: int
+) -> tuple[Float64[np.ndarray, "N 2"], Float64[np.ndarray, "M K"]]:
+    """Residuals of a pair and their derivatives by the entries of both maps, in unit coordinates."""
+    here = np.column_stack([apply(unit, pair.here), np.ones(len(pair.here))])
+    back = np.linalg.inv(second)
+    flat = here @ (back @ first).T
+    depth = flat[:, 2:]
+    seen = flat[:, :2] / depth
+    residual = seen - apply(unit, pair.there)
+    # d(seen) = (rows 0, 1 of d(flat) - seen * row 2 of d(flat)) / depth, and d(flat) = back @ dH @ point.
+    front = (back[None, :2] - seen[:, :, None] * back[None, 2:]) / depth[:, :, None]
+    by_first = front[:, :, :, None] * here[:, None, None, :]
+    by_second = -front[:, :, :, None] * flat[:, None, None, :]
+    columns = [block.reshape(-1, 9)[:, :free] for block in (by_first, by_second)]
+    return residual, np.hstack(columns)
+
+
+def _agreement(maps: Float64[np.ndarray, "T 3 3"], pairs: list[_Pair]) -> tuple[float, float]:
+    """RMS error of the inliers and their share, over the longest pairs that have tracks."""
+    usable = [pair for pair in pairs if len(pair.here) >= MIN_TRACKS]
+    far = [pair for pair in usable if pair.second - pair.first >= GAPS[2]] or usable
+    if not far:
+        return 0.0, 0.0
+    chained = [np.linalg.solve(maps[pair.second], maps[pair.first]) for pair in far]
+    errors = np.concatenate(
+        [np.linalg.norm(apply(step, pair.here) - pair.there, axis=1) for step, pair in zip(chained, far, strict=True)]
+    )
+    inliers = errors[errors < INLIER_PX]
+    return float(np.sqrt(np.mean(inliers**2))) if len(inliers) else INLIER_PX, len(inliers) / len(errors)

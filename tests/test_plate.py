@@ -1,0 +1,158 @@
+import cv2
+import numpy as np
+import pytest
+from effectpairs.stages.composite import over
+from effectpairs.stages.effect_region import Attachment, attached, grown
+from effectpairs.stages.fill import fill, level
+from effectpairs.stages.masked_median import masked_median, masked_spread
+from effectpairs.stages.plate import Plate
+
+FRAMES, HEIGHT, WIDTH = 11, 48, 96
+
+
+def noise_texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    coarse = rng.integers(60, 200, (height // 4 + 2, width // 4 + 2, 3)).astype(np.float32)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 255)
+
+
+@pytest.fixture(scope="module")
+def walk() -> dict[str, np.ndarray]:
+    """A square slides over a picture and drags a shadow; the camera pans by one pixel a frame."""
+    scene = noise_texture(np.random.default_rng(5), HEIGHT, WIDTH + FRAMES)
+    truth, gt, mask, shadow = [], [], [], []
+    for frame in range(FRAMES):
+        clean = np.rint(scene[:, frame : frame + WIDTH])
+        x = 8 + 7 * frame
+        subject = np.zeros((HEIGHT, WIDTH), bool)
+        subject[12:24, x : x + 8] = True
+        shade = np.zeros((HEIGHT, WIDTH), bool)
+        shade[24:30, x : x + 10] = True
+        seen = np.where(shade[..., None], np.rint(clean * 0.5), clean)
+        seen[subject] = (230, 40, 40)
+        truth.append(clean), gt.append(seen), mask.append(subject), shadow.append(shade)
+    return {
+        "truth": np.stack(truth).astype(np.uint8),
+        "gt": np.stack(gt).astype(np.uint8),
+        "mask": np.stack(mask).astype(np.uint8) * np.uint8(255),
+        "shadow": np.stack(shadow),
+    }
+
+
+def test_plate_removes_subject_and_shadow_and_leaves_the_rest_alone(walk: dict[str, np.ndarray]) -> None:
+    layers = Plate().decompose(walk["gt"], walk["mask"], None, None)
+    touched = (layers.background != walk["gt"]).any(axis=3)
+    near = np.stack([grown((m > 0) | s, 12.0) for m, s in zip(walk["mask"], walk["shadow"], strict=True)])
+    assert not (touched & ~near).any()
+    removed = (walk["mask"] > 0) | walk["shadow"]
+    error = layers.background[removed].astype(float) - walk["truth"][removed]
+    assert np.sqrt(np.mean(error**2)) < 8
+    shown = over(layers.foreground, layers.background, walk["mask"])
+    assert (walk["mask"] == 255).any()
+    np.testing.assert_array_equal(shown[walk["mask"] == 255], walk["gt"][walk["mask"] == 255])
+    assert layers.facts["unseen_share"] == pytest.approx(0, abs=0.05)
+    assert 3 < layers.facts["camera_motion_px"] < 8
+
+
+def test_layers_mix_back_to_the_clip(walk: dict[str, np.ndarray]) -> None:
+    layers = Plate().decompose(walk["gt"], walk["mask"], None, None)
+    weight = layers.alpha[..., None] / 255
+    mixed = weight * layers.foreground + (1 - weight) * layers.background
+    assert np.abs(mixed - walk["gt"]).max() <= 1
+
+
+def test_same_bytes_with_any_number_of_threads(walk: dict[str, np.ndarray]) -> None:
+    before = cv2.getNumThreads()
+    results = []
+    for threads in (1, 2, 4):
+        cv2.setNumThreads(threads)
+        results.append(Plate().decompose(walk["gt"], walk["mask"], None, None))
+    cv2.setNumThreads(before)
+    for result in results[1:]:
+        np.testing.assert_array_equal(results[0].background, result.background)
+        np.testing.assert_array_equal(results[0].foreground, result.foreground)
+        np.testing.assert_array_equal(results[0].alpha, result.alpha)
+
+
+def test_other_subjects_stay_in_the_background(walk: dict[str, np.ndarray]) -> None:
+    gt, others = walk["gt"].copy(), np.zeros(walk["mask"].shape, bool)
+    others[:, 26:34, 40:48] = True
+    gt[others] = (10, 250, 10)
+    layers = Plate().decompose(gt, walk["mask"], others, None)
+    np.testing.assert_array_equal(layers.background[others], gt[others])
+
+
+def test_a_subject_that_never_moves_is_all_unseen(walk: dict[str, np.ndarray]) -> None:
+    gt = np.repeat(walk["gt"][:1], 6, axis=0)
+    mask = np.repeat(walk["mask"][:1], 6, axis=0)
+    layers = Plate().decompose(gt, mask, None, None)
+    assert layers.facts["unseen_share"] > 0.9
+    assert layers.facts["registration_error_px"] == 0
+    assert any("No frame ever saw" in note for note in layers.notes)
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_very_short_clips_work(walk: dict[str, np.ndarray], frames: int) -> None:
+    layers = Plate().decompose(walk["gt"][:frames], walk["mask"][:frames], None, None)
+    assert layers.background.shape == walk["gt"][:frames].shape
+
+
+def test_frames_without_the_subject_are_left_alone(walk: dict[str, np.ndarray]) -> None:
+    mask, gt = walk["mask"].copy(), walk["gt"].copy()
+    mask[3], gt[3] = 0, walk["truth"][3]
+    layers = Plate().decompose(gt, mask, None, None)
+    np.testing.assert_array_equal(layers.background[3], gt[3])
+    assert not layers.alpha[3].any()
+
+
+@pytest.mark.parametrize(("value", "word"), [(0, "empty"), (255, "whole picture")])
+def test_useless_masks_are_refused(walk: dict[str, np.ndarray], value: int, word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        Plate().decompose(walk["gt"], np.full_like(walk["mask"], value), None, None)
+
+
+def test_settings_check_their_ranges() -> None:
+    with pytest.raises(ValueError, match="sources=2"):
+        Plate(sources=2)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 12, 16])
+def test_masked_median_against_numpy(count: int) -> None:
+    rng = np.random.default_rng(count)
+    samples = rng.integers(0, 256, (count, 7, 9, 3), dtype=np.uint8)
+    valid = rng.random((count, 7, 9)) < 0.7
+    valid[0, 0] = True
+    median, seen = masked_median(samples, valid)
+    spread = masked_spread(samples, valid, median)
+    for row, column in np.ndindex(7, 9):
+        chosen = samples[valid[:, row, column], row, column].astype(float)
+        assert seen[row, column] == len(chosen)
+        expected = np.floor(np.median(chosen, axis=0) + 0.5) if len(chosen) else np.zeros(3)
+        np.testing.assert_array_equal(median[row, column], expected)
+        away = np.abs(chosen - expected)
+        expected = np.floor(np.median(away, axis=0) + 0.5) if len(chosen) >= 3 else np.zeros(3)
+        np.testing.assert_array_equal(spread[row, column], expected)
+
+
+def test_only_what_touches_the_subject_is_attached() -> None:
+    subject = np.zeros((5, 40, 60), bool)
+    subject[:, 10:25, 10:20] = True
+    difference = np.zeros(subject.shape, np.uint8)
+    difference[:, 25:30, 10:30] = 200
+    difference[:, 10:20, 27:33] = 200  # 7 px away
+    found = attached(difference, subject, np.zeros_like(subject), Attachment())
+    assert found[:, 25:30, 10:20].all()
+    assert not found[:, 10:20, 27:33].any()
+
+
+def test_fill_and_level_keep_what_is_known() -> None:
+    rng = np.random.default_rng(1)
+    plate = noise_texture(rng, 48, 64).astype(np.uint8)
+    known = np.ones((48, 64), bool)
+    known[20:30, 20:40] = False
+    filled = fill(plate, known)
+    np.testing.assert_array_equal(filled[known], plate[known])
+    flat = fill(np.full_like(plate, 90) * known[..., None], known)
+    np.testing.assert_array_equal(flat, np.full_like(plate, 90))
+    np.testing.assert_array_equal(level(plate, plate, known), plate)
+    brighter = np.full_like(plate, 100)
+    np.testing.assert_allclose(level(brighter, brighter + 6, known), 106, atol=1)
