@@ -31,7 +31,15 @@ def opened(frame: Binary, erode_px: int, dilate_px: int, median_px: int) -> Bina
     if erode_px:
         frame = cv2.erode(frame, disk(erode_px))
     frame = dilated(frame, dilate_px)
-    return cv2.medianBlur(frame, median_px) if median_px > 1 else frame
+    return _majority(frame, median_px) if median_px > 1 else frame
+
+
+def _majority(frame: Binary, side_px: int) -> Binary:
+    # The median of zeros and ones is whether more than half are ones; a sum over a window is quicker than a median.
+    depth = cv2.CV_8U if side_px**2 <= 255 else cv2.CV_16U
+    count = cv2.boxFilter(frame, depth, (side_px, side_px), normalize=False, borderType=cv2.BORDER_REPLICATE)
+    majority: Binary = (count > side_px**2 // 2).view(np.uint8)
+    return majority
 
 
 def median_in_time(clip: BinaryClip, frames: int) -> None:
@@ -58,40 +66,33 @@ def drop_specks(clip: BinaryClip, min_area_px: int) -> None:
     What a component can touch is what the neighbouring frames hold without their small ones. A clip of one frame has
     no neighbours, so there only size counts.
     """
-    if len(clip) == 1:
-        clip[0] = _large(clip[0], min_area_px)[0]
-        return
     nothing = np.zeros_like(clip[0])
-    before, (now, labels) = nothing, _large(clip[0], min_area_px)
+    before, now = nothing, _labelled(clip[0], min_area_px)
     for index in range(len(clip)):
-        after, later_labels = _large(clip[index + 1], min_area_px) if index + 1 < len(clip) else (nothing, None)
-        clip[index] = _touching(now, labels, before | after)
-        before, now, labels = now, after, later_labels
+        after = _labelled(clip[index + 1], min_area_px) if index + 1 < len(clip) else None
+        beside = before if after is None else before | (after > 0).view(np.uint8)
+        clip[index] = now > 0 if len(clip) == 1 else _touching(now, beside)
+        before = (now > 0).view(np.uint8)
+        if after is not None:
+            now = after
 
 
-def _large(frame: Binary, min_area_px: int) -> tuple[Binary, Labels | None]:
-    """The frame without its small components, and the labels of all of them; None for a frame without any."""
-    if not frame.any():
-        return frame.copy(), None
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(frame, connectivity=8, ltype=cv2.CV_32S)
-    keep = stats[:, cv2.CC_STAT_AREA] >= min_area_px
-    keep[0] = False
-    return (frame.copy() if keep[1:].all() else _select(labels, keep)), labels
+def _labelled(frame: Binary, min_area_px: int) -> Labels:
+    """Every pixel's component, counted from 1; 0 where there is none or a small one."""
+    labels: Labels
+    count, labels = cv2.connectedComponents(frame, connectivity=8, ltype=cv2.CV_32S)
+    return _only(labels, np.bincount(labels[frame.view(bool)], minlength=count) >= min_area_px)
 
 
-def _touching(frame: Binary, labels: Labels | None, beside: Binary) -> Binary:
-    """The components of frame that share a pixel with beside."""
-    if labels is None:
-        return frame
-    present = np.bincount(labels[frame.view(bool)])
-    touched = np.bincount(labels[(frame & beside).view(bool)], minlength=len(present))
-    if np.array_equal(present > 0, touched > 0):
-        return frame
-    keep = np.zeros(int(labels.max()) + 1, bool)
-    keep[: len(touched)] = touched > 0
-    return _select(labels, keep)
+def _touching(labels: Labels, beside: Binary) -> Binary:
+    """The components that share a pixel with beside."""
+    touched = np.bincount(labels[beside.view(bool)], minlength=int(labels.max()) + 1) > 0
+    frame: Binary = (_only(labels, touched) > 0).view(np.uint8)
+    return frame
 
 
-def _select(labels: Labels, keep: Bool[np.ndarray, "label"]) -> Binary:
-    kept: Binary = keep[labels].view(np.uint8)
+def _only(labels: Labels, keep: Bool[np.ndarray, "label"]) -> Labels:
+    if keep[1:].all():
+        return labels
+    kept: Labels = np.where(keep, np.arange(len(keep), dtype=np.int32), 0)[labels]
     return kept

@@ -213,8 +213,19 @@ def _differences(
         difference = grey(cv2.absdiff(with_effect, without))
         difference[_subject(coverage, margin_px)] = 0
         differences[index] = difference
-        histograms[index] = cv2.calcHist([difference], [0], None, [256], [0, 256]).ravel()
+        histograms[index] = _histogram(difference)
     return differences, histograms
+
+
+def _histogram(difference: Grey) -> Int64[np.ndarray, "256"]:
+    # Most of a picture is 0: counting only the rectangle that holds the rest is several times quicker.
+    left, top, width, height = cv2.boundingRect(difference)
+    counts = np.zeros(256, np.int64)
+    if width:
+        inside = difference[top : top + height, left : left + width]
+        counts[:] = cv2.calcHist([inside], [0], None, [256], [0, 256]).ravel()
+    counts[0] += difference.size - width * height
+    return counts
 
 
 def _otsus(histograms: Histograms, scope: Literal["clip", "frame"]) -> Steps:
