@@ -38,6 +38,11 @@ class Place:
         filesystem, root = self._filesystem
         return Path(root) if "file" in _protocols(filesystem) else None
 
+    @property
+    def title(self) -> str:
+        """The last folder of the path or URL."""
+        return self.url.rstrip("/").rsplit("/", 1)[-1] or "corpus"
+
     def at(self, name: str) -> str:
         """A name in this place as the filesystem spells it."""
         return posixpath.join(self._filesystem[1], name)

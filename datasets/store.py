@@ -115,7 +115,11 @@ class Store:
 
     def find(self, work: Work) -> Result | None:
         """The finished result of this work, or None where it is still to be done."""
-        return self._load(self._folder(work), work.key)
+        return self.get(work.stage, work.key)
+
+    def get(self, stage: str, key: str) -> Result | None:
+        """A finished result by its stage and key."""
+        return self._load(self._folder(stage, key), key)
 
     def once(self, work: Work, make: Callable[[Draft], None], *, fps: float = 16.0) -> Result:
         """Return the result of this work, making it if it is not there yet.
@@ -157,12 +161,12 @@ class Store:
                 count += 1
         return count
 
-    def _folder(self, work: Work) -> Path:
-        return self.workspace / "store" / work.stage / work.key[:2] / work.key
+    def _folder(self, stage: str, key: str) -> Path:
+        return self.workspace / "store" / stage / key[:2] / key
 
     @contextlib.contextmanager
     def _draft(self, work: Work, fps: float) -> Iterator[Draft]:
-        folder = self._folder(work)
+        folder = self._folder(work.stage, work.key)
         partial = folder.with_name(f"{folder.name}.partial-{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
         try:
             partial.mkdir(parents=True)
@@ -186,7 +190,7 @@ class Store:
             for path in draft.folder.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         write_flushed(draft.folder / MANIFEST, json_bytes(manifest))
-        folder = self._folder(work)
+        folder = self._folder(work.stage, work.key)
         try:
             draft.folder.rename(folder)
         except OSError as taken:

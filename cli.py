@@ -1,0 +1,334 @@
+"""The command `effectpairs`: thin words over the flows. Heavy modules are imported by the command that needs them."""
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from .datasets.ledger import Account
+    from .flows.real_source import RealSource
+
+app = typer.Typer(
+    name="effectpairs",
+    help="Paired effect datasets: video with its shadow, splash, dust or smoke, and the same video without it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Workspace = Annotated[Path, typer.Option(help="Where stage results live; a later run goes on there.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")]
+Direct = Annotated[bool, typer.Option("--direct", help="Without Prefect: the same steps, the same result.")]
+WorkerCount = Annotated[int, typer.Option("--workers", min=0, help="Worker processes; 0: what the machine carries.")]
+
+
+def main() -> None:
+    """Run the command line: 0 on success, 2 for wrong usage, else 1 and one sentence on standard error."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(args=arguments, standalone_mode=True)
+    except KeyboardInterrupt:
+        err.print("stopped; run the same command again to go on")
+        sys.exit(130)
+    except Exception as problem:
+        if debug:
+            traceback.print_exc()
+        err.print(f"error: {_sentence(problem)}", style="red", markup=False)
+        sys.exit(1)
+
+
+@app.command(epilog="Example: effectpairs run davis --set root=/data/davis --workspace work")
+def run(
+    source: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Names of sources, or settings files.")],
+    workspace: Workspace = Path("workspace"),
+    overrides: Overrides = None,
+    workers: WorkerCount = 0,
+    direct: Direct = False,
+) -> None:
+    """Take every clip of a source through every stage; running again goes on where it was."""
+    settings = [(name, _settings(name, overrides)) for name in source]
+    accounts = [_run_source(name, found, workspace, overrides, workers, direct) for name, found in settings]
+    if any(account.inputs == account.failed for account in accounts):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: effectpairs publish corpus --workspace work --include accept,review")
+def publish(
+    corpus: Annotated[str, typer.Argument(help="Folder or fsspec URL of the corpus.")],
+    workspace: Workspace = Path("workspace"),
+    storage: Annotated[str, typer.Option(help="exact (every bit) or compact (visually lossless).")] = "exact",
+    include: Annotated[str, typer.Option(help="Verdicts that get in, with commas.")] = "accept",
+    validation: Annotated[float, typer.Option(help="Share of groups in the validation split.")] = 0.05,
+    test: Annotated[float, typer.Option(help="Share of groups in the test split.")] = 0.05,
+    name: Annotated[str | None, typer.Option(help="Title of the data card.")] = None,
+    direct: Direct = False,
+) -> None:
+    """Publish the finished pairs of a workspace as a corpus; `corpus.json` comes last."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from .datasets.publish import Publishing
+
+    given = {"storage": storage, "include": include.split(","), "validation_share": validation, "test_share": test}
+    try:
+        settings = TypeAdapter(Publishing).validate_python(given)
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        raise typer.BadParameter(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from wrong
+    _publish(corpus, workspace, settings, name, direct)
+
+
+@app.command(epilog="Example: effectpairs pair clip.mp4 --subject-mask mask.mp4 --size 384x672 --out pair")
+def pair(
+    video: Annotated[Path, typer.Argument(help="A video file or a folder of images.")],
+    subject_mask: Annotated[Path | None, typer.Option(help="Mask video or folder, one mask a frame.")] = None,
+    key: Annotated[list[str] | None, typer.Option(metavar="FRAME=MASK.png", help="Mask of a key frame.")] = None,
+    box: Annotated[str | None, typer.Option(metavar="X,Y,W,H", help="Box around the subject; a draft.")] = None,
+    at: Annotated[int, typer.Option(help="Frame of the box.")] = 0,
+    background: Annotated[Path | None, typer.Option(help="Clean plate that another tool made.")] = None,
+    size: Annotated[str, typer.Option(metavar="HxW", help="Size of the clip.")] = "384x672",
+    clip: Annotated[int, typer.Option(min=0, help="Which clip of the video, from 0.")] = 0,
+    overrides: Overrides = None,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the layers and pair.json.")] = Path("pair"),
+) -> None:
+    """Make one pair here and now: every layer as a lossless .mkv, numbers and verdict in pair.json."""
+    from .flows.pair_one import Request, make_pair
+
+    ways = [way for way in (subject_mask, key, box) if way]
+    if len(ways) != 1:
+        raise typer.BadParameter("say where the subject is, in one way: --subject-mask, --key or --box")
+    kind = "provided" if subject_mask else "propagate"
+    decompose = "external" if background else "plate"
+    changes = [f"normalise.size={size}", f"subject.kind={kind}", f"decompose.kind={decompose}", *(overrides or ())]
+    settings = _settings("videos", ["root=.", *changes])
+    with _key_folder(key or []) as keys, err.status("making the pair"):
+        request = Request(
+            video=video,
+            masks=subject_mask,
+            keys=keys,
+            box=_four(box) if box else None,
+            at=at,
+            background=background,
+            clip=clip,
+        )
+        verdict = make_pair(request, settings, out_dir)
+    out.print(f"{verdict.verdict}: {'; '.join(verdict.reasons)}", markup=False)
+    out.print(f"layers and pair.json are in {out_dir}", markup=False)
+
+
+@app.command(epilog="Example: effectpairs serve; then: prefect deployment run real-pairs/davis")
+def serve(
+    source: Annotated[list[str] | None, typer.Argument(metavar="[SOURCE...]", help="Which; all if none.")] = None,
+    workspace: Workspace = Path("workspace"),
+    corpus: Annotated[str, typer.Option(help="Where corpus/publish writes.")] = "corpus",
+) -> None:
+    """Serve a deployment for every source, and corpus/publish, to the Prefect server of PREFECT_API_URL."""
+    _prepare_prefect(quiet=False)
+    from .flows.deployments import serve_all
+
+    serve_all(source or [], str(workspace.resolve()), corpus if "://" in corpus else str(Path(corpus).resolve()))
+
+
+@app.command(epilog="Example: effectpairs inspect corpus --json | jq .counts")
+def inspect(
+    corpus: Annotated[str, typer.Argument(help="Folder or fsspec URL of the corpus.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Print a corpus's clips as a table, and its statistics; no video is read."""
+    from . import open as open_corpus
+    from .datasets.overview import as_tables, as_values
+
+    found = open_corpus(corpus)
+    if as_json:
+        import json
+
+        print(json.dumps(as_values(found), indent=1, allow_nan=False))
+    else:
+        for table in as_tables(found):
+            out.print(table)
+
+
+@app.command(epilog="Example: effectpairs verify corpus")
+def verify(corpus: Annotated[str, typer.Argument(help="Folder or fsspec URL of the corpus.")]) -> None:
+    """Read every byte and decode every video; name the first thing wrong in each file."""
+    from . import open as open_corpus
+    from .datasets.verify import verify as check
+
+    found = open_corpus(corpus)
+    files = [*found.manifest["files"], found.manifest["account"]["clips"]]
+    with _bar() as show:
+        done = iter(range(1, len(files) + 1))
+        faults = check(found, step=lambda _: show("verify", next(done), len(files)))
+    for fault in faults:
+        err.print(str(fault), style="red", markup=False)
+    if faults:
+        raise typer.Exit(1)
+    out.print(f"{corpus}: {len(files)} files, {len(found)} clips, every byte and every video is as published")
+
+
+@app.command(epilog="Example: effectpairs report corpus --out gallery")
+def report(
+    corpus: Annotated[str, typer.Argument(help="Folder or fsspec URL of the corpus.")],
+    out_dir: Annotated[Path | None, typer.Option("--out", help="Folder for the gallery.")] = None,
+) -> None:
+    """Write a self-contained static gallery of a corpus: index.html."""
+    out.print(f"gallery: {_gallery(corpus, out_dir)}", markup=False)
+
+
+@app.command(epilog="Example: effectpairs demo --workspace demo/workspace --corpus demo/corpus")
+def demo(
+    workspace: Workspace = Path("demo/workspace"),
+    corpus: Annotated[Path, typer.Option(help="Folder of the corpus.")] = Path("demo/corpus"),
+    direct: Direct = False,
+) -> None:
+    """Do the main job on real footage: from a video to a corpus, and a gallery to look at."""
+    from .datasets.publish import Publishing
+    from .flows.demo import CREDIT, lay_out_footage
+
+    out.print(CREDIT, markup=False)
+    overrides = [f"root={lay_out_footage(workspace)}"]
+    account = _run_source("demo", _settings("demo", overrides), workspace, overrides, 0, direct)
+    if account.inputs == account.failed:
+        raise typer.Exit(1)
+    _publish(str(corpus), workspace, Publishing(include=("accept", "review")), "effectpairs demo", direct)
+    out.print(f"gallery: {_gallery(str(corpus), None)}", markup=False)
+
+
+def _run_source(
+    name: str, settings: "RealSource", workspace: Path, overrides: list[str] | None, workers: int, direct: bool
+) -> "Account":
+    from .datasets.ledger import Account, read_ledger
+    from .flows.direct import real_pairs_directly
+    from .flows.source_run import begin
+
+    known = begin(settings, workspace, workers)
+    if direct or known.is_done():
+        # With nothing left to do there is nothing to schedule: no server is started to say so.
+        with _bar() as show, _reporting(show):
+            account = real_pairs_directly(settings, workspace, workers=workers)
+    else:
+        _prepare_prefect(quiet=True)
+        from .flows.real_pairs import real_pairs
+
+        with _bar() as show, _reporting(show):
+            account = Account(**real_pairs(name, str(workspace), overrides, workers))
+    for entry in read_ledger(workspace, account.source):
+        if entry.outcome != "accept":
+            out.print(f"  {entry.outcome} {entry.name}: {'; '.join(entry.reasons)}", markup=False)
+    out.print(str(account), style="bold", markup=False)
+    return account
+
+
+def _publish(corpus: str, workspace: Path, settings: Any, name: str | None, direct: bool) -> None:
+    with _bar() as show, _reporting(show):
+        if direct:
+            from .flows.direct import publish_directly
+
+            counts = publish_directly(corpus, workspace, settings, name)
+        else:
+            _prepare_prefect(quiet=True)
+            from .flows.corpus import publish as publish_flow
+
+            counts = publish_flow(corpus, str(workspace), settings, name)
+    out.print(f"{corpus}: {counts['clips']} clips, {counts['seconds']:g} s", style="bold", markup=False)
+
+
+def _gallery(corpus: str, out_dir: Path | None) -> Path:
+    from . import open as open_corpus
+    from .datasets.report import write_report
+
+    found = open_corpus(corpus)
+    local = found.place.local
+    folder = out_dir or (local.parent / f"{local.name}-gallery" if local else Path("gallery"))
+    with _bar() as show:
+        return write_report(found, folder, step=lambda done, total: show("gallery", done, total))
+
+
+def _settings(name: str, overrides: list[str] | None) -> "RealSource":
+    """A source's settings; what is wrong with them is wrong usage."""
+    from .datasets.source import load_source
+    from .flows.real_source import RealSource
+
+    try:
+        return load_source(name, tuple(overrides or ()), into=RealSource)
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong)) from wrong
+
+
+def _prepare_prefect(*, quiet: bool) -> None:
+    """Settings that Prefect reads when it is first imported; what the user has set already stays."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    # A first start migrates its database, which takes longer than the default 20 s on a busy machine.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
+    if quiet:
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+        err.print("starting Prefect", style="dim")
+
+
+def _four(box: str) -> tuple[int, int, int, int]:
+    try:
+        x, y, width, height = (int(part) for part in box.split(","))
+    except ValueError as wrong:
+        raise typer.BadParameter(f"--box {box} is not X,Y,W,H in whole pixels") from wrong
+    return x, y, width, height
+
+
+@contextmanager
+def _key_folder(keys: list[str]) -> Iterator[Path | None]:
+    """The masks of --key as the folder of FRAME.png that the reader takes."""
+    if not keys:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for given in keys:
+            frame, _, mask = given.partition("=")
+            if not frame.isdigit() or not mask:
+                raise typer.BadParameter(f"--key {given} is not FRAME=MASK.png")
+            if not Path(mask).is_file():
+                raise typer.BadParameter(f"--key {given}: there is no file {mask}")
+            Path(folder, f"{int(frame):06d}.png").symlink_to(Path(mask).resolve())
+        yield Path(folder)
+
+
+@contextmanager
+def _bar() -> Iterator[Any]:
+    """A progress bar on standard error, started by the first thing it is told."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err) as progress:
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            progress.update(tasks[what], completed=done, total=total)
+
+        yield show
+
+
+def _reporting(show: Any) -> Any:
+    from .flows.progress import reporting
+
+    return reporting(show)
+
+
+def _sentence(problem: Exception) -> str:
+    if isinstance(problem, OSError) and problem.strerror:
+        return problem.strerror if problem.filename is None else f"{problem.filename}: {problem.strerror}"
+    if isinstance(problem, (ValueError, OSError, ImportError)):
+        return str(problem)
+    return f"{type(problem).__name__}: {problem}; run again with --debug to see where"

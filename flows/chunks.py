@@ -1,0 +1,130 @@
+"""Chunks: the pieces of work that a task takes, each a file with its items, and how they are worked off.
+
+An item that fails never stops its chunk: the failure is brought back with its reason. What is already in the store
+costs a look-up, so working a chunk off twice is harmless.
+"""
+
+import errno
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from ..datasets.durable import write_whole
+from ..datasets.layouts import Footage
+from ..datasets.store import Store
+from .real_source import RealSource
+from .steps import Job, normalised, run_stage
+from .workers import Worker, WorkerDied
+
+CHUNK_CLIPS = 3
+"""Clips of a chunk at the working size, so that a chunk's layers fit a worker's cache from stage to stage."""
+CACHE_LAYERS = 17
+"""Colour layers that a worker keeps decoded: gt, over, background, foreground and mattes of CHUNK_CLIPS clips."""
+WORKING_BYTES = 85 * 384 * 672 * 3
+VIDEOS = 4
+"""Videos of a chunk in stage 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """A reference to items in a file."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An item that has no result."""
+
+    item: str
+    stage: str
+    reason: str
+    transient: bool
+    """It may pass on a second try: a dead worker, a lack of memory, a file system that stumbled."""
+
+
+def clip_bytes(source: RealSource) -> int:
+    """Size of one colour layer of the source's longest clips."""
+    height, width = source.normalise.size
+    return source.normalise.max_frames * height * width * 3
+
+
+def divide(items: Sequence[Any], *, size: int, workers: int) -> list[Sequence[Any]]:
+    """Runs of at most size items, and enough runs to give every worker one where there are items for it."""
+    runs = max(-(-len(items) // size), min(workers, len(items)))
+    cuts = [len(items) * run // runs for run in range(runs + 1)] if runs else [0]
+    return [items[start:end] for start, end in pairwise(cuts)]
+
+
+def video_chunks(footage: Sequence[Footage], source: RealSource, workspace: Path, workers: int) -> list[Chunk]:
+    """The chunks of stage 1."""
+    runs = divide(footage, size=VIDEOS, workers=workers)
+    return [_write(run, f"videos-{number:04d}", source, workspace) for number, run in enumerate(runs)]
+
+
+def clip_chunks(jobs: Sequence[Job], source: RealSource, workspace: Path, workers: int) -> list[Chunk]:
+    """The chunks of the later stages."""
+    size = max(1, CHUNK_CLIPS * WORKING_BYTES // clip_bytes(source))
+    runs = divide(jobs, size=size, workers=workers)
+    return [_write(run, f"clips-{number:04d}", source, workspace) for number, run in enumerate(runs)]
+
+
+def normalise_chunk(chunk: Chunk, source: RealSource, workspace: Path, worker: Worker) -> list[Failure]:
+    """Stage 1 over the videos of a chunk."""
+    videos = TypeAdapter(list[Footage]).validate_json(chunk.path.read_bytes())
+    return _work_off(
+        ((footage.name, (_normalise, footage, source, workspace)) for footage in videos), "normalise", worker
+    )
+
+
+def stage_chunk(chunk: Chunk, stage: str, source: RealSource, workspace: Path, worker: Worker) -> list[Failure]:
+    """One later stage over the clips of a chunk."""
+    jobs = TypeAdapter(list[Job]).validate_json(chunk.path.read_bytes())
+    return _work_off(((job.clip_id, (_stage, job, stage, source, workspace)) for job in jobs), stage, worker)
+
+
+def is_transient(problem: BaseException) -> bool:
+    """Can the same thing pass on a second try? Bad input, full disks, missing rights and faults of ours cannot."""
+    if isinstance(problem, OSError):
+        lasting = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
+        return problem.errno not in lasting
+    return isinstance(problem, (MemoryError, WorkerDied))
+
+
+def _work_off(items: Iterable[tuple[str, tuple[Any, ...]]], stage: str, worker: Worker) -> list[Failure]:
+    failures = []
+    for name, call in items:
+        try:
+            worker.call(*call)
+        except Exception as problem:  # whatever it is, it costs this item and no other
+            reason = (
+                str(problem) if isinstance(problem, OSError | WorkerDied) else f"{type(problem).__name__}: {problem}"
+            )
+            failures.append(Failure(item=name, stage=stage, reason=reason, transient=is_transient(problem)))
+    return failures
+
+
+def _write(items: Sequence[Any], name: str, source: RealSource, workspace: Path) -> Chunk:
+    path = workspace / "sources" / source.name / "chunks" / f"{name}.json"
+    write_whole(path, TypeAdapter(Sequence[Footage] | Sequence[Job]).dump_json(items))
+    return Chunk(name=name, path=path)
+
+
+def _normalise(footage: Footage, source: RealSource, workspace: Path) -> None:
+    normalised(footage, source, _store(workspace, clip_bytes(source)))
+
+
+def _stage(job: Job, stage: str, source: RealSource, workspace: Path) -> None:
+    run_stage(job, stage, source, _store(workspace, clip_bytes(source)))
+
+
+@cache
+def _store(workspace: Path, clip_bytes: int) -> Store:
+    """A worker's store, kept so that its decoded layers serve the next stage."""
+    return Store(workspace, cache_bytes=CACHE_LAYERS * clip_bytes)

@@ -1,0 +1,37 @@
+"""Every source as a deployment: `prefect deployment run real-pairs/NAME`, and `corpus/publish` beside them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import serve
+
+from ..datasets.source import load_source, source_names
+from .corpus import publish
+from .real_pairs import real_pairs
+from .real_source import RealSource
+
+
+def deployments(sources: Sequence[str], workspace: str, corpus: str) -> list[Any]:
+    """The deployments of the named sources (settings files are named by their stem), and of publishing."""
+    found = []
+    for source in sources or source_names():
+        settings = load_source(source, into=RealSource)
+        where = str(Path(source).resolve()) if source.endswith(".toml") else source
+        found.append(
+            real_pairs.to_deployment(
+                name=settings.name,
+                parameters={"source": where, "workspace": workspace},
+                description=f"{settings.origin} ({settings.licence})",
+                tags=["effectpairs", "real"],
+            )
+        )
+    parameters = {"corpus": corpus, "workspace": workspace}
+    found.append(publish.to_deployment(name="publish", parameters=parameters, tags=["effectpairs"]))
+    return found
+
+
+def serve_all(sources: Sequence[str], workspace: str, corpus: str) -> None:
+    """Serve the deployments to the Prefect server of PREFECT_API_URL until interrupted."""
+    # Two runs at once would share the machine's cores and memory, which each takes for its own.
+    serve(*deployments(sources, workspace, corpus), limit=1)

@@ -1,0 +1,96 @@
+"""One source from its footage to its account, in steps that a scheduler (Prefect, or a plain loop) puts in order."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..datasets.layouts import Footage, Refusal, list_footage
+from ..datasets.ledger import Account
+from ..datasets.store import Result, Store
+from .account import close_account
+from .chunks import Chunk, Failure, clip_bytes, clip_chunks, video_chunks
+from .real_source import RealSource
+from .steps import Job, chain, jobs_of, normalise_work
+from .workers import how_many
+
+
+@dataclass(kw_only=True)
+class SourceRun:
+    """What one run over a source knows; nothing here is needed to go on after a kill, the store has it all."""
+
+    source: RealSource
+    workspace: Path
+    workers: int
+    footage: list[Footage | Refusal]
+    results: dict[str, Result | None] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+
+    def pending_videos(self) -> list[Chunk]:
+        """The chunks of stage 1 that are still to do."""
+        self.look()
+        todo = [footage for footage in self.videos if self.results[footage.name] is None]
+        return video_chunks(todo, self.source, self.workspace, self.workers)
+
+    def pending_clips(self) -> list[Chunk]:
+        """The chunks of the later stages that are still to do."""
+        self.look()
+        store = Store(self.workspace)
+        todo = [job for job in self.jobs() if chain(job, self.source, store).missing is not None]
+        return clip_chunks(todo, self.source, self.workspace, self.workers)
+
+    def is_done(self) -> bool:
+        """Does the store hold a result for every stage of every clip?"""
+        return not self.pending_videos() and not self.pending_clips()
+
+    @property
+    def videos(self) -> list[Footage]:
+        """The footage that can be read at all."""
+        return [footage for footage in self.footage if isinstance(footage, Footage)]
+
+    def jobs(self) -> list[Job]:
+        """Every clip that stage 1 gave."""
+        found = ((footage, self.results.get(footage.name)) for footage in self.videos)
+        return [
+            job
+            for footage, result in found
+            if result is not None and result.refused is None
+            for job in jobs_of(footage, self.source, result)
+        ]
+
+    def look(self) -> None:
+        """See what the store has of stage 1."""
+        store = Store(self.workspace)
+        for footage in self.videos:
+            if self.results.get(footage.name) is None:
+                self.results[footage.name] = self._find(footage, store)
+
+    def note(self, failures: Iterable[Failure]) -> None:
+        """Keep the first failure of each item."""
+        for failure in failures:
+            self.failures.setdefault(failure.item, failure)
+
+    def close(self) -> Account:
+        """Judge every clip, write the ledger and the account."""
+        self.look()
+        failures = {name: (failure.stage, failure.reason) for name, failure in self.failures.items()}
+        videos = [(footage, self.results.get(footage.name)) for footage in self.footage]
+        return close_account(self.source, Store(self.workspace), videos, failures)
+
+    def _find(self, footage: Footage, store: Store) -> Result | None:
+        try:
+            return store.find(normalise_work(footage, self.source))
+        except OSError as problem:
+            reason = f"{problem.filename or footage.video}: cannot be read ({problem.strerror}); check its permissions"
+            self.note([Failure(item=footage.name, stage="normalise", reason=reason, transient=False)])
+            return None
+
+
+def begin(source: RealSource, workspace: Path, workers: int = 0) -> SourceRun:
+    """List the footage and sweep what an earlier, killed run left half-made.
+
+    Raises:
+        ValueError: the source as a whole cannot be read, e.g. its root is missing.
+    """
+    footage = list_footage(source)
+    Store(workspace).sweep()
+    return SourceRun(source=source, workspace=workspace, workers=how_many(clip_bytes(source), workers), footage=footage)

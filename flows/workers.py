@@ -1,0 +1,114 @@
+"""Worker processes: as many as the machine has cores and memory for, each with one clip at a time.
+
+A clip runs in a process of its own kind so that a crash or a lack of memory costs that clip alone: the worker is started
+anew, the clip tried once more, and given up with a reason if it dies again. Workers import neither Prefect nor torch and
+end when their parent does, however it ended.
+"""
+
+import contextlib
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+import psutil
+
+R = TypeVar("R")
+
+LAYERS_HELD = 24
+"""Colour layers of one clip that a worker holds at its peak, measured on `plate`: inputs, results, candidates."""
+BASE_BYTES = 600 * 1024**2
+"""A worker's interpreter and libraries."""
+
+
+def how_many(clip_bytes: int, asked: int = 0) -> int:
+    """How many workers this machine carries: cores it may use, and memory for the clips they hold.
+
+    Args:
+        clip_bytes: size of one colour layer of a clip, T·H·W·3.
+        asked: what the user wants; 0 leaves it to the machine.
+    """
+    if asked > 0:
+        return asked
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    by_memory = psutil.virtual_memory().available // (BASE_BYTES + LAYERS_HELD * clip_bytes)
+    return max(1, min(cores, int(by_memory)))
+
+
+class WorkerDied(RuntimeError):
+    """The worker process ended in the middle of its work."""
+
+
+class Worker:
+    """One process that does what it is told, one call at a time."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+
+    def call(self, function: Callable[..., R], *arguments: Any) -> R:
+        """Run a module-level function in the worker.
+
+        Raises:
+            WorkerDied: the process was killed or crashed; the next call starts a new one.
+        """
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                1, mp_context=get_context("spawn"), initializer=_settle, initargs=(os.getpid(),)
+            )
+        try:
+            return self._pool.submit(function, *arguments).result()
+        except BrokenProcessPool as died:
+            self.close()
+            raise WorkerDied("the worker process died: out of memory, or a crash in a library") from died
+
+    def close(self) -> None:
+        """End the process."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+
+class Workers:
+    """A fixed number of workers, lent out one by one."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._all = [Worker() for _ in range(count)]
+        self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        for worker in self._all:
+            self._free.put(worker)
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        for worker in self._all:
+            worker.close()
+
+    @contextlib.contextmanager
+    def lend(self) -> Iterator[Worker]:
+        """A free worker for the length of a `with`, waiting for one if all are out."""
+        worker = self._free.get()
+        try:
+            yield worker
+        finally:
+            self._free.put(worker)
+
+
+def _settle(parent: int) -> None:
+    """Set a new worker up: one thread for each library, and an end when the parent is gone."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)  # the parent was killed: nobody is left to take the result
+
+    threading.Thread(target=watch, daemon=True).start()
