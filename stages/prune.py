@@ -94,6 +94,16 @@ class EffectMask:
     is_noise: bool
     """There were differences above the threshold, and the survivors rule emptied the mask."""
 
+    @property
+    def facts(self) -> dict[str, float]:
+        """All but the mask, as numbers; is_noise is 0 or 1."""
+        return {
+            "threshold": self.threshold,
+            "otsu": self.otsu,
+            "coherence": self.coherence,
+            "is_noise": float(self.is_noise),
+        }
+
 
 def effect_mask(gt: Rgb, over: Rgb, subject_mask: Matte, settings: Prune) -> EffectMask:
     """Find the pixels in which gt and over differ by an effect; noise alone gives an empty mask.

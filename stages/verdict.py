@@ -1,0 +1,176 @@
+"""Stage 6, second half: from numbers to accept, review or reject, and why, in words."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from .quality import QUALITY_NUMBERS
+
+VERSION = 1
+"""Raise it when results change; stored results of older versions are then made again."""
+
+Decision = Literal["accept", "review", "reject"]
+Limits = tuple[float, float]
+"""Beyond the first the clip goes to review, beyond the second it is rejected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gates:
+    """How good a pair must be.
+
+    A field is named after its number and the side on which the limit lies; each holds two limits, for review and for
+    rejection. A number that was not measured passes.
+    """
+
+    reconstruction_psnr_db_min: Limits = (34.0, 26.0)
+    """Compression alone gives 36 to 42 dB; below 34 the layers show another picture to the eye, below 26 to anyone."""
+    preservation_psnr_db_min: Limits = (40.0, 30.0)
+    """Outside mask and subject only differences below the mask's threshold are allowed: 12 steps on a tenth of the
+    picture are 36.5 dB, a trace of them 45."""
+    effect_area_min: Limits = (0.0005, 0.00005)
+    """Half a thousandth of 384x672 is 129 pixels: a patch of 11x11, too little to learn from; a tenth of it a speck."""
+    effect_peak_area_max: Limits = (0.5, 0.85)
+    """An effect seldom fills half of a frame; the whole frame differs when the light or the registration fails."""
+    effect_flicker_max: Limits = (0.25, 0.6)
+    """A steady shadow stays under 0.05, spray under 0.2; at 0.6 more of the mask is new than stays."""
+    effect_strength_min: Limits = (6.0, 3.0)
+    """Steps of 255. 6 is the floor of the threshold; weaker means that most of the mask is its loose border."""
+    registration_error_px_max: Limits = (1.0, 3.0)
+    """From one pixel on, edges of the background show in the difference; from three on they double."""
+    unseen_share_max: Limits = (0.2, 0.7)
+    """What no frame ever showed is invented. A fifth is a rim or a foot; seven tenths is a subject that never moved."""
+    subject_leak_max: Limits = (0.3, 0.6)
+    """An unrelated background correlates to 0.1; at 0.3 a ghost can be seen, at 0.6 the subject is simply there."""
+    mask_confidence_min_min: Limits = (0.5, 0.0)
+    """Half-sure in one frame already wants an eye; never a reason to reject. Drafts from a box stay below 0.5."""
+    mask_confidence_mean_min: Limits = (0.6, 0.0)
+    """The same over the clip."""
+    subject_area_min: Limits = (0.001, 0.00005)
+    """A thousandth of 384x672 is a figure of 11x23 pixels; at a twentieth of that there is no subject."""
+    subject_area_max: Limits = (0.5, 0.8)
+    """Where the subject fills the picture, little background is left to see the effect on."""
+    edge_effect_max: Limits = (0.6, 0.95)
+    """A mask that hugs the outline is the rim of a tight or late subject mask; small contact shadows reach 0.5."""
+
+    def __post_init__(self) -> None:
+        """Check that rejecting is never easier than reviewing."""
+        for field in fields(self):
+            review, reject = limits = getattr(self, field.name)
+            if not all(map(math.isfinite, limits)) or (reject > review if _is_floor(field.name) else reject < review):
+                raise ValueError(
+                    f"{field.name}={limits}: the second limit, for rejection, must be "
+                    f"{'at most' if _is_floor(field.name) else 'at least'} the first, for review"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What becomes of a pair."""
+
+    verdict: Decision
+    reasons: tuple[str, ...]
+    """At least one sentence, the gravest first; also for an accepted pair."""
+
+
+MEANING = {
+    "reconstruction_psnr_db_min": "the layers do not add up to gt",
+    "preservation_psnr_db_min": "gt and over differ where there is neither effect nor subject",
+    "effect_area_min": "next to no effect found",
+    "effect_peak_area_max": "nearly the whole picture differs: changing light or a failed registration, not an effect",
+    "effect_flicker_max": "the effect mask comes and goes between frames",
+    "effect_strength_min": "the effect is hardly visible",
+    "registration_error_px_max": "the frames do not lie on each other, so edges of the background double",
+    "unseen_share_max": "much of what the subject hides was never seen and is invented",
+    "subject_leak_max": "the subject is still visible in background",
+    "mask_confidence_min_min": "the subject mask is doubtful in at least one frame",
+    "mask_confidence_mean_min": "the subject mask is doubtful throughout",
+    "subject_area_min": "hardly any subject",
+    "subject_area_max": "the subject fills the picture",
+    "edge_effect_max": "the effect mask is a rim around the subject rather than an effect",
+}
+"""What it means when a limit is broken, by the gate's name."""
+
+NO_EFFECT = "no effect found: gt and over differ by no more than noise outside the subject, so the mask is empty"
+
+
+def judge(numbers: Mapping[str, float | None], gates: Gates, notes: Sequence[str] = ()) -> Verdict:
+    """Weigh the numbers of `quality.measure` against the gates.
+
+    Args:
+        numbers: by name; None or absent is not measured and passes.
+        gates: the limits.
+        notes: sentences of earlier stages; they are passed on behind the reasons and change no verdict.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    for name, value in numbers.items():
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"{name}={value} is not finite; a number that cannot be measured is None")
+    empty = numbers.get("effect_area") == 0
+    broken = [("reject", NO_EFFECT)] if empty else []
+    broken += list(_broken(numbers, gates, skip=("effect_area_min",) if empty else ()))
+    rejected = tuple(reason for decision, reason in broken if decision == "reject")
+    doubts = tuple(reason for decision, reason in broken if decision == "review")
+    if rejected:
+        return Verdict(verdict="reject", reasons=(*rejected, *doubts, *notes))
+    if doubts:
+        return Verdict(verdict="review", reasons=(*doubts, *notes))
+    return Verdict(verdict="accept", reasons=(_praise(numbers), *notes))
+
+
+def _broken(numbers: Mapping[str, float | None], gates: Gates, skip: Sequence[str]) -> Iterator[tuple[Decision, str]]:
+    """Each limit that is broken, with the graver one of its two, and the sentence for it."""
+    for field in fields(gates):
+        value = numbers.get(name := _number_of(field.name))
+        if value is None or field.name in skip:
+            continue
+        review, reject = getattr(gates, field.name)
+        floor = _is_floor(field.name)
+        decision: Decision
+        for decision, limit in (("reject", reject), ("review", review)):
+            if value < limit if floor else value > limit:
+                side = "below" if floor else "above"
+                measured, allowed = in_words(name, value), in_words(name, limit)
+                yield decision, f"{MEANING[field.name]}: {name} is {measured}, {side} the {decision} limit of {allowed}"
+                break
+
+
+def in_words(name: str, value: float) -> str:
+    """A number with its unit; shares as per cent."""
+    unit = _UNITS[name]
+    return f"{100 * value:.3g} %" if unit == "share" else f"{value:.3g} {unit}"
+
+
+def _praise(numbers: Mapping[str, float | None]) -> str:
+    said = []
+    for name, phrase, if_none in _PRAISE:
+        if name in numbers:
+            value = numbers[name]
+            said += [phrase.format(in_words(name, value))] if value is not None else [if_none] * bool(if_none)
+    return "; ".join(said) or "no number breaks a limit"
+
+
+_PRAISE = (
+    ("reconstruction_psnr_db", "layers rebuild gt at {}", "layers rebuild gt exactly"),
+    (
+        "preservation_psnr_db",
+        "outside effect and subject over is gt at {}",
+        "outside effect and subject over is gt, exactly",
+    ),
+    ("effect_area", "effect covers {} of the picture", ""),
+    ("effect_strength", "where it changes gt by {} of 255", ""),
+    ("subject_leak", "{} of the subject's detail is left in background", ""),
+    ("unseen_share", "{} of what was removed was never seen", ""),
+    ("mask_confidence_min", "the subject mask is at least {} sure", ""),
+)
+_UNITS = {number.name: number.unit for number in QUALITY_NUMBERS}
+
+
+def _number_of(gate: str) -> str:
+    return gate[: -len("_min")]
+
+
+def _is_floor(gate: str) -> bool:
+    return gate.endswith("_min")
