@@ -36,6 +36,8 @@ class FirstFrame:
     pixel_aspect: Fraction
     """Width of a stored pixel by its height."""
     display_matrix: tuple[int, ...] | None
+    packet_is_frame: bool
+    """False where a packet may be half a frame (interlaced) or none at all (VP8's hidden frames)."""
 
     @classmethod
     def of(cls, path: Path, container: InputContainer) -> Self:
@@ -50,17 +52,18 @@ class FirstFrame:
             frame=frame,
             pixel_aspect=stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1),
             display_matrix=None if matrix is None else tuple(int(v) for v in np.frombuffer(matrix, np.int32)),
+            packet_is_frame=not frame.interlaced_frame and stream.codec_context.name not in {"vp8", "libvpx"},
         )
 
 
 @contextmanager
-def open_container(path: Path) -> Iterator[InputContainer]:
-    """Open a file for reading, whatever its name ends in.
+def open_container(path: Path, **more: str) -> Iterator[InputContainer]:
+    """Open a file for reading, whatever its name ends in; more are libavformat's own options.
 
     Raises:
         ValueError: when it is no video in a known container.
     """
-    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
+    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS), **more}
     try:
         container = av.open(str(path), options=options)
     except (av.FFmpegError, ValueError) as wrong:
@@ -83,34 +86,62 @@ def picture_stream(path: Path, container: InputContainer) -> VideoStream:
     raise ValueError(f"{path}: holds no picture; it is cut off or not a video, copy it again")
 
 
-def measure(path: Path, container: InputContainer) -> Timing:
-    """Walk over all packets: count the frames, collect their times, and make sure that the file is whole."""
-    stream = picture_stream(path, container)
-    times, end_s, damaged = [], 0.0, False
-    try:
-        for packet in container.demux():
-            if packet.size and packet.stream is stream and not packet.is_discard:
-                damaged = damaged or packet.is_corrupt
-                times.append(packet.pts)
-            if packet.size and packet.pts is not None:
-                end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-    except av.FFmpegError:
-        damaged = True
-    claimed = stream.frames
-    whole_s = (container.duration or 0) / av.time_base
-    if damaged or len(times) < claimed or (not times and whole_s):
-        of = f" of {claimed}" if claimed else f" of about {round(whole_s * float(stream.average_rate or 0))}"
-        raise ValueError(
-            f"{path}: is cut off after frame {max(len(times) - damaged, 0)}{of}; copy or download it again"
-        )
-    if not times:
-        raise ValueError(f"{path}: holds no frames; make it anew")
-    start_s = float((container.start_time or 0) / av.time_base)
-    if whole_s - (end_s - start_s) > max(0.5, 0.02 * whole_s):
-        raise ValueError(
-            f"{path}: is cut off after {end_s - start_s:.1f} of {whole_s:.1f} s; copy or download it again"
-        )
-    return _timing(times, stream)
+def measure(path: Path) -> Timing:
+    """Walk over all packets without decoding: count the frames, collect their times, see that the file is whole.
+
+    Raises:
+        ValueError: when the header claims absurd frames, when there are none, or when the file is cut off.
+    """
+    # Without decoders the stream's size is what the header claims; with them it would be what the first frame is.
+    with open_container(path, codec_whitelist="none") as container:
+        stream = picture_stream(path, container)
+        walk = _Walk.over(container, stream)
+        whole_s = (container.duration or 0) / av.time_base
+        start_s = (container.start_time or 0) / av.time_base
+        # Only this family's header counts packets; others count what they meant to show.
+        claimed = stream.frames if container.format.name.startswith("mov") else 0
+        shown = claimed or round(whole_s * float(stream.average_rate or 0))
+        if walk.damaged or walk.packets < claimed or (not walk.packets and shown):
+            whole = walk.packets - walk.damaged
+            raise ValueError(f"{path}: is cut off after frame {max(whole, 0)} of {shown}; copy or download it again")
+        if not walk.ticks:
+            raise ValueError(f"{path}: holds no frames; make it anew")
+        if whole_s - (walk.end_s - start_s) > max(0.5, 0.02 * whole_s):
+            raise ValueError(
+                f"{path}: is cut off after {walk.end_s - start_s:.1f} of {whole_s:.1f} s; copy or download it again"
+            )
+        return _timing(walk.ticks, stream)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Walk:
+    """What all packets of a file amount to."""
+
+    ticks: list[int | None]
+    """Times of the frames that are shown, in the stream's time base."""
+    packets: int
+    """Packets of the picture, with those that an edit list hides."""
+    end_s: float
+    """When the last packet of any stream ends."""
+    damaged: bool
+
+    @classmethod
+    def over(cls, container: InputContainer, stream: VideoStream) -> Self:
+        ticks: list[int | None] = []
+        packets, end_s, damaged = 0, 0.0, False
+        try:
+            for packet in container.demux():
+                if not packet.size:
+                    continue
+                if packet.pts is not None:
+                    end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                if packet.stream is stream:
+                    packets += 1
+                    damaged = damaged or packet.is_corrupt
+                    ticks += [] if packet.is_discard else [packet.pts]
+        except av.FFmpegError:
+            damaged = True
+        return cls(ticks=ticks, packets=packets, end_s=end_s, damaged=damaged)
 
 
 def _timing(times: list[int | None], stream: VideoStream) -> Timing:

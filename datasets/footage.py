@@ -42,4 +42,9 @@ def open_frames(path: Path, *, image_fps: float = 24.0) -> FrameReader:
     return open_images(path, fps=image_fps) if path.is_dir() else open_video(path)
 
 
-__all__ = ["FootageInfo", "FrameReader", "ImageFolder", "VideoFile", "open_frames"]
+def count_frames(frames: FrameReader) -> int:
+    """How many frames there are: as the file says, or counted where it does not."""
+    return sum(1 for _ in frames.thumbnails(16)) if frames.info.frames is None else frames.info.frames
+
+
+__all__ = ["FootageInfo", "FrameReader", "ImageFolder", "VideoFile", "count_frames", "open_frames"]

@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from ..arrays import Image, MatteImage
-from .probe import FootageInfo, need_readable, need_sane_size
+from .probe import MAX_PIXELS, FootageInfo, need_readable, need_sane_size
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 
@@ -76,7 +76,11 @@ def numbered_images(folder: Path) -> list[Path]:
 
 
 def number_of(file: Path) -> int:
-    """The last whole number in a file's name."""
+    """The last whole number in a file's name.
+
+    Raises:
+        ValueError: when there is none.
+    """
     numbers = re.findall(r"\d+", file.stem)
     if not numbers:
         raise ValueError(
@@ -125,7 +129,9 @@ def _opened(file: Path) -> Iterator[Pillow.Image]:
             need_sane_size(file, *picture.size)
             yield picture
     except Pillow.DecompressionBombError as wrong:
-        raise ValueError(f"{file}: claims more pixels than any frame has ({wrong}); make the file anew") from wrong
+        raise ValueError(
+            f"{file}: claims a picture above the limit of {MAX_PIXELS // 1_000_000} million pixels; make the file anew"
+        ) from wrong
     except UnidentifiedImageError as wrong:
         raise ValueError(f"{file}: is not an image, whatever its name says; replace it") from wrong
     except (OSError, SyntaxError) as wrong:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ..arrays import MatteImage
+from .footage import count_frames
 from .images import SUFFIXES, image_size, is_palette, load_values, number_of, numbered_images
 from .probe import FootageInfo, need_readable
 from .video import VideoFile, open_video
@@ -30,6 +31,8 @@ class MaskReader:
     video: FootageInfo
     frames: int
     """How many masks a loop gives: as many as the video has frames."""
+    held: int
+    """How many masks there are."""
     notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[MatteImage]:
@@ -37,12 +40,9 @@ class MaskReader:
         for last in islice(self._stored(), self.frames):
             yield last
         # One frame short is an encoder's rounding; open_masks refused all else.
-        missing = self.frames - self._held()
+        missing = self.frames - self.held
         if last is not None and missing > 0:
             yield from repeat(last, missing)
-
-    def _held(self) -> int:
-        return self.source.info.frames or 0 if isinstance(self.source, VideoFile) else len(self.source)
 
     def _stored(self) -> Iterator[MatteImage]:
         if isinstance(self.source, VideoFile):
@@ -71,12 +71,12 @@ def open_masks(path: Path, video: FootageInfo, frames: int, *, label: int | None
     sizes = (source.info.size,) if isinstance(source, VideoFile) else tuple(image_size(file)[::-1] for file in source)
     for size in sizes:
         _need_shape(path, size, video)
-    held = source.info.frames or 0 if isinstance(source, VideoFile) else len(source)
+    held = count_frames(source) if isinstance(source, VideoFile) else len(source)
     off = held - frames
     if abs(off) > isinstance(source, VideoFile):
         raise ValueError(f"{path}: has {held} masks, but the video has {frames} frames; give one mask for each frame")
     notes = _length_note(path, off) + _size_note(path, sizes[0], video)
-    reader = MaskReader(path=path, source=source, label=label, video=video, frames=frames, notes=notes)
+    reader = MaskReader(path=path, source=source, label=label, video=video, frames=frames, held=held, notes=notes)
     _need_subject(reader)
     return reader
 

@@ -99,8 +99,7 @@ def open_video(path: Path) -> VideoFile:
     Raises:
         ValueError: for a file that is no video, has no frames, claims absurd frames, or is cut off.
     """
-    with open_container(path) as container:
-        timing = measure(path, container)
+    timing = measure(path)
     with open_container(path) as container:
         first = FirstFrame.of(path, container)
     frame = first.frame
@@ -115,8 +114,7 @@ def open_video(path: Path) -> VideoFile:
         variable=timing.variable,
         bit_depth=max(component.bits for component in frame.format.components),
         full_range=_source_range(frame) == FULL,
-        # Fields of interlaced video may lie in packets of their own, so that packets do not count frames.
-        frames=None if frame.interlaced_frame else timing.frames,
+        frames=timing.frames if first.packet_is_frame else None,
         duration_s=timing.duration_s,
         notes=turn_notes + _notes(frame, timing),
     )

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from ..arrays import Image, Matte, MatteImage, Rgb
-from ..datasets.footage import FrameReader, open_frames
+from ..datasets.footage import FrameReader, count_frames, open_frames
 from ..datasets.layouts import Footage, SubjectFiles
 from ..datasets.masks import SUBJECT, MaskReader, open_masks, read_keys
 from ..stages.cuts import find_cuts
@@ -62,7 +62,7 @@ def ingest(footage: Footage, settings: Normalise) -> Iterator[Ingested | Rejecte
     times_s, cuts = scan(video, settings)
     subjects = [_Subject.of(files, video, len(times_s)) for files in footage.subjects]
     given, given_notes = _open_background(footage, len(times_s))
-    usable = len(times_s) if given is None else min(len(times_s), given.info.frames or 0)
+    usable = len(times_s) if given is None else min(len(times_s), count_frames(given))
     planned = list(plan(times_s[:usable], [cut for cut in cuts if cut < usable], settings))
     notes = video.info.notes + given_notes + tuple(note for subject in subjects for note in subject.notes)
     streams = _Streams.over(planned, video, subjects, given, settings)
@@ -220,7 +220,7 @@ def _open_background(footage: Footage, frames: int) -> tuple[FrameReader | None,
     if footage.background is None:
         return None, ()
     given = open_frames(footage.background, image_fps=footage.image_fps)
-    held = sum(1 for _ in given.thumbnails(16)) if given.info.frames is None else given.info.frames
+    held = count_frames(given)
     if abs(held - frames) > SHORT_SHARE * frames:
         raise ValueError(
             f"{footage.background}: has {held} frames, but the video has {frames}; "
