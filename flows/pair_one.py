@@ -82,15 +82,15 @@ def _clip_of(request: Request, source: RealSource) -> tuple[Ingested, Prompt]:
         if isinstance(piece, Rejected):
             reasons.append(f"{piece.where}: {piece.reason}")
         elif piece.index >= request.clip:
-            return piece, _with_box(request, piece, piece.prompts[0][1])
+            return piece, _with_box(request, piece, source)
     why = "; ".join(reasons) or f"it has no clip number {request.clip}"
     raise ValueError(f"{request.video}: gives no clip to make a pair of: {why}")
 
 
-def _with_box(request: Request, piece: Ingested, prompt: Prompt) -> Prompt:
+def _with_box(request: Request, piece: Ingested, source: RealSource) -> Prompt:
     """The box of the video as a box of the clip, in the clip's frame nearest to the asked one."""
     if request.box is None:
-        return prompt
+        return piece.prompts[0][1]
     video = open_frames(request.video).info
     x, y, width, height = request.box
     inside: MatteImage = np.zeros(video.size, np.uint8)

@@ -1,8 +1,8 @@
 """Worker processes: as many as the machine has cores and memory for, each with one clip at a time.
 
-A clip runs in a process of its own kind so that a crash or a lack of memory costs that clip alone: the worker is started
-anew, the clip tried once more, and given up with a reason if it dies again. Workers import neither Prefect nor torch and
-end when their parent does, however it ended.
+A crash or a lack of memory costs one clip and no other: its worker is started anew, the clip tried once more, and given
+up with a reason if it dies again. Workers import neither Prefect nor torch and end when their parent does, however that
+ended.
 """
 
 import contextlib
