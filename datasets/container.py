@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import av
 import numpy as np
@@ -40,7 +40,7 @@ class FirstFrame:
     """False where a packet may be half a frame (interlaced) or none at all (VP8's hidden frames)."""
 
     @classmethod
-    def of(cls, path: Path, container: InputContainer) -> Self:
+    def of(cls, path: Path, container: InputContainer) -> "FirstFrame":
         """Decode one frame."""
         stream = picture_stream(path, container)
         try:
@@ -126,7 +126,7 @@ class _Walk:
     damaged: bool
 
     @classmethod
-    def over(cls, container: InputContainer, stream: VideoStream) -> Self:
+    def over(cls, container: InputContainer, stream: VideoStream) -> "_Walk":
         ticks: list[int | None] = []
         packets, end_s, damaged = 0, 0.0, False
         try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..arrays import Image
 from .images import ImageFolder, open_images
@@ -10,6 +10,7 @@ from .probe import FootageInfo, need_readable
 from .video import VideoFile, open_video
 
 
+@runtime_checkable
 class FrameReader(Protocol):
     """Frames in order, read anew by each loop over it; one frame at a time is in memory."""
 

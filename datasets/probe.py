@@ -35,10 +35,14 @@ class FootageInfo:
 
 def need_readable(path: Path) -> None:
     """Raise ValueError unless path is there and may be read."""
-    if not path.exists():
+    if not os.path.lexists(path):
         raise ValueError(f"{path}: is not there; check the path")
-    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-        raise ValueError(f"{path}: may not be read; change its permissions (chmod u+r{'x' * path.is_dir()})")
+    try:
+        with os.scandir(path) if path.is_dir() else path.open("rb"):
+            pass
+    except OSError as wrong:
+        how = f"change its permissions (chmod u+r{'x' * path.is_dir()})"
+        raise ValueError(f"{path}: may not be read ({wrong.strerror}); {how}") from wrong
     if path.is_file() and path.stat().st_size == 0:
         raise ValueError(f"{path}: is an empty file; copy or download it again")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -129,7 +129,7 @@ class _Subject:
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, files: SubjectFiles, video: FrameReader, frames: int) -> Self:
+    def of(cls, files: SubjectFiles, video: FrameReader, frames: int) -> "_Subject":
         masks = open_masks(files.masks, video.info, frames, label=files.label) if files.masks else None
         keys = read_keys(files.keys, video.info, frames) if files.keys else {}
         return cls(masks=masks, keys=keys, notes=masks.notes if masks else ())
@@ -181,7 +181,7 @@ class _Streams:
         subjects: Iterable[_Subject],
         given: FrameReader | None,
         settings: Normalise,
-    ) -> Self:
+    ) -> "_Streams":
         wanted = [frame for piece in planned if isinstance(piece, Piece) for frame in piece.source_frames]
 
         def fitted(images: Iterable[AnyImage]) -> Iterator[AnyImage]:
