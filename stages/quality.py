@@ -41,7 +41,9 @@ QUALITY_NUMBERS: tuple[Number, ...] = (
         meaning="alpha·foreground + (1 − alpha)·background against gt; None: equal",
     ),
     Number(
-        name="preservation_psnr_db", unit="dB", meaning="gt against over outside effect mask and subject; None: equal"
+        name="preservation_psnr_db",
+        unit="dB",
+        meaning="gt against over outside effect mask and subject (and 6 px around it); None: equal",
     ),
     Number(name="effect_area", unit="share", meaning="effect mask's share of the picture, mean over the frames"),
     Number(name="effect_peak_area", unit="share", meaning="the same in the frame where it is largest"),
@@ -115,8 +117,8 @@ def _measure_frame(pair: Pair, index: int) -> dict[str, float]:
     effect, coverage = pair.effect_mask[index].view(np.uint8), pair.subject_mask[index]
     subject = (coverage >= prune.SUBJECT).view(np.uint8)
     scale = min(subject.shape) / prune.WORKING_PX
-    kept = ((effect | coverage) == 0).view(np.uint8)
-    near = morphology.dilated(subject, max(1, round(HALO_PX * scale))) & effect
+    around = morphology.dilated(subject, max(1, round(HALO_PX * scale)))
+    kept = ((effect | coverage | around) == 0).view(np.uint8)
     now = slice(index, index + 1)
     rebuilt = composite.over(pair.foreground[now], pair.background[now], pair.alpha[now])[0]
     shared, detail = _detail(gt, background, _core(subject, max(1, round(CORE_PX * scale))))
@@ -125,7 +127,7 @@ def _measure_frame(pair: Pair, index: int) -> dict[str, float]:
         "kept_error": cv2.norm(gt, over, cv2.NORM_L2SQR, kept),
         "kept": float(cv2.countNonZero(kept)),
         "effect": float(cv2.countNonZero(effect)),
-        "effect_near": float(cv2.countNonZero(near)),
+        "effect_near": float(cv2.countNonZero(around & effect)),
         "effect_steps": cv2.sumElems(prune.grey(cv2.absdiff(gt, over)) * effect)[0],
         "subject": float(cv2.countNonZero(subject)),
         "detail_shared": shared,

@@ -1,0 +1,125 @@
+import math
+from dataclasses import fields
+
+import pytest
+from effectpairs.stages.quality import QUALITY_NUMBERS
+from effectpairs.stages.verdict import MEANING, Gates, Verdict, judge
+from hypothesis import given
+from hypothesis import strategies as st
+
+GOOD = {
+    "reconstruction_psnr_db": 48.1,
+    "preservation_psnr_db": None,
+    "effect_area": 0.062,
+    "effect_peak_area": 0.09,
+    "effect_flicker": 0.03,
+    "effect_strength": 41.0,
+    "registration_error_px": 0.4,
+    "unseen_share": 0.01,
+    "subject_leak": 0.05,
+    "mask_confidence_min": 0.9,
+    "mask_confidence_mean": 0.95,
+    "subject_area": 0.12,
+    "edge_effect": 0.1,
+}
+RANK = {"accept": 0, "review": 1, "reject": 2}
+
+
+def rank(numbers):
+    return RANK[judge(numbers, Gates()).verdict]
+
+
+def test_a_good_pair_is_accepted_in_words():
+    verdict = judge(GOOD, Gates(), ["The box was drawn by hand."])
+    assert verdict.verdict == "accept"
+    assert "rebuild gt at 48.1 dB" in verdict.reasons[0]
+    assert "covers 6.2 %" in verdict.reasons[0]
+    assert "exactly" in verdict.reasons[0]
+    assert verdict.reasons[1] == "The box was drawn by hand."
+
+
+@pytest.mark.parametrize(
+    ("name", "review", "reject"),
+    [
+        ("reconstruction_psnr_db", 30.0, 20.0),
+        ("preservation_psnr_db", 33.0, 20.0),
+        ("effect_area", 0.0002, 0.00001),
+        ("effect_area", 0.0002, 0.0),
+        ("effect_peak_area", 0.7, 0.95),
+        ("effect_flicker", 0.4, 0.9),
+        ("effect_strength", 5.0, 1.0),
+        ("registration_error_px", 2.0, 9.0),
+        ("unseen_share", 0.5, 0.9),
+        ("subject_leak", 0.5, 0.9),
+        ("subject_area", 0.0005, 0.0),
+        ("subject_area", 0.7, 0.95),
+        ("edge_effect", 0.8, 1.0),
+    ],
+)
+def test_each_number_can_lead_to_review_and_rejection(name, review, reject):
+    for value, expected in ((review, "review"), (reject, "reject")):
+        verdict = judge(GOOD | {name: value}, Gates())
+        assert verdict.verdict == expected
+        assert len(verdict.reasons) == 1
+
+
+def test_a_doubtful_mask_goes_to_review_never_further():
+    for name in ("mask_confidence_min", "mask_confidence_mean"):
+        for value in (0.45, 0.0):
+            assert judge(GOOD | {name: value}, Gates()).verdict == "review"
+
+
+def test_reasons_carry_value_limit_and_meaning():
+    (reason,) = judge(GOOD | {"subject_leak": 0.35}, Gates()).reasons
+    assert "35 %" in reason
+    assert "30 %" in reason
+    assert "subject is still visible" in reason
+
+
+def test_no_effect_says_so_once():
+    verdict = judge(GOOD | {"effect_area": 0.0, "effect_strength": None, "edge_effect": None}, Gates())
+    assert verdict.verdict == "reject"
+    assert len(verdict.reasons) == 1
+    assert verdict.reasons[0].startswith("no effect found")
+
+
+def test_rejections_come_before_doubts():
+    verdict = judge(GOOD | {"effect_strength": 5.0, "subject_leak": 0.9}, Gates())
+    assert "subject_leak" in verdict.reasons[0]
+    assert "effect_strength" in verdict.reasons[1]
+
+
+@given(st.data())
+def test_worse_is_never_better(data):
+    numbers = {
+        number.name: data.draw(st.one_of(st.none(), st.floats(0, 60 if number.unit in ("dB", "steps") else 1)))
+        for number in QUALITY_NUMBERS
+    }
+    # The subject's area is bad at both ends; the others have one bad side.
+    gate = data.draw(st.sampled_from([field.name for field in fields(Gates) if "subject_area" not in field.name]))
+    name, step = gate[:-4], data.draw(st.floats(0, 5))
+    before = numbers[name] if numbers[name] is not None else (60.0 if gate.endswith("_min") else 0.0)
+    after = max(before - step, 0.0) if gate.endswith("_min") else before + step
+    assert rank(numbers | {name: after}) >= rank(numbers)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_numbers_are_finite(value):
+    with pytest.raises(ValueError, match="effect_area"):
+        judge(GOOD | {"effect_area": value}, Gates())
+
+
+def test_nothing_measured_is_still_explained():
+    assert judge({}, Gates()) == Verdict(verdict="accept", reasons=("no number breaks a limit",))
+
+
+def test_gates_name_numbers_and_are_explained():
+    names = {number.name for number in QUALITY_NUMBERS}
+    assert {field.name[:-4] for field in fields(Gates)} == names
+    assert set(MEANING) == {field.name for field in fields(Gates)}
+
+
+@pytest.mark.parametrize("limits", [{"subject_leak_max": (0.5, 0.2)}, {"effect_area_min": (0.1, 0.5)}])
+def test_wrong_gates_are_named(limits):
+    with pytest.raises(ValueError, match=next(iter(limits))):
+        Gates(**limits)
