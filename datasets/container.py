@@ -68,7 +68,7 @@ def open_container(path: Path, **more: str) -> Iterator[InputContainer]:
         container = av.open(str(path), options=options)
     except (av.FFmpegError, ValueError) as wrong:
         raise ValueError(
-            f"{path}: is not a video that can be read (mp4, mov, mkv, webm, avi or ts), or its index is cut off; "
+            f"{path}: is not a video that can be read (mp4, mov, mkv, webm, avi or ts), or it is empty or cut off; "
             "copy it again, or convert it with ffmpeg"
         ) from wrong
     with container:
@@ -106,9 +106,12 @@ def measure(path: Path) -> Timing:
             raise ValueError(f"{path}: is cut off after frame {max(whole, 0)} of {shown}; copy or download it again")
         if not walk.ticks:
             raise ValueError(f"{path}: holds no frames; make it anew")
-        if whole_s - (walk.end_s - start_s) > max(0.5, 0.02 * whole_s):
+        # Matroska's duration is exact to the millisecond; what others say may be a guess from the bit rate.
+        exact = container.format.name.startswith("matroska")
+        slack_s = 1.5 / float(stream.average_rate or 24) + 0.01 if exact else max(0.5, 0.02 * whole_s)
+        if whole_s - (walk.end_s - start_s) > slack_s:
             raise ValueError(
-                f"{path}: is cut off after {walk.end_s - start_s:.1f} of {whole_s:.1f} s; copy or download it again"
+                f"{path}: is cut off after {walk.end_s - start_s:.2f} of {whole_s:.2f} s; copy or download it again"
             )
         return _timing(walk.ticks, stream)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 
 from ..arrays import MatteImage
 from .footage import count_frames
@@ -155,7 +156,7 @@ def _matte(file: Path, label: int | None) -> MatteImage:
     return values
 
 
-def _stretched(mask: MatteImage, video: FootageInfo) -> MatteImage:
+def _stretched(mask: UInt8[np.ndarray, "h w"], video: FootageInfo) -> MatteImage:
     if mask.shape == video.size:
         return mask
     shrinks = mask.shape[0] > video.height

@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation
+from jaxtyping import UInt8
 
 from ..arrays import Image
 from .container import FirstFrame, Timing, measure, open_container, picture_stream
@@ -21,6 +22,8 @@ BT709, BT601 = 1, 5
 LIMITED, FULL = 1, 2
 HDR = {16: "PQ", 18: "HLG"}
 
+Upright = UInt8[np.ndarray, "upright_h upright_w 3"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
@@ -30,7 +33,7 @@ class Turn:
     flip_x: bool = False
     flip_y: bool = False
 
-    def apply(self, frame: Image) -> Image:
+    def apply(self, frame: Image) -> Upright:
         """Turn one frame."""
         turned = frame.transpose(1, 0, 2) if self.transpose else frame
         turned = turned[:, ::-1] if self.flip_x else turned

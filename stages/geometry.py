@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 AnyImage = UInt8[np.ndarray, "h w *c"]  # colour [H W 3] or a matte [H W]
+Resized = UInt8[np.ndarray, "H W *c"]
 
 
-def resize(image: AnyImage, size: tuple[int, int]) -> AnyImage:
+def resize(image: AnyImage, size: tuple[int, int]) -> Resized:
     """Stretch an image to (height, width): by area to shrink, bicubic (mattes: bilinear) to grow."""
     height, width = size
     if image.shape[:2] == size:
@@ -19,7 +20,7 @@ def resize(image: AnyImage, size: tuple[int, int]) -> AnyImage:
     return np.asarray(cv2.resize(image, (width, height), interpolation=smooth if grows else cv2.INTER_AREA))
 
 
-def fit_frame(image: AnyImage, size: tuple[int, int], fit: Literal["cover", "pad"] = "cover") -> AnyImage:
+def fit_frame(image: AnyImage, size: tuple[int, int], fit: Literal["cover", "pad"] = "cover") -> Resized:
     """Scale an image evenly to (height, width).
 
     Args:

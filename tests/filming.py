@@ -1,0 +1,88 @@
+"""Makes tiny real videos and image folders for the tests of everything that comes in."""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image
+
+
+def scene(frames: int = 13, height: int = 32, width: int = 48, seed: int = 0) -> np.ndarray:
+    """A bright square slides over a smooth ground and drags a shadow; neighbouring frames always differ."""
+    rows, columns = np.mgrid[:height, :width]
+    ground = np.stack([90 + rows, 110 + columns, np.full_like(rows, 120 + 10 * seed)], -1).astype(np.uint8)
+    clip = np.repeat(ground[None], frames, axis=0)
+    for number, frame in enumerate(clip):
+        left = 2 + 2 * number % (width - 14)
+        frame[20:24, left : left + 12] //= 2
+        frame[8:20, left : left + 8] = (230, 60, 40)
+    return clip
+
+
+def square(frames: int = 13, height: int = 32, width: int = 48) -> np.ndarray:
+    """Where the square of `scene` is, 255, else 0."""
+    clip = np.zeros((frames, height, width), np.uint8)
+    for number, frame in enumerate(clip):
+        left = 2 + 2 * number % (width - 14)
+        frame[8:20, left : left + 8] = 255
+    return clip
+
+
+def film(
+    path: Path,
+    frames: Iterable[Any],
+    *,
+    codec: str = "libx264rgb",
+    pix_fmt: str = "rgb24",
+    fps: int = 24,
+    ticks: list[int] | None = None,
+    sar: Fraction | None = None,
+    turn: tuple[float, bool, bool] | None = None,
+    tags: dict[str, int] | None = None,
+    container: dict[str, str] | None = None,
+    **options: str,
+) -> Path:
+    """Encode frames (RGB, or grey [H W], or ready-made av frames) to a file; lossless unless told otherwise."""
+    frames = list(frames)
+    first = frames[0]
+    height, width = (first.height, first.width) if isinstance(first, av.VideoFrame) else first.shape[:2]
+    options = options or {"qp": "0", "preset": "ultrafast"}
+    with av.open(str(path), "w", options=container or {}) as output:
+        stream = output.add_stream(codec, rate=fps, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+        stream.time_base = Fraction(1, fps)
+        if sar is not None:
+            stream.sample_aspect_ratio = sar
+        if turn is not None:
+            stream.set_display_rotation(*turn)
+        for tag, value in (tags or {}).items():
+            setattr(stream.codec_context, tag, value)
+        for number, frame in enumerate(frames):
+            if not isinstance(frame, av.VideoFrame):
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "gray" if frame.ndim == 2 else "rgb24")
+            frame.pts = ticks[number] if ticks else number
+            frame.time_base = Fraction(1, fps)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return path
+
+
+def photograph(folder: Path, frames: Iterable[np.ndarray], *, suffix: str = ".png", start: int = 0) -> Path:
+    """Write frames as numbered images."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(frames, start):
+        Image.fromarray(frame).save(folder / f"{number:05d}{suffix}")
+    return folder
+
+
+def label(folder: Path, frames: Iterable[np.ndarray]) -> Path:
+    """Write frames of labels as palette images, as DAVIS does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(frames):
+        picture = Image.fromarray(frame, mode="P")
+        picture.putpalette([channel for index in range(256) for channel in (index, 255 - index, index * 7 % 256)])
+        picture.save(folder / f"{number:05d}.png")
+    return folder
