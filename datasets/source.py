@@ -167,7 +167,7 @@ def _field(hint: Any, value: Any, dotted: str, default: Any) -> Any:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as wrong:
         first = wrong.errors()[0]
-        rule = first["msg"][0].lower() + first["msg"][1:]
+        rule = "it has too few values" if first["type"] == "missing" else first["msg"][0].lower() + first["msg"][1:]
         raise ValueError(f"{dotted}={value!r} does not do: {rule}") from wrong
 
 

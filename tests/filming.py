@@ -11,22 +11,28 @@ from PIL import Image
 
 
 def scene(frames: int = 13, height: int = 32, width: int = 48, seed: int = 0) -> np.ndarray:
-    """A bright square slides over a smooth ground and drags a shadow; neighbouring frames always differ."""
+    """A bright square slides to and fro over a smooth ground and drags a shadow; neighbouring frames always differ."""
     rows, columns = np.mgrid[:height, :width]
     ground = np.stack([90 + rows, 110 + columns, np.full_like(rows, 120 + 10 * seed)], -1).astype(np.uint8)
     clip = np.repeat(ground[None], frames, axis=0)
     for number, frame in enumerate(clip):
-        left = 2 + 2 * number % (width - 14)
+        left = _left(number, width)
         frame[20:24, left : left + 12] //= 2
         frame[8:20, left : left + 8] = (230, 60, 40)
     return clip
+
+
+def _left(number: int, width: int) -> int:
+    """Two pixels a frame, to and fro."""
+    travel = max(width - 16, 1)
+    return 2 + travel - abs(travel - 2 * number % (2 * travel))
 
 
 def square(frames: int = 13, height: int = 32, width: int = 48) -> np.ndarray:
     """Where the square of `scene` is, 255, else 0."""
     clip = np.zeros((frames, height, width), np.uint8)
     for number, frame in enumerate(clip):
-        left = 2 + 2 * number % (width - 14)
+        left = _left(number, width)
         frame[8:20, left : left + 8] = 255
     return clip
 
