@@ -1,0 +1,141 @@
+"""A finished corpus in a moment: clips from arrays, published by the real publisher, for whoever needs one to read.
+
+`from effectpairs.tests.small_corpus import make_small_corpus`.
+"""
+
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+from effectpairs.datasets import codec
+from effectpairs.datasets.corpus import Corpus, open_corpus
+from effectpairs.datasets.ledger import Entry, write_ledger
+from effectpairs.datasets.place import Place
+from effectpairs.datasets.publish import Publishing, plan_shards, write_planned
+from effectpairs.datasets.schema import QUALITY_NUMBERS
+from effectpairs.datasets.seal import seal
+from effectpairs.stages.composite import over
+from effectpairs.stages.quality import Pair, measure
+from effectpairs.stages.verdict import Gates, judge
+
+KINDS = ("real", "synthetic", "unpaired")
+EFFECTS = (("shadow",), ("splash", "shadow"), ("dust",))
+
+
+def make_small_corpus(
+    folder: Path, *, clips: int = 3, frames: int = 13, size: tuple[int, int] = (48, 80), kinds=KINDS
+) -> Corpus:
+    """Publish clips of a square that drags a shadow, beside two that did not get in; kinds and effects take turns."""
+    workspace = folder / "workspace"
+    by_source: dict[str, list[Entry]] = {}
+    for number in range(clips):
+        kind = kinds[number % len(kinds)]
+        layers = square_with_shadow(frames, size, seed=number)
+        if kind == "unpaired":
+            layers = {"gt": layers["gt"]}
+        entry = store_clip(workspace, f"tiny-{number:03d}", kind, layers, effects=EFFECTS[number % len(EFFECTS)])
+        by_source.setdefault(f"{kind}-source", []).append(entry)
+    by_source.setdefault("broken", []).extend(left_out())
+    for source, entries in by_source.items():
+        write_ledger(workspace, source, entries, {"made": "by the tests"})
+    return publish(workspace, folder / "corpus")
+
+
+def publish(workspace: Path, corpus: Path, name: str = "small corpus") -> Corpus:
+    """Publish what a workspace's ledgers hold, accepted or doubtful."""
+    place, settings = Place(str(corpus)), Publishing(include=("accept", "review"))
+    files = [write_planned(plan, workspace, place, settings) for plan in plan_shards(workspace, place, settings)]
+    seal(workspace, place, files, settings, name)
+    return open_corpus(str(corpus))
+
+
+def left_out() -> list[Entry]:
+    """One that failed, one that was rejected, with a reason that tries to be HTML."""
+    cut_off, dull = "bad.mp4: is cut off; <b>fetch</b> it again", "hardly any effect: 0 %, below 1 %"
+    fail = Entry(name="broken-bad", outcome="fail", stage="normalise", reasons=(cut_off,))
+    reject = Entry(name="broken-dull", outcome="reject", stage="quality", reasons=(dull,))
+    return [fail, reject]
+
+
+def square_with_shadow(frames: int, size: tuple[int, int], *, seed: int = 0) -> dict[str, np.ndarray]:
+    """All layers of a square that slides over a textured ground; its shadow darkens the ground to 55 %."""
+    height, width = size
+    rng = np.random.default_rng(seed)
+    ground = cv2.GaussianBlur(rng.integers(60, 200, (height, width, 3)).astype(np.uint8), (0, 0), 1.2)
+    background = np.repeat(ground[None], frames, axis=0)
+    subject = np.zeros((frames, height, width), np.uint8)
+    shadow = np.zeros((frames, height, width), bool)
+    side, top = height // 4, height // 3
+    for frame in range(frames):
+        x = 2 + round((width - side - 8) * frame / max(frames - 1, 1))
+        shadow[frame, top + side : top + side + side // 2, x + 2 : x + side + 2] = True
+        subject[frame, top : top + side, x : x + side] = 255
+    gt = background.copy()
+    gt[shadow] = np.rint(gt[shadow] * 0.55).astype(np.uint8)
+    gt[subject > 0] = np.array((220, 60, 40 + 30 * (seed % 6)), np.uint8)
+    return {
+        "gt": gt,
+        "over": over(gt, background, subject),
+        "background": background,
+        "foreground": gt,
+        "alpha": np.maximum(subject, shadow.astype(np.uint8) * 255),
+        "subject_mask": subject,
+        "effect_mask": shadow,
+    }
+
+
+def store_clip(workspace: Path, clip_id: str, kind: str, layers: dict, *, effects, fps: float = 16.0, **row) -> Entry:
+    """Write a clip's layers to a workspace, measure and judge them, and give its entry for a ledger."""
+    stored = {}
+    for name, frames in layers.items():
+        video = codec.encode(frames, fps=fps)
+        path = workspace / "stages" / clip_id / f"{name}.mkv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(video)
+        digest = hashlib.sha256(video).hexdigest()
+        stored[name] = {"file": str(path.relative_to(workspace)), "sha256": digest, "size_bytes": len(video)}
+    quality = dict.fromkeys(QUALITY_NUMBERS) | {"verdict": "accept", "reasons": ["no pair, so no numbers"]}
+    if len(layers) > 1:
+        quality |= _measured(layers, row.pop("facts", {}))
+    count, height, width = layers["gt"].shape[:3]
+    plain = {
+        "clip_id": clip_id,
+        "kind": kind,
+        "source": f"{kind}-source",
+        "group": clip_id,
+        "effects": list(effects),
+        "caption": f"A square slides to the right and drags its {effects[0]} along ({clip_id}).",
+        "caption_dense": None,
+        "num_frames": count,
+        "height": height,
+        "width": width,
+        "fps": fps,
+        "quality": quality,
+        "provenance": _provenance(count),
+    } | row
+    verdict, reasons = plain["quality"]["verdict"], tuple(plain["quality"]["reasons"])
+    return Entry(name=clip_id, outcome=verdict, stage="quality", reasons=reasons, row=plain, layers=stored)
+
+
+def _measured(layers: dict, facts: dict) -> dict:
+    confidence = np.full(len(layers["gt"]), 0.9, np.float32)
+    numbers = measure(Pair(**layers, confidence=confidence, facts={"registration_error_px": 0.1, **facts}))
+    verdict = judge(numbers, Gates(), ())
+    return {**numbers, "verdict": verdict.verdict, "reasons": list(verdict.reasons)}
+
+
+def _provenance(frames: int) -> dict:
+    return {
+        "origin": "drawn by the tests",
+        "licence": "CC0-1.0",
+        "inputs": [{"role": "video", "sha256": "0" * 64}],
+        "start_s": 0.0,
+        "source_frames": list(range(frames)),
+        "subject": 0,
+        "settings": "{}",
+        "seeds": [],
+        "models": [],
+        "notes": [],
+        "software": "effectpairs tests",
+    }
