@@ -253,7 +253,8 @@ def _gallery(corpus: str, out_dir: Path | None) -> Path:
     local = found.place.local
     folder = out_dir or (local.parent / f"{local.name}-gallery" if local else Path("gallery"))
     with _bar() as show:
-        return write_report(found, folder, step=lambda done, total: show("gallery", done, total))
+        page: Path = write_report(found, folder, step=lambda done, total: show("gallery", done, total))
+    return page
 
 
 def _settings(name: str, overrides: list[str] | None) -> "RealSource":
