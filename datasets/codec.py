@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 import av
+import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
@@ -34,6 +35,10 @@ class VideoShape:
     num_frames: int
     height: int
     width: int
+    colour: bool
+
+    def __str__(self) -> str:
+        return f"{self.num_frames} {'colour' if self.colour else 'grey'} frames of {self.height}x{self.width}"
 
 
 def encode(frames: Frames, *, fps: float, storage: Storage = "exact", threads: int = 1) -> bytes:
@@ -43,21 +48,19 @@ def encode(frames: Frames, *, fps: float, storage: Storage = "exact", threads: i
     stay exact in either case.
 
     Raises:
-        ValueError: no frames at all.
+        ValueError: no frames at all, or no frame rate.
     """
     if len(frames) == 0:
         raise ValueError("a clip of 0 frames cannot be encoded; a clip has at least 5")
-    colour = frames.ndim == 4
-    lossy = colour and storage == "compact"
+    if not 0 < fps < float("inf"):
+        raise ValueError(f"fps={fps} is not a frame rate; give a positive number")
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("libx264" if lossy else "ffv1", options=_X264 if lossy else _FFV1)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = ("yuv444p" if lossy else "bgr0") if colour else "gray"
+        colour = frames.ndim == 4
+        stream = _add_stream(container, frames.shape[1:3], colour, colour and storage == "compact")
         context = stream.codec_context
         context.thread_count, context.framerate = threads, _rational(fps)
         context.time_base = 1 / context.framerate
-        context.flags |= BITEXACT
         for index, frame in enumerate(_as_bytes(frames)):
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24" if colour else "gray")
             picture.pts, picture.time_base = index, context.time_base
@@ -104,9 +107,18 @@ def probe(video: bytes) -> VideoShape:
             for _ in container.decode(stream):
                 count += 1
             context = stream.codec_context
-            return VideoShape(num_frames=count, height=context.height, width=context.width)
+            colour = context.pix_fmt != "gray"
+            return VideoShape(num_frames=count, height=context.height, width=context.width, colour=colour)
     except (av.error.FFmpegError, IndexError) as broken:
         raise ValueError(f"does not decode after frame {count}: {broken}") from broken
+
+
+def _add_stream(container: Any, size: tuple[int, ...], colour: bool, lossy: bool) -> Any:
+    stream = container.add_stream("libx264" if lossy else "ffv1", options=_X264 if lossy else _FFV1)
+    stream.height, stream.width = size
+    stream.pix_fmt = ("yuv444p" if lossy else "bgr0") if colour else "gray"
+    stream.codec_context.flags |= BITEXACT
+    return stream
 
 
 def _video_stream(container: Any, threads: int) -> Any:
@@ -133,8 +145,8 @@ def _copy_pixels(picture: Any, out: UInt8[np.ndarray, "..."]) -> None:
     name = picture.format.name
     if name == "bgr0":
         plane = picture.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width * 4]
-        out[...] = rows.reshape(plane.height, plane.width, 4)[..., 2::-1]
+        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, -1, 4)[:, : plane.width]
+        cv2.cvtColor(rows, cv2.COLOR_BGRA2RGB, dst=out)
     elif name == "gray":
         plane = picture.planes[0]
         out[...] = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]

@@ -1,23 +1,53 @@
-"""Files that appear whole or not at all, and digests that name them by their content."""
+"""Files that appear whole or not at all, and digests that name them by their content.
 
+What is being written has `.partial-<machine>-<process>-<random>` behind its name until it is flushed and renamed, so a
+later run can tell what a killed process left from what a living one is still writing.
+"""
+
+import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
+import socket
+import time
 import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 
-def explain_disk(problem: OSError, place: Path) -> OSError:
-    """Say in one sentence what a failed write means and what to do."""
-    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OSError(
-            problem.errno, f"{place}: the disk is full; free some space or choose another folder, then run again"
-        )
-    if problem.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return OSError(problem.errno, f"{place}: cannot be written; choose another folder or change its permissions")
-    return problem
+ABANDONED_AFTER_S = 7 * 24 * 3600
+"""What another machine began this long ago is given up; its process cannot be looked for."""
+
+
+class CannotWrite(OSError):
+    """A write failed for want of space or rights; the message is one sentence with the remedy."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+class Damaged(OSError):
+    """A file is no longer what was written; the message names it and the remedy. It says nothing against an input."""
+
+
+@contextlib.contextmanager
+def explaining(place: Path, *, within: Path | None = None) -> Iterator[None]:
+    """Turn a full disk or missing rights at place into a sentence; what fails outside `within` passes as it is.
+
+    Raises:
+        CannotWrite: the disk is full or the place cannot be written.
+    """
+    try:
+        yield
+    except OSError as problem:
+        said = _sentence(problem, place)
+        if said is None or _is_elsewhere(problem, (within or place.parent).absolute()):
+            raise
+        raise CannotWrite(problem.errno, said) from problem
 
 
 def digest_of(value: Any) -> str:
@@ -32,22 +62,30 @@ def digest_of_file(path: Path) -> str:
 
 
 def json_bytes(value: Any) -> bytes:
-    """A JSON value as bytes, the same for equal values; NaN and infinity are refused."""
-    return json.dumps(value, sort_keys=True, allow_nan=False, indent=1, default=_plain).encode()
+    """A JSON value as bytes, the same for equal values.
+
+    Raises:
+        ValueError: a number in it is NaN or infinite, with its key.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, allow_nan=False, indent=1, default=_plain).encode()
+    except ValueError as refused:
+        where = _not_finite(value) or str(refused)
+        raise ValueError(f"{where} is no JSON value; where a number is not known store None") from refused
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it appears whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    partial = partial_beside(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_flushed(partial, content)
-        partial.replace(path)
-        flush_folder(path.parent)
-    except OSError as problem:
-        raise explain_disk(problem, path) from problem
+        with explaining(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_flushed(partial, content)
+            partial.replace(path)
+            flush_folder(path.parent)
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_flushed(path: Path, content: bytes) -> None:
@@ -65,6 +103,56 @@ def flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def partial_beside(path: Path) -> Path:
+    """A name beside path for what this process is making of it."""
+    return path.with_name(f"{path.name}.partial-{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+
+
+def is_abandoned(partial: Path) -> bool:
+    """Was this `.partial-` begun by a process of this machine that has ended, or so long ago that none can live?"""
+    try:
+        host, pid = partial.name.rsplit(".partial-", 1)[1].split("-")[:2]
+        if host == _host():
+            return not psutil.pid_exists(int(pid))
+        return time.time() - partial.stat().st_mtime > ABANDONED_AFTER_S
+    except (IndexError, ValueError, OSError):
+        return False  # not named by us, or gone meanwhile
+
+
+def _sentence(problem: OSError, place: Path) -> str | None:
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{place}: the disk is full; free some space or choose another folder, then run again"
+    if problem.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return f"{place}: cannot be written; choose another folder or change its permissions"
+    if problem.errno in (errno.ENOTDIR, errno.EEXIST):
+        return f"{place}: a file stands where a folder is needed; choose another folder or move that file away"
+    return None
+
+
+def _is_elsewhere(problem: OSError, within: Path) -> bool:
+    """Does the failure name a file that is neither below the folder nor on the way to it?"""
+    if not isinstance(problem.filename, (str, Path)):
+        return False
+    failed = Path(problem.filename).absolute()
+    return not (failed.is_relative_to(within) or within.is_relative_to(failed))
+
+
+def _not_finite(value: Any, name: str = "value") -> str | None:
+    """The first NaN or infinity in a nested value, with the way to it."""
+    if isinstance(value, Mapping):
+        items = [(f"{name}.{key}", held) for key, held in value.items()]
+    elif isinstance(value, (list, tuple)):
+        items = [(f"{name}[{index}]", held) for index, held in enumerate(value)]
+    else:
+        plain = value.item() if hasattr(value, "item") else value
+        return f"{name}={plain}" if isinstance(plain, float) and not math.isfinite(plain) else None
+    return next((found for key, held in items if (found := _not_finite(held, key))), None)
+
+
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 def _plain(value: Any) -> Any:

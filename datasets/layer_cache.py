@@ -28,6 +28,8 @@ class LayerCache:
             frames = frames.view(np.uint8) * np.uint8(255)  # as decoding would give it
         if digest in self._frames or frames.nbytes > self.budget_bytes:
             return
+        frames = frames.view()
+        frames.flags.writeable = False  # a change in place would belie the digest
         self._frames[digest] = frames
         self._held_bytes += frames.nbytes
         while self._held_bytes > self.budget_bytes:

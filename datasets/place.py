@@ -1,8 +1,8 @@
 """Where a corpus lies: a local folder or any fsspec URL (s3://, gs://, memory://), behind the few verbs it takes."""
 
+import contextlib
 import hashlib
 import posixpath
-import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import fsspec
 
-from .durable import explain_disk, flush_folder, write_whole
+from .durable import explaining, flush_folder, is_abandoned, partial_beside, write_whole
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Place:
         """Is there such a file or folder?"""
         return bool(self._filesystem[0].exists(self.at(name)))
 
-    def open(self, name: str) -> Any:
-        """Open a file for reading, at any offset."""
-        return self._filesystem[0].open(self.at(name), "rb")
+    def open(self, name: str, *, block_bytes: int | None = None) -> Any:
+        """Open a file for reading, at any offset; a remote one reads ahead block_bytes, by default some MB."""
+        return self._filesystem[0].open(self.at(name), "rb", block_size=block_bytes)
 
     def read(self, name: str) -> bytes:
         """A file's whole content."""
@@ -85,26 +85,34 @@ class Place:
         """Where to write a large file before `take`: beside its place, or in a local folder for a remote place."""
         local = self.local
         folder = elsewhere if local is None else (local / name).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{posixpath.basename(name)}.partial-{uuid.uuid4().hex[:8]}"
+        with explaining(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return partial_beside(folder / posixpath.basename(name))
 
     def take(self, scratch: Path, name: str) -> None:
         """Move a finished local file to its place in one step."""
         local = self.local
-        try:
-            if local is not None:
-                scratch.replace(local / name)
-                flush_folder((local / name).parent)
-            else:
-                self._filesystem[0].put_file(str(scratch), self.at(name))
-        except OSError as problem:
-            raise explain_disk(problem, Path(self.at(name))) from problem
-        finally:
-            scratch.unlink(missing_ok=True)
+        if local is None:
+            self._filesystem[0].put_file(str(scratch), self.at(name))
+            scratch.unlink()
+            return
+        with explaining(local / name):
+            scratch.replace(local / name)
+            flush_folder((local / name).parent)
+
+    def size(self, name: str) -> int:
+        """A file's length in bytes."""
+        return int(self._filesystem[0].size(self.at(name)))
 
     def remove(self, name: str) -> None:
-        """Delete a file."""
-        self._filesystem[0].rm_file(self.at(name))
+        """Delete a file; one that is gone already is as good."""
+        with contextlib.suppress(FileNotFoundError):
+            self._filesystem[0].rm_file(self.at(name))
+
+    def is_abandoned(self, name: str) -> bool:
+        """Is this what a killed process left half-made? Only local places have such files."""
+        local = self.local
+        return local is not None and is_abandoned(local / name)
 
     def digest(self, name: str) -> str:
         """SHA-256 of a file's content."""

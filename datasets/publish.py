@@ -8,19 +8,23 @@ publishing killed anywhere leaves the old corpus whole.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from . import codec, shards
-from .durable import digest_of
-from .ledger import Entry, finished_sources, read_ledger
+from .codec import Storage
+from .durable import Damaged, digest_of, explaining
+from .ledger import Entry, finished_sources, ledger_stamp, read_ledger
 from .place import Place
 from .schema import COLOUR_LAYERS, SCHEMA_VERSION, SPLITS
-from .codec import Storage
 
 MANIFEST = "corpus.json"
+CARD = "README.md"
+CARD_MARK = "# data card written by effectpairs"
+"""A line of the data card's front matter: a README.md without it is somebody else's and stays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +60,10 @@ class ShardPlan:
     split: str
     kind: str
     content: str
+    """Digest of all that decides the shard's bytes."""
     clip_ids: tuple[str, ...]
+    sha256: str | None = None
+    """Of the file, where the present corpus lists it already."""
 
 
 def plan_shards(workspace: Path, corpus: Place, settings: Publishing) -> list[ShardPlan]:
@@ -67,67 +74,56 @@ def plan_shards(workspace: Path, corpus: Place, settings: Publishing) -> list[Sh
     """
     _refuse_foreign(corpus)
     entries = included_entries(workspace, settings)
-    present = {file["content"]: file["path"] for file in present_manifest(corpus).get("files", [])}
-    taken = set(present.values())
+    present = {file["content"]: file for file in present_manifest(corpus).get("files", [])}
+    taken = {file["path"] for file in present.values()}
     plans: list[ShardPlan] = []
     for split, kind, group in _packed(entries, settings):
-        content = digest_of([_content(entry, split, settings) for entry in group])
-        path = present.get(content) or _free_name(split, kind, taken)
+        content = _content(group, split, settings)
+        kept = present.get(content)
+        path = kept["path"] if kept else _free_name(split, kind, taken)
         taken.add(path)
         ids = tuple(entry.name for entry in group)
-        plans.append(ShardPlan(path=path, split=split, kind=kind, content=content, clip_ids=ids))
+        sha256 = kept["sha256"] if kept else None
+        plans.append(ShardPlan(path=path, split=split, kind=kind, content=content, clip_ids=ids, sha256=sha256))
     return plans
 
 
 def write_planned(plan: ShardPlan, workspace: Path, corpus: Place, settings: Publishing) -> dict[str, Any]:
-    """Write one shard unless it is there already; return its entry for `corpus.json`."""
-    if not (corpus.exists(plan.path) and _carries(corpus, plan)):
-        by_id = {entry.name: entry for entry in included_entries(workspace, settings)}
-        rows = _rows([by_id[clip_id] for clip_id in plan.clip_ids], plan.split, workspace, settings)
-        scratch = corpus.scratch(plan.path, workspace / "scratch")
-        try:
-            shards.write_shard(scratch, rows, content=plan.content)
-            corpus.take(scratch, plan.path)
-        finally:
-            scratch.unlink(missing_ok=True)
-    with corpus.open(plan.path) as file:
-        size = file.seek(0, 2)
+    """Write one shard unless it is there already, whole; return its entry for `corpus.json`.
+
+    Raises:
+        Damaged: a stored layer is gone or damaged, or the ledgers changed since the plan.
+        CannotWrite: the disk is full, or the corpus cannot be written.
+    """
+    digest = corpus.digest(plan.path) if _stands(plan, corpus) else None
+    if digest is None or (plan.sha256 or digest) != digest:
+        _write(plan, workspace, corpus, settings)
+        digest = corpus.digest(plan.path)
     return {
         "path": plan.path,
         "split": plan.split,
         "kind": plan.kind,
         "rows": len(plan.clip_ids),
-        "size_bytes": size,
-        "sha256": corpus.digest(plan.path),
+        "size_bytes": corpus.size(plan.path),
+        "sha256": digest,
         "content": plan.content,
     }
 
 
-def included_entries(workspace: Path, settings: Publishing) -> list[Entry]:
-    """The finished pairs that get in, sorted by id.
+def included_entries(workspace: Path, settings: Publishing) -> tuple[Entry, ...]:
+    """The finished pairs that get in, sorted by id; read once as long as no ledger changes.
 
     Raises:
-        ValueError: nothing is finished, or two pairs have the same id.
+        ValueError: nothing is finished, two pairs have the same id, or none has an included verdict.
+        Damaged: a ledger is.
     """
-    sources = finished_sources(workspace)
-    if not sources:
-        raise ValueError(f"{workspace}: no finished source is there; run one first: effectpairs run SOURCE")
-    found: dict[str, Entry] = {}
-    for source in sources:
-        for entry in read_ledger(workspace, source):
-            if entry.outcome not in settings.include:
-                continue
-            if entry.name in found:
-                raise ValueError(
-                    f"clip id '{entry.name}' stands twice in {workspace}, again in '{source}'; rename one source"
-                )
-            found[entry.name] = entry
-    if not found:
-        raise ValueError(
-            f"{workspace}: no pair is among {', '.join(settings.include)}; "
-            "see why with the account of the run, or publish with --include accept,review"
-        )
-    return [found[name] for name in sorted(found)]
+    return _included(workspace, settings.include, ledger_stamp(workspace))
+
+
+def contents(workspace: Path, settings: Publishing) -> list[str]:
+    """The content digests of the shards that the finished pairs make, sorted."""
+    packed = _packed(included_entries(workspace, settings), settings)
+    return sorted(_content(group, split, settings) for split, _, group in packed)
 
 
 def split_of(group: str, settings: Publishing) -> str:
@@ -140,7 +136,25 @@ def split_of(group: str, settings: Publishing) -> str:
 
 def is_ours(name: str) -> bool:
     """Is this a file that publishing writes beside `corpus.json`?"""
-    return re.fullmatch(r"data/[a-z]+/[a-z]+-\d{5}\.parquet|account-[0-9a-f]{12}\.parquet", name) is not None
+    return re.fullmatch(r"data/[a-z]+/[a-z]+-\d{5,}\.parquet|account-[0-9a-f]{12}\.parquet", name) is not None
+
+
+def present_manifest(corpus: Place) -> Mapping[str, Any]:
+    """The corpus.json that stands there now, or an empty one.
+
+    Raises:
+        ValueError: it is damaged, so it is not known what it replaces.
+    """
+    if not corpus.exists(MANIFEST):
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(corpus.read(MANIFEST))
+        return {
+            **found,
+            "files": [{key: file[key] for key in ("path", "content", "sha256")} for file in found["files"]],
+        }
+    except (ValueError, KeyError, TypeError) as broken:
+        raise ValueError(f"{corpus.url}/{MANIFEST} is damaged; delete it and publish again") from broken
 
 
 def _refuse_foreign(corpus: Place) -> None:
@@ -148,11 +162,50 @@ def _refuse_foreign(corpus: Place) -> None:
     if corpus.exists(MANIFEST):
         return
     top = corpus.top()
-    if top and "data" not in top:
-        raise ValueError(f"{corpus.url} is not empty ({top[0]}) and holds no corpus; choose a new or an empty folder")
+    foreign = [name for name in top if name not in ("data", CARD) and not _is_left_over(name)]
+    if CARD in top and CARD_MARK.encode() not in corpus.read(CARD):
+        foreign.append(CARD)
+    if not foreign and "data" in top:
+        foreign = [name for name in corpus.names() if name != CARD and not _is_left_over(name)]
+    if foreign:
+        raise ValueError(
+            f"{corpus.url} holds no corpus but other things ({foreign[0]}); choose a new or an empty folder"
+        )
 
 
-def _packed(entries: list[Entry], settings: Publishing) -> Iterator[tuple[str, str, list[Entry]]]:
+def _is_left_over(name: str) -> bool:
+    """Is this what an interrupted first publishing leaves?"""
+    whole = name.split(".partial-")[0]
+    return is_ours(whole) or whole in (MANIFEST, CARD)
+
+
+@lru_cache(maxsize=2)
+def _included(workspace: Path, include: tuple[str, ...], stamp: object) -> tuple[Entry, ...]:
+    """`included_entries`, anew for every stamp of the ledgers."""
+    sources = finished_sources(workspace)
+    if not sources:
+        raise ValueError(f"{workspace}: no finished source is there; run one first: effectpairs run SOURCE")
+    found: dict[str, Entry] = {}
+    for source in sources:
+        for entry in read_ledger(workspace, source):
+            if entry.outcome not in include:
+                continue
+            if entry.row is None or entry.layers is None:
+                raise ValueError(f"{entry.name} has the outcome {entry.outcome} but no row; run '{source}' again")
+            if entry.name in found:
+                raise ValueError(
+                    f"clip id '{entry.name}' stands twice in {workspace}, again in '{source}'; rename one source"
+                )
+            found[entry.name] = entry
+    if not found:
+        raise ValueError(
+            f"{workspace}: no pair is among {', '.join(include)}; "
+            "see why with the account of the run, or publish with --include accept,review"
+        )
+    return tuple(found[name] for name in sorted(found))
+
+
+def _packed(entries: Sequence[Entry], settings: Publishing) -> Iterator[tuple[str, str, list[Entry]]]:
     """Runs of entries of one split and kind, each below the size of a shard."""
     keyed: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
@@ -174,10 +227,13 @@ def _size(entry: Entry) -> int:
     return sum(layer["size_bytes"] for layer in (entry.layers or {}).values())
 
 
-def _content(entry: Entry, split: str, settings: Publishing) -> Any:
-    """All that decides the bytes of a row."""
-    digests = {name: layer["sha256"] for name, layer in (entry.layers or {}).items()}
-    return [SCHEMA_VERSION, settings.storage, split, entry.row, digests]
+def _content(entries: Sequence[Entry], split: str, settings: Publishing) -> str:
+    """Digest of all that decides the bytes of a shard."""
+    rows = []
+    for entry in entries:
+        digests = {name: layer["sha256"] for name, layer in (entry.layers or {}).items()}
+        rows.append([SCHEMA_VERSION, settings.storage, split, entry.row, digests])
+    return digest_of(rows)
 
 
 def _free_name(split: str, kind: str, taken: set[str]) -> str:
@@ -187,12 +243,29 @@ def _free_name(split: str, kind: str, taken: set[str]) -> str:
     return name
 
 
-def _carries(corpus: Place, plan: ShardPlan) -> bool:
+def _stands(plan: ShardPlan, corpus: Place) -> bool:
+    """Is there a whole file with this content already?"""
+    if not corpus.exists(plan.path):
+        return False
     with corpus.open(plan.path) as file:
         return shards.content_of(file) == plan.content
 
 
-def _rows(entries: list[Entry], split: str, workspace: Path, settings: Publishing) -> Iterator[shards.Row]:
+def _write(plan: ShardPlan, workspace: Path, corpus: Place, settings: Publishing) -> None:
+    by_id = {entry.name: entry for entry in included_entries(workspace, settings)}
+    entries = [by_id[clip_id] for clip_id in plan.clip_ids if clip_id in by_id]
+    if _content(entries, plan.split, settings) != plan.content:
+        raise Damaged(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
+    scratch = corpus.scratch(plan.path, workspace / "scratch")
+    try:
+        with explaining(scratch.parent):
+            shards.write_shard(scratch, _rows(entries, plan.split, workspace, settings), content=plan.content)
+        corpus.take(scratch, plan.path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _rows(entries: Sequence[Entry], split: str, workspace: Path, settings: Publishing) -> Iterator[shards.Row]:
     for entry in entries:
         assert entry.row is not None, entry.name
         plain = {**entry.row, "split": split}
@@ -210,19 +283,11 @@ def _reader(entry: Entry, workspace: Path, storage: Storage) -> shards.ReadLayer
         try:
             content: bytes = path.read_bytes()
         except FileNotFoundError as gone:
-            raise ValueError(f"{path} is gone; run source '{row['source']}' again to re-make it") from gone
+            raise Damaged(f"{path} is gone; run source '{row['source']}' again to re-make it") from gone
         if hashlib.sha256(content).hexdigest() != stored["sha256"]:
-            raise ValueError(f"{path} is damaged; delete the folder {path.parent} and run its source again")
+            raise Damaged(f"{path} is damaged; delete the folder {path.parent} and run its source again")
         if storage == "compact" and layer in COLOUR_LAYERS:
             return codec.encode(codec.decode(content), fps=row["fps"], storage=storage)
         return content
 
     return read
-
-
-def present_manifest(corpus: Place) -> Mapping[str, Any]:
-    """The corpus.json that stands there now, or an empty one."""
-    if not corpus.exists(MANIFEST):
-        return {}
-    found: dict[str, Any] = json.loads(corpus.read(MANIFEST))
-    return found

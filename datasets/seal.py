@@ -14,17 +14,32 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .durable import digest_of, json_bytes
+from .durable import Damaged, digest_of, json_bytes
 from .ledger import Account, Entry, finished_sources, read_account, read_ledger
 from .place import Place
-from .publish import MANIFEST, Publishing, included_entries, is_ours, split_of
-from .schema import QUALITY_NUMBERS, SCHEMA_VERSION, VERDICTS
+from .publish import CARD, CARD_MARK, MANIFEST, Publishing, contents, included_entries, is_ours, split_of
+from .schema import QUALITY_NUMBERS, SCHEMA_VERSION
 
 
 def seal(
     workspace: Path, corpus: Place, files: Sequence[Mapping[str, Any]], settings: Publishing, name: str
 ) -> dict[str, Any]:
-    """Write the account, the data card and `corpus.json`, then remove what no longer belongs; return the manifest."""
+    """Write the account, the data card and `corpus.json`, then remove what no longer belongs; return the manifest.
+
+    Args:
+        workspace: where the pairs come from.
+        corpus: where the shards are already.
+        files: the shards' entries, in any order.
+        settings: those that the shards were written with.
+        name: title of the data card.
+
+    Raises:
+        Damaged: the ledgers changed since the shards were planned.
+        CannotWrite: the disk is full, or the corpus cannot be written.
+    """
+    files = sorted(files, key=lambda file: str(file["path"]))
+    if sorted(file["content"] for file in files) != contents(workspace, settings):
+        raise Damaged(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
     entries = included_entries(workspace, settings)
     accounts = {source: read_account(workspace, source) for source in finished_sources(workspace)}
     manifest: dict[str, Any] = {
@@ -42,9 +57,10 @@ def seal(
             "clips": _write_account(workspace, corpus),
             "sources": {source: asdict(found[0]) for source, found in accounts.items()},
         },
-        "files": sorted(files, key=lambda file: file["path"]),
+        "files": files,
     }
-    corpus.write("README.md", _card(manifest, entries, [found[0] for found in accounts.values()]).encode())
+    manifest["digest"] = digest_of(manifest)
+    corpus.write(CARD, _card(manifest, entries, [found[0] for found in accounts.values()]).encode())
     corpus.write(MANIFEST, json_bytes(manifest))
     _remove_stale(corpus, manifest)
     return manifest
@@ -69,7 +85,7 @@ def _quality(entries: Sequence[Entry]) -> dict[str, Any]:
     """Smallest, median and largest of each quality number over the clips that have it."""
     found = {}
     for number in QUALITY_NUMBERS:
-        values = [entry.row["quality"][number] for entry in entries if entry.row is not None]
+        values = [entry.row["quality"].get(number) for entry in entries if entry.row is not None]
         known = [value for value in values if value is not None]
         if known:
             low, middle, high = np.quantile(known, [0, 0.5, 1])
@@ -104,7 +120,7 @@ def _card(manifest: Mapping[str, Any], entries: Sequence[Entry], accounts: Seque
             provenance = entry.row["provenance"]
             licences.setdefault(entry.row["source"], {})[provenance["licence"] or "unknown"] = provenance["origin"]
     return environment.get_template("card.md.j2").render(
-        corpus=manifest, accounts=accounts, licences=licences, verdicts=VERDICTS, dumps=json.dumps
+        corpus=manifest, accounts=accounts, licences=licences, mark=CARD_MARK, dumps=json.dumps
     )
 
 
@@ -112,5 +128,7 @@ def _remove_stale(corpus: Place, manifest: Mapping[str, Any]) -> None:
     """Delete shards and accounts of the corpus before this one, or of an interrupted publishing."""
     belongs = {file["path"] for file in manifest["files"]} | {manifest["account"]["clips"]["path"]}
     for name in corpus.names():
-        if is_ours(name) and name not in belongs:
+        whole, _, partial = name.partition(".partial-")
+        stale = corpus.is_abandoned(name) if partial else name not in belongs
+        if stale and (is_ours(whole) or (partial and whole in (CARD, MANIFEST))):
             corpus.remove(name)

@@ -56,7 +56,12 @@ def content_of(file: Any) -> str | None:
 def read_plain(file: Any, columns: Sequence[str] = PLAIN_COLUMNS) -> pa.Table:
     """The words and numbers of a shard; no byte of video is read."""
     # Without pre-buffering nothing is read ahead across the videos that lie between the row groups.
-    return pq.ParquetFile(file, pre_buffer=False).read(columns=list(columns)).replace_schema_metadata(None)
+    return plain_of(pq.ParquetFile(file, pre_buffer=False), columns)
+
+
+def plain_of(shard: pq.ParquetFile, columns: Sequence[str] = PLAIN_COLUMNS) -> pa.Table:
+    """The same of a shard that is open."""
+    return shard.read(columns=list(columns), use_threads=False).replace_schema_metadata(None)
 
 
 def read_layer(shard: pq.ParquetFile, row: int, layer: str) -> bytes | None:

@@ -12,19 +12,24 @@ import hashlib
 import json
 import os
 import shutil
-import socket
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from . import codec
-from .durable import digest_of, explain_disk, flush_folder, json_bytes, write_flushed
-from .layer_cache import LayerCache
 from .codec import Frames
+from .durable import (
+    Damaged,
+    digest_of,
+    explaining,
+    flush_folder,
+    is_abandoned,
+    json_bytes,
+    partial_beside,
+    write_flushed,
+)
+from .layer_cache import LayerCache
 
 MANIFEST = "result.json"
 
@@ -75,13 +80,13 @@ class Result:
         """A layer's encoded video.
 
         Raises:
-            ValueError: the file is not what was written, with the remedy.
+            Damaged: the file is not what was written, with the remedy.
         """
         stored = self.layers[layer]
         path = self.folder / stored.file
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != stored.sha256:
-            raise ValueError(f"{path} is damaged; delete the folder {self.folder} and run again to re-make it")
+            raise Damaged(f"{path} is damaged; delete the folder {self.folder} and run again to re-make it")
         return content
 
 
@@ -91,7 +96,7 @@ class Draft:
 
     folder: Path
     fps: float
-    cache: "LayerCache"
+    cache: LayerCache
     layers: dict[str, StoredLayer] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -126,6 +131,9 @@ class Store:
 
         A `ValueError` from make means that the input itself cannot be used: its sentence is kept as the result, and
         the same input is not tried again. Any other exception leaves nothing behind.
+
+        Raises:
+            CannotWrite: the disk is full, or the workspace cannot be written.
         """
         found = self.find(work)
         if found is not None:
@@ -135,12 +143,9 @@ class Store:
             try:
                 make(draft)
             except ValueError as unusable:
-                refused = str(unusable)
-                draft.layers, draft.facts = {}, {}
-            self._commit(work, draft, refused)
-        done = self.find(work)
-        assert done is not None, work.key
-        return done
+                refused = str(unusable) or type(unusable).__name__
+                _empty(draft)
+            return self._commit(work, draft, refused)
 
     def layer(self, result: Result, name: str) -> Frames:
         """A layer's decoded frames, from memory where this process made or read them lately."""
@@ -152,31 +157,34 @@ class Store:
         return kept
 
     def sweep(self) -> int:
-        """Delete what killed processes of this machine left half-made; return how many folders that were."""
-        count = 0
-        for partial in self.workspace.glob("store/*/*/*.partial-*"):
-            host, pid = partial.name.split(".partial-")[1].split("-")[:2]
-            if host == _host() and not psutil.pid_exists(int(pid)):
+        """Delete what killed processes left half-made in the workspace; return how many things that were."""
+        partials = [
+            partial
+            for pattern in ("store/*/*/*.partial-*", "sources/*/*.partial-*", "sources/*/*/*.partial-*", "scratch/*")
+            for partial in self.workspace.glob(pattern)
+            if is_abandoned(partial)
+        ]
+        for partial in partials:
+            if partial.is_dir():
                 shutil.rmtree(partial, ignore_errors=True)
-                count += 1
-        return count
+            else:
+                partial.unlink(missing_ok=True)
+        return len(partials)
 
     def _folder(self, stage: str, key: str) -> Path:
         return self.workspace / "store" / stage / key[:2] / key
 
     @contextlib.contextmanager
     def _draft(self, work: Work, fps: float) -> Iterator[Draft]:
-        folder = self._folder(work.stage, work.key)
-        partial = folder.with_name(f"{folder.name}.partial-{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+        partial = partial_beside(self._folder(work.stage, work.key))
         try:
-            partial.mkdir(parents=True)
-            yield Draft(folder=partial, fps=fps, cache=self.cache)
-        except OSError as problem:
-            raise explain_disk(problem, self.workspace) from problem
+            with explaining(self.workspace, within=self.workspace):
+                partial.mkdir(parents=True)
+                yield Draft(folder=partial, fps=fps, cache=self.cache)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
-    def _commit(self, work: Work, draft: Draft, refused: str | None) -> None:
+    def _commit(self, work: Work, draft: Draft, refused: str | None) -> Result:
         manifest = {
             "stage": work.stage,
             "version": work.version,
@@ -186,33 +194,45 @@ class Store:
             "layers": {name: vars(layer) for name, layer in draft.layers.items()},
             "facts": draft.facts,
         }
-        if refused is not None:
-            for path in draft.folder.iterdir():
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        write_flushed(draft.folder / MANIFEST, json_bytes(manifest))
+        content = json_bytes(manifest)
+        write_flushed(draft.folder / MANIFEST, content)
+        for subfolder, _, _ in os.walk(draft.folder):
+            flush_folder(Path(subfolder))
         folder = self._folder(work.stage, work.key)
+        self._settle(draft.folder, folder, work.key)
+        return _result(folder, work.key, json.loads(content))
+
+    def _settle(self, partial: Path, folder: Path, key: str) -> None:
+        """Give a finished draft its name."""
         try:
-            draft.folder.rename(folder)
+            partial.rename(folder)
         except OSError as taken:
-            if taken.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            if taken.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
             # Another process finished the same work first, with the same bytes; or a damaged result stands in the way.
-            if self._load(folder, work.key) is None:
-                shutil.rmtree(folder)
-                draft.folder.rename(folder)
+            if self._load(folder, key) is None:
+                aside = partial_beside(folder)
+                folder.rename(aside)
+                partial.rename(folder)
+                shutil.rmtree(aside, ignore_errors=True)
         flush_folder(folder.parent)
 
     def _load(self, folder: Path, key: str) -> Result | None:
         try:
-            manifest = json.loads((folder / MANIFEST).read_bytes())
-            layers = {name: StoredLayer(**layer) for name, layer in manifest["layers"].items()}
-            whole = all((folder / layer.file).stat().st_size == layer.size_bytes for layer in layers.values())
-        except (OSError, ValueError):
-            return None
-        if not whole:
-            return None
-        return Result(folder=folder, key=key, refused=manifest["refused"], layers=layers, facts=manifest["facts"])
+            found = _result(folder, key, json.loads((folder / MANIFEST).read_bytes()))
+            sizes = [(folder / layer.file).stat().st_size == layer.size_bytes for layer in found.layers.values()]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None  # not there, or damaged: to be made
+        return found if all(sizes) else None
 
 
-def _host() -> str:
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+def _result(folder: Path, key: str, manifest: Mapping[str, Any]) -> Result:
+    layers = {name: StoredLayer(**layer) for name, layer in manifest["layers"].items()}
+    return Result(folder=folder, key=key, refused=manifest["refused"], layers=layers, facts=manifest["facts"])
+
+
+def _empty(draft: Draft) -> None:
+    """A refused input leaves its reason alone."""
+    draft.layers, draft.facts = {}, {}
+    for path in draft.folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

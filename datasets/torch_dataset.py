@@ -40,8 +40,9 @@ class StreamedClips(IterableDataset):  # type: ignore[misc]
     """Clips in a shuffled order that seed and epoch fix, shared among ranks and DataLoader workers without overlap.
 
     Every rank yields the same number of samples (the order is filled up from its start), so that ranks stay in step.
-    The state is the number of samples yielded: `state_dict` and `load_state_dict` go on where a loader stopped, as
-    `torchdata.stateful_dataloader.StatefulDataLoader` asks; with a plain DataLoader pass `resume_at`.
+    Workers take the order in runs of `batch_size`, so a DataLoader of that batch size gives the same batches in the
+    same order for any number of workers. To go on in the middle of an epoch, use
+    `torchdata.stateful_dataloader.StatefulDataLoader`, or a plain DataLoader with `resume_at`.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class StreamedClips(IterableDataset):  # type: ignore[misc]
         seed: int | None = 0,
         rank: int | None = None,
         world_size: int | None = None,
+        batch_size: int = 1,
         resume_at: int = 0,
     ) -> None:
         """Set up the stream.
@@ -64,16 +66,30 @@ class StreamedClips(IterableDataset):  # type: ignore[misc]
             seed: of the shuffling; None keeps the corpus order.
             rank: this process among world_size; both are taken from `torch.distributed` where not given.
             world_size: how many processes share the clips.
+            batch_size: the DataLoader's, so that a worker's run is a batch.
             resume_at: samples of this rank's epoch that are already used.
         """
         super().__init__()
+        if batch_size < 1 or resume_at < 0:
+            raise ValueError(f"batch_size={batch_size} is below 1 or resume_at={resume_at} below 0")
         self.corpus, self.layers = corpus, _known(layers)
         self.ids = _ids_of(corpus, split)
         self.seed = seed
         self.rank, self.world_size = _place_among(rank, world_size)
-        self.epoch = 0
-        self.resume_at = resume_at
-        self._yielded = 0
+        self.batch_size = batch_size
+        # In shared memory, so that a new epoch reaches workers that live on between epochs.
+        self._shared = torch.tensor([0, resume_at]).share_memory_()
+        self._loaded, self._yielded = 0, 0
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch, which the shuffling depends on."""
+        return int(self._shared[0])
+
+    @property
+    def resume_at(self) -> int:
+        """Samples of this rank's epoch that were used before this stream."""
+        return int(self._shared[1])
 
     def __len__(self) -> int:
         """Samples of one epoch on this rank."""
@@ -81,7 +97,7 @@ class StreamedClips(IterableDataset):  # type: ignore[misc]
 
     def set_epoch(self, epoch: int) -> None:
         """Shuffle anew, the same way in every rank; call before each epoch."""
-        self.epoch, self.resume_at = epoch, 0
+        self._shared[0], self._shared[1] = epoch, 0
 
     def order(self) -> list[str]:
         """The clip ids of this rank's epoch, before they are shared among workers."""
@@ -92,12 +108,13 @@ class StreamedClips(IterableDataset):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         worker = _data.get_worker_info()
-        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        mine = self.order()[self.resume_at :][first::step]
+        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        order = self.order()[self.resume_at :]
+        mine = [clip_id for place, clip_id in enumerate(order) if place // self.batch_size % workers == number]
+        self._yielded, self._loaded = self._loaded, 0
         for clip_id in mine[self._yielded :]:
             self._yielded += 1
             yield _sample(self.corpus.clip(clip_id), self.layers)
-        self._yielded = 0
 
     def state_dict(self) -> dict[str, int]:
         """Where this (worker's copy of the) stream stands."""
@@ -105,7 +122,8 @@ class StreamedClips(IterableDataset):  # type: ignore[misc]
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on from a state; the number of ranks and workers must be what it was."""
-        self.epoch, self.resume_at, self._yielded = state["epoch"], state["resume_at"], state["yielded"]
+        self._shared[0], self._shared[1] = state["epoch"], state["resume_at"]
+        self._loaded = state["yielded"]
 
 
 def _sample(clip: Clip, layers: Sequence[str]) -> dict[str, Any]:
