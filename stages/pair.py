@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, UInt8
 
 from . import composite, external, plate, propagate, provided, prune, quality
 from .decompose import Decomposer
@@ -20,7 +21,7 @@ from .prune import Prune
 from .quality import Pair
 from .subject import Masker, Prompt
 
-Layer = np.ndarray[Any, Any]
+Layer = UInt8[np.ndarray, "..."] | Bool[np.ndarray, "..."]
 """A layer of any of the shapes in `arrays.py`."""
 Layers = Mapping[str, Layer]
 Facts = Mapping[str, Mapping[str, Any]]

@@ -73,9 +73,9 @@ def write_h264(path: Path, frames: Rgb | Matte, *, fps: int = 16, crf: int = 4) 
 
 @pytest.fixture
 def footage_root(tmp_path: Path) -> Path:
-    """Two videos with masks in the gen-omnimatte layout, 21 frames each: real files, tiny pictures."""
+    """Two videos with masks in the gen-omnimatte layout, 29 frames each: real files, tiny pictures."""
     for name, seed in (("first", 1), ("second", 2)):
-        made = sliding_square(21, seed=seed)
+        made = sliding_square(29, seed=seed)
         write_h264(tmp_path / "footage" / name / "input_video.mp4", made.gt)
         write_h264(tmp_path / "footage" / name / "mask_00.mp4", made.subject_mask)
     return tmp_path / "footage"

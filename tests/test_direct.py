@@ -1,0 +1,143 @@
+"""A source from footage to account and corpus, without Prefect: what a run gives, and that a second one does nothing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from effectpairs.datasets.corpus import open_corpus
+from effectpairs.datasets.ledger import read_account, read_ledger
+from effectpairs.datasets.publish import Publishing
+from effectpairs.datasets.source import load_source
+from effectpairs.datasets.verify import verify
+from effectpairs.flows import chunks, direct
+from effectpairs.flows.direct import publish_directly, real_pairs_directly
+from effectpairs.flows.real_source import RealSource
+from effectpairs.flows.source_run import begin
+from effectpairs.flows.workers import WorkerDied
+
+EVERYTHING = Publishing(include=("accept", "review", "reject"))
+
+
+def load(path: Path, *overrides: str) -> RealSource:
+    return load_source(path, overrides, into=RealSource)
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def done(source_file, tmp_path):
+    source, workspace = load(source_file), tmp_path / "workspace"
+    return source, workspace, real_pairs_directly(source, workspace, workers=1)
+
+
+def test_every_input_is_accounted_for(done):
+    source, workspace, account = done
+    assert account.inputs == account.accepted + account.review + account.rejected + account.failed == 4
+    assert account.failed == 0
+    entries = read_ledger(workspace, source.name)
+    assert len(entries) == 4
+    assert all(entry.reasons and all(entry.reasons) for entry in entries)
+    assert read_account(workspace, source.name)[0] == account
+
+
+def test_running_again_computes_nothing_and_changes_nothing(done, monkeypatch):
+    source, workspace, account = done
+    before = bytes_of(workspace)
+
+    def forbidden(*_, **__):
+        raise AssertionError("a stage ran again")
+
+    monkeypatch.setattr(direct, "normalise_chunk", forbidden)
+    monkeypatch.setattr(direct, "stage_chunk", forbidden)
+    assert begin(source, workspace).is_done()
+    assert real_pairs_directly(source, workspace, workers=1) == account
+    assert bytes_of(workspace) == before
+
+
+def test_two_workers_give_the_bytes_of_one(done, source_file, tmp_path):
+    source, workspace, _ = done
+    other = tmp_path / "other"
+    real_pairs_directly(source, other, workers=2)
+    assert bytes_of(other / "store") == bytes_of(workspace / "store")
+    publish_directly(str(tmp_path / "one" / "corpus"), workspace, EVERYTHING)
+    publish_directly(str(tmp_path / "two" / "corpus"), other, EVERYTHING)
+    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
+
+
+def test_a_changed_setting_makes_again_just_what_depends_on_it(done, source_file):
+    source, workspace, _ = done
+    before = set(bytes_of(workspace / "store"))
+    real_pairs_directly(load(source_file, "prune.dilate_px=20"), workspace, workers=1)
+    new = {name.split("/")[0] for name in set(bytes_of(workspace / "store")) - before}
+    assert new == {"prune", "quality"}
+    real_pairs_directly(load(source_file, "prune.dilate_px=20", "gates.effect_area_min=[0.4, 0.3]"), workspace, workers=1)
+    after = {name.split("/")[0] for name in set(bytes_of(workspace / "store")) - before}
+    assert after == {"prune", "quality"}
+    assert read_account(workspace, source.name)[0].accepted == 0
+
+
+def test_the_corpus_holds_the_pairs_exactly(done, tmp_path):
+    source, workspace, _ = done
+    publish_directly(str(tmp_path / "corpus"), workspace, EVERYTHING)
+    corpus = open_corpus(str(tmp_path / "corpus"))
+    assert len(corpus) == 4
+    assert verify(corpus) == []
+    for clip in corpus:
+        outside = ~((clip.subject_mask > 0) | (clip.alpha > 0))
+        assert (clip.background[outside] == clip.gt[outside]).all()
+        assert (clip.over[outside] == clip.gt[outside]).all()
+        assert clip.num_frames == len(clip.gt) == 13
+        assert clip.effects == ["shadow"]
+        provenance = clip.provenance
+        assert provenance["licence"] == "CC0"
+        assert json.loads(provenance["settings"])["normalise"]["size"] == [48, 80]
+        assert {item["role"] for item in provenance["inputs"]} == {"video", "masks-0"}
+
+
+def test_one_bad_video_costs_itself_alone(source_file, footage_root, tmp_path):
+    (footage_root / "broken").mkdir()
+    (footage_root / "broken" / "input_video.mp4").write_bytes(b"no video at all")
+    shutil.copy(footage_root / "first" / "mask_00.mp4", footage_root / "broken" / "mask_00.mp4")
+    source, workspace = load(source_file), tmp_path / "workspace"
+    account = real_pairs_directly(source, workspace, workers=1)
+    assert (account.inputs, account.failed) == (5, 1)
+    (failed,) = (entry for entry in read_ledger(workspace, source.name) if entry.outcome == "fail")
+    assert "input_video.mp4" in failed.reasons[0]
+
+
+def test_a_clip_that_kills_its_worker_is_tried_once_more_and_then_given_up(source_file, tmp_path, monkeypatch):
+    source, workspace = load(source_file), tmp_path / "workspace"
+    calls: list[str] = []
+    real_call = chunks.Worker.call
+
+    def call(self, function, *arguments):
+        job = arguments[0]
+        if getattr(job, "clip_id", "").startswith("tiny-second-000") and arguments[1] == "decompose":
+            calls.append(job.clip_id)
+            raise WorkerDied("the worker process died: out of memory, or a crash in a library")
+        return real_call(self, function, *arguments)
+
+    monkeypatch.setattr(chunks.Worker, "call", call)
+    account = real_pairs_directly(source, workspace, workers=1)
+    assert len(calls) == 2
+    assert (account.inputs, account.failed) == (4, 1)
+    (failed,) = (entry for entry in read_ledger(workspace, source.name) if entry.outcome == "fail")
+    assert failed.stage == "decompose"
+    assert "worker process died" in failed.reasons[0]
+    monkeypatch.undo()
+    # Nothing was remembered against it: the next run tries it again.
+    assert real_pairs_directly(source, workspace, workers=1).failed == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_chunks_hold_every_item_once(workers):
+    items = list(range(17))
+    runs = chunks.divide(items, size=4, workers=workers)
+    assert [item for run in runs for item in run] == items
+    assert all(1 <= len(run) <= 4 for run in runs)
+    assert len(runs) >= min(workers, 17)
+    assert chunks.divide([], size=4, workers=2) == []

@@ -1,0 +1,81 @@
+"""Worker processes: how many, what a death costs, and that none outlives its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from effectpairs.flows import workers
+from effectpairs.flows.workers import Worker, WorkerDied, Workers, how_many
+
+FULL_CLIP = 85 * 384 * 672 * 3
+
+
+def test_as_many_workers_as_asked_for():
+    assert how_many(FULL_CLIP, asked=3) == 3
+
+
+def test_memory_limits_workers_before_cores_do(monkeypatch):
+    class Memory:
+        available = 5 * 1024**3
+
+    monkeypatch.setattr(workers.psutil, "virtual_memory", lambda: Memory)
+    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: set(range(64)))
+    assert how_many(FULL_CLIP) == 2
+    assert how_many(13 * 48 * 80 * 3) == 8
+    assert how_many(100 * FULL_CLIP) == 1  # one clip at a time always has its try
+
+
+def test_a_worker_that_dies_is_started_anew():
+    worker = Worker()
+    try:
+        first = worker.call(os.getpid)
+        with pytest.raises(WorkerDied, match="worker process died"):
+            worker.call(os._exit, 9)
+        assert worker.call(os.getpid) not in (first, os.getpid())
+    finally:
+        worker.close()
+
+
+def test_an_exception_comes_back_and_the_worker_goes_on():
+    with Workers(1) as pool, pool.lend() as worker:
+        with pytest.raises(ValueError, match="invalid literal"):
+            worker.call(int, "no number")
+        assert worker.call(int, "7") == 7
+
+
+def test_a_worker_imports_neither_prefect_nor_torch():
+    with Workers(1) as pool, pool.lend() as worker:
+        worker.call(_import_what_a_worker_does)
+        loaded = set(worker.call(_loaded))
+    assert not loaded & {"prefect", "torch", "datasets", "transformers"}
+
+
+def test_workers_end_when_their_parent_is_killed():
+    code = (
+        "from effectpairs.flows.workers import Worker; import os, time\n"
+        "if __name__ == '__main__':\n"
+        "    worker = Worker(); print(worker.call(os.getpid), flush=True); time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 20
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def _import_what_a_worker_does() -> None:
+    import effectpairs.flows.chunks  # noqa: F401
+
+
+def _loaded() -> list[str]:
+    return [name.partition(".")[0] for name in sys.modules]
