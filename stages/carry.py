@@ -1,0 +1,131 @@
+"""Carry a mask from a key frame through its neighbours, one way, by optical flow and colour.
+
+Each step warps the soft mask with dense flow (DIS) and, in a band along its edge, adds half the log-odds of the colour
+model: flow says roughly where the edge is, colour says where exactly. The key frame's own picture is carried along in
+the same way; where it no longer looks like the frame, the mask has drifted or something stands before the subject.
+Only a window around the subject is worked on.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+from ..arrays import Image, MatteImage, Rgb
+from .colour_model import ColourModel, Plane
+
+Field = Float32[np.ndarray, "H W 2"]
+Window = tuple[slice, slice]
+
+UNSEEN = 128
+"""The likeness outside the window: neither like nor unlike."""
+LEAST_SIDE_PX = 32
+"""DIS needs a few patches: the margin is never so small that the window has shorter sides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """The mask in one frame, as it came from one key."""
+
+    mask: MatteImage
+    likeness: MatteImage
+    """Per pixel, 0 to 255: how far the key's picture, carried here, looks like the frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carrier:
+    """Walks away from a key frame; lengths in pixels of the clip."""
+
+    margin_px: int = 48
+    """The window reaches this far around the subject; faster motion from frame to frame is lost."""
+    band_px: int = 6
+    """Half width of the band along the edge in which colour has a say."""
+    colour_weight: float = 0.5
+    """Of the colour's log-odds against those of the warped mask."""
+    unlike: float = 30.0
+    """Mean colour difference (8-bit levels) at which the likeness has fallen to 1/e."""
+
+    def walk(self, gt: Rgb, frames: range, mask: MatteImage, model: ColourModel) -> Iterator[Carried]:
+        """Carry mask, which belongs to frames[0], to each further frame in turn."""
+        if not len(frames):
+            return
+        key = gt[frames[0]]
+        origin = _grid(*mask.shape)
+        flow_of = _flow_finder()
+        for before, frame in pairwise(frames):
+            window = window_around(mask, self.margin_px)
+            if window is None:  # nothing left to carry
+                yield Carried(mask=np.zeros_like(mask), likeness=np.full_like(mask, UNSEEN))
+                continue
+            here = gt[frame][window]
+            sources = flow_of(here, gt[before][window]) + _grid(*here.shape[:2])
+            origin = _pasted(origin, window, _fetched(origin[window], sources))
+            sharp = self._sharpened(_fetched(mask[window], sources), model.posterior(here))
+            mask = _pasted(np.zeros_like(mask), window, sharp)
+            likeness = self._likeness(_fetched(key, origin[window]), here)
+            yield Carried(mask=mask, likeness=_pasted(np.full_like(mask, UNSEEN), window, likeness))
+
+    def _sharpened(self, moved: MatteImage, posterior: Plane) -> MatteImage:
+        hard = (moved > 127).astype(np.uint8)
+        brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * self.band_px + 1, 2 * self.band_px + 1))
+        band = cv2.dilate(hard, brush) > cv2.erode(hard, brush)
+        odds = _log_odds(moved / np.float32(255)) + np.float32(self.colour_weight) * _log_odds(posterior)
+        return np.where(band, 255 / (1 + np.exp(-odds)), moved).astype(np.uint8)
+
+    def _likeness(self, carried: Image, here: Image) -> MatteImage:
+        difference = cv2.absdiff(_smooth(carried), _smooth(here)).mean(axis=-1, dtype=np.float32)
+        return (255 * np.exp(-np.square(difference / np.float32(self.unlike)))).astype(np.uint8)
+
+
+def window_around(mask: MatteImage, margin_px: int) -> Window | None:
+    """The rectangle margin_px larger than the subject, within the frame; None where there is no subject."""
+    rows, columns = np.flatnonzero((mask > 127).any(axis=1)), np.flatnonzero((mask > 127).any(axis=0))
+    if not len(rows):
+        return None
+    margin_px = max(margin_px, LEAST_SIDE_PX // 2)
+    return (
+        slice(max(int(rows[0]) - margin_px, 0), int(rows[-1]) + margin_px + 1),
+        slice(max(int(columns[0]) - margin_px, 0), int(columns[-1]) + margin_px + 1),
+    )
+
+
+def _flow_finder() -> Callable[[Image, Image], Field]:
+    # One finder for each walk: its buffers are not safe to share between threads.
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis.setFinestScale(0)  # twice the time of the preset; J + 0.01 on people of 80 pixels
+
+    def flow(here: Image, there: Image) -> Field:
+        greys = [np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)) for image in (here, there)]
+        field: Field = dis.calc(greys[0], greys[1], None)
+        return field
+
+    return flow
+
+
+def _grid(height: int, width: int) -> Field:
+    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+
+
+def _fetched(image: Any, sources: Field) -> Any:
+    return cv2.remap(image, sources, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _pasted(image: Any, window: Window, patch: Any) -> Any:
+    whole = image.copy()
+    whole[window] = patch
+    return whole
+
+
+def _smooth(image: Image) -> Image:
+    smoothed: Image = cv2.GaussianBlur(image, (0, 0), 1.5)
+    return smoothed
+
+
+def _log_odds(probability: Plane) -> Plane:
+    p = np.clip(probability, 0.02, 0.98)
+    odds: Plane = np.log(p / (1 - p))
+    return odds
