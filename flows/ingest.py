@@ -61,7 +61,7 @@ def ingest(footage: Footage, settings: Normalise) -> Iterator[Ingested | Rejecte
     video = open_frames(footage.video, image_fps=footage.image_fps)
     times_s, cuts = scan(video, settings)
     subjects = [_Subject.of(files, video, len(times_s)) for files in footage.subjects]
-    given, given_notes = _open_background(footage, len(times_s))
+    given, given_notes = _open_background(footage, video, len(times_s))
     usable = len(times_s) if given is None else min(len(times_s), count_frames(given))
     planned = list(plan(times_s[:usable], [cut for cut in cuts if cut < usable], settings))
     notes = video.info.notes + given_notes + tuple(note for subject in subjects for note in subject.notes)
@@ -216,7 +216,7 @@ def _stack(images: Iterator[AnyImage], length: int) -> UInt8[np.ndarray, "T h w 
     return clip
 
 
-def _open_background(footage: Footage, frames: int) -> tuple[FrameReader | None, tuple[str, ...]]:
+def _open_background(footage: Footage, video: FrameReader, frames: int) -> tuple[FrameReader | None, tuple[str, ...]]:
     if footage.background is None:
         return None, ()
     given = open_frames(footage.background, image_fps=footage.image_fps)
@@ -230,4 +230,7 @@ def _open_background(footage: Footage, frames: int) -> tuple[FrameReader | None,
     notes = []
     if held < frames:
         notes.append(f"{name} ends {frames - held} frames before the video; clips end with it.")
+    if given.info.size != video.info.size:
+        stretched = f"it was stretched to the video's {video.info.width}x{video.info.height}"
+        notes.append(f"{name} is {given.info.width}x{given.info.height} pixels; {stretched}.")
     return given, tuple(notes)

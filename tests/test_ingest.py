@@ -1,0 +1,282 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from effectpairs.datasets.layouts import Footage, SubjectFiles, list_footage
+from effectpairs.datasets.source import FootageSource, load_source
+from effectpairs.flows.ingest import Ingested, Rejected, ingest, keys_within, pick
+from effectpairs.stages.geometry import fit_frame
+from effectpairs.stages.normalise import Normalise
+from effectpairs.tests.filming import film, photograph, scene, square
+from hypothesis import given
+from hypothesis import strategies as st
+
+SMALL = Normalise(size=(32, 48), fps=24.0, max_frames=13)
+
+
+def grey(path, masks):
+    return film(path, masks, codec="ffv1", pix_fmt="gray", level="3")
+
+
+def footage(tmp_path, clip, **subjects):
+    video = film(tmp_path / "video.mp4", clip)
+    known = tuple(SubjectFiles(**{role: path}) for role, path in subjects.items()) or (SubjectFiles(),)
+    return Footage(name="clip", video=video, subjects=known)
+
+
+def ingested(item, settings=SMALL):
+    found = list(ingest(item, settings))
+    return [one for one in found if isinstance(one, Ingested)], [one for one in found if isinstance(one, Rejected)]
+
+
+# ---------------------------------------------------------------- clips
+
+
+def test_a_clip_that_needs_no_change_comes_through_bit_for_bit(tmp_path):
+    clip, masks = scene(), square()
+    (one,), rejected = ingested(footage(tmp_path, clip, masks=grey(tmp_path / "mask.mkv", masks)))
+    assert rejected == []
+    assert np.array_equal(one.gt, clip)
+    ((number, prompt),) = one.prompts
+    assert number == 0
+    assert np.array_equal(prompt.given, masks)
+    assert (prompt.keys, prompt.box, one.given, one.notes) == ({}, None, None, ())
+    assert (one.index, one.start_s, one.fps, one.source_frames) == (0, 0.0, 24.0, tuple(range(13)))
+
+
+def test_frames_masks_and_source_frames_stay_together(tmp_path):
+    """Another rate, size and shape: each frame and mask is its source frame, fitted."""
+    clip, masks = scene(40, 48, 80), square(40, 48, 80)
+    settings = Normalise(size=(32, 32), fps=10.0, max_frames=5)
+    clips, rejected = ingested(footage(tmp_path, clip, masks=grey(tmp_path / "mask.mkv", masks)), settings)
+    assert len(clips) == 3
+    for one in clips:
+        for at, frame in enumerate(one.source_frames):
+            assert np.array_equal(one.gt[at], fit_frame(clip[frame], (32, 32)))
+            ((_, prompt),) = one.prompts
+            assert np.array_equal(prompt.given[at], fit_frame(masks[frame], (32, 32)))
+    assert [one.index for one in clips] == [0, 1, 2]
+    assert [one.start_s for one in clips] == pytest.approx([0, 0.5, 1.0])
+    assert rejected == []
+
+
+def test_cuts_part_clips(tmp_path):
+    clip = np.concatenate([scene(14), 255 - scene(3), scene(30)[::-1]])
+    clips, rejected = ingested(footage(tmp_path, clip))
+    assert [one.source_frames[0] for one in clips] == [0, 17, 30]
+    assert [len(one.gt) for one in clips] == [13, 13, 13]
+    assert [one.where for one in rejected] == ["frames 14 to 16 (0.58 to 0.67 s)"]
+    assert "a clip needs 5" in rejected[0].reason
+    whole, none = ingested(footage(tmp_path, clip), Normalise(size=(32, 48), fps=24.0, max_frames=45, split_cuts=False))
+    assert ([len(one.gt) for one in whole], none) == ([45], [])
+    assert whole[0].notes == ("Frames left over at the end of the shot: 2; a clip has 8k+5 frames.",)
+
+
+def test_the_same_again_is_the_same(tmp_path):
+    item = footage(tmp_path, scene(20, 40, 64), masks=grey(tmp_path / "mask.mkv", square(20, 40, 64)))
+    one, two = list(ingest(item, SMALL)), list(ingest(item, SMALL))
+    assert all(
+        np.array_equal(a.gt, b.gt) and np.array_equal(a.prompts[0][1].given, b.prompts[0][1].given)
+        for a, b in zip(one, two, strict=True)
+    )
+
+
+def test_image_folders_have_the_footages_rate(tmp_path):
+    folder = photograph(tmp_path / "frames", scene(10))
+    (one, _), _ = ingested(Footage(name="clip", video=folder, image_fps=12.0))
+    assert one.source_frames[:6] == (0, 0, 1, 1, 2, 2)
+    assert "repeat the one before" in one.notes[0]
+
+
+# ---------------------------------------------------------------- subjects
+
+
+def test_a_subject_that_a_clip_does_not_show(tmp_path):
+    clip, masks = scene(26), square(26)
+    late = masks.copy()
+    late[:13] = 0
+    item = Footage(
+        name="clip",
+        video=film(tmp_path / "video.mp4", clip),
+        subjects=(
+            SubjectFiles(masks=grey(tmp_path / "a.mkv", masks)),
+            SubjectFiles(masks=grey(tmp_path / "b.mkv", late)),
+        ),
+    )
+    clips, rejected = ingested(item)
+    assert [[number for number, _ in one.prompts] for one in clips] == [[0], [0, 1]]
+    assert [one.where for one in rejected] == ["clip 0, subject 1"]
+    assert "in no frame of this clip" in rejected[0].reason
+    alone = Footage(name="clip", video=item.video, subjects=item.subjects[1:])
+    clips, rejected = ingested(alone)
+    assert [(one.index, len(one.prompts)) for one in clips] == [(1, 1)], "a clip without any subject is not made"
+    assert [one.where for one in rejected] == ["clip 0, subject 0"]
+
+
+def test_keys_go_to_the_nearest_kept_frame(tmp_path):
+    masks = square(26)
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    photograph(keys, [masks[1]], start=1)
+    photograph(keys, [masks[12]], start=12)
+    settings = Normalise(size=(32, 48), fps=12.0, max_frames=5)
+    clips, rejected = ingested(footage(tmp_path, scene(26), keys=keys), settings)
+    assert [one.source_frames for one in clips] == [(0, 2, 4, 6, 8), (10, 12, 14, 16, 18)]
+    assert [list(one.prompts[0][1].keys) for one in clips] == [[0], [1]]
+    assert np.array_equal(clips[1].prompts[0][1].keys[1], masks[12])
+    (keys / "00012.png").unlink()
+    clips, rejected = ingested(footage(tmp_path, scene(26), keys=keys), settings)
+    assert len(clips) == 1
+    assert rejected == [
+        Rejected(
+            where="clip 1, subject 0", reason="no key mask lies in this clip; draw a key mask between frames 10 and 18"
+        )
+    ]
+
+
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=20), st.sets(st.integers(0, 60), max_size=8), st.integers(0, 5))
+def test_keys_within_equals_the_plain_search(steps, keys, start):
+    frames = tuple(int(frame) for frame in start + np.cumsum([0, *steps]))
+    placed = keys_within(keys, frames)
+    spanned = [key for key in keys if frames[0] <= key <= frames[-1]]
+    nearest = {key: min(range(len(frames)), key=lambda at: (abs(frames[at] - key), at)) for key in spanned}
+    assert set(placed) == set(nearest.values())
+    for at, key in placed.items():
+        rivals = [other for other in spanned if nearest[other] == at]
+        assert key in rivals
+        assert abs(frames[at] - key) == min(abs(frames[at] - other) for other in rivals)
+
+
+def test_polygons_are_in_pixels_of_the_video(tmp_path):
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"0": [[[16, 16], [47, 16], [47, 31], [16, 31]]]}))
+    (one,), _ = ingested(footage(tmp_path, scene(13, 64, 96), keys=keys))
+    mask = one.prompts[0][1].keys[0]
+    assert np.argwhere(mask >= 128).min(0).tolist() == [8, 8]
+    assert np.argwhere(mask >= 128).max(0).tolist() == [15, 23]
+
+
+# ---------------------------------------------------------------- a background that another tool made
+
+
+def test_a_background_is_stretched_and_ends_the_clips(tmp_path):
+    clip = scene(40, 64, 96)
+    plate = np.repeat(scene(1, 24, 40)[:1], 38, 0)
+    plate[:, :, :, 2] = np.arange(38)[:, None, None]
+    item = Footage(
+        name="clip", video=film(tmp_path / "video.mp4", clip), background=film(tmp_path / "plate.mp4", plate)
+    )
+    clips, _ = ingested(item)
+    assert [one.source_frames[-1] for one in clips] == [12, 25, 30], "frames 38 and 39 have no plate"
+    for one in clips:
+        assert one.given.shape == one.gt.shape
+        assert np.array_equal(one.given[:, 0, 0, 2], np.array(one.source_frames))
+    assert "plate.mp4 ends 2 frames before the video; clips end with it." in clips[0].notes
+    assert "plate.mp4 is 40x24 pixels; it was stretched to the video's 96x64." in clips[0].notes
+
+
+@pytest.mark.parametrize("frames", [30, 50])
+def test_a_background_of_another_video(tmp_path, frames):
+    item = Footage(
+        name="clip",
+        video=film(tmp_path / "video.mp4", scene(40)),
+        background=film(tmp_path / "plate.mp4", scene(frames)),
+    )
+    with pytest.raises(
+        ValueError, match=rf"plate\.mp4: has {frames} frames, but the video has 40; give a background made"
+    ):
+        list(ingest(item, SMALL))
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def test_nothing_is_made_of_a_damaged_video(tmp_path):
+    whole = film(tmp_path / "whole.mp4", scene(60), container={"movflags": "faststart"}).read_bytes()
+    (tmp_path / "video.mp4").write_bytes(whole[: len(whole) * 9 // 10])
+    made = []
+    with pytest.raises(ValueError, match=r"video\.mp4: is cut off after frame \d+ of 60; copy or download it again"):
+        made.extend(ingest(Footage(name="clip", video=tmp_path / "video.mp4"), SMALL))
+    assert made == []
+
+
+def test_masks_of_another_length(tmp_path):
+    with pytest.raises(ValueError, match=r"mask\.mkv: has 9 masks, but the video has 13 frames"):
+        ingested(footage(tmp_path, scene(), masks=grey(tmp_path / "mask.mkv", square(9))))
+
+
+# ---------------------------------------------------------------- house rules and real clips
+
+
+@given(st.lists(st.integers(0, 3), max_size=30))
+def test_pick(steps):
+    wanted = np.cumsum(steps).tolist()
+    assert list(pick(iter(range(200)), wanted)) == wanted
+
+
+def test_imports_no_heavy_package():
+    code = "import sys, effectpairs.flows.ingest; print([m for m in ('torch', 'prefect') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+MEMORY = """
+import resource, sys
+from effectpairs.datasets.layouts import Footage
+from effectpairs.flows.ingest import ingest
+from effectpairs.stages.normalise import Normalise
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+frames = sum(len(one.gt) for one in ingest(Footage(name="long", video=Path(sys.argv[1])), Normalise(max_frames=13)))
+print(frames, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_memory_does_not_grow_with_the_video(tmp_path):
+    """600 frames of 384x672 would be 464 MB; a clip of 13 is 10."""
+    small = scene(20, 48, 84)
+    path = film(tmp_path / "long.mp4", (small[number % 20] for number in range(600)), fps=16)
+    run = subprocess.run([sys.executable, "-c", MEMORY, str(path)], capture_output=True, text=True, check=True)
+    frames, grown_mb = map(int, run.stdout.split())
+    assert frames >= 590
+    assert grown_mb < 150
+
+
+@pytest.mark.slow
+@pytest.mark.clips
+def test_real_clips(clips_dir):
+    settings = Normalise(size=(96, 160))
+    sources = {
+        "davis": "davis",
+        "gen-omnimatte": "gen_omnimatte",
+        "omnimatte-zero": "omnimatte_zero",
+    }
+    made = {}
+    for name, folder in sources.items():
+        source = load_source(name, [f"root={clips_dir / folder}"])
+        for item in list_footage(source):
+            clips, rejected = ingested(item, settings)
+            made[item.name] = [len(one.gt) for one in clips]
+            assert rejected == []
+            assert all(len(one.prompts) == len(item.subjects) for one in clips)
+    assert made == {"bmx-trees": [53], "boys-beach": [85], "davis_camel": [85, 5], "swan_lake": [85, 69]}
+
+
+@pytest.mark.clips
+def test_a_real_background_lines_up(clips_dir):
+    """Another size and 7 frames shorter, but away from the swan it shows the same lake."""
+    source = FootageSource(
+        name="layers",
+        root=str(clips_dir / "omnimatte_zero"),
+        layout="videos",
+        video="**/video.mp4",
+        masks=("total_mask.mp4",),
+        background="background.mp4",
+    )
+    (swan,) = list_footage(source)
+    one = next(ingest(swan, Normalise(size=(96, 160), max_frames=13)))
+    away = one.prompts[0][1].given == 0
+    off = np.abs(one.gt.astype(int) - one.given)[away]
+    assert off.mean() < 8
+    assert any("ends 7 frames before the video" in note for note in one.notes)
