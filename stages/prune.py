@@ -39,11 +39,12 @@ class Prune:
     """One threshold for all frames, or one for each. Per frame, a frame without effect gets the floor."""
     floor: int = 6
     """A lower Otsu threshold is raised to this, in 8-bit steps: below it lie grain and compression."""
-    ceiling: int = 12
-    """A higher Otsu threshold is lowered to this, or a deep shadow would cost its soft border; 255 for plain Otsu."""
+    ceiling: int = 10
+    """A higher Otsu threshold is lowered to this, or a deep shadow would cost its soft border; 255 for plain Otsu. Over
+    painted shadows on real footage the mean IoU is 0.91 with 10, 0.88 with 12, 0.82 with 255."""
     erode_px: int = 1
-    """Radius of the disk that takes away thin lines of edge residue."""
-    dilate_px: int = 3
+    """Radius of the disk that takes away thin lines of edge residue; 0 for fine spray, whose drops it takes too."""
+    dilate_px: int = 2
     """Radius of the disk that gives the border back; more than erode_px makes a mask a little loose, not eaten."""
     median_px: int = 5
     """Side of the square of the median in space, odd; 1 switches it off."""
@@ -57,11 +58,11 @@ class Prune:
     """Side of the window in which differences must agree in sign, odd. Not scaled: grain and the blocks of a codec
     have their size in pixels whatever the picture's."""
     coherence_percent: int = 50
-    """How far they must agree, see `effect_mask`: shadows reach 90 and more, grain and codec noise 10 to 35, a picture
-    shifted against itself by 1 px 25. 0 switches the rule off."""
-    survivors_percent: int = 7
+    """How far they must agree, see `effect_mask`: shadows reach 90 and more, grain 12, strong codec noise 30 to 40, a
+    picture shifted against itself by 1 px 25. 0 switches the rule off."""
+    survivors_percent: int = 5
     """A clip in which fewer of the differing pixels come through all rules has noise and no effect: its mask is
-    emptied. H.264 at CRF 18 to 38 leaves 0 to 6, a faint shadow of 1 % of the picture amid it 9. 0 switches it off."""
+    emptied. H.264 at CRF 18 to 38 leaves 0 to 3, a faint shadow of 1 % of the picture amid it 8. 0 switches it off."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -163,6 +163,27 @@ def test_a_soft_shadow_is_covered_and_little_else():
     assert (mask & truth).sum() / (mask | truth).sum() > 0.85
 
 
+@pytest.mark.clips
+@pytest.mark.parametrize(("strength", "softness"), [(0.5, 1.6), (0.2, 1.6), (0.4, 8.0), (0.5, 1.0)])
+def test_a_painted_shadow_on_real_footage(clips_dir, strength, softness):
+    with av.open(str(clips_dir / "gen_omnimatte" / "davis_camel" / "input_video.mp4")) as container:
+        frames = [
+            frame.to_ndarray(format="rgb24") for _, frame in zip(range(8), container.decode(video=0), strict=False)
+        ]
+    plate = np.stack(frames)
+    y, x = np.mgrid[: plate.shape[1], : plate.shape[2]]
+    shadow = np.stack(
+        [softness * np.clip(1 - np.hypot((x - 220 - 5 * t) / 130, (y - 300) / 45), 0, 1 / softness) for t in range(8)]
+    )
+    gt = h264(with_noise(plate * (1 - strength * shadow[..., None]), 1.5), 20)
+    # As a decomposition does it: another round of grain and codec near the shadow, gt itself elsewhere.
+    near = ndimage.binary_dilation(shadow > 0, np.ones((1, 25, 25)))[..., None]
+    over = np.where(near, h264(with_noise(plate, 1, seed=2), 20), gt)
+    mask = prune.effect_mask(gt, over, np.zeros(gt.shape[:3], np.uint8), prune.Prune()).mask
+    truth = strength * shadow * plate.mean(axis=-1) > prune.Prune().floor
+    assert (mask & truth).sum() / (mask | truth).sum() > 0.75
+
+
 def test_neither_the_subject_nor_its_rim():
     over = np.full((5, 192, 192, 3), 120, np.uint8)
     gt, subject = over.copy(), np.zeros(over.shape[:3], np.uint8)
