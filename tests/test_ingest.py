@@ -223,6 +223,7 @@ def test_imports_no_heavy_package():
 
 
 MEMORY = """
+from pathlib import Path
 import resource, sys
 from effectpairs.datasets.layouts import Footage
 from effectpairs.flows.ingest import ingest
