@@ -9,22 +9,18 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Int32, Int64, Shaped, UInt8
-from skimage.filters import threshold_otsu
+from jaxtyping import Bool, Int32, Shaped
 
-from ..arrays import Image, Mask, Matte, MatteImage, Rgb
-from . import morphology
+from ..arrays import Image, Mask, Matte, Rgb
+from . import difference, morphology
+from .difference import Grey, GreyClip, Steps, grey
 
 VERSION = 1
 """Raise it when results change; stored results of older versions are then made again."""
 
-Grey = UInt8[np.ndarray, "H W"]
 Chosen = Bool[np.ndarray, "H W"]
-Histograms = Int64[np.ndarray, "T 256"]  # of the grey difference, per frame
-Steps = Int64[np.ndarray, "T"]  # a grey level per frame
 
 WORKING_PX = 384  # the shorter side for which sizes in pixels are given
-SUBJECT = 128  # coverage from which a pixel belongs to the subject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,13 +125,13 @@ def effect_mask(gt: Rgb, over: Rgb, subject_mask: Matte, settings: Prune) -> Eff
             "bring them to one size and length first"
         )
     scaled = _scaled(settings, min(gt.shape[1:3]))
-    work, histograms = _differences(gt, over, subject_mask, scaled.subject_margin_px)
-    otsus = _otsus(histograms, scaled.otsu_scope)
+    work, histograms = difference.differences(gt, over, subject_mask, scaled.subject_margin_px)
+    otsus = difference.otsus(histograms, scaled.otsu_scope)
     thresholds = otsus.clip(scaled.floor, scaled.ceiling)
     agreeing = _clean_in_space(work, gt, over, thresholds, scaled)
     morphology.median_in_time(work, scaled.median_frames)
     for frame, coverage in zip(work, subject_mask, strict=True):
-        frame[_subject(coverage, scaled.subject_margin_px)] = 0
+        frame[difference.subject_near(coverage, scaled.subject_margin_px)] = 0
     morphology.drop_specks(work, scaled.min_speck_px)
     above = int((histograms * (np.arange(256) > thresholds[:, None])).sum())
     is_noise = 100 * int(np.count_nonzero(work)) < scaled.survivors_percent * above
@@ -150,13 +146,7 @@ def effect_mask(gt: Rgb, over: Rgb, subject_mask: Matte, settings: Prune) -> Eff
     )
 
 
-def grey(image: Image) -> Grey:
-    """Luma of 8-bit RGB: (9798 R + 19235 G + 3735 B + 16384) // 32768, the weights of BT.601."""
-    luma: Grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return luma
-
-
-def _clean_in_space(work: UInt8[np.ndarray, "T H W"], gt: Rgb, over: Rgb, thresholds: Steps, settings: Prune) -> int:
+def _clean_in_space(work: GreyClip, gt: Rgb, over: Rgb, thresholds: Steps, settings: Prune) -> int:
     """Turn grey differences into masks, in place; return how many pixels agreed with those around them."""
     agreeing = 0
     for index, threshold in enumerate(thresholds):
@@ -175,7 +165,10 @@ def _coherent(gt: Image, over: Image, strong: Grey, settings: Prune) -> Chosen:
     left, top, width, height = cv2.boundingRect(strong)
     if width and settings.coherence_percent:
         box = np.s_[top : top + height, left : left + width]
-        lighter, darker = grey(np.ascontiguousarray(gt[box])), grey(np.ascontiguousarray(over[box]))
+        lighter, darker = (
+            grey(np.ascontiguousarray(gt[box])),
+            grey(np.ascontiguousarray(over[box])),
+        )
         signed = cv2.subtract(lighter, darker, dtype=cv2.CV_16S) * agreeing[box]
         added = np.abs(_window_sum(signed, settings.coherence_px))
         single = _window_sum(np.ascontiguousarray(strong[box]), settings.coherence_px)
@@ -207,45 +200,3 @@ def _scaled(settings: Prune, shorter_side_px: int) -> Prune:
         subject_margin_px=size(settings.subject_margin_px * scale),
         min_speck_px=size(settings.min_speck_px * scale**2),
     )
-
-
-def _subject(coverage: MatteImage, margin_px: int) -> Chosen:
-    near: Chosen = morphology.dilated((coverage >= SUBJECT).view(np.uint8), margin_px).view(bool)
-    return near
-
-
-def _differences(
-    gt: Rgb, over: Rgb, subject_mask: Matte, margin_px: int
-) -> tuple[UInt8[np.ndarray, "T H W"], Histograms]:
-    """The grey difference of each frame, 0 at the subject, and how often each value is there."""
-    differences = np.empty(subject_mask.shape, np.uint8)
-    histograms = np.empty((len(gt), 256), np.int64)
-    for index, (with_effect, without, coverage) in enumerate(zip(gt, over, subject_mask, strict=True)):
-        difference = grey(cv2.absdiff(with_effect, without))
-        difference[_subject(coverage, margin_px)] = 0
-        differences[index] = difference
-        histograms[index] = _histogram(difference)
-    return differences, histograms
-
-
-def _histogram(difference: Grey) -> Int64[np.ndarray, "256"]:
-    # Most of a picture is 0: counting only the rectangle that holds the rest is several times quicker.
-    left, top, width, height = cv2.boundingRect(difference)
-    counts = np.zeros(256, np.int64)
-    if width:
-        inside = difference[top : top + height, left : left + width]
-        counts[:] = cv2.calcHist([inside], [0], None, [256], [0, 256]).ravel()
-    counts[0] += difference.size - width * height
-    return counts
-
-
-def _otsus(histograms: Histograms, scope: Literal["clip", "frame"]) -> Steps:
-    """Otsu's threshold for each frame; of a histogram with a single value, that value."""
-    if scope == "clip":
-        return np.full(len(histograms), _otsu(histograms.sum(axis=0)))
-    return np.array([_otsu(counts) for counts in histograms])
-
-
-def _otsu(counts: Int64[np.ndarray, "256"]) -> int:
-    values = np.flatnonzero(counts)
-    return int(values[0]) if len(values) == 1 else int(threshold_otsu(hist=counts))

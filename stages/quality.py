@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from ..arrays import Image, Mask, Matte, PerFrame, Rgb
-from . import composite, morphology, prune
+from . import composite, difference, morphology
+from .prune import WORKING_PX
 
 VERSION = 1
 """Raise it when results change; stored results of older versions are then made again."""
@@ -21,6 +22,7 @@ Cells = UInt8[np.ndarray, "rows columns"]
 
 HALO_PX = 6  # at a shorter side of 384: the margin kept off the subject, and as much again as a mask is grown
 CORE_PX = 3  # so much inside its outline a pixel shows the subject and nothing else
+SMALLEST = 8  # cells; phase correlation needs some room
 COARSE = 4  # flicker is looked at in cells of 4x4 pixels; only what is 3 cells wide counts
 
 
@@ -115,8 +117,8 @@ def _measure_frame(pair: Pair, index: int) -> dict[str, float]:
     """Sums over one frame."""
     gt, over, background = pair.gt[index], pair.over[index], pair.background[index]
     effect, coverage = pair.effect_mask[index].view(np.uint8), pair.subject_mask[index]
-    subject = (coverage >= prune.SUBJECT).view(np.uint8)
-    scale = min(subject.shape) / prune.WORKING_PX
+    subject = (coverage >= difference.SUBJECT).view(np.uint8)
+    scale = min(subject.shape) / WORKING_PX
     around = morphology.dilated(subject, max(1, round(HALO_PX * scale)))
     kept = ((effect | coverage | around) == 0).view(np.uint8)
     now = slice(index, index + 1)
@@ -128,7 +130,7 @@ def _measure_frame(pair: Pair, index: int) -> dict[str, float]:
         "kept": float(cv2.countNonZero(kept)),
         "effect": float(cv2.countNonZero(effect)),
         "effect_near": float(cv2.countNonZero(around & effect)),
-        "effect_steps": cv2.sumElems(prune.grey(cv2.absdiff(gt, over)) * effect)[0],
+        "effect_steps": cv2.sumElems(difference.grey(cv2.absdiff(gt, over)) * effect)[0],
         "subject": float(cv2.countNonZero(subject)),
         "detail_shared": shared,
         "detail": detail,
@@ -161,7 +163,7 @@ def _detail(gt: Image, background: Image, where: morphology.Binary) -> tuple[flo
     box = np.s_[top : top + height, left : left + width]
     inside = where[box]
     shared = own = 0.0
-    with_subject, without = (prune.grey(np.ascontiguousarray(image[box])) for image in (gt, background))
+    with_subject, without = (difference.grey(np.ascontiguousarray(image[box])) for image in (gt, background))
     for across, down in ((1, 0), (0, 1)):
         here = cv2.Sobel(with_subject, cv2.CV_32F, across, down) * inside
         there = cv2.Sobel(without, cv2.CV_32F, across, down)
@@ -205,7 +207,7 @@ def _changed(before: Cells, now: Cells) -> int:
 
 
 def _moved(before: Cells, now: Cells) -> Cells:
-    if not (before.any() and now.any()):
+    if min(before.shape) < SMALLEST or not (before.any() and now.any()):
         return before
     (across, down), _ = cv2.phaseCorrelate(before.astype(np.float32), now.astype(np.float32))
     shift = np.array([[1, 0, round(across)], [0, 1, round(down)]], np.float32)

@@ -26,22 +26,25 @@ class Gates:
     reconstruction_psnr_db_min: Limits = (34.0, 26.0)
     """Compression alone gives 36 to 42 dB; below 34 the layers show another picture to the eye, below 26 to anyone."""
     preservation_psnr_db_min: Limits = (40.0, 30.0)
-    """Outside mask and subject only differences below the mask's threshold are allowed: 12 steps on a tenth of the
-    picture are 36.5 dB, a trace of them 45."""
+    """Outside mask and subject only differences below the mask's threshold may be: 10 steps on a tenth of the picture
+    are 38 dB. Real clips with a sound plate have 42 to 53; at 30 the background is another one."""
     effect_area_min: Limits = (0.0005, 0.00005)
     """Half a thousandth of 384x672 is 129 pixels: a patch of 11x11, too little to learn from; a tenth of it a speck."""
     effect_peak_area_max: Limits = (0.5, 0.85)
     """An effect seldom fills half of a frame; the whole frame differs when the light or the registration fails."""
     effect_flicker_max: Limits = (0.25, 0.6)
-    """A steady shadow stays under 0.05, spray under 0.2; at 0.6 more of the mask is new than stays."""
+    """A steady shadow stays under 0.02, the ghosts of a bad plate reach 0.2; at 0.6 more of the mask is new than
+    stays."""
     effect_strength_min: Limits = (6.0, 3.0)
     """Steps of 255. 6 is the floor of the threshold; weaker means that most of the mask is its loose border."""
     registration_error_px_max: Limits = (1.0, 3.0)
-    """From one pixel on, edges of the background show in the difference; from three on they double."""
+    """From one pixel on, edges of the background show in the difference (good clips have 0.4 to 0.6); from three on
+    they double."""
     unseen_share_max: Limits = (0.2, 0.7)
-    """What no frame ever showed is invented. A fifth is a rim or a foot; seven tenths is a subject that never moved."""
+    """What no frame ever showed is invented. Under a fifth it is a rim or a foot; a swan that stays where it is and
+    keeps half its reflection has a quarter; seven tenths is a subject that never moved."""
     subject_leak_max: Limits = (0.3, 0.6)
-    """An unrelated background correlates to 0.1; at 0.3 a ghost can be seen, at 0.6 the subject is simply there."""
+    """A clean background stays under 0.1; at 0.3 a ghost can be seen, at 0.6 the subject is simply there."""
     mask_confidence_min_min: Limits = (0.5, 0.0)
     """Half-sure in one frame already wants an eye; never a reason to reject. Drafts from a box stay below 0.5."""
     mask_confidence_mean_min: Limits = (0.6, 0.0)
@@ -51,7 +54,8 @@ class Gates:
     subject_area_max: Limits = (0.5, 0.8)
     """Where the subject fills the picture, little background is left to see the effect on."""
     edge_effect_max: Limits = (0.6, 0.95)
-    """A mask that hugs the outline is the rim of a tight or late subject mask; small contact shadows reach 0.5."""
+    """A mask that hugs the outline is the rim of a tight or late subject mask; shadows and reflections have 0.01 to
+    0.2, small contact shadows more."""
 
     def __post_init__(self) -> None:
         """Check that rejecting is never easier than reviewing."""

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from effectpairs.stages import composite, prune, quality
+from effectpairs.stages import composite, quality
 from effectpairs.stages.quality import QUALITY_NUMBERS, Pair, measure
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -154,4 +154,3 @@ def test_always_finite(data):
 def test_names_units_and_meanings():
     assert {number.unit for number in quality.QUALITY_NUMBERS} == {"dB", "px", "steps", "share"}
     assert len({number.name for number in QUALITY_NUMBERS}) == len(QUALITY_NUMBERS)
-    assert prune.SUBJECT == 128
