@@ -48,10 +48,14 @@ def encode(frames: Frames, *, fps: float, storage: Storage = "exact", threads: i
     stay exact in either case.
 
     Raises:
-        ValueError: no frames at all, or no frame rate.
+        ValueError: no frames, no pixels to speak of, or no frame rate.
     """
     if len(frames) == 0:
         raise ValueError("a clip of 0 frames cannot be encoded; a clip has at least 5")
+    if min(frames.shape[1:3]) < 2:
+        raise ValueError(
+            f"frames of {frames.shape[1]}x{frames.shape[2]} cannot be encoded; a side has at least 2 pixels"
+        )
     if not 0 < fps < float("inf"):
         raise ValueError(f"fps={fps} is not a frame rate; give a positive number")
     buffer = io.BytesIO()

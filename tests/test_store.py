@@ -1,0 +1,312 @@
+"""A stage's result is there whole or not at all, and doing the same again does nothing."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from effectpairs.datasets import durable, store
+from effectpairs.datasets.durable import CannotWrite, Damaged
+from effectpairs.datasets.layer_cache import LayerCache
+from effectpairs.datasets.store import Store, Work
+from effectpairs.tests import workspaces
+
+WORK = Work(stage="draw", version=1, settings={"size": (16, 24)}, inputs={"gt": "a" * 64})
+
+
+def layers(seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        "gt": rng.integers(0, 256, (5, 16, 24, 3), dtype=np.uint8),
+        "000/alpha": rng.integers(0, 256, (5, 16, 24), dtype=np.uint8),
+        "000/effect": rng.random((5, 16, 24)) > 0.5,
+    }
+
+
+def draw(draft):
+    for name, frames in layers().items():
+        draft.add(name, frames)
+    draft.facts["pair"] = (1, 2.5)
+
+
+def test_a_result_reads_back_equal(tmp_path):
+    kept = Store(tmp_path)
+    result = kept.once(WORK, draw)
+    assert result.facts == {"pair": [1, 2.5]}
+    assert result == kept.find(WORK)
+    for name, frames in layers().items():
+        expected = frames.astype(np.uint8) * 255 if frames.dtype == bool else frames
+        assert np.array_equal(kept.layer(result, name), expected)
+
+
+def test_the_same_again_does_nothing(tmp_path):
+    made = []
+    for _ in range(3):
+        Store(tmp_path).once(WORK, lambda draft: (made.append(1), draw(draft)))
+    assert len(made) == 1
+
+
+def test_all_that_goes_in_changes_the_key():
+    changes = [{"stage": "other"}, {"version": 2}, {"settings": {"size": (16, 25)}}, {"inputs": {"gt": "b" * 64}}]
+    keys = {replace(WORK, **change).key for change in ({}, *changes)}
+    assert len(keys) == 5
+    assert replace(WORK, settings={"size": [16, 24]}).key == WORK.key  # as JSON has it
+
+
+def test_a_refused_input_is_remembered(tmp_path):
+    calls = []
+
+    def refuse(draft):
+        calls.append(1)
+        draft.add("gt", layers()["gt"])
+        raise ValueError("clip.mp4: is all black; choose another clip")
+
+    for _ in range(2):
+        result = Store(tmp_path).once(WORK, refuse)
+        assert result.refused == "clip.mp4: is all black; choose another clip"
+        assert not result.layers
+        assert not result.facts
+    assert len(calls) == 1
+    assert list(workspaces.content(tmp_path)) == [f"store/draw/{WORK.key[:2]}/{WORK.key}/result.json"]
+
+
+@pytest.mark.parametrize("problem", [KeyError("x"), MemoryError(), OSError(errno.EIO, "i/o"), KeyboardInterrupt()])
+def test_any_other_failure_leaves_nothing(tmp_path, problem):
+    def fail(draft):
+        draft.add("gt", layers()["gt"])
+        raise problem
+
+    with pytest.raises(type(problem)):
+        Store(tmp_path).once(WORK, fail)
+    assert not workspaces.content(tmp_path)
+    assert Store(tmp_path).once(WORK, draw).refused is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("nan")])
+def test_no_nan_gets_into_a_result(tmp_path, value):
+    with pytest.raises(ValueError, match=r"score\[1\]=(nan|inf) is no JSON value"):
+        Store(tmp_path).once(WORK, lambda draft: draft.facts.update(score=[1.0, value]))
+    assert not workspaces.content(tmp_path)
+
+
+def test_killed_at_any_touch_of_a_file_the_next_run_ends_with_the_same_bytes(tmp_path):
+    Store(tmp_path / "clean").once(WORK, draw)
+    clean = workspaces.content(tmp_path / "clean")
+    for moment in range(1, 500):
+        workspace = tmp_path / f"killed-{moment}"
+        if not workspaces.in_child(lambda w=workspace: Store(w).once(WORK, draw), kill_at=moment, near=workspace):
+            break
+        found = Store(workspace).find(WORK)
+        assert found is None or workspaces.content(workspace) == clean
+        Store(workspace).sweep()
+        Store(workspace).once(WORK, draw)
+        assert workspaces.content(workspace) == clean
+    assert moment > 10
+
+
+def test_a_program_killed_from_outside_leaves_nothing_that_counts(tmp_path):
+    program = (
+        "import sys, time, numpy as np\nfrom pathlib import Path\nfrom effectpairs.datasets.store import Store, Work\n"
+        "def make(draft):\n    draft.add('gt', np.zeros((5, 16, 24, 3), np.uint8))\n    print('in it', flush=True)\n"
+        "    time.sleep(60)\n"
+        "Store(Path(sys.argv[1])).once(Work(stage='draw', version=1, settings={}, inputs={}), make)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, cwd=tmp_path)
+    assert child.stdout.readline() == b"in it\n"
+    assert Store(tmp_path).sweep() == 0, "what a living process is making stays"
+    assert len(workspaces.content(tmp_path)) == 1
+    child.kill()
+    child.communicate()
+    assert Store(tmp_path).find(Work(stage="draw", version=1, settings={}, inputs={})) is None
+    assert Store(tmp_path).sweep() == 1
+    assert not workspaces.content(tmp_path)
+
+
+def test_sweep_takes_what_another_machine_gave_up_long_ago(tmp_path):
+    folder = tmp_path / "store" / "draw" / "ab"
+    fresh, old = (folder / f"ab{n}.partial-0123abcd-7-{n}0000000" for n in (1, 2))
+    for partial in (fresh, old):
+        partial.mkdir(parents=True)
+    os.utime(old, (time.time() - 30 * 24 * 3600,) * 2)
+    not_ours = folder / "x.partial-hand-made"
+    not_ours.touch()
+    assert Store(tmp_path).sweep() == 1
+    assert fresh.exists()
+    assert not old.exists()
+    assert not_ours.exists()
+
+
+def test_two_processes_at_once_end_with_one_result(tmp_path):
+    workspaces.at_once(lambda: Store(tmp_path / "both").once(WORK, lambda draft: (draw(draft), time.sleep(0.1))), 3)
+    Store(tmp_path / "one").once(WORK, draw)
+    assert workspaces.content(tmp_path / "both") == workspaces.content(tmp_path / "one")
+
+
+def test_who_comes_second_takes_the_result_that_is_there(tmp_path):
+    kept = Store(tmp_path)
+
+    def overtaken(draft):
+        Store(tmp_path).once(WORK, draw)
+        draw(draft)
+
+    assert kept.once(WORK, overtaken) == kept.find(WORK)
+    assert not [name for name in workspaces.content(tmp_path) if "partial" in name]
+
+
+def test_a_damaged_layer_is_noticed_with_the_remedy(tmp_path):
+    result = Store(tmp_path).once(WORK, draw)
+    path = result.folder / "gt.mkv"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(Damaged, match=rf"gt.mkv is damaged; delete the folder {result.folder} and run again"):
+        Store(tmp_path).layer(result, "gt")
+
+
+def test_damage_is_no_refusal_of_what_builds_on_it(tmp_path):
+    kept = Store(tmp_path)
+    result = kept.once(WORK, draw)
+    (result.folder / "gt.mkv").write_bytes(b"x" * result.layers["gt"].size_bytes)
+    later = Work(stage="later", version=1, settings={}, inputs={"gt": result.layers["gt"].sha256})
+
+    def build(draft):
+        draft.add("gt", kept.layer(result, "gt"))
+
+    with pytest.raises(Damaged):
+        kept.once(later, build)
+    assert kept.find(later) is None
+    for path in result.folder.glob("*.mkv"):
+        path.unlink()
+    assert kept.once(later, lambda draft: draft.add("gt", kept.layer(kept.once(WORK, draw), "gt"))).refused is None
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone", "manifest", "empty object", "no object"])
+def test_a_result_that_is_not_whole_is_made_anew(tmp_path, harm):
+    result = Store(tmp_path).once(WORK, draw)
+    clean = workspaces.content(tmp_path)
+    if harm == "cut":
+        (result.folder / "gt.mkv").write_bytes(b"short")
+    elif harm == "gone":
+        (result.folder / "000/alpha.mkv").unlink()
+    else:
+        text = {"manifest": clean[next(iter(clean))][:40], "empty object": b"{}", "no object": b"[1]"}[harm]
+        (result.folder / "result.json").write_bytes(text)
+    assert Store(tmp_path).find(WORK) is None
+    Store(tmp_path).once(WORK, draw)
+    assert workspaces.content(tmp_path) == clean
+
+
+def test_memory_gives_what_the_disk_has(tmp_path):
+    kept = Store(tmp_path, cache_bytes=1 << 20)
+    result = kept.once(WORK, draw)
+    (result.folder / "gt.mkv").unlink()
+    assert np.array_equal(kept.layer(result, "gt"), layers()["gt"])
+    effect = kept.layer(result, "000/effect")
+    assert effect.dtype == np.uint8
+    assert set(np.unique(effect)) == {0, 255}
+    with pytest.raises(ValueError, match="read-only"):
+        effect[0] = 1
+
+
+def test_memory_holds_no_more_than_its_budget():
+    frame = np.zeros((1, 10, 10), np.uint8)
+    cache = LayerCache(budget_bytes=250)
+    for digest in "abc":
+        cache.keep(digest, frame)
+    assert cache.find("a") is None
+    assert cache.find("b") is not None
+    cache.keep("d", frame)
+    assert cache.find("c") is None, "the least recently used goes first"
+    assert cache.find("b") is not None
+    cache.keep("huge", np.zeros((3, 10, 10), np.uint8))
+    assert cache.find("huge") is None
+
+
+def test_a_full_disk_harms_nothing_and_says_so(tmp_path):
+    with workspaces.small_disk(tmp_path / "small", 1 << 20) as disk:
+        if disk is None:
+            pytest.skip("mounting a small file system is not permitted here; run as root to test a really full disk")
+        kept = Store(disk)
+        first = kept.once(WORK, draw)
+        before = workspaces.content(disk)
+        noise = np.random.default_rng(0).integers(0, 256, (5, 400, 400, 3), dtype=np.uint8)
+        with pytest.raises(CannotWrite, match=rf"{disk}: the disk is full; free some space or choose another folder"):
+            kept.once(replace(WORK, version=2), lambda draft: draft.add("gt", noise))
+        assert workspaces.content(disk) == before
+        assert np.array_equal(kept.layer(first, "gt"), layers()["gt"])
+
+
+def test_a_simulated_full_disk_says_so(tmp_path, monkeypatch):
+    Store(tmp_path).once(WORK, draw)
+    before = workspaces.content(tmp_path)
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(durable.os, "fsync", full)
+    with pytest.raises(CannotWrite, match="the disk is full") as caught:
+        Store(tmp_path).once(replace(WORK, version=2), draw)
+    assert caught.value.errno == errno.ENOSPC
+    assert str(caught.value).startswith(str(tmp_path))
+    assert workspaces.content(tmp_path) == before
+
+
+def test_a_read_only_workspace_is_named(tmp_path):
+    with workspaces.small_disk(tmp_path / "sealed", 1 << 20, read_only=True) as disk:
+        if disk is None:
+            pytest.skip("mounting a read-only file system is not permitted here; run as root")
+        with pytest.raises(CannotWrite, match=rf"{disk}: cannot be written; choose another folder"):
+            Store(disk).once(WORK, draw)
+        with pytest.raises(CannotWrite, match="cannot be written"):
+            durable.write_whole(disk / "account.json", b"{}")
+
+
+def test_a_file_in_the_way_of_the_workspace_is_named(tmp_path):
+    (tmp_path / "workspace").write_text("not a folder")
+    with pytest.raises(CannotWrite, match="workspace: a file stands where a folder is needed"):
+        Store(tmp_path / "workspace").once(WORK, draw)
+
+
+def test_an_input_that_cannot_be_read_is_not_blamed_on_the_workspace(tmp_path):
+    def read(draft):
+        raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere/clip.mp4")
+
+    with pytest.raises(PermissionError, match=r"/elsewhere/clip\.mp4"):
+        Store(tmp_path).once(WORK, read)
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "account.json"
+    durable.write_whole(path, b"old")
+    for moment in range(1, 50):
+        killed = workspaces.in_child(
+            lambda: durable.write_whole(path, b"new" * 1000), kill_at=moment, near=tmp_path / "account"
+        )
+        assert path.read_bytes() in (b"old", b"new" * 1000)
+        if not killed:
+            break
+        durable.write_whole(path, b"old")
+    assert path.read_bytes() == b"new" * 1000
+    assert moment > 1
+
+
+def test_json_is_the_same_for_equal_values():
+    value = {"b": np.float64(1.5), "a": [Path("x"), np.int32(3)], "c": None}
+    assert durable.json_bytes(value) == durable.json_bytes(dict(reversed(value.items())))
+    assert json.loads(durable.json_bytes(value)) == {"a": ["x", 3], "b": 1.5, "c": None}
+    with pytest.raises(TypeError, match="is not a JSON value"):
+        durable.json_bytes({"a": {1, 2}})
+
+
+def test_the_manifest_is_the_last_thing_written(tmp_path, monkeypatch):
+    written = []
+    real = store.write_flushed
+    monkeypatch.setattr(store, "write_flushed", lambda path, content: (written.append(path.name), real(path, content)))
+    Store(tmp_path).once(WORK, draw)
+    assert written[-1] == "result.json"

@@ -1,0 +1,137 @@
+"""Workspaces with finished pairs, and processes that die on the way: what the storage tests share.
+
+`from effectpairs.tests import workspaces`.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from effectpairs.datasets.ledger import Entry, write_ledger
+from effectpairs.datasets.place import Place
+from effectpairs.datasets.publish import Publishing, plan_shards, write_planned
+from effectpairs.datasets.seal import seal
+from effectpairs.tests.small_corpus import square_with_shadow, store_clip
+
+FRAMES, SIZE = 5, (16, 24)
+TOUCHES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.scandir", "os.listdir")
+
+
+def fill(workspace: Path, names: list[str], *, source: str = "tiny", kind: str = "real", **row) -> list[Entry]:
+    """Finish a source with a pair of each name."""
+    entries = []
+    for number, name in enumerate(names):
+        layers = square_with_shadow(FRAMES, SIZE, seed=number)
+        if kind == "unpaired":
+            layers = {"gt": layers["gt"]}
+        quality = {"quality": accepted()}
+        entries.append(store_clip(workspace, name, kind, layers, effects=["shadow"], **quality, source=source, **row))
+    write_ledger(workspace, source, entries, {"made": "by the tests"})
+    return entries
+
+
+def accepted() -> dict:
+    """Quality of a pair that gets in."""
+    from effectpairs.datasets.schema import QUALITY_NUMBERS
+
+    return {**dict.fromkeys(QUALITY_NUMBERS, 0.25), "verdict": "accept", "reasons": ["all is well"]}
+
+
+def publish(workspace: Path, corpus: Path | str, **settings) -> dict:
+    """Publish as the flow does; return the manifest."""
+    place, chosen = Place(str(corpus)), Publishing(**settings)
+    files = [write_planned(plan, workspace, place, chosen) for plan in plan_shards(workspace, place, chosen)]
+    return seal(workspace, place, files, chosen, "tiny corpus")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder by its name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def in_child(work: Callable[[], object], *, kill_at: int | None = None, near: Path | None = None) -> bool:
+    """Run work in a child process; with kill_at, SIGKILL it at that touch of a file near a folder. Was it killed?"""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            if kill_at is not None:
+                _die_at(kill_at, str(near))
+            work()
+            status = 0
+        except BaseException as problem:
+            print(f"in the child: {problem!r}", file=sys.stderr)
+        finally:
+            os._exit(status)
+    return _wait(child)
+
+
+def at_once(work: Callable[[], object], processes: int = 2) -> None:
+    """Run the same work in several processes that start together; all must succeed."""
+    start = time.time() + 0.05
+    children = []
+    for _ in range(processes):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                time.sleep(max(0.0, start - time.time()))
+                work()
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    for child in children:
+        assert not _wait(child)
+
+
+@contextmanager
+def small_disk(folder: Path, size_bytes: int, *, read_only: bool = False) -> Iterator[Path | None]:
+    """A file system of that size at folder, or None where mounting is not permitted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}{',ro' if read_only else ''}", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        yield None
+        return
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def psnr_db(one: np.ndarray, other: np.ndarray) -> float:
+    """Peak signal to noise of two 8-bit arrays."""
+    error = np.mean((one.astype(np.float64) - other) ** 2)
+    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+
+
+def _die_at(count: int, near: str) -> None:
+    left = count
+
+    def hook(event: str, arguments: tuple) -> None:
+        nonlocal left
+        if event in TOUCHES and any(isinstance(given, (str, Path)) and near in str(given) for given in arguments):
+            left -= 1
+            if left <= 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def _wait(child: int) -> bool:
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return True
+    assert os.WEXITSTATUS(status) == 0, "the child failed"
+    return False
