@@ -190,7 +190,7 @@ def _tinted(picture: Image, mask: MatteImage) -> Image:
     """Tint where the mask is and draw its outline."""
     weight = mask[..., None] * np.float32(0.4 / 255)
     colour = np.array(TINT, np.float32)
-    tinted = np.rint(picture + weight * (colour - picture)).astype(np.uint8)
+    tinted: Image = np.rint(picture + weight * (colour - picture)).astype(np.uint8)
     outlines, _ = cv2.findContours((mask > 127).view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(tinted, outlines, -1, TINT, 1)
     return tinted

@@ -1,0 +1,173 @@
+"""The gallery: a corpus as one HTML page that needs nothing beside itself, neither network nor files nor our code.
+
+Each clip is one small video of all its views (see `pictures`); the page draws them from it, so they cannot drift apart.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import jinja2
+import numpy as np
+
+from . import pictures
+from .clip import Clip
+from .corpus import Corpus
+from .durable import explaining, flush_folder, partial_beside
+from .numbers import NUMBERS, finite, shown
+from .overview import as_values
+from .schema import VERDICTS
+
+Values = dict[str, Any]
+BINS = 24
+LEFT_OUT = 500  # entries of the account that the page lists
+PRINTED = ("gt", "over", "effect")  # the views of the still strip
+CHARTS = tuple(NUMBERS)[:8]
+EXACT_DB = 999.0  # where a PSNR of equal pictures is sorted
+
+
+def write_report(corpus: Corpus, folder: Path, *, step: Callable[[int, int], None], limit: int = 200) -> Path:
+    """Write `index.html` into folder, whole or not at all, and return its path.
+
+    A clip of 85 frames adds about a megabyte to the page; one is in memory at a time. A clip whose video cannot be
+    decoded is shown with the reason instead of its pictures.
+
+    Args:
+        corpus: what to show.
+        folder: made where it is missing; an earlier `index.html` in it is replaced.
+        step: is told how many clips of how many are done.
+        limit: of a larger corpus the first so many clips are shown; counts and histograms are of all.
+
+    Raises:
+        ValueError: limit is not positive.
+        OSError: the folder cannot be written, with the remedy.
+    """
+    if limit < 1:
+        raise ValueError(f"limit={limit} is not positive; give the number of clips to show, such as 200")
+    chosen = corpus.ids[:limit]
+    page = _template().stream(
+        **_whole(corpus),
+        shown=len(chosen),
+        clips=_cards(corpus, chosen, step),
+        views=pictures.VIEWS,
+        numbers=NUMBERS,
+        gain=pictures.GAIN,
+    )
+    return _write(page, folder / "index.html")
+
+
+def _template() -> jinja2.Template:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    return jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, autoescape=True).get_template(
+        "report.html.j2"
+    )
+
+
+def _write(page: Any, path: Path) -> Path:
+    partial = partial_beside(path)
+    try:
+        with explaining(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                page.enable_buffering(64)
+                page.dump(file, encoding="utf-8")
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+            flush_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _whole(corpus: Corpus) -> Values:
+    """What the page says of the corpus as a whole."""
+    found = as_values(corpus)
+    manifest = corpus.manifest
+    clips = found["clips"]
+    counts = found["counts"]
+    return {
+        "corpus": {name: manifest[name] for name in ("name", "version", "software", "counts")},
+        "storage": manifest["settings"]["publishing"]["storage"],
+        "included": manifest["settings"]["publishing"]["include"],
+        "choices": {name: counts[f"by_{name}"] for name in ("verdict", "effect", "kind", "source", "split")},
+        "charts": [chart for name in CHARTS if (chart := histogram(name, clips))],
+        "account": found["account"],
+        "left_out_shown": LEFT_OUT,
+        "verdicts": VERDICTS,
+    }
+
+
+def histogram(name: str, clips: Sequence[Mapping[str, Any]]) -> Values | None:
+    """A number's histogram over the clips as bars of a 240x60 drawing; None where no clip has the number."""
+    number = NUMBERS[name]
+    known = [value for clip in clips if (value := clip["quality"][name]) is not None]
+    if not known:
+        return None
+    counts, edges = np.histogram(known, bins=BINS)
+    width = 240 / BINS
+    bars = [
+        {
+            "x": round(index * width + 0.5, 2),
+            "y": round(60 - 58 * count / counts.max(), 2),
+            "width": round(width - 1, 2),
+            "height": round(58 * count / counts.max(), 2),
+            "label": f"{count} clips from {number.text(low)} to {number.text(high)}",
+        }
+        for index, (count, low, high) in enumerate(zip(counts.tolist(), edges[:-1], edges[1:], strict=True))
+        if count
+    ]
+    low, middle, high = (number.text(float(value)) for value in np.quantile(known, [0, 0.5, 1]))
+    exact = sum(shown(name, clip["quality"]) == "exact" for clip in clips)
+    return {"number": number, "bars": bars, "low": low, "median": middle, "high": high, "exact": exact}
+
+
+def _cards(corpus: Corpus, ids: Sequence[str], step: Callable[[int, int], None]) -> Iterator[Values]:
+    """What the page says of each clip, made as the page is written."""
+    for done, clip_id in enumerate(ids, start=1):
+        clip = corpus[clip_id]
+        yield {**_words(clip), **_pictures(clip)}
+        step(done, len(ids))
+
+
+def _words(clip: Clip) -> Values:
+    row, quality = clip.row, clip.row["quality"]
+    texts = [{"name": name, "text": shown(name, quality)} for name in NUMBERS]
+    ranks = {name: _rank(quality[name], text["text"]) for name, text in zip(NUMBERS, texts, strict=True)}
+    provenance = row["provenance"]
+    settings = json.dumps(json.loads(provenance["settings"] or "{}"), indent=1, ensure_ascii=False)
+    return {
+        "row": row,
+        "numbers": texts,
+        "ranks": json.dumps({name: value for name, value in ranks.items() if value is not None}),
+        "provenance": provenance,
+        "settings": settings,
+        "paired": any(quality[name] is not None for name in NUMBERS),
+    }
+
+
+def _rank(value: float | None, text: str) -> float | None:
+    return EXACT_DB if text == "exact" else finite(value)
+
+
+def _pictures(clip: Clip) -> Values:
+    """The clip's film and strip as base64, and where in the film each view lies; or why there are none."""
+    try:
+        made = pictures.views(clip)
+    except (av.error.FFmpegError, ValueError, OSError) as broken:
+        return {"broken": f"Its video cannot be decoded ({broken}); run: effectpairs verify", "places": []}
+    whole, corners = pictures.mosaic(made)
+    height, width = made["gt"].shape[1:3]
+    film = pictures.film(whole, fps=clip.row["fps"])
+    still = pictures.strip({name: made[name] for name in PRINTED if name in made})
+    known = {view.name: view for view in pictures.VIEWS}
+    return {
+        "film": base64.b64encode(film).decode(),
+        "strip": base64.b64encode(still).decode(),
+        "places": [{"view": known[name], "x": x, "y": y} for name, (x, y) in corners.items()],
+        "size": (width, height),
+    }
