@@ -79,6 +79,8 @@ def picture_stream(path: Path, container: InputContainer) -> VideoStream:
     """The first stream of moving pictures; cover art of a sound file is none."""
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise ValueError(f"{path}: its codec is not known here; convert it to H.264 with ffmpeg")
             need_sane_size(path, stream.width, stream.height)
             return stream
     if container.streams.audio:

@@ -1,6 +1,7 @@
 """Folders of numbered images as footage."""
 
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from ..arrays import Image, MatteImage
 from .probe import MAX_PIXELS, FootageInfo, need_readable, need_sane_size
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
+DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error)
+"""What Pillow's readers raise on bytes that they cannot make sense of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,28 +125,31 @@ def is_palette(file: Path) -> bool:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Pillow.Image]:
-    """Open an image; whatever goes wrong with it inside the block is told in one sentence."""
+    """Open an image; whatever Pillow finds wrong with it, now or inside the block, is told in one sentence."""
     need_readable(file)
+    limit = f"{MAX_PIXELS // 1_000_000} million pixels"
     try:
-        with Pillow.open(file) as picture:
-            need_sane_size(file, *picture.size)
-            yield picture
+        picture = Pillow.open(file)
     except Pillow.DecompressionBombError as wrong:
-        raise ValueError(
-            f"{file}: claims a picture above the limit of {MAX_PIXELS // 1_000_000} million pixels; make the file anew"
-        ) from wrong
+        raise ValueError(f"{file}: claims a picture above the limit of {limit}; make the file anew") from wrong
     except UnidentifiedImageError as wrong:
         raise ValueError(f"{file}: is not an image, whatever its name says; replace it") from wrong
-    except (OSError, SyntaxError) as wrong:
+    except DAMAGE as wrong:
         raise ValueError(f"{file}: is damaged ({wrong}); copy or make it again") from wrong
+    with picture:
+        need_sane_size(file, *picture.size)
+        if picture.mode == "F":
+            raise ValueError(f"{file}: holds floating-point pixels; save it with 8 or 16 bits")
+        try:
+            yield picture
+        except DAMAGE as wrong:
+            raise ValueError(f"{file}: is damaged ({wrong}); copy or make it again") from wrong
 
 
 def _is_deep(picture: Pillow.Image) -> bool:
     """Whether the image is one channel of more than 8 bits, which Pillow would clip rather than scale."""
-    return picture.mode[0] in "IF"
+    return picture.mode[0] == "I"
 
 
 def _eight_bit(picture: Pillow.Image) -> MatteImage:
-    if picture.mode == "F":
-        raise ValueError(f"{picture.filename}: holds floating-point pixels; save it with 8 or 16 bits")  # type: ignore[attr-defined]
     return np.array(np.asarray(picture) / 257 + 0.5, np.uint8)

@@ -443,3 +443,32 @@ def test_unreadable(open_air, kind):
     sentence = refusal(path)
     assert "may not be read" in sentence
     assert "chmod" in sentence
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_flipped_bytes_never_surprise(tmp_path_factory, seed):
+    """Whatever a file holds: frames of one size come out, or one sentence with its name does."""
+    rng = np.random.default_rng(seed)
+    base = tmp_path_factory.getbasetemp() / "flips"
+    if not base.exists():
+        base.mkdir()
+        film(base / "a.mp4", scene(), container={"movflags": "faststart"})
+        film(base / "a.mkv", scene())
+        film(base / "a.avi", scene(), codec="mpeg4", pix_fmt="yuv420p")
+        for suffix in (".png", ".jpg", ".tif", ".webp"):
+            photograph(base / suffix[1:], scene(1), suffix=suffix)
+    sound = sorted(path for path in base.rglob("*") if path.is_file())
+    chosen = sound[rng.integers(len(sound))]
+    folder = tmp_path_factory.mktemp("flip")
+    data = bytearray(chosen.read_bytes())
+    for _ in range(rng.integers(1, 6)):
+        data[rng.integers(min(len(data), 900))] = rng.integers(256)
+    (folder / chosen.name).write_bytes(data[: rng.integers(1, len(data))] if rng.random() < 0.2 else data)
+    path = folder if chosen.parent != base else folder / chosen.name
+    sizes, said = set(), None
+    try:
+        sizes = {frame.shape for _, frame in open_frames(path)}
+    except ValueError as wrong:
+        said = str(wrong)
+    assert len(sizes) == 1 if said is None else str(folder) in said and "\n" not in said
