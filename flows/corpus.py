@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task, unmapped
+from prefect import flow, runtime, task, unmapped
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
@@ -24,7 +24,7 @@ def write_shard(plan: ShardPlan, workspace: Path, corpus: Place, settings: Publi
 
 @flow(
     name="corpus",
-    flow_run_name="corpus-{corpus}",
+    flow_run_name=lambda: f"corpus-{Place(runtime.flow_run.parameters['corpus']).title}",
     task_runner=ThreadPoolTaskRunner(max_workers=max(2, os.cpu_count() or 1)),  # type: ignore[arg-type]
 )
 def publish(

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task, unmapped
+from prefect import flow, runtime, task, unmapped
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
@@ -78,7 +78,7 @@ def make_pairs(chunk: Chunk, source: RealSource, workspace: Path) -> list[Failur
 
 @flow(
     name="real-pairs",
-    flow_run_name="real-pairs-{source}",
+    flow_run_name=lambda: f"real-pairs-{Path(runtime.flow_run.parameters['source']).stem}",
     task_runner=ThreadPoolTaskRunner(max_workers=max(2, os.cpu_count() or 1)),  # type: ignore[arg-type]
     validate_parameters=True,
 )

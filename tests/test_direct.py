@@ -1,11 +1,10 @@
-"""A source from footage to account and corpus, without Prefect: what a run gives, and that a second one does nothing."""
+"""A source from footage to account and corpus, without Prefect: what a run gives, and that a second does nothing."""
 
 import json
 import shutil
 from pathlib import Path
 
 import pytest
-
 from effectpairs.datasets.corpus import open_corpus
 from effectpairs.datasets.ledger import read_account, read_ledger
 from effectpairs.datasets.publish import Publishing
@@ -74,14 +73,15 @@ def test_a_changed_setting_makes_again_just_what_depends_on_it(done, source_file
     real_pairs_directly(load(source_file, "prune.dilate_px=20"), workspace, workers=1)
     new = {name.split("/")[0] for name in set(bytes_of(workspace / "store")) - before}
     assert new == {"prune", "quality"}
-    real_pairs_directly(load(source_file, "prune.dilate_px=20", "gates.effect_area_min=[0.4, 0.3]"), workspace, workers=1)
+    stricter = load(source_file, "prune.dilate_px=20", "gates.effect_area_min=[0.4, 0.3]")
+    real_pairs_directly(stricter, workspace, workers=1)
     after = {name.split("/")[0] for name in set(bytes_of(workspace / "store")) - before}
     assert after == {"prune", "quality"}
     assert read_account(workspace, source.name)[0].accepted == 0
 
 
 def test_the_corpus_holds_the_pairs_exactly(done, tmp_path):
-    source, workspace, _ = done
+    _, workspace, _ = done
     publish_directly(str(tmp_path / "corpus"), workspace, EVERYTHING)
     corpus = open_corpus(str(tmp_path / "corpus"))
     assert len(corpus) == 4

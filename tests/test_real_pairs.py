@@ -1,0 +1,113 @@
+"""The Prefect flows: the same bytes as without, named tasks, artifacts, retries only where a second try can pass."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from effectpairs.datasets.publish import Publishing
+from effectpairs.datasets.source import load_source, source_names
+from effectpairs.flows.chunks import Failure, is_transient
+from effectpairs.flows.direct import publish_directly, real_pairs_directly
+from effectpairs.flows.real_source import RealSource
+from effectpairs.flows.workers import WorkerDied
+
+EVERYTHING = Publishing(include=("accept", "review", "reject"))
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory):
+    """One real server for the session; it takes half a minute to come up on a busy machine."""
+    os.environ["DO_NOT_TRACK"] = "1"
+    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=240):
+        yield
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_flow_gives_the_bytes_of_the_plain_loop(prefect_server, source_file, tmp_path):
+    from effectpairs.flows.corpus import publish
+    from effectpairs.flows.real_pairs import real_pairs
+
+    with_prefect = real_pairs(str(source_file), str(tmp_path / "a"), None, 2)
+    publish(str(tmp_path / "a-out" / "corpus"), str(tmp_path / "a"), EVERYTHING)
+    source = load_source(source_file, into=RealSource)
+    without = real_pairs_directly(source, tmp_path / "b", workers=1)
+    publish_directly(str(tmp_path / "b-out" / "corpus"), tmp_path / "b", EVERYTHING)
+    assert with_prefect == vars(without)
+    assert files_of(tmp_path / "a" / "store") == files_of(tmp_path / "b" / "store")
+    assert files_of(tmp_path / "a-out") == files_of(tmp_path / "b-out")
+
+    names, artifacts = _seen_by_the_server()
+    assert {"normalise-videos-0000", "subject-clips-0000", "decompose-clips-0001", "quality-clips-0000"} <= names
+    assert {"shard-data/train/real-00000.parquet"} <= names
+    assert {"tiny-pairs", "tiny-account", "corpus-counts"} <= artifacts
+
+
+def _seen_by_the_server() -> tuple[set[str], set[str]]:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        runs = client.read_task_runs(limit=200)
+        found = client.request("POST", "/artifacts/filter", json={"limit": 200}).json()
+    return {run.name for run in runs}, {artifact["key"] for artifact in found}
+
+
+@pytest.mark.parametrize(
+    ("transient", "tries"), [(True, 2), (False, 1)], ids=["a dead worker is tried again", "bad input is not"]
+)
+def test_only_what_can_pass_is_tried_again(prefect_server, source_file, tmp_path, monkeypatch, transient, tries):
+    from effectpairs.flows import real_pairs as module
+
+    seen: list[str] = []
+
+    def stage_chunk(chunk, stage, source, workspace, worker):
+        seen.append(stage)
+        return [Failure(item="x", stage=stage, reason="because", transient=transient)] if stage == "subject" else []
+
+    monkeypatch.setattr(module, "stage_chunk", stage_chunk)
+    account = module.real_pairs(str(source_file), str(tmp_path / "w"), ["include=['first']"], 1)
+    chunks = seen.count("quality")
+    assert seen.count("subject") == tries * chunks
+    assert seen.count("decompose") == chunks
+    assert account["failed"] == account["inputs"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "transient"),
+    [
+        (WorkerDied("gone"), True),
+        (MemoryError(), True),
+        (OSError(5, "Input/output error"), True),
+        (OSError(28, "No space left on device"), False),
+        (PermissionError(13, "Permission denied"), False),
+        (ValueError("bad input"), False),
+        (TypeError("a fault of ours"), False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
+)
+def test_what_can_pass_on_a_second_try(problem, transient):
+    assert is_transient(problem) is transient
+
+
+def test_importing_the_flow_loads_nothing_heavy():
+    code = "import sys, effectpairs.flows.real_pairs; print(*sorted({m.partition('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "transformers", "diffusers", "bpy", "pandas", "matplotlib", "duckdb"} & set(loaded)
+
+
+def test_every_source_has_a_deployment():
+    declared = yaml.safe_load((Path(__file__).parents[1] / "prefect.yaml").read_text())["deployments"]
+    real = {one["name"]: one for one in declared if one["entrypoint"].endswith("real_pairs")}
+    assert set(real) == set(source_names())
+    assert all(one["parameters"] == {"source": name} for name, one in real.items())
+    for one in declared:
+        module, _, name = one["entrypoint"].rpartition(".")
+        assert callable(getattr(__import__(module, fromlist=[name]), name))
