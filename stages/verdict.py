@@ -46,8 +46,8 @@ class Gates:
     subject_leak_max: Limits = (0.3, 0.6)
     """A clean background stays under 0.1; at 0.3 a ghost can be seen, at 0.6 the subject is simply there."""
     mask_confidence_min_min: Limits = (0.5, 0.0)
-    """Half-sure in one frame already wants an eye; never a reason to reject. Drafts from a box stay at 0.4; masks carried
-    soundly between keys do not fall under 0.59."""
+    """Half-sure in one frame already wants an eye; never a reason to reject. Drafts from a box stay at 0.4; masks
+    carried soundly between keys do not fall under 0.59."""
     mask_confidence_mean_min: Limits = (0.6, 0.0)
     """The same over the clip."""
     subject_area_min: Limits = (0.001, 0.00005)
