@@ -52,16 +52,15 @@ def encode(frames: Frames, *, fps: float, storage: Storage = "exact", threads: i
     """
     if len(frames) == 0:
         raise ValueError("a clip of 0 frames cannot be encoded; a clip has at least 5")
-    if min(frames.shape[1:3]) < 2:
-        raise ValueError(
-            f"frames of {frames.shape[1]}x{frames.shape[2]} cannot be encoded; a side has at least 2 pixels"
-        )
+    height, width = frames.shape[1:3]
+    if min(height, width) < 2:
+        raise ValueError(f"frames of {height}x{width} cannot be encoded; a side has at least 2 pixels")
     if not 0 < fps < float("inf"):
         raise ValueError(f"fps={fps} is not a frame rate; give a positive number")
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska", options={"fflags": "+bitexact"}) as container:
         colour = frames.ndim == 4
-        stream = _add_stream(container, frames.shape[1:3], colour, colour and storage == "compact")
+        stream = _add_stream(container, (height, width), colour, colour and storage == "compact")
         context = stream.codec_context
         context.thread_count, context.framerate = threads, _rational(fps)
         context.time_base = 1 / context.framerate
@@ -117,7 +116,7 @@ def probe(video: bytes) -> VideoShape:
         raise ValueError(f"does not decode after frame {count}: {broken}") from broken
 
 
-def _add_stream(container: Any, size: tuple[int, ...], colour: bool, lossy: bool) -> Any:
+def _add_stream(container: Any, size: tuple[int, int], colour: bool, lossy: bool) -> Any:
     stream = container.add_stream("libx264" if lossy else "ffv1", options=_X264 if lossy else _FFV1)
     stream.height, stream.width = size
     stream.pix_fmt = ("yuv444p" if lossy else "bgr0") if colour else "gray"

@@ -206,7 +206,7 @@ def test_a_damaged_shard_is_written_anew(tmp_path):
 def test_the_same_id_twice_is_named(tmp_path):
     workspaces.fill(tmp_path / "w", NAMES, source="one")
     workspaces.fill(tmp_path / "w", NAMES[1:2], source="two")
-    with pytest.raises(ValueError, match="clip id 'clip-b' stands twice in .*, again in 'two'; rename one source"):
+    with pytest.raises(ValueError, match=r"clip id 'clip-b' stands twice in .*, again in 'two'; rename one source"):
         workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     assert not (tmp_path / "corpus").exists()
 
@@ -247,10 +247,10 @@ def test_a_ledger_that_does_not_fit_its_account_is_named(tmp_path):
     workspaces.fill(tmp_path / "w", NAMES)
     path = tmp_path / "w" / "sources" / "tiny" / "ledger.jsonl"
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(Damaged, match="ledger.jsonl is damaged, .* run source 'tiny' again"):
+    with pytest.raises(Damaged, match=r"ledger\.jsonl is damaged, .* run source 'tiny' again"):
         workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     (path.parent / "account.json").write_text("{")
-    with pytest.raises(Damaged, match="account.json is damaged; run source 'tiny' again"):
+    with pytest.raises(Damaged, match=r"account\.json is damaged; run source 'tiny' again"):
         ledger.read_account(tmp_path / "w", "tiny")
 
 

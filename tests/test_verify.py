@@ -1,0 +1,206 @@
+"""`verify` finds what is wrong, and says it once for each file."""
+
+import io
+import json
+
+import effectpairs
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from effectpairs.datasets import codec
+from effectpairs.datasets.durable import digest_of, digest_of_file, json_bytes
+from effectpairs.datasets.schema import shard_schema
+from effectpairs.datasets.verify import verify
+from effectpairs.tests import workspaces
+from effectpairs.tests.small_corpus import make_small_corpus, square_with_shadow
+
+FIRST, SECOND = "data/train/real-00000.parquet", "data/train/real-00001.parquet"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two shards, a clip in each."""
+    workspaces.fill(tmp_path / "w", ["clip-a", "clip-b"])
+    settings = {"shard_bytes": 1, "validation_share": 0.0, "test_share": 0.0}
+    workspaces.publish(tmp_path / "w", tmp_path / "corpus", **settings)
+    return tmp_path / "corpus"
+
+
+def faults(folder) -> list[str]:
+    return [str(fault) for fault in verify(effectpairs.open(folder))]
+
+
+def forge(folder, name=FIRST, **changes):
+    """Rewrite a shard with other values, and sign it anew in corpus.json: only looking inside can tell."""
+    row = pq.read_table(folder / name).to_pylist()[0]
+    row |= {
+        key: {"bytes": value, "path": "x.mkv"} if isinstance(value, bytes) else value for key, value in changes.items()
+    }
+    table = pa.Table.from_pylist([row], schema=shard_schema())
+    pq.write_table(table, folder / name)
+    sign(folder, name)
+
+
+def sign(folder, name=FIRST):
+    path = folder / "corpus.json"
+    manifest = json.loads(path.read_text())
+    entry = next(file for file in manifest["files"] if file["path"] == name)
+    entry |= {"sha256": digest_of_file(folder / name), "size_bytes": (folder / name).stat().st_size}
+    del manifest["digest"]
+    path.write_bytes(json_bytes({**manifest, "digest": digest_of(manifest)}))
+
+
+def video(frames=5):
+    return codec.encode(square_with_shadow(frames, workspaces.SIZE)["gt"], fps=16.0)
+
+
+def test_a_sound_corpus_has_no_fault(tmp_path):
+    steps = []
+    corpus = make_small_corpus(tmp_path, clips=3, frames=5, size=(16, 24))
+    assert verify(corpus, step=steps.append) == []
+    assert steps == [*(file["path"] for file in corpus.manifest["files"]), corpus.manifest["account"]["clips"]["path"]]
+
+
+def test_a_flipped_byte_anywhere_is_found(folder):
+    """In the video, in the words, in the footer: every file of the corpus, at several places."""
+    for path in [*folder.rglob("*.parquet")]:
+        whole = path.read_bytes()
+        for place in np.linspace(0, len(whole) - 1, 7).astype(int):
+            broken = bytearray(whole)
+            broken[place] ^= 0x10
+            path.write_bytes(broken)
+            name = path.relative_to(folder)
+            assert faults(folder)[0].startswith(f"{name}: its bytes are not those that were published"), place
+        path.write_bytes(whole)
+    assert faults(folder) == []
+
+
+def test_a_cut_file_is_found(folder):
+    path = folder / FIRST
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:-100])
+    assert faults(folder) == [f"{FIRST}: has {size - 100} bytes instead of {size}; copy or publish it again"]
+
+
+def test_a_missing_file_is_found(folder):
+    (folder / FIRST).unlink()
+    assert faults(folder) == [f"{FIRST}: is missing though corpus.json lists it; publish the corpus again"]
+
+
+def test_a_stray_file_is_found(folder):
+    stray = folder / "data/train/real-00077.parquet"
+    stray.write_bytes((folder / FIRST).read_bytes())
+    assert faults(folder) == ["data/train/real-00077.parquet: is not listed in corpus.json; delete it or publish again"]
+    stray.rename(folder / "data/train/mine.parquet")
+    assert faults(folder) == ["data/train/mine.parquet: is not listed in corpus.json; delete it or publish again"]
+
+
+def test_every_faulty_file_is_named_once(folder):
+    for name in (FIRST, SECOND):
+        (folder / name).write_bytes(b"nothing")
+    found = faults(folder)
+    assert [fault.split(":")[0] for fault in found] == [FIRST, SECOND]
+
+
+def test_two_clips_with_the_same_id_are_found(folder):
+    forge(folder, clip_id="clip-b")
+    assert faults(folder) == [
+        f"{FIRST}: clip clip-b: the same id stands again in {SECOND}",
+        f"{SECOND}: clip clip-b: the same id stands again in {FIRST}",
+    ]
+
+
+def test_a_group_in_two_splits_is_found(folder):
+    target = folder / "data/validation/real-00000.parquet"
+    target.parent.mkdir()
+    (folder / SECOND).rename(target)
+    path = folder / "corpus.json"
+    name = str(target.relative_to(folder))
+    path.write_text(path.read_text().replace(SECOND, name).replace('"split": "train"', '"split": "validation"', 1))
+    manifest = json.loads(path.read_text())
+    for file in manifest["files"]:
+        file["split"] = file["path"].split("/")[1]
+    path.write_bytes(json_bytes(manifest))
+    forge(folder, name, split="validation", group="scene")
+    forge(folder, FIRST, group="scene")
+    assert faults(folder) == [
+        f"{FIRST}: clip clip-a: its group scene is in the splits train and validation",
+        f"{name}: clip clip-b: its group scene is in the splits train and validation",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"num_frames": 13}, "gt is 5 colour frames of 16x24 instead of 13 colour frames of 16x24"),
+        ({"num_frames": 6}, "has 6 frames, which is not 8k+5"),
+        ({"height": 32}, "gt is 5 colour frames of 16x24 instead of 5 colour frames of 32x24"),
+        ({"over": video(4)}, "over is 4 colour frames of 16x24 instead of 5 colour frames of 16x24"),
+        ({"over": b"no video"}, "over does not decode after frame 0"),
+        ({"over": None}, "has no over"),
+        ({"gt": None}, "has no gt"),
+        ({"kind": "unpaired"}, "is unpaired/train in a file of real/train"),
+        ({"split": "test"}, "is real/test in a file of real/train"),
+        ({"quality": workspaces.accepted() | {"verdict": "maybe"}}, "verdict 'maybe' is not a known word"),
+        ({"alpha": video()}, "alpha is 5 colour frames of 16x24 instead of 5 grey frames of 16x24"),
+        ({"effect_mask": video()}, "effect_mask is 5 colour frames of 16x24 instead of 5 grey frames"),
+        (
+            {"effect_mask": codec.encode(np.full((5, 16, 24), 7, np.uint8), fps=16.0)},
+            "effect_mask is not a hard mask of 0 and 255",
+        ),
+    ],
+)
+def test_a_signed_shard_is_looked_into(folder, changes, problem):
+    forge(folder, **changes)
+    (found,) = faults(folder)
+    assert found.startswith(f"{FIRST}: clip clip-a: {problem}")
+
+
+def test_a_signed_video_that_is_cut_is_found(folder):
+    whole = video()
+    forge(folder, gt=whole[: len(whole) // 2])
+    (found,) = faults(folder)
+    assert found.startswith(f"{FIRST}: clip clip-a: gt ")
+
+
+def test_other_columns_or_rows_are_found(folder):
+    table = pq.read_table(folder / FIRST)
+    pq.write_table(table.drop_columns(["caption"]), folder / FIRST)
+    sign(folder)
+    assert faults(folder) == [f"{FIRST}: its columns are not those of the row's schema"]
+    pq.write_table(pa.concat_tables([table, table]), folder / FIRST)
+    sign(folder)
+    assert faults(folder)[0] == f"{FIRST}: has 2 rows instead of 1"
+    (folder / FIRST).write_bytes(b"PAR1 no table PAR1")
+    sign(folder)
+    assert faults(folder)[0].startswith(f"{FIRST}: is no readable Parquet file")
+
+
+def test_a_changed_corpus_json_is_found(folder):
+    path = folder / "corpus.json"
+    path.write_text(path.read_text().replace('"clips": 2', '"clips": 3', 1))
+    assert faults(folder) == ["corpus.json: was changed by hand or damaged; publish the corpus again"]
+
+
+def test_a_missing_data_card_is_found(folder):
+    (folder / "README.md").unlink()
+    assert faults(folder) == ["README.md: the data card is missing; publish the corpus again"]
+
+
+def test_publishing_again_heals(folder, tmp_path):
+    (folder / FIRST).write_bytes(b"nothing")
+    (folder / SECOND).unlink()
+    (folder / "README.md").unlink()
+    assert len(faults(folder)) == 3
+    workspaces.publish(tmp_path / "w", folder, shard_bytes=1, validation_share=0.0, test_share=0.0)
+    assert faults(folder) == []
+
+
+def test_the_account_is_checked_too(folder):
+    account = next(folder.glob("account-*.parquet"))
+    content = io.BytesIO()
+    pq.write_table(pa.table({"name": ["x"]}), content)
+    account.write_bytes(content.getvalue())
+    assert len(faults(folder)) == 1
+    assert faults(folder)[0].startswith(account.name)
