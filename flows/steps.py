@@ -3,6 +3,7 @@
 A worker process, the flow, `effectpairs pair` and the tests call these same functions.
 """
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,12 +36,18 @@ def normalised(footage: Footage, source: RealSource, store: Store) -> Result:
     return store.once(work, lambda draft: _ingest(footage, source, work, draft), fps=source.normalise.fps)
 
 
+def plain_name(name: str) -> str:
+    """A file's name as part of an id: letters, digits and a few signs that need no quoting anywhere."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-") or "clip"
+
+
 def jobs_of(footage: Footage, source: RealSource, result: Result) -> list[Job]:
     """The rows that a normalised video will give, in order."""
-    digest = digest_of([result.facts["content"], asdict(source.normalise)])[:8]
+    digest = digest_of([footage.name, result.facts["content"], asdict(source.normalise)])[:8]
+    name = plain_name(footage.name)
     return [
         Job(
-            clip_id=f"{source.name}-{footage.name}-{clip['index']:03d}-s{subject['subject']:02d}-{digest}",
+            clip_id=f"{source.name}-{name}-{clip['index']:03d}-s{subject['subject']:02d}-{digest}",
             group=result.facts["picture"][:16],
             origin=footage.name,
             normalise_key=result.key,

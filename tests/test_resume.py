@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,18 +46,18 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_bytes(source_file
     whole_s = time.monotonic() - begun
     rng = random.Random(0)
     kills = 0
-    for _ in range(KILLS):
+    for _ in range(4 * KILLS):
         process = start(source_file, tmp_path / "killed")
-        # Later moments reach later stages: what was done before counts, so each run is shorter than a clean one.
-        time.sleep(rng.uniform(0.2, 1.0) * whole_s)
+        time.sleep(rng.uniform(0.3, 0.95) * whole_s)
         if process.poll() is None:
             # The main process alone: its workers must see to their own end.
             os.kill(process.pid, signal.SIGKILL)
             kills += 1
         process.wait()
-        if kills and process.returncode == 0 and rng.random() < 0.7:
-            _forget_something(tmp_path / "killed", rng)
-    assert kills >= KILLS // 2
+        if kills == KILLS:
+            break
+        _forget_something(tmp_path / "killed", rng)
+    assert kills == KILLS
     assert start(source_file, tmp_path / "killed").wait() == 0
     assert files_of(tmp_path / "killed" / "corpus") == files_of(tmp_path / "clean" / "corpus")
     assert files_of(tmp_path / "killed" / "workspace" / "store") == files_of(tmp_path / "clean" / "workspace" / "store")
@@ -64,10 +65,9 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_bytes(source_file
 
 def _forget_something(folder: Path, rng: random.Random) -> None:
     """Throw part of the finished work away, so that the next run has something to be killed in."""
-    import shutil
-
-    for stage in rng.sample(sorted((folder / "workspace" / "store").iterdir()), k=3):
-        shutil.rmtree(stage)
-    for shard in (folder / "corpus").glob("data/*/*.parquet"):
+    for stage in sorted((folder / "workspace").glob("store/*")):
+        if rng.random() < 0.4:
+            shutil.rmtree(stage)
+    for shard in sorted((folder / "corpus").glob("data/*/*.parquet")):
         if rng.random() < 0.5:
             shard.unlink()

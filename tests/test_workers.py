@@ -8,7 +8,6 @@ import time
 
 import psutil
 import pytest
-
 from effectpairs.flows import workers
 from effectpairs.flows.workers import Worker, WorkerDied, Workers, how_many
 
