@@ -23,6 +23,9 @@ from .subject import Prompt, Tracked
 
 VERSION = 1
 
+SPECK = 0.01
+"""Islands with a smaller share of the subject's area are left-overs, not parts of it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
@@ -142,7 +145,19 @@ class Propagate:
             distance += weight * np.clip(_signed_distance(side.carried.mask), -self.reach_px, self.reach_px)
             total += weight
         # One pixel of coverage on either side of the edge: a straight edge stays as hard as the key's.
-        return np.rint(255 * np.clip(0.5 + distance / total / 2, 0, 1)).astype(np.uint8)
+        return _without_specks(np.rint(255 * np.clip(0.5 + distance / total / 2, 0, 1)).astype(np.uint8))
+
+
+def _without_specks(mask: MatteImage) -> MatteImage:
+    """Drop islands below SPECK of the subject's area: they lie where one side left a piece behind."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((mask > 127).astype(np.uint8))
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    if count <= 2:
+        return mask
+    large = np.flatnonzero(areas >= SPECK * areas.sum()) + 1
+    # Grown by a pixel, so that the soft rim of what stays is kept.
+    kept = cv2.dilate(np.isin(labels, large).astype(np.uint8), np.ones((3, 3), np.uint8))
+    return mask * kept
 
 
 def _trust(sides: list[Side]) -> float:

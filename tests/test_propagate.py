@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from effectpairs.stages.colour_model import BINS, FLOOR, learn
-from effectpairs.stages.propagate import Propagate
+from effectpairs.stages.propagate import Propagate, _without_specks
 from effectpairs.stages.subject import Masker, Prompt
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -103,6 +103,19 @@ def test_an_empty_key_says_that_the_subject_is_not_there() -> None:
     assert not found.mask[6:].any()
     assert found.confidence[7:12].min() == 1
     assert found.confidence[1:6].max() < 0.5
+
+
+def test_specks_go_and_parts_of_the_subject_stay() -> None:
+    mask = np.zeros((64, 96), np.uint8)
+    mask[10:40, 10:40] = 255
+    mask[41, 10:40] = 90  # a soft rim, which is not a component of its own
+    mask[50:56, 50:56] = 255
+    mask[5:7, 80:82] = 200
+    kept = _without_specks(mask)
+    np.testing.assert_array_equal(kept[5:7, 80:82], 0)
+    kept[5:7, 80:82] = 200
+    kept[41], mask[41] = 0, 0
+    np.testing.assert_array_equal(kept, mask)
 
 
 def test_a_box_gives_a_draft_that_a_person_must_look_at() -> None:
