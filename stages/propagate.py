@@ -157,7 +157,8 @@ def _without_specks(mask: MatteImage) -> MatteImage:
     large = np.flatnonzero(areas >= SPECK * areas.sum()) + 1
     # Grown by a pixel, so that the soft rim of what stays is kept.
     kept = cv2.dilate(np.isin(labels, large).astype(np.uint8), np.ones((3, 3), np.uint8))
-    return mask * kept
+    cleaned: MatteImage = mask * kept
+    return cleaned
 
 
 def _trust(sides: list[Side]) -> float:
