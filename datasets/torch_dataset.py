@@ -5,13 +5,14 @@ A sample is a dict: `clip_id`, `caption`, `fps`, and per asked layer a uint8 ten
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import pyarrow as pa
 
 from ..extras import require
 from .clip import Clip
-from .corpus import Corpus
+from .place import Place
 from .schema import LAYERS, MASK_LAYERS
 
 torch = require("torch", extra="train")
@@ -22,10 +23,28 @@ IterableDataset: Any = _data.IterableDataset
 DEFAULT_LAYERS = ("gt", "over", "effect_mask")
 
 
+@runtime_checkable
+class Clips(Protocol):
+    """What the datasets ask of a corpus."""
+
+    place: Place
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The clips' ids, in order."""
+
+    @property
+    def table(self) -> pa.Table:
+        """Their words and numbers, in the same order."""
+
+    def clip(self, clip_id: str) -> Clip:
+        """One of them."""
+
+
 class MappedClips(Dataset):  # type: ignore[misc]
     """Clips by number, for a DataLoader with a sampler of its own (a `DistributedSampler` shares them among ranks)."""
 
-    def __init__(self, corpus: Corpus, *, layers: Sequence[str] = DEFAULT_LAYERS, split: str | None = None) -> None:
+    def __init__(self, corpus: Clips, *, layers: Sequence[str] = DEFAULT_LAYERS, split: str | None = None) -> None:
         self.corpus, self.layers = corpus, _known(layers)
         self.ids = _ids_of(corpus, split)
 
@@ -47,7 +66,7 @@ class StreamedClips(IterableDataset):  # type: ignore[misc]
 
     def __init__(
         self,
-        corpus: Corpus,
+        corpus: Clips,
         *,
         layers: Sequence[str] = DEFAULT_LAYERS,
         split: str | None = None,
@@ -139,7 +158,7 @@ def _sample(clip: Clip, layers: Sequence[str]) -> dict[str, Any]:
     return sample
 
 
-def _ids_of(corpus: Corpus, split: str | None) -> tuple[str, ...]:
+def _ids_of(corpus: Clips, split: str | None) -> tuple[str, ...]:
     if split is None:
         return corpus.ids
     splits = corpus.table.column("split").to_pylist()
