@@ -19,27 +19,35 @@ STEPS_PER_LEVEL = 8
 class Attachment:
     """When a difference counts as the subject's effect."""
 
-    high: float = 7.0
+    high: float = 8.0
     """Levels that an effect reaches somewhere."""
-    low: float = 2.5
+    low: float = 3.5
     """Levels that still belong to it around there."""
     reach: float = 1.0
     """Farthest effect, in units of the subject's larger side."""
+    largest: float = 2.0
+    """Largest connected effect in one frame, in units of the subject's area."""
     contact_px: float = 6.0
     """An effect comes this near to the subject..."""
     contact_share: float = 0.3
     """...in at least this share of its frames; the rest may be detached, as a jumper's shadow is."""
 
 
-def strength(frame: Image, plate: Image, spread: Image, count: Int[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
+def strength(
+    frame: Image, plate: Image, usual: Image, count: Int[np.ndarray, "H W"], seen: tuple[Image, Image] | None = None
+) -> UInt8[np.ndarray, "H W"]:
     """How far a frame departs from the plate, in steps of 1/8 level, saturating.
 
     Not counted are departures within the plate's own 3x3 neighbourhood (an edge registered half a pixel off) and within
-    the place's usual changes over time (spread: waves, leaves). Signed smoothing then cancels what is left of texture.
+    the place's usual changes over time (usual: waves, leaves). Signed smoothing then cancels what is left of texture.
+    seen gives the lowest and highest level that the place had while the subject was out of reach: what lies between
+    cannot be blamed on the subject.
     """
     square = np.ones((3, 3), np.uint8)
-    usual = 1.5 * cv2.GaussianBlur(cv2.dilate(spread, square), (0, 0), 1.5).astype(np.float32)
-    low, high = cv2.erode(plate, square) - usual, cv2.dilate(plate, square) + usual
+    margin = cv2.GaussianBlur(cv2.dilate(usual, square), (0, 0), 1.5).astype(np.float32)
+    low, high = cv2.erode(plate, square) - margin, cv2.dilate(plate, square) + margin
+    if seen is not None:
+        low, high = np.minimum(low, seen[0]), np.maximum(high, seen[1])
     beyond = frame - np.clip(frame, low, high)
     beyond[count < 2] = 0
     smooth = np.abs(cv2.GaussianBlur(beyond, (0, 0), 1.2)).max(axis=2)
@@ -48,9 +56,7 @@ def strength(frame: Image, plate: Image, spread: Image, count: Int[np.ndarray, "
 
 def attached(difference: Strength, subject: Mask, others: Mask, rule: Attachment) -> Mask:
     """The space-time components of difference that the subject brings along; its own pixels are not included."""
-    candidate = np.stack([_near(*frame, rule) for frame in zip(subject, others, strict=True)]) & (
-        difference >= rule.low * STEPS_PER_LEVEL
-    )
+    candidate = np.stack([_candidate(*frame, rule) for frame in zip(difference, subject, others, strict=True)])
     labels, number = ndimage.label(candidate, np.ones((3, 3, 3), bool))
     if not number:
         return candidate
@@ -67,6 +73,20 @@ def attached(difference: Strength, subject: Mask, others: Mask, rule: Attachment
     )
     keep[0] = False
     return np.asarray(keep[labels])
+
+
+def _candidate(
+    difference: UInt8[np.ndarray, "H W"], subject: FrameMask, others: FrameMask, rule: Attachment
+) -> FrameMask:
+    """Differences near the subject, but for those mostly elsewhere or far larger than it: a wave only passes by."""
+    near = _near(subject, others, rule)
+    strong = (difference >= rule.high * STEPS_PER_LEVEL) & ~subject & ~others
+    _, labels = cv2.connectedComponents(strong.view(np.uint8), connectivity=4)
+    total = np.bincount(labels.ravel())
+    inside = np.bincount(labels[near], minlength=len(total))
+    passing = (inside < 0.5 * total) | (total > rule.largest * subject.sum())
+    passing[0] = False
+    return np.asarray(near & (difference >= rule.low * STEPS_PER_LEVEL) & ~passing[labels])
 
 
 def grown(mask: FrameMask, radius_px: float) -> FrameMask:

@@ -13,13 +13,14 @@ Values = Float32[np.ndarray, "H W C"]
 def level(plate: Image, frame: Image, steady: FrameMask, limit: float = 12.0) -> Image:
     """Add to plate the smooth part of its difference from frame, as measured on steady pixels and carried inwards.
 
-    Exposure, haze and vignetting then match at the rim. Single differences are cut at limit levels, so that a wave that
-    happens to pass does not tint the plate.
+    Exposure, haze and vignetting then match at the rim. Differences of more than limit levels do not count, so that a
+    shadow, or a wave that happens to pass, does not tint the plate.
     """
     if steady.sum() < 64:
         return plate
-    difference = np.clip(frame.astype(np.float32) - plate, -limit, limit)
-    weight = steady.astype(np.float32)[..., None]
+    difference = frame.astype(np.float32) - plate
+    near = np.abs(cv2.GaussianBlur(difference, (0, 0), 1.5)).max(axis=2, keepdims=True) <= limit
+    weight = steady[..., None] * near.astype(np.float32)
     small = cv2.resize(
         np.concatenate([difference * weight, weight], axis=2), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA
     )

@@ -1,18 +1,21 @@
 """What other frames saw of a place: chosen, warped into the target frame, matched in exposure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
-from ..arrays import Image, Mask, Rgb
+from ..arrays import Image, Mask, Matte, Rgb
 from .registration import CameraPath
 
 Window = tuple[slice, slice]
 """Rows and columns of the target frame that are looked up."""
 Samples = UInt8[np.ndarray, "S H W 3"]
-Valid = Bool[np.ndarray, "S H W"]
+Ranks = UInt8[np.ndarray, "S H W"]
+"""Clearance of the samples: 0 where they do not count."""
+Levels = Float32[np.ndarray, "N"]
+TONE_GROUPS = 8
 BORDER_PX = 3
 """Outermost pixels of a frame, which encoders and cameras spoil, are not used elsewhere."""
 
@@ -22,9 +25,50 @@ class Footage:
     """A clip to look things up in."""
 
     frames: Rgb
-    blocked: Mask
-    """Pixels that must not be used elsewhere: subjects and known effects."""
+    clearance: Matte
+    """0 where a pixel must not be used elsewhere (subjects, known effects, the frame's rim); else the subject's
+    distance as a rank from 1 to 255."""
     camera: CameraPath
+
+    @staticmethod
+    def of(frames: Rgb, blocked: Mask, camera: CameraPath) -> "Footage":
+        """Everything that is not blocked, nor in the outermost pixels, is as good as the rest."""
+        clearance = np.where(blocked, np.uint8(0), np.uint8(255))
+        return Footage(frames=frames, clearance=_without_rim(clearance), camera=camera)
+
+    def ranked(self, subject: Mask) -> "Footage":
+        """With clearance by the distance from the subject, in hundredths of its larger side."""
+        ranks = np.stack([_rank(body) for body in subject])
+        return replace(self, clearance=np.minimum(ranks, self.clearance))
+
+    def resized(self, factor: float) -> "Footage":
+        """The same footage at another size."""
+        if factor == 1:
+            return self
+        frames = _each_resized(self.frames, factor)
+        clear = _each_resized(self.clearance, factor) == 255
+        return Footage.of(frames, ~clear, self.camera.scaled(factor))
+
+
+def _each_resized(frames: np.ndarray, factor: float) -> np.ndarray:
+    resized = [cv2.resize(frame, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) for frame in frames]
+    return np.stack(resized)
+
+
+def _without_rim(clearance: Matte) -> Matte:
+    bare = np.zeros_like(clearance)
+    inner = (slice(None), slice(BORDER_PX, -BORDER_PX), slice(BORDER_PX, -BORDER_PX))
+    bare[inner] = clearance[inner]
+    return bare
+
+
+def _rank(subject: Bool[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
+    if not subject.any():
+        return np.full(subject.shape, 255, np.uint8)
+    rows, columns = np.nonzero(subject)
+    side = max(np.ptp(rows), np.ptp(columns)) + 1
+    away = cv2.distanceTransform((~subject).view(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray(np.clip(100 * away / side, 1, 255), np.uint8)
 
 
 def spread_out(footage: Footage, target: int, count: int) -> list[int]:
@@ -58,38 +102,31 @@ def nearest(footage: Footage, target: int, wanted: Bool[np.ndarray, "H W"], coun
     return chosen
 
 
-def gather(footage: Footage, target: int, sources: list[int], window: Window, flags: int) -> tuple[Samples, Valid]:
-    """Warp the sources into a window of the target; flags is OpenCV's interpolation."""
+def gather(footage: Footage, target: int, sources: list[int], window: Window, flags: int) -> tuple[Samples, Ranks]:
+    """Warp the sources, and their clearance, into a window of the target; flags is OpenCV's interpolation."""
     left, top = window[1].start, window[0].start
     size = (window[1].stop - left, window[0].stop - top)
     aim = footage.frames[target][window]
-    steady = ~footage.blocked[target][window]
+    steady = footage.clearance[target][window] > 0
     samples = np.zeros((len(sources), *aim.shape), np.uint8)
-    valid = np.empty((len(sources), *aim.shape[:2]), bool)
+    ranks = np.zeros((len(sources), *aim.shape[:2]), np.uint8)
     for slot, source in enumerate(sources):
         step = footage.camera.between(source, target)
         if np.array_equal(step, np.eye(3)):
-            samples[slot], valid[slot] = footage.frames[source][window], ~footage.blocked[source][window]
+            samples[slot], ranks[slot] = footage.frames[source][window], footage.clearance[source][window]
         else:
             step = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]]) @ step
             samples[slot] = cv2.warpPerspective(
                 footage.frames[source], step, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
             )
-            valid[slot] = cv2.warpPerspective(_usable(footage, source), step, size, flags=cv2.INTER_LINEAR) == 255
-        samples[slot] = _same_exposure(samples[slot], aim, valid[slot] & steady)
-    return samples, valid
-
-
-def _usable(footage: Footage, frame: int) -> UInt8[np.ndarray, "H W"]:
-    usable = np.zeros(footage.blocked.shape[1:], np.uint8)
-    inner = (slice(BORDER_PX, -BORDER_PX), slice(BORDER_PX, -BORDER_PX))
-    usable[inner] = np.where(footage.blocked[frame][inner], 0, 255)
-    return usable
+            ranks[slot] = cv2.warpPerspective(footage.clearance[source], step, size, flags=cv2.INTER_NEAREST)
+        samples[slot] = _same_exposure(samples[slot], aim, (ranks[slot] > 0) & steady)
+    return samples, ranks
 
 
 def _overlaps(footage: Footage, source: int, target: int) -> bool:
     """Whether at least a sixth of the target's picture is inside the source's."""
-    height, width = footage.blocked.shape[1:]
+    height, width = footage.clearance.shape[1:]
     ys, xs = np.mgrid[0:height:8j, 0:width:8j]
     flat = np.column_stack([xs.ravel(), ys.ravel(), np.ones(64)]) @ footage.camera.between(target, source).T
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -102,23 +139,31 @@ def _sees(footage: Footage, source: int, target: int, wanted: Bool[np.ndarray, "
     """Which of the wanted pixels, at every fourth row and column, the source saw unblocked."""
     rows, columns = np.nonzero(wanted[::4, ::4])
     flat = np.column_stack([columns * 4, rows * 4, np.ones(len(rows))]) @ footage.camera.between(target, source).T
-    height, width = footage.blocked.shape[1:]
+    height, width = footage.clearance.shape[1:]
     ahead = flat[:, 2] > 1e-6
     points = np.rint(flat[:, :2] / np.where(ahead, flat[:, 2], 1)[:, None])
-    inside = ahead & (points >= BORDER_PX).all(axis=1) & (points < (width - BORDER_PX, height - BORDER_PX)).all(axis=1)
+    inside = ahead & (points >= 0).all(axis=1) & (points < (width, height)).all(axis=1)
     x, y = np.where(inside[:, None], points, 0).astype(int).T
-    return np.asarray(inside & ~footage.blocked[source][y, x])
+    return np.asarray(inside & (footage.clearance[source][y, x] > 0))
 
 
 def _same_exposure(sample: Image, aim: Image, comparable: Bool[np.ndarray, "H W"]) -> Image:
-    """Scale the sample's channels so that its typical ratio to the target is one."""
-    thin = comparable[::3, ::3]
-    if thin.sum() < 64:
+    """Give the sample the target's tone curve, per channel.
+
+    Pixels that both show are sorted by level into eight groups; the medians of each group are points of the curve. One
+    gain would not do: automatic exposure works before the camera's curve, which is flat in the highlights.
+    """
+    thin = comparable[::5, ::5]
+    if thin.sum() < 16 * TONE_GROUPS:
         return sample
-    ratio = (aim[::3, ::3][thin] + np.float32(8)) / (sample[::3, ::3][thin] + np.float32(8))
-    gain = np.median(ratio, axis=0).clip(0.7, 1.4)
-    if np.abs(gain - 1).max() < 0.004:
-        return sample
-    levels = np.arange(256, dtype=np.float32)[:, None] * gain + 8 * (gain - 1)
-    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    pairs = np.stack([sample[::5, ::5][thin], aim[::5, ::5][thin]], axis=2).astype(np.float32)
+    table = np.stack([_tone_curve(*channel.T) for channel in pairs.swapaxes(0, 1)], axis=1)
     return np.asarray(cv2.LUT(sample, table[None]))
+
+
+def _tone_curve(here: Levels, there: Levels) -> UInt8[np.ndarray, "256"]:
+    order = np.argsort(here, kind="stable")[: len(here) // TONE_GROUPS * TONE_GROUPS]
+    xs, ys = (np.median(values[order].reshape(TONE_GROUPS, -1), axis=1) for values in (here, there))
+    levels = np.arange(256, dtype=np.float32)
+    curve = levels + np.interp(levels, xs, ys - xs)
+    return np.asarray(np.clip(np.rint(curve), 0, 255), np.uint8)

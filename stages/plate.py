@@ -18,13 +18,15 @@ from .decompose import Layers, check_subject
 from .effect_region import Attachment, attached, grown, strength
 from .fill import fill, level
 from .lookup import Footage, Window, gather, nearest, spread_out
-from .masked_median import masked_median, masked_spread
+from .masked_median import envelope, farthest, lit_mode, masked_median, masked_spread, mean_level
 from .matting import solve
 from .registration import CameraPath, register
+from .shade import lasting_shade
 
 VERSION = 1
 FrameMask = Bool[np.ndarray, "H W"]
 Part = UInt8[np.ndarray, "h w 3"]
+Levels = UInt8[np.ndarray, "h w"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +58,15 @@ class Plate:
             ValueError: when the subject mask is of another size, or empty or full in every frame.
         """
         check_subject(gt, subject_mask)
-        widened, blocked = _widened(subject_mask, others, self.margin_px)
+        subject, blocked = _widened(subject_mask, others, self.margin_px)
         camera = register(gt, blocked)
-        footage = Footage(frames=gt, blocked=blocked, camera=camera)
-        draft = _survey(footage, widened, blocked & ~widened, self)
-        footage = Footage(frames=gt, blocked=blocked | _each(draft, 4.0), camera=camera)
-        plates, region, unseen = _plates(footage, widened, draft, others, self)
+        draft = _survey(Footage.of(gt, blocked, camera), subject, blocked & ~subject, self)
+        footage = Footage.of(gt, blocked | _each(draft.effects, 4.0), camera)
+        rest = np.zeros_like(subject) if others is None else others
+        plates, region, unseen = _plates(footage, subject, rest, draft, self)
         background = _blended(gt, plates, region, self.feather_px)
         alpha, foreground = solve(gt, background, subject_mask, region)
-        facts = _facts(camera, region, widened, unseen)
+        facts = _facts(camera, region, subject, unseen)
         return Layers(background=background, foreground=foreground, alpha=alpha, facts=facts, notes=_notes(facts))
 
 
@@ -87,31 +89,48 @@ def _shown(mask: Mask) -> list[int]:
     return [frame for frame, layer in enumerate(mask) if layer.any()]
 
 
-def _survey(footage: Footage, subject: Mask, others: Mask, settings: Plate) -> Mask:
-    """First look for effects, at half size: each frame against the median of frames spread over the clip."""
+@dataclass(frozen=True, kw_only=True)
+class _Draft:
+    """What the survey found, at the clip's size."""
+
+    effects: Mask
+    shade: Matte
+    """0, or where shadow lies on a place in nearly all frames: the grey level that parts shadow from light there."""
+
+
+def _survey(footage: Footage, subject: Mask, others: Mask, settings: Plate) -> _Draft:
+    """First look for effects, at half size: each frame against frames spread over the clip.
+
+    Of these only the half counts in which the subject was farthest from the place, for there its effects are rarest;
+    and where a slow shadow lies in most of them, the few in which it does not.
+    """
     factor = 0.5 if min(subject.shape[1:]) >= 160 else 1.0
-    small = _resized(footage, factor)
     body, rest = _shrunk(subject, factor), _shrunk(others, factor)
-    height, width = body.shape[1:]
-    whole = (slice(0, height), slice(0, width))
+    small = footage.resized(factor).ranked(body)
+    whole = (slice(0, body.shape[1]), slice(0, body.shape[2]))
     difference = np.zeros(body.shape, np.uint8)
+    plates = small.frames.copy()
+    veto = body | rest
+    reach = min(100 * settings.attachment.reach, 255.0)
     for frame in _shown(body):
         chosen = spread_out(small, frame, settings.sources)
         if not chosen:
             continue
-        samples, valid = gather(small, frame, chosen, whole, cv2.INTER_LINEAR)
+        samples, ranks = gather(small, frame, chosen, whole, cv2.INTER_LINEAR)
+        valid = farthest(ranks)
         plate, count = masked_median(samples, valid)
-        spread = masked_spread(samples, valid, plate)
-        difference[frame] = strength(small.frames[frame], plate, spread, count)
+        spread = masked_spread(samples, valid, plate, 0.6)
+        mode, lit = lit_mode(samples, ranks, plate, reach)
+        plate, spread = np.where(lit[..., None], mode, plate), np.where(lit[..., None], np.uint8(4), spread)
+        plate = level(plate, small.frames[frame], (count > 0) & (small.clearance[frame] > 0))
+        seen = envelope(samples, ranks >= reach)
+        veto[frame] |= (ranks >= reach).any(axis=0)
+        difference[frame] = strength(small.frames[frame], plate, spread, count, seen)
+        plates[frame] = fill(plate, count > 0)
     found = attached(difference, body, rest, settings.attachment)
-    return _enlarged(found, subject.shape[1:])
-
-
-def _resized(footage: Footage, factor: float) -> Footage:
-    if factor == 1:
-        return footage
-    frames = np.stack([cv2.resize(f, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) for f in footage.frames])
-    return Footage(frames=frames, blocked=_shrunk(footage.blocked, factor), camera=footage.camera.scaled(factor))
+    shade = np.stack([lasting_shade(*layer) for layer in zip(small.frames, plates, found, veto, strict=True)])
+    found |= shade > 0
+    return _Draft(effects=_enlarged(found, subject.shape[1:]), shade=_enlarged_levels(shade, subject.shape[1:]))
 
 
 def _shrunk(mask: Mask, factor: float) -> Mask:
@@ -125,13 +144,15 @@ def _shrunk(mask: Mask, factor: float) -> Mask:
 def _enlarged(mask: Mask, shape: tuple[int, ...]) -> Mask:
     if mask.shape[1:] == shape:
         return mask
-    levels = mask.view(np.uint8) * np.uint8(255)
-    return np.stack([cv2.resize(f, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR) > 127 for f in levels])
+    return _enlarged_levels(mask.view(np.uint8) * np.uint8(255), shape) > 127
 
 
-def _plates(
-    footage: Footage, subject: Mask, draft: Mask, others: Mask | None, settings: Plate
-) -> tuple[Rgb, Mask, Mask]:
+def _enlarged_levels(levels: Matte, shape: tuple[int, ...]) -> Matte:
+    interpolation = cv2.INTER_LINEAR if levels.max() == 255 else cv2.INTER_NEAREST
+    return np.stack([cv2.resize(frame, (shape[1], shape[0]), interpolation=interpolation) for frame in levels])
+
+
+def _plates(footage: Footage, subject: Mask, others: Mask, draft: _Draft, settings: Plate) -> tuple[Rgb, Mask, Mask]:
     """Build the plate around subject and draft effects; decide on the effects; say what no frame saw.
 
     Returns:
@@ -141,32 +162,34 @@ def _plates(
     difference = np.zeros(subject.shape, np.uint8)
     unseen = np.zeros_like(subject)
     for frame in _shown(subject):
-        wanted = grown(subject[frame] | draft[frame], 12.0)
+        wanted = grown(subject[frame] | draft.effects[frame], 12.0)
         window = _window(wanted, margin=24)
         at = (frame, *window)
-        plate, spread, count = _plate(footage, frame, wanted, window, settings.sources)
-        steady = ~footage.blocked[at] & (count > 0)
-        plate = level(plate, footage.frames[at], steady)
+        plate, spread, count = _plate(footage, frame, wanted, window, draft.shade[at], settings.sources)
         known = count > 0
+        plate = level(plate, footage.frames[at], known & (footage.clearance[at] > 0))
         difference[at] = strength(footage.frames[at], plate, spread, count)
         plates[at] = fill(plate, known)
         unseen[at] = ~known
-    rest = np.zeros_like(subject) if others is None else others
-    effects = attached(difference, subject, rest, settings.attachment)
-    region = (subject | _each(effects, 2.0)) & ~rest
+    difference *= _each(draft.effects, 6.0)
+    effects = attached(difference, subject, others, settings.attachment) | (draft.shade > 0)
+    region = (subject | _each(effects, 2.0)) & ~others
     return plates, region, unseen & region
 
 
 def _plate(
-    footage: Footage, frame: int, wanted: FrameMask, window: Window, count: int
+    footage: Footage, frame: int, wanted: FrameMask, window: Window, shade: Levels, count: int
 ) -> tuple[Part, Part, Int[np.ndarray, "h w"]]:
     chosen = nearest(footage, frame, wanted, count)
     if not chosen:
         empty = np.zeros_like(footage.frames[(frame, *window)])
         return empty, empty, np.zeros(empty.shape[:2], np.int64)
-    samples, valid = gather(footage, frame, chosen, window, cv2.INTER_CUBIC)
+    samples, ranks = gather(footage, frame, chosen, window, cv2.INTER_CUBIC)
+    valid = ranks > 0
+    if shade.any():
+        valid &= (shade == 0) | (mean_level(samples) > shade)
     plate, seen = masked_median(samples, valid)
-    return plate, masked_spread(samples, valid, plate), seen
+    return plate, masked_spread(samples, valid, plate, 0.85), seen
 
 
 def _window(wanted: FrameMask, margin: int) -> Window:
