@@ -21,7 +21,11 @@ class Number:
         """Value with its unit; `exact` for a PSNR of equal pictures, `–` for what was not measured."""
         if value is None:
             return "exact" if self.unit == "dB" else "–"
-        return f"{100 * value:.3g} %" if self.unit == "%" else f"{value:.3g} {self.unit}"
+        return f"{self.bare(value)} {self.unit}"
+
+    def bare(self, value: float) -> str:
+        """Value in its unit, without saying the unit."""
+        return f"{100 * value if self.unit == '%' else value:.3g}"
 
 
 def _number(title: str, unit: str, meaning: str) -> Number:

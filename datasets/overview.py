@@ -6,12 +6,14 @@ Nothing here reads a byte of video.
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 from rich import box
 from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -107,7 +109,18 @@ def _quantiles(name: str, clips: list[Values]) -> Values | None:
     return {**found, "clips": len(known)}
 
 
-def _clips_table(clips: list[Values]) -> Table:
+@dataclass(frozen=True)
+class _NeverCut:
+    """A table that takes its room from one column; ids and numbers stay whole, if need be past the terminal's edge."""
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        least = self.table.__rich_measure__(console, options.update(max_width=10_000)).minimum
+        return console.render(self.table, options.update(width=max(options.max_width, least)))
+
+
+def _clips_table(clips: list[Values]) -> _NeverCut:
     headings = ("id", "kind", "split", "frames", "size", "effects", "verdict", "effect area", "preservation", "caption")
     table = _table("clips", headings, right=("frames", "size", "effect area", "preservation"))
     for clip in clips[:ROWS]:
@@ -127,7 +140,7 @@ def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
 
 
-def _counts_table(counts: Values) -> Table:
+def _counts_table(counts: Values) -> _NeverCut:
     table = _table("counts", ("by", "clips"))
     for key in ("kind", "split", "source", "effect", "verdict"):
         found = counts[f"by_{key}"]
@@ -135,7 +148,7 @@ def _counts_table(counts: Values) -> Table:
     return _never_cut(table, but="clips")
 
 
-def _quality_table(quality: Values) -> Table:
+def _quality_table(quality: Values) -> _NeverCut:
     headings = ("smallest", "25 %", "median", "75 %", "largest", "clips")
     table = _table("quality", ("number", *headings), right=headings)
     for name, found in quality.items():
@@ -144,7 +157,7 @@ def _quality_table(quality: Values) -> Table:
     return _never_cut(table)
 
 
-def _account_table(sources: Mapping[str, Values]) -> Table:
+def _account_table(sources: Mapping[str, Values]) -> _NeverCut:
     headings = ("inputs", "accepted", "review", "rejected", "failed")
     table = _table("account: what became of every clip", ("source", *headings), right=headings)
     for name, sums in sources.items():
@@ -152,7 +165,7 @@ def _account_table(sources: Mapping[str, Values]) -> Table:
     return _never_cut(table)
 
 
-def _reasons_table(reasons: list[Values]) -> Table:
+def _reasons_table(reasons: list[Values]) -> _NeverCut:
     table = _table("not accepted, by main reason", ("source", "outcome", "clips", "reason"), right=("clips",))
     for found in reasons:
         table.add_row(found["source"], found["outcome"], str(found["clips"]), Text(found["reason"]))
@@ -166,9 +179,8 @@ def _table(title: str, headings: Iterable[str], *, right: tuple[str, ...] = ()) 
     return table
 
 
-def _never_cut(table: Table, *, but: str = "") -> Table:
-    """Let a narrow terminal take its room from one column; ids and numbers stay whole, if need be past its edge."""
+def _never_cut(table: Table, *, but: str = "") -> _NeverCut:
     for column in table.columns:
         if column.header != but:
             column.min_width = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
-    return table
+    return _NeverCut(table)

@@ -121,7 +121,7 @@ def histogram(name: str, clips: Sequence[Mapping[str, Any]]) -> Values | None:
         for index, (count, low, high) in enumerate(zip(counts.tolist(), edges[:-1], edges[1:], strict=True))
         if count
     ]
-    low, middle, high = (number.text(float(value)) for value in np.quantile(known, [0, 0.5, 1]))
+    low, middle, high = (number.bare(float(value)) for value in np.quantile(known, [0, 0.5, 1]))
     exact = sum(shown(name, clip["quality"]) == "exact" for clip in clips)
     return {"number": number, "bars": bars, "low": low, "median": middle, "high": high, "exact": exact}
 
@@ -155,7 +155,7 @@ def _rank(value: float | None, text: str) -> float | None:
 
 
 def _pictures(clip: Clip) -> Values:
-    """The clip's film and strip as base64, and where in the film each view lies; or why there are none."""
+    """The clip's film, its middle frame and strip as base64, and where in the film each view lies; or why none are."""
     try:
         made = pictures.views(clip)
     except (av.error.FFmpegError, ValueError, OSError) as broken:
@@ -163,11 +163,12 @@ def _pictures(clip: Clip) -> Values:
     whole, corners = pictures.mosaic(made)
     height, width = made["gt"].shape[1:3]
     film = pictures.film(whole, fps=clip.row["fps"])
-    still = pictures.strip({name: made[name] for name in PRINTED if name in made})
+    strip = pictures.strip({name: made[name] for name in PRINTED if name in made})
     known = {view.name: view for view in pictures.VIEWS}
     return {
         "film": base64.b64encode(film).decode(),
-        "strip": base64.b64encode(still).decode(),
+        "still": base64.b64encode(pictures.jpeg(whole[len(whole) // 2])).decode(),
+        "strip": base64.b64encode(strip).decode(),
         "places": [{"view": known[name], "x": x, "y": y} for name, (x, y) in corners.items()],
         "size": (width, height),
     }
