@@ -41,11 +41,9 @@ class Footage:
         ranks = np.stack([_rank(body) for body in subject])
         return replace(self, clearance=np.minimum(ranks, self.clearance))
 
-    def resized(self, factor: float) -> "Footage":
-        """The same footage at another size."""
-        if factor == 1:
-            return self
-        frames = _each_resized(self.frames, factor)
+    def resized(self, factor: float, blur_px: float) -> "Footage":
+        """The same footage at another size, and then smoothed."""
+        frames = np.stack([cv2.GaussianBlur(frame, (0, 0), blur_px) for frame in _each_resized(self.frames, factor)])
         clear = _each_resized(self.clearance, factor) == 255
         return Footage.of(frames, ~clear, self.camera.scaled(factor))
 

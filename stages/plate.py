@@ -24,6 +24,8 @@ from .registration import CameraPath, register
 from .shade import lasting_shade
 
 VERSION = 1
+SMOOTH_PX = 2.5
+"""Frames are smoothed by this much before they are compared, so that grass and grain do not hide a shadow."""
 FrameMask = Bool[np.ndarray, "H W"]
 Part = UInt8[np.ndarray, "h w 3"]
 Levels = UInt8[np.ndarray, "h w"]
@@ -106,7 +108,7 @@ def _survey(footage: Footage, subject: Mask, others: Mask, settings: Plate) -> _
     """
     factor = 0.5 if min(subject.shape[1:]) >= 160 else 1.0
     body, rest = _shrunk(subject, factor), _shrunk(others, factor)
-    small = footage.resized(factor).ranked(body)
+    small = footage.resized(factor, SMOOTH_PX * factor).ranked(body)
     whole = (slice(0, body.shape[1]), slice(0, body.shape[2]))
     difference = np.zeros(body.shape, np.uint8)
     plates = small.frames.copy()
@@ -168,7 +170,8 @@ def _plates(footage: Footage, subject: Mask, others: Mask, draft: _Draft, settin
         plate, spread, count = _plate(footage, frame, wanted, window, draft.shade[at], settings.sources)
         known = count > 0
         plate = level(plate, footage.frames[at], known & (footage.clearance[at] > 0))
-        difference[at] = strength(footage.frames[at], plate, spread, count)
+        smooth = (cv2.GaussianBlur(image, (0, 0), SMOOTH_PX) for image in (footage.frames[at], fill(plate, known)))
+        difference[at] = strength(*smooth, spread // 2, count)
         plates[at] = fill(plate, known)
         unseen[at] = ~known
     difference *= _each(draft.effects, 6.0)
