@@ -49,9 +49,7 @@ def footage() -> tuple[str, np.ndarray]:
     if not video.exists():
         return "grainy texture", _texture()
     with av.open(str(video)) as container:
-        real = [
-            frame.to_ndarray(format="rgb24") for frame, _ in zip(container.decode(video=0), range(FRAMES), strict=False)
-        ]
+        real = [frame.to_ndarray(format="rgb24") for frame in islice(container.decode(video=0), FRAMES)]
     real = [cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for frame in real]
     return "real footage (camel)", np.stack([real[frame % len(real)] for frame in range(FRAMES)])
 
