@@ -36,10 +36,10 @@ NUMBERS = {
     "effect_area": _number("effect area", "%", "Share of the picture that the effect covers, mean over the frames."),
     "effect_strength": _number("effect strength", "steps", "How far the effect changes a pixel, in steps of 255."),
     "preservation_psnr_db": _number(
-        "preservation", "dB", "How equal gt and over are outside effect and subject. Higher is better; 40 is good."
+        "preservation", "dB", "How equal gt and over are outside effect and subject. Higher is better."
     ),
     "reconstruction_psnr_db": _number(
-        "reconstruction", "dB", "How well the layers, put together again, give gt. Higher is better; 34 is good."
+        "reconstruction", "dB", "How well the layers, put together again, give gt. Higher is better."
     ),
     "effect_peak_area": _number("peak area", "%", "The same as effect area, in the frame where it is largest."),
     "effect_flicker": _number("flicker", "%", "Share of the effect mask that comes and goes between frames."),

@@ -183,6 +183,17 @@ def test_films_far_from_the_window_are_not_loaded(open_page):
         page.wait("!document.querySelector('article.clip').film && document.querySelectorAll('video').length > 0")
 
 
+def test_where_a_film_does_not_play_stills_stand_in(open_page):
+    last = "[...document.querySelectorAll('article.clip')].at(-1)"
+    with open_page() as page:
+        page.ask(f"{last}.querySelector('script.film').textContent = btoa('no film at all')")
+        page.ask(f"{last}.scrollIntoView()")
+        page.wait(f"{last}.classList.contains('stills') && {last}.drawn === 'still'")
+        pixel = page.ask(f"[...{last}.querySelector('canvas').getContext('2d').getImageData(40, 40, 1, 1).data]")
+        assert pixel[3] == 255  # drawn
+        assert page.ask(f"{last}.querySelector('.strip').offsetHeight") > 0
+
+
 def test_the_strip_on_paper_is_a_picture(gallery):
     strips = re.findall(r'class="strip"><img[^>]*src="data:image/jpeg;base64,([^"]+)"', gallery.read_text())
     sizes = {Image.open(io.BytesIO(base64.b64decode(strip))).size for strip in strips}
