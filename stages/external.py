@@ -5,7 +5,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, UInt8
 
 from ..arrays import Mask, Matte, Rgb
 from .decompose import Layers, check_subject
@@ -16,6 +16,7 @@ VERSION = 1
 LIMITED = (219 / 255, 16.0)
 """Gain and offset of full range written as limited range (ITU-R BT.601: black 16, white 235)."""
 Line = tuple[float, float]
+Given = UInt8[np.ndarray, "t h w 3"]  # any size: a wrong one is refused in words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class External:
         if not 0 <= self.threshold < 128:
             raise ValueError(f"threshold={self.threshold} is not in [0, 128); 6 levels suit a well compressed video")
 
-    def decompose(self, gt: Rgb, subject_mask: Matte, others: Mask | None, given: Rgb | None) -> Layers:
+    def decompose(self, gt: Rgb, subject_mask: Matte, others: Mask | None, given: Given | None) -> Layers:
         """Solve alpha and foreground over the given background.
 
         Other subjects are expected to be in the given background and get no alpha.
@@ -58,7 +59,7 @@ class External:
         return Layers(background=background, foreground=foreground, alpha=alpha, facts=facts, notes=notes)
 
 
-def _checked(gt: Rgb, given: Rgb | None) -> Rgb:
+def _checked(gt: Rgb, given: Given | None) -> Rgb:
     if given is None:
         raise ValueError("external needs the background that another tool made; give one, or decompose with plate")
     if given.shape != gt.shape:

@@ -170,9 +170,9 @@ def _plates(footage: Footage, subject: Mask, others: Mask, draft: _Draft, settin
         plate, spread, count = _plate(footage, frame, wanted, window, draft.shade[at], settings.sources)
         known = count > 0
         plate = level(plate, footage.frames[at], known & (footage.clearance[at] > 0))
-        smooth = (cv2.GaussianBlur(image, (0, 0), SMOOTH_PX) for image in (footage.frames[at], fill(plate, known)))
-        difference[at] = strength(*smooth, spread // 2, count)
         plates[at] = fill(plate, known)
+        seen, expected = (cv2.GaussianBlur(image, (0, 0), SMOOTH_PX) for image in (footage.frames[at], plates[at]))
+        difference[at] = strength(seen, expected, spread // 2, count)
         unseen[at] = ~known
     difference *= _each(draft.effects, 6.0)
     effects = attached(difference, subject, others, settings.attachment) | (draft.shade > 0)
