@@ -202,7 +202,9 @@ def demo(
     account = _run_source("demo", _settings("demo", overrides), workspace, overrides, 0, direct)
     if account.inputs == account.failed:
         raise typer.Exit(1)
-    _publish(str(corpus), workspace, Publishing(include=("accept", "review")), "effectpairs demo", direct)
+    # One video is one group: with shares for the other splits it might be all in one of those.
+    settings = Publishing(include=("accept", "review"), validation_share=0, test_share=0)
+    _publish(str(corpus), workspace, settings, "effectpairs demo", direct)
     out.print(f"gallery: {_gallery(str(corpus), None)}", markup=False)
 
 

@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from prefect import serve
+from prefect.deployments.runner import EntrypointType
 
 from ..datasets.source import load_source, source_names
 from .corpus import publish
 from .real_pairs import real_pairs
 from .real_source import RealSource
+
+MODULE = EntrypointType.MODULE_PATH
+"""A flow loaded by its file's path has no package, and its relative imports fail."""
 
 
 def deployments(sources: Sequence[str], workspace: str, corpus: str) -> list[Any]:
@@ -21,13 +25,16 @@ def deployments(sources: Sequence[str], workspace: str, corpus: str) -> list[Any
         found.append(
             real_pairs.to_deployment(
                 name=settings.name,
+                entrypoint_type=MODULE,
                 parameters={"source": where, "workspace": workspace},
                 description=f"{settings.origin} ({settings.licence})",
                 tags=["effectpairs", "real"],
             )
         )
     parameters = {"corpus": corpus, "workspace": workspace}
-    found.append(publish.to_deployment(name="publish", parameters=parameters, tags=["effectpairs"]))
+    found.append(
+        publish.to_deployment(name="publish", entrypoint_type=MODULE, parameters=parameters, tags=["effectpairs"])
+    )
     return found
 
 

@@ -156,7 +156,7 @@ def test_a_full_disk_is_told_and_harms_nothing(source_file, tmp_path):
 
 
 def _told_of(source: RealSource, workspace: Path) -> str:
-    """What a run into too small a place says: in the account of its clips, or, where not even that fits, as an error."""
+    """What a run into too small a place says: in the account of its clips or, where not even that fits, as an error."""
     try:
         account = real_pairs_directly(source, workspace, workers=1)
     except OSError as full:

@@ -1,0 +1,76 @@
+"""`effectpairs serve` against a real Prefect server, and `prefect deployment run`, as in two terminals of a user."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from effectpairs.datasets.ledger import read_account
+
+PREFECT = Path(sys.executable).with_name("prefect")
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def wait_until_up(url: str, process: subprocess.Popen[bytes], seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the server ended"
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError(f"{url} did not come up in {seconds} s")
+
+
+@pytest.mark.slow
+def test_a_served_source_runs_when_its_deployment_is_called(source_file, tmp_path):
+    port = free_port()
+    environment = os.environ | {
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+    log = (tmp_path / "log.txt").open("wb")
+
+    def start(*command: object) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([str(part) for part in command], env=environment, cwd=tmp_path, stdout=log, stderr=log)
+
+    server = start(PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port)
+    served = None
+    try:
+        wait_until_up(f"http://127.0.0.1:{port}/api/health", server)
+        served = start(sys.executable, "-m", "effectpairs", "serve", source_file, "--corpus", "corpus")
+        include = 'settings={"include": ["accept", "review", "reject"]}'
+        for deployment, parameters in (("real-pairs/tiny", ()), ("corpus/publish", ("--param", include))):
+            done = _run_when_served((PREFECT, "deployment", "run", deployment, "--watch", *parameters), environment)
+            assert "Completed" in done.stdout, done.stdout + done.stderr + (tmp_path / "log.txt").read_text()
+        assert read_account(tmp_path / "workspace", "tiny")[0].inputs == 4
+        assert (tmp_path / "corpus" / "corpus.json").is_file()
+    finally:
+        for process in (served, server):
+            if process is not None:
+                process.terminate()
+                process.wait(60)
+        log.close()
+
+
+def _run_when_served(command: tuple[object, ...], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Call a deployment; `serve` needs some seconds until the server knows it."""
+    deadline = time.monotonic() + 120
+    while True:
+        arguments = [str(part) for part in command]
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300)
+        if done.returncode == 0 or time.monotonic() > deadline:
+            return done
+        time.sleep(1)
