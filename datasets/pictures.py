@@ -99,8 +99,13 @@ def views(clip: Clip, *, width_px: int = 336, names: Sequence[str] = ()) -> dict
     size = tuple(max(2, round(clip.row[side] * scale / 2) * 2) for side in ("width", "height"))
     layers = _Decoded(clip)
     wanted = [known[name] for name in names] or list(VIEWS)
-    made = {view.name: _make(view, layers, (size[0], size[1])) for view in wanted}
-    return {name: frames for name, frames in made.items() if frames is not None}
+    made = {}
+    for index, view in enumerate(wanted):
+        frames = _make(view, layers, (size[0], size[1]))
+        if frames is not None:
+            made[view.name] = frames
+        layers.keep({name for later in wanted[index + 1 :] for name in later.needs})
+    return made
 
 
 def mosaic(pictures: Mapping[str, Rgb], columns: int = 4) -> tuple[Whole, dict[str, Corner]]:
@@ -156,7 +161,7 @@ def jpeg(picture: Image) -> bytes:
 
 
 class _Decoded:
-    """A clip's layers, decoded once each while its views are made, and gone with them."""
+    """A clip's layers, each decoded once and held no longer than a view needs it."""
 
     def __init__(self, clip: Clip) -> None:
         self._clip = clip
@@ -166,6 +171,9 @@ class _Decoded:
         if name not in self._held:
             self._held[name] = self._clip.decode(name)
         return self._held[name]
+
+    def keep(self, names: set[str]) -> None:
+        self._held = {name: layer for name, layer in self._held.items() if name in names}
 
 
 def _make(view: View, layers: _Decoded, size: tuple[int, int]) -> Rgb | None:
