@@ -1,6 +1,7 @@
 import base64
 import io
 import re
+import time
 
 import av
 import numpy as np
@@ -150,6 +151,32 @@ def test_a_browser_draws_the_pictures_and_has_nothing_to_complain_of(open_page, 
         reds = (np.abs(gt - SQUARE).max(axis=-1) < 40).mean()
         assert 0.02 < reds < 0.06  # the square is 12 x 12 of 48 x 80 pixels: 3.75 %
         assert page.errors == []
+
+
+MIDDLES = """(() => {
+  const middle = view => {
+    const canvas = document.querySelector(`canvas[data-view=${view}]`);
+    const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    const found = [];
+    for (let at = 0; at < pixels.length; at += 4)
+      if (pixels[at] > 190 && pixels[at + 1] < 100 && pixels[at + 2] < 110) found.push(at / 4 % canvas.width);
+    return found.reduce((sum, x) => sum + x, 0) / found.length;
+  };
+  return ["gt", "over"].map(middle);
+})()"""
+
+
+def test_all_views_show_the_same_moment(open_page):
+    with open_page() as page:
+        page.ask("document.querySelector('article.clip').scrollIntoView()")
+        page.wait("document.querySelector('article.clip video')?.currentTime > 0.1")
+        seen = set()
+        for _ in range(40):
+            in_gt, in_over = page.ask(MIDDLES)
+            assert abs(in_gt - in_over) < 1.5  # the square moves 5 pixels a frame
+            seen.add(round(in_gt))
+            time.sleep(0.02)
+        assert len(seen) > 4  # and it did move
 
 
 def test_filters_sorting_and_keys_work(open_page):
