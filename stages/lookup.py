@@ -42,10 +42,20 @@ class Footage:
         return replace(self, clearance=np.minimum(ranks, self.clearance))
 
     def resized(self, factor: float, blur_px: float) -> "Footage":
-        """The same footage at another size, and then smoothed."""
-        frames = np.stack([cv2.GaussianBlur(frame, (0, 0), blur_px) for frame in _each_resized(self.frames, factor)])
+        """The same footage at another size, and then smoothed, each pixel by the clear ones around it."""
         clear = _each_resized(self.clearance, factor) == 255
+        frames = _each_resized(self.frames, factor)
+        frames = np.stack([smoothed(*pair, blur_px) for pair in zip(frames, clear, strict=True)])
         return Footage.of(frames, ~clear, self.camera.scaled(factor))
+
+
+def smoothed(frame: Image, clear: Bool[np.ndarray, "H W"], sigma_px: float) -> Image:
+    """Gaussian smoothing in which only clear pixels count; far from all of them the frame stays as it is."""
+    weight = clear.astype(np.float32)[..., None]
+    total = cv2.GaussianBlur(np.concatenate([frame * weight, weight], axis=2), (0, 0), sigma_px)
+    share = total[..., 3:]
+    mean = np.rint(total[..., :3] / np.maximum(share, 1e-3)).clip(0, 255).astype(np.uint8)
+    return np.where(share > 0.01, mean, frame)
 
 
 def _each_resized(frames: np.ndarray, factor: float) -> np.ndarray:

@@ -17,7 +17,7 @@ from ..arrays import Mask, Matte, Rgb
 from .decompose import Layers, check_subject
 from .effect_region import Attachment, attached, grown, strength
 from .fill import fill, level
-from .lookup import Footage, Window, gather, nearest, spread_out
+from .lookup import Footage, Window, gather, nearest, smoothed, spread_out
 from .masked_median import envelope, farthest, lit_mode, masked_median, masked_spread, mean_level
 from .matting import solve
 from .registration import CameraPath, register
@@ -25,7 +25,8 @@ from .shade import lasting_shade
 
 VERSION = 1
 SMOOTH_PX = 2.5
-"""Frames are smoothed by this much before they are compared, so that grass and grain do not hide a shadow."""
+"""Frames 672 pixels wide are smoothed by this much before they are compared: grass and grain shall hide no shadow."""
+Scale = tuple[float, float]
 FrameMask = Bool[np.ndarray, "H W"]
 Part = UInt8[np.ndarray, "h w 3"]
 Levels = UInt8[np.ndarray, "h w"]
@@ -66,7 +67,7 @@ class Plate:
         footage = Footage.of(gt, blocked | _each(draft.effects, 4.0), camera)
         rest = np.zeros_like(subject) if others is None else others
         plates, region, unseen = _plates(footage, subject, rest, draft, self)
-        background = _blended(gt, plates, region, self.feather_px)
+        background = _blended(gt, plates, region, self.feather_px * max(gt.shape[1:3]) / 672)
         alpha, foreground = solve(gt, background, subject_mask, region)
         facts = _facts(camera, region, subject, unseen)
         return Layers(background=background, foreground=foreground, alpha=alpha, facts=facts, notes=_notes(facts))
@@ -106,9 +107,9 @@ def _survey(footage: Footage, subject: Mask, others: Mask, settings: Plate) -> _
     Of these only the half counts in which the subject was farthest from the place, for there its effects are rarest;
     and where a slow shadow lies in most of them, the few in which it does not.
     """
-    factor = 0.5 if min(subject.shape[1:]) >= 160 else 1.0
+    factor, smooth_px = _scale(subject)
     body, rest = _shrunk(subject, factor), _shrunk(others, factor)
-    small = footage.resized(factor, SMOOTH_PX * factor).ranked(body)
+    small = footage.resized(factor, smooth_px).ranked(body)
     whole = (slice(0, body.shape[1]), slice(0, body.shape[2]))
     difference = np.zeros(body.shape, np.uint8)
     plates = small.frames.copy()
@@ -133,6 +134,12 @@ def _survey(footage: Footage, subject: Mask, others: Mask, settings: Plate) -> _
     shade = np.stack([lasting_shade(*layer) for layer in zip(small.frames, plates, found, veto, strict=True)])
     found |= shade > 0
     return _Draft(effects=_enlarged(found, subject.shape[1:]), shade=_enlarged_levels(shade, subject.shape[1:]))
+
+
+def _scale(mask: Mask) -> Scale:
+    """By what factor frames are reduced to be compared, and how far they are smoothed after that."""
+    factor = 0.5 if min(mask.shape[1:]) >= 160 else 1.0
+    return factor, max(SMOOTH_PX * factor * max(mask.shape[1:]) / 672, 0.3)
 
 
 def _shrunk(mask: Mask, factor: float) -> Mask:
@@ -160,6 +167,8 @@ def _plates(footage: Footage, subject: Mask, others: Mask, draft: _Draft, settin
     Returns:
         The plates (the clip itself elsewhere), the region to replace, and the pixels of it that are filled in.
     """
+    scale = _scale(subject)
+    clear = ~(subject | others)
     plates = footage.frames.copy()
     difference = np.zeros(subject.shape, np.uint8)
     unseen = np.zeros_like(subject)
@@ -171,12 +180,12 @@ def _plates(footage: Footage, subject: Mask, others: Mask, draft: _Draft, settin
         known = count > 0
         plate = level(plate, footage.frames[at], known & (footage.clearance[at] > 0))
         plates[at] = fill(plate, known)
-        seen, expected = (cv2.GaussianBlur(image, (0, 0), SMOOTH_PX) for image in (footage.frames[at], plates[at]))
-        difference[at] = strength(seen, expected, spread // 2, count)
+        count[~clear[at]] = 0
+        difference[at] = _difference(footage.frames[at], plates[at], spread // 2, count, scale)
         unseen[at] = ~known
     difference *= _each(draft.effects, 6.0)
     effects = attached(difference, subject, others, settings.attachment) | (draft.shade > 0)
-    region = (subject | _each(effects, 2.0)) & ~others
+    region = (subject | _each(effects, 3.0)) & ~others
     return plates, region, unseen & region
 
 
@@ -195,6 +204,17 @@ def _plate(
     return plate, masked_spread(samples, valid, plate, 0.85), seen
 
 
+def _difference(frame: Part, plate: Part, usual: Part, count: Int[np.ndarray, "h w"], scale: Scale) -> Levels:
+    """The strength of the effects, found at reduced size as in the survey."""
+    factor, smooth_px = scale
+    size = (max(round(count.shape[1] * factor), 1), max(round(count.shape[0] * factor), 1))
+    small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (frame, plate, usual)]
+    fewest = cv2.resize((count > 1).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    seen, expected = (smoothed(image, fewest == 1, smooth_px) for image in small[:2])
+    found = strength(seen, expected, small[2], np.where(fewest == 1, 2, 0))
+    return np.asarray(cv2.resize(found, count.shape[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
 def _window(wanted: FrameMask, margin: int) -> Window:
     """The bounding box of wanted, wider by margin on each side where the frame allows."""
     rows, columns = np.flatnonzero(wanted.any(axis=1)), np.flatnonzero(wanted.any(axis=0))
@@ -204,7 +224,7 @@ def _window(wanted: FrameMask, margin: int) -> Window:
     )
 
 
-def _blended(gt: Rgb, plates: Rgb, region: Mask, feather_px: int) -> Rgb:
+def _blended(gt: Rgb, plates: Rgb, region: Mask, feather_px: float) -> Rgb:
     """Plates inside region, gt outside, with a ramp of feather_px just inside the rim."""
     background = gt.copy()
     for frame in _shown(region):

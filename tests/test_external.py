@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from effectpairs.stages.external import External
 
 SHAPE = (5, 64, 80)

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
+from effectpairs.stages.matting import solve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
-from effectpairs.stages.matting import solve
 
 SHAPE = (2, 12, 16)
 clips = hnp.arrays(np.uint8, (*SHAPE, 3))
