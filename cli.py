@@ -1,16 +1,14 @@
 """The command `effectpairs`: thin words over the flows. Heavy modules are imported by the command that needs them."""
 
-import os
 import sys
-import tempfile
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+
+from .console import bar, err, four, key_folder, out, prepare_prefect, sentence
+from .flows.progress import reporting
 
 if TYPE_CHECKING:
     from .datasets.ledger import Account
@@ -25,9 +23,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
 Workspace = Annotated[Path, typer.Option(help="Where stage results live; a later run goes on there.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")]
 Direct = Annotated[bool, typer.Option("--direct", help="Without Prefect: the same steps, the same result.")]
@@ -46,7 +41,7 @@ def main() -> None:
     except Exception as problem:
         if debug:
             traceback.print_exc()
-        err.print(f"error: {_sentence(problem)}", style="red", markup=False)
+        err.print(f"error: {sentence(problem)}", style="red", markup=False)
         sys.exit(1)
 
 
@@ -113,12 +108,12 @@ def pair(
     decompose = "external" if background else "plate"
     changes = [f"normalise.size={size}", f"subject.kind={kind}", f"decompose.kind={decompose}", *(overrides or ())]
     settings = _settings("videos", ["root=.", *changes])
-    with _key_folder(key or []) as keys, err.status("making the pair"):
+    with key_folder(key or []) as keys, err.status("making the pair"):
         request = Request(
             video=video,
             masks=subject_mask,
             keys=keys,
-            box=_four(box) if box else None,
+            box=four(box) if box else None,
             at=at,
             background=background,
             clip=clip,
@@ -135,7 +130,7 @@ def serve(
     corpus: Annotated[str, typer.Option(help="Where corpus/publish writes.")] = "corpus",
 ) -> None:
     """Serve a deployment for every source, and corpus/publish, to the Prefect server of PREFECT_API_URL."""
-    _prepare_prefect(quiet=False)
+    prepare_prefect(quiet=False)
     from .flows.deployments import serve_all
 
     serve_all(source or [], str(workspace.resolve()), corpus if "://" in corpus else str(Path(corpus).resolve()))
@@ -168,7 +163,7 @@ def verify(corpus: Annotated[str, typer.Argument(help="Folder or fsspec URL of t
 
     found = open_corpus(corpus)
     files = [*found.manifest["files"], found.manifest["account"]["clips"]]
-    with _bar() as show:
+    with bar() as show:
         done = iter(range(1, len(files) + 1))
         faults = check(found, step=lambda _: show("verify", next(done), len(files)))
     for fault in faults:
@@ -218,13 +213,13 @@ def _run_source(
     known = begin(settings, workspace, workers)
     if direct or known.is_done():
         # With nothing left to do there is nothing to schedule: no server is started to say so.
-        with _bar() as show, _reporting(show):
+        with bar() as show, reporting(show):
             account = real_pairs_directly(settings, workspace, workers=workers)
     else:
-        _prepare_prefect(quiet=True)
+        prepare_prefect(quiet=True)
         from .flows.real_pairs import real_pairs
 
-        with _bar() as show, _reporting(show):
+        with bar() as show, reporting(show):
             account = Account(**real_pairs(name, str(workspace), overrides, workers))
     for entry in read_ledger(workspace, account.source):
         if entry.outcome != "accept":
@@ -234,13 +229,13 @@ def _run_source(
 
 
 def _publish(corpus: str, workspace: Path, settings: Any, name: str | None, direct: bool) -> None:
-    with _bar() as show, _reporting(show):
+    with bar() as show, reporting(show):
         if direct:
             from .flows.direct import publish_directly
 
             counts = publish_directly(corpus, workspace, settings, name)
         else:
-            _prepare_prefect(quiet=True)
+            prepare_prefect(quiet=True)
             from .flows.corpus import publish as publish_flow
 
             counts = publish_flow(corpus, str(workspace), settings, name)
@@ -254,7 +249,7 @@ def _gallery(corpus: str, out_dir: Path | None) -> Path:
     found = open_corpus(corpus)
     local = found.place.local
     folder = out_dir or (local.parent / f"{local.name}-gallery" if local else Path("gallery"))
-    with _bar() as show:
+    with bar() as show:
         page: Path = write_report(found, folder, step=lambda done, total: show("gallery", done, total))
     return page
 
@@ -268,70 +263,3 @@ def _settings(name: str, overrides: list[str] | None) -> "RealSource":
         return load_source(name, tuple(overrides or ()), into=RealSource)
     except ValueError as wrong:
         raise typer.BadParameter(str(wrong)) from wrong
-
-
-def _prepare_prefect(*, quiet: bool) -> None:
-    """Settings that Prefect reads when it is first imported; what the user has set already stays."""
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    # A first start migrates its database, which takes longer than the default 20 s on a busy machine.
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
-    if quiet:
-        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-        err.print("starting Prefect", style="dim")
-
-
-def _four(box: str) -> tuple[int, int, int, int]:
-    try:
-        x, y, width, height = (int(part) for part in box.split(","))
-    except ValueError as wrong:
-        raise typer.BadParameter(f"--box {box} is not X,Y,W,H in whole pixels") from wrong
-    return x, y, width, height
-
-
-@contextmanager
-def _key_folder(keys: list[str]) -> Iterator[Path | None]:
-    """The masks of --key as the folder of FRAME.png that the reader takes."""
-    if not keys:
-        yield None
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        for given in keys:
-            frame, _, mask = given.partition("=")
-            if not frame.isdigit() or not mask:
-                raise typer.BadParameter(f"--key {given} is not FRAME=MASK.png")
-            if not Path(mask).is_file():
-                raise typer.BadParameter(f"--key {given}: there is no file {mask}")
-            Path(folder, f"{int(frame):06d}.png").symlink_to(Path(mask).resolve())
-        yield Path(folder)
-
-
-@contextmanager
-def _bar() -> Iterator[Any]:
-    """A progress bar on standard error, started by the first thing it is told."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err) as progress:
-        tasks: dict[str, Any] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total)
-            progress.update(tasks[what], completed=done, total=total)
-
-        yield show
-
-
-def _reporting(show: Any) -> Any:
-    from .flows.progress import reporting
-
-    return reporting(show)
-
-
-def _sentence(problem: Exception) -> str:
-    if isinstance(problem, OSError) and problem.strerror:
-        return problem.strerror if problem.filename is None else f"{problem.filename}: {problem.strerror}"
-    if isinstance(problem, (ValueError, OSError, ImportError)):
-        return str(problem)
-    return f"{type(problem).__name__}: {problem}; run again with --debug to see where"

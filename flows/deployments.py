@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import serve
-from prefect.deployments.runner import EntrypointType
+from prefect.types.entrypoint import EntrypointType
 
 from ..datasets.source import load_source, source_names
 from .corpus import publish
