@@ -81,7 +81,8 @@ def gen_omnimatte(source: FootageSource, root: Path) -> Iterator[Footage | Refus
             yield _no_mask(clip.name, video, clip / "mask_00.mp4")
             continue
         subjects = tuple(SubjectFiles(masks=mask) for mask in masks)
-        yield Footage(name=clip.resolve().name if clip == root else clip.name, video=video, subjects=subjects, caption=source.caption)
+        name = clip.resolve().name if clip == root else clip.name
+        yield Footage(name=name, video=video, subjects=subjects, caption=source.caption)
 
 
 def videos(source: FootageSource, root: Path) -> Iterator[Footage | Refusal]:

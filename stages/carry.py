@@ -78,7 +78,8 @@ class Carrier:
 
     def _likeness(self, carried: Image, here: Image) -> MatteImage:
         difference = cv2.absdiff(_smooth(carried), _smooth(here)).mean(axis=-1, dtype=np.float32)
-        return (255 * np.exp(-np.square(difference / np.float32(self.unlike)))).astype(np.uint8)
+        likeness: MatteImage = (255 * np.exp(-np.square(difference / np.float32(self.unlike)))).astype(np.uint8)
+        return likeness
 
 
 def window_around(mask: MatteImage, margin_px: int) -> Window | None:

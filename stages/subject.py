@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
-
-import numpy as np
+from typing import Protocol, runtime_checkable
 
 from ..arrays import Matte, MatteImage, PerFrame, Rgb
 
@@ -36,4 +34,10 @@ class Tracked:
 class Masker(Protocol):
     """Says where the subject is."""
 
-    def track(self, gt: Rgb, prompt: Prompt) -> Tracked: ...
+    def track(self, gt: Rgb, prompt: Prompt) -> Tracked:
+        """Find the subject in every frame of gt.
+
+        Raises:
+            ValueError: when the prompt says nothing that this backend can use.
+        """
+        ...
