@@ -10,46 +10,22 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from . import codec, shards
 from .codec import Storage
-from .durable import Damaged, digest_of, explaining
-from .ledger import Entry, finished_sources, ledger_stamp, read_ledger
+from .durable import Damaged, explaining
+from .ledger import Entry
+from .packing import Publishing as Publishing  # flows and the command line find it here, beside the verbs
+from .packing import content_of_rows, included_entries, packed
 from .place import Place
-from .schema import COLOUR_LAYERS, SCHEMA_VERSION, SPLITS
+from .schema import COLOUR_LAYERS
 
 MANIFEST = "corpus.json"
 CARD = "README.md"
 CARD_MARK = "# data card written by effectpairs"
 """A line of the data card's front matter: a README.md without it is somebody else's and stays."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Publishing:
-    """How rows become a corpus."""
-
-    storage: Storage = "exact"
-    """exact: every bit is kept. compact: colour is visually lossless at about a sixth of the size."""
-    include: tuple[Literal["accept", "review", "reject"], ...] = ("accept",)
-    """Verdicts that get in; the others are listed in `account.parquet` with their reasons."""
-    validation_share: float = 0.05
-    """Share of groups in the validation split."""
-    test_share: float = 0.05
-    """Share of groups in the test split."""
-    shard_bytes: int = 512 * 1024**2
-    """A shard is closed before it grows past this size; one clip is never divided."""
-
-    def __post_init__(self) -> None:
-        for name in ("validation_share", "test_share"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} is not in [0, 1)")
-        if self.validation_share + self.test_share >= 1:
-            raise ValueError("validation_share + test_share leave nothing to train on; give less than 1 in all")
-        if self.shard_bytes < 1:
-            raise ValueError(f"shard_bytes={self.shard_bytes} is not positive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +53,8 @@ def plan_shards(workspace: Path, corpus: Place, settings: Publishing) -> list[Sh
     present = {file["content"]: file for file in present_manifest(corpus).get("files", [])}
     taken = {file["path"] for file in present.values()}
     plans: list[ShardPlan] = []
-    for split, kind, group in _packed(entries, settings):
-        content = _content(group, split, settings)
+    for split, kind, group in packed(entries, settings):
+        content = content_of_rows(group, split, settings)
         kept = present.get(content)
         path = kept["path"] if kept else _free_name(split, kind, taken)
         taken.add(path)
@@ -108,30 +84,6 @@ def write_planned(plan: ShardPlan, workspace: Path, corpus: Place, settings: Pub
         "sha256": digest,
         "content": plan.content,
     }
-
-
-def included_entries(workspace: Path, settings: Publishing) -> tuple[Entry, ...]:
-    """The finished pairs that get in, sorted by id; read once as long as no ledger changes.
-
-    Raises:
-        ValueError: nothing is finished, two pairs have the same id, or none has an included verdict.
-        Damaged: a ledger is.
-    """
-    return _included(workspace, settings.include, ledger_stamp(workspace))
-
-
-def contents(workspace: Path, settings: Publishing) -> list[str]:
-    """The content digests of the shards that the finished pairs make, sorted."""
-    packed = _packed(included_entries(workspace, settings), settings)
-    return sorted(_content(group, split, settings) for split, _, group in packed)
-
-
-def split_of(group: str, settings: Publishing) -> str:
-    """A group's split, from its name alone: it stays where it is when the corpus grows."""
-    draw = int.from_bytes(hashlib.sha256(f"split:{group}".encode()).digest()[:8], "big") / 2**64
-    if draw < settings.test_share:
-        return "test"
-    return "validation" if draw < settings.test_share + settings.validation_share else "train"
 
 
 def is_ours(name: str) -> bool:
@@ -179,63 +131,6 @@ def _is_left_over(name: str) -> bool:
     return is_ours(whole) or whole in (MANIFEST, CARD)
 
 
-@lru_cache(maxsize=2)
-def _included(workspace: Path, include: tuple[str, ...], stamp: object) -> tuple[Entry, ...]:
-    """`included_entries`, anew for every stamp of the ledgers."""
-    sources = finished_sources(workspace)
-    if not sources:
-        raise ValueError(f"{workspace}: no finished source is there; run one first: effectpairs run SOURCE")
-    found: dict[str, Entry] = {}
-    for source in sources:
-        for entry in read_ledger(workspace, source):
-            if entry.outcome not in include:
-                continue
-            if entry.row is None or entry.layers is None:
-                raise ValueError(f"{entry.name} has the outcome {entry.outcome} but no row; run '{source}' again")
-            if entry.name in found:
-                raise ValueError(
-                    f"clip id '{entry.name}' stands twice in {workspace}, again in '{source}'; rename one source"
-                )
-            found[entry.name] = entry
-    if not found:
-        raise ValueError(
-            f"{workspace}: no pair is among {', '.join(include)}; "
-            "see why with the account of the run, or publish with --include accept,review"
-        )
-    return tuple(found[name] for name in sorted(found))
-
-
-def _packed(entries: Sequence[Entry], settings: Publishing) -> Iterator[tuple[str, str, list[Entry]]]:
-    """Runs of entries of one split and kind, each below the size of a shard."""
-    keyed: dict[tuple[str, str], list[Entry]] = {}
-    for entry in entries:
-        assert entry.row is not None, entry.name
-        keyed.setdefault((split_of(entry.row["group"], settings), entry.row["kind"]), []).append(entry)
-    for split, kind in sorted(keyed, key=lambda key: (SPLITS.index(key[0]), key[1])):
-        group: list[Entry] = []
-        size = 0
-        for entry in keyed[split, kind]:
-            if group and size + _size(entry) > settings.shard_bytes:
-                yield split, kind, group
-                group, size = [], 0
-            group.append(entry)
-            size += _size(entry)
-        yield split, kind, group
-
-
-def _size(entry: Entry) -> int:
-    return sum(layer["size_bytes"] for layer in (entry.layers or {}).values())
-
-
-def _content(entries: Sequence[Entry], split: str, settings: Publishing) -> str:
-    """Digest of all that decides the bytes of a shard."""
-    rows = []
-    for entry in entries:
-        digests = {name: layer["sha256"] for name, layer in (entry.layers or {}).items()}
-        rows.append([SCHEMA_VERSION, settings.storage, split, entry.row, digests])
-    return digest_of(rows)
-
-
 def _free_name(split: str, kind: str, taken: set[str]) -> str:
     number = 0
     while (name := f"data/{split}/{kind}-{number:05d}.parquet") in taken:
@@ -254,7 +149,7 @@ def _stands(plan: ShardPlan, corpus: Place) -> bool:
 def _write(plan: ShardPlan, workspace: Path, corpus: Place, settings: Publishing) -> None:
     by_id = {entry.name: entry for entry in included_entries(workspace, settings)}
     entries = [by_id[clip_id] for clip_id in plan.clip_ids if clip_id in by_id]
-    if _content(entries, plan.split, settings) != plan.content:
+    if content_of_rows(entries, plan.split, settings) != plan.content:
         raise Damaged(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
     scratch = corpus.scratch(plan.path, workspace / "scratch")
     try:

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from .durable import Damaged, digest_of, json_bytes
 from .ledger import Account, Entry, finished_sources, read_account, read_ledger
+from .packing import Publishing, contents, included_entries, split_of
 from .place import Place
-from .publish import CARD, CARD_MARK, MANIFEST, Publishing, contents, included_entries, is_ours, split_of
+from .publish import CARD, CARD_MARK, MANIFEST, is_ours
 from .schema import QUALITY_NUMBERS, SCHEMA_VERSION
 
 
@@ -40,30 +41,38 @@ def seal(
     files = sorted(files, key=lambda file: str(file["path"]))
     if sorted(file["content"] for file in files) != contents(workspace, settings):
         raise Damaged(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
-    entries = included_entries(workspace, settings)
-    accounts = {source: read_account(workspace, source) for source in finished_sources(workspace)}
-    manifest: dict[str, Any] = {
+    manifest = _manifest(workspace, files, settings, name)
+    entries, accounts = included_entries(workspace, settings), _accounts(workspace)
+    manifest["account"]["clips"] = _write_account(workspace, corpus)
+    manifest["digest"] = digest_of(manifest)
+    corpus.write(CARD, _card(manifest, entries, [account for account, _ in accounts.values()]).encode())
+    corpus.write(MANIFEST, json_bytes(manifest))
+    _remove_stale(corpus, manifest)
+    return manifest
+
+
+def _manifest(workspace: Path, files: Sequence[Mapping[str, Any]], settings: Publishing, name: str) -> dict[str, Any]:
+    """What `corpus.json` says, before the account of clips is written."""
+    entries, accounts = included_entries(workspace, settings), _accounts(workspace)
+    return {
         "schema_version": SCHEMA_VERSION,
         "name": name,
         "version": digest_of([file["content"] for file in files])[:12],
         "software": f"effectpairs {version('effectpairs')}",
         "settings": {
             "publishing": asdict(settings),
-            "sources": {source: found[1] for source, found in accounts.items()},
+            "sources": {source: found for source, (_, found) in accounts.items()},
         },
         "counts": _counts(entries, settings),
         "quality": _quality(entries),
-        "account": {
-            "clips": _write_account(workspace, corpus),
-            "sources": {source: asdict(found[0]) for source, found in accounts.items()},
-        },
+        "account": {"sources": {source: asdict(account) for source, (account, _) in accounts.items()}},
         "files": files,
     }
-    manifest["digest"] = digest_of(manifest)
-    corpus.write(CARD, _card(manifest, entries, [found[0] for found in accounts.values()]).encode())
-    corpus.write(MANIFEST, json_bytes(manifest))
-    _remove_stale(corpus, manifest)
-    return manifest
+
+
+def _accounts(workspace: Path) -> dict[str, tuple[Account, dict[str, Any]]]:
+    """Of each finished source its sums, and the settings they came from."""
+    return {source: read_account(workspace, source) for source in finished_sources(workspace)}
 
 
 def _counts(entries: Sequence[Entry], settings: Publishing) -> dict[str, Any]:

@@ -20,7 +20,8 @@ DOWNWARD = {
     "__init__": {"datasets"},
     "__main__": {"cli"},
     "flows": {"arrays", "extras", "stages", "render", "captioning", "datasets", "training"},
-    "cli": {"", "arrays", "extras", "stages", "render", "captioning", "datasets", "training", "flows"},
+    "console": {"arrays", "extras", "stages", "render", "captioning", "datasets", "training", "flows"},
+    "cli": {"", "console", "arrays", "extras", "stages", "render", "captioning", "datasets", "training", "flows"},
 }
 """What each part may import of the house, itself apart; "" is the package's own door."""
 HEAVY = ("torch", "transformers", "diffusers", "bpy", "sam2", "vllm", "kubric", "datasets")

@@ -10,10 +10,11 @@ import effectpairs
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from effectpairs.datasets import ledger, publish, shards
+from effectpairs.datasets import ledger, packing, shards
 from effectpairs.datasets.durable import CannotWrite, Damaged
+from effectpairs.datasets.packing import Publishing, split_of
 from effectpairs.datasets.place import Place
-from effectpairs.datasets.publish import Publishing, plan_shards, split_of, write_planned
+from effectpairs.datasets.publish import plan_shards, write_planned
 from effectpairs.datasets.seal import seal
 from effectpairs.datasets.verify import verify
 from effectpairs.tests import workspaces
@@ -269,8 +270,8 @@ def test_pairs_that_change_while_they_are_published_are_noticed(tmp_path):
 
 def test_ledgers_are_read_once(tmp_path, monkeypatch):
     reads = []
-    real = publish.read_ledger
-    monkeypatch.setattr(publish, "read_ledger", lambda *where: (reads.append(where), real(*where))[1])
+    real = packing.read_ledger
+    monkeypatch.setattr(packing, "read_ledger", lambda *where: (reads.append(where), real(*where))[1])
     workspaces.fill(tmp_path / "w", [f"clip-{number}" for number in range(6)])
     workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
     assert len(reads) == 1
