@@ -1,6 +1,7 @@
 """A corpus as PyTorch datasets: every clip once, in an order that workers, ranks and interruptions do not change."""
 
 import pickle
+import threading
 from collections import Counter
 
 import numpy as np
@@ -15,6 +16,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
     pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def without_inherited_exits(monkeypatch):
+    """A forked worker also runs what Prefect registered for the end of this process, and dies of it with code 1."""
+    monkeypatch.setattr(threading, "_threading_atexits", [], raising=False)
 
 
 @pytest.fixture(scope="module")
