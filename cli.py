@@ -143,7 +143,7 @@ def inspect(
 ) -> None:
     """Print a corpus's clips as a table, and its statistics; no video is read."""
     from . import open as open_corpus
-    from .datasets.overview import as_tables, as_values
+    from .datasets.gallery.overview import as_tables, as_values
 
     found = open_corpus(corpus)
     if as_json:
@@ -244,7 +244,7 @@ def _publish(corpus: str, workspace: Path, settings: Any, name: str | None, dire
 
 def _gallery(corpus: str, out_dir: Path | None) -> Path:
     from . import open as open_corpus
-    from .datasets.report import write_report
+    from .datasets.gallery.report import write_report
 
     found = open_corpus(corpus)
     local = found.place.local

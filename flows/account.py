@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..datasets.durable import json_bytes
-from ..datasets.layouts import Footage, Refusal
+from ..datasets.footage.layouts import Footage, Refusal
 from ..datasets.ledger import Account, Entry, Outcome, write_ledger
 from ..datasets.schema import LAYERS, QUALITY_NUMBERS
 from ..datasets.store import Result, Store

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import Matte, MatteImage
-from ..datasets.footage import FrameReader, count_frames, open_frames
-from ..datasets.layouts import Footage, SubjectFiles
-from ..datasets.masks import SUBJECT, MaskReader, open_masks, read_keys
+from ..datasets.footage.layouts import Footage, SubjectFiles
+from ..datasets.footage.masks import SUBJECT, MaskReader, open_masks, read_keys
+from ..datasets.footage.reader import FrameReader, count_frames, open_frames
 from ..stages.geometry import fit_frame
 from ..stages.normalise import Normalise
 from ..stages.subject import Prompt

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from ..datasets.durable import write_whole
-from ..datasets.layouts import Footage
+from ..datasets.footage.layouts import Footage
 from ..datasets.store import Store
 from .real_source import RealSource
 from .steps import Job, normalised, run_stage

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from ..arrays import Image, Matte, MatteImage, Rgb
-from ..datasets.footage import FrameReader, count_frames, open_frames
-from ..datasets.layouts import Footage
+from ..datasets.footage.layouts import Footage
+from ..datasets.footage.reader import FrameReader, count_frames, open_frames
 from ..stages.cuts import find_cuts
 from ..stages.geometry import AnyImage, fit_frame, resize
 from ..stages.normalise import Normalise, Piece, TooShort, plan

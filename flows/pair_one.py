@@ -13,8 +13,8 @@ import numpy as np
 from ..arrays import MatteImage
 from ..datasets import codec
 from ..datasets.durable import json_bytes, write_whole
-from ..datasets.footage import open_frames
-from ..datasets.layouts import Footage, SubjectFiles
+from ..datasets.footage.layouts import Footage, SubjectFiles
+from ..datasets.footage.reader import open_frames
 from ..datasets.schema import LAYERS
 from ..stages import pair
 from ..stages.geometry import fit_frame

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..datasets.layouts import Footage, Refusal, list_footage
+from ..datasets.footage.layouts import Footage, Refusal, list_footage
 from ..datasets.ledger import Account
 from ..datasets.store import Result, Store
 from .account import close_account

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets.durable import digest_of, digest_of_file
-from ..datasets.layouts import Footage
+from ..datasets.footage.layouts import Footage
 from ..datasets.store import Draft, Result, Store, Work
 from ..stages import normalise, pair
 from .ingest import Ingested, Rejected, ingest

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from effectpairs.datasets.footage import count_frames, open_frames
+from effectpairs.datasets.footage.reader import count_frames, open_frames
 from effectpairs.tests.filming import film, photograph, scene
 from hypothesis import given, settings
 from hypothesis import strategies as st

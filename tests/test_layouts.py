@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.datasets.layouts import Footage, Refusal, SubjectFiles, list_footage
+from effectpairs.datasets.footage.layouts import Footage, Refusal, SubjectFiles, list_footage
 from effectpairs.datasets.source import FootageSource
 from effectpairs.tests.filming import film, label, photograph, scene, square
 from PIL import Image

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.datasets.footage import open_frames
+from effectpairs.datasets.footage.reader import open_frames
 from effectpairs.stages.cuts import find_cuts
 from effectpairs.stages.geometry import fit_frame, resize
 from effectpairs.stages.normalise import Normalise, Piece, TooShort, clip_length, clip_lengths, plan, sample_indices

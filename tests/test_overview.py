@@ -3,8 +3,8 @@ import json
 
 import numpy as np
 import pytest
-from effectpairs.datasets import overview
-from effectpairs.datasets.numbers import NUMBERS, finite, shown
+from effectpairs.datasets.gallery import overview
+from effectpairs.datasets.gallery.numbers import NUMBERS, finite, shown
 from effectpairs.datasets.schema import QUALITY_NUMBERS
 from effectpairs.stages import quality
 from effectpairs.tests.small_corpus import make_small_corpus

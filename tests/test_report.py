@@ -6,7 +6,7 @@ import time
 import av
 import numpy as np
 import pytest
-from effectpairs.datasets import pictures, report
+from effectpairs.datasets.gallery import pictures, report
 from effectpairs.tests import browser
 from effectpairs.tests.small_corpus import make_small_corpus, square_with_shadow
 from PIL import Image

@@ -18,7 +18,7 @@ os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
 
 import cv2
 from effectpairs.datasets import codec
-from effectpairs.datasets.layouts import Footage, list_footage
+from effectpairs.datasets.footage.layouts import Footage, list_footage
 from effectpairs.datasets.schema import LAYERS
 from effectpairs.datasets.source import load_source
 from effectpairs.flows.ingest import Ingested, ingest

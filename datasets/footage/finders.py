@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..source import FootageSource
 from .found import Footage, Refusal, SubjectFiles, image_files
 from .images import is_palette, load_values
-from .source import FootageSource
 
 VOID = 255
 """DAVIS and its kin mark pixels that no one should judge so, in palette images of several subjects."""

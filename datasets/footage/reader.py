@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from ..arrays import Image
+from ...arrays import Image
 from .images import ImageFolder, open_images
 from .probe import FootageInfo, need_readable
 from .video import VideoFile, open_video

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .schema import QUALITY_NUMBERS
+from ..schema import QUALITY_NUMBERS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
-from ..arrays import Image, MatteImage
+from ...arrays import Image, MatteImage
 from .probe import MAX_PIXELS, FootageInfo, need_readable, need_sane_size
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})

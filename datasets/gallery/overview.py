@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from .corpus import Corpus
+from ..corpus import Corpus
 from .numbers import NUMBERS, finite, shown
 
 ROWS = 200  # clips that the table of a terminal lists

@@ -12,8 +12,8 @@ from av.video.reformatter import ColorRange, Colorspace
 from jaxtyping import UInt8
 from PIL import Image as Pictures
 
-from ..arrays import Image, Mask, Matte, MatteImage, Rgb
-from .clip import Clip
+from ...arrays import Image, Mask, Matte, MatteImage, Rgb
+from ..clip import Clip
 
 Whole = UInt8[np.ndarray, "T rows columns 3"]  # several pictures in one
 Small = UInt8[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w"]

@@ -14,13 +14,13 @@ import av
 import jinja2
 import numpy as np
 
+from ..clip import Clip
+from ..corpus import Corpus
+from ..durable import explaining, flush_folder, partial_beside
+from ..schema import VERDICTS
 from . import pictures
-from .clip import Clip
-from .corpus import Corpus
-from .durable import explaining, flush_folder, partial_beside
 from .numbers import NUMBERS, finite, shown
 from .overview import as_values
-from .schema import VERDICTS
 
 Values = dict[str, Any]
 BINS = 24

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from ..arrays import MatteImage
-from .footage import count_frames
+from ...arrays import MatteImage
 from .images import SUFFIXES, image_size, is_palette, load_values, number_of, numbered_images
 from .probe import FootageInfo, need_readable
+from .reader import count_frames
 from .video import VideoFile, open_video
 
 SUBJECT = 128

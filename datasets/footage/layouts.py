@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from ..source import FootageSource
 from . import finders
 from .found import Footage, Refusal, SubjectFiles
-from .source import FootageSource
 
 __all__ = ["Footage", "Refusal", "SubjectFiles", "expand_root", "list_footage"]
 

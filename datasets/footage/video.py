@@ -9,7 +9,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation
 from jaxtyping import UInt8
 
-from ..arrays import Image
+from ...arrays import Image
 from .container import FirstFrame, Timing, measure, open_container, picture_stream
 from .probe import FootageInfo, need_sane_size
 
