@@ -67,7 +67,16 @@ def _forget_something(folder: Path, rng: random.Random) -> None:
     """Throw part of the finished work away, so that the next run has something to be killed in."""
     for stage in sorted((folder / "workspace").glob("store/*")):
         if rng.random() < 0.4:
-            shutil.rmtree(stage)
+            _remove(stage)
     for shard in sorted((folder / "corpus").glob("data/*/*.parquet")):
         if rng.random() < 0.5:
             shard.unlink()
+
+
+def _remove(folder: Path) -> None:
+    """Workers see to their end within half a second of their parent's; until then one may still finish a result."""
+    deadline = time.monotonic() + 20
+    while folder.exists() and time.monotonic() < deadline:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.05)
+    assert not folder.exists()
