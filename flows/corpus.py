@@ -13,7 +13,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from ..datasets.place import Place
 from ..datasets.publish import Publishing, ShardPlan, plan_shards, write_planned
 from ..datasets.seal import seal
-from .progress import report
+from .progress import Pieces
 
 
 @task(task_run_name="shard-{plan.path}", cache_policy=NO_CACHE)
@@ -44,9 +44,10 @@ def publish(
         plans, workspace=unmapped(Path(workspace)), corpus=unmapped(place), settings=unmapped(settings)
     )
     files = []
-    for done, future in enumerate(as_completed(futures), start=1):
+    done = Pieces("shards", len(plans))
+    for future in as_completed(futures):
         files.append(future.result())
-        report("shards", done, len(plans))
+        done.one_more()
     manifest = seal(Path(workspace), place, files, settings, name or place.title)
     counts = [{"what": key, "count": value} for key, value in manifest["counts"].items() if isinstance(value, int)]
     create_table_artifact(counts, key="corpus-counts", description=f"{corpus}, version {manifest['version']}")

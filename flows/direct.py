@@ -11,7 +11,7 @@ from ..datasets.publish import Publishing, plan_shards, write_planned
 from ..datasets.seal import seal
 from ..stages.pair import STAGES
 from .chunks import Chunk, Failure, normalise_chunk, stage_chunk
-from .progress import report
+from .progress import Pieces
 from .real_source import RealSource
 from .source_run import begin
 from .workers import Worker, Workers
@@ -23,18 +23,23 @@ def real_pairs_directly(source: RealSource, workspace: Path, *, workers: int = 0
     """Every clip of the source through every stage; return its account."""
     run = begin(source, workspace, workers)
 
-    def normalise(chunk: Chunk, worker: Worker) -> list[Failure]:
-        return _tried(lambda: normalise_chunk(chunk, source, workspace, worker))
+    def normalise(chunk: Chunk, worker: Worker, done: Pieces) -> list[Failure]:
+        failures = _tried(lambda: normalise_chunk(chunk, source, workspace, worker))
+        done.one_more()
+        return failures
 
-    def pairs(chunk: Chunk, worker: Worker) -> list[Failure]:
+    def pairs(chunk: Chunk, worker: Worker, done: Pieces) -> list[Failure]:
         failures: list[Failure] = []
         for stage in STAGES:
             failures += _tried(lambda stage=stage: stage_chunk(chunk, stage, source, workspace, worker))  # type: ignore[misc]
+            done.one_more()
         return failures
 
     with Workers(run.workers) as pool:
-        run.note(_each("normalise", run.pending_videos(), normalise, pool))
-        run.note(_each("pairs", run.pending_clips(), pairs, pool))
+        videos = run.pending_videos()
+        run.note(_each(videos, normalise, pool, Pieces("normalise", len(videos))))
+        clips = run.pending_clips()
+        run.note(_each(clips, pairs, pool, Pieces("pairs", len(clips) * len(STAGES))))
     return run.close()
 
 
@@ -44,10 +49,11 @@ def publish_directly(
     """Publish the finished pairs of a workspace; return the corpus's counts."""
     place = Place(corpus)
     plans = plan_shards(workspace, place, settings)
+    done = Pieces("shards", len(plans))
     files = []
-    for done, plan in enumerate(plans, start=1):
+    for plan in plans:
         files.append(write_planned(plan, workspace, place, settings))
-        report("shards", done, len(plans))
+        done.one_more()
     return dict(seal(workspace, place, files, settings, name or place.title)["counts"])
 
 
@@ -61,14 +67,12 @@ def _tried(work: Callable[[], list[Failure]]) -> list[Failure]:
 
 
 def _each(
-    what: str, chunks: Sequence[Chunk], work: Callable[[Chunk, Worker], list[Failure]], pool: Workers
+    chunks: Sequence[Chunk], work: Callable[[Chunk, Worker, Pieces], list[Failure]], pool: Workers, done: Pieces
 ) -> Iterable[Failure]:
     def lent(chunk: Chunk) -> list[Failure]:
         with pool.lend() as worker:
-            return work(chunk, worker)
+            return work(chunk, worker, done)
 
     with ThreadPoolExecutor(pool.count) as threads:
-        running = [threads.submit(lent, chunk) for chunk in chunks]
-        for done, future in enumerate(as_completed(running), start=1):
+        for future in as_completed([threads.submit(lent, chunk) for chunk in chunks]):
             yield from future.result()
-            report(what, done, len(chunks))

@@ -22,13 +22,14 @@ from ..datasets.ledger import Account, read_ledger
 from ..datasets.source import load_source
 from ..stages.pair import STAGES
 from .chunks import Chunk, Failure, normalise_chunk, stage_chunk
-from .progress import report
+from .progress import Pieces
 from .real_source import RealSource
 from .source_run import SourceRun, begin
 from .workers import Worker, Workers
 
 _pool: ContextVar[Workers] = ContextVar("workers")
 _worker: ContextVar[Worker] = ContextVar("worker")
+_done: ContextVar[Pieces] = ContextVar("done")
 
 
 class MayPass(RuntimeError):
@@ -57,7 +58,9 @@ _RETRYING: dict[str, Any] = {
 def normalise_videos(chunk: Chunk, source: RealSource, workspace: Path) -> list[Failure]:
     """Stage 1 over one chunk of videos."""
     with _pool.get().lend() as worker:
-        return _or_retry(normalise_chunk(chunk, source, workspace, worker))
+        failures = _or_retry(normalise_chunk(chunk, source, workspace, worker))
+    _done.get().one_more()
+    return failures
 
 
 @task(task_run_name="{stage}-{chunk.name}", **_RETRYING)
@@ -73,6 +76,7 @@ def make_pairs(chunk: Chunk, source: RealSource, workspace: Path) -> list[Failur
     with _lent_worker():
         for stage in STAGES:
             failures += _kept(lambda stage=stage: run_stage(chunk, stage, source, workspace))  # type: ignore[misc]
+            _done.get().one_more()
     return failures
 
 
@@ -98,8 +102,8 @@ def real_pairs(
     with Workers(run.workers) as pool:
         token = _pool.set(pool)
         try:
-            _each(normalise_videos, run.pending_videos(), run, "normalise")
-            _each(make_pairs, run.pending_clips(), run, "pairs")
+            _each(normalise_videos, run.pending_videos(), run, "normalise", pieces=1)
+            _each(make_pairs, run.pending_clips(), run, "pairs", pieces=len(STAGES))
         finally:
             _pool.reset(token)
     account = run.close()
@@ -107,16 +111,16 @@ def real_pairs(
     return asdict(account)
 
 
-def _each(work: Any, chunks: list[Chunk], run: SourceRun, what: str) -> None:
-    """Map a task over chunks, note what failed, and show how far it is."""
+def _each(work: Any, chunks: list[Chunk], run: SourceRun, what: str, *, pieces: int) -> None:
+    """Map a task over chunks of so many pieces each, note what failed, and show how far it is."""
     if not chunks:
         return
+    _done.set(Pieces(what, pieces * len(chunks)))
     shown: Any = create_progress_artifact(0.0, key=_key(f"{run.source.name}-{what}"), description=f"{what}, by chunk")
     futures: list[PrefectFuture[Any]] = work.map(chunks, source=unmapped(run.source), workspace=unmapped(run.workspace))
     for done, future in enumerate(as_completed(futures), start=1):
         run.note(_kept(future.result))
         update_progress_artifact(shown, 100 * done / len(chunks))
-        report(what, done, len(chunks))
 
 
 def _show(account: Account, run: SourceRun) -> None:
