@@ -118,9 +118,9 @@ def pair(
             background=background,
             clip=clip,
         )
-        verdict = make_pair(request, settings, out_dir)
+        verdict, (first, last) = make_pair(request, settings, out_dir)
     out.print(f"{verdict.verdict}: {'; '.join(verdict.reasons)}", markup=False)
-    out.print(f"layers and pair.json are in {out_dir}", markup=False)
+    out.print(f"made of frames {first} to {last}; layers and pair.json are in {out_dir}", markup=False)
 
 
 @app.command(epilog="Example: effectpairs serve; then: prefect deployment run real-pairs/davis")

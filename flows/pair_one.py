@@ -43,8 +43,11 @@ class Request:
     """Which clip of the video, counted from 0."""
 
 
-def make_pair(request: Request, source: RealSource, out: Path) -> Verdict:
-    """Make one pair and write `<layer>.mkv` for each layer and `pair.json` to out; return the verdict.
+def make_pair(request: Request, source: RealSource, out: Path) -> tuple[Verdict, tuple[int, int]]:
+    """Make one pair and write `<layer>.mkv` for each layer and `pair.json` to out.
+
+    Returns:
+        The verdict, and the first and last frame of the video that the pair is made of.
 
     Raises:
         ValueError: the video or a mask cannot be used, in one sentence with file and remedy.
@@ -71,7 +74,7 @@ def make_pair(request: Request, source: RealSource, out: Path) -> Verdict:
         write_whole(out / f"{name}.mkv", codec.encode(held[name], fps=piece.fps))
     seconds["write"] = time.perf_counter() - start
     write_whole(out / "pair.json", json_bytes(_record(request, piece, source, facts, verdict, notes, seconds)))
-    return verdict
+    return verdict, (piece.source_frames[0], piece.source_frames[-1])
 
 
 def _clip_of(request: Request, source: RealSource) -> tuple[Ingested, Prompt]:
