@@ -13,6 +13,8 @@ Strength = UInt8[np.ndarray, "T H W"]
 """Difference from the plate beyond what scene and camera explain, in eighths of an 8-bit level."""
 FrameMask = Bool[np.ndarray, "H W"]
 STEPS_PER_LEVEL = 8
+THIN_PX = 7
+"""Lighter lines thinner than this are rails and branches off the scene's main plane, not spray or glow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +52,9 @@ def strength(
         low, high = np.minimum(low, seen[0]), np.maximum(high, seen[1])
     beyond = frame - np.clip(frame, low, high)
     beyond[count < 2] = 0
-    smooth = np.abs(cv2.GaussianBlur(beyond, (0, 0), 1.2)).max(axis=2)
-    return np.asarray(np.clip(smooth * STEPS_PER_LEVEL, 0, 255), np.uint8)
+    smooth = cv2.GaussianBlur(beyond, (0, 0), 1.2)
+    lighter = cv2.morphologyEx(smooth.max(axis=2), cv2.MORPH_OPEN, np.ones((THIN_PX, THIN_PX), np.uint8))
+    return np.asarray(np.clip(np.maximum(lighter, -smooth.min(axis=2)) * STEPS_PER_LEVEL, 0, 255), np.uint8)
 
 
 def attached(difference: Strength, subject: Mask, others: Mask, rule: Attachment) -> Mask:
@@ -79,14 +82,14 @@ def _candidate(
     difference: UInt8[np.ndarray, "H W"], subject: FrameMask, others: FrameMask, rule: Attachment
 ) -> FrameMask:
     """Differences near the subject, but for those mostly elsewhere or far larger than it: a wave only passes by."""
-    near = _near(subject, others, rule)
+    near = _near(subject, others, difference >= rule.low * STEPS_PER_LEVEL, rule)
     strong = (difference >= rule.high * STEPS_PER_LEVEL) & ~subject & ~others
     _, labels = cv2.connectedComponents(strong.view(np.uint8), connectivity=4)
     total = np.bincount(labels.ravel())
     inside = np.bincount(labels[near], minlength=len(total))
     passing = (inside < 0.5 * total) | (total > rule.largest * subject.sum())
     passing[0] = False
-    return np.asarray(near & (difference >= rule.low * STEPS_PER_LEVEL) & ~passing[labels])
+    return np.asarray(near & ~passing[labels])
 
 
 def grown(mask: FrameMask, radius_px: float) -> FrameMask:
@@ -102,11 +105,15 @@ def _distance(mask: FrameMask) -> Float32[np.ndarray, "H W"]:
     return np.asarray(cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, 5))
 
 
-def _near(subject: FrameMask, other: FrameMask, rule: Attachment) -> FrameMask:
-    """Pixels close enough to the subject, and closer to it than to any other subject."""
+def _near(subject: FrameMask, other: FrameMask, differs: FrameMask, rule: Attachment) -> FrameMask:
+    """Differing pixels within the subject's reach; of a patch that touches another subject, only the nearer ones."""
     rows, columns = np.nonzero(subject)
     if not len(rows):
         return np.zeros_like(subject)
     side = max(np.ptp(rows), np.ptp(columns)) + 1
-    away = _distance(subject)
-    return np.asarray((away > 0) & (away <= rule.reach * side) & (away < _distance(other)))
+    away, off = _distance(subject), _distance(other)
+    near = differs & (away > 0) & (away <= rule.reach * side) & (off > 0)
+    _, labels = cv2.connectedComponents(near.view(np.uint8), connectivity=8)
+    claimed = np.zeros(labels.max() + 1, bool)
+    claimed[labels[near & (off <= 2)]] = True
+    return np.asarray(near & ((away < off) | ~claimed[labels]))

@@ -110,6 +110,7 @@ def _survey(footage: Footage, subject: Mask, others: Mask, settings: Plate) -> _
     factor, smooth_px = _scale(subject)
     body, rest = _shrunk(subject, factor), _shrunk(others, factor)
     small = footage.resized(factor, smooth_px).ranked(body)
+    alone = small.ranked(rest)
     whole = (slice(0, body.shape[1]), slice(0, body.shape[2]))
     difference = np.zeros(body.shape, np.uint8)
     plates = small.frames.copy()
@@ -126,12 +127,13 @@ def _survey(footage: Footage, subject: Mask, others: Mask, settings: Plate) -> _
         mode, lit = lit_mode(samples, ranks, plate, reach)
         plate, spread = np.where(lit[..., None], mode, plate), np.where(lit[..., None], np.uint8(4), spread)
         plate = level(plate, small.frames[frame], (count > 0) & (small.clearance[frame] > 0))
-        seen = envelope(samples, ranks >= reach)
+        apart = gather(alone, frame, chosen, whole, cv2.INTER_LINEAR)[1] >= reach / 2
+        seen = envelope(samples, (ranks >= reach) & apart)
         veto[frame] |= (ranks >= reach).any(axis=0)
         difference[frame] = strength(small.frames[frame], plate, spread, count, seen)
         plates[frame] = fill(plate, count > 0)
     found = attached(difference, body, rest, settings.attachment)
-    shade = np.stack([lasting_shade(*layer) for layer in zip(small.frames, plates, found, veto, strict=True)])
+    shade = lasting_shade(small.frames, plates, found, veto, small.camera)
     found |= shade > 0
     return _Draft(effects=_enlarged(found, subject.shape[1:]), shade=_enlarged_levels(shade, subject.shape[1:]))
 
