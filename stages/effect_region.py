@@ -29,8 +29,8 @@ class Attachment:
     """Farthest effect, in units of the subject's larger side."""
     largest: float = 2.0
     """Largest connected effect in one frame, in units of the subject's area."""
-    contact_px: float = 6.0
-    """An effect comes this near to the subject..."""
+    contact_px: float = 12.0
+    """An effect comes this near to the subject (in pixels of the clip)..."""
     contact_share: float = 0.3
     """...in at least this share of its frames; the rest may be detached, as a jumper's shadow is."""
 

@@ -6,7 +6,7 @@ full size from frames near in time, without subject and effects, and compared on
 own variation. Only where subject and effects are does the plate replace the clip; alpha and foreground follow.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import cv2
@@ -132,7 +132,8 @@ def _survey(footage: Footage, subject: Mask, others: Mask, settings: Plate) -> _
         veto[frame] |= (ranks >= reach).any(axis=0)
         difference[frame] = strength(small.frames[frame], plate, spread, count, seen)
         plates[frame] = fill(plate, count > 0)
-    found = attached(difference, body, rest, settings.attachment)
+    rule = replace(settings.attachment, contact_px=settings.attachment.contact_px * factor)
+    found = attached(difference, body, rest, rule)
     shade = lasting_shade(small.frames, plates, found, veto, small.camera)
     found |= shade > 0
     return _Draft(effects=_enlarged(found, subject.shape[1:]), shade=_enlarged_levels(shade, subject.shape[1:]))

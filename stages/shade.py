@@ -69,8 +69,9 @@ def lasting_shade(frames: Rgb, plates: Rgb, effects: Mask, veto: Mask, camera: C
             swept = _swept(_seen_from(frame, moving, camera))
             shade[frame] = np.where(_within(look.hidden, swept), look.limit, 0)
     agreed = np.stack([_agreed(frame, shade, camera) for frame in range(len(frames))])
-    still_dark = frames.mean(axis=3, dtype=np.float32) < agreed
-    return np.where(still_dark & ~veto, agreed, 0).astype(np.uint8)
+    agreed[veto | (frames.mean(axis=3, dtype=np.float32) >= agreed)] = 0
+    # More lasting than moving shadow is no gap in it: then dark ground was taken for shade.
+    return agreed if np.count_nonzero(agreed) <= np.count_nonzero(moving) else np.zeros_like(agreed)
 
 
 def _look(frame: Image, plate: Image, effect: FrameMask, veto: FrameMask) -> _Look:
@@ -104,7 +105,7 @@ def _swept(votes: MatteImage) -> FrameMask:
     if broad.any():
         corners = cv2.convexHull(np.column_stack(np.nonzero(broad)[::-1]).astype(np.int32))
         cv2.fillConvexPoly(hull, corners, 1)
-    return hull > 0
+    return np.asarray((hull > 0) & (broad.sum() >= MIN_SWEPT / 2 * hull.sum()))
 
 
 def _within(hidden: FrameMask, swept: FrameMask) -> FrameMask:

@@ -2,10 +2,12 @@ import cv2
 import numpy as np
 import pytest
 from effectpairs.stages.composite import over
-from effectpairs.stages.effect_region import Attachment, attached, grown
+from effectpairs.stages.effect_region import STEPS_PER_LEVEL, Attachment, attached, grown, strength
 from effectpairs.stages.fill import fill, level
 from effectpairs.stages.masked_median import masked_median, masked_spread
 from effectpairs.stages.plate import Plate
+from effectpairs.stages.registration import CameraPath
+from effectpairs.stages.shade import lasting_shade
 
 FRAMES, HEIGHT, WIDTH = 11, 48, 96
 
@@ -139,7 +141,7 @@ def test_only_what_touches_the_subject_is_attached() -> None:
     difference = np.zeros(subject.shape, np.uint8)
     difference[:, 25:30, 10:30] = 200
     difference[:, 10:20, 27:33] = 200  # 7 px away
-    found = attached(difference, subject, np.zeros_like(subject), Attachment())
+    found = attached(difference, subject, np.zeros_like(subject), Attachment(contact_px=6.0))
     assert found[:, 25:30, 10:20].all()
     assert not found[:, 10:20, 27:33].any()
 
@@ -156,3 +158,35 @@ def test_fill_and_level_keep_what_is_known() -> None:
     np.testing.assert_array_equal(level(plate, plate, known), plate)
     brighter = np.full_like(plate, 100)
     np.testing.assert_allclose(level(brighter, brighter + 6, known), 106, atol=1)
+
+
+def test_shade_that_no_frame_saw_lit_is_found_in_the_gap_of_the_swept_ground() -> None:
+    frames = np.full((12, 60, 120, 3), 180, np.uint8)
+    plates = frames.copy()
+    swept = np.zeros(frames.shape[:3], bool)
+    plates[:, 25:35, 50:65] = 90  # dark in every frame, so the plate has it too
+    plates[:, 5:10, 20:40] = 90  # dark ground that no shadow ever passed
+    frames[:, 5:10, 20:40] = 90
+    for number, frame in enumerate(frames):
+        frame[25:35, 50:65] = 90
+        for left in (20 + number, 66 + number):
+            frame[25:35, left : min(left + 18, 50 if left < 50 else 120)] = 90
+            swept[number, 25:35, left : min(left + 18, 50 if left < 50 else 120)] = True
+    still = CameraPath(to_reference=np.stack([np.eye(3)] * 12), error_px=0.0, inlier_share=1.0, motion_px=0.0)
+    shade = lasting_shade(frames, plates, swept, np.zeros_like(swept), still)
+    assert (shade[:, 26:34, 51:64] > 90).all()
+    assert (shade[:, 26:34, 51:64] < 180).all()
+    assert not shade[:, :20].any()
+    assert not lasting_shade(frames, plates, swept, np.ones_like(swept), still).any()
+
+
+def test_lighter_lines_are_no_effect_and_darker_ones_are() -> None:
+    plate = np.full((40, 40, 3), 100, np.uint8)
+    lighter, darker, broad = plate.copy(), plate.copy(), plate.copy()
+    lighter[18:21] += 60
+    darker[18:21] -= 60
+    broad[12:27] += 60
+    usual, count = np.zeros_like(plate), np.full((40, 40), 9)
+    assert strength(lighter, plate, usual, count).max() < Attachment().high * STEPS_PER_LEVEL
+    assert strength(darker, plate, usual, count)[19, 20] > 100
+    assert strength(broad, plate, usual, count)[19, 20] > 100

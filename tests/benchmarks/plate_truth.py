@@ -2,7 +2,13 @@
 
 A figure walks through real footage whose camera moves. It drags a soft shadow (black, at most 45 % opaque), or a
 spray of light that is added to the picture. The footage itself is the truth; whatever moves in it (animals,
-riders) is passed as `others` and must stay. Run: python tests/benchmarks/plate_truth.py [--quick] [SCENE ...]
+riders) is passed as `others` and must stay. The figure's whole shadow is in the picture, on ground that is not in shade
+already, and clear of the animals' and riders' own shadows: these belong to the truth, and how one subject's shadow is
+told from another's is not tested. Where the camera pans the figure walks against it, for a figure that keeps pace with
+the camera hides the same ground in every frame.
+
+PSNR counts removed pixels that some other frame shows free of figure, effect and others, as the true masks and the
+registered camera tell. Run: python tests/benchmarks/plate_truth.py [--quick] [SCENE ...]
 """
 
 import argparse
@@ -18,6 +24,7 @@ import numpy as np
 from effectpairs.stages.composite import over
 from effectpairs.stages.plate import Plate
 from effectpairs.stages.prune import Prune, effect_mask
+from effectpairs.stages.registration import register
 
 CLIPS = Path(os.environ.get("EFFECTPAIRS_CLIPS", Path(__file__).parents[3] / "shared" / "clips"))
 SIZE = (384, 672)
@@ -42,8 +49,8 @@ SCENES = (
         name="camel",
         video="gen_omnimatte/davis_camel/input_video.mp4",
         masks=("gen_omnimatte/davis_camel/mask_00.mp4", "gen_omnimatte/davis_camel/mask_01.mp4"),
-        start=(0.74, 0.94),
-        end=(0.82, 0.98),
+        start=(0.16, 0.88),
+        end=(0.04, 0.88),
     ),
     Scene(
         name="beach",
@@ -56,8 +63,8 @@ SCENES = (
         name="bmx",
         video="davis/JPEGImages/480p/bmx-trees",
         masks=("davis/Annotations/480p/bmx-trees",),
-        start=(0.72, 0.88),
-        end=(0.80, 0.92),
+        start=(0.84, 0.74),
+        end=(0.50, 0.74),
     ),
     Scene(name="lake", video="omnimatte_zero/swan_lake/background.mp4", masks=(), start=(0.12, 0.75), end=(0.85, 0.65)),
 )
@@ -166,7 +173,7 @@ def measure(scene: Scene, effect: str, frames: int) -> dict[str, float]:
     shown = over(layers.foreground, layers.background, trial.subject_mask)
     found = effect_mask(trial.gt, shown, trial.subject_mask, Prune()).mask
     hidden = (trial.subject_mask > 0) | true_effect
-    fixed = hidden if moving is None else hidden & ~moving
+    fixed = seen_elsewhere(trial.gt, hidden, moving)
     left = (layers.background != trial.gt).any(axis=3)
     return {
         "psnr_removed_db": psnr(layers.background, truth, fixed),
@@ -179,6 +186,19 @@ def measure(scene: Scene, effect: str, frames: int) -> dict[str, float]:
         "registration_px": layers.facts["registration_error_px"],
         "seconds": seconds,
     }
+
+
+def seen_elsewhere(gt: np.ndarray, hidden: np.ndarray, moving: np.ndarray | None) -> np.ndarray:
+    """The hidden pixels, less what moves by itself, that at least one other frame shows free."""
+    blocked = hidden if moving is None else hidden | moving
+    camera = register(gt, blocked)
+    free = (~blocked).view(np.uint8)
+    seen = np.zeros_like(hidden)
+    for target in range(len(gt)):
+        for source in (source for source in range(len(gt)) if source != target):
+            step = camera.between(source, target)
+            seen[target] |= cv2.warpPerspective(free[source], step, SIZE[::-1], flags=cv2.INTER_NEAREST) > 0
+    return hidden & seen if moving is None else hidden & seen & ~moving
 
 
 def psnr(image: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float:
