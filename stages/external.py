@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float64, UInt8
 
 from ..arrays import Mask, Matte, Rgb
 from .decompose import Layers, check_subject
-from .effect_region import grown
-from .matting import solve
+from .plates.effect_region import grown
+from .plates.matting import solve
 
 VERSION = 1
 LIMITED = (219 / 255, 16.0)

@@ -15,13 +15,13 @@ from jaxtyping import Bool, Int, UInt8
 
 from ..arrays import Mask, Matte, Rgb
 from .decompose import Layers, check_subject
-from .effect_region import Attachment, attached, grown, strength
-from .fill import fill, level
-from .lookup import Footage, Window, gather, nearest, smoothed, spread_out
-from .masked_median import envelope, farthest, lit_mode, masked_median, masked_spread, mean_level
-from .matting import solve
-from .registration import CameraPath, register
-from .shade import lasting_shade
+from .plates.effect_region import Attachment, attached, grown, strength
+from .plates.fill import fill, level
+from .plates.lookup import Footage, Window, gather, nearest, smoothed, spread_out
+from .plates.masked_median import envelope, farthest, lit_mode, masked_median, masked_spread, mean_level
+from .plates.matting import solve
+from .plates.registration import CameraPath, register
+from .plates.shade import lasting_shade
 
 VERSION = 1
 SMOOTH_PX = 2.5

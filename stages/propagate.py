@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ..arrays import Matte, MatteImage, PerFrame, Rgb
-from .carry import Carried, Carrier
-from .colour_model import Plane, learn
-from .draft import mask_from_box
-from .plausibility import area_ratio, overlap, steadiness
 from .subject import Prompt, Tracked
+from .tracking.carry import Carried, Carrier
+from .tracking.colour_model import Plane, learn
+from .tracking.draft import mask_from_box
+from .tracking.plausibility import area_ratio, overlap, steadiness
 
 VERSION = 1
 

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 
 from ..arrays import Matte, PerFrame, Rgb
-from .plausibility import continuity, edge_contrast, presence, steadiness, within_frame
 from .subject import Prompt, Tracked
+from .tracking.plausibility import continuity, edge_contrast, presence, steadiness, within_frame
 
 VERSION = 1
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from effectpairs.stages.matting import solve
+from effectpairs.stages.plates.matting import solve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp

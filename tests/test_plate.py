@@ -2,12 +2,12 @@ import cv2
 import numpy as np
 import pytest
 from effectpairs.stages.composite import over
-from effectpairs.stages.effect_region import STEPS_PER_LEVEL, Attachment, attached, grown, strength
-from effectpairs.stages.fill import fill, level
-from effectpairs.stages.masked_median import masked_median, masked_spread
 from effectpairs.stages.plate import Plate
-from effectpairs.stages.registration import CameraPath
-from effectpairs.stages.shade import lasting_shade
+from effectpairs.stages.plates.effect_region import STEPS_PER_LEVEL, Attachment, attached, grown, strength
+from effectpairs.stages.plates.fill import fill, level
+from effectpairs.stages.plates.masked_median import masked_median, masked_spread
+from effectpairs.stages.plates.registration import CameraPath
+from effectpairs.stages.plates.shade import lasting_shade
 
 FRAMES, HEIGHT, WIDTH = 11, 48, 96
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from effectpairs.stages.colour_model import BINS, FLOOR, learn
 from effectpairs.stages.propagate import Propagate, _without_specks
 from effectpairs.stages.subject import Masker, Prompt
+from effectpairs.stages.tracking.colour_model import BINS, FLOOR, learn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 import pytest
-from effectpairs.stages import plausibility
 from effectpairs.stages.provided import Provided
 from effectpairs.stages.subject import Masker, Prompt
+from effectpairs.stages.tracking import plausibility
 
 FRAMES, HEIGHT, WIDTH, SIDE = 12, 64, 96, 20
 

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from effectpairs.stages.registration import apply, register
+from effectpairs.stages.plates.registration import apply, register
 
 FRAMES, HEIGHT, WIDTH = 21, 96, 160
 

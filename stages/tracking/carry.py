@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from ..arrays import Image, MatteImage, Rgb
+from ...arrays import Image, MatteImage, Rgb
 from .colour_model import ColourModel, Plane
 
 Field = Float32[np.ndarray, "H W 2"]

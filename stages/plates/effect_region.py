@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 from scipy import ndimage
 
-from ..arrays import Image, Mask
+from ...arrays import Image, Mask
 
 Strength = UInt8[np.ndarray, "T H W"]
 """Difference from the plate beyond what scene and camera explain, in eighths of an 8-bit level."""

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from ..arrays import Image
+from ...arrays import Image
 
 FrameMask = Bool[np.ndarray, "H W"]
 Values = Float32[np.ndarray, "H W C"]

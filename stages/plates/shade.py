@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 from scipy import ndimage
 
-from ..arrays import Image, Mask, Matte, MatteImage, Rgb
+from ...arrays import Image, Mask, Matte, MatteImage, Rgb
 from .registration import CameraPath
 
 FrameMask = Bool[np.ndarray, "H W"]

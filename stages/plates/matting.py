@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from ..arrays import Image, Mask, Matte, MatteImage, Rgb
+from ...arrays import Image, Mask, Matte, MatteImage, Rgb
 
 WINDOW_PX = 15
 """Side of the windows in which opacity is estimated from how much of the plate's contrast is left."""

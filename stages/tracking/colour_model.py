@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from ..arrays import Image, MatteImage
+from ...arrays import Image, MatteImage
 
 BINS = 16
 """Per channel; 16 levels are coarse enough for a few thousand subject pixels to fill."""

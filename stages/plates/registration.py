@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 
-from ..arrays import Mask, Rgb
+from ...arrays import Mask, Rgb
 
 Map = Float64[np.ndarray, "3 3"]
 Points = Float32[np.ndarray, "N 2"]

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from ..arrays import Image, Matte, MatteImage, PerFrame, Rgb
+from ...arrays import Image, Matte, MatteImage, PerFrame, Rgb
 
 FLOW_SIDE_PX = 192
 """Short side of the frames on which motion is compared: 1 ms a frame, and enough to see a mask that jumps."""

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from ..arrays import Image, Mask, Matte, Rgb
+from ...arrays import Image, Mask, Matte, Rgb
 from .registration import CameraPath
 
 Window = tuple[slice, slice]

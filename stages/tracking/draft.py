@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from ..arrays import MatteImage, Rgb
+from ...arrays import MatteImage, Rgb
 
 ROUNDS = 5
 CONTEXT = 0.5
