@@ -55,6 +55,11 @@ def clip_bytes(source: RealSource) -> int:
     return source.normalise.max_frames * height * width * 3
 
 
+def layer_bytes(source: RealSource) -> int:
+    """What one layer counts for where memory is planned: of small clips a chunk holds many, as large as a few large."""
+    return max(clip_bytes(source), WORKING_BYTES)
+
+
 def divide(items: Sequence[Any], *, size: int, workers: int) -> list[Sequence[Any]]:
     """Runs of at most size items, and enough runs to give every worker one where there are items for it."""
     runs = max(-(-len(items) // size), min(workers, len(items)))
@@ -117,14 +122,14 @@ def _write(items: Sequence[Any], name: str, source: RealSource, workspace: Path)
 
 
 def _normalise(footage: Footage, source: RealSource, workspace: Path) -> None:
-    normalised(footage, source, _store(workspace, clip_bytes(source)))
+    normalised(footage, source, _store(workspace, layer_bytes(source)))
 
 
 def _stage(job: Job, stage: str, source: RealSource, workspace: Path) -> None:
-    run_stage(job, stage, source, _store(workspace, clip_bytes(source)))
+    run_stage(job, stage, source, _store(workspace, layer_bytes(source)))
 
 
 @cache
-def _store(workspace: Path, clip_bytes: int) -> Store:
+def _store(workspace: Path, layer_bytes: int) -> Store:
     """A worker's store, kept so that its decoded layers serve the next stage."""
-    return Store(workspace, cache_bytes=CACHE_LAYERS * clip_bytes)
+    return Store(workspace, cache_bytes=CACHE_LAYERS * layer_bytes)

@@ -8,7 +8,7 @@ from ..datasets.footage.layouts import Footage, Refusal, list_footage
 from ..datasets.ledger import Account
 from ..datasets.store import Result, Store
 from .account import close_account
-from .chunks import Chunk, Failure, clip_bytes, clip_chunks, video_chunks
+from .chunks import Chunk, Failure, clip_chunks, layer_bytes, video_chunks
 from .real_source import RealSource
 from .steps import Job, chain, jobs_of, normalise_work
 from .workers import how_many
@@ -93,4 +93,6 @@ def begin(source: RealSource, workspace: Path, workers: int = 0) -> SourceRun:
     """
     footage = list_footage(source)
     Store(workspace).sweep()
-    return SourceRun(source=source, workspace=workspace, workers=how_many(clip_bytes(source), workers), footage=footage)
+    return SourceRun(
+        source=source, workspace=workspace, workers=how_many(layer_bytes(source), workers), footage=footage
+    )

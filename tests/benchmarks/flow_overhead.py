@@ -59,8 +59,8 @@ def bare_loop(source: RealSource, folder: Path) -> None:
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--size", default="192x336")
-    options.add_argument("--frames", type=int, default=45)
-    options.add_argument("--rounds", type=int, default=2)
+    options.add_argument("--frames", type=int, default=85)
+    options.add_argument("--rounds", type=int, default=1)
     given = options.parse_args()
     height, width = map(int, given.size.split("x"))
     cv2.setNumThreads(1)
