@@ -27,20 +27,15 @@ class SourceRun:
 
     def pending_videos(self) -> list[Chunk]:
         """The chunks of stage 1 that are still to do."""
-        self.look()
-        todo = [footage for footage in self.videos if self.results[footage.name] is None]
-        return video_chunks(todo, self.source, self.workspace, self.workers)
+        return video_chunks(self._videos_to_do(), self.source, self.workspace, self.workers)
 
     def pending_clips(self) -> list[Chunk]:
         """The chunks of the later stages that are still to do."""
-        self.look()
-        store = Store(self.workspace)
-        todo = [job for job in self.jobs() if chain(job, self.source, store).missing is not None]
-        return clip_chunks(todo, self.source, self.workspace, self.workers)
+        return clip_chunks(self._clips_to_do(), self.source, self.workspace, self.workers)
 
     def is_done(self) -> bool:
         """Does the store hold a result for every stage of every clip?"""
-        return not self.pending_videos() and not self.pending_clips()
+        return not self._videos_to_do() and not self._clips_to_do()
 
     @property
     def videos(self) -> list[Footage]:
@@ -75,6 +70,15 @@ class SourceRun:
         failures = {name: (failure.stage, failure.reason) for name, failure in self.failures.items()}
         videos = [(footage, self.results.get(footage.name)) for footage in self.footage]
         return close_account(self.source, Store(self.workspace), videos, failures)
+
+    def _videos_to_do(self) -> list[Footage]:
+        self.look()
+        return [footage for footage in self.videos if self.results[footage.name] is None]
+
+    def _clips_to_do(self) -> list[Job]:
+        self.look()
+        store = Store(self.workspace)
+        return [job for job in self.jobs() if chain(job, self.source, store).missing is not None]
 
     def _find(self, footage: Footage, store: Store) -> Result | None:
         try:
