@@ -54,25 +54,24 @@ def make_pair(request: Request, source: RealSource, out: Path) -> tuple[Verdict,
     """
     seconds: dict[str, float] = {}
     start = time.perf_counter()
+
+    def clock(stage: str) -> None:
+        nonlocal start
+        seconds[stage], start = time.perf_counter() - start, time.perf_counter()
+
     piece, prompt = _clip_of(request, source)
-    seconds["normalise"] = time.perf_counter() - start
+    clock("normalise")
     layers = {"gt": piece.gt, "given_mask": prompt.given, "given": piece.given}
     if prompt.keys:
         layers["keys"] = np.stack(list(prompt.keys.values()))
-    held = {name: layer for name, layer in layers.items() if layer is not None}
-    facts: dict[str, Mapping[str, Any]] = {"normalise": {"keys": list(prompt.keys), "box": prompt.box}}
-    for name, stage in pair.STAGES.items():
-        start = time.perf_counter()
-        made = stage.make(held, facts, source.settings_of(name))
-        held |= made.layers
-        facts[name] = made.facts
-        seconds[name] = time.perf_counter() - start
+    known = {name: layer for name, layer in layers.items() if layer is not None}
+    settings = {stage: source.settings_of(stage) for stage in pair.STAGES}
+    held, facts = pair.run(known, {"keys": list(prompt.keys), "box": prompt.box}, settings, after=clock)
     notes = [*piece.notes, *(note for found in facts.values() for note in found.get("notes", ()))]
     verdict = judge(facts["quality"]["numbers"], source.gates, tuple(notes))
-    start = time.perf_counter()
     for name in LAYERS:
         write_whole(out / f"{name}.mkv", codec.encode(held[name], fps=piece.fps))
-    seconds["write"] = time.perf_counter() - start
+    clock("write")
     write_whole(out / "pair.json", json_bytes(_record(request, piece, source, facts, verdict, notes, seconds)))
     return verdict, (piece.source_frames[0], piece.source_frames[-1])
 

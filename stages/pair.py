@@ -134,19 +134,26 @@ def settings_digestible(settings: Any) -> dict[str, Any]:
     return {} if settings is None else asdict(settings)
 
 
-def run(layers: Layers, prompt: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[dict[str, Layer], Facts]:
+def run(
+    layers: Layers,
+    prompt: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    after: Callable[[str], None] = lambda stage: None,
+) -> tuple[dict[str, Layer], Facts]:
     """The whole chain over one clip in memory; what the flow does clip by clip with a store in between.
 
     Args:
         layers: `gt`, and of `given_mask`, `keys`, `others`, `given` those there are.
         prompt: `keys` (frame numbers) or `box`, as `normalise` leaves them.
         settings: by stage.
+        after: told each stage's name when it is done.
     """
     held, facts = dict(layers), {"normalise": dict(prompt)}
     for name, stage in STAGES.items():
         made = stage.make(held, facts, settings.get(name))
         held |= made.layers
         facts[name] = made.facts
+        after(name)
     return held, facts
 
 
