@@ -11,9 +11,13 @@ a pass. The worker that reads it decides nothing and has no randomness of its ow
      "sky", "sun", "ground", "walls":                      as in the scene's JSON; sky.hdri a name or an absolute path
      "bodies": [{"name", "role": "subject" | "prop",
                  "parts": [{"mesh": "sphere" | "box" | "capsule" | "cylinder" | "cone" | "torus" | "monkey" | "rock"
-                                    | "hull" | "asset",
+                                    | "hull" | "prism" | "asset",
                             "size": [x, y, z],             full extents of the mesh before its matrix, metres
                             "bevel_m": f,                  0 for sharp edges
+                            "outline": [[x, z], ...] or null,
+                                                           prism: its side view, in shares of its size, -0.5 to 0.5,
+                                                           counter-clockwise seen from -y; extruded along y
+                            "taper": f,                    prism: how much narrower (along y) it is at its top, 0 to 1
                             "asset": path or null,         its largest extent is scaled to max(size), stands on z = 0
                             "look": {...},                 as in the scene's JSON
                             "matrices": [T or 1][16]}]}],  row-major, mesh to world
@@ -25,6 +29,9 @@ a pass. The worker that reads it decides nothing and has no randomness of its ow
                  "what": "plate" | "whole" | "subject" | "front",
                  "variant": index or null, "off": effect kind or null,
                  "samples": n, "denoise": bool, "scale": f, "frames": [t, ...]}]}
+
+Meshes are centred on their origin (an asset stands on z = 0): capsule, cylinder, cone and torus turn around z (a cone's
+tip is up), a hull's bow is at +x and its deck on top, a monkey looks along +x. Round ones are shaded smoothly.
 
 What a pass shows:
     plate    neither subject nor media; water is calm. With a variant: under that variant's sun.
