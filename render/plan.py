@@ -41,10 +41,10 @@ What a pass shows:
     front    the variant's clouds and drops alone, with everything else, the subject too, held out: alpha says how much
              of them lies before what is solid. Cropped to the subject's box.
 
-Effects switched off: "shadow" and "reflection" by the subject's ray visibility, the others by hiding their media ("wake"
-and "ripple" make the water calm again). A variant without "shadow" in its rays is drawn as if shadow were off.
+Effects switched off: "shadow" and "reflection" by the subject's ray visibility, the others by hiding their media
+("wake" and "ripple" make the water calm again). A variant without "shadow" in its rays is drawn as if shadow were off.
 
-Of each medium `file` holds: cloud `points` [N, 4], `strength` [N], `ends` [T] (frame t owns ends[t-1]:ends[t]); drops
-`points`, `ends`; waves `heights` [T, rows, columns] and maybe `foam`; lamp `at` [T, 3], `power_w` [T]. All float32, ends
-int64.
+Of each medium `file` holds what `effects.media.arrays_of` gives, and the plan's entry what `fields_of` gives: cloud
+`points` [N, 4], `strength` [N], `phase` [N], `ends` [T] (frame t owns ends[t-1]:ends[t]); drops `points`, `ends`; waves
+`heights` [T, rows, columns] and maybe `foam`; lamp `at` [T, 3], `power_w` [T]. All float32, ends int64.
 """

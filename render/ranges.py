@@ -3,6 +3,9 @@
 import math
 from typing import Any
 
+STRICT: Any = {"extra": "forbid"}
+"""For `__pydantic_config__`: a key that a settings class does not know is refused."""
+
 
 def within(owner: Any, name: str, low: float, high: float) -> None:
     """Check that a number of a frozen value lies in [low, high].

@@ -12,12 +12,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from .effects.effects import AnyEffect
 from .effects.media import Colour
-from .ranges import all_within, within
+from .ranges import STRICT, all_within, within
 
 Vec3 = tuple[float, float, float]
 SCHEMA = 1
 LARGEST = {"frames": 1000, "size": 4096, "bodies": 200, "variants": 16, "effects": 8}
-STRICT: Any = {"extra": "forbid"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..ranges import all_within, within
+from ..ranges import STRICT, all_within, within
 from .effect import Track
 from .media import Colour, Medium
 
@@ -14,6 +14,7 @@ from .media import Colour, Medium
 class Dust:
     """A trail of dust behind the subject, or a burst where it hits the ground."""
 
+    __pydantic_config__ = STRICT
     kind: Literal["dust"] = "dust"
     colour: Colour = (0.62, 0.52, 0.40)
     """Of the dust."""

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..ranges import all_within, within
+from ..ranges import STRICT, all_within, within
 from .effect import Track
 from .media import Colour, Medium
 
@@ -14,6 +14,7 @@ from .media import Colour, Medium
 class Glow:
     """A halo around a subject that shines."""
 
+    __pydantic_config__ = STRICT
     kind: Literal["glow"] = "glow"
     colour: Colour = (1.0, 0.75, 0.4)
     """Of the halo."""
@@ -45,6 +46,7 @@ class Glow:
 class CastLight:
     """Light that falls from the subject on its surroundings."""
 
+    __pydantic_config__ = STRICT
     kind: Literal["light"] = "light"
     colour: Colour = (1.0, 0.75, 0.4)
     """Of the light."""

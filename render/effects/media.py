@@ -1,32 +1,38 @@
-"""What effects are made of, frame by frame, as plain arrays that Blender turns into volumes, spheres, water and lamps."""
+"""What effects are made of, as plain arrays that Blender turns into volumes, spheres, water and lamps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32
 
 Colour = tuple[float, float, float]
 """Red, green, blue in display space (sRGB), 0 to 1; the worker turns it into linear light."""
-Points = Float32[np.ndarray, "N 4"]
-"""x, y, z and radius, in metres; N differs from frame to frame and may be 0."""
+Points = Float32[np.ndarray, "_ 4"]
+"""x, y, z and radius, in metres; how many differs from frame to frame and may be 0."""
+Numbers = Float32[np.ndarray, "_"]
+"""One number for each ball of a frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cloud:
-    """Dust or smoke: soft balls that melt into one volume."""
+    """Dust, smoke or a halo: soft balls that melt into one volume."""
 
     frames: tuple[Points, ...]
-    strength: tuple[Float32[np.ndarray, "N"], ...]
+    strength: tuple[Numbers, ...]
     """Of each ball, 0 to 1: thins out as it ages."""
+    phase: tuple[Numbers, ...]
+    """Of each ball, 0 to 1, the same all its life: which piece of the noise its wisps are cut from."""
     colour: Colour
     density: float
     """Optical density per metre in the middle of a ball of strength 1."""
     grain_m: float
-    """Size of the wisps that break the balls up."""
+    """Size of the wisps that break the balls up; 0 for a smooth halo."""
     drift: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """How the wisps travel, m/s."""
+    """How the wisps travel through the balls, m/s."""
     glow: float = 0.0
     """Light given off per unit of density; 0 for dust and smoke."""
+    kind: Literal["cloud"] = "cloud"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +43,7 @@ class Drops:
     colour: Colour
     clear: float
     """1 for water, 0 for mud and sand."""
+    kind: Literal["drops"] = "drops"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +58,7 @@ class Waves:
     """Distance between neighbours."""
     foam: Float32[np.ndarray, "T rows columns"] | None = None
     """Share of white water, 0 to 1."""
+    kind: Literal["waves"] = "waves"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +69,29 @@ class Lamp:
     colour: Colour
     power_w: Float32[np.ndarray, "T"]
     radius_m: float
+    kind: Literal["lamp"] = "lamp"
 
 
 Medium = Cloud | Drops | Waves | Lamp
+
+
+def arrays_of(medium: Medium) -> dict[str, np.ndarray]:
+    """The arrays of a medium as its file holds them: the balls of all frames in one row, with the `ends` of frames."""
+    if isinstance(medium, Cloud | Drops):
+        ends = np.cumsum([len(points) for points in medium.frames], dtype=np.int64)
+        joined = {"points": np.concatenate(medium.frames), "ends": ends}
+        if isinstance(medium, Cloud):
+            joined |= {"strength": np.concatenate(medium.strength), "phase": np.concatenate(medium.phase)}
+        return joined
+    return {name: value for name, value in _values(medium).items() if isinstance(value, np.ndarray)}
+
+
+def fields_of(medium: Medium) -> dict[str, Any]:
+    """All else that Blender has to know of a medium, as JSON values, its kind included."""
+    arrays = ("frames", "strength", "phase")
+    values = _values(medium).items()
+    return {name: value for name, value in values if name not in arrays and not isinstance(value, np.ndarray)}
+
+
+def _values(medium: Medium) -> dict[str, Any]:
+    return {field.name: getattr(medium, field.name) for field in fields(medium)}

@@ -5,19 +5,17 @@ from typing import Literal
 
 import numpy as np
 
-from ..ranges import all_within, within
+from ..ranges import STRICT
 from .effect import Track
-from .media import Colour, Medium
+from .media import Medium
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reflection:
     """The subject shows in what mirrors; how clearly is a matter of the ground and walls of the scene."""
 
+    __pydantic_config__ = STRICT
     kind: Literal["reflection"] = "reflection"
-
-    def __post_init__(self) -> None:
-        pass
 
     @property
     def word(self) -> str:
@@ -25,9 +23,9 @@ class Reflection:
         return "reflection"
 
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
-        """To come."""
-        raise NotImplementedError
+        """Nothing: a mirror image needs no medium."""
+        return ()
 
     def facts(self) -> dict[str, str | float]:
-        """To come."""
-        raise NotImplementedError
+        """Nothing: what mirrors is a fact of the scene's ground and walls."""
+        return {}

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..ranges import within
+from ..ranges import STRICT, within
 from .effect import Track
 from .media import Medium
 
@@ -14,6 +14,7 @@ from .media import Medium
 class Shadow:
     """The subject keeps light from what lies behind it; without this effect it lets all light through."""
 
+    __pydantic_config__ = STRICT
     kind: Literal["shadow"] = "shadow"
     softness_deg: float | None = None
     """How wide the sun is for this variant: 0.5 is hard, 15 a veiled sun; None keeps the scene's own."""

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..ranges import all_within, within
+from ..ranges import STRICT, all_within, within
 from .effect import Track
 from .media import Colour, Medium
 
@@ -14,6 +14,7 @@ from .media import Colour, Medium
 class Smoke:
     """A plume that leaves the subject, rises and widens with the wind."""
 
+    __pydantic_config__ = STRICT
     kind: Literal["smoke"] = "smoke"
     colour: Colour = (0.12, 0.12, 0.12)
     """Of the smoke."""

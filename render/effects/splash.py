@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..ranges import all_within, within
+from ..ranges import STRICT, all_within, within
 from .effect import Track
 from .media import Colour, Medium
 
@@ -14,6 +14,7 @@ from .media import Colour, Medium
 class Splash:
     """Crowns of drops where the subject hits, and sheets at its sides where it ploughs through."""
 
+    __pydantic_config__ = STRICT
     kind: Literal["splash"] = "splash"
     amount: float = 1.0
     """How many drops, 1 is usual."""
@@ -51,6 +52,7 @@ class Splash:
 class Spray:
     """A haze of fine drops around a fast subject."""
 
+    __pydantic_config__ = STRICT
     kind: Literal["spray"] = "spray"
     amount: float = 1.0
     """How dense, 1 is usual."""

@@ -5,15 +5,16 @@ from typing import Literal
 
 import numpy as np
 
-from ..ranges import all_within, within
+from ..ranges import STRICT, within
 from .effect import Track
-from .media import Colour, Medium
+from .media import Medium
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wake:
     """A V of waves behind a subject that travels on water."""
 
+    __pydantic_config__ = STRICT
     kind: Literal["wake"] = "wake"
     height_m: float = 0.05
     """Of the highest wave."""
@@ -42,6 +43,7 @@ class Wake:
 class Ripple:
     """Rings that run out from where the subject touches the water."""
 
+    __pydantic_config__ = STRICT
     kind: Literal["ripple"] = "ripple"
     height_m: float = 0.02
     """Of the highest ring."""
