@@ -23,10 +23,11 @@ class FootageSource:
 
     name: str
     """What its clips are called by; the settings file's own name unless it says otherwise."""
-    flow: Literal["real-pairs"] = "real-pairs"
+    flow: Literal["real-pairs", "synthetic-pairs"] = "real-pairs"
+    """Which flow reads it; of rendered sets the truth is known, so their clips are synthetic."""
     root: str
     """Folder of the footage; ~ and ${VARIABLE} are expanded when it is listed, never before."""
-    layout: Literal["davis", "gen-omnimatte", "videos"]
+    layout: Literal["davis", "gen-omnimatte", "videos", "movies", "kubric-pairs"]
     resolution: str | None = None
     """Layout "davis": which folder under JPEGImages; None takes 480p, or the only one there is."""
     image_fps: float = 24.0
@@ -38,7 +39,7 @@ class FootageSource:
     keys: str | None = None
     """Layout "videos": a polygons JSON or a folder of FRAME.png, beside each video; {stem} as above."""
     background: str | None = None
-    """Layout "videos": a clean plate that another tool made, beside each video; {stem} as above."""
+    """Layouts "videos" and "movies": a clean plate that another tool made, beside each video; {stem} as above."""
     include: tuple[str, ...] = ()
     """Names to take, as shell patterns; empty takes all."""
     exclude: tuple[str, ...] = ()
