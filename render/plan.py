@@ -48,3 +48,201 @@ Of each medium `file` holds what `effects.media.arrays_of` gives, and the plan's
 `points` [N, 4], `strength` [N], `phase` [N], `ends` [T] (frame t owns ends[t-1]:ends[t]); drops `points`, `ends`; waves
 `heights` [T, rows, columns] and maybe `foam`; lamp `at` [T, 3], `power_w` [T]. All float32, ends int64.
 """
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .camera import SENSOR_MM, camera_matrices
+from .effects.effects import EFFECTS
+from .effects.media import Cloud, Drops, Lamp, Medium, Waves
+from .motion import Way, parts_along, track_of, way_of
+from .poses import Matrices
+from .scene import Body, Scene, as_values
+
+VERSION = 1
+KINDS = {Cloud: "cloud", Drops: "drops", Waves: "waves", Lamp: "lamp"}
+RAYS = ("shadow", "reflection")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """One kind of picture, and the frames of it that are to be drawn."""
+
+    name: str
+    what: Literal["plate", "whole", "subject", "front"]
+    variant: int | None = None
+    off: str | None = None
+    samples: int
+    denoise: bool
+    scale: float = 1.0
+    frames: tuple[int, ...]
+
+
+def plan(scene: Scene, folder: Path, passes: Sequence[Pass]) -> dict[str, Any]:
+    """All that Blender has to know of a scene, as JSON values; the media's arrays are written into folder.
+
+    Raises:
+        ValueError: the scene asks for what does not go together.
+        ImportError: bodies are tossed, and Kubric is not installed.
+    """
+    values = as_values(scene)
+    sky = values["sky"]
+    if sky["hdri"] and "/" in sky["hdri"]:
+        sky["hdri"] = str(Path(sky["hdri"]).expanduser().absolute())
+    return {
+        "version": VERSION,
+        "size": list(scene.size),
+        "frames": scene.frames,
+        "fps": scene.fps,
+        "seed": scene.seed,
+        "holds_still": scene.holds_still,
+        "device": scene.rendering.device,
+        "camera": {
+            "matrices": _flat(camera_matrices(scene, way_of(scene, scene.subject).foot)),
+            "focal_mm": scene.camera.focal_mm,
+            "sensor_mm": SENSOR_MM,
+        },
+        **{key: values[key] for key in ("sky", "sun", "ground", "walls")},
+        "bodies": [
+            _body(scene, body, role)
+            for body, role in ((scene.subject, "subject"), *((prop, "prop") for prop in scene.props))
+        ],
+        "variants": _variants(scene, folder),
+        "passes": [_pass(one) for one in passes],
+    }
+
+
+def write_plan(scene: Scene, folder: Path, passes: Sequence[Pass]) -> Path:
+    """`plan.json` and the media beside it, in folder; the path of the former."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "plan.json"
+    path.write_text(json.dumps(plan(scene, folder, passes)))
+    return path
+
+
+def passes_of(scene: Scene) -> tuple[Pass, ...]:
+    """Every pass that a clip needs: its layers at full quality, and what its effects' own masks come from."""
+    rendering = scene.rendering
+    every = tuple(range(scene.frames))
+    best = Pass(name="", what="whole", samples=rendering.samples, denoise=rendering.denoise, frames=every)
+    truth = replace(best, samples=rendering.truth_samples, denoise=True, scale=rendering.truth_scale)
+    return (*_layers(scene, best), *_truths(scene, truth))
+
+
+def preview_passes(scene: Scene, frame: int, samples: int) -> tuple[Pass, ...]:
+    """The layers of one frame, quickly.
+
+    Raises:
+        ValueError: there is no such frame.
+    """
+    if not 0 <= frame < scene.frames:
+        raise ValueError(f"frame {frame} is not in the clip; give one from 0 to {scene.frames - 1}")
+    quick = Pass(name="", what="whole", samples=samples, denoise=scene.rendering.denoise, frames=(frame,))
+    return tuple(_layers(scene, quick))
+
+
+def _layers(scene: Scene, like: Pass) -> Iterator[Pass]:
+    """Background and subject once, and what each variant adds."""
+    plate = replace(like, what="plate", frames=like.frames[:1] if scene.holds_still else like.frames)
+    yield replace(plate, name="background")
+    yield replace(like, name="subject", what="subject")
+    for number, variant in enumerate(scene.variants):
+        name = f"v{number:02d}"
+        yield replace(like, name=name, variant=number)
+        if any(effect.kind in ("dust", "smoke", "splash", "spray", "glow") for effect in variant.effects):
+            yield replace(like, name=f"{name}-front", what="front", variant=number)
+        if any(getattr(effect, "softness_deg", None) is not None for effect in variant.effects):
+            yield replace(plate, name=f"{name}-plate", variant=number)
+
+
+def _truths(scene: Scene, like: Pass) -> Iterator[Pass]:
+    """Where a variant has several effects: all of them, and all but each. One alone is told from gt and over."""
+    for number, variant in enumerate(scene.variants):
+        if len(variant.effects) > 1:
+            yield replace(like, name=f"v{number:02d}-truth", variant=number)
+            for effect in variant.effects:
+                yield replace(like, name=f"v{number:02d}-without-{effect.kind}", variant=number, off=effect.kind)
+
+
+def _body(scene: Scene, body: Body, role: str) -> dict[str, Any]:
+    parts, way = parts_along(scene, body)
+    return {
+        "name": body.name,
+        "role": role,
+        "parts": [
+            {
+                "mesh": part.mesh,
+                "size": [float(side) for side in part.size],
+                "bevel_m": part.bevel_m,
+                "outline": None if part.outline is None else [list(point) for point in part.outline],
+                "taper": part.taper,
+                "asset": None if part.asset is None else str(Path(part.asset).expanduser().absolute()),
+                "look": _plain(part.look),
+                "matrices": _flat(_together(way, part.matrices)),
+            }
+            for part in parts
+        ],
+    }
+
+
+def _together(way: Way, matrices: Matrices) -> Matrices:
+    return np.asarray(way.matrices @ matrices)
+
+
+def _variants(scene: Scene, folder: Path) -> list[dict[str, Any]]:
+    track = track_of(scene)
+    kinds = [effect.kind for effect in EFFECTS]
+    found = []
+    for number, variant in enumerate(scene.variants):
+        media = []
+        for effect in variant.effects:
+            # The same effect has the same chances in every variant: what differs between two of them is settings alone.
+            rng = np.random.default_rng([scene.seed, kinds.index(effect.kind)])
+            for count, medium in enumerate(effect.media(track, rng)):
+                name = f"v{number:02d}-{effect.kind}-{count}.npz"
+                media.append({"effect": effect.kind, **_medium(medium, folder / name)})
+        soft = [effect.softness_deg for effect in variant.effects if effect.kind == "shadow"]
+        rays = [effect.kind for effect in variant.effects if effect.kind in RAYS]
+        found.append({"name": variant.name, "softness_deg": soft[0] if soft else None, "rays": rays, "media": media})
+    return found
+
+
+def _medium(medium: Medium, path: Path) -> dict[str, Any]:
+    """Write a medium's arrays; return its other fields."""
+    arrays: dict[str, np.ndarray] = {}
+    if isinstance(medium, Cloud | Drops):
+        arrays["points"] = np.concatenate([np.zeros((0, 4), np.float32), *medium.frames]).astype(np.float32)
+        arrays["ends"] = np.cumsum([len(points) for points in medium.frames], dtype=np.int64)
+        if isinstance(medium, Cloud):
+            arrays["strength"] = np.concatenate([np.zeros(0, np.float32), *medium.strength]).astype(np.float32)
+    elif isinstance(medium, Waves):
+        arrays["heights"] = medium.heights.astype(np.float32)
+        if medium.foam is not None:
+            arrays["foam"] = medium.foam.astype(np.float32)
+    else:
+        arrays["at"], arrays["power_w"] = medium.at.astype(np.float32), medium.power_w.astype(np.float32)
+    np.savez(path, allow_pickle=False, **arrays)
+    taken = {*arrays, "frames", "foam"}
+    rest = {field.name: getattr(medium, field.name) for field in fields(medium) if field.name not in taken}
+    return {"kind": KINDS[type(medium)], "file": path.name, **rest}
+
+
+def _pass(one: Pass) -> dict[str, Any]:
+    return {**_plain(one), "frames": list(one.frames)}
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """A flat dataclass as JSON values."""
+    return {
+        field.name: list(got) if isinstance(got := getattr(value, field.name), tuple) else got
+        for field in fields(value)
+    }
+
+
+def _flat(matrices: Matrices) -> list[list[float]]:
+    return [[float(number) for number in matrix.reshape(16)] for matrix in matrices]

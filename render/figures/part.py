@@ -1,0 +1,78 @@
+"""What a figure is made of: simple meshes, each with its look and a matrix per frame."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64
+
+from ..poses import Matrices, corners, moved, shift
+from ..scene import Look, Vec3
+
+Mesh = Literal[
+    "sphere", "box", "capsule", "cylinder", "cone", "torus", "monkey", "rock", "hull", "prism", "asset"
+]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """One mesh of a figure; the fields are those of the plan."""
+
+    mesh: Mesh
+    size: Vec3
+    look: Look
+    matrices: Matrices = field(default_factory=lambda: np.eye(4)[None])
+    """From the mesh to the figure: +x is its front, +y its left, z = 0 its lowest point at rest."""
+    bevel_m: float = 0.0
+    outline: tuple[tuple[float, float], ...] | None = None
+    taper: float = 0.0
+    asset: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Gait:
+    """What a figure's limbs, wheels and wings go by."""
+
+    travelled: Float64[np.ndarray, "T"]
+    """Metres made since the first frame."""
+    time_s: Float64[np.ndarray, "T"]
+    speed_mps: float = 0.0
+    turn_rad_s: float = 0.0
+    phase: float = 0.0
+    kind: str = "still"
+    """Of the motion, in a scene's words."""
+
+    @classmethod
+    def at_rest(cls, frames: int = 1) -> "Gait":
+        """Nothing stirs."""
+        return cls(travelled=np.zeros(frames), time_s=np.zeros(frames))
+
+
+def standing(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """Parts moved up or down so that in each frame the lowest point of all is at z = 0."""
+    floors = np.min(np.stack(np.broadcast_arrays(*(_floor(part) for part in parts))), axis=0)
+    lift = shift(0.0, 0.0, -floors)
+    return tuple(replace(part, matrices=lift @ part.matrices) for part in parts)
+
+
+def bounds(parts: Sequence[Part]) -> Float64[np.ndarray, "2 3"]:
+    """Lowest and highest x, y, z of the parts' boxes in the first frame."""
+    points = np.concatenate([moved(part.matrices[:1], box_of(part))[0] for part in parts])
+    return np.stack([points.min(axis=0), points.max(axis=0)])
+
+
+def box_of(part: Part) -> Float64[np.ndarray, "8 4"]:
+    """Corners of the mesh's own box; an asset stands on z = 0."""
+    box = corners(part.size)
+    if part.mesh == "asset":
+        box[:, 2] += part.size[2] / 2
+    return box
+
+
+def _floor(part: Part) -> Float64[np.ndarray, "n"]:
+    """Lowest z of a part in each frame: of its ellipsoid if it is round, else of its box."""
+    if part.mesh in ("sphere", "rock"):
+        reach = np.linalg.norm(part.matrices[:, 2, :3] * (np.asarray(part.size) / 2), axis=1)
+        return np.asarray(part.matrices[:, 2, 3] - reach)
+    return np.asarray(moved(part.matrices, box_of(part))[..., 2].min(axis=1))
