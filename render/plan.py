@@ -59,13 +59,12 @@ import numpy as np
 
 from .camera import SENSOR_MM, camera_matrices
 from .effects.effects import EFFECTS
-from .effects.media import Cloud, Drops, Lamp, Medium, Waves
-from .motion import Way, parts_along, track_of, way_of
+from .effects.media import Medium, arrays_of, fields_of
+from .motion import parts_along, track_of, way_of
 from .poses import Matrices
 from .scene import Body, Scene, as_values
 
 VERSION = 1
-KINDS = {Cloud: "cloud", Drops: "drops", Waves: "waves", Lamp: "lamp"}
 RAYS = ("shadow", "reflection")
 
 
@@ -183,15 +182,11 @@ def _body(scene: Scene, body: Body, role: str) -> dict[str, Any]:
                 "taper": part.taper,
                 "asset": None if part.asset is None else str(Path(part.asset).expanduser().absolute()),
                 "look": _plain(part.look),
-                "matrices": _flat(_together(way, part.matrices)),
+                "matrices": _flat(way.matrices @ part.matrices),
             }
             for part in parts
         ],
     }
-
-
-def _together(way: Way, matrices: Matrices) -> Matrices:
-    return np.asarray(way.matrices @ matrices)
 
 
 def _variants(scene: Scene, folder: Path) -> list[dict[str, Any]]:
@@ -214,22 +209,9 @@ def _variants(scene: Scene, folder: Path) -> list[dict[str, Any]]:
 
 def _medium(medium: Medium, path: Path) -> dict[str, Any]:
     """Write a medium's arrays; return its other fields."""
-    arrays: dict[str, np.ndarray] = {}
-    if isinstance(medium, Cloud | Drops):
-        arrays["points"] = np.concatenate([np.zeros((0, 4), np.float32), *medium.frames]).astype(np.float32)
-        arrays["ends"] = np.cumsum([len(points) for points in medium.frames], dtype=np.int64)
-        if isinstance(medium, Cloud):
-            arrays["strength"] = np.concatenate([np.zeros(0, np.float32), *medium.strength]).astype(np.float32)
-    elif isinstance(medium, Waves):
-        arrays["heights"] = medium.heights.astype(np.float32)
-        if medium.foam is not None:
-            arrays["foam"] = medium.foam.astype(np.float32)
-    else:
-        arrays["at"], arrays["power_w"] = medium.at.astype(np.float32), medium.power_w.astype(np.float32)
-    np.savez(path, allow_pickle=False, **arrays)
-    taken = {*arrays, "frames", "foam"}
-    rest = {field.name: getattr(medium, field.name) for field in fields(medium) if field.name not in taken}
-    return {"kind": KINDS[type(medium)], "file": path.name, **rest}
+    np.savez(path, allow_pickle=False, **arrays_of(medium))
+    rest = {key: list(value) if isinstance(value, tuple) else value for key, value in fields_of(medium).items()}
+    return {"file": path.name, **rest}
 
 
 def _pass(one: Pass) -> dict[str, Any]:
