@@ -6,8 +6,15 @@ from typing import Literal
 import numpy as np
 
 from ..ranges import STRICT, all_within, within
+from . import puffs, way
+from .colours import word_of
 from .effect import Track
-from .media import Colour, Medium
+from .media import Cloud, Colour, Medium
+
+TRAIL = 9.0
+"""Puffs a metre."""
+BURST = 45
+"""Puffs of a hard hit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +47,82 @@ class Dust:
         return "dust"
 
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
-        """To come."""
-        raise NotImplementedError
+        """One cloud: puffs along the way, by metre, and at every hit, by its speed; none where nothing moves."""
+        eddies = puffs.some_eddies(rng, 2.5 * self.spread_m)
+        lots = [self._trail(track, rng), *(self._burst(track, hit, rng) for hit in range(len(track.contacts)))]
+        air = puffs.Air(
+            first_m=0.3 * self.spread_m,
+            full_m=self.spread_m,
+            lasts_s=self.lasts_s,
+            drag_s=0.35,
+            lift=(0.0, 0.0, 0.12 * self.spread_m),
+            swirl_m=0.7 * self.spread_m,
+            thinning=1.1,
+            seat=0.25,
+        )
+        everything = puffs.joined(*lots)
+        states = [puffs.at(everything, air, float(second), eddies) for second in way.frame_seconds(track)]
+        balls, strengths, phases = zip(*states, strict=True)
+        cloud = Cloud(
+            frames=balls,
+            strength=strengths,
+            phase=phases,
+            colour=self.colour,
+            density=self.density,
+            grain_m=0.5 * self.spread_m,
+            drift=(0.0, 0.0, 0.15 * self.spread_m),
+        )
+        return (cloud,)
 
     def facts(self) -> dict[str, str | float]:
-        """To come."""
-        raise NotImplementedError
+        """Its colour and how thick it is."""
+        thickness = "thin" if self.density < 0.8 else "dense" if self.density > 3 else "moderate"
+        return {"colour": word_of(self.colour), "intensity": thickness, "density_per_m": self.density}
+
+    def _trail(self, track: Track, rng: np.random.Generator) -> puffs.Puffs:
+        """From where its rear meets the ground, at both sides."""
+        length, width, height = track.extent
+        course = way.way_of(track, self.lasts_s)
+        born = way.births(course, per_metre=TRAIL * self.amount)
+        here = course.at(born)
+        chance = rng.random((len(born), 8))
+        forward, left = way.axes(here.heading)
+        side = np.where(chance[:, 0] < 0.5, -1.0, 1.0)
+        across = side * width * 0.33 + (chance[:, 1] - 0.5) * (0.3 * width + 0.2 * self.spread_m)
+        along = -0.42 * length + (chance[:, 2] - 0.5) * 0.25 * length
+        speed = np.linalg.norm(here.velocity[:, :2], axis=1)
+        thrown = 0.12 + 0.3 * chance[:, 3]
+        out = side * (0.05 + 0.2 * chance[:, 4] ** 2) * np.sqrt(speed)
+        up = (0.1 + 0.9 * chance[:, 5] ** 2) * np.sqrt(speed) * min(1.0, self.spread_m)
+        push = here.velocity * thrown[:, None] + left * out[:, None]
+        push[:, 2] = up
+        ground = here.place * (1.0, 1.0, 0.0)
+        vigour = np.clip(speed / 2.5, 0.0, 1.0) ** 0.7 * way.nearness(here.place[:, 2], 0.25 * height + 0.05)
+        return puffs.Puffs(
+            born_s=born,
+            place=ground + forward * along[:, None] + left * across[:, None] + (0.0, 0.0, 0.1 * self.spread_m),
+            push=push,
+            strength=vigour * (0.45 + 0.55 * chance[:, 6]),
+            phase=rng.random(len(born)),
+            size=0.5 + 0.7 * chance[:, 7],
+        )
+
+    def _burst(self, track: Track, hit: int, rng: np.random.Generator) -> puffs.Puffs:
+        """A ring that runs outward from a hit."""
+        contact = track.contacts[hit]
+        hardness = float(np.clip(contact.speed / 4, 0.0, 1.5))
+        count = max(1, round(BURST * self.amount * hardness)) if contact.speed > 0.2 else 0
+        chance = rng.random((count, 6))
+        around = 2 * np.pi * chance[:, 0]
+        ring = np.stack([np.cos(around), np.sin(around), np.zeros(count)], axis=-1)
+        reach = 0.35 * min(track.extent[:2]) * np.sqrt(chance[:, 1])
+        push = ring * (contact.speed * (0.15 + 0.5 * chance[:, 2]))[:, None]
+        push[:, 2] = 0.35 * contact.speed * chance[:, 3] ** 2
+        return puffs.Puffs(
+            born_s=np.full(count, contact.frame / track.fps) - 1e-6 - 0.03 * chance[:, 4],
+            place=np.asarray(contact.at) + ring * reach[:, None] + (0.0, 0.0, 0.08 * self.spread_m),
+            push=push,
+            strength=np.full(count, min(1.0, 0.35 + 0.65 * hardness)),
+            phase=rng.random(count),
+            size=0.4 + 0.7 * chance[:, 5],
+        )

@@ -6,8 +6,10 @@ from typing import Literal
 import numpy as np
 
 from ..ranges import STRICT, all_within, within
+from . import puffs, way
+from .colours import word_of
 from .effect import Track
-from .media import Colour, Medium
+from .media import Cloud, Colour, Medium
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +45,55 @@ class Smoke:
         return "smoke"
 
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
-        """To come."""
-        raise NotImplementedError
+        """One cloud: a puff every few moments, and closer together when the subject moves fast."""
+        eddies = puffs.some_eddies(rng, 2.2 * self.spread_m)
+        air = puffs.Air(
+            first_m=0.2 * self.spread_m,
+            full_m=self.spread_m,
+            lasts_s=self.lasts_s,
+            drag_s=0.3,
+            lift=(*self.wind, self.rise_mps),
+            swirl_m=0.9 * self.spread_m,
+            thinning=1.25,
+            seat=0.3,
+        )
+        leaving = self._leaving(track, rng)
+        states = [puffs.at(leaving, air, float(second), eddies) for second in way.frame_seconds(track)]
+        balls, strengths, phases = zip(*states, strict=True)
+        cloud = Cloud(
+            frames=balls,
+            strength=strengths,
+            phase=phases,
+            colour=self.colour,
+            density=self.density,
+            grain_m=0.45 * self.spread_m,
+            drift=(0.0, 0.0, 0.2 * self.rise_mps),
+        )
+        return (cloud,)
 
     def facts(self) -> dict[str, str | float]:
-        """To come."""
-        raise NotImplementedError
+        """Its colour and how thick it is."""
+        thickness = "thin" if self.density < 1.5 else "dense" if self.density > 6 else "moderate"
+        return {"colour": word_of(self.colour), "intensity": thickness, "density_per_m": self.density}
+
+    def _leaving(self, track: Track, rng: np.random.Generator) -> puffs.Puffs:
+        """From its upper rear."""
+        length, width, height = track.extent
+        course = way.way_of(track, self.lasts_s)
+        spacing = 0.13 * self.spread_m
+        born = way.births(course, per_metre=0.5 / spacing, per_second=0.5 * max(self.rise_mps, 0.3) / spacing)
+        here = course.at(born)
+        chance = rng.random((len(born), 6))
+        forward, left = way.axes(here.heading)
+        along = -0.3 * length + (chance[:, 0] - 0.5) * 0.1 * length
+        across = (chance[:, 1] - 0.5) * min(0.2 * width, 0.3 * self.spread_m)
+        gust = rng.normal(size=(len(born), 3)) * (0.25, 0.25, 0.2) * max(self.rise_mps, 0.4)
+        gust[:, 2] += 0.6 * self.rise_mps  # hot at first
+        return puffs.Puffs(
+            born_s=born,
+            place=here.place + forward * along[:, None] + left * across[:, None] + (0.0, 0.0, 0.9 * height),
+            push=here.velocity * 0.35 + gust,
+            strength=0.55 + 0.45 * chance[:, 2],
+            phase=rng.random(len(born)),
+            size=0.5 + 0.7 * chance[:, 3],
+        )
