@@ -7,7 +7,7 @@ STRICT: Any = {"extra": "forbid"}
 """For `__pydantic_config__`: a key that a settings class does not know is refused."""
 
 
-def within(owner: Any, name: str, low: float, high: float) -> None:
+def within(owner: Any, name: str, low: float | int, high: float | int) -> None:
     """Check that a number of a frozen value lies in [low, high].
 
     Raises:
@@ -19,7 +19,7 @@ def within(owner: Any, name: str, low: float, high: float) -> None:
         raise ValueError(f"{kind}.{name}={value:g} is not in [{low:g}, {high:g}]; give a value between them")
 
 
-def all_within(owner: Any, name: str, low: float, high: float) -> None:
+def all_within(owner: Any, name: str, low: float | int, high: float | int) -> None:
     """The same for every number of a tuple."""
     for value in getattr(owner, name):
         if not (math.isfinite(value) and low <= value <= high):
