@@ -1,0 +1,99 @@
+"""Effect masks from passes with and without an effect."""
+
+import numpy as np
+import pytest
+from effectpairs.render import composite, truth
+from effectpairs.render.passes import open_frames
+from effectpairs.render.truth import Truth
+from effectpairs.tests.frame_files import frame_plan, shadow_of, smoke_of, subject_of, write_frames
+
+FRAMES = 5
+
+
+def steps_of_each(folder, plan):
+    """The steps of each effect of a plan of several, over all frames."""
+    write_frames(plan, folder)
+    files = open_frames(folder)
+    found = {effect: [] for effect in plan["variants"][0]["effects"]}
+    for frame in range(FRAMES):
+        _, cover = files.layer("subject", frame)
+        ahead = composite.ahead(files.layer("v00-front", frame)[1])
+        whole = files.light("v00-truth", frame)
+        for effect, steps in found.items():
+            steps.append(truth.steps_between(whole, files.light(f"v00-without-{effect}", frame), cover, ahead))
+    return {effect: np.stack(steps) for effect, steps in found.items()}
+
+
+def test_each_effect_of_several_has_its_own_mask(tmp_path):
+    plan = frame_plan(effects=("shadow", "dust"), front=True)
+    steps = steps_of_each(tmp_path / "frames", plan)
+    for frame in range(FRAMES):
+        _, cover = subject_of(plan, frame)
+        shadow, smoke = (shadow_of(plan, frame) > 0) & (cover == 0), smoke_of(plan, frame) > 0
+        found = {effect: values[frame] >= 4 for effect, values in steps.items()}
+        assert truth.agreement(found["shadow"][None], shadow[None]) > 0.6  # half the size: edges are soft
+        assert truth.agreement(found["dust"][None], smoke[None]) > 0.75
+        assert not (found["shadow"] & (cover == 1)).any()
+        assert (found["dust"] & (cover == 1)).any()
+
+
+def test_one_effect_is_gt_against_over():
+    over = np.full((20, 30, 3), 100, np.uint8)
+    gt = over.copy()
+    gt[5:10, 5:15, 1] -= 40
+    cover, ahead = np.zeros((20, 30), np.float32), np.zeros((20, 30), np.float32)
+    cover[5:10, 10:15] = 1
+    steps = truth.steps_of(gt, over, cover, ahead)
+    assert (steps[5:10, 5:10] == 40).all()
+    assert steps.sum() == 40 * 25
+    ahead[5:10, 10:15] = 1
+    assert truth.steps_of(gt, over, cover, ahead).sum() == 40 * 50
+
+
+def test_the_soft_mask_is_white_where_the_effect_is_strong():
+    steps = np.zeros((4, 20, 30), np.uint8)
+    steps[:, 5:15, 5:25] = np.linspace(0, 60, 20).astype(np.uint8)
+    mask, white = truth.soft_mask(steps, Truth())
+    assert 50 <= white <= 60
+    assert mask.max() == 255
+    assert (mask[steps == 0] == 0).all()
+    assert (np.diff(mask[0, 7, 5:25].astype(int)) >= 0).all()
+
+
+def test_an_effect_that_never_shows_has_a_black_mask():
+    steps = np.full((4, 20, 30), 2, np.uint8)
+    mask, white = truth.soft_mask(steps, Truth(level=4))
+    assert white == 0
+    assert not mask.any()
+    assert not truth.effect_mask([steps], Truth(level=4)).any()
+
+
+def test_specks_go_unless_they_are_sure():
+    steps = np.zeros((1, 384, 384), np.uint8)
+    steps[0, 10:12, 10:12] = 6  # noise
+    steps[0, 50:52, 50:52] = 60  # a drop
+    steps[0, 100:120, 100:120] = 6  # faint, but a patch
+    mask = truth.effect_mask([steps], Truth())
+    assert not mask[0, 10:12, 10:12].any()
+    assert mask[0, 50:52, 50:52].all()
+    assert mask[0, 100:120, 100:120].all()
+    assert mask.sum() == 4 + 400
+
+
+def test_the_mask_of_several_effects_is_their_union():
+    steps = np.zeros((2, 1, 40, 40), np.uint8)
+    steps[0, 0, :20], steps[1, 0, :, :20] = 30, 30
+    mask = truth.effect_mask(steps, Truth())
+    assert mask.sum() == 3 * 400
+
+
+def test_agreement_is_intersection_over_union():
+    one, other = np.zeros((1, 4, 4), bool), np.zeros((1, 4, 4), bool)
+    assert truth.agreement(one, other) == 1
+    one[0, 0], other[0, 0, :2] = True, True
+    assert truth.agreement(one, other) == 0.5
+
+
+def test_settings_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="level=0"):
+        Truth(level=0)
