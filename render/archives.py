@@ -1,0 +1,190 @@
+"""Bytes from elsewhere, and archives of them: fetched by any URI, within limits, and unpacked without trust.
+
+An archive may be as hostile as it likes: names that leave the folder, links, devices and bombs are refused before a
+byte of them is written. What is fetched appears whole or not at all.
+"""
+
+import gzip
+import io
+import os
+import shutil
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+import zlib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+
+import fsspec
+
+BLOCK_BYTES = 1 << 20
+TIMEOUT_S = 60.0
+BUCKET = "https://storage.googleapis.com/"
+"""Where a public gs:// bucket answers without a login."""
+OFFLINE = "render without it (shapes and skies that come with Blender are the default), or give a local folder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much one asset may be."""
+
+    file_bytes: int = 1 << 30
+    """Of a model, a sky or an archive as it is stored."""
+    unpacked_bytes: int = 4 << 30
+    files: int = 10_000
+    """In one archive."""
+
+
+def open_uri(uri: str) -> IO[bytes]:
+    """Open a local path or any URI for reading.
+
+    Raises:
+        ValueError: it is missing, denied or out of reach, in one sentence with the remedy.
+    """
+    try:
+        return _opened(uri)
+    except urllib.error.HTTPError as answer:
+        answer.close()
+        raise ValueError(_refused(uri, answer.code)) from answer
+    except PermissionError as denied:
+        raise ValueError(_refused(uri, 403)) from denied
+    except FileNotFoundError as missing:
+        raise ValueError(_refused(uri, 404)) from missing
+    except ImportError as missing:
+        raise ValueError(f"{uri}: {missing}; install what it names, or copy the file here") from missing
+    except (OSError, ValueError) as problem:
+        raise ValueError(f"{uri}: cannot be opened ({problem}); check the address, or {OFFLINE}") from problem
+
+
+def _opened(uri: str) -> IO[bytes]:
+    protocol, _, rest = uri.rpartition("://")
+    if protocol in {"http", "https"}:
+        return cast(IO[bytes], urllib.request.urlopen(uri, timeout=TIMEOUT_S))
+    try:
+        return cast(IO[bytes], fsspec.open(uri, "rb").open())
+    except ImportError:
+        if protocol not in {"gs", "gcs"}:
+            raise
+        return cast(IO[bytes], urllib.request.urlopen(BUCKET + rest, timeout=TIMEOUT_S))
+
+
+def _refused(uri: str, code: int) -> str:
+    if code in {401, 403}:
+        known = ""
+        if "kubric-public" in uri:
+            known = "; the bucket kubric-public has refused everyone without a login since February 2026"
+        return f"{uri}: access is denied ({code}){known}; log in, or {OFFLINE}"
+    if code == 404:
+        return f"{uri}: is not there; check the address, or {OFFLINE}"
+    return f"{uri}: the server answers {code}; try again later, or {OFFLINE}"
+
+
+def read_all(uri: str, most_bytes: int) -> bytes:
+    """The whole of a small file.
+
+    Raises:
+        ValueError: it cannot be read, or is larger.
+    """
+    content = io.BytesIO()
+    _copy(uri, content, most_bytes)
+    return content.getvalue()
+
+
+def download(uri: str, to: Path, most_bytes: int) -> None:
+    """Copy a file from elsewhere; it appears under its name only when it is whole.
+
+    Raises:
+        ValueError: it cannot be read, or is larger than most_bytes.
+    """
+    to.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=to.parent, prefix=f"{to.name}.", suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            _copy(uri, file, most_bytes)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(to)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _copy(uri: str, into: IO[bytes], most_bytes: int) -> None:
+    with open_uri(uri) as source:
+        written = 0
+        try:
+            while block := source.read(BLOCK_BYTES):
+                written += len(block)
+                if written > most_bytes:
+                    raise ValueError(f"{uri}: is larger than the limit of {most_bytes} bytes; give a smaller asset")
+                into.write(block)
+        except OSError as broken:
+            raise ValueError(f"{uri}: broke off after {written} bytes ({broken}); try again") from broken
+
+
+def unpack(archive: Path, into: Path, limits: Limits) -> None:
+    """Unpack a .tar.gz into a folder that must not be there yet; it appears only when it is whole.
+
+    Raises:
+        ValueError: the archive is broken or too large, or holds anything but files and folders of its own.
+    """
+    into.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=into.parent, prefix=f"{into.name}.", suffix=".partial"))
+    try:
+        _unpack_into(archive, folder, limits)
+        folder.chmod(0o755)
+        try:
+            folder.rename(into)
+        except OSError:
+            if not into.is_dir():  # else another process was faster, with the same content
+                raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unpack_into(archive: Path, folder: Path, limits: Limits) -> None:
+    try:
+        # As a stream: each header is checked before anything after it is read.
+        with gzip.open(archive) as content, tarfile.open(fileobj=_Bounded(content, archive, limits), mode="r|") as tar:
+            for number, member in enumerate(tar, 1):
+                _check_member(archive, member, number, limits)
+                tar.extract(member, folder, filter="data")
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as broken:
+        raise ValueError(f"{archive}: is no whole .tar.gz archive ({broken}); fetch or pack it again") from broken
+    except OSError as problem:
+        raise ValueError(f"{archive}: cannot be unpacked ({problem.strerror or problem}); check the disk") from problem
+
+
+def _check_member(archive: Path, member: tarfile.TarInfo, number: int, limits: Limits) -> None:
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts or "\\" in member.name:
+        raise ValueError(f"{archive}: {member.name!r} leads out of the archive's folder; do not trust it, pack it anew")
+    if member.issym() or member.islnk():
+        raise ValueError(f"{archive}: {member.name!r} is a link to {member.linkname!r}; pack the file itself")
+    if not (member.isreg() or member.isdir()):
+        raise ValueError(f"{archive}: {member.name!r} is neither file nor folder; pack files and folders alone")
+    if number > limits.files:
+        raise ValueError(f"{archive}: holds more than {limits.files} files; it is no single asset, pack fewer")
+    if member.size > limits.unpacked_bytes:
+        raise ValueError(_too_large(archive, limits))
+
+
+def _too_large(archive: Path, limits: Limits) -> str:
+    return f"{archive}: unpacks to more than the limit of {limits.unpacked_bytes} bytes; give a smaller asset"
+
+
+class _Bounded(io.RawIOBase):
+    """A stream that ends in an error after so many bytes: headers of an archive may be bombs too."""
+
+    def __init__(self, content: Any, archive: Path, limits: Limits) -> None:
+        super().__init__()
+        self._content, self._archive, self._limits, self._read = content, archive, limits, 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Read on, unless that is too much."""
+        # Headers and padding of small files take up to 2 kB each.
+        self._read += max(size, 0)
+        if size < 0 or self._read > self._limits.unpacked_bytes + 2048 * (self._limits.files + 16):
+            raise ValueError(_too_large(self._archive, self._limits))
+        return bytes(self._content.read(size))
