@@ -179,6 +179,7 @@ def _tossed(scene: Scene, body: Body) -> Way:
     bodies: Sequence[Body] = (scene.subject, *scene.props)
     index = next(number for number, other in enumerate(bodies) if other is body or other == body)
     fall = _falls(scene)[index]
+    assert fall is not None  # what is tossed is simulated
     height = extent_of(body)[2]
     matrices = shift(*fall.at.T) @ from_quaternions(fall.turn) @ shift(0.0, 0.0, -height / 2)
     foot = np.stack([fall.at[:, 0], fall.at[:, 1], np.maximum(fall.at[:, 2] - height / 2, 0.0)], axis=-1)
@@ -192,7 +193,7 @@ def _tossed(scene: Scene, body: Body) -> Way:
 
 
 @lru_cache(maxsize=4)
-def _falls(scene: Scene) -> tuple[physics.Fall, ...]:
+def _falls(scene: Scene) -> tuple[physics.Fall | None, ...]:
     return physics.simulate(scene)
 
 
