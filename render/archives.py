@@ -15,7 +15,7 @@ import urllib.request
 import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, cast
+from typing import Any
 
 import fsspec
 
@@ -37,8 +37,8 @@ class Limits:
     """In one archive."""
 
 
-def open_uri(uri: str) -> IO[bytes]:
-    """Open a local path or any URI for reading.
+def open_uri(uri: str) -> Any:
+    """Open a local path or any URI for reading; the caller closes it.
 
     Raises:
         ValueError: it is missing, denied or out of reach, in one sentence with the remedy.
@@ -58,16 +58,16 @@ def open_uri(uri: str) -> IO[bytes]:
         raise ValueError(f"{uri}: cannot be opened ({problem}); check the address, or {OFFLINE}") from problem
 
 
-def _opened(uri: str) -> IO[bytes]:
+def _opened(uri: str) -> Any:
     protocol, _, rest = uri.rpartition("://")
     if protocol in {"http", "https"}:
-        return cast(IO[bytes], urllib.request.urlopen(uri, timeout=TIMEOUT_S))
+        return urllib.request.urlopen(uri, timeout=TIMEOUT_S)
     try:
-        return cast(IO[bytes], fsspec.open(uri, "rb").open())
+        return fsspec.open(uri, "rb").open()
     except ImportError:
         if protocol not in {"gs", "gcs"}:
             raise
-        return cast(IO[bytes], urllib.request.urlopen(BUCKET + rest, timeout=TIMEOUT_S))
+        return urllib.request.urlopen(BUCKET + rest, timeout=TIMEOUT_S)
 
 
 def _refused(uri: str, code: int) -> str:
@@ -110,7 +110,7 @@ def download(uri: str, to: Path, most_bytes: int) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def _copy(uri: str, into: IO[bytes], most_bytes: int) -> None:
+def _copy(uri: str, into: Any, most_bytes: int) -> None:
     with open_uri(uri) as source:
         written = 0
         try:
@@ -119,6 +119,8 @@ def _copy(uri: str, into: IO[bytes], most_bytes: int) -> None:
                 if written > most_bytes:
                     raise ValueError(f"{uri}: is larger than the limit of {most_bytes} bytes; give a smaller asset")
                 into.write(block)
+            if getattr(source, "length", None):  # what a server promised and did not send; it tells no one else
+                raise OSError(f"{source.length} bytes are missing")
         except OSError as broken:
             raise ValueError(f"{uri}: broke off after {written} bytes ({broken}); try again") from broken
 
@@ -144,19 +146,29 @@ def unpack(archive: Path, into: Path, limits: Limits) -> None:
 
 
 def _unpack_into(archive: Path, folder: Path, limits: Limits) -> None:
+    unpacked = 0
     try:
         # As a stream: each header is checked before anything after it is read.
-        with gzip.open(archive) as content, tarfile.open(fileobj=_Bounded(content, archive, limits), mode="r|") as tar:
-            for number, member in enumerate(tar, 1):
-                _check_member(archive, member, number, limits)
-                tar.extract(member, folder, filter="data")
+        with gzip.open(archive) as content:
+            bounded = _Bounded(content, archive, limits)
+            with tarfile.open(fileobj=bounded, mode="r|") as tar:
+                for number, member in enumerate(tar, 1):
+                    unpacked += member.size
+                    _check_member(archive, member)
+                    if number > limits.files:
+                        raise ValueError(f"{archive}: holds more than {limits.files} files; it is no single asset")
+                    if unpacked > limits.unpacked_bytes:
+                        raise ValueError(_too_large(archive, limits))
+                    tar.extract(member, folder, filter="data")
+            while bounded.read(BLOCK_BYTES):
+                pass  # its checksum comes last
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as broken:
         raise ValueError(f"{archive}: is no whole .tar.gz archive ({broken}); fetch or pack it again") from broken
     except OSError as problem:
         raise ValueError(f"{archive}: cannot be unpacked ({problem.strerror or problem}); check the disk") from problem
 
 
-def _check_member(archive: Path, member: tarfile.TarInfo, number: int, limits: Limits) -> None:
+def _check_member(archive: Path, member: tarfile.TarInfo) -> None:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name:
         raise ValueError(f"{archive}: {member.name!r} leads out of the archive's folder; do not trust it, pack it anew")
@@ -164,10 +176,6 @@ def _check_member(archive: Path, member: tarfile.TarInfo, number: int, limits: L
         raise ValueError(f"{archive}: {member.name!r} is a link to {member.linkname!r}; pack the file itself")
     if not (member.isreg() or member.isdir()):
         raise ValueError(f"{archive}: {member.name!r} is neither file nor folder; pack files and folders alone")
-    if number > limits.files:
-        raise ValueError(f"{archive}: holds more than {limits.files} files; it is no single asset, pack fewer")
-    if member.size > limits.unpacked_bytes:
-        raise ValueError(_too_large(archive, limits))
 
 
 def _too_large(archive: Path, limits: Limits) -> str:
@@ -183,8 +191,10 @@ class _Bounded(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """Read on, unless that is too much."""
-        # Headers and padding of small files take up to 2 kB each.
-        self._read += max(size, 0)
-        if size < 0 or self._read > self._limits.unpacked_bytes + 2048 * (self._limits.files + 16):
+        # Headers and padding of small files take up to 2 kB each, and the reader asks for whole records.
+        most = self._limits.unpacked_bytes + 2048 * self._limits.files + 4 * BLOCK_BYTES
+        if size < 0 or self._read + size > most:
             raise ValueError(_too_large(self._archive, self._limits))
-        return bytes(self._content.read(size))
+        found = bytes(self._content.read(size))
+        self._read += len(found)
+        return found
