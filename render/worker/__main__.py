@@ -1,0 +1,90 @@
+"""Draw the passes of a plan: `python -m worker FOLDER [--share I/N]`, with Blender's module in that Python.
+
+Reads FOLDER/plan.json, writes FOLDER/<pass>/<frame:04d>.exr and FOLDER/boxes.json, and says so in JSON lines. A frame
+file appears whole or not at all; those that are there already are left alone, so that a killed clip goes on. With
+`--share 2/3` every third frame file is drawn, beginning with the second: several processes draw one clip that way.
+
+Exit code 0: all is there; 3: the plan is refused, with the reason in the last line; anything else: it broke, and the
+log says how.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from .reporting import Refused, Reporter
+
+REFUSED = 3
+
+
+def main() -> int:
+    """Draw what is asked for on the command line."""
+    asked = argparse.ArgumentParser(prog="worker")
+    asked.add_argument("folder", type=Path)
+    asked.add_argument("--share", default="1/1")
+    given = asked.parse_args()
+    number, among = (int(part) for part in given.share.split("/"))
+    folder = given.folder.resolve()
+    reporter = Reporter(folder / f"blender-{number}.log")
+    try:
+        draw(folder, (number - 1, among), reporter)
+    except Refused as why:
+        reporter.say("refused", reason=str(why))
+        return REFUSED
+    reporter.say("done")
+    return 0
+
+
+def draw(folder: Path, share: tuple[int, int], reporter: Reporter) -> None:
+    """Draw this share of the frame files that are not there yet."""
+    begin = time.perf_counter()
+    import bpy  # a second of loading, after the streams have been taken over
+
+    from . import studio
+
+    plan: dict[str, Any] = json.loads((folder / "plan.json").read_text())
+    made = studio.build(plan, folder)
+    _write_whole(folder / "boxes.json", json.dumps(made.boxes))
+    reporter.say("ready", blender=bpy.app.version_string.split()[0], seconds=round(time.perf_counter() - begin, 3))
+    for chosen, frame in jobs(plan, made.boxes, folder)[share[0] :: share[1]]:
+        target = folder / chosen["name"] / f"{frame:04d}.exr"
+        if target.exists():
+            continue
+        reporter.check_parent()
+        wall, cpu = time.perf_counter(), time.process_time()
+        studio.draw(made, chosen, frame, target)
+        reporter.say(
+            "frame",
+            **{"pass": chosen["name"]},
+            frame=frame,
+            seconds=round(time.perf_counter() - wall, 4),
+            cpu=round(time.process_time() - cpu, 4),
+        )
+
+
+def jobs(plan: dict[str, Any], boxes: list[list[int]], folder: Path) -> list[tuple[dict[str, Any], int]]:
+    """Every frame file of the plan, pass by pass; a cropped pass has none where the subject is not seen."""
+    found = []
+    for chosen in plan["passes"]:
+        (folder / chosen["name"]).mkdir(exist_ok=True)
+        for frame in chosen["frames"]:
+            x0, _, x1, _ = boxes[frame]
+            if chosen["what"] in ("plate", "whole") or x1 > x0:
+                found.append((chosen, frame))
+    return found
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # Blender's own leaving adds lines about memory and nothing else

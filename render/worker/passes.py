@@ -1,0 +1,67 @@
+"""What a pass shows: who is seen, who is held out, who throws a shadow and who is mirrored."""
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bpy
+
+if TYPE_CHECKING:
+    from .studio import Studio
+
+BEFORE = ("cloud", "drops")
+"""Media that can lie before the subject."""
+
+
+def build_media(variant: dict[str, Any], plan: dict[str, Any], folder: Path, ground: Any) -> Any:
+    """What a variant's effects are made of, hidden; none for effects of rays alone."""
+    if not variant["media"]:
+        return None
+    return importlib.import_module(".media", __package__).build(variant, plan, folder, ground)
+
+
+def show(studio: "Studio", chosen: dict[str, Any], frame: int) -> None:
+    """Set every object's visibility for a pass."""
+    what, index = chosen["what"], chosen["variant"]
+    variant = None if index is None else studio.plan["variants"][index]
+    _media(studio, chosen, frame)
+    studio.stage.set_softness(variant["softness_deg"] if variant else None)
+    rays = [ray for ray in variant["rays"] if ray != chosen["off"]] if variant else ["shadow", "reflection"]
+    for body in studio.bodies:
+        for piece in body.objects:
+            piece.hide_render = body.role == "subject" and what == "plate"
+            if body.role == "subject":
+                _let_through(piece, rays)
+    bpy.context.scene.render.film_transparent = what in ("subject", "front")
+    _hold_out(studio, what)
+
+
+def _let_through(piece: Any, rays: list[str]) -> None:
+    """Without a shadow a body keeps no light from others, the sky's included; without a reflection it is in no mirror."""
+    piece.visible_shadow = piece.visible_diffuse = "shadow" in rays
+    piece.visible_glossy = "reflection" in rays
+
+
+def _media(studio: "Studio", chosen: dict[str, Any], frame: int) -> None:
+    """Show this variant's media less the effect that is off; every other variant's stay hidden."""
+    studio.stage.ground.object.hide_render = False
+    for media in studio.media:
+        if media is not None:
+            media.show(())
+    index = chosen["variant"]
+    if index is None or studio.media[index] is None or chosen["what"] not in ("whole", "front"):
+        return
+    given = studio.plan["variants"][index]["media"]
+    shown = {medium["effect"] for medium in given if medium["effect"] != chosen["off"]}
+    if chosen["what"] == "front":
+        shown &= {medium["effect"] for medium in given if medium["kind"] in BEFORE}
+    studio.media[index].set_frame(frame)
+    studio.media[index].show(tuple(sorted(shown)))
+
+
+def _hold_out(studio: "Studio", what: str) -> None:
+    """Cut out of the picture all but what a pass is about; what is cut out still lights the rest."""
+    subject = {piece for body in studio.bodies if body.role == "subject" for piece in body.objects}
+    for piece in bpy.context.scene.objects:
+        mine = piece in subject if what == "subject" else piece.get("medium") in BEFORE
+        piece.is_holdout = what in ("subject", "front") and not mine

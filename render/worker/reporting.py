@@ -1,0 +1,51 @@
+"""What the worker says while it works: JSON lines on the real standard output; Blender's own chatter goes to a log."""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+
+class Refused(ValueError):
+    """The plan asks for what cannot be drawn; doing it again would not help."""
+
+
+class Orphaned(SystemExit):
+    """The process that wanted the frames is gone."""
+
+
+class Reporter:
+    """Takes over the standard streams: lines for the parent on one side, a log file on the other."""
+
+    def __init__(self, log: Path) -> None:
+        self._parent = os.getppid()
+        _die_with_parent()
+        self._lines = os.fdopen(os.dup(1), "w", buffering=1)
+        sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        for stream in (1, 2):
+            os.dup2(sink, stream)
+        os.close(sink)
+
+    def say(self, event: str, **facts: Any) -> None:
+        """One line for the parent; a parent that is gone ends this process."""
+        try:
+            self._lines.write(json.dumps({"event": event, **facts}) + "\n")
+            self._lines.flush()
+        except OSError:
+            raise Orphaned(1) from None
+        sys.stdout.flush()
+
+    def check_parent(self) -> None:
+        """End when nobody waits for the frames any more (where the system does not see to that itself)."""
+        if os.getppid() != self._parent:
+            raise Orphaned(1)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux for SIGKILL when the parent dies; elsewhere the check between frames has to do."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
