@@ -43,7 +43,7 @@ def build(given: dict[str, Any]) -> Body:
 def _meshes(part: dict[str, Any]) -> list[Any]:
     if part["mesh"] == "asset":
         return imported.load(Path(part["asset"]), max(part["size"]), part["look"])
-    mesh = shapes.build(part["mesh"], tuple(part["size"]), part.get("bevel_m", 0.0))
+    mesh = shapes.build(part)
     mesh.materials.append(materials.surface(part["look"]))
     return [mesh]
 

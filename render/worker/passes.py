@@ -37,7 +37,7 @@ def show(studio: "Studio", chosen: dict[str, Any], frame: int) -> None:
 
 
 def _let_through(piece: Any, rays: list[str]) -> None:
-    """Without a shadow a body keeps no light from others, the sky's included; without a reflection it is in no mirror."""
+    """Without a shadow a body keeps no light from others, the sky's included; without a reflection no mirror has it."""
     piece.visible_shadow = piece.visible_diffuse = "shadow" in rays
     piece.visible_glossy = "reflection" in rays
 

@@ -1,4 +1,4 @@
-"""Simple meshes of given size, centred on the origin; the long axis of posts, cones and capsules is z, boats look along +x."""
+"""Simple meshes of given size, centred on the origin; posts, cones and capsules stand along z, boats look along +x."""
 
 import math
 from collections.abc import Callable
@@ -7,15 +7,19 @@ from typing import Any
 import bmesh
 import bpy
 import numpy as np
-from mathutils import noise
+from mathutils import Matrix, noise
 
 Size = tuple[float, float, float]
 
 
-def build(kind: str, size: Size, bevel_m: float = 0.0) -> Any:
-    """A mesh whose full extents are `size`; round where it is round, with edges bevelled by `bevel_m`."""
+def build(part: dict[str, Any]) -> Any:
+    """The mesh of a part of the plan: its full extents are `size`, its sharp edges bevelled by `bevel_m`."""
+    kind, size, bevel_m = part["mesh"], tuple(part["size"]), part.get("bevel_m", 0.0)
     shape = bmesh.new()
-    SHAPES[kind](shape, size)
+    if kind == "prism":
+        _prism(shape, part["outline"], part.get("taper", 0.0))
+    else:
+        SHAPES[kind](shape, size)
     _fit(shape, size)
     if bevel_m > 0:
         sharp = [edge for edge in shape.edges if edge.calc_face_angle(0.0) > math.radians(40)]
@@ -57,6 +61,7 @@ def _cone(shape: Any, size: Size) -> None:
 
 def _monkey(shape: Any, size: Size) -> None:
     bmesh.ops.create_monkey(shape)
+    bmesh.ops.rotate(shape, verts=shape.verts[:], cent=(0, 0, 0), matrix=Matrix.Rotation(math.pi / 2, 3, "Z"))
     bmesh.ops.subdivide_edges(shape, edges=shape.edges[:], cuts=1, use_grid_fill=True, smooth=1.0)
 
 
@@ -82,9 +87,8 @@ def _torus(shape: Any, size: Size) -> None:
     """A ring around z; its thickness is its height."""
     around, across = 64, 24
     thick = min(size[2] / max(size[0], size[1]), 0.5) / 2
-    turn, roll = np.meshgrid(
-        np.arange(around) / around * math.tau, np.arange(across) / across * math.tau, indexing="ij"
-    )
+    turns, rolls = (np.arange(count) / count * math.tau for count in (around, across))
+    turn, roll = np.meshgrid(turns, rolls, indexing="ij")
     reach = 0.5 - thick + thick * np.cos(roll)
     _grid(shape, np.stack([reach * np.cos(turn), reach * np.sin(turn), thick * np.sin(roll)], -1), (True, True))
 
@@ -92,9 +96,8 @@ def _torus(shape: Any, size: Size) -> None:
 def _hull(shape: Any, size: Size) -> None:
     """A boat's hull without its deck fittings: round below, straight stern, bow along +x that rises."""
     along, side = np.meshgrid(np.linspace(0, 1, 33), np.linspace(-math.pi / 2, math.pi / 2, 25), indexing="ij")
-    beam = np.sqrt(np.clip(1 - np.clip((along - 0.35) / 0.65, 0, 1) ** 2.4, 0, 1)) * (
-        0.85 + 0.15 * np.minimum(along / 0.35, 1)
-    )
+    narrowing = np.sqrt(np.clip(1 - np.clip((along - 0.35) / 0.65, 0, 1) ** 2.4, 0, 1))
+    beam = narrowing * (0.85 + 0.15 * np.minimum(along / 0.35, 1))
     sheer = 0.5 + 0.22 * along**3
     keel = -0.5 + 0.55 * np.clip((along - 0.55) / 0.45, 0, 1) ** 3
     rake = 0.10 * along**2 * np.abs(np.sin(side))
@@ -105,6 +108,21 @@ def _hull(shape: Any, size: Size) -> None:
     for deck in (rows[0], [row[0] for row in rows] + [row[-1] for row in rows[::-1]]):
         shape.faces.new(deck)
     bmesh.ops.remove_doubles(shape, verts=shape.verts[:], dist=1e-5)
+
+
+def _prism(shape: Any, outline: list[list[float]], taper: float) -> None:
+    """A side view drawn along y, narrower at its top by `taper`."""
+    low, high = min(z for _, z in outline), max(z for _, z in outline)
+    sides = []
+    for side in (-0.5, 0.5):
+        narrow = [1 - taper * (z - low) / max(high - low, 1e-9) for _, z in outline]
+        sides.append([shape.verts.new((x, side * share, z)) for (x, z), share in zip(outline, narrow, strict=True)])
+    near, far = sides
+    shape.faces.new(near)
+    shape.faces.new(far[::-1])
+    for start in range(len(outline)):
+        after = (start + 1) % len(outline)
+        shape.faces.new((near[start], far[start], far[after], near[after]))
 
 
 def _grid(shape: Any, places: "np.ndarray[Any, Any]", closed: tuple[bool, bool]) -> list[list[Any]]:
