@@ -173,6 +173,11 @@ def _read_manifest(place: Place) -> dict[str, Any]:
             f"{place.url} has schema version {written}, newer than {SCHEMA_VERSION} which is read here; "
             "upgrade effectpairs"
         )
+    if written < SCHEMA_VERSION:
+        raise ValueError(
+            f"{place.url} has schema version {written}, older than {SCHEMA_VERSION} which is read here; "
+            f"publish it again from its workspace: effectpairs publish {place.url}"
+        )
     return found
 
 

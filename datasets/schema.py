@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 KINDS = ("real", "synthetic", "unpaired")
 SPLITS = ("train", "validation", "test")
 VERDICTS = ("accept", "review", "reject")
@@ -30,6 +30,9 @@ QUALITY_NUMBERS = (
     "subject_area",
     "mask_confidence_min",
     "mask_confidence_mean",
+    "otsu_iou",
+    "subject_error",
+    "firefly_share",
 )
 
 _VIDEO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -48,6 +51,8 @@ _PROVENANCE = pa.struct(
         ("seeds", pa.list_(pa.int64())),
         ("models", pa.list_(pa.struct([("id", pa.string()), ("revision", pa.string())]))),
         ("notes", pa.list_(pa.string())),
+        ("composite", pa.string()),  # how over was put together: eq2 (display space) or exact (linear light)
+        ("facts", pa.string()),  # JSON: of a rendered clip all that a caption may say; null for others
         ("software", pa.string()),
     ]
 )

@@ -1,4 +1,4 @@
-"""A source: one small file of settings that says where footage lies, how its folders are laid out and whose it is."""
+"""A source: one small file of settings that says what comes in, whose it is, and which flow reads it."""
 
 import dataclasses
 import difflib
@@ -14,17 +14,35 @@ from typing import Any, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 SOURCES = Path(__file__).parent / "sources"
-S = TypeVar("S", bound="FootageSource")
+S = TypeVar("S", bound="Source")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FootageSource:
-    """Where footage lies and what is known of it before anyone looks."""
+class Source:
+    """What every source says of itself."""
 
     name: str
     """What its clips are called by; the settings file's own name unless it says otherwise."""
     flow: Literal["real-pairs", "synthetic-pairs"] = "real-pairs"
     """Which flow reads it; of rendered sets the truth is known, so their clips are synthetic."""
+    licence: str = "unknown"
+    origin: str = "unknown"
+    """Who made it and where it came from."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            raise ValueError(f"name={self.name!r} is not a plain name; use letters, digits, '.', '_' and '-'")
+
+    @property
+    def kind(self) -> str:
+        """Of its clips, as in the corpus's column."""
+        return self.flow.removesuffix("-pairs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FootageSource(Source):
+    """Where footage lies and what is known of it before anyone looks."""
+
     root: str
     """Folder of the footage; ~ and ${VARIABLE} are expanded when it is listed, never before."""
     layout: Literal["davis", "gen-omnimatte", "videos", "movies", "kubric-pairs"]
@@ -44,16 +62,12 @@ class FootageSource:
     """Names to take, as shell patterns; empty takes all."""
     exclude: tuple[str, ...] = ()
     """Names to leave out, as shell patterns."""
-    licence: str = "unknown"
-    origin: str = "unknown"
-    """Who made the footage and where it came from."""
     effects: tuple[str, ...] = ()
     """What effects its clips show, in the words of the corpus."""
     caption: str | None = None
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
-            raise ValueError(f"name={self.name!r} is not a plain name; use letters, digits, '.', '_' and '-'")
+        super().__post_init__()
         if not 0 < self.image_fps <= 1000:
             raise ValueError(f"image_fps={self.image_fps} is not in (0, 1000]; give frames per second, e.g. 24")
         if not self.root:
@@ -76,15 +90,25 @@ def load_source(name_or_path: str | Path, overrides: Iterable[str] = (), into: t
     Raises:
         ValueError: naming the file, the key, the value and the rule.
     """
-    path = _find(str(name_or_path))
-    data = {"name": path.stem} | _read(path)
-    for override in overrides:
-        _override(data, override)
+    path, data = given(name_or_path, overrides)
     try:
         built: S = _build(into, data, table="", default=None)
     except ValueError as wrong:
         raise ValueError(f"{path.name}: {wrong}") from wrong
     return built
+
+
+def given(name_or_path: str | Path, overrides: Iterable[str] = ()) -> tuple[Path, dict[str, Any]]:
+    """A source's settings file, and what stands in it once the overrides are applied; nothing of it is checked yet.
+
+    Raises:
+        ValueError: there is no such source, or its file or an override cannot be read.
+    """
+    path = _find(str(name_or_path))
+    data = {"name": path.stem} | _read(path)
+    for override in overrides:
+        _override(data, override)
+    return path, data
 
 
 def _find(name: str) -> Path:

@@ -2,6 +2,8 @@
 
 Every number is finite. None stands for two things, told apart by the meaning below: a PSNR of equal pictures, which
 would be infinite, and a number that cannot be measured on this clip (no effect, no subject, a fact not handed in).
+A rendered pair is measured without what it does not have, a matte of its own and a confidence; the numbers that only
+rendering knows are handed in.
 """
 
 import math
@@ -15,7 +17,7 @@ from ..arrays import Image, Mask, Matte, PerFrame, Rgb
 from . import composite, difference, morphology
 from .prune import WORKING_PX
 
-VERSION = 1
+VERSION = 2
 """Raise it when results change; stored results of older versions are then made again."""
 
 Cells = UInt8[np.ndarray, "rows columns"]
@@ -68,7 +70,25 @@ QUALITY_NUMBERS: tuple[Number, ...] = (
         unit="share",
         meaning="share of the effect mask within 6 px of the subject: halo, not effect",
     ),
+    Number(
+        name="otsu_iou",
+        unit="share",
+        meaning="rendered pairs: what the difference recipe finds against the true mask, intersection over union",
+    ),
+    Number(
+        name="subject_error",
+        unit="steps",
+        meaning="rendered pairs: largest difference of gt and over inside the subject where nothing lies before it",
+    ),
+    Number(
+        name="firefly_share",
+        unit="share",
+        meaning="rendered pairs: share of pixels that shine alone, lost paths of light",
+    ),
 )
+
+KNOWN = ("registration_error_px", "unseen_share", "otsu_iou", "subject_error", "firefly_share")
+"""Numbers that are not measured here: who made the layers knows them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,38 +99,42 @@ class Pair:
     over: Rgb
     background: Rgb
     foreground: Rgb
-    alpha: Matte
+    alpha: Matte | None
+    """None for a rendered pair, whose foreground has no effects attached."""
     subject_mask: Matte
     effect_mask: Mask
-    confidence: PerFrame
-    """Of the subject mask."""
+    confidence: PerFrame | None
+    """Of the subject mask; None where it is exact."""
     facts: dict[str, float] = field(default_factory=dict)
-    """Of the decomposition; registration_error_px and unseen_share are taken over from here."""
+    """Of the decomposition or the rendering: every number of KNOWN that they left is taken over from here."""
 
 
 def measure(pair: Pair) -> dict[str, float | None]:
-    """Measure the pair, frame by frame; the keys are the names in QUALITY_NUMBERS, in that order."""
+    """Measure the pair, frame by frame; the keys are the names in QUALITY_NUMBERS, in that order.
+
+    What needs a matte or a confidence is left out for a pair that has none.
+    """
     frames = [_measure_frame(pair, index) for index in range(len(pair.gt))]
     total = {name: math.fsum(frame[name] for frame in frames) for name in frames[0]}
     areas = [frame["effect"] for frame in frames]
     pixels = float(pair.subject_mask[0].size)
-    confidence = np.nan_to_num(np.clip(pair.confidence, 0, 1).astype(np.float64))
     measured = {
-        "reconstruction_psnr_db": _psnr(total["rebuilt_error"], 3 * pixels * len(frames)),
         "preservation_psnr_db": _psnr(total["kept_error"], 3 * total["kept"]),
         "effect_area": total["effect"] / (pixels * len(frames)),
         "effect_peak_area": max(areas) / pixels,
         "effect_flicker": _flicker(pair.effect_mask),
         "effect_strength": _ratio(total["effect_steps"], total["effect"]),
-        "registration_error_px": _finite(pair.facts.get("registration_error_px")),
-        "unseen_share": _finite(pair.facts.get("unseen_share")),
         "subject_leak": _leak(total["detail_shared"], total["detail"]),
-        "mask_confidence_min": float(confidence.min()),
-        "mask_confidence_mean": float(confidence.mean()),
         "subject_area": total["subject"] / (pixels * len(frames)),
         "edge_effect": _ratio(total["effect_near"], total["effect"]),
+        **{name: _finite(pair.facts.get(name)) for name in KNOWN},
     }
-    return {number.name: measured[number.name] for number in QUALITY_NUMBERS}
+    if pair.alpha is not None:
+        measured["reconstruction_psnr_db"] = _psnr(total["rebuilt_error"], 3 * pixels * len(frames))
+    if pair.confidence is not None:
+        confidence = np.nan_to_num(np.clip(pair.confidence, 0, 1).astype(np.float64))
+        measured |= {"mask_confidence_min": float(confidence.min()), "mask_confidence_mean": float(confidence.mean())}
+    return {number.name: measured[number.name] for number in QUALITY_NUMBERS if number.name in measured}
 
 
 def _measure_frame(pair: Pair, index: int) -> dict[str, float]:
@@ -121,11 +145,9 @@ def _measure_frame(pair: Pair, index: int) -> dict[str, float]:
     scale = min(subject.shape) / WORKING_PX
     around = morphology.dilated(subject, max(1, round(HALO_PX * scale)))
     kept = ((effect | coverage | around) == 0).view(np.uint8)
-    now = slice(index, index + 1)
-    rebuilt = composite.over(pair.foreground[now], pair.background[now], pair.alpha[now])[0]
     shared, detail = _detail(gt, background, _core(subject, max(1, round(CORE_PX * scale))))
     return {
-        "rebuilt_error": cv2.norm(gt, rebuilt, cv2.NORM_L2SQR),
+        "rebuilt_error": _rebuilt_error(pair, index),
         "kept_error": cv2.norm(gt, over, cv2.NORM_L2SQR, kept),
         "kept": float(cv2.countNonZero(kept)),
         "effect": float(cv2.countNonZero(effect)),
@@ -135,6 +157,14 @@ def _measure_frame(pair: Pair, index: int) -> dict[str, float]:
         "detail_shared": shared,
         "detail": detail,
     }
+
+
+def _rebuilt_error(pair: Pair, index: int) -> float:
+    if pair.alpha is None:
+        return 0.0
+    now = slice(index, index + 1)
+    rebuilt = composite.over(pair.foreground[now], pair.background[now], pair.alpha[now])[0]
+    return float(cv2.norm(pair.gt[index], rebuilt, cv2.NORM_L2SQR))
 
 
 def _psnr(squared_error: float, values: float) -> float | None:

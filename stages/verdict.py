@@ -58,6 +58,11 @@ class Gates:
     """A mask that hugs the outline is the rim of a tight or late subject mask; shadows and reflections have 0.01 to
     0.2, small contact shadows more."""
 
+    subject_error_max: Limits = (0.0, 2.0)
+    """Rendered pairs only: inside the subject gt and over are one picture; two steps would be another rounding."""
+    firefly_share_max: Limits = (0.0002, 0.002)
+    """Rendered pairs only: one pixel in five thousand glitters in motion, one in five hundred is a bad picture."""
+
     def __post_init__(self) -> None:
         """Check that rejecting is never easier than reviewing."""
         for field in fields(self):
@@ -93,6 +98,8 @@ MEANING = {
     "subject_area_min": "hardly any subject",
     "subject_area_max": "the subject fills the picture",
     "edge_effect_max": "the effect mask is a rim around the subject rather than an effect",
+    "subject_error_max": "gt and over differ inside the subject, where nothing lies before it",
+    "firefly_share_max": "pixels shine alone; more samples, or less glass and lamps, would help",
 }
 """What it means when a limit is broken, by the gate's name."""
 

@@ -179,9 +179,15 @@ def _changed(folder, **changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
+def test_an_earlier_format_asks_to_be_published_again(folder):
+    _changed(folder, schema_version=1)
+    with pytest.raises(ValueError, match="schema version 1, older than 2 which is read here; publish it again"):
+        effectpairs.open(folder)
+
+
 def test_a_later_format_asks_for_a_later_version(folder):
     _changed(folder, schema_version=99, files="nobody knows")
-    with pytest.raises(ValueError, match="schema version 99, newer than 1 which is read here; upgrade effectpairs"):
+    with pytest.raises(ValueError, match="schema version 99, newer than 2 which is read here; upgrade effectpairs"):
         effectpairs.open(folder)
 
 

@@ -115,7 +115,8 @@ def test_nothing_measured_is_still_explained():
 
 def test_gates_name_numbers_and_are_explained():
     names = {number.name for number in QUALITY_NUMBERS}
-    assert {field.name[:-4] for field in fields(Gates)} == names
+    # How well the difference recipe does is told, and no reason to refuse a pair whose truth is known.
+    assert {field.name[:-4] for field in fields(Gates)} == names - {"otsu_iou"}
     assert set(MEANING) == {field.name for field in fields(Gates)}
 
 

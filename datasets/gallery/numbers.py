@@ -50,6 +50,9 @@ NUMBERS = {
     "subject_area": _number("subject area", "%", "Share of the picture that the subject covers, mean over the frames."),
     "mask_confidence_min": _number("mask, worst", "%", "How sure the subject mask is in its most doubtful frame."),
     "mask_confidence_mean": _number("mask, mean", "%", "How sure the subject mask is, mean over the frames."),
+    "otsu_iou": _number("recipe found", "%", "How far the difference recipe agrees with the true mask of this clip."),
+    "subject_error": _number("inside", "steps", "Largest difference of gt and over inside the subject; 0 is equal."),
+    "firefly_share": _number("fireflies", "%", "Share of the pixels that shine alone, for want of samples."),
 }
 """Every quality number, in the order in which it is shown."""
 assert set(NUMBERS) == set(QUALITY_NUMBERS)
@@ -57,6 +60,8 @@ assert set(NUMBERS) == set(QUALITY_NUMBERS)
 
 def shown(name: str, quality: Mapping[str, float | None]) -> str:
     """One of a clip's numbers as text; a clip without a pair has none, exact or not."""
+    if name == "reconstruction_psnr_db" and quality["firefly_share"] is not None:
+        return "–"  # a rendered clip has no matte of its own to be rebuilt with
     return NUMBERS[name].text(quality[name]) if any(quality[other] is not None for other in NUMBERS) else "–"
 
 
