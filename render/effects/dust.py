@@ -11,9 +11,9 @@ from .colours import word_of
 from .effect import Track
 from .media import Cloud, Colour, Medium
 
-TRAIL = 9.0
+TRAIL = 16.0
 """Puffs a metre."""
-BURST = 45
+BURST = 70
 """Puffs of a hard hit."""
 
 
@@ -51,13 +51,13 @@ class Dust:
         eddies = puffs.some_eddies(rng, 2.5 * self.spread_m)
         lots = [self._trail(track, rng), *(self._burst(track, hit, rng) for hit in range(len(track.contacts)))]
         air = puffs.Air(
-            first_m=0.3 * self.spread_m,
+            first_m=0.35 * self.spread_m,
             full_m=self.spread_m,
             lasts_s=self.lasts_s,
             drag_s=0.35,
             lift=(0.0, 0.0, 0.12 * self.spread_m),
             swirl_m=0.7 * self.spread_m,
-            thinning=1.1,
+            thinning=0.75,
             seat=0.25,
         )
         everything = puffs.joined(*lots)

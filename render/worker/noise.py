@@ -1,0 +1,30 @@
+"""Smooth noise that repeats seamlessly: what wisps of a cloud are cut from."""
+
+import numpy as np
+
+SIDE = 64
+"""Grid points along each axis before the noise repeats."""
+
+
+def periodic(seed: int, grain: float) -> np.ndarray:
+    """Noise over `SIDE`^3 points, 0 to 1, a half on average, whose largest wisps are about `grain` points across."""
+    rng = np.random.default_rng([seed, 11])
+    waves = np.fft.rfftn(rng.standard_normal((SIDE, SIDE, SIDE)))
+    turns = np.fft.fftfreq(SIDE)
+    height = np.sqrt(turns[:, None, None] ** 2 + turns[:, None] ** 2 + np.fft.rfftfreq(SIDE) ** 2)
+    lowest = 1 / min(grain, SIDE / 3)
+    weight = np.where(height > 0.5 * lowest, 1 / np.maximum(height, lowest) ** 2.6, 0.0)
+    smooth = np.fft.irfftn(waves * weight, s=(SIDE, SIDE, SIDE), axes=(0, 1, 2))
+    return np.clip(0.5 + 0.22 * smooth / smooth.std(), 0, 1).astype(np.float32)
+
+
+def block(noise: np.ndarray, start: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A block of the noise from a place between its points on, linear between them."""
+    whole = np.floor(start).astype(int)
+    part = (start - whole).astype(np.float32)
+    taken = noise[np.ix_(*(np.arange(a, a + count + 1) % SIDE for a, count in zip(whole, shape, strict=True)))]
+    for axis, share in enumerate(part):
+        count = shape[axis]
+        low, high = (np.take(taken, range(first, first + count), axis=axis) for first in (0, 1))
+        taken = low + share * (high - low)
+    return taken
