@@ -1,13 +1,12 @@
 """How footage lies in folders: DAVIS, Generative Omnimatte's examples, or videos with masks beside them."""
 
-import glob
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ..source import FootageSource
-from .found import Footage, Refusal, SubjectFiles, image_files
+from .found import Footage, Refusal, SubjectFiles, beside, folders, image_files, is_image_folder
 from .images import is_palette, load_values
 
 VOID = 255
@@ -18,7 +17,7 @@ def davis(source: FootageSource, root: Path) -> Iterator[Footage | Refusal]:
     """JPEGImages/RESOLUTION/NAME/*.jpg and Annotations/RESOLUTION/NAME/*.png; each label is a subject."""
     images = _resolution(source, root / "JPEGImages")
     masks = root / "Annotations" / images.relative_to(root / "JPEGImages")
-    for video in _folders(images):
+    for video in folders(images):
         annotations = masks / video.name
         if not annotations.is_dir():
             yield _no_mask(video.name, video, annotations)
@@ -45,11 +44,11 @@ def _resolution(source: FootageSource, images: Path) -> Path:
     """The folder that holds the sequences: DAVIS has one per resolution between, its kin has none."""
     if not images.is_dir():
         raise ValueError(f"{images}: is not there; the 'davis' layout has JPEGImages/ and Annotations/ under its root")
-    names = [folder.name for folder in _folders(images)]
+    names = [folder.name for folder in folders(images)]
     chosen = source.resolution or ("480p" if "480p" in names else names[0] if len(names) == 1 else None)
     if source.resolution and source.resolution not in names:
         raise ValueError(f"{images}: has no folder {source.resolution!r}; resolution is one of {', '.join(names)}")
-    holds_images = any(_holds_images(images / name) for name in names)
+    holds_images = any(is_image_folder(images / name) for name in names)
     if chosen is None and not holds_images:
         raise ValueError(f"{images}: has {', '.join(names) or 'nothing'}; choose with --set resolution=NAME")
     return images if holds_images or chosen is None else images / chosen
@@ -70,7 +69,7 @@ def labels_in(annotations: Path) -> list[int | None]:
 
 def gen_omnimatte(source: FootageSource, root: Path) -> Iterator[Footage | Refusal]:
     """NAME/input_video.mp4 and NAME/mask_00.mp4, ..., each of one subject; prompt.json is no caption of the clip."""
-    clips = [root] if (root / "input_video.mp4").is_file() else _folders(root)
+    clips = [root] if (root / "input_video.mp4").is_file() else folders(root)
     for clip in clips:
         video = clip / "input_video.mp4"
         if not video.is_file():
@@ -87,18 +86,18 @@ def gen_omnimatte(source: FootageSource, root: Path) -> Iterator[Footage | Refus
 
 def videos(source: FootageSource, root: Path) -> Iterator[Footage | Refusal]:
     """Whatever the source's pattern matches, with the files that its other patterns find beside each video."""
-    beside = [*source.masks, *filter(None, (source.keys, source.background))]
+    patterns = [*source.masks, *filter(None, (source.keys, source.background))]
     shots = sorted(path for path in root.glob(source.video) if not path.name.startswith("."))
-    taken = {match for video in shots for pattern in beside for match in _beside(video, pattern)}
+    taken = {match for video in shots for pattern in patterns for match in beside(video, pattern)}
     for video in shots:
-        if video in taken or (video.is_dir() and not _holds_images(video)):
+        if video in taken or (video.is_dir() and not is_image_folder(video)):
             continue
         name = _name(source, root, video)
-        masks = [match for pattern in source.masks for match in _beside(video, pattern)]
-        keys = _beside(video, source.keys) if source.keys else []
-        plates = _beside(video, source.background) if source.background else []
+        masks = [match for pattern in source.masks for match in beside(video, pattern)]
+        keys = beside(video, source.keys) if source.keys else []
+        plates = beside(video, source.background) if source.background else []
         missing = [(pattern, found) for pattern, found in ((source.keys, keys), (source.background, plates)) if pattern]
-        missing += [(pattern, _beside(video, pattern)) for pattern in source.masks]
+        missing += [(pattern, beside(video, pattern)) for pattern in source.masks]
         gone = next((str(pattern) for pattern, found in missing if not found), None)
         if gone is not None:
             yield _no_mask(name, video, video.parent / gone.format(stem=video.stem))
@@ -121,25 +120,7 @@ def _name(source: FootageSource, root: Path, video: Path) -> str:
     return "-".join(inside.parts) or (root.resolve().name if fixed else video.stem)
 
 
-def _beside(video: Path, pattern: str) -> list[Path]:
-    return sorted(video.parent.glob(pattern.replace("{stem}", glob.escape(video.stem))))
-
-
 def _no_mask(name: str, video: Path, expected: Path) -> Refusal:
     return Refusal(
         name=name, reason=f"{video}: has no mask beside it; {expected} is not there, make it or exclude {name!r}"
     )
-
-
-def _holds_images(folder: Path) -> bool:
-    try:
-        return bool(image_files(folder))
-    except PermissionError:
-        return True  # refused by name when its files are listed
-
-
-def _folders(parent: Path) -> list[Path]:
-    try:
-        return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except PermissionError:
-        return []  # listed as unreadable already

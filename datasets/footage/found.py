@@ -1,5 +1,6 @@
-"""What a search for footage finds: one video and its files, or why not."""
+"""What a search for footage finds: one video and its files, or why not; and how it looks around."""
 
+import glob
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,9 @@ class SubjectFiles:
     """What is known of one subject beforehand; nothing at all where settings alone say where it is."""
 
     masks: Path | None = None
-    """A mask video or a folder of mask images, one for each frame."""
+    """A mask video, a folder of mask images, one for each frame, or a folder of such folders, which are united."""
     label: int | None = None
-    """Which value of the mask images is this subject; None where the masks are of it alone."""
+    """Which value of the masks is this subject (0: what a rendered plate lacks); None where they are of it alone."""
     keys: Path | None = None
     """Masks of key frames: a polygons JSON or a folder of FRAME.png."""
 
@@ -57,5 +58,34 @@ def image_files(folder: Path) -> list[Path]:
     )
 
 
+def mask_folders(place: Path) -> list[Path]:
+    """The folders whose images together are one subject's masks: the folder itself, or those in it."""
+    inside = [] if image_files(place) else [folder for folder in folders(place) if image_files(folder)]
+    return inside or [place]
+
+
+def is_image_folder(folder: Path) -> bool:
+    """Does it hold images, or refuse to be looked into (and is then refused by name when its files are listed)?"""
+    try:
+        return folder.is_dir() and bool(image_files(folder))
+    except PermissionError:
+        return True
+
+
+def folders(parent: Path) -> list[Path]:
+    """The folders in a folder, by name; none where there is no such folder or it is closed (that is listed apart)."""
+    try:
+        return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except (PermissionError, FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def beside(video: Path, pattern: str) -> list[Path]:
+    """What a glob pattern finds in a video's folder; {stem} is the video's name."""
+    return sorted(video.parent.glob(pattern.replace("{stem}", glob.escape(video.stem))))
+
+
 def _files_in(place: Path) -> list[Path]:
-    return image_files(place) if place.is_dir() else [place]
+    if not place.is_dir():
+        return [place]
+    return [file for folder in mask_folders(place) for file in image_files(folder)]

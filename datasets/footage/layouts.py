@@ -1,4 +1,4 @@
-"""A source's footage, listed: in what folders it lies is in finders, whether it may be used is here."""
+"""A source's footage, listed: in what folders it lies is in finders and rendered, whether it may be used is here."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..source import FootageSource
-from . import finders
+from . import finders, rendered
 from .found import Footage, Refusal, SubjectFiles
 
 __all__ = ["Footage", "Refusal", "SubjectFiles", "expand_root", "list_footage"]
@@ -24,6 +24,8 @@ def list_footage(source: FootageSource) -> list[Footage | Refusal]:
         "davis": finders.davis,
         "gen-omnimatte": finders.gen_omnimatte,
         "videos": finders.videos,
+        "movies": rendered.movies,
+        "kubric-pairs": rendered.kubric_pairs,
     }
     found = [_kept_inside(root, item) for item in listers[source.layout](source, root)]
     names = {item.name for item in found}

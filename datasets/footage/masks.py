@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ...arrays import MatteImage
+from .found import mask_folders
 from .images import SUFFIXES, image_size, is_palette, load_values, number_of, numbered_images
 from .probe import FootageInfo, need_readable
 from .reader import count_frames
@@ -27,7 +28,8 @@ class MaskReader:
     """One subject's mask for every frame of a video, at the video's shown size, read anew by each loop over it."""
 
     path: Path
-    source: VideoFile | tuple[Path, ...]
+    source: VideoFile | tuple[tuple[Path, ...], ...]
+    """A video, or for each frame the images that are united."""
     label: int | None
     video: FootageInfo
     frames: int
@@ -48,28 +50,35 @@ class MaskReader:
     def _stored(self) -> Iterator[MatteImage]:
         if isinstance(self.source, VideoFile):
             for _, frame in self.source:
-                yield _stretched(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), self.video)
+                grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+                yield _stretched(grey if self.label is None else _marked(grey, self.label), self.video)
         else:
-            for file in self.source:
-                yield _stretched(_matte(file, self.label), self.video)
+            for files in self.source:
+                mattes = [_stretched(_matte(file, self.label), self.video) for file in files]
+                yield np.maximum.reduce(mattes)
 
 
 def open_masks(path: Path, video: FootageInfo, frames: int, *, label: int | None = None) -> MaskReader:
     """Check one subject's masks against the video they belong to, and make them ready to read.
 
     Args:
-        path: a mask video (its grey levels are kept, so that edges stay soft) or a folder of mask images.
+        path: a mask video (its grey levels are kept, so that edges stay soft), a folder of mask images, or a folder
+            of such folders, whose masks are united.
         video: what is known of the video.
         frames: how many frames the video has.
-        label: which value of the mask images is the subject; None takes palette images as 0 and the rest, and
-            others as soft masks.
+        label: which value of the masks is the subject; 0 takes what is nearer to it than to 128, because videos and
+            resized images have levels between. None takes palette images as 0 and the rest, and others as soft masks.
 
     Raises:
         ValueError: for another length or shape, and for masks that are empty in all frames or full in all.
     """
     need_readable(path)
-    source = tuple(numbered_images(path)) if path.is_dir() else open_video(path)
-    sizes = (source.info.size,) if isinstance(source, VideoFile) else tuple(image_size(file)[::-1] for file in source)
+    source = _united(path) if path.is_dir() else open_video(path)
+    sizes = (
+        (source.info.size,)
+        if isinstance(source, VideoFile)
+        else tuple(image_size(file)[::-1] for files in source for file in files)
+    )
     for size in sizes:
         _need_shape(path, size, video)
     held = count_frames(source) if isinstance(source, VideoFile) else len(source)
@@ -80,6 +89,18 @@ def open_masks(path: Path, video: FootageInfo, frames: int, *, label: int | None
     reader = MaskReader(path=path, source=source, label=label, video=video, frames=frames, held=held, notes=notes)
     _need_subject(reader)
     return reader
+
+
+def _united(path: Path) -> tuple[tuple[Path, ...], ...]:
+    """The mask images of each frame."""
+    places = [numbered_images(folder) for folder in mask_folders(path)]
+    for place in places[1:]:
+        if len(place) != len(places[0]):
+            raise ValueError(
+                f"{place[0].parent}: has {len(place)} masks, but {places[0][0].parent.name} has {len(places[0])}; "
+                "give each object one mask for each frame"
+            )
+    return tuple(zip(*places, strict=True))
 
 
 def read_keys(path: Path, video: FootageInfo, frames: int) -> dict[int, MatteImage]:
@@ -150,10 +171,15 @@ def _filled(path: Path, key: str, polygons: Any, video: FootageInfo) -> MatteIma
 def _matte(file: Path, label: int | None) -> MatteImage:
     values = load_values(file)
     if label is not None:
-        return np.where(values == label, np.uint8(255), np.uint8(0))
+        return _marked(values, label)
     if is_palette(file) or values.max() == 1:
         return np.where(values > 0, np.uint8(255), np.uint8(0))
     return values
+
+
+def _marked(values: MatteImage, label: int) -> MatteImage:
+    """Where masks of several values have the one that is meant."""
+    return np.where(values < SUBJECT // 2 if label == 0 else values == label, np.uint8(255), np.uint8(0))
 
 
 def _stretched(mask: UInt8[np.ndarray, "h w"], video: FootageInfo) -> MatteImage:
@@ -179,6 +205,7 @@ def _need_subject(masks: MaskReader) -> None:
         if not empty and not full:
             return
     of = "" if masks.label is None else f" for label {masks.label}"
+    of = " for 0, the value of what was removed" if masks.label == 0 else of
     if empty:
         raise ValueError(f"{masks.path}: the mask is empty in all frames{of}; draw the subject, or leave the video out")
     raise ValueError(f"{masks.path}: the mask covers every frame whole{of}; draw the subject alone")
