@@ -4,8 +4,8 @@ Reads FOLDER/plan.json, writes FOLDER/<pass>/<frame:04d>.exr and FOLDER/boxes.js
 file appears whole or not at all; those that are there already are left alone, so that a killed clip goes on. With
 `--share 2/3` every third frame file is drawn, beginning with the second: several processes draw one clip that way.
 
-Exit code 0: all is there; 3: the plan is refused, with the reason in the last line; anything else: it broke, and the
-log says how.
+Exit code 0: all is there; 3: the plan is refused, 4: Blender cannot be loaded, both with the reason in the last line;
+anything else: it broke, and the log says how.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 
 from .reporting import Refused, Reporter
 
-REFUSED = 3
+REFUSED, UNUSABLE = 3, 4
 
 
 def main() -> int:
@@ -31,6 +31,11 @@ def main() -> int:
     folder = given.folder.resolve()
     reporter = Reporter(folder / f"blender-{number}.log")
     try:
+        import bpy  # noqa: F401  a second of loading, after the streams have been taken over
+    except ImportError as missing:
+        reporter.say("unusable", reason=f"Blender's module cannot be loaded ({missing})")
+        return UNUSABLE
+    try:
         draw(folder, (number - 1, among), reporter)
     except Refused as why:
         reporter.say("refused", reason=str(why))
@@ -42,9 +47,9 @@ def main() -> int:
 def draw(folder: Path, share: tuple[int, int], reporter: Reporter) -> None:
     """Draw this share of the frame files that are not there yet."""
     begin = time.perf_counter()
-    import bpy  # a second of loading, after the streams have been taken over
+    import bpy
 
-    from . import studio
+    from . import passes, studio
 
     plan: dict[str, Any] = json.loads((folder / "plan.json").read_text())
     made = studio.build(plan, folder)
@@ -56,7 +61,7 @@ def draw(folder: Path, share: tuple[int, int], reporter: Reporter) -> None:
             continue
         reporter.check_parent()
         wall, cpu = time.perf_counter(), time.process_time()
-        studio.draw(made, chosen, frame, target)
+        passes.draw(made, chosen, frame, target)
         reporter.say(
             "frame",
             **{"pass": chosen["name"]},

@@ -30,7 +30,7 @@ def boxes(plan: dict[str, Any], subject: list[Body]) -> list[list[int]]:
 def _seen(points: "np.ndarray[Any, Any]", to_camera: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     """Places [N, 3] before the camera: right, up, depth."""
     placed = points @ to_camera[:3, :3].T + to_camera[:3, 3]
-    return placed * (1, 1, -1)
+    return np.asarray(placed * (1, 1, -1))
 
 
 def _box(seen: "np.ndarray[Any, Any]", plan: dict[str, Any]) -> list[int]:

@@ -26,8 +26,8 @@ class Nodes:
         node = self.tree.nodes.new(kind)
         for name, setting in settings.items():
             setattr(node, name, setting)
-        for name, value in (inputs or {}).items():
-            self.put(node.inputs[name], value)
+        for socket, value in (inputs or {}).items():
+            self.put(node.inputs[socket], value)
         return node
 
     def put(self, socket: Any, value: Value) -> None:

@@ -1,26 +1,43 @@
-"""What a pass shows: who is seen, who is held out, who throws a shadow and who is mirrored."""
+"""One frame of one pass: who is seen, who is held out, who throws a shadow, who is mirrored.
 
-import importlib
+Every call of `draw` sets all that differs between frames and passes, so that neither their order nor what was drawn
+before decides a pixel.
+"""
+
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import bpy
 
-if TYPE_CHECKING:
-    from .studio import Studio
+from . import framing, picture
+from .studio import Studio
 
 BEFORE = ("cloud", "drops")
 """Media that can lie before the subject."""
 
 
-def build_media(variant: dict[str, Any], plan: dict[str, Any], folder: Path, ground: Any) -> Any:
-    """What a variant's effects are made of, hidden; none for effects of rays alone."""
-    if not variant["media"]:
-        return None
-    return importlib.import_module(".media", __package__).build(variant, plan, folder, ground)
+def draw(studio: Studio, chosen: dict[str, Any], frame: int, target: Path) -> None:
+    """Draw a frame of a pass into `target`, which appears when it is whole."""
+    scene = bpy.context.scene
+    height, width = studio.plan["size"]
+    scale = chosen.get("scale", 1.0)
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    cropped = chosen["what"] in ("subject", "front")
+    box = framing.scaled(studio.boxes[frame], (height, width), size) if cropped else None
+    seed = studio.plan["seed"] + (0 if studio.plan["holds_still"] else frame)
+    picture.choose(scene, chosen, seed)
+    picture.resize(scene, size, box)
+    studio.stage.set_frame(frame)
+    for body in studio.bodies:
+        body.set_frame(frame)
+    _show(studio, chosen, frame)
+    partial = target.with_name(f"{target.name}.partial")
+    scene.render.filepath = str(partial)
+    bpy.ops.render.render(write_still=True)
+    partial.replace(target)
 
 
-def show(studio: "Studio", chosen: dict[str, Any], frame: int) -> None:
+def _show(studio: Studio, chosen: dict[str, Any], frame: int) -> None:
     """Set every object's visibility for a pass."""
     what, index = chosen["what"], chosen["variant"]
     variant = None if index is None else studio.plan["variants"][index]
@@ -42,7 +59,7 @@ def _let_through(piece: Any, rays: list[str]) -> None:
     piece.visible_glossy = "reflection" in rays
 
 
-def _media(studio: "Studio", chosen: dict[str, Any], frame: int) -> None:
+def _media(studio: Studio, chosen: dict[str, Any], frame: int) -> None:
     """Show this variant's media less the effect that is off; every other variant's stay hidden."""
     studio.stage.ground.object.hide_render = False
     for media in studio.media:
@@ -59,7 +76,7 @@ def _media(studio: "Studio", chosen: dict[str, Any], frame: int) -> None:
     studio.media[index].show(tuple(sorted(shown)))
 
 
-def _hold_out(studio: "Studio", what: str) -> None:
+def _hold_out(studio: Studio, what: str) -> None:
     """Cut out of the picture all but what a pass is about; what is cut out still lights the rest."""
     subject = {piece for body in studio.bodies if body.role == "subject" for piece in body.objects}
     for piece in bpy.context.scene.objects:

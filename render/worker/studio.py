@@ -1,8 +1,4 @@
-"""The whole scene as it stands in Blender, and one frame of one pass drawn from it.
-
-Every call of `draw` sets all that differs between frames and passes, so that neither their order nor what was drawn
-before decides a pixel.
-"""
+"""The whole scene as it stands in Blender, every object of it made once."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from . import bodies, framing, passes, picture, stage
+from . import bodies, framing, media, picture, stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,27 +33,11 @@ def build(plan: dict[str, Any], folder: Path) -> Studio:
     picture.prepare(scene, plan)
     made = tuple(bodies.build(body) for body in plan["bodies"])
     place = stage.build(plan)
-    media = tuple(passes.build_media(variant, plan, folder, place.ground) for variant in plan["variants"])
+    effects = tuple(_media(variant, plan, folder, place.ground) for variant in plan["variants"])
     subject = [body for body in made if body.role == "subject"]
-    return Studio(plan=plan, stage=place, bodies=made, media=media, boxes=framing.boxes(plan, subject))
+    return Studio(plan=plan, stage=place, bodies=made, media=effects, boxes=framing.boxes(plan, subject))
 
 
-def draw(studio: Studio, chosen: dict[str, Any], frame: int, target: Path) -> None:
-    """Draw a frame of a pass into `target`, which appears when it is whole."""
-    scene = bpy.context.scene
-    height, width = studio.plan["size"]
-    scale = chosen.get("scale", 1.0)
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    cropped = chosen["what"] in ("subject", "front")
-    box = framing.scaled(studio.boxes[frame], (height, width), size) if cropped else None
-    seed = studio.plan["seed"] + (0 if studio.plan["holds_still"] else frame)
-    picture.choose(scene, chosen, seed)
-    picture.resize(scene, size, box)
-    studio.stage.set_frame(frame)
-    for body in studio.bodies:
-        body.set_frame(frame)
-    passes.show(studio, chosen, frame)
-    partial = target.with_name(f"{target.name}.partial")
-    scene.render.filepath = str(partial)
-    bpy.ops.render.render(write_still=True)
-    partial.replace(target)
+def _media(variant: dict[str, Any], plan: dict[str, Any], folder: Path, ground: Any) -> Any:
+    """What a variant's effects are made of, hidden; none for effects of rays alone."""
+    return media.build(variant, plan, folder, ground) if variant["media"] else None

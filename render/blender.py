@@ -1,0 +1,216 @@
+"""The one door to Blender: a plan and a folder go in, frame files come out, whatever happens to Blender meanwhile.
+
+Blender is a program of its own (its licence is the GPL), with an environment of its own, and it does crash. Each worker
+process is watched: one that dies or makes no frame for too long is killed with its group and started again; frames that
+are on disk stay, so that the next try goes on. Whoever is killed at whatever moment, the same call goes on later and
+ends with the same frames.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import select
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .ranges import STRICT, within
+from .watch import HOME, Worker
+
+VARIABLE = "EFFECTPAIRS_BLENDER"
+Box = tuple[int, int, int, int]
+Step = Callable[[str, int, float], None]
+"""Called for every frame drawn: pass, frame, seconds."""
+_TICK_S = 0.5
+
+
+class NoBlender(RuntimeError):
+    """There is no Python with Blender's module, or it cannot be used."""
+
+
+class RenderFailed(RuntimeError):
+    """Blender broke or hung again and again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blender:
+    """How Blender is run."""
+
+    __pydantic_config__ = STRICT
+    python: str | None = None
+    """A Python with Blender's module; None: the variable EFFECTPAIRS_BLENDER, else the one that `make blender` made."""
+    processes: int = 1
+    """How many draw one clip together, one thread each; as many clips as cores are better still."""
+    silent_s: float = 300.0
+    """Without a frame for so long, it hangs."""
+    tries: int = 3
+    """How often it may break in a row without one new frame."""
+
+    def __post_init__(self) -> None:
+        within(self, "processes", 1, 256)
+        within(self, "silent_s", 1, 86400)
+        within(self, "tries", 1, 100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What a folder of frame files is."""
+
+    boxes: tuple[Box, ...]
+    """Per frame the subject's box, where the passes `subject` and `front` are cut out; all 0 when it is out of view."""
+    version: str
+    """Of Blender."""
+    cpu_s: dict[str, float]
+    """Processor seconds by pass, of the frames drawn by this call."""
+
+
+def find_python(settings: Blender = Blender()) -> Path:
+    """The Python that has Blender's module.
+
+    Raises:
+        NoBlender: there is none; the sentence says what to do.
+    """
+    made = HOME.parent / ".venv-blender" / "bin" / "python"
+    named = settings.python or os.environ.get(VARIABLE)
+    found = shutil.which(Path(named).expanduser() if named else made)
+    if found is None:
+        wrong = f"{named} is no program" if named else "there is no Blender environment"
+        raise NoBlender(f"{wrong}; run `make blender`, or set {VARIABLE} to a Python 3.11 that has bpy==4.5.*")
+    return Path(found).absolute()
+
+
+def version_of(python: Path) -> str | None:
+    """Blender's version in that environment, read from its folder; None where it lies elsewhere."""
+    found = sorted(python.parents[1].glob("lib/python3*/site-packages/bpy-*.dist-info"))
+    return found[-1].name.removesuffix(".dist-info").split("-")[1] if found else None
+
+
+def draw(plan: Mapping[str, Any], folder: Path, settings: Blender = Blender(), step: Step | None = None) -> Drawn:
+    """Draw every frame file of a plan that is not in folder yet; what the media's files hold lies there already.
+
+    Raises:
+        NoBlender: no environment to draw in.
+        ValueError: the plan is refused: an asset, a sky or a device that cannot be used.
+        RenderFailed: Blender broke again and again; with the end of its log.
+    """
+    python = find_python(settings)
+    folder = folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        _begin(plan, folder, python)
+        count = settings.processes
+        crew = [_Hand(python=python, folder=folder, share=(number + 1, count)) for number in range(count)]
+        try:
+            while working := [hand for hand in crew if not hand.finished]:
+                _listen(working, settings, step)
+        finally:
+            for hand in crew:
+                hand.stop()
+        boxes = json.loads((folder / "boxes.json").read_text())
+    return Drawn(
+        boxes=tuple((box[0], box[1], box[2], box[3]) for box in boxes),
+        version=crew[0].version,
+        cpu_s=dict(sum((hand.cpu_s for hand in crew), Counter())),
+    )
+
+
+@dataclass(kw_only=True)
+class _Hand:
+    """A share of the work, through as many processes as it takes."""
+
+    python: Path
+    folder: Path
+    share: tuple[int, int]
+    worker: Worker | None = None
+    finished: bool = False
+    failures: int = 0
+    version: str = ""
+    cpu_s: "Counter[str]" = field(default_factory=Counter)
+
+    def stop(self) -> None:
+        if self.worker:
+            self.worker.end()
+            self.worker = None
+
+    def work(self, settings: Blender, step: Step | None) -> None:
+        """Hear what the worker says and act when it has ended or hangs."""
+        worker = self.worker = self.worker or Worker(self.python, self.folder, self.share)
+        code = worker.code()  # asked first: what a dead worker has said is then heard in full
+        for heard in worker.hear():
+            self._take(heard, step)
+        if code is None and worker.silent_s < settings.silent_s:
+            return
+        hangs, last = code is None, worker.last
+        code = worker.end()
+        self.worker = None
+        if last.get("event") == "done" and code == 0:
+            self.finished = True
+        elif last.get("event") == "refused":
+            raise ValueError(str(last["reason"]))
+        elif last.get("event") == "unusable":
+            raise NoBlender(f"{self.python}: {last['reason']}; run `make blender`, which says what is missing")
+        else:
+            how = f"made no frame for {settings.silent_s:g} s" if hangs else f"ended with code {code}"
+            self._broke(worker, how, settings)
+
+    def _take(self, heard: dict[str, Any], step: Step | None) -> None:
+        if heard["event"] == "ready":
+            self.version = str(heard["blender"])
+        elif heard["event"] == "frame":
+            self.failures = 0
+            self.cpu_s[heard["pass"]] += heard["cpu"]
+            if step:
+                step(heard["pass"], heard["frame"], heard["seconds"])
+
+    def _broke(self, worker: Worker, how: str, settings: Blender) -> None:
+        self.failures += 1
+        if self.failures >= settings.tries:
+            raise RenderFailed(
+                f"{self.folder}: Blender {how}, {self.failures} times without a new frame; try the scene with less in "
+                f"it, or see the end of {worker.log.name}:\n{worker.tail()}"
+            )
+
+
+def _listen(working: list[_Hand], settings: Blender, step: Step | None) -> None:
+    """Wait until some worker says something, or for a moment."""
+    for hand in working:
+        hand.work(settings, step)
+    pipes = [hand.worker.pipe for hand in working if hand.worker]
+    if pipes:
+        select.select(pipes, [], [], _TICK_S)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder: a second run of the same clip waits and then finds it drawn."""
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _begin(plan: Mapping[str, Any], folder: Path, python: Path) -> None:
+    """Write the plan; frames of another plan, another worker or another Blender are taken away."""
+    text = json.dumps(plan)
+    mark, now = folder / "drawing", _digest(text, plan, folder, python)
+    if not mark.exists() or mark.read_text() != now:
+        mark.unlink(missing_ok=True)
+        for frame in folder.glob("*/*.exr"):
+            frame.unlink()
+    for stale in (*folder.glob("*/*.partial"), *folder.glob("*.partial"), *folder.glob("blender-*.log")):
+        stale.unlink()
+    (folder / "plan.json").write_text(text)
+    mark.write_text(now)
+
+
+def _digest(text: str, plan: Mapping[str, Any], folder: Path, python: Path) -> str:
+    """Of all that decides a frame's pixels."""
+    media = (folder / medium["file"] for variant in plan["variants"] for medium in variant["media"])
+    digest = hashlib.sha256(f"{text} {version_of(python)}".encode())
+    for path in (*media, *sorted((HOME / "worker").glob("*.py"))):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
