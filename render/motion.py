@@ -9,6 +9,7 @@ from jaxtyping import Float64
 
 from . import physics
 from .effects.effect import Contact, Track
+from .figures.creatures import stride
 from .figures.figures import extent_of, parts_of
 from .figures.part import Gait, Part
 from .poses import Matrices, from_quaternions, shift, turn_x, turn_y, turn_z
@@ -73,7 +74,7 @@ def _travelled(motion: Travel, body: Body, time_s: Float64[np.ndarray, "T"]) -> 
     course = np.radians(motion.heading_deg) + turn * time_s
     x, y = _arc(motion, time_s)
     gait = Gait(
-        travelled=motion.speed_mps * time_s, time_s=time_s, speed_mps=motion.speed_mps, turn_rad_s=turn,
+        travelled=motion.speed_mps * time_s, time_s=time_s, speed=motion.speed_mps, turn_rad_s=turn,
         phase=motion.phase, kind=motion.kind,
     )  # fmt: skip
     z, yaw, pitch, roll = BEARINGS[motion.kind](motion, gait, body)
@@ -97,7 +98,7 @@ Bearing = tuple[np.ndarray | float, np.ndarray | float, np.ndarray | float, np.n
 
 
 def _walks(motion: Travel, gait: Gait, body: Body) -> Bearing:
-    step = 2 * np.pi * (2 * gait.travelled / (0.85 * body.size_m) + 2 * motion.phase)
+    step = 2 * np.pi * (2 * gait.travelled / (stride(motion.speed_mps / body.size_m) * body.size_m) + 2 * motion.phase)
     alive = min(1.0, motion.speed_mps / max(0.3 * body.size_m, 1e-6))
     return 0.0, 0.015 * alive * np.sin(step / 2), 0.02 * alive, 0.012 * alive * np.sin(step / 2 + 0.7)
 

@@ -182,13 +182,13 @@ def _fall(scene: Scene, rate: int, ways: Any, hits: Any, thing: Any) -> Fall | N
 
 def _between(values: Float64[np.ndarray, "n c"], times: Float64[np.ndarray, "T"]) -> Float64[np.ndarray, "T c"]:
     steps = np.arange(len(values))
-    return np.stack([np.interp(times, steps, column) for column in values.T], axis=-1)
+    return np.asarray(np.stack([np.interp(times, steps, column) for column in values.T], axis=-1))
 
 
 def _unflipped(quaternions: Float64[np.ndarray, "n 4"]) -> Float64[np.ndarray, "n 4"]:
     """The same turns with signs such that neighbours are near: q and -q turn alike."""
     signs = np.where(np.einsum("nc,nc->n", quaternions[1:], quaternions[:-1]) < 0, -1.0, 1.0)
-    return quaternions * np.concatenate([[1.0], np.cumprod(signs)])[:, None]
+    return np.asarray(quaternions * np.concatenate([[1.0], np.cumprod(signs)])[:, None])
 
 
 def _contacts(scene: Scene, rate: int, ways: Any, hits: Sequence[Any], thing: Any) -> tuple[Contact, ...]:

@@ -1,31 +1,31 @@
 """Every figure by its shape: a body and its gait to parts."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float64
 
 from ..scene import Body, Vec3
-from .part import Gait, Part, bounds
+from .afloat import boat, duck
+from .airborne import bird, drone, lantern
+from .creatures import dog, walker
+from .part import Gait, Part, bounds, grown
 from .things import SOLIDS, arch, asset, crate, post, solid
+from .vehicles import car, truck
 
 FIGURES: dict[str, Callable[[Body, Gait], tuple[Part, ...]]] = {
     **dict.fromkeys(SOLIDS, solid),
-    "post": post,
-    "crate": crate,
-    "arch": arch,
-    "asset": asset,
+    **{figure.__name__: figure for figure in (post, crate, arch, asset, walker, dog, car, truck)},
+    **{figure.__name__: figure for figure in (boat, duck, bird, drone, lantern)},
 }
 
 
 def parts_of(body: Body, gait: Gait) -> tuple[Part, ...]:
-    """What a body is made of: one matrix for each frame of the gait for what stirs, one for all for what does not."""
-    return FIGURES.get(body.shape, solid_stand_in)(body, gait)
-
-
-def solid_stand_in(body: Body, gait: Gait) -> tuple[Part, ...]:
-    """A box, until the figure is drawn."""
-    return (Part(mesh="box", size=(body.size_m,) * 3, look=body.look),)
+    """What a body is made of, given a gait in metres: a matrix per frame for what stirs, one for what does not."""
+    size = body.size_m
+    in_sizes = replace(gait, travelled=gait.travelled / size, speed=gait.speed / size)
+    return grown(FIGURES[body.shape](body, in_sizes), size)
 
 
 def extent_of(body: Body) -> Vec3:

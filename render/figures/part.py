@@ -1,4 +1,7 @@
-"""What a figure is made of: simple meshes, each with its look and a matrix per frame."""
+"""What a figure is made of: simple meshes, each with its look and a matrix per frame.
+
+Figures are drawn at size 1 and grow as a whole.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -32,12 +35,13 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Gait:
-    """What a figure's limbs, wheels and wings go by."""
+    """What a figure's limbs, wheels and wings go by. Lengths are counted in sizes of the body."""
 
     travelled: Float64[np.ndarray, "T"]
-    """Metres made since the first frame."""
+    """Made since the first frame."""
     time_s: Float64[np.ndarray, "T"]
-    speed_mps: float = 0.0
+    speed: float = 0.0
+    """A second."""
     turn_rad_s: float = 0.0
     phase: float = 0.0
     kind: str = "still"
@@ -47,6 +51,17 @@ class Gait:
     def at_rest(cls, frames: int = 1) -> "Gait":
         """Nothing stirs."""
         return cls(travelled=np.zeros(frames), time_s=np.zeros(frames))
+
+
+def grown(parts: Sequence[Part], size_m: float) -> tuple[Part, ...]:
+    """Parts drawn at size 1, at their size in metres; turns stay."""
+    found = []
+    for part in parts:
+        matrices = part.matrices.copy()
+        matrices[:, :3, 3] *= size_m
+        length, width, height = (side * size_m for side in part.size)
+        found.append(replace(part, matrices=matrices, size=(length, width, height), bevel_m=part.bevel_m * size_m))
+    return tuple(found)
 
 
 def standing(parts: Sequence[Part]) -> tuple[Part, ...]:
@@ -71,8 +86,12 @@ def box_of(part: Part) -> Float64[np.ndarray, "8 4"]:
 
 
 def _floor(part: Part) -> Float64[np.ndarray, "n"]:
-    """Lowest z of a part in each frame: of its ellipsoid if it is round, else of its box."""
+    """Lowest z of a part in each frame: of its ellipsoid or capsule if it is round, else of its box."""
+    upright = part.matrices[:, 2, :3] * (np.asarray(part.size) / 2)
     if part.mesh in ("sphere", "rock"):
-        reach = np.linalg.norm(part.matrices[:, 2, :3] * (np.asarray(part.size) / 2), axis=1)
+        return np.asarray(part.matrices[:, 2, 3] - np.linalg.norm(upright, axis=1))
+    if part.mesh == "capsule":
+        radius = min(part.size) / 2
+        reach = np.abs(part.matrices[:, 2, 2]) * (part.size[2] / 2 - radius) + radius
         return np.asarray(part.matrices[:, 2, 3] - reach)
     return np.asarray(moved(part.matrices, box_of(part))[..., 2].min(axis=1))

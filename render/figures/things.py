@@ -3,10 +3,11 @@
 import numpy as np
 
 from ..poses import Matrices, shift, turn_y
-from ..scene import Body, Look
-from .part import Gait, Part
+from ..scene import Body, Look, Vec3
+from .blocks import block
+from .part import Gait, Mesh, Part
 
-SOLIDS = {
+SOLIDS: dict[str, tuple[Mesh, Vec3]] = {
     "sphere": ("sphere", (1.0, 1.0, 1.0)),
     "ball": ("sphere", (1.0, 1.0, 1.0)),
     "cube": ("box", (1.0, 1.0, 1.0)),
@@ -21,72 +22,46 @@ SOLIDS = {
 
 def solid(body: Body, gait: Gait) -> tuple[Part, ...]:
     """One mesh; what is round rolls as it goes."""
-    mesh, shares = SOLIDS[body.shape]
-    size = (shares[0] * body.size_m, shares[1] * body.size_m, shares[2] * body.size_m)
-    middle = shift(0.0, 0.0, size[2] / 2)
-    bevel = 0.04 * body.size_m if mesh in ("box", "cylinder", "cone") else 0.0
-    return (
-        Part(mesh=mesh, size=size, look=body.look, bevel_m=bevel, matrices=middle @ rolling(gait, size[2] / 2, body)),  # type: ignore[arg-type]
-    )
+    mesh, size = SOLIDS[body.shape]
+    bevel = 0.04 if mesh in ("box", "cylinder") else 0.015 if mesh == "cone" else 0.0
+    return (block(mesh, size, body.look, shift(0.0, 0.0, size[2] / 2) @ _rolling(body, gait), bevel),)
 
 
-def rolling(gait: Gait, radius_m: float, body: Body) -> Matrices:
+def _rolling(body: Body, gait: Gait) -> Matrices:
     """The turn of a ball that rolls without slipping; of anything else, none."""
-    if body.shape in ("sphere", "ball") and gait.kind in ("drive", "bounce", "walk"):
-        return turn_y(gait.travelled / radius_m)
+    if body.shape in ("sphere", "ball") and gait.kind in ("drive", "drift", "bounce", "walk"):
+        return turn_y(gait.travelled / 0.5)
     return np.eye(4)[None]
 
 
 def post(body: Body, gait: Gait) -> tuple[Part, ...]:
     """A round post with a cap."""
-    height = body.size_m
-    width = min(0.14, 0.12 * height)
-    shaft = Part(
-        mesh="cylinder", size=(width, width, height * 0.96), look=body.look, matrices=shift(0, 0, height * 0.48)
-    )
-    cap = Part(
-        mesh="sphere", size=(width * 1.5, width * 1.5, width * 1.1), look=body.look,
-        matrices=shift(0, 0, height - width * 0.55),
-    )  # fmt: skip
-    return shaft, cap
+    wide = 0.085
+    cap = block("sphere", (wide * 1.5, wide * 1.5, wide * 1.1), body.look, (0, 0, 1 - wide * 0.55))
+    return block("cylinder", (wide, wide, 0.96), body.look, (0, 0, 0.48)), cap
 
 
 def crate(body: Body, gait: Gait) -> tuple[Part, ...]:
     """A box with a frame of slats."""
-    side = body.size_m
-    slat = side * 0.11
-    frame = Look(kind=body.look.kind, colour=body.look.second, second=body.look.colour,
-                 roughness=body.look.roughness, scale_m=body.look.scale_m)  # fmt: skip
-    parts = [Part(mesh="box", size=(side * 0.95,) * 3, look=body.look, matrices=shift(0, 0, side / 2))]
-    low, high = -side / 2 + slat / 2, side / 2 - slat / 2
-    for first in (low, high):
-        for second in (low, high):
+    slat, look = 0.11, body.look
+    frame = Look(kind=look.kind, colour=look.second, second=look.colour, roughness=look.roughness, scale_m=look.scale_m)
+    parts = [block("box", (0.95, 0.95, 0.95), look, (0, 0, 0.5))]
+    ends = (slat / 2 - 0.5, 0.5 - slat / 2)
+    for first in ends:
+        for second in ends:
             for axis in range(3):
-                size = tuple(side if this == axis else slat for this in range(3))
-                at = np.insert(np.array([first, second]), axis, 0.0)
-                parts.append(
-                    Part(mesh="box", size=size, look=frame, bevel_m=slat * 0.15,  # type: ignore[arg-type]
-                         matrices=shift(at[0], at[1], at[2] + side / 2))
-                )  # fmt: skip
+                size = [1.0 if this == axis else slat for this in range(3)]
+                x, y, z = np.insert(np.array([first, second]), axis, 0.0)
+                parts.append(block("box", size, frame, shift(x, y, z + 0.5), slat * 0.15))
     return tuple(parts)
 
 
 def arch(body: Body, gait: Gait) -> tuple[Part, ...]:
     """A gateway across the way: two pillars and a beam; what comes along x passes through."""
-    height, width = body.size_m, body.size_m * 1.1
-    pillar = height * 0.16
-    parts = [
-        Part(mesh="box", size=(pillar, pillar, height * 0.84), look=body.look, bevel_m=pillar * 0.08,
-             matrices=shift(0, side * (width - pillar) / 2, height * 0.42))
-        for side in (-1, 1)
-    ]  # fmt: skip
-    beam = Part(
-        mesh="box", size=(pillar * 1.2, width * 1.08, height * 0.16), look=body.look, bevel_m=pillar * 0.08,
-        matrices=shift(0, 0, height * 0.92),
-    )  # fmt: skip
-    return (*parts, beam)
+    pillars = [block("box", (0.16, 0.16, 0.84), body.look, (0, side * 0.47, 0.42), 0.012) for side in (-1, 1)]
+    return (*pillars, block("box", (0.19, 1.19, 0.16), body.look, (0, 0, 0.92), 0.012))
 
 
 def asset(body: Body, gait: Gait) -> tuple[Part, ...]:
     """A user's model as it comes; its box is taken for a cube until Blender has opened it."""
-    return (Part(mesh="asset", size=(body.size_m,) * 3, look=body.look, asset=body.asset),)
+    return (Part(mesh="asset", size=(1.0, 1.0, 1.0), look=body.look, asset=body.asset),)
