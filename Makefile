@@ -1,18 +1,21 @@
 # Two commands do all the set-up on a machine with Python 3.11:  make demo,  make test.
-PYTHON ?= python3.11
-VENV   := .venv
-BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTHON  ?= python3.11
+VENV    := .venv
+BLENDER := .venv-blender
+BIN     := $(VENV)/bin
+PIP     := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test quick lint format bench clean
+.PHONY: help blender demo test quick lint format bench clean
 
 help:            ## show this list
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-demo: $(VENV)/.core  ## the main job on real footage: video to corpus to gallery
+blender: $(BLENDER)/.made  ## the environment that draws: Blender as a Python module, 1 GB
+
+demo: $(VENV)/.core $(BLENDER)/.made  ## the main job on real footage: video to corpus to gallery
 	$(BIN)/effectpairs demo --workspace demo/workspace --corpus demo/corpus
 
-test: $(VENV)/.dev lint  ## every check: lint, types, all tests
+test: $(VENV)/.dev $(BLENDER)/.made lint  ## every check: lint, types, all tests
 	$(BIN)/python -m pytest
 
 quick: $(VENV)/.dev  ## the tests that take seconds
@@ -28,20 +31,33 @@ format: $(VENV)/.dev  ## let ruff lay the code out
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev  ## ratios against plain references, measured in the same run
+bench: $(VENV)/.dev $(BLENDER)/.made  ## ratios against plain references, measured in the same run
 	$(BIN)/python tests/benchmarks/run_all.py
 
-clean:           ## remove the environment and the demo
-	rm -rf $(VENV) demo *.egg-info build
+clean:           ## remove the environments and the demo
+	rm -rf $(VENV) $(BLENDER) demo *.egg-info build
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 
+# Kubric declares TensorFlow and much else that it does not need here; what it does need is in the extra `render`.
+KUBRIC := $(PIP) install --constraint constraints.txt --no-deps kubric-nightly
+
 # The stamps are newer than what they were made from; the core holds no torch.
 $(VENV)/.core: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) install --constraint constraints.txt --editable '.[demo]'
+	$(KUBRIC)
 	@touch $(VENV)/.core
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	$(KUBRIC)
 	@touch $(VENV)/.core $(VENV)/.dev
+
+# Importing tells whether the system has the libraries that Blender's module links; slim images lack some.
+LACKING := Blender cannot be loaded: apt-get install libxi6 libxrender1 libxfixes3 libxkbcommon0 libsm6 libgl1, then make blender
+$(BLENDER)/.made: constraints-blender.txt
+	$(PYTHON) -m venv $(BLENDER) || python3 -m venv $(BLENDER)
+	$(BLENDER)/bin/python -m pip --quiet --disable-pip-version-check install --requirement constraints-blender.txt
+	@$(BLENDER)/bin/python -c 'import bpy' || { echo '$(LACKING)' >&2; exit 1; }
+	@touch $(BLENDER)/.made
