@@ -34,6 +34,8 @@ class Nodes:
         """Link or set an input."""
         if hasattr(value, "is_output"):
             self.tree.links.new(value, socket)
+        elif socket.type == "VECTOR":
+            socket.default_value = tuple(value)[:3]  # of a colour, what is not its opacity
         else:
             socket.default_value = value
 
