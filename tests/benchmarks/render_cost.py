@@ -1,0 +1,189 @@
+"""What rendered pairs cost, in processor seconds: prints Markdown tables.
+
+One Blender process, one thread, draws every pass of small clips; the worker itself says what each frame took. A pair is
+background, subject and one variant (its picture and, where something can lie before the subject, its front); ratios
+are to that variant's picture, the `gt` render. The first frame's set-up counts for the pass that comes first, background.
+
+Run: python tests/benchmarks/render_cost.py [--quick] [--size 192x336 ...] [EFFECT ...]
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from effectpairs.render import blender
+from effectpairs.render.effects.effects import AnyEffect, CastLight, Dust, Glow, Reflection, Shadow, Smoke, Splash, Wake
+from effectpairs.render.plan import passes_of, plan
+from effectpairs.render.scene import Body, Camera, Ground, Look, Rendering, Scene, Shape, Sky, Sun, Travel, Variant
+
+SIZES = ((96, 168), (192, 336))
+AIMS = {"moving": 2.0, "still": 1.4, "variant": 0.5}
+FRAMES = {"moving": 5, "still": 13}
+"""A still camera's background is one frame whatever the clip's length: more frames, nearer to real clips."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A subject and two variants of what it does to the world."""
+
+    shape: Shape
+    size_m: float
+    ground: Ground
+    effects: tuple[AnyEffect, ...]
+    other: tuple[AnyEffect, ...]
+    sun: float = 3.0
+    kind: str = "drive"
+
+
+LAKE = Ground(kind="water", look=Look(colour=(0.1, 0.22, 0.28)), bumps_m=0.02)
+CASES = {
+    "shadow": Case(shape="car", size_m=3.0, ground=Ground(), effects=(Shadow(),), other=(Shadow(softness_deg=12),)),
+    "reflection": Case(
+        shape="walker",
+        size_m=1.8,
+        ground=Ground(kind="puddles"),
+        effects=(Shadow(), Reflection()),
+        other=(Reflection(),),
+        kind="walk",
+    ),
+    "dust": Case(
+        shape="car",
+        size_m=3.0,
+        ground=Ground(),
+        effects=(Shadow(), Dust()),
+        other=(Shadow(), Dust(density=5.0, colour=(0.7, 0.4, 0.25))),
+    ),
+    "smoke": Case(
+        shape="truck",
+        size_m=3.5,
+        ground=Ground(),
+        effects=(Shadow(), Smoke()),
+        other=(Shadow(), Smoke(density=10.0, colour=(0.6, 0.1, 0.08))),
+    ),
+    "wake": Case(
+        shape="boat",
+        size_m=3.0,
+        ground=LAKE,
+        effects=(Reflection(), Wake()),
+        other=(Reflection(), Wake(height_m=0.1, turbulence=0.8)),
+        kind="boat",
+    ),
+    "splash": Case(
+        shape="boat",
+        size_m=3.0,
+        ground=LAKE,
+        effects=(Reflection(), Splash()),
+        other=(Reflection(), Splash(amount=3.0)),
+        kind="boat",
+    ),
+    "glow": Case(
+        shape="lantern",
+        size_m=0.8,
+        ground=Ground(kind="wet"),
+        effects=(CastLight(), Glow()),
+        other=(CastLight(power_w=150.0),),
+        sun=0.2,
+        kind="fly",
+    ),
+}
+
+
+def scene_of(case: Case, size: tuple[int, int], camera: str) -> Scene:
+    """The case as a scene of 8 samples with denoising."""
+    travel = Travel(kind=case.kind, start=(-1.0, 0.0), speed_mps=2.0, height_m=1.2 if case.kind == "fly" else 0.0)
+    look = Look(colour=(0.7, 0.15, 0.1), emission=4.0 if case.shape == "lantern" else 0.0)
+    moving = Camera(kind="pan", amount=6.0)
+    return Scene(
+        name="cost",
+        seed=1,
+        frames=FRAMES[camera],
+        size=size,
+        subject=Body(name="red thing", shape=case.shape, size_m=case.size_m, look=look, motion=travel),
+        props=(Body(name="post", shape="post", size_m=2.0),),
+        ground=case.ground,
+        sky=Sky(strength=1.0 if case.sun > 1 else 0.1),
+        sun=Sun(strength=case.sun),
+        camera=moving if camera == "moving" else replace(moving, kind="still"),
+        variants=(Variant(name="one", effects=case.effects), Variant(name="other", effects=case.other)),
+        rendering=Rendering(samples=8, denoise=True),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Processor seconds of a whole clip, by pass, and per frame of the clip."""
+
+    seconds: dict[str, float]
+    frames: int
+
+    def per_frame(self, *names: str) -> float:
+        """The named passes together; those that the clip does not have cost nothing."""
+        return sum(self.seconds.get(name, 0.0) for name in names) / self.frames
+
+    @property
+    def truth(self) -> float:
+        """All passes that are drawn for the effects' own masks."""
+        return self.per_frame(*(name for name in self.seconds if "truth" in name or "without" in name))
+
+    @property
+    def pair(self) -> float:
+        """The first variant's pair, over its `gt` render."""
+        whole = self.per_frame("background", "subject", "v00", "v00-front", "v00-plate")
+        return whole / self.per_frame("v00")
+
+    @property
+    def variant(self) -> float:
+        """What the second variant adds, over the first one's pair."""
+        added = self.per_frame("v01", "v01-front", "v01-plate")
+        return added / self.per_frame("background", "subject", "v00", "v00-front", "v00-plate")
+
+
+def measure(case: Case, size: tuple[int, int], camera: str, *, truths: bool) -> Cost:
+    """Draw a clip and add up."""
+    scene = scene_of(case, size, camera)
+    passes = [one for one in passes_of(scene) if truths or ("truth" not in one.name and "without" not in one.name)]
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = blender.draw(plan(scene, Path(folder), passes), Path(folder))
+    return Cost(seconds=drawn.cpu_s, frames=scene.frames)
+
+
+def rows(names: list[str], sizes: list[tuple[int, int]], *, truths: bool) -> Iterator[tuple[str, dict[str, Cost]]]:
+    """Every case at every size, with both cameras."""
+    for size in sizes:
+        for name in names:
+            costs = {camera: measure(CASES[name], size, camera, truths=truths) for camera in FRAMES}
+            yield f"{name} | {size[0]}x{size[1]}", costs
+
+
+def main() -> None:
+    """Measure and print."""
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("effects", nargs="*", choices=[*CASES, []], default=[])
+    asked.add_argument("--quick", action="store_true", help="one effect, small")
+    asked.add_argument("--size", action="append", default=[], help="HxW; may be repeated")
+    asked.add_argument("--truths", action="store_true", help="draw the passes of the effects' own masks too")
+    given = asked.parse_args()
+    sizes = [(int(h), int(w)) for h, w in (size.split("x") for size in given.size)] or list(SIZES)
+    names = given.effects or list(CASES)
+    if given.quick:
+        sizes, names = [(96, 168)], ["shadow"]
+    begin, missed = time.perf_counter(), []
+    print("| effect | size | background | subject | front | gt | truth | pair/gt moving | still | variant/pair |")
+    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
+    for title, costs in rows(names, sizes, truths=given.truths):
+        moving, still = costs["moving"], costs["still"]
+        ratios = {"moving": moving.pair, "still": still.pair, "variant": moving.variant}
+        missed += [f"{title}, {aim}: {ratios[aim]:.2f}" for aim in AIMS if ratios[aim] > AIMS[aim] + 0.005]
+        parts = [moving.per_frame(name) for name in ("background", "subject", "v00-front", "v00")]
+        told = [f"{value:.2f}" for value in (*parts, moving.truth, *ratios.values())]
+        print(f"| {title} | {' | '.join(told)} |", flush=True)
+    print(f"\nCPU seconds a frame; 8 samples, denoised; {time.perf_counter() - begin:.0f} s in all.")
+    print(f"Over its aim ({AIMS}): {'; '.join(missed) or 'none'}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
