@@ -4,10 +4,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float64
 
 from ..ranges import STRICT, all_within, within
+from . import way
+from .colours import word_of
 from .effect import Track
-from .media import Colour, Medium
+from .media import Cloud, Colour, Lamp, Medium
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +37,33 @@ class Glow:
         return "glow"
 
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
-        """To come."""
-        raise NotImplementedError
+        """One smooth cloud: a string of balls along the subject, so that the halo follows its shape."""
+        length, width, height = track.extent
+        round_m = min(width, height) / 2
+        count = max(1, round(length / max(0.4 * length, 2 * round_m)))
+        along = (np.arange(count) - (count - 1) / 2) * (length - 2 * round_m if count > 1 else 0.0) / max(1, count - 1)
+        forward, _ = way.axes(track.heading)
+        middle = track.foot + np.array([0.0, 0.0, height / 2])
+        frames, reach = [], round_m + self.radius_m
+        for ahead, centre in zip(forward, middle, strict=True):
+            places = centre + along[:, None] * ahead
+            frames.append(np.concatenate([places, np.full((count, 1), reach)], axis=1).astype(np.float32))
+        even = np.full(count, 1 / count, np.float32)
+        return (
+            Cloud(
+                frames=tuple(frames),
+                strength=(even,) * len(track),
+                phase=(np.zeros(count, np.float32),) * len(track),
+                colour=self.colour,
+                density=0.02,
+                grain_m=0.0,
+                glow=25.0 * self.strength / self.radius_m,
+            ),
+        )
 
     def facts(self) -> dict[str, str | float]:
-        """To come."""
-        raise NotImplementedError
+        """Its colour and how strong it is."""
+        return {"colour": word_of(self.colour), "intensity": _force(self.strength), "radius_m": self.radius_m}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +90,36 @@ class CastLight:
         return "light"
 
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
-        """To come."""
-        raise NotImplementedError
+        """One lamp in the subject's middle."""
+        length, width, height = track.extent
+        wavering = _wavering(way.frame_seconds(track), rng)
+        return (
+            Lamp(
+                at=(track.foot + np.array([0.0, 0.0, height / 2])).astype(np.float32),
+                colour=self.colour,
+                power_w=(self.power_w * (1 - self.flicker * wavering)).astype(np.float32),
+                radius_m=0.3 * min(length, width, height),
+            ),
+        )
 
     def facts(self) -> dict[str, str | float]:
-        """To come."""
-        raise NotImplementedError
+        """Its colour, how strong it is, whether it flickers."""
+        steady = "steady" if self.flicker < 0.1 else "flickering"
+        return {
+            "colour": word_of(self.colour),
+            "intensity": _force(self.power_w / 60),
+            "manner": steady,
+            "power_w": self.power_w,
+        }
+
+
+def _force(usual: float) -> str:
+    return "faint" if usual < 0.5 else "strong" if usual > 2.5 else "moderate"
+
+
+def _wavering(second: Float64[np.ndarray, "T"], rng: np.random.Generator) -> Float64[np.ndarray, "T"]:
+    """A flame's unrest, 0 to 1: tones of 1 to 9 Hz, the same at any frame rate."""
+    tones = rng.uniform(1, 9, size=7)
+    phases = rng.uniform(0, 2 * np.pi, size=7)
+    together = np.sin(2 * np.pi * second[:, None] * tones + phases).mean(axis=1)
+    return np.asarray(np.clip(0.5 + together, 0, 1))

@@ -4,10 +4,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Complex64
 
 from ..ranges import STRICT, within
+from . import foam, sea, way
 from .effect import Track
-from .media import Medium
+from .media import Medium, Waves
+
+LEAD_S = 3.0
+"""A wake this long lies behind the subject in the first frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +36,37 @@ class Wake:
         return "wake"
 
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
-        """To come."""
-        raise NotImplementedError
+        """One field of waves, with foam where it is turbulent; none where nothing moves."""
+        course = way.way_of(track, LEAD_S)
+        length, width, _ = track.extent
+        grid = sea.grid_around(course.place[:, :2], margin_m=1.5 * length + 2.0, finest_m=max(0.03, width / 14))
+        kx, ky = grid.waves()
+
+        def pressure(second: float, span: float) -> Complex64[np.ndarray, "rows half"] | None:
+            here = course.at(np.array([second]))
+            speed = float(np.linalg.norm(here.velocity[0, :2]))
+            weight = span * speed * float(way.nearness(here.place[:, 2], 0.3 * width)[0])
+            if weight < 1e-9:
+                return None
+            cos, sin = np.cos(here.heading[0]), np.sin(here.heading[0])
+            along, across = kx * cos + ky * sin, ky * cos - kx * sin
+            blunt = np.exp(-((along * length * 0.04) ** 2 + (across * width * 0.12) ** 2) / 2)
+            hull = blunt * (np.exp(-0.42j * along * length) - 0.85 * np.exp(0.38j * along * length))  # bow and stern
+            phase = kx * (here.place[0, 0] - grid.origin[0]) + ky * (here.place[0, 1] - grid.origin[1])
+            return np.asarray(-weight * hull * np.exp(-1j * phase), np.complex64)
+
+        heights = sea.moved(grid, track, LEAD_S, pressure, calming_s=2.5)
+        white = foam.churned(grid, track, course, self.turbulence, rng) if self.turbulence > 0 else None
+        fastest = float(np.linalg.norm(track.velocity[:, :2], axis=1).max())
+        scaled = _scaled(heights, self.height_m * min(1.0, fastest), grid, track)
+        if white is not None:
+            scaled = scaled + foam.chop(grid, track, white, 0.35 * self.height_m, rng)
+        return (Waves(heights=scaled, origin=grid.origin, step_m=grid.step_m, foam=white),)
 
     def facts(self) -> dict[str, str | float]:
-        """To come."""
-        raise NotImplementedError
+        """How high and how wild it is."""
+        wildness = "gentle" if self.turbulence < 0.25 else "turbulent" if self.turbulence > 0.6 else "lively"
+        return {"intensity": wildness, "height_m": self.height_m, "turbulence": self.turbulence}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +90,57 @@ class Ripple:
         return "ripple"
 
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
-        """To come."""
-        raise NotImplementedError
+        """One field of waves: pulses at the waterline while the subject moves, and from every hit."""
+        course = way.way_of(track, LEAD_S)
+        size = max(track.extent[:2])
+        grid = sea.grid_around(course.place[:, :2], margin_m=size + 10 * self.length_m, finest_m=self.length_m / 6)
+        length = max(self.length_m, 5 * grid.step_m)
+        kx, ky = grid.waves()
+        number = 2 * np.pi / length
+        beat = np.sqrt(sea.GRAVITY * number)
+        # Only waves about as long as asked for, and a ring as wide as the subject's waterline.
+        band = np.exp(-(((np.hypot(kx, ky) - number) / (0.3 * number)) ** 2)).astype(np.float32)
+        start = rng.uniform(0, 2 * np.pi)
+        touching = [(contact.frame / track.fps, contact.at, contact.speed) for contact in track.contacts]
+
+        def pressure(second: float, span: float) -> Complex64[np.ndarray, "rows half"] | None:
+            here = course.at(np.array([second]))
+            bobbing = float(np.linalg.norm(here.velocity[0]) * way.nearness(here.place[:, 2], 0.3 * size)[0])
+            pushes = [(here.place[0], min(1.0, 2 * bobbing) * np.sin(beat * second + start))]
+            for moment, at, speed in touching:
+                since = (second - moment) * beat / (2 * np.pi)  # in beats
+                if 0 <= since < 3:
+                    pushes.append(
+                        (np.asarray(at), 2 * min(1.0, speed / 2) * np.sin(2 * np.pi * since) * (1 - since / 3))
+                    )
+            total = np.zeros(kx.shape, np.complex64)
+            for at, weight in pushes:
+                phase = kx * (at[0] - grid.origin[0]) + ky * (at[1] - grid.origin[1])
+                total += (span * weight * np.exp(-1j * phase)).astype(np.complex64)
+            return total * band if total.any() else None
+
+        heights = sea.moved(grid, track, LEAD_S, pressure, calming_s=2.0)
+        liveliest = max(
+            [min(1.0, 2 * float(np.linalg.norm(track.velocity, axis=1).max()))]
+            + [min(1.0, speed / 2) for _, _, speed in touching]
+        )
+        scaled = _scaled(heights, self.height_m * liveliest, grid, track)
+        return (Waves(heights=scaled, origin=grid.origin, step_m=grid.step_m),)
 
     def facts(self) -> dict[str, str | float]:
-        """To come."""
-        raise NotImplementedError
+        """How high the rings are and how far apart."""
+        height = "faint" if self.height_m < 0.01 else "strong" if self.height_m > 0.04 else "gentle"
+        return {"intensity": height, "height_m": self.height_m, "length_m": self.length_m}
+
+
+def _scaled(heights: np.ndarray, highest_m: float, grid: sea.Grid, track: Track) -> np.ndarray:
+    """Heights scaled so that the highest is so high, the water right under the subject left aside: nobody sees it."""
+    hidden = 0.55 * max(track.extent[:2])
+    top = 0.0
+    for frame, foot in zip(heights, track.foot, strict=True):
+        away = (grid.x - foot[0]) ** 2 + (grid.y[:, None] - foot[1]) ** 2 > hidden**2
+        top = max(top, float(np.abs(frame * away).max()))
+    if top < 1e-12:
+        return np.zeros_like(heights)
+    ratio = heights / np.float32(1.5 * top)
+    return (np.float32(1.5 * highest_m) * np.tanh(ratio)).astype(np.float32)

@@ -74,7 +74,7 @@ def _material(name: str, entry: dict[str, Any]) -> Any:
     facing = tree.nodes.new("ShaderNodeLayerWeight")
     facing.inputs["Blend"].default_value = 0.35
     seen = tree.nodes.new("ShaderNodeMapRange")  # all of the ball's rim is seen, little of its middle
-    seen.inputs["To Min"].default_value = 1 - 0.65 * entry["clear"]
+    seen.inputs["To Min"].default_value = 1 - 0.5 * entry["clear"]
     seen.inputs["To Max"].default_value = 1.0
     tree.links.new(facing.outputs["Facing"], seen.inputs["Value"])
     tree.links.new(seen.outputs["Result"], mixed.inputs["Fac"])

@@ -1,0 +1,71 @@
+"""Drops in flight: thrown, pulled down, gone when they fall back."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from .media import Points
+
+GRAVITY = 9.81
+MOST_ALIVE = 9000
+"""Drops in one frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flights:
+    """Every drop of a clip."""
+
+    born_s: Float64[np.ndarray, "N"]
+    place: Float64[np.ndarray, "N 3"]
+    velocity: Float64[np.ndarray, "N 3"]
+    radius_m: Float64[np.ndarray, "N"]
+
+
+def joined(*parts: Flights) -> Flights:
+    """Several lots of drops as one."""
+    return Flights(
+        born_s=np.concatenate([part.born_s for part in parts]),
+        place=np.concatenate([part.place for part in parts]),
+        velocity=np.concatenate([part.velocity for part in parts]),
+        radius_m=np.concatenate([part.radius_m for part in parts]),
+    )
+
+
+def at(flights: Flights, second: float, drag: float = 0.0) -> Points:
+    """The drops in the air at a moment. Where they fall below z = 0 they are gone.
+
+    Args:
+        flights: All drops of the clip.
+        second: The moment.
+        drag: How much of its speed the air takes from a drop in a second; fine ones are slowed at once.
+    """
+    age = np.maximum(second - flights.born_s, 0.0)[:, None]
+    down = np.array([0.0, 0.0, GRAVITY])
+    if drag > 0:
+        slowed = (1 - np.exp(-drag * age)) / drag
+        place = flights.place + flights.velocity * slowed - down / drag * (age - slowed)
+    else:
+        place = flights.place + flights.velocity * age - 0.5 * down * age**2
+    flying = (second > flights.born_s) & (place[:, 2] > 0) & (age[:, 0] < 4)
+    drops = np.concatenate([place, flights.radius_m[:, None]], axis=1)[flying]
+    return drops[-MOST_ALIVE:].astype(np.float32)
+
+
+def crown(
+    at: tuple[float, float, float], second: float, ring_m: float, speed_mps: float, chance: Float64[np.ndarray, "N 6"]
+) -> tuple[Float64[np.ndarray, "N"], Float64[np.ndarray, "N 3"], Float64[np.ndarray, "N 3"]]:
+    """A crown of drops around a hit: a wall that leans outward and ends in fingers.
+
+    Returns:
+        When, from where, and how fast each drop leaves.
+    """
+    fingers = 17
+    around = 2 * np.pi * (np.floor(chance[:, 0] * fingers) + 0.5 + 0.9 * (chance[:, 1] - 0.5) ** 3 * 4) / fingers
+    out = np.stack([np.cos(around), np.sin(around), np.zeros(len(around))], axis=-1)
+    lean = np.radians(52 + 26 * chance[:, 2])
+    swift = speed_mps * (0.25 + 0.75 * np.sqrt(chance[:, 3]))
+    velocity = out * (swift * np.cos(lean))[:, None] + np.array([0, 0, 1.0]) * (swift * np.sin(lean))[:, None]
+    late = 0.06 * chance[:, 4] ** 2
+    place = np.array([at[0], at[1], 0.0]) + out * (ring_m * (0.85 + 0.3 * chance[:, 5]))[:, None]
+    return second + late - 1e-6, place, velocity
