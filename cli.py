@@ -13,6 +13,7 @@ from .flows.progress import reporting
 if TYPE_CHECKING:
     from .datasets.ledger import Account
     from .flows.real_source import RealSource
+    from .flows.runs import AnySource
 
 app = typer.Typer(
     name="effectpairs",
@@ -54,7 +55,7 @@ def run(
     direct: Direct = False,
 ) -> None:
     """Take every clip of a source through every stage; running again goes on where it was."""
-    settings = [(name, _settings(name, overrides)) for name in source]
+    settings = [(name, _any_settings(name, overrides)) for name in source]
     accounts = [_run_source(name, found, workspace, overrides, workers, direct) for name, found in settings]
     if any(account.inputs == account.failed for account in accounts):
         raise typer.Exit(1)
@@ -204,23 +205,23 @@ def demo(
 
 
 def _run_source(
-    name: str, settings: "RealSource", workspace: Path, overrides: list[str] | None, workers: int, direct: bool
+    name: str, settings: "AnySource", workspace: Path, overrides: list[str] | None, workers: int, direct: bool
 ) -> "Account":
     from .datasets.ledger import Account, read_ledger
-    from .flows.direct import real_pairs_directly
-    from .flows.source_run import begin
+    from .flows.direct import pairs_directly
+    from .flows.runs import begin, once_begun
 
     known = begin(settings, workspace, workers)
     if direct or known.is_done():
         # With nothing left to do there is nothing to schedule: no server is started to say so.
-        with bar() as show, reporting(show):
-            account = real_pairs_directly(settings, workspace, workers=workers)
+        with bar() as show, reporting(show), once_begun(known):
+            account = pairs_directly(settings, workspace, workers=workers)
     else:
         prepare_prefect(quiet=True)
-        from .flows.real_pairs import real_pairs
+        from .flows.deployments import FLOWS
 
-        with bar() as show, reporting(show):
-            account = Account(**real_pairs(name, str(workspace), overrides, workers))
+        with bar() as show, reporting(show), once_begun(known):
+            account = Account(**FLOWS[settings.flow](name, str(workspace), overrides, workers))
     for entry in read_ledger(workspace, account.source):
         if entry.outcome != "accept":
             out.print(f"  {entry.outcome} {entry.name}: {'; '.join(entry.reasons)}", markup=False)
@@ -252,6 +253,16 @@ def _gallery(corpus: str, out_dir: Path | None) -> Path:
     with bar() as show:
         page: Path = write_report(found, folder, step=lambda done, total: show("gallery", done, total))
     return page
+
+
+def _any_settings(name: str, overrides: list[str] | None) -> "AnySource":
+    """The same for any source, of footage or of scenes."""
+    from .flows.runs import load_any
+
+    try:
+        return load_any(name, tuple(overrides or ()))
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong)) from wrong
 
 
 def _settings(name: str, overrides: list[str] | None) -> "RealSource":

@@ -103,7 +103,7 @@ def _row(done: Chain, source: RealSource, store: Store, notes: list[str]) -> dic
     frames, height, width = done.clip["shape"]
     return {
         "clip_id": job.clip_id,
-        "kind": "real",
+        "kind": source.kind,
         "source": source.name,
         "group": job.group,
         "effects": list(source.effects),
@@ -124,6 +124,8 @@ def _row(done: Chain, source: RealSource, store: Store, notes: list[str]) -> dic
             "seeds": [],
             "models": [],
             "notes": notes,
+            "composite": "eq2",
+            "facts": None,
             "software": f"effectpairs {version('effectpairs')}",
         },
     }

@@ -17,6 +17,8 @@ from pydantic import TypeAdapter
 from ..datasets.durable import write_whole
 from ..datasets.footage.layouts import Footage
 from ..datasets.store import Store
+from ..render.blender import NoBlender, RenderFailed
+from ..render.passes import BrokenFrame
 from .real_source import RealSource
 from .steps import Job, normalised, run_stage
 from .workers import Worker, WorkerDied
@@ -28,6 +30,8 @@ CACHE_LAYERS = 17
 WORKING_BYTES = 85 * 384 * 672 * 3
 VIDEOS = 4
 """Videos of a chunk in stage 1."""
+SPEAKING = (OSError, WorkerDied, BrokenFrame, RenderFailed, NoBlender)
+"""Whose own words are a sentence for the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,20 +74,20 @@ def divide(items: Sequence[Any], *, size: int, workers: int) -> list[Sequence[An
 def video_chunks(footage: Sequence[Footage], source: RealSource, workspace: Path, workers: int) -> list[Chunk]:
     """The chunks of stage 1."""
     runs = divide(footage, size=VIDEOS, workers=workers)
-    return [_write(run, f"videos-{number:04d}", source, workspace) for number, run in enumerate(runs)]
+    return [write_chunk(run, f"videos-{number:04d}", source.name, workspace) for number, run in enumerate(runs)]
 
 
 def clip_chunks(jobs: Sequence[Job], source: RealSource, workspace: Path, workers: int) -> list[Chunk]:
     """The chunks of the later stages."""
     size = max(1, CHUNK_CLIPS * WORKING_BYTES // clip_bytes(source))
     runs = divide(jobs, size=size, workers=workers)
-    return [_write(run, f"clips-{number:04d}", source, workspace) for number, run in enumerate(runs)]
+    return [write_chunk(run, f"clips-{number:04d}", source.name, workspace) for number, run in enumerate(runs)]
 
 
 def normalise_chunk(chunk: Chunk, source: RealSource, workspace: Path, worker: Worker) -> list[Failure]:
     """Stage 1 over the videos of a chunk."""
     videos = TypeAdapter(list[Footage]).validate_json(chunk.path.read_bytes())
-    return _work_off(
+    return work_off(
         ((footage.name, (_normalise, footage, source, workspace)) for footage in videos), "normalise", worker
     )
 
@@ -91,7 +95,7 @@ def normalise_chunk(chunk: Chunk, source: RealSource, workspace: Path, worker: W
 def stage_chunk(chunk: Chunk, stage: str, source: RealSource, workspace: Path, worker: Worker) -> list[Failure]:
     """One later stage over the clips of a chunk."""
     jobs = TypeAdapter(list[Job]).validate_json(chunk.path.read_bytes())
-    return _work_off(((job.clip_id, (_stage, job, stage, source, workspace)) for job in jobs), stage, worker)
+    return work_off(((job.clip_id, (_stage, job, stage, source, workspace)) for job in jobs), stage, worker)
 
 
 def is_transient(problem: BaseException) -> bool:
@@ -99,25 +103,26 @@ def is_transient(problem: BaseException) -> bool:
     if isinstance(problem, OSError):
         lasting = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
         return problem.errno not in lasting
-    return isinstance(problem, (MemoryError, WorkerDied))
+    return isinstance(problem, (MemoryError, WorkerDied, BrokenFrame))
 
 
-def _work_off(items: Iterable[tuple[str, tuple[Any, ...]]], stage: str, worker: Worker) -> list[Failure]:
+def work_off(items: Iterable[tuple[str, tuple[Any, ...]]], stage: str, worker: Worker) -> list[Failure]:
+    """Have a worker make one call for each named item; what fails costs its item and no other."""
     failures = []
     for name, call in items:
         try:
             worker.call(*call)
-        except Exception as problem:  # whatever it is, it costs this item and no other
-            reason = (
-                str(problem) if isinstance(problem, OSError | WorkerDied) else f"{type(problem).__name__}: {problem}"
-            )
+        except Exception as problem:
+            reason = str(problem) if isinstance(problem, SPEAKING) else f"{type(problem).__name__}: {problem}"
             failures.append(Failure(item=name, stage=stage, reason=reason, transient=is_transient(problem)))
     return failures
 
 
-def _write(items: Sequence[Any], name: str, source: RealSource, workspace: Path) -> Chunk:
-    path = workspace / "sources" / source.name / "chunks" / f"{name}.json"
-    write_whole(path, TypeAdapter(Sequence[Footage] | Sequence[Job]).dump_json(items))
+def write_chunk(items: Sequence[Any], name: str, source: str, workspace: Path) -> Chunk:
+    """A chunk's file; its items are of one settings class, which reads them back."""
+    path = workspace / "sources" / source / "chunks" / f"{name}.json"
+    adapter: TypeAdapter[Any] = TypeAdapter(list[type(items[0])])  # type: ignore[misc, arg-type]
+    write_whole(path, adapter.dump_json(list(items)))
     return Chunk(name=name, path=path)
 
 

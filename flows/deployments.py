@@ -1,4 +1,4 @@
-"""Every source as a deployment: `prefect deployment run real-pairs/NAME`, and `corpus/publish` beside them."""
+"""Every source as a deployment of its flow: `prefect deployment run real-pairs/NAME`; `corpus/publish` beside them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,28 +7,30 @@ from typing import Any
 from prefect import serve
 from prefect.types.entrypoint import EntrypointType
 
-from ..datasets.source import load_source, source_names
+from ..datasets.source import source_names
 from .corpus import publish
 from .real_pairs import real_pairs
-from .real_source import RealSource
+from .runs import load_any
+from .synthetic_pairs import synthetic_pairs
 
 MODULE = EntrypointType.MODULE_PATH
 """A flow loaded by its file's path has no package, and its relative imports fail."""
+FLOWS: dict[str, Any] = {real_pairs.name: real_pairs, synthetic_pairs.name: synthetic_pairs}
 
 
 def deployments(sources: Sequence[str], workspace: str, corpus: str) -> list[Any]:
     """The deployments of the named sources (settings files are named by their stem), and of publishing."""
     found = []
     for source in sources or source_names():
-        settings = load_source(source, into=RealSource)
+        settings = load_any(source)
         where = str(Path(source).resolve()) if source.endswith(".toml") else source
         found.append(
-            real_pairs.to_deployment(
+            FLOWS[settings.flow].to_deployment(
                 name=settings.name,
                 entrypoint_type=MODULE,
                 parameters={"source": where, "workspace": workspace},
                 description=f"{settings.origin} ({settings.licence})",
-                tags=["effectpairs", "real"],
+                tags=["effectpairs", settings.kind],
             )
         )
     parameters = {"corpus": corpus, "workspace": workspace}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,37 +10,22 @@ from ..datasets.ledger import Account
 from ..datasets.place import Place
 from ..datasets.publish import Publishing, plan_shards, write_planned
 from ..datasets.seal import seal
-from ..stages.pair import STAGES
-from .chunks import Chunk, Failure, normalise_chunk, stage_chunk
+from .chunks import Chunk, Failure
+from .phases import Phase, Run
 from .progress import Pieces
-from .real_source import RealSource
-from .source_run import begin
-from .workers import Worker, Workers
+from .runs import AnySource, begin
+from .workers import Workers
 
 TRIES = 2
 
 
-def real_pairs_directly(source: RealSource, workspace: Path, *, workers: int = 0) -> Account:
-    """Every clip of the source through every stage; return its account."""
+def pairs_directly(source: AnySource, workspace: Path, *, workers: int = 0) -> Account:
+    """Everything of a source, footage or scenes, through every stage; return its account."""
     run = begin(source, workspace, workers)
-
-    def normalise(chunk: Chunk, worker: Worker, done: Pieces) -> list[Failure]:
-        failures = _tried(lambda: normalise_chunk(chunk, source, workspace, worker))
-        done.one_more()
-        return failures
-
-    def pairs(chunk: Chunk, worker: Worker, done: Pieces) -> list[Failure]:
-        failures: list[Failure] = []
-        for stage in STAGES:
-            failures += _tried(lambda stage=stage: stage_chunk(chunk, stage, source, workspace, worker))  # type: ignore[misc]
-            done.one_more()
-        return failures
-
     with Workers(run.workers) as pool:
-        videos = run.pending_videos()
-        run.note(_each(videos, normalise, pool, Pieces("normalise", len(videos))))
-        clips = run.pending_clips()
-        run.note(_each(clips, pairs, pool, Pieces("pairs", len(clips) * len(STAGES))))
+        for phase in run.phases():
+            chunks = phase.pending()
+            run.note(_each(chunks, run, phase, pool))
     return run.close()
 
 
@@ -66,13 +52,17 @@ def _tried(work: Callable[[], list[Failure]]) -> list[Failure]:
     return failures
 
 
-def _each(
-    chunks: Sequence[Chunk], work: Callable[[Chunk, Worker, Pieces], list[Failure]], pool: Workers, done: Pieces
-) -> Iterable[Failure]:
-    def lent(chunk: Chunk) -> list[Failure]:
+def _each(chunks: Sequence[Chunk], run: Run, phase: Phase, pool: Workers) -> Iterable[Failure]:
+    done = Pieces(phase.name, len(chunks) * len(phase.stages))
+
+    def through(chunk: Chunk) -> list[Failure]:
+        failures: list[Failure] = []
         with pool.lend() as worker:
-            return work(chunk, worker, done)
+            for stage in phase.stages:
+                failures += _tried(partial(run.work, chunk, stage, worker))
+                done.one_more()
+        return failures
 
     with ThreadPoolExecutor(pool.count) as threads:
-        for future in as_completed([threads.submit(lent, chunk) for chunk in chunks]):
+        for future in as_completed([threads.submit(through, chunk) for chunk in chunks]):
             yield from future.result()

@@ -7,11 +7,13 @@ from pathlib import Path
 from ..datasets.footage.layouts import Footage, Refusal, list_footage
 from ..datasets.ledger import Account
 from ..datasets.store import Result, Store
+from ..stages.pair import STAGES
 from .account import close_account
-from .chunks import Chunk, Failure, clip_chunks, layer_bytes, video_chunks
+from .chunks import Chunk, Failure, clip_chunks, layer_bytes, normalise_chunk, stage_chunk, video_chunks
+from .phases import Phase
 from .real_source import RealSource
 from .steps import Job, chain, jobs_of, normalise_work
-from .workers import how_many
+from .workers import Worker, how_many
 
 
 @dataclass(kw_only=True)
@@ -24,6 +26,19 @@ class SourceRun:
     footage: list[Footage | Refusal]
     results: dict[str, Result | None] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Videos to clips, then clips through the pair chain."""
+        return (
+            Phase(name="normalise", stages=("normalise",), pending=self.pending_videos),
+            Phase(name="pairs", stages=tuple(STAGES), pending=self.pending_clips),
+        )
+
+    def work(self, chunk: Chunk, stage: str, worker: Worker) -> list[Failure]:
+        """One stage over the items of a chunk."""
+        if stage == "normalise":
+            return normalise_chunk(chunk, self.source, self.workspace, worker)
+        return stage_chunk(chunk, stage, self.source, self.workspace, worker)
 
     def pending_videos(self) -> list[Chunk]:
         """The chunks of stage 1 that are still to do."""

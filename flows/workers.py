@@ -26,17 +26,18 @@ BASE_BYTES = 600 * 1024**2
 """A worker's interpreter and libraries."""
 
 
-def how_many(clip_bytes: int, asked: int = 0) -> int:
+def how_many(clip_bytes: int, asked: int = 0, *, beside_bytes: int = 0) -> int:
     """How many workers this machine carries: cores it may use, and memory for the clips they hold.
 
     Args:
         clip_bytes: size of one colour layer of a clip, T·H·W·3.
         asked: what the user wants; 0 leaves it to the machine.
+        beside_bytes: memory of what a worker starts beside itself.
     """
     if asked > 0:
         return asked
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    by_memory = psutil.virtual_memory().available // (BASE_BYTES + LAYERS_HELD * clip_bytes)
+    by_memory = psutil.virtual_memory().available // (BASE_BYTES + LAYERS_HELD * clip_bytes + beside_bytes)
     return max(1, min(cores, int(by_memory)))
 
 

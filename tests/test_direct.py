@@ -10,8 +10,8 @@ from effectpairs.datasets.ledger import read_account, read_ledger
 from effectpairs.datasets.publish import Publishing
 from effectpairs.datasets.source import load_source
 from effectpairs.datasets.verify import verify
-from effectpairs.flows import chunks, direct
-from effectpairs.flows.direct import publish_directly, real_pairs_directly
+from effectpairs.flows import chunks, source_run
+from effectpairs.flows.direct import publish_directly, pairs_directly
 from effectpairs.flows.real_source import RealSource
 from effectpairs.flows.source_run import begin
 from effectpairs.flows.workers import WorkerDied
@@ -30,7 +30,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def done(source_file, tmp_path):
     source, workspace = load(source_file), tmp_path / "workspace"
-    return source, workspace, real_pairs_directly(source, workspace, workers=1)
+    return source, workspace, pairs_directly(source, workspace, workers=1)
 
 
 def test_every_input_is_accounted_for(done):
@@ -50,17 +50,17 @@ def test_running_again_computes_nothing_and_changes_nothing(done, monkeypatch):
     def forbidden(*_, **__):
         raise AssertionError("a stage ran again")
 
-    monkeypatch.setattr(direct, "normalise_chunk", forbidden)
-    monkeypatch.setattr(direct, "stage_chunk", forbidden)
+    monkeypatch.setattr(source_run, "normalise_chunk", forbidden)
+    monkeypatch.setattr(source_run, "stage_chunk", forbidden)
     assert begin(source, workspace).is_done()
-    assert real_pairs_directly(source, workspace, workers=1) == account
+    assert pairs_directly(source, workspace, workers=1) == account
     assert bytes_of(workspace) == before
 
 
 def test_two_workers_give_the_bytes_of_one(done, source_file, tmp_path):
     source, workspace, _ = done
     other = tmp_path / "other"
-    real_pairs_directly(source, other, workers=2)
+    pairs_directly(source, other, workers=2)
     assert bytes_of(other / "store") == bytes_of(workspace / "store")
     publish_directly(str(tmp_path / "one" / "corpus"), workspace, EVERYTHING)
     publish_directly(str(tmp_path / "two" / "corpus"), other, EVERYTHING)
@@ -70,11 +70,11 @@ def test_two_workers_give_the_bytes_of_one(done, source_file, tmp_path):
 def test_a_changed_setting_makes_again_just_what_depends_on_it(done, source_file):
     source, workspace, _ = done
     before = set(bytes_of(workspace / "store"))
-    real_pairs_directly(load(source_file, "prune.dilate_px=20"), workspace, workers=1)
+    pairs_directly(load(source_file, "prune.dilate_px=20"), workspace, workers=1)
     new = {name.split("/")[0] for name in set(bytes_of(workspace / "store")) - before}
     assert new == {"prune", "quality"}
     stricter = load(source_file, "prune.dilate_px=20", "gates.effect_area_min=[0.4, 0.3]")
-    real_pairs_directly(stricter, workspace, workers=1)
+    pairs_directly(stricter, workspace, workers=1)
     after = {name.split("/")[0] for name in set(bytes_of(workspace / "store")) - before}
     assert after == {"prune", "quality"}
     assert read_account(workspace, source.name)[0].accepted == 0
@@ -103,7 +103,7 @@ def test_one_bad_video_costs_itself_alone(source_file, footage_root, tmp_path):
     (footage_root / "broken" / "input_video.mp4").write_bytes(b"no video at all")
     shutil.copy(footage_root / "first" / "mask_00.mp4", footage_root / "broken" / "mask_00.mp4")
     source, workspace = load(source_file), tmp_path / "workspace"
-    account = real_pairs_directly(source, workspace, workers=1)
+    account = pairs_directly(source, workspace, workers=1)
     assert (account.inputs, account.failed) == (5, 1)
     (failed,) = (entry for entry in read_ledger(workspace, source.name) if entry.outcome == "fail")
     assert "input_video.mp4" in failed.reasons[0]
@@ -122,7 +122,7 @@ def test_a_clip_that_kills_its_worker_is_tried_once_more_and_then_given_up(sourc
         return real_call(self, function, *arguments)
 
     monkeypatch.setattr(chunks.Worker, "call", call)
-    account = real_pairs_directly(source, workspace, workers=1)
+    account = pairs_directly(source, workspace, workers=1)
     assert len(calls) == 2
     assert (account.inputs, account.failed) == (4, 1)
     (failed,) = (entry for entry in read_ledger(workspace, source.name) if entry.outcome == "fail")
@@ -130,7 +130,7 @@ def test_a_clip_that_kills_its_worker_is_tried_once_more_and_then_given_up(sourc
     assert "worker process died" in failed.reasons[0]
     monkeypatch.undo()
     # Nothing was remembered against it: the next run tries it again.
-    assert real_pairs_directly(source, workspace, workers=1).failed == 0
+    assert pairs_directly(source, workspace, workers=1).failed == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])

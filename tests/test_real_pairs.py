@@ -10,7 +10,7 @@ import yaml
 from effectpairs.datasets.publish import Publishing
 from effectpairs.datasets.source import load_source, source_names
 from effectpairs.flows.chunks import Failure, is_transient
-from effectpairs.flows.direct import publish_directly, real_pairs_directly
+from effectpairs.flows.direct import publish_directly, pairs_directly
 from effectpairs.flows.real_source import RealSource
 from effectpairs.flows.workers import WorkerDied
 
@@ -39,7 +39,7 @@ def test_the_flow_gives_the_bytes_of_the_plain_loop(prefect_server, source_file,
     with_prefect = real_pairs(str(source_file), str(tmp_path / "a"), None, 2)
     publish(str(tmp_path / "a-out" / "corpus"), str(tmp_path / "a"), EVERYTHING)
     source = load_source(source_file, into=RealSource)
-    without = real_pairs_directly(source, tmp_path / "b", workers=1)
+    without = pairs_directly(source, tmp_path / "b", workers=1)
     publish_directly(str(tmp_path / "b-out" / "corpus"), tmp_path / "b", EVERYTHING)
     assert with_prefect == vars(without)
     assert files_of(tmp_path / "a" / "store") == files_of(tmp_path / "b" / "store")
@@ -64,7 +64,8 @@ def _seen_by_the_server() -> tuple[set[str], set[str]]:
     ("transient", "tries"), [(True, 2), (False, 1)], ids=["a dead worker is tried again", "bad input is not"]
 )
 def test_only_what_can_pass_is_tried_again(prefect_server, source_file, tmp_path, monkeypatch, transient, tries):
-    from effectpairs.flows import real_pairs as module
+    from effectpairs.flows import source_run
+    from effectpairs.flows.real_pairs import real_pairs
 
     seen: list[str] = []
 
@@ -72,8 +73,8 @@ def test_only_what_can_pass_is_tried_again(prefect_server, source_file, tmp_path
         seen.append(stage)
         return [Failure(item="x", stage=stage, reason="because", transient=transient)] if stage == "subject" else []
 
-    monkeypatch.setattr(module, "stage_chunk", stage_chunk)
-    account = module.real_pairs(str(source_file), str(tmp_path / "w"), ["include=['first']"], 1)
+    monkeypatch.setattr(source_run, "stage_chunk", stage_chunk)
+    account = real_pairs(str(source_file), str(tmp_path / "w"), ["include=['first']"], 1)
     chunks = seen.count("quality")
     assert seen.count("subject") == tries * chunks
     assert seen.count("decompose") == chunks

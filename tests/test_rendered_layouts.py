@@ -8,7 +8,7 @@ from effectpairs.datasets.codec import decode
 from effectpairs.datasets.footage.layouts import Footage, Refusal, SubjectFiles, list_footage
 from effectpairs.datasets.ledger import read_ledger
 from effectpairs.datasets.source import load_source
-from effectpairs.flows.direct import real_pairs_directly
+from effectpairs.flows.direct import pairs_directly
 from effectpairs.flows.real_source import RealSource
 from effectpairs.tests.filming import film, photograph
 
@@ -73,7 +73,7 @@ def listed(name, root, *overrides):
 def run(name, root, workspace, *overrides):
     """The whole chain; what became of each clip, by the name of its folder."""
     source = source_of(name, root, *overrides)
-    real_pairs_directly(source, workspace, workers=1)
+    pairs_directly(source, workspace, workers=1)
     return {entry.name.removeprefix(f"{name}-").split("-0")[0]: entry for entry in read_ledger(workspace, name)}
 
 

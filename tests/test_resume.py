@@ -25,11 +25,11 @@ def start(source: Path, folder: Path) -> subprocess.Popen[bytes]:
         "from pathlib import Path\n"
         "from effectpairs.datasets.publish import Publishing\n"
         "from effectpairs.datasets.source import load_source\n"
-        "from effectpairs.flows.direct import publish_directly, real_pairs_directly\n"
+        "from effectpairs.flows.direct import publish_directly, pairs_directly\n"
         "from effectpairs.flows.real_source import RealSource\n"
         "if __name__ == '__main__':\n"
         "    source, folder = load_source(sys.argv[1], into=RealSource), Path(sys.argv[2])\n"
-        "    real_pairs_directly(source, folder / 'workspace', workers=2)\n"
+        "    pairs_directly(source, folder / 'workspace', workers=2)\n"
         "    everything = Publishing(include=('accept', 'review', 'reject'), shard_bytes=1)\n"
         "    publish_directly(str(folder / 'corpus'), folder / 'workspace', everything)\n"
     )

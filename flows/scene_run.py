@@ -1,0 +1,161 @@
+"""One source of scenes from its descriptions to its account, in steps that a scheduler puts in order."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from ..datasets.ledger import Account
+from ..datasets.store import Result, Store
+from ..render.blender import NoBlender, find_python, version_of
+from ..render.scene import read_scene
+from .chunks import WORKING_BYTES, Chunk, Failure, divide, work_off, write_chunk
+from .phases import Phase
+from .scene_account import SceneRefusal, close_account
+from .scene_source import SceneSource
+from .scene_steps import STAGE, SceneJob, rendered, scene_work, sweep_frames
+from .workers import Worker, how_many
+
+BLENDER_BYTES = 1200 * 1024**2
+"""A Blender process beside its worker, with users' assets and smoke in it (a plain scene takes 450 MB)."""
+CHUNK_SCENES = 8
+CHUNK_PIXELS = 400_000
+"""Frames times pixels of a chunk: about half a minute of drawing on one core; a scene larger than that is a chunk."""
+
+
+@dataclass(kw_only=True)
+class SceneRun:
+    """What one run over a source of scenes knows; the store has all that counts."""
+
+    source: SceneSource
+    workspace: Path
+    workers: int
+    jobs: list[SceneJob | SceneRefusal]
+    blender: str | None
+    """Blender's version; None where there is no Blender."""
+    results: dict[str, Result] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Scenes to layers."""
+        return (Phase(name=STAGE, stages=(STAGE,), pending=self.pending_scenes),)
+
+    def pending_scenes(self) -> list[Chunk]:
+        """The chunks that are still to draw."""
+        size = max(1, min(CHUNK_SCENES, CHUNK_PIXELS * 3 // clip_bytes(self.source)))
+        runs = divide(self._to_do(), size=size, workers=self.workers)
+        return [
+            write_chunk(run, f"scenes-{number:04d}", self.source.name, self.workspace)
+            for number, run in enumerate(runs)
+        ]
+
+    def work(self, chunk: Chunk, stage: str, worker: Worker) -> list[Failure]:
+        """Draw the scenes of a chunk."""
+        jobs = TypeAdapter(list[SceneJob]).validate_json(chunk.path.read_bytes())
+        calls = ((job.name, (_render, job, self.source, self.workspace, self.blender)) for job in jobs)
+        return work_off(calls, stage, worker)
+
+    def is_done(self) -> bool:
+        """Does the store hold a result for every scene, or can nothing be drawn?"""
+        return not self._to_do()
+
+    def note(self, failures: Iterable[Failure]) -> None:
+        """Keep the first failure of each item."""
+        for failure in failures:
+            self.failures.setdefault(failure.item, failure)
+
+    def close(self) -> Account:
+        """Judge every variant, write the ledger and the account."""
+        self._to_do()
+        failures = {name: failure.reason for name, failure in self.failures.items()}
+        return close_account(self.source, Store(self.workspace), self.jobs, self.results, failures)
+
+    def _to_do(self) -> list[SceneJob]:
+        """Scenes without a result; of those found meanwhile the result is kept."""
+        if self.blender is None:
+            return []
+        store, missing = Store(self.workspace), []
+        for job in self.jobs:
+            if isinstance(job, SceneRefusal) or job.name in self.results:
+                continue
+            found = store.find(scene_work(job, self.source, self.blender))
+            if found is None:
+                missing.append(job)
+            else:
+                self.results[job.name] = found
+        return missing
+
+
+def begin(source: SceneSource, workspace: Path, workers: int = 0) -> SceneRun:
+    """List the scenes and sweep what an earlier, killed run left half-made.
+
+    Raises:
+        ValueError: the source as a whole cannot be read, e.g. no scene is where it says.
+    """
+    jobs = list(list_scenes(source))
+    store = Store(workspace)
+    store.sweep()
+    sweep_frames(store)
+    run = SceneRun(
+        source=source,
+        workspace=workspace,
+        workers=how_many(max(clip_bytes(source), WORKING_BYTES), workers, beside_bytes=BLENDER_BYTES),
+        jobs=jobs,
+        blender=None,
+    )
+    try:
+        run.blender = version_of(find_python(source.blender)) or "unknown"
+    except NoBlender as missing:
+        run.note(
+            Failure(item=job.name, stage=STAGE, reason=str(missing), transient=False)
+            for job in jobs
+            if isinstance(job, SceneJob)
+        )
+    return run
+
+
+def clip_bytes(source: SceneSource) -> int:
+    """Size of one colour layer of the source's clips."""
+    return source.frames * source.size[0] * source.size[1] * 3
+
+
+def list_scenes(source: SceneSource) -> Iterator[SceneJob | SceneRefusal]:
+    """The scenes of a source in order: those of its files, or those of its maker.
+
+    Raises:
+        ValueError: there is no file of a scene.
+    """
+    assert source.scenes is not None
+    files = _files(source.scenes)
+    for path in files:
+        name = path.stem if len({file.parent for file in files}) == 1 else str(path.with_suffix("")).strip("/")
+        try:
+            yield SceneJob(name=name, scene=read_scene(path))
+        except ValueError as wrong:
+            yield SceneRefusal(name=name, reason=str(wrong))
+
+
+def _files(pattern: str) -> list[Path]:
+    text = os.path.expandvars(pattern)
+    if unset := re.search(r"\$\{(\w+)\}", text):
+        raise ValueError(f"scenes={pattern!r} needs the environment variable {unset[1]}; export {unset[1]}=FOLDER")
+    path = Path(text).expanduser()
+    found = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
+    if not found:
+        raise ValueError(
+            f"scenes={pattern!r}: no file is there; give a pattern of scenes' JSON, as 'scenes/*.json'"
+        )
+    return found
+
+
+def _render(job: SceneJob, source: SceneSource, workspace: Path, blender: str) -> None:
+    rendered(job, source, _store(workspace), blender)
+
+
+@cache
+def _store(workspace: Path) -> Store:
+    return Store(workspace)

@@ -1,0 +1,58 @@
+"""All settings of one source of rendered scenes: who makes them, how many, how they are drawn and judged."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ..datasets.source import Source
+from ..render.blender import Blender
+from ..render.scene import Rendering
+from ..render.truth import Truth
+from ..stages.prune import Prune
+from ..stages.verdict import Gates
+
+GATES = Gates(
+    preservation_psnr_db_min=(45.0, 40.0),
+    effect_peak_area_max=(0.85, 0.98),
+    effect_flicker_max=(0.8, 1.0),
+    subject_leak_max=(1.0, 1.0),
+    subject_area_min=(0.002, 0.0005),
+    edge_effect_max=(0.9, 1.0),
+)
+"""Of rendered pairs, whose layers are exact: off the effect nothing may differ, while splashes and smoke may come and
+go and lie close to the subject; a plate without the subject has nothing of it, whatever its gradients happen to be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneSource(Source):
+    """A file in `datasets/sources/`, key for key; a maker's `kind` chooses it."""
+
+    flow: Literal["synthetic-pairs"] = "synthetic-pairs"
+    scenes: str | None = None
+    """A glob pattern of scenes' JSON files, instead of a maker; ~ and ${VARIABLE} are expanded."""
+    maker: None = None
+    count: int = 12
+    """Scenes that the maker makes; more of them later leaves the first as they are."""
+    seed: int = 0
+    size: tuple[int, int] = (384, 672)
+    frames: int = 85
+    fps: float = 16.0
+    rendering: Rendering = Rendering()
+    truth: Truth = Truth()
+    prune: Prune = Prune()
+    """The difference recipe that the truth is compared with."""
+    gates: Gates = GATES
+    blender: Blender = Blender()
+    licence: str = "CC0-1.0"
+    origin: str = "rendered by effectpairs"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.maker is None) == (self.scenes is None):
+            raise ValueError("a source of scenes has either a maker or scenes='FOLDER/*.json'; give one of them")
+        if not 1 <= self.count <= 1_000_000:
+            raise ValueError(f"count={self.count} is not in 1 to 1000000; give how many scenes to make")
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """The settings that decide a scene's layers, beside the scene itself."""
+        return {"truth": asdict(self.truth), "prune": asdict(self.prune)}
