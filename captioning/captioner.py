@@ -49,7 +49,7 @@ class Captioner(Protocol):
     """The three steps. `objections` holds what was wrong with earlier answers, in sentences; empty at the first try."""
 
     def describe(self, seen: Seen, *, seed: int, objections: Sequence[str] = ()) -> Reply:
-        """A dense description: effects with their kind, strength, spread, place and course in time; what they act on."""
+        """A dense description: each effect's kind, strength, spread, place, course in time, and what it acts on."""
 
     def refine(
         self, description: str, seen: Seen, *, max_words: int, seed: int, objections: Sequence[str] = ()

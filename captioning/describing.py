@@ -1,0 +1,109 @@
+"""What is known of a clip as a dense description: every effect with its strength, place, size and course in time."""
+
+import numpy as np
+
+from .knowing import Known, Said
+from .measuring import Measures
+from .phrases import UNKNOWN, beside, effect_phrase, is_many, joined, noun_of, sentence, third
+from .vocabulary import EFFECTS
+
+PARTS = ((0.15, "a small part of"), (0.4, "about a third of"), (0.62, "about half"), (0.85, "about two thirds of"),
+         (1.3, "about as much as"), (2.5, "about twice"))  # fmt: skip
+
+
+def describe(known: Known, *, rng: np.random.Generator) -> str:
+    """Several sentences; only what is known or measured. Without any effect it says that none could be told."""
+    lines = [_scene(known), *(_effect(said, known, rng) for said in known.effects)]
+    if len(known.effects) == 1:
+        said = known.effects[0]
+        lines += [
+            _size(said, known),
+            _pixels(said, known.measures),
+            _course(said, known.measures),
+            _together(said, known),
+        ]
+    elif not known.effects:
+        lines.append("No effect could be told from the frames.")
+    return " ".join(line for line in lines if line)
+
+
+def _scene(known: Known) -> str:
+    who = known.subject.a if known.subject else "the subject"
+    many = bool(known.subject and known.subject.many)
+    way = [part for part in (known.ground, known.direction, known.light) if part]
+    camera = sentence(known.camera) if known.camera else ""
+    if known.action is None:
+        first = sentence(who, "are" if many else "is", "in view", known.light)
+    else:
+        first = sentence(who, third(known.action, many=many), *way)
+    return f"{first} {camera}".strip()
+
+
+def _effect(said: Said, known: Known, rng: np.random.Generator) -> str:
+    who = known.subject.noun if known.subject else "subject"
+    many = bool(known.subject and known.subject.many)
+    place = beside(said.side, known.subject, named=False)
+    phrase = effect_phrase(said.word, said.adjectives)
+    if said.word in UNKNOWN:
+        return sentence("there is", phrase, place, ", of a kind that cannot be told")
+    makes = EFFECTS[said.word].makes
+    return sentence("the", who, third(makes[int(rng.integers(len(makes)))], many=many), phrase, place)
+
+
+def _size(said: Said, known: Known) -> str:
+    size = known.measures.extent
+    if size is None:
+        return ""
+    share = "less than 1" if size.share < 0.01 else f"about {round(100 * size.share)}"
+    text = f"{_the(said)} {'cover' if is_many(said.word) else 'covers'} {share} % of the picture"
+    if size.to_subject is None:
+        return sentence(text)
+    who = known.subject.noun if known.subject else "subject"
+    part = next((word for end, word in PARTS if size.to_subject < end), "several times")
+    return sentence(
+        text, ",", part, "the area of the", who, "itself" if not (known.subject and known.subject.many) else ""
+    )
+
+
+def _pixels(said: Said, measures: Measures) -> str:
+    fit = measures.fit
+    if fit is None:
+        return ""
+    if fit.darker > 0.8:
+        return sentence(f"where it lies the picture is about {max(1, round(-100 * fit.relative))} % darker")
+    if said.word in ("dust", "smoke") and fit.trusted:
+        return sentence(f"it hides about {round(100 * fit.opacity)} % of what lies behind it")
+    return sentence("it brightens most of what it covers") if fit.lighter > 0.8 else ""
+
+
+def _course(said: Said, measures: Measures) -> str:
+    size = measures.extent
+    if size is None:
+        return ""
+    verbs = ("appear", "are", "grow", "shrink") if is_many(said.word) else ("appears", "is", "grows", "shrinks")
+    parts = []
+    if size.begins > 0.15:
+        parts.append(f"first {verbs[0]} {_moment(size.begins)}")
+    if size.ends < 0.85:
+        parts.append(f"{verbs[1]} gone {_moment(size.ends)}")
+    if size.growth > 1.7 or size.growth < 0.58:
+        parts.append(f"{verbs[2] if size.growth > 1 else verbs[3]} in the course of it")
+    if not parts:
+        parts.append(f"{verbs[1]} there from beginning to end")
+    return sentence(_the(said), joined(parts))
+
+
+def _moment(share: float) -> str:
+    return "early in the clip" if share < 0.35 else "midway" if share < 0.65 else "late in the clip"
+
+
+def _together(said: Said, known: Known) -> str:
+    moving = known.measures.movement
+    if moving is None or not moving.together:
+        return ""
+    who = known.subject.noun if known.subject else "subject"
+    return sentence(_the(said), "move" if is_many(said.word) else "moves", "along with the", who)
+
+
+def _the(said: Said) -> str:
+    return f"the {noun_of(said.word)}"

@@ -1,0 +1,200 @@
+"""What is known of a clip as one concise sentence; the same facts fall into different sentences by the seed.
+
+Nothing is said that `Known` does not hold. What does not fit into the word limit is left out, least important first:
+camera, light, ground, time, direction, place, and then adjectives.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from .knowing import Known, Said
+from .phrases import UNKNOWN, beside, effect_phrase, ing, is_many, joined, sentence, third
+from .vocabulary import EFFECTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speech:
+    """Known facts and the choices that were drawn for them."""
+
+    known: Known
+    makes: tuple[str, ...]
+    """What the subject does, by effect."""
+    lies: str
+    """What the first effect itself does."""
+    along: str
+    """How an effect without a place goes with its subject."""
+
+    @property
+    def who(self) -> str:
+        """The subject at its first naming."""
+        return self.known.subject.a if self.known.subject else "the subject"
+
+    @property
+    def pronoun(self) -> str:
+        """The subject after that."""
+        return self.known.subject.pronoun if self.known.subject else "it"
+
+    @property
+    def many(self) -> bool:
+        """Is the subject several?"""
+        return bool(self.known.subject and self.known.subject.many)
+
+    @property
+    def way(self) -> str:
+        """Where and under what light it acts."""
+        return " ".join(part for part in (self.known.ground, self.known.direction, self.known.light) if part)
+
+    def acts(self, *, form: str = "it") -> str:
+        """The action with its way; form: "it" for a noun, "pronoun" after one, "ing" as a participle; "" if unknown."""
+        if self.known.action is None:
+            return ""
+        many = self.many if form == "it" else self.pronoun == "they"
+        verb = ing(self.known.action) if form == "ing" else third(self.known.action, many=many)
+        return f"{verb} {self.way}".strip()
+
+
+def caption(known: Known, *, max_words: int, rng: np.random.Generator) -> str | None:
+    """Word what is known in at most max_words words; None where no effect is known, so that nothing can be said."""
+    if not known.effects:
+        return None
+    makes = tuple(_drawn(EFFECTS[said.word].makes, rng) if said.word in EFFECTS else "" for said in known.effects)
+    first = known.effects[0].word
+    lies = _drawn(EFFECTS[first].lies, rng) if first in EFFECTS else "show"
+    order = rng.permutation(len(SHAPES))
+    if rng.random() < 0.5:
+        known = replace(known, camera=None)
+    along = _drawn(("follow", "accompany"), rng)
+    text: str | None = None
+    for kept in [known, *_shorter(known)]:
+        speech = Speech(known=kept, makes=makes, lies=lies, along=along)
+        text = next((said for shape in order if (said := SHAPES[shape](speech)) is not None), None)
+        if text is not None and len(text.split()) <= max_words:
+            return text
+    return text
+
+
+def _drawn(words: tuple[str, ...], rng: np.random.Generator) -> str:
+    return words[int(rng.integers(len(words)))]
+
+
+def _shorter(known: Known) -> list[Known]:
+    """The same with less and less said, least important first."""
+    less = [replace(known, camera=None)]
+    less.append(replace(less[-1], light=None))
+    less.append(replace(less[-1], ground=None))
+    less.append(_less(less[-1], lambda said: replace(said, time=None)))
+    less.append(replace(less[-1], direction=None))
+    less.append(_less(less[-1], lambda said: replace(said, side=None)))
+    return [*less, *(_less(less[-1], partial(_plainer, most=most)) for most in (2, 1, 0))]
+
+
+def _plainer(said: Said, *, most: int) -> Said:
+    return replace(said, adjectives=said.adjectives[:most])
+
+
+def _less(known: Known, change: Callable[[Said], Said]) -> Known:
+    return replace(known, effects=tuple(change(said) for said in known.effects))
+
+
+def _phrase(said: Said, speech: Speech) -> str:
+    """An effect with its place and time, for the end of a clause."""
+    place = beside(said.side, speech.known.subject, named=False)
+    parts = (effect_phrase(said.word, said.adjectives), place, f", {_time(said)}" if said.time else "")
+    return " ".join(part for part in parts if part)
+
+
+def _time(said: Said) -> str:
+    time = said.time or ""
+    if not is_many(said.word):
+        return time
+    return (
+        time.replace("appears", "appear")
+        .replace("is gone", "are gone")
+        .replace("grows", "grow")
+        .replace("shrinks", "shrink")
+    )
+
+
+def _made(speech: Speech, form: Callable[[str], str]) -> str:
+    """Every effect with the verb of its making: "casts a shadow and kicks up dust"."""
+    parts: list[str] = []
+    before = None
+    for said, verb in zip(speech.known.effects, speech.makes, strict=True):
+        parts.append(_phrase(said, speech) if verb == before else f"{form(verb)} {_phrase(said, speech)}")
+        before = verb
+    return joined(parts)
+
+
+def _plain(speech: Speech) -> bool:
+    """Are all effects of known kinds?"""
+    return all(said.word not in UNKNOWN for said in speech.known.effects)
+
+
+def _camera(speech: Speech, link: str) -> str | None:
+    return f"{link} {speech.known.camera}" if speech.known.camera else None
+
+
+def trailing(speech: Speech) -> str | None:
+    """A camel walks over dry ground, casting a long shadow to its left."""
+    if not _plain(speech):
+        return None
+    acts = speech.acts()
+    if not acts:
+        return sentence(speech.who, _made(speech, lambda verb: third(verb, many=speech.many)), _camera(speech, "as"))
+    return sentence(speech.who, acts, ",", _made(speech, ing), _camera(speech, ", as" if speech.known.camera else ""))
+
+
+def leading(speech: Speech) -> str | None:
+    """As a camel walks over dry ground, it casts a long shadow to its left."""
+    acts = speech.acts()
+    if not acts or not _plain(speech):
+        return None
+    made = _made(speech, lambda verb: third(verb, many=speech.pronoun == "they"))
+    return sentence("as", speech.who, acts, ",", speech.pronoun, made, _camera(speech, "while"))
+
+
+def effect_first(speech: Speech) -> str | None:
+    """A long shadow falls to the left of a camel as it walks over dry ground."""
+    if len(speech.known.effects) > 1:
+        return None
+    said, acts = speech.known.effects[0], speech.acts(form="pronoun")
+    phrase = effect_phrase(said.word, said.adjectives) + (f", {_time(said)}," if said.time else "")
+    place = beside(said.side, speech.known.subject, named=True)
+    if not place and not acts:
+        return None
+    verb = third(speech.lies if place else speech.along, many=is_many(said.word))
+    rest = f"as {speech.pronoun} {acts}" if acts else None
+    return sentence(phrase, verb, place or speech.who, rest, _camera(speech, "while" if acts else "as"))
+
+
+def with_effect(speech: Speech) -> str | None:
+    """A camel walks over dry ground with a long shadow to its left."""
+    acts = speech.acts()
+    if not acts:
+        return None
+    phrases = joined([_phrase(said, speech) for said in speech.known.effects])
+    return sentence(speech.who, acts, "with", phrases, _camera(speech, "as"))
+
+
+def inserted(speech: Speech) -> str | None:
+    """A camel, walking over dry ground, casts a long shadow to its left."""
+    acts = speech.acts(form="ing")
+    if not acts or not _plain(speech):
+        return None
+    made = _made(speech, lambda verb: third(verb, many=speech.many))
+    return sentence(speech.who, ",", acts, ",", made, _camera(speech, "as"))
+
+
+def patched(speech: Speech) -> str | None:
+    """The camel is seen with a darkened patch to its left: when neither action nor kind of effect is known."""
+    verb = "are" if speech.many else "is"
+    phrases = joined([_phrase(said, speech) for said in speech.known.effects])
+    return None if _plain(speech) else sentence(speech.who, verb, "seen with", phrases)
+
+
+SHAPES: tuple[Callable[[Speech], str | None], ...] = (
+    trailing, leading, effect_first, with_effect, inserted, patched,
+)  # fmt: skip
