@@ -8,7 +8,7 @@ from jaxtyping import Float64
 from .media import Points
 
 GRAVITY = 9.81
-MOST_ALIVE = 9000
+MOST_ALIVE = 12000
 """Drops in one frame."""
 
 
@@ -63,8 +63,9 @@ def crown(
     fingers = 17
     around = 2 * np.pi * (np.floor(chance[:, 0] * fingers) + 0.5 + 0.9 * (chance[:, 1] - 0.5) ** 3 * 4) / fingers
     out = np.stack([np.cos(around), np.sin(around), np.zeros(len(around))], axis=-1)
-    lean = np.radians(52 + 26 * chance[:, 2])
-    swift = speed_mps * (0.25 + 0.75 * np.sqrt(chance[:, 3]))
+    lean = np.radians(48 + 32 * chance[:, 2] ** 0.7)
+    taller = 0.75 + 0.5 * np.abs(np.sin(around * 2.5 + at[0] * 7))  # no finger is like its neighbour
+    swift = speed_mps * taller * (0.2 + 0.8 * chance[:, 3])
     velocity = out * (swift * np.cos(lean))[:, None] + np.array([0, 0, 1.0]) * (swift * np.sin(lean))[:, None]
     late = 0.06 * chance[:, 4] ** 2
     place = np.array([at[0], at[1], 0.0]) + out * (ring_m * (0.85 + 0.3 * chance[:, 5]))[:, None]

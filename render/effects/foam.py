@@ -43,7 +43,7 @@ def churned(
                 at = lot.place[patch] + lot.drift[patch] * age[patch]
                 strength = turbulence * lot.strength[patch] * (1 - share) ** 1.3
                 _lay(frames[frame], grid, at, lot.radius_m[patch] * (1 + 2 * np.sqrt(share)), strength)
-    return ((1 - np.exp(-1.3 * frames)) * grid.rim()).astype(np.float32)
+    return np.asarray((1 - np.exp(-1.3 * frames)) * grid.rim(), np.float32)
 
 
 def _trail(track: Track, course: Way, rng: np.random.Generator) -> _Patches:
@@ -88,7 +88,7 @@ def _bow(track: Track, course: Way, rng: np.random.Generator) -> _Patches:
 def _vigour(here: Way, width: float) -> Float64[np.ndarray, "N"]:
     """How hard the water is churned: by speed, while the subject is in it."""
     speed = np.linalg.norm(here.velocity[:, :2], axis=1)
-    return np.clip(speed / 2, 0, 1) * nearness(here.place[:, 2], 0.3 * width)
+    return np.asarray(np.clip(speed / 2, 0, 1) * nearness(here.place[:, 2], 0.3 * width))
 
 
 def chop(

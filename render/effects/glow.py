@@ -57,7 +57,7 @@ class Glow:
                 colour=self.colour,
                 density=0.02,
                 grain_m=0.0,
-                glow=25.0 * self.strength / self.radius_m,
+                glow=60.0 * self.strength / self.radius_m,
             ),
         )
 

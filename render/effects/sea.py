@@ -57,7 +57,7 @@ class Grid:
             share = np.clip(inward, 0, 1)
             return share * share * (3 - 2 * share)
 
-        return (side(self.rows)[:, None] * side(self.columns)).astype(np.float32)
+        return np.asarray(side(self.rows)[:, None] * side(self.columns), np.float32)
 
 
 Pressure = Callable[[float, float], Complex64[np.ndarray, "rows half"] | None]

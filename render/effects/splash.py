@@ -12,9 +12,9 @@ from .colours import word_of
 from .effect import Contact, Track
 from .media import Cloud, Colour, Drops, Medium
 
-CROWN = 3500
+CROWN = 3000
 """Drops of a hard hit."""
-SHEET = 1400.0
+SHEET = 4200.0
 """Drops a metre of fast way."""
 LEAD_S = 1.5
 
@@ -104,7 +104,7 @@ class Splash:
 
     def _radii(self, chance: Float64[np.ndarray, "N"]) -> Float64[np.ndarray, "N"]:
         """Few large drops, many small ones."""
-        return self.drop_m * (0.25 + 0.75 * chance**5)
+        return self.drop_m * (0.3 + 0.7 * chance**4)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -142,5 +142,6 @@ def _scaled(heights: np.ndarray, highest_m: float, grid: sea.Grid, track: Track)
         top = max(top, float(np.abs(frame * away).max()))
     if top < 1e-12:
         return np.zeros_like(heights)
-    ratio = heights / np.float32(1.5 * top)
-    return (np.float32(1.5 * highest_m) * np.tanh(ratio)).astype(np.float32)
+    # Half of the top counts as the height: lone peaks at the bow are held back, else the long arms would hardly show.
+    ratio = heights / np.float32(0.6 * top)
+    return np.asarray(np.float32(1.2 * highest_m) * np.tanh(ratio), np.float32)

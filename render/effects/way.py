@@ -68,7 +68,7 @@ def births(way: Way, *, per_metre: float = 0.0, per_second: float = 0.0) -> Floa
     if clock[-1] - clock[0] < 1e-6:
         return np.zeros(0)
     rising = np.concatenate([[True], np.diff(clock) > 1e-12])
-    return np.interp(counted, clock[rising], way.second[rising])
+    return np.asarray(np.interp(counted, clock[rising], way.second[rising]))
 
 
 def frame_seconds(track: Track) -> Float64[np.ndarray, "T"]:
@@ -78,7 +78,7 @@ def frame_seconds(track: Track) -> Float64[np.ndarray, "T"]:
 
 def nearness(height_m: Float64[np.ndarray, "N"], reach_m: float) -> Float64[np.ndarray, "N"]:
     """How much of what leaves the subject still meets the ground: 1 on it, 0 from `reach_m` above it."""
-    return np.clip(1 - np.maximum(height_m, 0.0) / reach_m, 0.0, 1.0)
+    return np.asarray(np.clip(1 - np.maximum(height_m, 0.0) / reach_m, 0.0, 1.0))
 
 
 def axes(heading: Float64[np.ndarray, "N"]) -> tuple[Float64[np.ndarray, "N 3"], Float64[np.ndarray, "N 3"]]:

@@ -17,6 +17,8 @@ MOST_VOXELS = 180_000
 """Of one frame's grid: finer ones cost time and show nothing at these sizes."""
 WISPS = 0.7
 """How deep the noise bites into a ball, 0 to 1."""
+MANIFOLD = 1.6
+"""Light scattered any number of times, over light scattered once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,7 @@ def fill(
             for a, b, c in zip(first, last, ball[:3], strict=True)
         ]
         squares = offsets[0][:, None, None] ** 2 + offsets[1][:, None] ** 2 + offsets[2] ** 2
-        body = np.clip(1 - squares, 0, 1)
+        body = np.clip(1 - squares, 0, 1) ** (1 if broken else 4)
         if broken:
             start = first - (ball[:3] + carried) / voxel + own * np.array([977.0, 1409.0, 1871.0])
             bite = noise.block(wisps, start, body.shape)
@@ -201,6 +203,9 @@ def _material(name: str, entry: dict[str, Any], voxel: float) -> Any:
 
 
 def _albedo(colour: tuple[float, ...]) -> tuple[float, ...]:
-    """Share of light that a grain scatters, so that a thick cloud of them looks as the display colour says."""
+    """What a grain scatters, so that a thick cloud of them looks about as the display colour says.
+
+    Light that scatters more than once is what makes clouds bright; the picture follows it once, and `MANIFOLD` makes up.
+    """
     linear = [channel**2.2 for channel in colour]
-    return tuple(float(1 - np.exp(-5.1 * part + 2.6 * part**2 - 4.35 * part**3)) for part in linear)
+    return tuple(MANIFOLD * float(1 - np.exp(-5.1 * part + 2.6 * part**2 - 4.35 * part**3)) for part in linear)
