@@ -58,8 +58,8 @@ def _wet(nodes: Nodes, given: dict[str, Any]) -> Any:
     film = nodes.step(nodes.noise(_place(nodes), 1.4, detail=4, rough=0.55), 0.35, 0.62)
     inputs: dict[str | int, Value] = {
         "Base Color": nodes.shade(look.colour, nodes.between(film, 0.55, 0.36)),
-        "Roughness": nodes.between(film, 0.30, 0.10),
-        "Specular IOR Level": 0.9,
+        "Roughness": nodes.between(film, 0.38, 0.14),
+        "Specular IOR Level": 0.7,
     }
     return _shader(nodes, _with_normal(inputs, _normal(nodes, given, look, nodes.between(film, 0.5, 0.12))))
 
@@ -68,7 +68,7 @@ def _puddles(nodes: Nodes, given: dict[str, Any]) -> Any:
     """Standing water in hollows, a damp rim around it, the rest dry."""
     look = pattern(nodes, given["look"], flat=True)
     hollow = nodes.noise(_place(nodes), 2.6, detail=3.5, rough=0.45)
-    water, damp = nodes.step(hollow, 0.505, 0.52), nodes.step(hollow, 0.44, 0.505)
+    water, damp = nodes.step(hollow, 0.545, 0.558), nodes.step(hollow, 0.49, 0.545)
     soaked = nodes.shade(look.colour, nodes.between(damp, 1.0, 0.5))
     inputs: dict[str | int, Value] = {
         "Base Color": nodes.mix(water, soaked, nodes.shade(look.colour, 0.22)),
@@ -83,7 +83,8 @@ def _glossy(nodes: Nodes, given: dict[str, Any]) -> Any:
     look = pattern(nodes, given["look"], flat=True)
     scuffs = nodes.noise(_place(nodes), 0.9, detail=5, rough=0.6)
     inputs: dict[str | int, Value] = {
-        "Base Color": look.colour, "Roughness": nodes.between(scuffs, 0.04, 0.13), "Specular IOR Level": 1.0,
+        "Base Color": look.colour, "Roughness": nodes.between(scuffs, 0.03, 0.10),
+        "IOR": 1.8, "Specular IOR Level": 1.0,
     }  # fmt: skip
     return _shader(nodes, _with_normal(inputs, _normal(nodes, given, look, 0.05)))
 
