@@ -10,6 +10,17 @@ from effectpairs.tests.scenes import Scene, sliding_square, write_h264
 cv2.setNumThreads(1)  # two threads on a loaded machine are many times slower on small frames
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What draws with Blender skips where there is none."""
+    if item.get_closest_marker("blender"):
+        from effectpairs.render.blender import NoBlender, find_python
+
+        try:
+            find_python()
+        except NoBlender as missing:
+            pytest.skip(str(missing))
+
+
 @pytest.fixture(scope="session")
 def clips_dir() -> Path:
     """Real footage beside the project; never part of it."""
