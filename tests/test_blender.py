@@ -57,8 +57,14 @@ def starts(folder: Path) -> int:
     return len((folder / "starts").read_text())
 
 
-def alive(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+def alive(pid: int, patience_s: float = 10.0) -> bool:
+    """Does it still run after a while? What was killed may take a moment on a busy machine."""
+    until = time.monotonic() + patience_s
+    while running := psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > until:
+            break
+        time.sleep(0.05)
+    return running
 
 
 def test_frames_are_told_and_boxes_returned(fake, tmp_path):
