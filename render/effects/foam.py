@@ -11,7 +11,7 @@ from .sea import Grid
 from .way import Way, axes, births, nearness
 
 LASTS_S = 2.2
-PATCHES = 10.0
+PATCHES = 24.0
 """Of foam, a metre."""
 
 
@@ -43,7 +43,7 @@ def churned(
                 at = lot.place[patch] + lot.drift[patch] * age[patch]
                 strength = turbulence * lot.strength[patch] * (1 - share) ** 1.3
                 _lay(frames[frame], grid, at, lot.radius_m[patch] * (1 + 2 * np.sqrt(share)), strength)
-    return np.asarray((1 - np.exp(-1.3 * frames)) * grid.rim(), np.float32)
+    return np.asarray((1 - np.exp(-1.1 * frames)) * grid.rim(), np.float32)
 
 
 def _trail(track: Track, course: Way, rng: np.random.Generator) -> _Patches:
@@ -61,7 +61,7 @@ def _trail(track: Track, course: Way, rng: np.random.Generator) -> _Patches:
         place=place,
         drift=left * 0.25 * width * (chance[:, 1:2] - 0.5),
         strength=_vigour(here, width) * (0.3 + 0.7 * chance[:, 2]),
-        radius_m=width * (0.08 + 0.14 * chance[:, 3]),
+        radius_m=width * (0.05 + 0.09 * chance[:, 3] ** 2),
         lasts_s=LASTS_S,
     )
 
@@ -69,7 +69,7 @@ def _trail(track: Track, course: Way, rng: np.random.Generator) -> _Patches:
 def _bow(track: Track, course: Way, rng: np.random.Generator) -> _Patches:
     """What the bow throws to both sides, like a moustache."""
     length, width, _ = track.extent
-    born = births(course, per_metre=2 * PATCHES)
+    born = births(course, per_metre=PATCHES)
     here = course.at(born)
     chance = rng.random((len(born), 4))
     forward, left = (part[:, :2] for part in axes(here.heading))
@@ -80,7 +80,7 @@ def _bow(track: Track, course: Way, rng: np.random.Generator) -> _Patches:
         place=here.place[:, :2] + forward * length * (0.4 - 0.15 * chance[:, 1:2]) + left * side * 0.3 * width,
         drift=left * side * speed * (0.16 + 0.1 * chance[:, 2:3]),
         strength=_vigour(here, width) * (0.2 + 0.5 * chance[:, 3]),
-        radius_m=width * (0.05 + 0.06 * chance[:, 2]),
+        radius_m=width * (0.03 + 0.06 * chance[:, 2]),
         lasts_s=0.5 * LASTS_S,
     )
 

@@ -91,11 +91,11 @@ class Splash:
         side = np.where(chance[:, 0] < 0.5, -1.0, 1.0)[:, None]
         back = np.sqrt(chance[:, 1])[:, None]  # from the bow, 0, along the side
         place = here.place * (1.0, 1.0, 0.0) + forward * length * (0.46 - 0.5 * back)
-        place = place + left * side * width * (0.12 + 0.4 * np.sqrt(back)) + (0.0, 0.0, 0.01)
+        place = place + left * side * width * (0.25 + 0.3 * np.sqrt(back)) + (0.0, 0.0, 0.01)
         pulse = 0.75 + 0.25 * np.sin(5 * born + 6 * side[:, 0])  # sheets come in beats, each side in its own
-        swift = (self.speed_mps * np.sqrt(share) * pulse * (0.2 + 0.8 * chance[:, 2] ** 1.5))[:, None]
-        up = np.radians(28 + 40 * chance[:, 3])[:, None]
-        velocity = left * side * swift * np.cos(up) + forward * swift * (0.45 * chance[:, 4] - 0.1)[:, None]
+        swift = (1.3 * self.speed_mps * np.sqrt(share) * pulse * (0.2 + 0.8 * chance[:, 2]))[:, None]
+        up = np.radians(38 + 36 * chance[:, 3])[:, None]
+        velocity = left * side * swift * np.cos(up) + here.velocity * (0.35 * chance[:, 4])[:, None]
         velocity = velocity + np.array([0.0, 0.0, 1.0]) * swift * np.sin(up)
         lot = flights.Flights(born_s=born, place=place, velocity=velocity, radius_m=self._radii(chance[:, 5]) * 0.8)
         return flights.Flights(
@@ -131,8 +131,8 @@ class Spray:
         """Mist, as a white cloud low behind the subject, and single drops in it; none where nothing moves."""
         _, width, _ = track.extent
         mist = self._mist(track, rng)
-        full = 0.35 * width + 0.12 * self.speed_mps
-        air = puffs.Air(first_m=0.3 * full, full_m=full, lasts_s=0.9, drag_s=0.25, thinning=0.7, seat=0.2)
+        full = 0.22 * width + 0.1 * self.speed_mps
+        air = puffs.Air(first_m=0.3 * full, full_m=full, lasts_s=0.7, drag_s=0.2, thinning=1.1, seat=0.2)
         eddies = puffs.some_eddies(rng, 2 * full)
         states = [puffs.at(mist, air, float(second), eddies) for second in way.frame_seconds(track)]
         balls, strengths, phases = zip(*states, strict=True)
@@ -141,7 +141,7 @@ class Spray:
             strength=strengths,
             phase=phases,
             colour=(0.93, 0.95, 0.97),
-            density=min(12.0, 4.0 * self.amount),
+            density=min(6.0, 1.1 * self.amount),
             grain_m=0.35 * full,
         )
         fine = Splash(amount=min(10.0, 0.6 * self.amount), speed_mps=self.speed_mps, drop_m=0.008)

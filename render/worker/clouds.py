@@ -17,8 +17,8 @@ MOST_VOXELS = 180_000
 """Of one frame's grid: finer ones cost time and show nothing at these sizes."""
 WISPS = 0.7
 """How deep the noise bites into a ball, 0 to 1."""
-MANIFOLD = 1.6
-"""Light scattered any number of times, over light scattered once."""
+MANIFOLD = 0.6
+"""How bright light that scattered more than once makes a cloud: the picture follows it once, this is the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +46,17 @@ class Cloud:
         return True
 
 
-def build(name: str, entry: dict[str, Any], arrays: dict[str, np.ndarray], fps: float, seed: int) -> Cloud:
+def build(name: str, entry: dict[str, Any], arrays: dict[str, np.ndarray], plan: dict[str, Any]) -> Cloud:
     """Make the volume's object, still empty."""
     voxel = _voxel(arrays, entry["grain_m"])
     holder = bpy.data.objects.new(name, bpy.data.meshes.new(name))
     bpy.context.scene.collection.objects.link(holder)
     modifier = holder.modifiers.new(name, "NODES")
-    modifier.node_group, grid_node = _grid_nodes(name, _material(name, entry, voxel))
-    wisps = noise.periodic(seed, max(3.0, entry["grain_m"] / voxel))
-    return Cloud(holder=holder, grid_node=grid_node, arrays=arrays, entry=entry, voxel_m=voxel, fps=fps, wisps=wisps)
+    modifier.node_group, grid_node = _grid_nodes(name, _material(name, entry, _daylight(plan)))
+    wisps = noise.periodic(plan["seed"], max(3.0, entry["grain_m"] / voxel))
+    return Cloud(
+        holder=holder, grid_node=grid_node, arrays=arrays, entry=entry, voxel_m=voxel, fps=plan["fps"], wisps=wisps
+    )
 
 
 def fill(
@@ -86,11 +88,13 @@ def fill(
             for a, b, c in zip(first, last, ball[:3], strict=True)
         ]
         squares = offsets[0][:, None, None] ** 2 + offsets[1][:, None] ** 2 + offsets[2] ** 2
-        body = np.clip(1 - squares, 0, 1) ** (1 if broken else 4)
+        body = np.clip(1 - squares, 0, 1)
         if broken:
             start = first - (ball[:3] + carried) / voxel + own * np.array([977.0, 1409.0, 1871.0])
             bite = noise.block(wisps, start, body.shape)
             body = np.clip(body * (1 + WISPS) - WISPS * 1.5 * bite, 0, 1)
+        else:
+            body *= 0.06 * (1 / (squares + 0.06) - 1 / 1.06)  # a halo falls off as the square of the distance
         total[tuple(slice(a, b) for a, b in zip(first - low, last - low, strict=True))] += weight * body
     if broken:
         total *= 0.45 + 1.1 * noise.block(wisps, low - carried / voxel, total.shape)
@@ -171,7 +175,7 @@ def _grid_nodes(name: str, material: Any) -> tuple[Any, Any]:
     return group, grid
 
 
-def _material(name: str, entry: dict[str, Any], voxel: float) -> Any:
+def _material(name: str, entry: dict[str, Any], daylight: np.ndarray) -> Any:
     """A volume that scatters in its colour, and shines where the entry says so."""
     material = bpy.data.materials.new(name)
     material.use_nodes = True
@@ -185,27 +189,36 @@ def _material(name: str, entry: dict[str, Any], voxel: float) -> Any:
     thick.inputs[1].default_value = entry["density"]
     tree.links.new(amount.outputs["Fac"], thick.inputs[0])
     body = tree.nodes.new("ShaderNodeVolumePrincipled")
-    body.inputs["Color"].default_value = (*_albedo(entry["colour"]), 1)
+    albedo = _albedo(entry["colour"])
+    body.inputs["Color"].default_value = (*albedo, 1)
     body.inputs["Density Attribute"].default_value = ""
     body.inputs["Anisotropy"].default_value = 0.25
     tree.links.new(thick.outputs[0], body.inputs["Density"])
-    if entry["glow"] > 0:
-        shine = tree.nodes.new("ShaderNodeMath")
-        shine.operation = "MULTIPLY"
-        shine.inputs[1].default_value = entry["glow"]
-        tree.links.new(thick.outputs[0], shine.inputs[0])
-        tree.links.new(shine.outputs[0], body.inputs["Emission Strength"])
-        body.inputs["Emission Color"].default_value = (*(channel**2.2 for channel in entry["colour"]), 1)
+    shine = tree.nodes.new("ShaderNodeMath")
+    shine.operation = "MULTIPLY"
+    tree.links.new(thick.outputs[0], shine.inputs[0])
+    tree.links.new(shine.outputs[0], body.inputs["Emission Strength"])
+    glows = entry["glow"] > 0
+    shine.inputs[1].default_value = entry["glow"] if glows else 1.0
+    given_off = np.asarray(entry["colour"]) ** 2.2 if glows else MANIFOLD * albedo**2 * daylight
+    body.inputs["Emission Color"].default_value = (*given_off, 1)
     tree.links.new(body.outputs[0], output.inputs["Volume"])
     material.cycles.volume_step_rate = 2.0
     material.cycles.volume_sampling = "MULTIPLE_IMPORTANCE"
     return material
 
 
-def _albedo(colour: tuple[float, ...]) -> tuple[float, ...]:
-    """What a grain scatters, so that a thick cloud of them looks about as the display colour says.
+def _albedo(colour: tuple[float, ...]) -> np.ndarray:
+    """Share of light that a grain scatters, so that a thick cloud of them looks about as the display colour says."""
+    linear = np.asarray(colour) ** 2.2
+    seen_once = 1 - np.exp(-5.1 * linear + 2.6 * linear**2 - 4.35 * linear**3)
+    return np.asarray((linear + seen_once) / 2)  # puffs are seldom thick, so light scatters only a few times
 
-    Light that scatters more than once is what makes clouds bright; the picture follows it once, and `MANIFOLD` makes up.
-    """
-    linear = [channel**2.2 for channel in colour]
-    return tuple(MANIFOLD * float(1 - np.exp(-5.1 * part + 2.6 * part**2 - 4.35 * part**3)) for part in linear)
+
+def _daylight(plan: dict[str, Any]) -> np.ndarray:
+    """Light in the middle of a thin cloud, on average from all sides: of the sky above, and of the sun."""
+    sky, sun = plan["sky"], plan["sun"]
+    above = np.mean([sky["colour"], sky["zenith"]], axis=0) if sky["kind"] == "gradient" else np.asarray(sky["colour"])
+    high = np.sin(np.radians(sun["elevation_deg"]))
+    from_sun = np.asarray(sun["colour"]) ** 2.2 * sun["strength"] * (0.3 + 0.7 * high) / (2 * np.pi)
+    return np.asarray(0.6 * sky["strength"] * above**2.2 + from_sun)

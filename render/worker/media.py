@@ -68,7 +68,7 @@ def build(variant: dict[str, Any], plan: dict[str, Any], folder: Path, ground: A
 
 def _piece(name: str, plan: dict[str, Any], entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     if entry["kind"] == "cloud":
-        made: Any = clouds.build(name, entry, arrays, plan["fps"], plan["seed"])
+        made: Any = clouds.build(name, entry, arrays, plan)
     elif entry["kind"] == "drops":
         made = drops.build(name, entry, arrays)
     else:
