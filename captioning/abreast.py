@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 def abreast(items: Iterable[Item], do: Callable[[Item], Result], *, at_once: int) -> Iterator[tuple[Item, Result]]:
     """Each item and what do made of it, in the order in which they are ready; at_once run at a time.
 
-    Items are taken from the iterable as there is room: at most a quarter more than at_once (and always one more) are
+    Items are taken from the iterable as there is room: at most an eighth more than at_once (and always one more) are
     held, so that no worker waits while the caller stores a result. When do raises, nothing new is begun, what was in
     flight is finished and handed out (it has been paid for), and then the error is raised.
     """
@@ -23,7 +23,7 @@ def abreast(items: Iterable[Item], do: Callable[[Item], Result], *, at_once: int
     with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="abreast") as pool:
         try:
             while True:
-                room = 0 if trouble else at_once + max(1, at_once // 4) - len(waiting)
+                room = 0 if trouble else at_once + max(1, at_once // 8) - len(waiting)
                 waiting |= {pool.submit(do, item): item for item in islice(source, room)}
                 if not waiting:
                     break

@@ -17,7 +17,7 @@ from .captioner import Seen
 
 FramesAs = Literal["video", "images"]
 """One video part of many JPEGs (vLLM), or an image part for each frame (every other endpoint)."""
-QUALITY = 95
+QUALITY = 92
 """Of the JPEGs: high enough that soft shadows stay without blocks."""
 
 
@@ -35,11 +35,12 @@ def evenly(count: int, at_most: int) -> list[int]:
 def glimpse(seen: Seen, at_most: int) -> Seen:
     """What a chatting model needs of seen, in a copy: the frames it would be shown, in the same time, and no layers.
 
-    Holds none of the clip's memory, so that many clips can wait for an answer at once.
+    Holds none of a longer clip's memory, so that many clips can wait for an answer at once.
     """
     picked = evenly(len(seen.gt), at_most)
+    gt = seen.gt if len(picked) == len(seen.gt) else seen.gt[picked]  # picking copies
     fps = seen.fps * len(picked) / len(seen.gt)
-    return replace(seen, gt=seen.gt[picked].copy(), fps=fps, over=None, subject_mask=None, effect_mask=None)
+    return replace(seen, gt=gt, fps=fps, over=None, subject_mask=None, effect_mask=None)
 
 
 def as_jpegs(frames: Rgb) -> list[bytes]:

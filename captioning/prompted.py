@@ -24,6 +24,9 @@ from .frames import glimpse
 LONGEST_HINT = 600
 """Characters of somebody's words that a model is shown; a caption is shorter, a whole page is no caption."""
 
+# What ends a line, cannot be sent, or opens a template's own mark: <|im_end|>, </s>, [INST]; JSON may escape them all.
+_MARKS = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff<]|\\[(?=/?[A-Z_]+\\])")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
@@ -45,7 +48,7 @@ def prompt(step: str) -> Prompt:
 class Prompted(ABC):
     """The steps of a captioner, by asking; a backend adds `chat`."""
 
-    max_frames: int = 16
+    max_frames: int = 12
     """Frames shown to the model, evenly spaced over the clip, first and last among them."""
     temperature: float = 0.2
     """Of description and refinement; 0 gives the likeliest words."""
@@ -121,9 +124,8 @@ class Prompted(ABC):
 
 def quoted(data: Mapping[str, Any]) -> str:
     """One line of JSON in which no text can end the quotation, start a line, or form a chat template's marks."""
-    line = json.dumps(data, ensure_ascii=False).replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    line = line.replace("<", "\\u003c")  # <|im_end|>, </s>: a tokenizer would take them for the template's own
-    return re.sub(r"\[(?=/?[A-Z_]+\])", "\\\\u005b", line)  # [INST] and its kin
+    line = json.dumps(data, ensure_ascii=False)
+    return _MARKS.sub(lambda mark: f"\\u{ord(mark[0]):04x}", line)
 
 
 def _message(lead: str, data: Mapping[str, Any], objections: Sequence[str]) -> str:

@@ -100,6 +100,8 @@ class _Quiet(ThreadingHTTPServer):
 def _handler_of(server: StubServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # headers and body in one packet: two would wait for each other 40 ms
+        disable_nagle_algorithm = True
 
         def log_message(self, *_: Any) -> None: ...
 
