@@ -221,7 +221,7 @@ def _shape(word: str, measures: Measures) -> dict[str, str]:
     elif word in ("shadow", "reflection", "ripple", "glow") and size.to_subject < 0.25:
         found["spread"] = "small"
     elif word in ("dust", "smoke", "wake", "ripple", "spray") and size.to_subject > 2.5:
-        found["spread"] = "wide"
+        found["spread"] = "widespread" if word in ("dust", "smoke") else "wide"
     return found
 
 

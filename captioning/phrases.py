@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from .naming import Name, with_article
-from .vocabulary import COLOURS, EFFECTS
+from .vocabulary import COLOURS, EFFECTS, TONES
 
 UNKNOWN = {"darkening": "darkened patch", "brightening": "brightened patch"}
 """What an effect of unknown kind is called: all that is known of it."""
@@ -51,10 +51,15 @@ def effect_phrase(word: str, adjectives: Sequence[str], *, article: bool = True)
         adjectives: in the order in which they are to stand; colours come last and take no comma.
         article: with "a", where the noun takes one.
     """
-    plain = [adjective for adjective in adjectives if adjective not in COLOURS]
-    colours = [adjective for adjective in adjectives if adjective in COLOURS]
-    phrase = " ".join([part for part in (", ".join(plain), *colours, noun_of(word)) if part])
+    phrase = strung(adjectives, noun_of(word))
     return with_article(phrase) if article and (word in UNKNOWN or EFFECTS[word].article) else phrase
+
+
+def strung(adjectives: Sequence[str], noun: str, *, container: str = "") -> str:
+    """Adjectives before a noun: "soft, silvery ripples", "dense white smoke", "thick clouds of brown dust"."""
+    plain = [adjective for adjective in adjectives if adjective not in COLOURS - TONES]
+    colours = [adjective for adjective in adjectives if adjective in COLOURS - TONES]
+    return " ".join([part for part in (", ".join(plain), container, *colours, noun) if part])
 
 
 def beside(side: str | None, who: Name | None, *, named: bool) -> str:

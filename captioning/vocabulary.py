@@ -40,91 +40,94 @@ _WATER = "clear white silvery murky brown greenish"
 _LIGHT = "warm amber orange yellow white blue green red violet pink pale_blue cyan"
 
 
-def _words(text: str) -> Words:
+def listed(text: str) -> Words:
+    """Words written one after another; "_" holds two together."""
     return tuple(word.replace("_", " ") for word in text.split())
 
 
 EFFECTS: dict[str, EffectWords] = {
     "shadow": EffectWords(
-        noun="shadow", names=_words("shadow shadows shade silhouette silhouettes"), makes=_words("cast throw"),
-        lies=_words("fall lie"), intensity=_words("-faint -pale -light distinct +dark +deep"),
-        spread=_words("small short narrow broad long large"),
-        texture=_words("soft soft-edged blurred crisp hard-edged"),
-        colour=_words("grey bluish brownish violet-tinted"),
+        noun="shadow", names=listed("shadow shadows shade silhouette silhouettes"), makes=listed("cast throw"),
+        lies=listed("fall lie"), intensity=listed("-faint -pale -light distinct +dark +deep"),
+        spread=listed("small short narrow broad long large"),
+        texture=listed("soft soft-edged blurred crisp hard-edged"),
+        colour=listed("grey bluish brownish violet-tinted"),
     ),
     "reflection": EffectWords(
-        noun="reflection", names=_words("reflection reflections mirror mirrored reflected reflecting reflects"),
-        makes=_words("throw cast"), lies=_words("show appear"),
-        intensity=_words("-faint -dim clear dark +bright +vivid"), spread=_words("small narrow broad long large"),
-        texture=_words("blurred hazy wavering rippled mirror-like glossy sharp"),
-        colour=_words("cool-toned warm-toned silvery muted"),
+        noun="reflection", names=listed("reflection reflections mirror mirrored reflected reflecting reflects"),
+        makes=listed("throw cast"), lies=listed("show appear"),
+        intensity=listed("-faint -dim clear dark +bright +vivid"), spread=listed("small narrow broad long large"),
+        texture=listed("blurred hazy wavering rippled mirror-like glossy sharp"),
+        colour=listed("cool-toned warm-toned silvery"),
     ),
     "splash": EffectWords(
-        noun="splash", names=_words("splash splashes splashing droplets drops"), kin=("spray",),
-        makes=("throw up", "kick up", "send up"), lies=_words("rise burst"),
-        intensity=_words("-small -gentle -light +large +heavy +violent"), spread=_words("low narrow tall wide"),
-        texture=_words("fine foamy ragged beaded"), colour=_words(_WATER),
+        noun="splash", names=listed("splash splashes splashing droplets drops"), kin=("spray",),
+        makes=("throw up", "kick up", "send up"), lies=listed("rise burst"),
+        intensity=listed("-small -gentle -light +large +heavy +violent"), spread=listed("low narrow tall wide"),
+        texture=listed("fine foamy ragged beaded"), colour=listed(_WATER),
     ),
     "wake": EffectWords(
-        noun="wake", names=_words("wake wakes"), kin=("ripple",), makes=_words("leave trail draw"),
-        lies=_words("spread"), intensity=_words("-faint -gentle -mild lively +strong +turbulent"),
-        spread=_words("narrow short long wide V-shaped"), texture=_words("smooth foamy frothy choppy"),
-        colour=_words("white pale dark silvery"),
+        noun="wake", names=listed("wake wakes"), kin=("ripple",), makes=listed("leave trail draw"),
+        lies=listed("spread"), intensity=listed("-faint -gentle -mild lively +strong +turbulent"),
+        spread=listed("narrow short long wide V-shaped"), texture=listed("smooth foamy frothy choppy"),
+        colour=listed("white silvery greenish"),
     ),
     "ripple": EffectWords(
-        noun="ripples", article=False, names=_words("ripple ripples rippling wavelets rings"), kin=("wake",),
-        makes=("send out", "spread", "raise"), lies=_words("spread run"),
-        intensity=_words("-faint -gentle -mild +strong +pronounced"),
-        spread=_words("small wide concentric far-reaching"),
-        texture=_words("smooth fine glassy choppy"), colour=_words("silvery pale dark bluish"),
+        noun="ripples", article=False, names=listed("ripple ripples rippling wavelets rings"), kin=("wake",),
+        makes=("send out", "spread", "raise"), lies=listed("spread run"),
+        intensity=listed("-faint -gentle -mild +strong +pronounced"),
+        spread=listed("small wide concentric far-reaching"),
+        texture=listed("smooth fine glassy choppy"), colour=listed("silvery dark bluish"),
     ),
     "spray": EffectWords(
-        noun="spray", names=_words("spray sprays mist droplets drops"), kin=("splash",), makes=("throw up", "kick up"),
-        lies=_words("hang rise"), intensity=_words("-thin -light +dense +heavy"), spread=_words("low narrow tall wide"),
-        texture=_words("fine misty coarse"), colour=_words("white silvery grey brown"),
+        noun="spray", names=listed("spray sprays mist droplets drops"), kin=("splash",), makes=("throw up", "kick up"),
+        lies=listed("hang rise"), intensity=listed("-thin -light +dense +heavy"), spread=listed("low narrow tall wide"),
+        texture=listed("fine misty coarse"), colour=listed("white silvery grey brown"),
     ),
     "dust": EffectWords(
-        noun="dust", article=False, names=_words("dust dusty sand grit haze dirt"), kin=("smoke",),
-        makes=("kick up", "raise", "stir up"), lies=_words("hang rise"),
-        intensity=_words("-thin -light +dense +thick +heavy"), spread=_words("low narrow wide low-hanging"),
-        texture=_words("powdery -hazy -wispy gritty swirling +billowing"), colour=_words(_DUST),
+        noun="dust", article=False, names=listed("dust dusty sand grit haze dirt"), kin=("smoke",),
+        makes=("kick up", "raise", "stir up"), lies=listed("hang rise"),
+        intensity=listed("-thin -light -sparse +dense +thick +heavy"), spread=listed("low-hanging widespread"),
+        texture=listed("powdery -hazy -wispy gritty swirling +billowing"), colour=listed(_DUST),
     ),
     "smoke": EffectWords(
-        noun="smoke", article=False, names=_words("smoke smoky fumes exhaust haze steam vapour vapor"), kin=("dust",),
-        makes=("trail", "give off"), lies=_words("hang drift"), intensity=_words("-thin -light +dense +thick +heavy"),
-        spread=_words("low narrow wide"), texture=_words("-wispy -hazy curling swirling +billowing +rolling"),
-        colour=_words(_SMOKE),
+        noun="smoke", article=False, names=listed("smoke smoky fumes exhaust haze steam vapour vapor"), kin=("dust",),
+        makes=("trail", "give off"), lies=listed("hang drift"), intensity=listed("-thin -light -sparse +dense +thick +heavy"),
+        spread=listed("low-hanging widespread"), texture=listed("-wispy -hazy curling swirling +billowing +rolling"),
+        colour=listed(_SMOKE),
     ),
     "glow": EffectWords(
-        noun="glow", names=_words("glow glows glowing halo aura radiance"), kin=("light",), makes=("give off", "shed"),
-        lies=_words("hang linger"), intensity=_words("-faint -dim +strong +bright +intense"),
-        spread=_words("small narrow wide"), texture=_words("soft hazy steady shimmering"), colour=_words(_LIGHT),
+        noun="glow", names=listed("glow glows glowing halo aura radiance"), kin=("light",), makes=("give off", "shed"),
+        lies=listed("hang linger"), intensity=listed("-faint -dim +strong +bright +intense"),
+        spread=listed("small narrow wide"), texture=listed("soft hazy steady shimmering"), colour=listed(_LIGHT),
     ),
     "light": EffectWords(
-        noun="light", article=False, names=_words("light lights lamplight beam glow illumination glimmer"),
+        noun="light", article=False, names=listed("light lights lamplight beam glow illumination glimmer"),
         kin=("glow",),
-        makes=_words("cast shed throw"), lies=_words("fall spill"), intensity=_words("-faint -dim +strong +bright"),
-        spread=_words("narrow wide"), texture=_words("soft steady flickering patchy"), colour=_words(_LIGHT),
+        makes=listed("cast shed throw"), lies=listed("fall spill"), intensity=listed("-faint -dim +strong +bright"),
+        spread=listed("far-reaching"), texture=listed("soft steady flickering patchy"), colour=listed(_LIGHT),
     ),
 }  # fmt: skip
 """By the corpus's own words (`datasets.schema.EFFECTS`)."""
 
-CONTAINERS = _words(
+CONTAINERS = listed(
     "cloud clouds plume plumes trail trails puff puffs veil haze burst bursts sheet sheets column wisps pool"
 )
 """Of what effects come in: "a cloud of dust" is dust."""
 ALIKE = {
-    "water": None, "moderate": None, "medium": None, "none": None, "slightly soft": "soft", "hard": "hard-edged", "sharp": "crisp",
-    "mild": "mild", "calm": "gentle", "thick": "thick", "light grey": "pale grey", "charcoal": "dark grey",
+    "water": None, "moderate": None, "medium": None, "none": None, "slightly soft": "soft", "hard": "hard-edged",
+    "wide": "wide", "calm": "gentle", "light grey": "pale grey", "charcoal": "dark grey",
     "rust-red": "reddish", "cream": "white", "gray": "grey", "blue-gray": "blue-grey",
 }  # fmt: skip
 """Words of scenes and models for which the vocabulary has one of its own; None: nothing worth saying."""
 COLOURS = frozenset(
-    _words(f"{_DUST} {_SMOKE} {_WATER} {_LIGHT} golden crimson scarlet gray purple teal olive dark_red dark_blue "
+    listed(f"{_DUST} {_SMOKE} {_WATER} {_LIGHT} golden crimson scarlet gray purple teal olive dark_red dark_blue "
            "dark_green silver beige blue-gray bluish brownish violet-tinted turquoise cyan")
 )  # fmt: skip
 """Every word for a colour that a caption of ours may use."""
-VIVID = frozenset(_words("red orange yellow green blue violet purple pink crimson scarlet golden teal cyan turquoise"))
+TONES = frozenset(listed("silvery clear murky warm cool-toned warm-toned violet-tinted bluish brownish"))
+"""Those of them that are strung together with other adjectives by commas; a plain colour takes none."""
+VIVID = frozenset(listed("red orange yellow green blue violet purple pink crimson scarlet golden teal cyan turquoise"))
 """Colours that no shadow has, nor any water."""
 
 
@@ -154,3 +157,24 @@ def adjectives() -> frozenset[str]:
     """Every adjective of every effect, in single words."""
     every = {word for words in EFFECTS.values() for slot in SLOTS for word in plain(getattr(words, slot))}
     return frozenset(part for word in every | COLOURS for part in word.split())
+
+
+CLASHES = frozenset(
+    frozenset(pair.split("/"))
+    for pair in listed(
+        "narrow/wide small/long small/large short/long crisp/faint soft/soft-edged low/tall clear/hazy fine/heavy "
+        "sharp/faint sharp/dim blurred/distinct blurred/clear blurred/vivid hazy/vivid hazy/bright smooth/turbulent "
+        "smooth/strong smooth/lively smooth/choppy misty/heavy coarse/thin concentric/choppy soft/intense "
+        "glassy/strong glassy/pronounced low/violent fine/violent fine/large beaded/violent choppy/gentle "
+        "choppy/faint choppy/mild frothy/faint light/dark large/narrow wavering/mirror-like glossy/dim glossy/faint "
+        "mirror-like/faint mirror-like/dim powdery/heavy small/concentric tall/light"
+    )
+)
+"""Adjectives that never stand together, though neither is of weak and the other of strong effects."""
+
+
+def agree(effect: str, word: str, other: str) -> bool:
+    """May both adjectives be said of one effect? Weak and strong ones may not, nor may what is twice the same."""
+    if word == other or strength(effect, word) * strength(effect, other) < 0:
+        return False
+    return frozenset((word, other)) not in CLASHES

@@ -63,14 +63,14 @@ def caption(known: Known, *, max_words: int, rng: np.random.Generator) -> str | 
     makes = tuple(_drawn(EFFECTS[said.word].makes, rng) if said.word in EFFECTS else "" for said in known.effects)
     first = known.effects[0].word
     lies = _drawn(EFFECTS[first].lies, rng) if first in EFFECTS else "show"
-    order = rng.permutation(len(SHAPES))
+    shapes = [SHAPES[int(place)] for place in rng.permutation(len(SHAPES))]
     if rng.random() < 0.5:
         known = replace(known, camera=None)
     along = _drawn(("follow", "accompany"), rng)
     text: str | None = None
     for kept in [known, *_shorter(known)]:
         speech = Speech(known=kept, makes=makes, lies=lies, along=along)
-        text = next((said for shape in order if (said := SHAPES[shape](speech)) is not None), None)
+        text = next((said for shape in shapes if (said := shape(speech)) is not None), None)
         if text is not None and len(text.split()) <= max_words:
             return text
     return text

@@ -1,0 +1,254 @@
+"""A caption is checked, not believed: what is wrong with it, in sentences that its author can act on; nothing if good.
+
+Whoever wrote it, model, grammar or user, is held to the same: plain English without markup, of the right length, about
+effects that are there. Objections are handed back with the next question, so they say what to do.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from .clauses import content, effects_named, named, related, split, stem, words
+from .naming import PEOPLE
+from .vocabulary import EFFECTS, VIVID, adjectives, listed
+
+FEWEST = 4
+"""Words of a caption."""
+LENGTHS = (0.6, 1.7)
+"""A variant's length as a multiple of the original's."""
+ALIKE = 0.85
+"""Two captions that share more of their words are one (Jaccard)."""
+ENGLISH = frozenset(
+    listed(
+        "a an the and of in on at to by as it its is are with while from into over under behind below beneath above "
+        "around through across that which their his her along for then off out up down toward towards onto"
+    )
+)
+FOREIGN = frozenset(
+    listed(
+        "der die das und ein eine einen mit auf von im ist le la les un une et dans sur avec des el los las una y en "
+        "con por il lo che di per sul uma com para em o os het een van op met"
+    )
+)
+ENDS = frozenset(listed("it along behind below above around through off out up down across by"))
+"""Of the words of grammar, those with which a sentence may end."""
+REFUSAL = re.compile(
+    r"\b(i['’]?m|i am|i|we) (sorry|unable|cannot|can['’]?t|can not|could ?n[o'’]t|am|do not|don['’]?t|apologi[sz]e)\b"
+    r"|\bsorry\b|\bas an ai\b|\blanguage model\b"
+    r"|\b(can(no|['’])t|unable to) (assist|help|see|view|access|provide|describe)\b"
+    r"|\bplease (provide|upload|share)\b|\bno (video|image|frames?) (was|were|is|are|has|have)\b",
+    re.IGNORECASE,
+)
+TALK = re.compile(
+    r"^\W*(sure|certainly|of course|okay|ok|here (is|are)|here['’]s|captions?|output|answer|prompt|note|variation)\b"
+    r"|\b(json|markdown|word limit|system prompt|instructions?|previous (prompt|message))\b",
+    re.IGNORECASE,
+)
+MARKUP = re.compile(r"[*_#`~|<>{}\[\]\\^=]|https?:|www\.|^\s*(-|•|\d+[.)])\s", re.MULTILINE)
+SHOWS = re.compile(r"^(the|this|in (the|this)|a) (video|clip|scene|frames?|image|footage)\b", re.IGNORECASE)
+
+
+def check_caption(
+    text: str, *, max_words: int, effects: Iterable[str] = (), subject: str | None = None
+) -> tuple[str, ...]:
+    """What is wrong with a concise caption.
+
+    Args:
+        text: the caption.
+        max_words: its limit.
+        effects: those that are there, where they are known; at least one is to be named, and none beside them.
+        subject: what the subject is called, where that is known.
+    """
+    wrong = _form(text)
+    if wrong:
+        return wrong
+    count = len(text.split())
+    found = []
+    if count > max_words:
+        found.append(f"It has {count} words; use at most {max_words}.")
+    if count < FEWEST:
+        found.append(f"It has {count} words; write a whole sentence.")
+    if len(_sentences(text)) > 2:
+        found.append(f"It has {len(_sentences(text))} sentences; write one, or two.")
+    if SHOWS.search(text):
+        found.append("Begin with the subject or the effect, not with the video or the scene.")
+    return (*found, *_effects(text, tuple(effects)), *_subject(text, subject))
+
+
+def check_description(text: str, *, effects: Iterable[str] = (), max_words: int = 450) -> tuple[str, ...]:
+    """What is wrong with a dense description: it may be long and in several lines, and must speak of the effects."""
+    wrong = _form(" ".join(text.split("\n")))
+    if wrong:
+        return wrong
+    count = len(text.split())
+    found = []
+    if count > max_words:
+        found.append(f"It has {count} words; use at most {max_words}.")
+    if count < 2 * FEWEST:
+        found.append(f"It has {count} words; describe effects, subject and course of events in several sentences.")
+    effects = tuple(effects)
+    if effects and not _speaks_of(text, effects):
+        found.append(f"It does not speak of what is there: {_listed(effects)}.")
+    return tuple(found)
+
+
+def check_variant(
+    text: str, original: str, *, effects: Iterable[str] = (), subject: str | None = None, others: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """What is wrong with a caption that should show the same scene with another style of the same effect.
+
+    The head (who does what) and the effect clause are checked apart: the head's words are kept and none are added to
+    them; the clause is free but for the effects it names.
+
+    Args:
+        text: the variant.
+        original: the caption it was made from.
+        effects: those that are there; by default what the original names.
+        subject: what the subject is called, where that is known.
+        others: variants already taken.
+    """
+    wrong = _form(text)
+    if wrong:
+        return wrong
+    meant = tuple(effects) or effects_named(original)
+    ratio = len(words(text)) / max(len(words(original)), 1)
+    found = []
+    if not LENGTHS[0] <= ratio <= LENGTHS[1]:
+        found.append(f"It is {ratio:.1f} times as long as the original; keep about its length.")
+    found += [*_head(text, original, meant), *_same_effects(text, original, meant)]
+    if _overlap(text, original) > ALIKE:
+        found.append("It says the same as the original; change the style of the effect.")
+    if any(_overlap(text, other) > ALIKE for other in others):
+        found.append("It says the same as another of the captions; make them differ.")
+    return (*found, *(_subject(text, subject) if _subject(original, subject) == () else ()))
+
+
+def _form(text: str) -> tuple[str, ...]:
+    """What is wrong with a text as such; what it says is looked at only where nothing is."""
+    if not text.strip():
+        return ("It is empty; answer with the caption.",)
+    if any(unicodedata.category(character)[0] == "C" for character in text):
+        return ("It holds control or invisible characters or line breaks; write plain text in one line.",)
+    if REFUSAL.search(text):
+        return ("It refuses or speaks of yourself; describe what is there.",)
+    if MARKUP.search(text) or TALK.search(text):
+        return ("It holds markup, remarks or instructions; answer with the sentence alone.",)
+    if not _english(text):
+        return ("It is not plain English; write English words.",)
+    if _repeats(text):
+        return ("It repeats itself; say each thing once.",)
+    if words(text)[-1:] and words(text)[-1] in ENGLISH - ENDS:
+        return ("It breaks off; finish the sentence.",)
+    return ()
+
+
+def _english(text: str) -> bool:
+    letters = [character for character in text if character.isalpha()]
+    tokens = words(text)
+    if len(letters) < 6 or sum(letter.isascii() for letter in letters) < 0.98 * len(letters):
+        return False
+    if any(len(token) > 24 for token in tokens) or len("".join(letters)) < 0.6 * len(text.replace(" ", "")):
+        return False
+    english = sum(token in ENGLISH for token in tokens)
+    foreign = sum(token in FOREIGN - ENGLISH for token in tokens)
+    return english > foreign and english >= 0.08 * len(tokens)
+
+
+def _repeats(text: str) -> bool:
+    tokens = words(text)
+    runs = [tuple(tokens[start : start + 3]) for start in range(len(tokens) - 2)]
+    twice = any(one == other for one, other in pairwise(tokens) if one not in ("very", "that"))
+    return twice or any(runs.count(run) > 2 for run in set(runs))
+
+
+def _sentences(text: str) -> list[str]:
+    return [part for part in re.split(r"[.!?]+(?:\s+|$)", text) if part.strip()]
+
+
+def _effects(text: str, effects: tuple[str, ...]) -> list[str]:
+    found = []
+    if effects and not _speaks_of(text, effects):
+        found.append(f"It does not name what is there: {_listed(effects)}.")
+    if effects:
+        foreign = _foreign(text, effects)
+        if foreign:
+            found.append(f"It names {_listed(foreign)}, which is not there; there is {_listed(effects)}.")
+    denied = re.search(rf"\b(no|without(?: an?| any)?) (\w+ )?({'|'.join(sorted(_core()))})\b", text.lower())
+    if denied:
+        found.append(f"It denies an effect ('{denied.group()}'); say what is there.")
+    return [*found, *_implausible(text)]
+
+
+def _core() -> set[str]:
+    """The plain names of effects; others, as "sand" or "beam", may be mere scenery."""
+    nouns = {known.noun.rstrip("s") for known in EFFECTS.values()} - {"light"}
+    return nouns | {f"{noun}s" for noun in nouns} | {"splashes"}
+
+
+def _foreign(text: str, effects: Iterable[str]) -> tuple[str, ...]:
+    near = related(effect for effect in effects if effect in EFFECTS)
+    core = _core()
+    return tuple(sorted(token for token, stands in named(text).items() if token in core and not stands & near))
+
+
+def _speaks_of(text: str, effects: Iterable[str]) -> bool:
+    wanted = related(effect for effect in effects if effect in EFFECTS)
+    return any(stands & wanted for stands in named(text).values())
+
+
+def _implausible(text: str) -> list[str]:
+    tokens = words(text)
+    for place, token in enumerate(tokens):
+        vivid = [word for word in tokens[max(0, place - 2) : place] if word in VIVID]
+        if token in ("shadow", "shadows") and vivid:
+            return [f"A shadow is not {vivid[0]}; choose what a shadow can be."]
+    return []
+
+
+def _subject(text: str, subject: str | None) -> tuple[str, ...]:
+    """Is the subject named, by its noun or a word for its kind?"""
+    if not subject or not words(subject):
+        return ()
+    noun = words(subject)[-1]
+    kinds = {stem(noun)}
+    if noun in PEOPLE:
+        kinds |= {stem(word) for word in PEOPLE}
+    if noun in ("car", "truck", "van", "bus", "motorbike"):
+        kinds.add(stem("vehicle"))
+    if noun in ("boat", "ship", "ferry", "canoe", "kayak"):
+        kinds |= {stem(word) for word in ("boat", "vessel", "ship")}
+    return () if kinds & {stem(word) for word in words(text)} else (f"It does not name the subject: {subject}.",)
+
+
+def _head(text: str, original: str, effects: tuple[str, ...]) -> list[str]:
+    was, now = split(original, effects), split(text, effects)
+    lost = content(was.head) - content(text)
+    added = content(now.head) - content(original) - {stem(word) for word in adjectives()}
+    found = []
+    if lost:
+        found.append(f"It changes who does what: keep the words of '{was.head}'.")
+    elif added:
+        found.append(f"It adds to who does what ({_listed(sorted(added))}); change the effect alone.")
+    return found
+
+
+def _same_effects(text: str, original: str, effects: tuple[str, ...]) -> list[str]:
+    found = []
+    for effect in effects:
+        if effect in EFFECTS and _speaks_of(original, [effect]) and not _speaks_of(text, [effect]):
+            found.append(f"It no longer names the {effect}.")
+    known = {*effects, *effects_named(original)}
+    foreign = _foreign(text, known)
+    if known and foreign:
+        found.append(f"It adds {_listed(foreign)}; keep to the effects of the original.")
+    return [*found, *_implausible(text)]
+
+
+def _overlap(one: str, other: str) -> float:
+    a, b = set(words(one)), set(words(other))
+    return len(a & b) / max(len(a | b), 1)
+
+
+def _listed(items: Iterable[str]) -> str:
+    return ", ".join(items)

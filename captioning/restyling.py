@@ -1,0 +1,149 @@
+"""Augmentation without a model: the effect's adjectives in a caption are swapped for others that fit this effect.
+
+Only the noun phrase of the effect changes; who does what, where and when stay word for word. Adjectives of weak and of
+strong effects never meet, and no effect gets what it cannot have.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .checks import check_variant
+from .clauses import MAKERS, effects_named
+from .naming import with_article
+from .phrases import strung
+from .vocabulary import COLOURS, CONTAINERS, EFFECTS, SLOTS, Slot, adjectives, agree, listed, plain
+
+TRIES = 120
+"""Drawings for one caption, before fewer variants than wanted are given."""
+LOOSE = frozenset(
+    listed(
+        "fine rising lingering drifting sweeping massive huge tiny subtle slight sharp rich rolling churning elongated "
+        "stretched moving dramatic delicate swift sudden whirling glistening sparkling shimmering dusty cold cool hot "
+        "big little great"
+    )
+)
+"""Adjectives that models write of effects, beside the vocabulary's own."""
+DETERMINERS = frozenset(["a", "an", "the", "its", "their", "his", "her", "some"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """An effect's noun phrase in a caption."""
+
+    start: int
+    end: int
+    effect: str
+    determiner: str
+    container: str
+    """"clouds of", or nothing."""
+    noun: str
+    adjectives: tuple[str, ...]
+
+
+def restyled(
+    caption: str, effects: Iterable[str], *, count: int, rng: np.random.Generator, taken: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Captions of the same scene with another style of the same effects, each checked and unlike the others.
+
+    Args:
+        caption: any caption that names its effects.
+        effects: those that are there; by default what the caption names.
+        count: how many are wanted.
+        rng: what is drawn depends on it alone.
+        taken: variants that are there already.
+
+    Returns:
+        As many as could be made; none where no effect is named.
+    """
+    meant = tuple(effects) or effects_named(caption)
+    found = phrases(caption, meant)
+    made: list[str] = []
+    for _ in range(TRIES if found else 0):
+        text = _swapped(caption, found, rng)
+        if not check_variant(text, caption, effects=meant, others=[*taken, *made]):
+            made.append(text)
+        if len(made) == count:
+            break
+    return tuple(made)
+
+
+def phrases(caption: str, effects: Iterable[str]) -> tuple[Found, ...]:
+    """The first noun phrase of each effect, in the order of the text; none overlap."""
+    found: list[Found] = []
+    for effect in effects:
+        if effect not in EFFECTS:
+            continue
+        own = EFFECTS[effect]
+        near = [name for kin in own.kin for name in EFFECTS[kin].names]
+        for names in ([own.noun], own.names, near):
+            spots = [match for name in names for match in re.finditer(rf"\b{name}\b", caption, re.IGNORECASE)]
+            free = [spot for spot in spots if not any(one.start <= spot.start() < one.end for one in found)]
+            if free:
+                found.append(_phrase(caption, min(free, key=lambda spot: spot.start()), effect))
+                break
+    return tuple(sorted(found, key=lambda one: one.start))
+
+
+def _phrase(caption: str, spot: re.Match[str], effect: str) -> Found:
+    """Grow a noun to its phrase, leftwards over what qualifies it."""
+    before = list(re.finditer(r"[A-Za-z'-]+", caption[: spot.start()]))
+    start, determiner, container = spot.start(), "", ""
+    found: list[str] = []
+    known = adjectives() | LOOSE | COLOURS
+    while before:
+        token = before.pop()
+        word, gap = token.group().lower(), caption[token.end() : start]
+        if gap.strip() not in ("", ",") or len(found) > 6:
+            break
+        if word == "of" and before and before[-1].group().lower() in CONTAINERS:
+            container = caption[before[-1].start() : token.end()]
+            start = before.pop().start()
+        elif word == "and" and found and before and before[-1].group().lower() in known:
+            start = token.start()
+        elif word in known and word not in MAKERS:
+            found.append(word)
+            start = token.start()
+        else:
+            if word in DETERMINERS and not gap.strip():
+                determiner, start = word, token.start()
+            break
+    return Found(
+        start=start,
+        end=spot.end(),
+        effect=effect,
+        determiner=determiner,
+        container=container.lower(),
+        noun=spot.group().lower(),
+        adjectives=tuple(found),
+    )
+
+
+def _swapped(caption: str, found: Sequence[Found], rng: np.random.Generator) -> str:
+    text, shift = caption, 0
+    for one in found:
+        new = _drawn(one, rng)
+        begin, end = one.start + shift, one.end + shift
+        if begin == 0:
+            new = new[:1].upper() + new[1:]
+        text = text[:begin] + new + text[end:]
+        shift += len(new) - (one.end - one.start)
+    return text
+
+
+def _drawn(one: Found, rng: np.random.Generator) -> str:
+    """Another phrase for the same noun: two or three adjectives, none of which it had."""
+    words = EFFECTS[one.effect]
+    slots: list[Slot] = [slot for slot in SLOTS if slot != "colour"]
+    chosen = [slots[int(place)] for place in rng.permutation(len(slots))[:2]]
+    drawn: list[str] = []
+    for slot in (slot for slot in SLOTS if slot in chosen):
+        free = [word for word in plain(getattr(words, slot)) if word not in (*one.adjectives, one.noun)]
+        free = [word for word in free if all(agree(one.effect, word, other) for other in drawn)]
+        drawn += [free[int(rng.integers(len(free)))]] if free else []
+    colours = [word for word in plain(words.colour) if word not in one.adjectives]
+    drawn += [colours[int(rng.integers(len(colours)))]] if rng.random() < 0.7 else []
+    phrase = strung(drawn, one.noun, container=one.container)
+    return with_article(phrase) if one.determiner in ("a", "an") else f"{one.determiner} {phrase}".strip()
