@@ -124,6 +124,43 @@ def pair(
     out.print(f"made of frames {first} to {last}; layers and pair.json are in {out_dir}", markup=False)
 
 
+@app.command(
+    epilog="Example: effectpairs render --example scene.json; effectpairs render scene.json --frame 10 --samples 4"
+)
+def render(
+    scene: Annotated[Path, typer.Argument(metavar="SCENE.json", help="A scene's description.")],
+    frame: Annotated[int | None, typer.Option(min=0, help="Only this frame, as .png: a preview in seconds.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Rays a pixel, instead of the scene's.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="Size, instead of the scene's.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override anything of the scene.")
+    ] = None,
+    example: Annotated[bool, typer.Option("--example", help="Write a scene to start from to SCENE.json.")] = False,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the layers and sheet.png.")] = Path("render"),
+) -> None:
+    """Draw one scene with Blender: every pass and mask of a frame, or of the whole clip, and a contact sheet."""
+    from .flows import render_one
+
+    if example:
+        render_one.write_example(scene)
+        out.print(f"wrote {scene}; look at it with: effectpairs render {scene} --frame 10 --samples 4", markup=False)
+        return
+    described = render_one.described(scene, [*(overrides or ()), *render_one.changes(samples, size)])
+    settings = render_one.settings_for(scene)
+    with bar() as show:
+        if frame is None:
+            made = render_one.clip(described, out_dir, settings, show)
+        else:
+            made = render_one.preview(described, frame, out_dir, settings, show)
+    for variant, verdict in made.verdicts.items():
+        out.print(f"{variant}: {verdict.verdict}: {'; '.join(verdict.reasons)}", markup=False)
+    for variant, reason in made.refused.items():
+        out.print(f"{variant}: fail: {reason}", markup=False)
+    out.print(f"layers are in {out_dir}; look at {made.sheet}", markup=False)
+    if not made.verdicts:
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: effectpairs serve; then: prefect deployment run real-pairs/davis")
 def serve(
     source: Annotated[list[str] | None, typer.Argument(metavar="[SOURCE...]", help="Which; all if none.")] = None,

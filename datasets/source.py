@@ -106,8 +106,8 @@ def given(name_or_path: str | Path, overrides: Iterable[str] = ()) -> tuple[Path
     """
     path = _find(str(name_or_path))
     data = {"name": path.stem} | _read(path)
-    for override in overrides:
-        _override(data, override)
+    for change in overrides:
+        override(data, change)
     return path, data
 
 
@@ -135,15 +135,20 @@ def _read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path.name}: cannot be read: {wrong.strerror}; check its permissions") from wrong
 
 
-def _override(data: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
+def override(data: dict[str, Any], change: str) -> None:
+    """Change one value of nested tables by "table.key=value".
+
+    Raises:
+        ValueError: it is not of that form, or leads through a value.
+    """
+    key, equals, text = change.partition("=")
     if not equals or not key.strip():
-        raise ValueError(f"--set {override!r} is not key=value; write for example --set normalise.fps=12")
+        raise ValueError(f"--set {change!r} is not key=value; write for example --set normalise.fps=12")
     *tables, last = key.strip().split(".")
     for table in tables:
         data = data.setdefault(table, {})
         if not isinstance(data, dict):
-            raise ValueError(f"--set {override!r}: {table!r} is a value, not a table")
+            raise ValueError(f"--set {change!r}: {table!r} is a value, not a table")
     data[last] = _value(text.strip())
 
 

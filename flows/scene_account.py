@@ -11,8 +11,9 @@ from ..datasets.schema import QUALITY_NUMBERS
 from ..datasets.store import Result, Store
 from ..render.scene import Variant
 from ..stages.verdict import Verdict, judge
+from .scene_layers import OWN, SHARED
 from .scene_source import SceneSource
-from .scene_steps import OWN, SHARED, STAGE, VERSION, SceneJob
+from .scene_steps import STAGE, VERSION, SceneJob
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ def _entry(
     made = result.facts["variants"][variant.name]
     if "refused" in made:
         return _failed(clip_id, STAGE, made["refused"])
-    verdict = _judged(made, source)
+    verdict = judged(made, source)
     quality = {name: made["numbers"].get(name) for name in QUALITY_NUMBERS}
     quality |= {"verdict": verdict.verdict, "reasons": list(verdict.reasons)}
     stored = {name: name for name in SHARED} | {name: f"{variant.name}/{name}" for name in OWN}
@@ -88,7 +89,7 @@ def _entry(
     )
 
 
-def _judged(made: Mapping[str, Any], source: SceneSource) -> Verdict:
+def judged(made: Mapping[str, Any], source: SceneSource) -> Verdict:
     """By the numbers; and a row may name no effect that nobody can see."""
     verdict = judge(made["numbers"], source.gates)
     unseen = [kind for kind, white in made["white_steps"].items() if not white]

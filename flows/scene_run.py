@@ -146,9 +146,7 @@ def _files(pattern: str) -> list[Path]:
     path = Path(text).expanduser()
     found = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
     if not found:
-        raise ValueError(
-            f"scenes={pattern!r}: no file is there; give a pattern of scenes' JSON, as 'scenes/*.json'"
-        )
+        raise ValueError(f"scenes={pattern!r}: no file is there; give a pattern of scenes' JSON, as 'scenes/*.json'")
     return found
 
 

@@ -10,26 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..arrays import Rgb
 from ..datasets.durable import ABANDONED_AFTER_S, digest_of, digest_of_file
 from ..datasets.store import Draft, Result, Store, Work
-from ..render import composite, layers, plan, truth
+from ..render import composite, plan, truth
 from ..render.blender import draw
-from ..render.layers import Own, Shared
-from ..render.passes import BrokenFrame, open_frames
+from ..render.passes import BrokenFrame
 from ..render.scene import Scene, Variant, as_values
-from ..render.telling import facts_of, words_of
 from ..stages import composite as display
 from ..stages import prune, quality
-from ..stages.quality import Pair
+from .scene_layers import compose
 from .scene_source import SceneSource
 from .steps import plain_name
 
 STAGE = "render"
 VERSION = 1
 """Raise it when results change; stored results of older versions are then made again."""
-SHARED = ("background", "foreground", "over", "subject_mask")
-OWN = ("gt", "effect_mask")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +85,13 @@ def rendered(job: SceneJob, source: SceneSource, store: Store, blender: str) -> 
 
     def make(draft: Draft) -> None:
         drawn = draw(plan.plan(job.scene, _made(frames), plan.passes_of(job.scene)), frames, source.blender)
-        draft.facts |= {"blender": drawn.version, "inputs": {"scene": digest_of(job.content), **assets_of(job.scene)}}
         try:
-            _add_layers(job.scene, frames, source, draft)
+            made = compose(job.scene, frames, range(job.scene.frames), source, draft.add)
         except BrokenFrame:
             shutil.rmtree(frames, ignore_errors=True)
             raise
+        inputs = {"scene": digest_of(job.content), **assets_of(job.scene)}
+        draft.facts |= {"blender": drawn.version, "inputs": inputs, "variants": made}
 
     result = store.once(work, make, fps=job.scene.fps)
     shutil.rmtree(frames, ignore_errors=True)
@@ -118,58 +114,3 @@ def sweep_frames(store: Store) -> None:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _add_layers(scene: Scene, folder: Path, source: SceneSource, draft: Draft) -> None:
-    files = open_frames(folder)
-    shared = layers.shared_layers(files, scene.frames)
-    if not shared.subject_mask.any():
-        raise ValueError(f"{scene.subject.name}: is in no frame of the picture; move it, or point the camera at it")
-    exact = shared.over
-    over = exact if scene.rendering.composite == "exact" else _eq2(shared)
-    for name, layer in zip(SHARED, (shared.background, shared.foreground, over, shared.subject_mask), strict=True):
-        draft.add(name, layer)
-    draft.facts["variants"] = {}
-    for number, variant in enumerate(scene.variants):
-        try:
-            kinds = tuple(effect.kind for effect in variant.effects)
-            own = layers.own_layers(files, number, kinds, over, exact)
-            facts = _add_variant(variant, own, shared, over, source, draft)
-        except ValueError as unusable:
-            facts = {"refused": str(unusable)}
-        said = {"facts": facts_of(scene, variant), "effects": words_of(variant)}
-        draft.facts["variants"][variant.name] = facts | said
-
-
-def _eq2(shared: Shared) -> Rgb:
-    return display.over(shared.foreground, shared.background, shared.subject_mask)
-
-
-def _add_variant(
-    variant: Variant, own: Own, shared: Shared, over: Rgb, source: SceneSource, draft: Draft
-) -> dict[str, Any]:
-    mask = truth.effect_mask(own.steps.values(), source.truth)
-    otsu = prune.effect_mask(own.gt, over, shared.subject_mask, source.prune).mask
-    draft.add(f"{variant.name}/gt", own.gt)
-    draft.add(f"{variant.name}/effect_mask", mask)
-    draft.add(f"{variant.name}/otsu_mask", otsu)
-    white = {}
-    for kind, steps in own.steps.items():
-        soft, white[kind] = truth.soft_mask(steps, source.truth)
-        draft.add(f"{variant.name}/truth_{kind}", soft)
-    pair = Pair(
-        gt=own.gt,
-        over=over,
-        background=shared.background,
-        foreground=shared.foreground,
-        alpha=None,
-        subject_mask=shared.subject_mask,
-        effect_mask=mask,
-        confidence=None,
-        facts={
-            "otsu_iou": truth.agreement(otsu, mask),
-            "subject_error": float(own.subject_error),
-            "firefly_share": own.fireflies / mask.size,
-        },
-    )
-    return {"numbers": quality.measure(pair), "white_steps": white}

@@ -1,10 +1,12 @@
 """A scene's frame files to its layers: those that all variants share, and what each variant adds, frame by frame."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool
 
-from ..arrays import Matte, Rgb
+from ..arrays import Image, Matte, Rgb
 from . import composite, truth
 from .passes import Cover, FrameFiles
 from .truth import Steps
@@ -14,6 +16,8 @@ from .truth import Steps
 class Shared:
     """The layers that every variant of a scene has."""
 
+    frames: tuple[int, ...]
+    """Which of the scene's."""
     background: Rgb
     foreground: Rgb
     """The subject alone, straight colour."""
@@ -35,56 +39,60 @@ class Own:
     """Pixels that shine alone, over all frames."""
 
 
-def shared_layers(files: FrameFiles, frames: int) -> Shared:
+def shared_layers(files: FrameFiles, frames: Sequence[int]) -> Shared:
     """Compose what the variants share.
 
     Raises:
         ValueError: a pass has a value that is not finite.
         BrokenFrame: a frame file is missing or damaged.
     """
-    shape = (frames, *files.size)
+    shape = (len(frames), *files.size)
     background, foreground, over = (np.empty((*shape, 3), np.uint8) for _ in range(3))
     subject_mask = np.empty(shape, np.uint8)
-    for frame in range(frames):
+    for place, frame in enumerate(frames):
         found = composite.base(files, frame)
-        background[frame], foreground[frame], over[frame] = found.background, found.foreground, found.over
-        subject_mask[frame] = found.subject_mask
-    return Shared(background=background, foreground=foreground, subject_mask=subject_mask, over=over)
+        background[place], foreground[place], over[place] = found.background, found.foreground, found.over
+        subject_mask[place] = found.subject_mask
+    return Shared(
+        frames=tuple(frames), background=background, foreground=foreground, subject_mask=subject_mask, over=over
+    )
 
 
-def own_layers(files: FrameFiles, number: int, effects: tuple[str, ...], over: Rgb, exact: Rgb) -> Own:
+def own_layers(files: FrameFiles, number: int, effects: tuple[str, ...], shared: Shared, over: Rgb) -> Own:
     """Compose one variant.
 
     Args:
         files: of the scene.
         number: of the variant, from 0.
         effects: their kinds, as in the scene.
+        shared: what the variants share; an effect's change is measured against its `over`.
         over: the scene without effects as it will be stored: what gt equals inside the subject.
-        exact: the same composed in linear light: what an effect's change is measured against.
     """
     gt = np.empty_like(over)
     steps = {effect: np.empty(over.shape[:3], np.uint8) for effect in effects}
     error = lonely = 0
     name = f"v{number:02d}"
-    for frame in range(len(over)):
-        shared = composite.base(files, frame)
+    for place, frame in enumerate(shared.frames):
+        base = composite.base(files, frame)
         before = _before(files, name, frame)
         plate = files.light(f"{name}-plate", frame) if files.has(f"{name}-plate") else None
         whole = files.light(name, frame)
-        gt[frame] = composite.gt(shared, whole, plate, before, over[frame])
+        gt[place] = composite.gt(base, whole, plate, before, over[place])
         ahead = composite.ahead(before)
-        inside = (shared.subject_mask == composite.OPAQUE) & (ahead == 0)
-        apart = np.abs(gt[frame][inside].astype(np.int16) - over[frame][inside])
-        error = max(error, int(apart.max(initial=0)))
+        error = max(error, _apart(gt[place], over[place], (base.subject_mask == composite.OPAQUE) & (ahead == 0)))
         lonely += composite.fireflies(whole)
         if len(effects) == 1:
-            steps[effects[0]][frame] = truth.steps_of(gt[frame], exact[frame], shared.cover, ahead)
+            steps[effects[0]][place] = truth.steps_of(gt[place], shared.over[place], base.cover, ahead)
             continue
         every = files.light(f"{name}-truth", frame)
         for effect in effects:
             without = files.light(f"{name}-without-{effect}", frame)
-            steps[effect][frame] = truth.steps_between(every, without, shared.cover, ahead)
+            steps[effect][place] = truth.steps_between(every, without, base.cover, ahead)
     return Own(gt=gt, steps=steps, subject_error=error, fireflies=lonely)
+
+
+def _apart(one: Image, other: Image, where: Bool[np.ndarray, "H W"]) -> int:
+    return int(np.abs(one[where].astype(np.int16) - other[where]).max(initial=0))
 
 
 def _before(files: FrameFiles, name: str, frame: int) -> Cover:
