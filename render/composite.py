@@ -32,6 +32,8 @@ FRONT_GAIN = 8.0
 """Coverage by smoke or drops from which a pixel of the subject is all the variant's own: an eighth. Below, it fades."""
 TRUSTED_COVER = 0.05
 """Less coverage than this does not tell the subject's colour: half floats divided by next to nothing."""
+BLEED_PX = 4.0
+"""How far the subject's colour goes on beyond its edge."""
 DARKEST = 1e-3
 """Light of a plate below which a ratio of two plates says nothing."""
 
@@ -107,19 +109,22 @@ def ahead(before: Cover) -> Cover:
 
 
 def straight(premultiplied: Light, cover: Cover) -> Image:
-    """The subject's own colour, not premultiplied; where it hardly is, the colour of the nearest pixel where it is."""
+    """The subject's own colour, not premultiplied; where it hardly is, that of the nearest pixel where it is.
+
+    Beyond BLEED_PX from it, where no resampling reaches, it is black.
+    """
     trusted = cover >= TRUSTED_COVER
     colour = np.zeros(premultiplied.shape, np.uint8)
     if not trusted.any():
         return colour
     colour[trusted] = encode(premultiplied[trusted] / cover[trusted][:, None])
-    # Labels count the trusted pixels, each its own; where there is a trusted one nearby its number is found.
-    _, labels = cv2.distanceTransformWithLabels(
+    far, labels = cv2.distanceTransformWithLabels(
         (~trusted).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
     by_label = np.zeros((int(labels.max()) + 1, 3), np.uint8)
     by_label[labels[trusted]] = colour[trusted]
     filled: Image = by_label[labels]
+    filled[far > BLEED_PX] = 0
     return filled
 
 

@@ -35,6 +35,8 @@ class Truth:
 
     level: int = 4
     """Steps from which a pixel is effect."""
+    faint: int = 2
+    """Steps from which a pixel beside effect shows in the soft mask; fainter, or apart from all effect, it is noise."""
     sure: int = 12
     """A connected patch without a pixel of this many steps must be of some size: a drop is small, but bright."""
     min_speck_px: int = 96
@@ -44,6 +46,7 @@ class Truth:
 
     def __post_init__(self) -> None:
         within(self, "level", 1, 255)
+        within(self, "faint", 1, self.level)
         within(self, "sure", 1, 255)
         within(self, "min_speck_px", 0, 100000)
         within(self, "white_percentile", 50, 100)
@@ -79,8 +82,7 @@ def soft_mask(steps: Steps, settings: Truth) -> tuple[Matte, int]:
     share = np.cumsum(counts) / counts.sum()
     white = int(np.searchsorted(share, settings.white_percentile / 100))
     scale = np.minimum(np.rint(np.arange(256) * (255 / white)), 255).astype(np.uint8)
-    scale[0] = 0
-    mask: Matte = scale[steps]
+    mask: Matte = np.stack([scale[frame] * _near(frame, settings) for frame in steps])
     return mask, white
 
 
@@ -112,9 +114,19 @@ def _shown(change: Cover, cover: Cover, ahead: Cover) -> StepsImage:
     return steps
 
 
+def _near(steps: StepsImage, settings: Truth) -> Chosen:
+    """Faint pixels that hang together with effect."""
+    count, labels = cv2.connectedComponents((steps >= settings.faint).view(np.uint8), connectivity=8)
+    keep = np.bincount(labels[_chosen(steps, settings)], minlength=count) > 0
+    keep[0] = False
+    near: Chosen = keep[labels]
+    return near
+
+
 def _chosen(steps: StepsImage, settings: Truth) -> Chosen:
     """Pixels at the level, less patches that are neither large nor anywhere sure."""
-    above = (steps >= settings.level).view(np.uint8)
+    # A pixel's neighbours have a say, or the border of thin smoke is a lace of noise.
+    above = ((cv2.GaussianBlur(steps, (3, 3), 0) >= settings.level) & (steps >= settings.faint)).view(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
     smallest = round(settings.min_speck_px * (min(steps.shape) / WORKING_PX) ** 2)
     keep = stats[:, cv2.CC_STAT_AREA] >= max(1, smallest)

@@ -96,7 +96,7 @@ def test_a_table_is_filled_from_the_fields_default(tmp_path):
         (LINES + "[normalise]\nfloor = 5.0\n", [], "davis.toml: [normalise] floor=5.0 is not in [0, 1); divide an 8-bit threshold by 255"),
         (LINES + "image_fps = 0\n", [], "davis.toml: image_fps=0.0 is not in (0, 1000]; give frames per second, e.g. 24"),
         (LINES + "image_fps = 'fast'\n", [], "davis.toml: image_fps='fast' does not do: input should be a valid number"),
-        (LINES, ["layout=davos"], "davis.toml: layout='davos' does not do: input should be 'davis', 'gen-omnimatte' or 'videos'"),
+        (LINES, ["layout=davos"], "davis.toml: layout='davos' does not do: input should be 'davis', 'gen-omnimatte', 'videos',"),
         (LINES, ["normalise.size=[1]"], "davis.toml: normalise.size=[1] does not do: it has too few values"),
         (LINES, ["normalise.fbs=1"], "davis.toml: 'fbs' is not a setting of [normalise]."),
         (LINES, ["root.x=1"], "--set 'root.x=1': 'root' is a value, not a table"),

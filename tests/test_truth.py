@@ -72,7 +72,7 @@ def test_specks_go_unless_they_are_sure():
     steps = np.zeros((1, 384, 384), np.uint8)
     steps[0, 10:12, 10:12] = 6  # noise
     steps[0, 50:52, 50:52] = 60  # a drop
-    steps[0, 100:120, 100:120] = 6  # faint, but a patch
+    steps[0, 100:120, 100:120] = 8  # faint, but a patch
     mask = truth.effect_mask([steps], Truth())
     assert not mask[0, 10:12, 10:12].any()
     assert mask[0, 50:52, 50:52].all()
