@@ -19,14 +19,15 @@ SCHEMA = 1
 LARGEST = {"frames": 1000, "size": 4096, "bodies": 200, "variants": 16, "effects": 8}
 
 
+Pattern = Literal["plain", "metal", "glass", "checker", "stripes", "noise", "bricks", "wood", "tiles", "marble"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Look:
     """What a surface looks like; patterns are procedural, so nothing is fetched."""
 
     __pydantic_config__ = STRICT
-    kind: Literal["plain", "metal", "glass", "checker", "stripes", "noise", "bricks", "wood", "tiles", "marble"] = (
-        "plain"
-    )
+    kind: Pattern = "plain"
     colour: Colour = (0.6, 0.6, 0.6)
     second: Colour = (0.3, 0.3, 0.3)
     """The other colour of a pattern."""
