@@ -132,7 +132,7 @@ class Spray:
         _, width, _ = track.extent
         mist = self._mist(track, rng)
         full = 0.22 * width + 0.1 * self.speed_mps
-        air = puffs.Air(first_m=0.3 * full, full_m=full, lasts_s=0.7, drag_s=0.2, thinning=1.1, seat=0.2)
+        air = puffs.Air(first_m=0.3 * full, full_m=full, lasts_s=0.8, drag_s=0.2, thinning=1.1, seat=0.2)
         eddies = puffs.some_eddies(rng, 2 * full)
         states = [puffs.at(mist, air, float(second), eddies) for second in way.frame_seconds(track)]
         balls, strengths, phases = zip(*states, strict=True)
@@ -141,7 +141,7 @@ class Spray:
             strength=strengths,
             phase=phases,
             colour=(0.93, 0.95, 0.97),
-            density=min(6.0, 1.1 * self.amount),
+            density=min(6.0, 1.3 * self.amount),
             grain_m=0.35 * full,
         )
         fine = Splash(amount=min(10.0, 0.6 * self.amount), speed_mps=self.speed_mps, drop_m=0.008)
@@ -156,7 +156,7 @@ class Spray:
         """Born along both sides and behind, by metre."""
         length, width, height = track.extent
         course = way.way_of(track, LEAD_S)
-        born = way.births(course, per_metre=24.0)
+        born = way.births(course, per_metre=70.0)
         here = course.at(born)
         chance = rng.random((len(born), 8))
         speed = np.linalg.norm(here.velocity[:, :2], axis=1)
@@ -171,7 +171,7 @@ class Spray:
             born_s=born,
             place=here.place * (1.0, 1.0, 0.0) + forward * along + left * side * across + (0.0, 0.0, 0.03),
             push=push,
-            strength=vigour * (0.4 + 0.6 * chance[:, 5]),
+            strength=0.7 * vigour * (0.3 + 0.7 * chance[:, 5]),
             phase=rng.random(len(born)),
             size=0.4 + 0.7 * chance[:, 6],
         )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Complex64
+from jaxtyping import Complex64, Float32
 
 from ..ranges import STRICT, within
 from . import foam, sea, way
@@ -56,9 +56,10 @@ class Wake:
             return np.asarray(-weight * hull * np.exp(-1j * phase), np.complex64)
 
         heights = sea.moved(grid, track, LEAD_S, pressure, calming_s=2.5)
-        white = foam.churned(grid, track, course, self.turbulence, rng) if self.turbulence > 0 else None
+        beside = _around_hull(grid, track)
+        white = foam.churned(grid, track, course, self.turbulence, rng) * beside if self.turbulence > 0 else None
         fastest = float(np.linalg.norm(track.velocity[:, :2], axis=1).max())
-        scaled = _scaled(heights, self.height_m * min(1.0, fastest), grid, track)
+        scaled = _scaled(heights * beside, self.height_m * min(1.0, fastest))
         if white is not None:
             scaled = scaled + foam.chop(grid, track, white, 0.35 * self.height_m, rng)
         return (Waves(heights=scaled, origin=grid.origin, step_m=grid.step_m, foam=white),)
@@ -124,7 +125,7 @@ class Ripple:
             [min(1.0, 2 * float(np.linalg.norm(track.velocity, axis=1).max()))]
             + [min(1.0, speed / 2) for _, _, speed in touching]
         )
-        scaled = _scaled(heights, self.height_m * liveliest, grid, track)
+        scaled = _scaled(heights * _around_hull(grid, track), self.height_m * liveliest)
         return (Waves(heights=scaled, origin=grid.origin, step_m=grid.step_m),)
 
     def facts(self) -> dict[str, str | float]:
@@ -133,15 +134,26 @@ class Ripple:
         return {"intensity": height, "height_m": self.height_m, "length_m": self.length_m}
 
 
-def _scaled(heights: np.ndarray, highest_m: float, grid: sea.Grid, track: Track) -> np.ndarray:
-    """Heights scaled so that the highest is so high, the water right under the subject left aside: nobody sees it."""
-    hidden = 0.55 * max(track.extent[:2])
-    top = 0.0
-    for frame, foot in zip(heights, track.foot, strict=True):
-        away = (grid.x - foot[0]) ** 2 + (grid.y[:, None] - foot[1]) ** 2 > hidden**2
-        top = max(top, float(np.abs(frame * away).max()))
+def _around_hull(grid: sea.Grid, track: Track) -> Float32[np.ndarray, "T rows columns"]:
+    """0 where the subject lies in the water, 1 beside it: no wave and no foam stands inside a hull."""
+    outside = np.ones((len(track), grid.rows, grid.columns), np.float32)
+    length, width, height = track.extent
+    for frame, (foot, heading) in enumerate(zip(track.foot, track.heading, strict=True)):
+        if foot[2] > 0.3 * height:
+            continue
+        x, y = grid.x - foot[0], grid.y[:, None] - foot[1]
+        cos, sin = np.cos(heading), np.sin(heading)
+        rings = np.hypot((x * cos + y * sin) / (0.5 * length), (y * cos - x * sin) / (0.5 * width))
+        outside[frame] = np.clip((rings - 0.75) / 0.3, 0, 1)
+    return outside
+
+
+def _scaled(heights: Float32[np.ndarray, "T rows columns"], highest_m: float) -> Float32[np.ndarray, "T rows columns"]:
+    """Heights about so high at the highest.
+
+    Half of the top counts as the height: lone peaks at the bow are held back, else the long arms would hardly show.
+    """
+    top = float(np.abs(heights).max())
     if top < 1e-12:
         return np.zeros_like(heights)
-    # Half of the top counts as the height: lone peaks at the bow are held back, else the long arms would hardly show.
-    ratio = heights / np.float32(0.6 * top)
-    return np.asarray(np.float32(1.2 * highest_m) * np.tanh(ratio), np.float32)
+    return np.asarray(np.float32(1.2 * highest_m) * np.tanh(heights / np.float32(0.6 * top)), np.float32)
