@@ -1,0 +1,151 @@
+"""The latent cache: what is in a row, what is made again and what is not, and what is refused."""
+
+import dataclasses
+import multiprocessing
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
+pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
+from effectpairs.datasets.corpus import open_corpus  # noqa: E402
+from effectpairs.tests.small_cache import SETTINGS, make_small_cache  # noqa: E402
+from effectpairs.tests.small_corpus import make_small_corpus  # noqa: E402
+from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
+from effectpairs.training import text, vae  # noqa: E402
+from effectpairs.training.cache import open_cache, row_path  # noqa: E402
+from effectpairs.training.models import BaseModel  # noqa: E402
+from effectpairs.training.precompute import precompute  # noqa: E402
+from effectpairs.training.tiny import write_tiny_model  # noqa: E402
+from effectpairs.training.worklist import CacheSettings, finish, recipe_of, works  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return make_small_cache(tmp_path_factory.mktemp("small"), clips=3)
+
+
+def run(corpus, model, folder, settings=SETTINGS, **share):
+    return list(precompute(corpus, model, folder, settings, **share))
+
+
+def test_a_row_is_what_the_models_make_of_the_clip(small):
+    parts = tiny_parts(small.cache.folder.parent / "model")
+    for listed in small.cache.rows:
+        clip, row = small.corpus[listed["clip_id"]], small.cache.read(listed["key"])
+        for frames, stored in ((clip.gt, row.gt), (clip.over, row.over)):
+            if frames is None:
+                assert stored is None
+                continue
+            moments = vae.encode(parts.vae, vae.to_video(frames))
+            np.testing.assert_array_equal(stored[0], moments.mean[0].numpy())
+            np.testing.assert_array_equal(stored[1], moments.logvar[0].numpy())
+        assert (row.mask is None) == (clip.effect_mask is None) == (listed["kind"] == "unpaired")
+        assert row.mask is None or (row.mask == clip.effect_mask).all()
+        np.testing.assert_array_equal(row.text, text.encode_texts(parts.text, [clip.caption])[0].numpy())
+    np.testing.assert_array_equal(small.cache.no_caption(), text.encode_texts(parts.text, [""])[0].numpy())
+
+
+def test_the_second_run_does_nothing_and_loads_no_model(small, monkeypatch):
+    monkeypatch.setattr("effectpairs.training.precompute.load_vae", lambda *_, **__: pytest.fail("loaded"))
+    assert run(small.corpus, small.model, small.cache.folder) == []
+    again = finish(small.corpus, small.model, small.cache.folder, SETTINGS)
+    assert again.digest == small.cache.digest
+
+
+def test_a_killed_run_goes_on_where_it_stopped(small, tmp_path):
+    halfway = precompute(small.corpus, small.model, tmp_path, SETTINGS)
+    first = next(halfway)
+    halfway.close()
+    with pytest.raises(ValueError, match=r"2 clips are not encoded.*again"):
+        finish(small.corpus, small.model, tmp_path, SETTINGS)
+    with pytest.raises(ValueError, match="no cache was finished"):
+        open_cache(tmp_path)
+    assert first not in run(small.corpus, small.model, tmp_path)
+    assert finish(small.corpus, small.model, tmp_path, SETTINGS).digest == small.cache.digest
+
+
+def encode_share(url, model, folder, number):
+    torch.set_num_threads(1)
+    run(open_corpus(url), model, folder, share=(number, 2))
+
+
+def test_two_processes_share_the_work(small, tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    started = [
+        spawn.Process(target=encode_share, args=(small.corpus.place.url, small.model, tmp_path, number))
+        for number in range(2)
+    ]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(120)
+    assert [process.exitcode for process in started] == [0, 0]
+    assert finish(small.corpus, small.model, tmp_path, SETTINGS).digest == small.cache.digest
+
+
+def test_another_model_or_setting_is_another_cache(small, tmp_path):
+    other = BaseModel(id=str(write_tiny_model(tmp_path / "model", seed=1)))
+    recipe = recipe_of(tmp_path / "model", SETTINGS)
+    here = {
+        work.memo for work in works(small.corpus, tmp_path, recipe_of(small.cache.folder.parent / "model", SETTINGS))
+    }
+    assert not here & {work.memo for work in works(small.corpus, tmp_path, recipe)}
+    with pytest.raises(ValueError, match="3 clips are not encoded"):
+        finish(small.corpus, other, small.cache.folder, SETTINGS)
+    half = dataclasses.replace(SETTINGS, stored="float16")
+    with pytest.raises(ValueError, match="3 clips are not encoded"):
+        finish(small.corpus, small.model, small.cache.folder, half)
+
+
+def test_long_clips_become_windows_and_odd_ones_are_cut(tmp_path):
+    corpus = make_small_corpus(tmp_path / "long", clips=1, frames=29, size=(32, 48))
+    model = BaseModel(id=str(write_tiny_model(tmp_path / "model")))
+    for frames, rows in ((13, [13, 13]), (21, [21]), (85, [29])):
+        settings = dataclasses.replace(SETTINGS, frames=frames)
+        run(corpus, model, tmp_path / "cache", settings)
+        cache = finish(corpus, model, tmp_path / "cache", settings)
+        assert [row["frames"] for row in cache.rows] == rows
+    starts = sorted(path.stem for path in (tmp_path / "cache").rglob("*.parquet"))
+    assert len(starts) == 2 + 1 + 1 + 3  # an empty caption for each recipe
+
+
+def test_half_precision_is_close(small, tmp_path):
+    half = dataclasses.replace(SETTINGS, stored="float16")
+    run(small.corpus, small.model, tmp_path, half)
+    cache = finish(small.corpus, small.model, tmp_path, half)
+    for ours, theirs in zip(cache.rows, small.cache.rows, strict=True):
+        found, exact = cache.read(ours["key"]).gt[0], small.cache.read(theirs["key"]).gt[0]
+        assert np.abs(found - exact).max() <= 2**-11 * np.abs(exact).max()
+
+
+def test_a_damaged_row_is_named(small, tmp_path):
+    run(small.corpus, small.model, tmp_path)
+    cache = finish(small.corpus, small.model, tmp_path, SETTINGS)
+    path = row_path(tmp_path, cache.rows[0]["key"])
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{path.name}.*damaged.*again"):
+        cache.read(cache.rows[0]["key"])
+
+
+@pytest.mark.parametrize("frames", [84, 12, 4, 0])
+def test_a_window_that_is_not_8k_5_is_refused(frames):
+    with pytest.raises(ValueError, match=r"not 8k\+5; take"):
+        CacheSettings(frames=frames)
+
+
+def test_odd_sizes_are_refused(tmp_path):
+    corpus = make_small_corpus(tmp_path, clips=1, size=(40, 48))
+    model = BaseModel(id=str(write_tiny_model(tmp_path / "model")))
+    with pytest.raises(ValueError, match=r"clip 'tiny-000': 40x48 pixels do not divide by 16; resize"):
+        run(corpus, model, tmp_path / "cache")
+
+
+def test_an_empty_corpus_is_refused(small, tmp_path, monkeypatch):
+    monkeypatch.setitem(small.corpus.manifest, "files", [])
+    with pytest.raises(ValueError, match="has no clips"):
+        run(small.corpus, small.model, tmp_path)
