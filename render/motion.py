@@ -1,6 +1,5 @@
 """What a motion means: where a body is in each frame, how it is turned, and what it hits."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,7 +12,7 @@ from .figures.creatures import stride
 from .figures.figures import extent_of, parts_of
 from .figures.part import Gait, Part
 from .poses import Matrices, from_quaternions, shift, turn_x, turn_y, turn_z
-from .scene import Body, Scene, Still, Toss, Travel
+from .scene import Body, Scene, Still, Toss, Travel, Wall
 
 GRAVITY = 9.81
 DRAUGHT = {"boat": 0.22, "duck": 0.3, "ball": 0.25, "sphere": 0.4}
@@ -177,9 +176,9 @@ def _landings(
 
 def _tossed(scene: Scene, body: Body) -> Way:
     """A body that gravity and collisions move."""
-    bodies: Sequence[Body] = (scene.subject, *scene.props)
+    bodies = (scene.subject, *scene.props)
     index = next(number for number, other in enumerate(bodies) if other is body or other == body)
-    fall = _falls(scene)[index]
+    fall = _falls(bodies, scene.walls, physics.Clock(frames=scene.frames, fps=scene.fps))[index]
     assert fall is not None  # what is tossed is simulated
     height = extent_of(body)[2]
     matrices = shift(*fall.at.T) @ from_quaternions(fall.turn) @ shift(0.0, 0.0, -height / 2)
@@ -193,9 +192,9 @@ def _tossed(scene: Scene, body: Body) -> Way:
     )
 
 
-@lru_cache(maxsize=4)
-def _falls(scene: Scene) -> tuple[physics.Fall | None, ...]:
-    return physics.simulate(scene)
+@lru_cache(maxsize=8)
+def _falls(bodies: tuple[Body, ...], walls: tuple[Wall, ...], clock: physics.Clock) -> tuple[physics.Fall | None, ...]:
+    return physics.simulate(bodies, walls, clock)
 
 
 def _course(velocity: Float64[np.ndarray, "T 3"]) -> Float64[np.ndarray, "T"]:

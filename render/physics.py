@@ -25,7 +25,7 @@ from scipy.spatial import ConvexHull
 from ..extras import require
 from .effects.effect import Contact
 from .figures.figures import extent_of
-from .scene import Body, Scene, Still, Toss, Wall
+from .scene import Body, Still, Toss, Wall
 
 STEPS_HZ = 240
 SLOWEST_HIT_MPS = 0.35
@@ -35,6 +35,14 @@ APART_S = 0.15
 BALLS = ("sphere", "ball")
 HULLS = ("cylinder", "cone", "torus", "rock", "monkey")
 """Shapes that collide as the convex hull of their form; all others collide as their box."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """When the frames are."""
+
+    frames: int
+    fps: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,29 +56,30 @@ class Fall:
     contacts: tuple[Contact, ...] = ()
 
 
-def simulate(scene: Scene) -> tuple[Fall | None, ...]:
-    """The way of the subject and of every prop, in that order; None for what travels on its own.
+def simulate(bodies: tuple[Body, ...], walls: tuple[Wall, ...], clock: Clock) -> tuple[Fall | None, ...]:
+    """The way of every body, in order; None for what travels on its own.
 
     Raises:
         ImportError: Kubric or PyBullet is not installed.
     """
     kubric, view = _kubric()
-    rate = next(hertz for hertz in range(1, STEPS_HZ + 1) if STEPS_HZ % hertz == 0 and hertz >= min(scene.fps, 240))
-    last = int(np.ceil((scene.frames - 1) / scene.fps * rate))
+    rate = next(
+        hertz for hertz in range(1, STEPS_HZ + 1) if STEPS_HZ % hertz == 0 and hertz >= min(clock.fps, STEPS_HZ)
+    )
+    last = int(np.ceil((clock.frames - 1) / clock.fps * rate))
     with tempfile.TemporaryDirectory() as scratch:
         world = kubric.Scene(frame_start=0, frame_end=last, frame_rate=rate, step_rate=STEPS_HZ, gravity=(0, 0, -9.81))
         simulator = view(world, scratch_dir=Path(scratch))
         floor = kubric.Cube(scale=(200, 200, 5), position=(0, 0, -5), static=True)
         _fix(world, floor)
-        for wall in scene.walls:
+        for wall in walls:
             _fix(world, _wall(kubric, wall))
-        bodies = (scene.subject, *scene.props)
         things = [_thing(kubric, body, Path(scratch)) for body in bodies]
         for body, thing in zip(bodies, things, strict=True):
             if thing is not None:
                 _release(world, thing, body)
         ways, hits = simulator.run(frame_start=0, frame_end=last)
-    falls = tuple(_fall(scene, rate, ways, hits, thing) for thing in things)
+    falls = tuple(_fall(clock, rate, ways, hits, thing) for thing in things)
     del world, simulator, things, ways, hits
     gc.collect()  # worlds sit in circles of observers, and PyBullet has room for 1024 of them
     return falls
@@ -168,15 +177,15 @@ def _outline(shape: str) -> Float64[np.ndarray, "k 3"]:
     return np.concatenate([ring[::2] * np.cos(tilt) + up * np.sin(tilt) for tilt in tilts])
 
 
-def _fall(scene: Scene, rate: int, ways: Any, hits: Any, thing: Any) -> Fall | None:
+def _fall(clock: Clock, rate: int, ways: Any, hits: Any, thing: Any) -> Fall | None:
     if thing is None:
         return None
-    times = np.arange(scene.frames) / scene.fps * rate
+    times = np.arange(clock.frames) / clock.fps * rate
     way = ways[thing]
     return Fall(
         at=_between(np.array(way["position"], np.float64), times),
         turn=_between(_unflipped(np.array(way["quaternion"], np.float64)), times),
-        contacts=_contacts(scene, rate, ways, [hit for hit in hits if thing in hit["instances"]], thing),
+        contacts=_contacts(clock, rate, ways, [hit for hit in hits if thing in hit["instances"]], thing),
     )
 
 
@@ -191,7 +200,7 @@ def _unflipped(quaternions: Float64[np.ndarray, "n 4"]) -> Float64[np.ndarray, "
     return np.asarray(quaternions * np.concatenate([[1.0], np.cumprod(signs)])[:, None])
 
 
-def _contacts(scene: Scene, rate: int, ways: Any, hits: Sequence[Any], thing: Any) -> tuple[Contact, ...]:
+def _contacts(clock: Clock, rate: int, ways: Any, hits: Sequence[Any], thing: Any) -> tuple[Contact, ...]:
     """Where the thing is hit, once for each hit."""
     found: list[Contact] = []
     last: dict[int, float] = {}
@@ -202,7 +211,7 @@ def _contacts(scene: Scene, rate: int, ways: Any, hits: Sequence[Any], thing: An
         last[id(other)] = moment
         speed = _closing(ways, hit, thing, other)
         if since > APART_S and speed > SLOWEST_HIT_MPS:
-            frame = min(int(np.ceil(moment * scene.fps - 1e-9)), scene.frames - 1)
+            frame = min(int(np.ceil(moment * clock.fps - 1e-9)), clock.frames - 1)
             x, y, z = hit["position"]
             found.append(Contact(frame=frame, at=(float(x), float(y), max(float(z), 0.0)), speed=speed))
     return tuple(found)

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 from ..scene import Scene
-from . import blender
+from . import blender, kubric
 from .blender import Procedural
 from .film import Film
+from .kubric import Tossed
 
-AnyMaker = Procedural
-MAKERS = {"blender": Procedural}
+AnyMaker = Procedural | Tossed
+MAKERS = {"blender": Procedural, "kubric": Tossed}
 
 
 def scene_at(maker: AnyMaker, index: int, seed: int, film: Film) -> Scene:
@@ -16,8 +17,11 @@ def scene_at(maker: AnyMaker, index: int, seed: int, film: Film) -> Scene:
 
     Raises:
         ValueError: the maker's assets are missing, or it cannot bring its subject into view.
+        ImportError: the `kubric` maker, and Kubric is not installed.
     """
-    return blender.scene_at(maker, index, seed, film)
+    if isinstance(maker, Procedural):
+        return blender.scene_at(maker, index, seed, film)
+    return kubric.scene_at(maker, index, seed, film)
 
 
 def scenes(maker: AnyMaker, count: int, seed: int, film: Film) -> Iterator[Scene]:

@@ -1,5 +1,7 @@
 """Effects in kinds that differ to the eye: thin and dense, pale and coloured, mild and wild."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..effects.dust import Dust
@@ -110,25 +112,34 @@ def steps(rng: Rng) -> Splash:
 
 def bouncing(rng: Rng, place: str, dust: Colour, size_m: float) -> list[Variant]:
     """What a ball does where it lands."""
-    if place == "loose":
-        return dusty(rng, dust, 0.5 * size_m)
-    if place == "hall":
-        return [Variant(name="plain", effects=(Shadow(), Reflection()))]
-    drops = Splash(amount=_near(rng, 1.0), speed_mps=_near(rng, 2.2), drop_m=round(0.03 * size_m + 0.006, 4))
     if place == "lake":
+        drops = _drops(rng, size_m)
         rings = Ripple(height_m=round(_near(rng, 0.04) * size_m, 4), length_m=round(0.7 * size_m, 3))
         return [
             Variant(name="splash", effects=(Reflection(), rings, drops)),
             Variant(name="rings", effects=(Reflection(), rings)),
         ]
-    mud = Splash(
-        amount=_near(rng, 1.0), speed_mps=drops.speed_mps, colour=(0.34, 0.26, 0.18), clear=0.0, drop_m=drops.drop_m
-    )
+    return hitting(rng, {"loose": "dry", "puddles": "puddles", "hall": "glossy"}[place], dust, size_m)
+
+
+def hitting(rng: Rng, ground: str, dust: Colour, size_m: float) -> list[Variant]:
+    """What something that hits the ground does to it: dust, splashes, or nothing on a floor."""
+    mirror = (Shadow(), Reflection())
+    if ground == "dry":
+        return dusty(rng, dust, 0.45 * size_m)
+    if ground == "glossy":
+        return [Variant(name="plain", effects=mirror)]
+    drops = _drops(rng, size_m)
+    mud = replace(drops, colour=(0.34, 0.26, 0.18), clear=0.0)
     return [
-        Variant(name="splash", effects=(Shadow(), Reflection(), drops)),
-        Variant(name="mud", effects=(Shadow(), Reflection(), mud)),
-        Variant(name="plain", effects=(Shadow(), Reflection())),
-    ]  # fmt: skip
+        Variant(name="splash", effects=(*mirror, drops)),
+        Variant(name="mud", effects=(*mirror, mud)),
+        Variant(name="plain", effects=mirror),
+    ]
+
+
+def _drops(rng: Rng, size_m: float) -> Splash:
+    return Splash(amount=_near(rng, 1.0), speed_mps=_near(rng, 2.2), drop_m=round(0.03 * size_m + 0.006, 4))
 
 
 def _near(rng: Rng, value: float) -> float:
