@@ -49,6 +49,12 @@ class Grid:
         kx, ky = np.meshgrid(along, up)
         return kx.astype(np.float32), ky.astype(np.float32)
 
+    def push_at(self, x: float, y: float) -> Complex64[np.ndarray, "rows half"]:
+        """A push on one point, transformed."""
+        along = 2 * np.pi * fft.rfftfreq(self.columns, self.step_m) * (x - self.origin[0])
+        up = 2 * np.pi * fft.fftfreq(self.rows, self.step_m) * (y - self.origin[1])
+        return np.asarray(np.exp(-1j * up).astype(np.complex64)[:, None] * np.exp(-1j * along).astype(np.complex64))
+
     def rim(self) -> Float32[np.ndarray, "rows columns"]:
         """1 inside, falling smoothly to exactly 0 at the rim."""
 

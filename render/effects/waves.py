@@ -48,12 +48,13 @@ class Wake:
             weight = span * speed * float(way.nearness(here.place[:, 2], 0.3 * width)[0])
             if weight < 1e-9:
                 return None
-            cos, sin = np.cos(here.heading[0]), np.sin(here.heading[0])
+            (x, y, _), heading = here.place[0], np.float32(here.heading[0])
+            cos, sin = np.cos(heading), np.sin(heading)
             along, across = kx * cos + ky * sin, ky * cos - kx * sin
-            blunt = np.exp(-((along * length * 0.04) ** 2 + (across * width * 0.12) ** 2) / 2)
-            hull = blunt * (np.exp(-0.42j * along * length) - 0.85 * np.exp(0.38j * along * length))  # bow and stern
-            phase = kx * (here.place[0, 0] - grid.origin[0]) + ky * (here.place[0, 1] - grid.origin[1])
-            return np.asarray(-weight * hull * np.exp(-1j * phase), np.complex64)
+            blunt = np.exp(-((along * (0.028 * length)) ** 2) - (across * (0.085 * width)) ** 2, dtype=np.float32)
+            bow = grid.push_at(x + 0.42 * length * float(cos), y + 0.42 * length * float(sin))
+            stern = grid.push_at(x - 0.38 * length * float(cos), y - 0.38 * length * float(sin))
+            return np.asarray(np.float32(-weight) * blunt * (bow - np.float32(0.85) * stern))
 
         heights = sea.moved(grid, track, LEAD_S, pressure, calming_s=2.5)
         beside = _around_hull(grid, track)
@@ -116,8 +117,7 @@ class Ripple:
                     )
             total = np.zeros(kx.shape, np.complex64)
             for at, weight in pushes:
-                phase = kx * (at[0] - grid.origin[0]) + ky * (at[1] - grid.origin[1])
-                total += (span * weight * np.exp(-1j * phase)).astype(np.complex64)
+                total += np.float32(span * weight) * grid.push_at(float(at[0]), float(at[1]))
             return total * band if total.any() else None
 
         heights = sea.moved(grid, track, LEAD_S, pressure, calming_s=2.0)
