@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from ..datasets.ledger import Account
 from ..datasets.store import Result, Store
 from ..render.blender import NoBlender, find_python, version_of
+from ..render.makers.makers import scene_at
 from ..render.scene import read_scene
 from .chunks import WORKING_BYTES, Chunk, Failure, divide, work_off, write_chunk
 from .phases import Phase
@@ -129,10 +130,23 @@ def list_scenes(source: SceneSource) -> Iterator[SceneJob | SceneRefusal]:
     Raises:
         ValueError: there is no file of a scene.
     """
-    assert source.scenes is not None
-    files = _files(source.scenes)
+    if source.scenes is not None:
+        yield from _read(_files(source.scenes))
+        return
+    assert source.maker is not None, "a source has a maker or files"
+    for index in range(source.count):
+        try:
+            scene = scene_at(source.maker, index, source.seed, source.film)
+            yield SceneJob(name=f"{index:05d}", scene=scene)
+        except ValueError as wrong:
+            yield SceneRefusal(name=f"{index:05d}", reason=str(wrong))
+
+
+def _read(files: list[Path]) -> Iterator[SceneJob | SceneRefusal]:
+    """The scenes of files; those of several folders are told apart by their paths."""
+    together = len({file.parent for file in files}) == 1
     for path in files:
-        name = path.stem if len({file.parent for file in files}) == 1 else str(path.with_suffix("")).strip("/")
+        name = path.stem if together else str(path.with_suffix("")).strip("/")
         try:
             yield SceneJob(name=name, scene=read_scene(path))
         except ValueError as wrong:

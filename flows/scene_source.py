@@ -5,6 +5,9 @@ from typing import Any, Literal
 
 from ..datasets.source import Source
 from ..render.blender import Blender
+from ..render.makers.blender import Procedural
+from ..render.makers.film import Film
+from ..render.makers.kubric import Tossed
 from ..render.scene import Rendering
 from ..render.truth import Truth
 from ..stages.prune import Prune
@@ -14,12 +17,11 @@ GATES = Gates(
     preservation_psnr_db_min=(45.0, 40.0),
     effect_peak_area_max=(0.85, 0.98),
     effect_flicker_max=(0.8, 1.0),
-    subject_leak_max=(1.0, 1.0),
     subject_area_min=(0.002, 0.0005),
     edge_effect_max=(0.9, 1.0),
 )
 """Of rendered pairs, whose layers are exact: off the effect nothing may differ, while splashes and smoke may come and
-go and lie close to the subject; a plate without the subject has nothing of it, whatever its gradients happen to be."""
+go and lie close to the subject."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class SceneSource(Source):
     flow: Literal["synthetic-pairs"] = "synthetic-pairs"
     scenes: str | None = None
     """A glob pattern of scenes' JSON files, instead of a maker; ~ and ${VARIABLE} are expanded."""
-    maker: None = None
+    maker: Procedural | Tossed | None = None
     count: int = 12
     """Scenes that the maker makes; more of them later leaves the first as they are."""
     seed: int = 0
@@ -51,6 +53,11 @@ class SceneSource(Source):
             raise ValueError("a source of scenes has either a maker or scenes='FOLDER/*.json'; give one of them")
         if not 1 <= self.count <= 1_000_000:
             raise ValueError(f"count={self.count} is not in 1 to 1000000; give how many scenes to make")
+
+    @property
+    def film(self) -> Film:
+        """What all scenes of the maker have in common."""
+        return Film(frames=self.frames, size=self.size, fps=self.fps, rendering=self.rendering)
 
     @property
     def decisive(self) -> dict[str, Any]:

@@ -112,7 +112,8 @@ class Pair:
 def measure(pair: Pair) -> dict[str, float | None]:
     """Measure the pair, frame by frame; the keys are the names in QUALITY_NUMBERS, in that order.
 
-    What needs a matte or a confidence is left out for a pair that has none.
+    What needs a matte or a confidence is left out for a pair that has none; and so is the leak of a subject into a
+    plate that was drawn without it, where only gradients that happen to agree would be counted.
     """
     frames = [_measure_frame(pair, index) for index in range(len(pair.gt))]
     total = {name: math.fsum(frame[name] for frame in frames) for name in frames[0]}
@@ -124,12 +125,12 @@ def measure(pair: Pair) -> dict[str, float | None]:
         "effect_peak_area": max(areas) / pixels,
         "effect_flicker": _flicker(pair.effect_mask),
         "effect_strength": _ratio(total["effect_steps"], total["effect"]),
-        "subject_leak": _leak(total["detail_shared"], total["detail"]),
         "subject_area": total["subject"] / (pixels * len(frames)),
         "edge_effect": _ratio(total["effect_near"], total["effect"]),
         **{name: _finite(pair.facts.get(name)) for name in KNOWN},
     }
     if pair.alpha is not None:
+        measured["subject_leak"] = _leak(total["detail_shared"], total["detail"])
         measured["reconstruction_psnr_db"] = _psnr(total["rebuilt_error"], 3 * pixels * len(frames))
     if pair.confidence is not None:
         confidence = np.nan_to_num(np.clip(pair.confidence, 0, 1).astype(np.float64))

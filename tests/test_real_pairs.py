@@ -12,6 +12,7 @@ from effectpairs.datasets.source import load_source, source_names
 from effectpairs.flows.chunks import Failure, is_transient
 from effectpairs.flows.direct import publish_directly, pairs_directly
 from effectpairs.flows.real_source import RealSource
+from effectpairs.flows.runs import load_any
 from effectpairs.flows.workers import WorkerDied
 
 EVERYTHING = Publishing(include=("accept", "review", "reject"))
@@ -106,9 +107,12 @@ def test_importing_the_flow_loads_nothing_heavy():
 
 def test_every_source_has_a_deployment():
     declared = yaml.safe_load((Path(__file__).parents[1] / "prefect.yaml").read_text())["deployments"]
-    real = {one["name"]: one for one in declared if one["entrypoint"].endswith("real_pairs")}
-    assert set(real) == set(source_names())
-    assert all(one["parameters"] == {"source": name} for name, one in real.items())
+    flows = {"real-pairs": "real_pairs", "synthetic-pairs": "synthetic_pairs"}
+    deployed = {one["name"]: one for one in declared if one["name"] != "publish"}
+    assert set(deployed) == set(source_names())
+    for name, one in deployed.items():
+        assert one["parameters"] == {"source": name}
+        assert one["entrypoint"].endswith(flows[load_any(name).flow])
     for one in declared:
         module, _, name = one["entrypoint"].rpartition(".")
         assert callable(getattr(__import__(module, fromlist=[name]), name))
