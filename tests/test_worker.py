@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from effectpairs.render.blender import Blender, Drawn, draw, find_python
-from effectpairs.render.watch import HOME, Worker
+from effectpairs.render.watch import HOME
 from effectpairs.tests.plans import a_pass, a_plan, at, frames_of, full, look, part
 
 WORKER = Path(__file__).parents[1] / "render" / "worker"
@@ -219,6 +219,51 @@ def test_an_asset_stands_on_the_ground_at_its_size(tmp_path):
     assert picture[picture[..., 3] == 1][:, 1].mean() > 2 * picture[picture[..., 3] == 1][:, 0].mean()
 
 
+EXPORTS = """
+import bpy, sys
+folder = sys.argv[-1]
+bpy.ops.wm.read_factory_settings(use_empty=True)
+bpy.ops.mesh.primitive_monkey_add(size=3, location=(4, 5, 6))
+bpy.context.object.modifiers.new("smooth", "SUBSURF").levels = 1
+bpy.ops.object.light_add(type="POINT")
+bpy.ops.object.camera_add()
+bpy.ops.export_scene.gltf(filepath=folder + "/a.glb", export_lights=True)
+bpy.ops.export_scene.gltf(filepath=folder + "/a.gltf", export_format="GLTF_SEPARATE")
+bpy.ops.wm.obj_export(filepath=folder + "/a.obj")
+bpy.ops.wm.ply_export(filepath=folder + "/a.ply")
+bpy.ops.wm.stl_export(filepath=folder + "/a.stl")
+for kind in ("usd", "usda", "usdc", "usdz"):
+    bpy.ops.wm.usd_export(filepath=folder + "/a." + kind)
+instances = bpy.data.collections.new("herd")
+monkey = bpy.data.objects["Suzanne"]
+instances.objects.link(monkey)
+bpy.context.scene.collection.objects.unlink(monkey)
+herd = bpy.data.objects.new("herd", None)
+herd.instance_type, herd.instance_collection = "COLLECTION", instances
+bpy.context.scene.collection.objects.link(herd)
+bpy.ops.wm.save_as_mainfile(filepath=folder + "/a.blend")
+"""
+
+
+@blender
+def test_every_format_is_read_and_drawn_the_same_by_every_process(tmp_path):
+    run = [str(find_python()), "-c", EXPORTS, str(tmp_path)]
+    subprocess.run(run, check=True, capture_output=True, timeout=120)
+    kinds = ("glb", "gltf", "obj", "ply", "stl", "usd", "usda", "usdc", "usdz", "blend")
+    plan = a_plan(passes=[a_pass("subject", frames=1)])
+    plan["bodies"] = [{"name": "heads", "role": "subject", "parts": [
+        part("asset", (0.4, 0.4, 0.4), [at(0.55 * number - 2.5, 0, 0.4)], asset=str(tmp_path / f"a.{kind}"))
+        for number, kind in enumerate(kinds)
+    ]}]  # fmt: skip
+    pictures = []
+    for name in ("first", "second"):
+        draw(plan, tmp_path / name)
+        pictures.append(frames_of(tmp_path / name)["subject/0000.exr"])
+    seen = pictures[0][..., 3].max(axis=0) > 0.3
+    assert np.diff(seen.astype(int)).clip(0).sum() + seen[0] == len(kinds)
+    assert np.array_equal(*pictures)
+
+
 @blender
 @pytest.mark.parametrize(
     ("key", "value", "said"),
@@ -252,4 +297,3 @@ def test_the_worker_speaks_lines_and_keeps_blenders_chatter_to_itself(tmp_path):
     assert [event["event"] for event in events] == ["ready", "frame", "done"]
     assert events[1]["cpu"] > 0
     assert said.returncode == 0
-    assert isinstance(Worker, type)

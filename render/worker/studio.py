@@ -29,13 +29,18 @@ def build(plan: dict[str, Any], folder: Path) -> Studio:
     """
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.context.preferences.filepaths.use_scripts_auto_execute = False
-    scene = bpy.context.scene
-    picture.prepare(scene, plan)
+    plan = {**plan, "bodies": [_named(number, body) for number, body in enumerate(plan["bodies"])]}
+    picture.prepare(bpy.context.scene, plan)
     made = tuple(bodies.build(body) for body in plan["bodies"])
     place = stage.build(plan)
     effects = tuple(_media(variant, plan, folder, place.ground) for variant in plan["variants"])
     subject = [body for body in made if body.role == "subject"]
     return Studio(plan=plan, stage=place, bodies=made, media=effects, boxes=framing.boxes(plan, subject))
+
+
+def _named(number: int, body: dict[str, Any]) -> dict[str, Any]:
+    """A body under a name that Blender keeps: it cuts long ones, and counts behind a dot."""
+    return {**body, "name": f"{body['role']}-{number}"}
 
 
 def _media(variant: dict[str, Any], plan: dict[str, Any], folder: Path, ground: Any) -> Any:
