@@ -36,8 +36,8 @@ def _rolling(body: Body, gait: Gait) -> Matrices:
 
 def post(body: Body, gait: Gait) -> tuple[Part, ...]:
     """A round post with a cap."""
-    wide = 0.085
-    cap = block("sphere", (wide * 1.5, wide * 1.5, wide * 1.1), body.look, (0, 0, 1 - wide * 0.55))
+    wide = 0.055
+    cap = block("sphere", (wide * 1.25, wide * 1.25, wide * 0.9), body.look, (0, 0, 1 - wide * 0.45))
     return block("cylinder", (wide, wide, 0.96), body.look, (0, 0, 0.48)), cap
 
 

@@ -14,12 +14,12 @@ from ..effects.shadow import Shadow
 from ..scene import Body, Ground, Shape, Variant
 from . import casting, palettes, plumes
 from .casting import one
-from .palettes import DAY, LOOSE, OPEN, PAVED, POLISHED, GroundKind
+from .lights import DAY, GREY, HALL, LAKE
+from .palettes import LOOSE, OPEN, PAVED, POLISHED, GroundKind
 
 Rng = np.random.Generator
 Effects = tuple[AnyEffect, ...]
 WET: tuple[GroundKind, ...] = ("wet", "puddles")
-HALL = ("hall", "indoor panorama")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ def walk(rng: Rng) -> Act:
         variants.append(Variant(name="splashes", effects=(*plain, plumes.steps(rng))))
     return Act(
         subject=body, kind="walk", speed=speed, ground=palettes.ground(rng, name, kind), around="street",
-        light=one(rng, ("overcast", "hazy", "golden", "clear") if wet else DAY), variants=tuple(variants), turn=12,
+        light=one(rng, (*GREY, "clear") if wet else DAY), variants=tuple(variants), turn=12,
     )  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def drive_wet(rng: Rng) -> Act:
         Variant(name="heavy-spray", effects=(*wet, plumes.spray(rng, 1.8))),
     )
     return Act(
-        subject=body, kind="drive", speed=(2.5, 9.0), around="street", light=one(rng, ("overcast", "hazy", "golden")),
+        subject=body, kind="drive", speed=(2.5, 9.0), around="street", light=one(rng, GREY),
         ground=palettes.ground(rng, name, kind), variants=variants, lift_deg=(4, 16),
     )  # fmt: skip
 
@@ -126,7 +126,7 @@ def boat(rng: Rng) -> Act:
     body = casting.boat(rng)
     return Act(
         subject=body, kind="boat", speed=(1.5, 4.5), height_m=casting.size(rng, 0.02, 0.10), turn=10,
-        ground=palettes.lake(rng), around="water", light=one(rng, DAY), lift_deg=(9, 26),
+        ground=palettes.lake(rng), around="water", light=one(rng, LAKE), lift_deg=(9, 26),
         variants=tuple(plumes.wakes(rng, body.size_m)),
     )  # fmt: skip
 
@@ -137,7 +137,7 @@ def paddle(rng: Rng) -> Act:
     body = casting.duck(rng) if swims else casting.ball(rng, 0.3, 0.8)
     return Act(
         subject=body, kind="boat", speed=(0.2, 0.8) if swims else (0.05, 0.4), height_m=0.02, turn=12,
-        ground=palettes.lake(rng), around="water", light=one(rng, DAY), lift_deg=(12, 32),
+        ground=palettes.lake(rng), around="water", light=one(rng, LAKE), lift_deg=(12, 32),
         variants=tuple(plumes.rings(body.size_m)),
     )  # fmt: skip
 
@@ -153,7 +153,7 @@ def bounce(rng: Rng) -> Act:
         height_m=round(casting.size(rng, 0.8, 1.8) * body.size_m, 3),
         ground=palettes.lake(rng) if place == "lake" else palettes.ground(rng, surface, kinds[place]),
         around={"loose": "nature", "puddles": "street", "hall": "hall", "lake": "water"}[place],
-        light=one(rng, HALL if place == "hall" else DAY), lift_deg=(8, 26),
+        light=one(rng, {"hall": HALL, "lake": LAKE}.get(place, DAY)), lift_deg=(8, 26),
         variants=tuple(plumes.bouncing(rng, place, palettes.SURFACES[surface].dust, body.size_m)),
     )  # fmt: skip
 
@@ -167,7 +167,8 @@ def fly(rng: Rng) -> Act:
     if not flaps and surface in LOOSE and not over_water:
         variants = plumes.dusty(rng, palettes.SURFACES[surface].dust, 0.6 * body.size_m)
     return Act(
-        subject=body, kind="fly", speed=(1.2, 4.0) if flaps else (0.6, 2.5), turn=30, light=one(rng, DAY),
+        subject=body, kind="fly", speed=(1.2, 4.0) if flaps else (0.6, 2.5), turn=30,
+        light=one(rng, LAKE if over_water else DAY),
         height_m=round(casting.size(rng, 0.35, 1.3) * body.size_m, 3), lift_deg=(14, 38), variants=tuple(variants),
         ground=palettes.lake(rng) if over_water else palettes.ground(rng, surface, "dry"),
         around="water" if over_water else "street" if surface in PAVED else "nature",

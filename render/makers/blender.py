@@ -10,14 +10,17 @@ from ..assets import models_in, skies_in
 from ..motion import way_of
 from ..ranges import STRICT, within
 from ..scene import Body, Scene, Sun, Variant
-from . import furnishing, palettes
+from . import furnishing
 from .acts import ACTS, Act, softened
+from .backdrops import backdrop
 from .film import Film
 from .framing import framing
+from .lights import light
 from .staging import CameraKind, Stage, stage
 
 ACTS_TRIED = 10
 VIEWS_TRIED = 20
+FURNISHINGS_TRIED = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +98,7 @@ def _bare(maker: Procedural, rng: np.random.Generator, what: tuple[Act, CameraKi
     act, camera = what
     staged = stage(rng, act, film, camera, maker.focal_mm)
     skies = () if maker.skies is None else tuple(sky.uri for sky in skies_in(Path(maker.skies).expanduser()))
-    sky, sun = palettes.light(rng, act.light, staged.sun_deg, skies)
+    sky, sun = light(rng, act.light, staged.sun_deg, skies)
     return Scene(
         name="bare", seed=0, frames=film.frames, size=film.size, fps=film.fps, rendering=film.rendering,
         subject=replace(act.subject, motion=staged.motion), ground=act.ground, sky=sky, sun=sun, camera=staged.camera,
@@ -104,16 +107,23 @@ def _bare(maker: Procedural, rng: np.random.Generator, what: tuple[Act, CameraKi
 
 
 def _furnished(maker: Procedural, rng: np.random.Generator, what: tuple[Act, Stage], bare: Scene) -> Scene:
-    """The scene with what stands around, and with its variants."""
+    """The scene with what stands around, so that the subject still shows, and with its variants."""
     act, staged = what
     way = way_of(bare, bare.subject).foot
-    walled = replace(bare, walls=furnishing.wall(rng, act.around, staged.view, bare.subject.size_m))
-    props = furnishing.things(rng, act.around, staged.view, way, bare.subject)
-    props = furnishing.before_walls(walled, props, staged.view)
-    if rng.random() < maker.occluders:
-        props = (*props, furnishing.occluder(rng, act.around, staged.view))
-    lit = replace(walled, props=props)
-    return replace(lit, variants=_variants(maker, rng, act, lit))
+    walls = furnishing.wall(rng, act.around, staged.view, bare.subject.size_m)
+    far, screens = backdrop(rng, act.around, staged.view, bare.sky) if not walls else ((), ())
+    walled = replace(bare, walls=(*walls, *screens))
+    for _ in range(FURNISHINGS_TRIED):
+        props = furnishing.things(rng, act.around, staged.view, way, bare.subject)
+        props = furnishing.before_walls(walls, props, staged.view)
+        if rng.random() < maker.occluders:
+            props = (*props, furnishing.occluder(rng, act.around, staged.view))
+        if framing(replace(walled, props=props)).fits:
+            break
+    else:
+        props = ()
+    whole = replace(walled, props=(*props, *far))
+    return replace(whole, variants=_variants(maker, rng, act, whole))
 
 
 def _variants(maker: Procedural, rng: np.random.Generator, act: Act, scene: Scene) -> tuple[Variant, ...]:

@@ -15,6 +15,20 @@ Speeds = tuple[float, float]
 """Slowest and fastest, m/s."""
 
 
+NATURAL: dict[Shape, tuple[Look, ...]] = {
+    "rock": (
+        Look(kind="noise", colour=(0.50, 0.48, 0.45), second=(0.36, 0.35, 0.33), roughness=0.95, scale_m=0.1),
+        Look(kind="noise", colour=(0.60, 0.47, 0.36), second=(0.45, 0.34, 0.26), roughness=0.95, scale_m=0.1),
+        Look(kind="marble", colour=(0.76, 0.74, 0.70), second=(0.42, 0.40, 0.38), roughness=0.6, scale_m=0.3),
+    ),
+    "crate": (
+        Look(kind="wood", colour=(0.62, 0.45, 0.28), second=(0.46, 0.31, 0.18), roughness=0.7, scale_m=0.2),
+        Look(kind="wood", colour=(0.40, 0.48, 0.50), second=(0.30, 0.37, 0.39), roughness=0.6, scale_m=0.2),
+        Look(kind="wood", colour=(0.68, 0.60, 0.48), second=(0.56, 0.48, 0.37), roughness=0.7, scale_m=0.2),
+    ),
+}
+
+
 def person(rng: Rng) -> tuple[Body, Speeds]:
     """Someone who walks or, one time in four, runs."""
     name, colour = paint(rng, CLOTHS)
@@ -98,8 +112,10 @@ def ball(rng: Rng, low: float, high: float) -> Body:
 
 
 def solid(rng: Rng, shapes: Sequence[Shape], low: float, high: float) -> Body:
-    """A solid of paint, metal, wood or stone."""
+    """A solid of paint, metal, wood or stone; rocks are of stone, and crates of wood."""
     shape = one(rng, shapes)
+    if shape in NATURAL:
+        return Body(name=shape, shape=shape, size_m=size(rng, low, high), look=one(rng, NATURAL[shape]))
     name, colour = paint(rng, tuple(PAINTS))
     kinds: tuple[Pattern, ...] = ("plain", "plain", "plain", "metal", "checker", "stripes", "wood", "marble")
     kind = one(rng, kinds)

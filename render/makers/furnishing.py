@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from ..figures.figures import extent_of
-from ..scene import Body, Look, Scene, Still, Wall
+from ..scene import Body, Look, Still, Wall
 from .palettes import PAINTS, shaded
 from .staging import View
 
@@ -159,11 +159,11 @@ def apart(first: Body, second: Body) -> bool:
     return bool(gap > 0.6 * (max(extent_of(first)[:2]) + max(extent_of(second)[:2])))
 
 
-def before_walls(scene: Scene, bodies: tuple[Body, ...], view: View) -> tuple[Body, ...]:
-    """Those bodies that stand before the scene's walls, as the camera sees it."""
+def before_walls(walls: tuple[Wall, ...], bodies: tuple[Body, ...], view: View) -> tuple[Body, ...]:
+    """Those bodies that stand before the walls, as the camera sees it."""
     away = np.radians(view.away_deg)
     ahead = np.array([np.cos(away), np.sin(away)])
-    limits = [np.dot(wall.at, ahead) - 0.3 * wall.width_m * np.sin(np.radians(14)) for wall in scene.walls]
+    limits = [np.dot(wall.at, ahead) - 0.3 * wall.width_m * np.sin(np.radians(14)) for wall in walls]
     limit = min(limits, default=np.inf)
     kept = []
     for body in bodies:

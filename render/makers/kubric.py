@@ -18,6 +18,7 @@ from . import casting, furnishing, palettes, plumes
 from .casting import one
 from .film import Film
 from .framing import framing
+from .lights import DAY, HALL, azimuth_deg, light
 from .palettes import GroundKind
 from .staging import CameraKind, View
 
@@ -25,10 +26,10 @@ Rng = np.random.Generator
 ATTEMPTS = 60
 SHAPES: tuple[Shape, ...] = ("sphere", "cube", "cylinder", "cone", "torus", "monkey", "rock", "crate")
 FLOORS: dict[str, tuple[GroundKind, tuple[str, ...], tuple[str, ...]]] = {
-    "loose": ("dry", palettes.LOOSE, palettes.DAY),
-    "puddles": ("puddles", palettes.PAVED, (*palettes.DAY, "overcast")),
-    "wet": ("wet", palettes.PAVED, (*palettes.DAY, "overcast")),
-    "glossy": ("glossy", palettes.POLISHED, ("hall", "indoor panorama", "outdoor panorama")),
+    "loose": ("dry", palettes.LOOSE, DAY),
+    "puddles": ("puddles", palettes.PAVED, (*DAY, "overcast")),
+    "wet": ("wet", palettes.PAVED, (*DAY, "overcast")),
+    "glossy": ("glossy", palettes.POLISHED, (*HALL, "outdoor panorama")),
 }
 """Name of a floor to its kind, its surfaces and its lights."""
 
@@ -94,13 +95,12 @@ def scene_at(maker: Tossed, index: int, seed: int, film: Film) -> Scene:
 
 def _draw(maker: Tossed, rng: Rng, film: Film) -> Scene:
     """Bodies in the air over a floor, and a camera that sees where they come down."""
-    kind, surfaces, lights = FLOORS[one(rng, maker.floors)]
+    kind, surfaces, times = FLOORS[one(rng, maker.floors)]
     surface = one(rng, surfaces)
     body, dust = _body(maker, rng, (0.25, 0.65)), palettes.SURFACES[surface].dust
     view = _view(maker, rng, film, body)
     skies = () if maker.skies is None else tuple(sky.uri for sky in skies_in(Path(maker.skies).expanduser()))
-    sun_deg = view.away_deg + float(rng.choice([-1, 1])) * float(rng.uniform(25, 125))
-    sky, sun = palettes.light(rng, one(rng, lights), sun_deg % 360, skies)
+    sky, sun = light(rng, one(rng, times), azimuth_deg(rng, view.away_deg), skies)
     walls = (
         furnishing.wall(rng, "hall" if kind == "glossy" else "street", view, 2.0) if rng.random() < maker.walls else ()
     )
@@ -163,7 +163,7 @@ def _tossed(maker: Tossed, rng: Rng, view: View, body: Body) -> tuple[Body, tupl
         if len(placed) > others:
             break
         other = _body(maker, rng, (0.2, 0.8))
-        spot = np.array([*view.at(float(rng.uniform(-1.3, 1.3)) * reach, float(rng.uniform(-0.8, 1.5)) * reach)])
+        spot = _spot(rng, view, reach)
         if any(np.hypot(*(spot - at)) < 0.75 * (other.size_m + near.size_m) for near, at in placed):
             continue
         if rng.random() < maker.resting:
@@ -172,8 +172,15 @@ def _tossed(maker: Tossed, rng: Rng, view: View, body: Body) -> tuple[Body, tupl
             )
             placed.append((replace(other, motion=rest), spot))
         else:
-            placed.append((_thrown(rng, other, spot, -spot * float(rng.uniform(0.0, 1.5))), spot))
+            placed.append(
+                (_thrown(rng, other, spot, (_spot(rng, view, reach) - spot) * float(rng.uniform(0.2, 0.9))), spot)
+            )
     return subject, tuple(body for body, _ in placed[1:])
+
+
+def _spot(rng: Rng, view: View, reach: float) -> np.ndarray:
+    """A place on the floor around the middle."""
+    return np.array([*view.at(float(rng.uniform(-1.3, 1.3)) * reach, float(rng.uniform(-0.7, 1.6)) * reach)])
 
 
 def _thrown(rng: Rng, body: Body, begin: np.ndarray, along: np.ndarray) -> Body:

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from ..effects.media import Colour
-from ..scene import Ground, Look, Pattern, Sky, Sun
+from ..scene import Ground, Look, Pattern
 
 GroundKind = Literal["dry", "wet", "puddles", "glossy", "water"]
 PAINTS: dict[str, Colour] = {
@@ -47,7 +47,7 @@ class Surface:
 
 
 SURFACES: dict[str, Surface] = {
-    "asphalt": Surface(kind="noise", colour=(0.27, 0.27, 0.28), second=(0.36, 0.36, 0.36), scale_m=0.10, bumps_m=0.003),
+    "asphalt": Surface(kind="noise", colour=(0.35, 0.35, 0.36), second=(0.45, 0.45, 0.45), scale_m=0.10, bumps_m=0.003),
     "concrete": Surface(kind="noise", colour=(0.60, 0.59, 0.57), second=(0.52, 0.51, 0.49), scale_m=0.5),
     "paving": Surface(kind="tiles", colour=(0.60, 0.57, 0.52), second=(0.38, 0.36, 0.33), scale_m=0.6),
     "cobbles": Surface(kind="bricks", colour=(0.47, 0.45, 0.44), second=(0.27, 0.26, 0.25), scale_m=0.24),
@@ -118,73 +118,3 @@ def shaded(colour: Colour, share: float) -> Colour:
     """A colour made lighter or darker."""
     red, green, blue = (round(min(1.0, channel * share), 4) for channel in colour)
     return red, green, blue
-
-
-@dataclass(frozen=True, kw_only=True)
-class Light:
-    """A time of day: what the sky and the sun are like. Pairs are ranges."""
-
-    horizon: Colour = (0.75, 0.83, 0.93)
-    zenith: Colour = (0.30, 0.50, 0.84)
-    sky: tuple[float, float] = (0.7, 1.0)
-    skies: tuple[str, ...] = ()
-    """Panoramas instead of a gradient."""
-    sun: tuple[float, float] = (2.6, 3.8)
-    elevation: tuple[float, float] = (30, 60)
-    softness: tuple[float, float] = (0.5, 1.5)
-    colour: Colour = (1.0, 0.96, 0.90)
-
-
-LIGHTS: dict[str, Light] = {
-    "clear": Light(),
-    "golden": Light(
-        horizon=(0.97, 0.80, 0.62), zenith=(0.42, 0.53, 0.76), sky=(0.5, 0.75), sun=(2.6, 3.6), elevation=(17, 30),
-        colour=(1.0, 0.80, 0.58),
-    ),
-    "hazy": Light(
-        horizon=(0.86, 0.88, 0.90), zenith=(0.60, 0.68, 0.78), sky=(0.8, 1.0), sun=(1.6, 2.4), softness=(4, 9)
-    ),
-    "overcast": Light(
-        horizon=(0.82, 0.84, 0.86), zenith=(0.68, 0.72, 0.77), sky=(0.9, 1.1), sun=(0.7, 1.2), softness=(18, 35),
-        elevation=(45, 70), colour=(1.0, 0.98, 0.96),
-    ),
-    "outdoor panorama": Light(
-        skies=("city", "courtyard", "forest", "sunrise", "sunset"), sky=(0.6, 1.0), sun=(1.8, 3.0), elevation=(25, 55)
-    ),
-    "indoor panorama": Light(
-        skies=("interior", "studio", "courtyard"), sky=(0.5, 0.9), sun=(1.2, 2.4), elevation=(40, 70), softness=(6, 16),
-        colour=(1.0, 0.95, 0.88),
-    ),
-    "hall": Light(
-        horizon=(0.62, 0.62, 0.62), zenith=(0.80, 0.80, 0.80), sky=(0.6, 0.9), sun=(1.4, 2.6), elevation=(40, 70),
-        softness=(5, 14), colour=(1.0, 0.95, 0.88),
-    ),
-    "dusk": Light(
-        horizon=(0.58, 0.42, 0.42), zenith=(0.12, 0.17, 0.34), sky=(0.22, 0.4), sun=(0.1, 0.3), elevation=(12, 22),
-        softness=(6, 14), colour=(1.0, 0.70, 0.50),
-    ),
-    "night": Light(
-        horizon=(0.12, 0.15, 0.24), zenith=(0.03, 0.05, 0.11), sky=(0.3, 0.6), sun=(0.08, 0.2), elevation=(35, 60),
-        softness=(1, 4), colour=(0.65, 0.75, 1.0),
-    ),
-}  # fmt: skip
-DAY = ("clear", "clear", "golden", "hazy", "outdoor panorama")
-
-
-def light(rng: np.random.Generator, name: str, azimuth_deg: float, skies: tuple[str, ...] = ()) -> tuple[Sky, Sun]:
-    """Sky and sun of that time of day; users' panoramas stand in for those of outdoors."""
-    chosen = LIGHTS[name]
-    names = skies if skies and chosen.skies else chosen.skies
-    strength = _between(rng, chosen.sky)
-    sun = Sun(
-        elevation_deg=_between(rng, chosen.elevation), azimuth_deg=round(azimuth_deg, 2),
-        strength=_between(rng, chosen.sun), softness_deg=_between(rng, chosen.softness), colour=chosen.colour,
-    )  # fmt: skip
-    turned = round(float(rng.uniform(0, 360)), 1)
-    if names:
-        return Sky(kind="hdri", hdri=names[int(rng.integers(len(names)))], strength=strength, turned_deg=turned), sun
-    return Sky(colour=chosen.horizon, zenith=chosen.zenith, strength=strength), sun
-
-
-def _between(rng: np.random.Generator, limits: tuple[float, float]) -> float:
-    return round(float(rng.uniform(*limits)), 3)

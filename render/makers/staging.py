@@ -14,6 +14,7 @@ from ..figures.figures import extent_of
 from ..scene import Camera, Travel
 from .acts import Act
 from .film import Film
+from .lights import azimuth_deg
 
 Rng = np.random.Generator
 CameraKind = Literal["still", "pan", "handheld", "follow"]
@@ -71,8 +72,12 @@ def stage(rng: Rng, act: Act, film: Film, kind: CameraKind, focal: tuple[float, 
     if kind in ("still", "handheld"):
         speed = min(speed, max(room, 0.0) / film.lasts_s)
     motion = _way(rng, act, film, (view, tilt, speed))
-    sun_deg = view.away_deg + float(rng.choice([-1, 1])) * float(rng.uniform(25, 125))
-    return Stage(motion=motion, camera=_camera(rng, act, view, (kind, motion, tall)), view=view, sun_deg=sun_deg % 360)
+    return Stage(
+        motion=motion,
+        camera=_camera(rng, act, view, (kind, motion, tall)),
+        view=view,
+        sun_deg=azimuth_deg(rng, view.away_deg),
+    )
 
 
 def _way(rng: Rng, act: Act, film: Film, given: tuple[View, float, float]) -> Travel:
@@ -109,7 +114,7 @@ def _camera(rng: Rng, act: Act, view: View, given: tuple[CameraKind, Travel, flo
     aim = (*view.at(float(right) * view.width_m(), 0.0), height + float(up) * view.width_m())
     amount = {"still": 1.0, "handheld": float(rng.uniform(0.5, 1.8)), "follow": float(rng.uniform(0.75, 1.0))}
     if kind == "pan":
-        course = np.radians(motion.heading_deg) + np.radians(motion.turn_deg_s) * 0.0
+        course = np.radians(motion.heading_deg)
         across = motion.speed_mps * np.sin(course - away)  # to the left as the camera sees it
         amount["pan"] = float(np.degrees(across / view.distance_m)) * float(rng.uniform(0.7, 1.05))
     x, y, z = (round(float(value), 4) for value in at)
