@@ -97,14 +97,22 @@ class Dust:
         push = here.velocity * thrown[:, None] + left * out[:, None]
         push[:, 2] = up
         ground = here.place * (1.0, 1.0, 0.0)
-        vigour = np.clip(speed / 2.5, 0.0, 1.0) ** 0.7 * way.nearness(here.place[:, 2], 0.25 * height + 0.05)
+        # Measured from frame 0, so that neither the lead nor the frame rate moves the gusts.
+        gone = np.interp(born, course.second, course.distance_m) - np.interp(0.0, course.second, course.distance_m)
+        gust = way.gusts(gone, 5 * self.spread_m, rng)
+        push[:, 2] *= 0.5 + 1.6 * gust**2
+        vigour = (
+            (0.4 + 0.6 * gust)
+            * np.clip(speed / 2.5, 0.0, 1.0) ** 0.7
+            * way.nearness(here.place[:, 2], 0.25 * height + 0.05)
+        )
         return puffs.Puffs(
             born_s=born,
             place=ground + forward * along[:, None] + left * across[:, None] + (0.0, 0.0, 0.1 * self.spread_m),
             push=push,
-            strength=vigour * (0.45 + 0.55 * chance[:, 6]),
+            strength=vigour * (0.4 + 0.6 * chance[:, 6]),
             phase=rng.random(len(born)),
-            size=0.5 + 0.7 * chance[:, 7],
+            size=(0.35 + 0.55 * chance[:, 7]) * (0.75 + 0.6 * gust),
         )
 
     def _burst(self, track: Track, hit: int, rng: np.random.Generator) -> puffs.Puffs:

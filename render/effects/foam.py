@@ -43,7 +43,7 @@ def churned(
                 at = lot.place[patch] + lot.drift[patch] * age[patch]
                 strength = turbulence * lot.strength[patch] * (1 - share) ** 1.3
                 _lay(frames[frame], grid, at, lot.radius_m[patch] * (1 + 2 * np.sqrt(share)), strength)
-    return np.asarray((1 - np.exp(-1.1 * frames)) * grid.rim(), np.float32)
+    return np.asarray((1 - np.exp(-1.3 * frames)) * grid.rim(), np.float32)
 
 
 def _trail(track: Track, course: Way, rng: np.random.Generator) -> _Patches:
@@ -61,7 +61,7 @@ def _trail(track: Track, course: Way, rng: np.random.Generator) -> _Patches:
         place=place,
         drift=left * 0.25 * width * (chance[:, 1:2] - 0.5),
         strength=_vigour(here, width) * (0.3 + 0.7 * chance[:, 2]),
-        radius_m=width * (0.05 + 0.09 * chance[:, 3] ** 2),
+        radius_m=width * (0.07 + 0.13 * chance[:, 3] ** 2),
         lasts_s=LASTS_S,
     )
 

@@ -71,6 +71,13 @@ def births(way: Way, *, per_metre: float = 0.0, per_second: float = 0.0) -> Floa
     return np.asarray(np.interp(counted, clock[rising], way.second[rising]))
 
 
+def gusts(distance_m: Float64[np.ndarray, "N"], length_m: float, rng: np.random.Generator) -> Float64[np.ndarray, "N"]:
+    """Now more, now less along a way: 0 to 1, from swells about `length_m` long to flurries a quarter of that."""
+    turns = 2 * np.pi / (length_m * np.array([1.0, 0.62, 0.41, 0.25]))
+    tones = np.sin(distance_m[:, None] * turns + rng.uniform(0, 2 * np.pi, size=4)) * (1.0, 0.8, 0.6, 0.5)
+    return np.asarray(np.clip(0.5 + tones.sum(axis=1) / 2.6, 0, 1))
+
+
 def frame_seconds(track: Track) -> Float64[np.ndarray, "T"]:
     """The moment of each frame."""
     return np.arange(len(track)) / track.fps
