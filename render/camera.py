@@ -36,7 +36,7 @@ def camera_matrices(scene: Scene, subject: Float64[np.ndarray, "T 3"]) -> Matric
     return looking(at, aim)
 
 
-def looking(at: Float64[np.ndarray, "n 3"], aim: Float64[np.ndarray, "n 3"]) -> Matrices:
+def looking(at: Float64[np.ndarray, "#n 3"], aim: Float64[np.ndarray, "#n 3"]) -> Matrices:
     """Matrices of cameras at `at` that look towards `aim`, upright."""
     at, aim = np.broadcast_arrays(at, aim)
     back = (at - aim) / np.linalg.norm(at - aim, axis=1, keepdims=True)
@@ -50,7 +50,10 @@ def looking(at: Float64[np.ndarray, "n 3"], aim: Float64[np.ndarray, "n 3"]) -> 
 
 
 def project(
-    points: Float64[np.ndarray, "n k 3"], cameras: Matrices, focal_mm: float, size: tuple[int, int]
+    points: Float64[np.ndarray, "n k 3"],
+    cameras: Matrices | Float64[np.ndarray, "1 4 4"],
+    focal_mm: float,
+    size: tuple[int, int],
 ) -> Float64[np.ndarray, "n k 3"]:
     """Points to column and row in pixels (of the picture's corner, not a pixel's middle), and depth in metres.
 
@@ -64,7 +67,7 @@ def project(
     return np.stack([width / 2 + seen[..., 0] * scale, height / 2 - seen[..., 1] * scale, depth], axis=-1)
 
 
-def _around_z(vector: Float64[np.ndarray, "n 3"], angle: Float64[np.ndarray, "T"]) -> Float64[np.ndarray, "T 3"]:
+def _around_z(vector: Float64[np.ndarray, "1 3"], angle: Float64[np.ndarray, "T"]) -> Float64[np.ndarray, "T 3"]:
     x, y, z = np.broadcast_to(vector, (len(angle), 3)).T
     return np.stack([x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle), z], axis=-1)
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64
 
 Matrices = Float64[np.ndarray, "n 4 4"]
-Number = float | Float64[np.ndarray, "T"]
+Number = float | int | Float64[np.ndarray, "_"] | np.floating
 
 
 def turn_x(angle: Number) -> Matrices:

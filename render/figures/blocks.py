@@ -9,6 +9,7 @@ from ..poses import Matrices, shift
 from ..scene import Body, Look, Vec3
 from .part import Mesh, Part
 
+Point = tuple[float | int, float | int, float | int]
 GLASS = Look(colour=(0.07, 0.10, 0.13), roughness=0.04)
 RUBBER = Look(colour=(0.06, 0.06, 0.065), roughness=0.85)
 TRIM = Look(colour=(0.10, 0.10, 0.11), roughness=0.5)
@@ -20,7 +21,7 @@ SKINS = ((0.93, 0.76, 0.65), (0.85, 0.65, 0.50), (0.69, 0.48, 0.34), (0.48, 0.32
 HAIRS = ((0.10, 0.08, 0.07), (0.25, 0.16, 0.10), (0.45, 0.30, 0.16), (0.72, 0.58, 0.36), (0.55, 0.53, 0.51))
 
 
-def block(mesh: Mesh, size: Sequence[float], look: Look, place: Matrices | Vec3, bevel: float = 0.0) -> Part:
+def block(mesh: Mesh, size: Sequence[float], look: Look, place: Matrices | Point, bevel: float = 0.0) -> Part:
     """A mesh of that size, at a point or under matrices."""
     length, width, height = (float(side) for side in size)
     matrices = shift(*place) if isinstance(place, tuple) else place
@@ -28,7 +29,11 @@ def block(mesh: Mesh, size: Sequence[float], look: Look, place: Matrices | Vec3,
 
 
 def profile(
-    points: Sequence[tuple[float, float]], width: float, look: Look, place: Matrices | Vec3, taper: float = 0.0
+    points: Sequence[tuple[float | int, float | int]],
+    width: float,
+    look: Look,
+    place: Matrices | Point,
+    taper: float = 0.0,
 ) -> Part:
     """A side view (x, z), counter-clockwise seen from -y, given a width; its edges are a little rounded."""
     outline = np.asarray(points, np.float64)

@@ -61,7 +61,7 @@ def walk(rng: Rng) -> Act:
         variants.append(Variant(name="splashes", effects=(*plain, plumes.steps(rng))))
     return Act(
         subject=body, kind="walk", speed=speed, ground=palettes.ground(rng, name, kind), around="street",
-        light=one(rng, (*GREY, "clear") if wet else DAY), variants=tuple(variants), turn=12,
+        light=one(rng, (*GREY, "clear") if wet else DAY), variants=tuple(variants), turn=12.0,
     )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def drive_wet(rng: Rng) -> Act:
     )
     return Act(
         subject=body, kind="drive", speed=(2.5, 9.0), around="street", light=one(rng, GREY),
-        ground=palettes.ground(rng, name, kind), variants=variants, lift_deg=(4, 16),
+        ground=palettes.ground(rng, name, kind), variants=variants, lift_deg=(4.0, 16.0),
     )  # fmt: skip
 
 
@@ -102,9 +102,9 @@ def drift(rng: Rng) -> Act:
             for word in ("white", "grey")
         ]
     return Act(
-        subject=body, kind="drift", speed=(3.5, 9.0), height_m=casting.size(rng, 0.25, 0.7), turn=45,
+        subject=body, kind="drift", speed=(3.5, 9.0), height_m=casting.size(rng, 0.25, 0.7), turn=45.0,
         ground=palettes.ground(rng, name, "dry"), around="nature" if loose else "street", light=one(rng, DAY),
-        variants=tuple(variants), lift_deg=(10, 32),
+        variants=tuple(variants), lift_deg=(10.0, 32.0),
     )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def smoking(rng: Rng) -> Act:
     return Act(
         subject=body, kind="fly" if flies else "drive", speed=(0.8, 2.5) if flies else (1.5, 5.0),
         height_m=casting.size(rng, 0.8, 2.0) if flies else 0.0, ground=palettes.ground(rng, name, "dry"),
-        around="street" if name in PAVED else "nature", light=one(rng, (*DAY, "overcast")), lift_deg=(5, 20),
+        around="street" if name in PAVED else "nature", light=one(rng, (*DAY, "overcast")), lift_deg=(5.0, 20.0),
         variants=tuple(plumes.smoky(rng, (0.7 if flies else 0.13) * body.size_m)),
     )  # fmt: skip
 
@@ -125,8 +125,8 @@ def boat(rng: Rng) -> Act:
     """A boat draws a wake."""
     body = casting.boat(rng)
     return Act(
-        subject=body, kind="boat", speed=(1.5, 4.5), height_m=casting.size(rng, 0.02, 0.10), turn=10,
-        ground=palettes.lake(rng), around="water", light=one(rng, LAKE), lift_deg=(9, 26),
+        subject=body, kind="boat", speed=(1.5, 4.5), height_m=casting.size(rng, 0.02, 0.10), turn=10.0,
+        ground=palettes.lake(rng), around="water", light=one(rng, LAKE), lift_deg=(9.0, 26.0),
         variants=tuple(plumes.wakes(rng, body.size_m)),
     )  # fmt: skip
 
@@ -136,8 +136,8 @@ def paddle(rng: Rng) -> Act:
     swims = rng.random() < 0.7
     body = casting.duck(rng) if swims else casting.ball(rng, 0.3, 0.8)
     return Act(
-        subject=body, kind="boat", speed=(0.2, 0.8) if swims else (0.05, 0.4), height_m=0.02, turn=12,
-        ground=palettes.lake(rng), around="water", light=one(rng, LAKE), lift_deg=(12, 32),
+        subject=body, kind="boat", speed=(0.2, 0.8) if swims else (0.05, 0.4), height_m=0.02, turn=12.0,
+        ground=palettes.lake(rng), around="water", light=one(rng, LAKE), lift_deg=(12.0, 32.0),
         variants=tuple(plumes.rings(body.size_m)),
     )  # fmt: skip
 
@@ -149,11 +149,11 @@ def bounce(rng: Rng) -> Act:
     surface = one(rng, LOOSE if place == "loose" else POLISHED if place == "hall" else PAVED)
     kinds: dict[str, GroundKind] = {"loose": "dry", "puddles": "puddles", "hall": "glossy"}
     return Act(
-        subject=body, kind="bounce", speed=(0.8, 2.4), turn=8,
+        subject=body, kind="bounce", speed=(0.8, 2.4), turn=8.0,
         height_m=round(casting.size(rng, 0.8, 1.8) * body.size_m, 3),
         ground=palettes.lake(rng) if place == "lake" else palettes.ground(rng, surface, kinds[place]),
         around={"loose": "nature", "puddles": "street", "hall": "hall", "lake": "water"}[place],
-        light=one(rng, {"hall": HALL, "lake": LAKE}.get(place, DAY)), lift_deg=(8, 26),
+        light=one(rng, {"hall": HALL, "lake": LAKE}.get(place, DAY)), lift_deg=(8.0, 26.0),
         variants=tuple(plumes.bouncing(rng, place, palettes.SURFACES[surface].dust, body.size_m)),
     )  # fmt: skip
 
@@ -167,9 +167,9 @@ def fly(rng: Rng) -> Act:
     if not flaps and surface in LOOSE and not over_water:
         variants = plumes.dusty(rng, palettes.SURFACES[surface].dust, 0.6 * body.size_m)
     return Act(
-        subject=body, kind="fly", speed=(1.2, 4.0) if flaps else (0.6, 2.5), turn=30,
+        subject=body, kind="fly", speed=(1.2, 4.0) if flaps else (0.6, 2.5), turn=30.0,
         light=one(rng, LAKE if over_water else DAY),
-        height_m=round(casting.size(rng, 0.35, 1.3) * body.size_m, 3), lift_deg=(14, 38), variants=tuple(variants),
+        height_m=round(casting.size(rng, 0.35, 1.3) * body.size_m, 3), lift_deg=(14.0, 38.0), variants=tuple(variants),
         ground=palettes.lake(rng) if over_water else palettes.ground(rng, surface, "dry"),
         around="water" if over_water else "street" if surface in PAVED else "nature",
     )  # fmt: skip
@@ -181,9 +181,9 @@ def shine(rng: Rng) -> Act:
     mirror: Effects = (Reflection(),) if wet else ()
     kind: GroundKind = one(rng, WET) if wet else "dry"
     return Act(
-        subject=body, kind="fly", speed=(0.3, 1.0), height_m=casting.size(rng, 0.15, 0.7), turn=15,
+        subject=body, kind="fly", speed=(0.3, 1.0), height_m=casting.size(rng, 0.15, 0.7), turn=15.0,
         ground=palettes.ground(rng, one(rng, PAVED), kind), light=one(rng, ("dusk", "night")), around="dark",
-        lift_deg=(5, 20), variants=tuple(plumes.shining(rng, body, mirror)),
+        lift_deg=(5.0, 20.0), variants=tuple(plumes.shining(rng, body, mirror)),
     )  # fmt: skip
 
 
@@ -193,7 +193,7 @@ def glide(rng: Rng) -> Act:
     body = casting.ball(rng, 0.3, 0.9) if rng.random() < 0.3 else casting.solid(rng, shapes, 0.3, 0.9)
     return Act(
         subject=body, kind="drive", speed=(0.25, 1.2), ground=palettes.ground(rng, one(rng, POLISHED), "glossy"),
-        around="hall", light=one(rng, HALL), lift_deg=(7, 24),
+        around="hall", light=one(rng, HALL), lift_deg=(7.0, 24.0),
         variants=(Variant(name="plain", effects=(Shadow(), Reflection())),),
     )  # fmt: skip
 

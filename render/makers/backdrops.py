@@ -83,5 +83,5 @@ def _houses(rng: Rng, view: View, sky: Sky) -> tuple[Wall, ...]:
         high = round(float(rng.uniform(0.12, 0.32)) * away, 2)
         heading = round((view.away_deg + 180) % 360, 2)
         walls.append(Wall(at=place, width_m=round(wide, 2), height_m=high, heading_deg=heading, look=look))
-        right += wide * float(rng.uniform(1.0, 1.25))
+        right += wide
     return tuple(walls)

@@ -23,7 +23,7 @@ class Light:
     skies: tuple[str, ...] = ()
     """Panoramas instead of a gradient."""
     sun: tuple[float, float] = (3.6, 5.0)
-    elevation: tuple[float, float] = (30, 60)
+    elevation: tuple[float, float] = (30.0, 60.0)
     softness: tuple[float, float] = (0.5, 1.5)
     colour: Colour = (1.0, 0.96, 0.90)
 
@@ -31,35 +31,38 @@ class Light:
 LIGHTS: dict[str, Light] = {
     "clear": Light(),
     "golden": Light(
-        horizon=(0.98, 0.84, 0.68), zenith=(0.46, 0.58, 0.80), sky=(0.8, 1.0), sun=(3.8, 5.0), elevation=(17, 30),
+        horizon=(0.98, 0.84, 0.68), zenith=(0.46, 0.58, 0.80), sky=(0.8, 1.0), sun=(3.8, 5.0), elevation=(17.0, 30.0),
         colour=(1.0, 0.80, 0.58),
     ),
     "hazy": Light(
-        horizon=(0.90, 0.91, 0.92), zenith=(0.64, 0.72, 0.82), sky=(1.0, 1.2), sun=(2.4, 3.4), softness=(4, 9)
+        horizon=(0.90, 0.91, 0.92), zenith=(0.64, 0.72, 0.82), sky=(1.0, 1.2), sun=(2.4, 3.4), softness=(4.0, 9.0)
     ),
     "overcast": Light(
-        horizon=(0.88, 0.90, 0.92), zenith=(0.74, 0.78, 0.83), sky=(1.15, 1.4), sun=(0.9, 1.6), softness=(18, 35),
-        elevation=(45, 70), colour=(1.0, 0.98, 0.96),
+        horizon=(0.88, 0.90, 0.92), zenith=(0.74, 0.78, 0.83), sky=(1.15, 1.4), sun=(0.9, 1.6), softness=(18.0, 35.0),
+        elevation=(45.0, 70.0), colour=(1.0, 0.98, 0.96),
     ),
     "outdoor panorama": Light(
-        skies=("city", "courtyard", "forest", "sunrise", "sunset"), sky=(0.8, 1.15), sun=(2.4, 3.8), elevation=(25, 55)
+        skies=("city", "courtyard", "forest", "sunrise", "sunset"), sky=(0.8, 1.15), sun=(2.4, 3.8),
+        elevation=(25.0, 55.0),
     ),
-    "lake panorama": Light(skies=("forest", "sunrise", "sunset"), sky=(0.9, 1.2), sun=(2.4, 3.8), elevation=(20, 45)),
+    "lake panorama": Light(
+        skies=("forest", "sunrise", "sunset"), sky=(0.9, 1.2), sun=(2.4, 3.8), elevation=(20.0, 45.0)
+    ),
     "indoor panorama": Light(
-        skies=("interior", "studio", "courtyard"), sky=(0.8, 1.1), sun=(1.8, 3.0), elevation=(40, 70), softness=(6, 16),
-        colour=(1.0, 0.95, 0.88),
+        skies=("interior", "studio", "courtyard"), sky=(0.8, 1.1), sun=(1.8, 3.0), elevation=(40.0, 70.0),
+        softness=(6.0, 16.0), colour=(1.0, 0.95, 0.88),
     ),
     "hall": Light(
-        horizon=(0.70, 0.70, 0.70), zenith=(0.88, 0.88, 0.88), sky=(0.9, 1.2), sun=(1.8, 3.2), elevation=(40, 70),
-        softness=(5, 14), colour=(1.0, 0.95, 0.88),
+        horizon=(0.70, 0.70, 0.70), zenith=(0.88, 0.88, 0.88), sky=(0.9, 1.2), sun=(1.8, 3.2), elevation=(40.0, 70.0),
+        softness=(5.0, 14.0), colour=(1.0, 0.95, 0.88),
     ),
     "dusk": Light(
-        horizon=(0.66, 0.48, 0.46), zenith=(0.16, 0.22, 0.42), sky=(0.35, 0.6), sun=(0.15, 0.4), elevation=(12, 22),
-        softness=(6, 14), colour=(1.0, 0.70, 0.50),
+        horizon=(0.66, 0.48, 0.46), zenith=(0.16, 0.22, 0.42), sky=(0.35, 0.6), sun=(0.15, 0.4), elevation=(12.0, 22.0),
+        softness=(6.0, 14.0), colour=(1.0, 0.70, 0.50),
     ),
     "night": Light(
-        horizon=(0.20, 0.24, 0.36), zenith=(0.06, 0.09, 0.18), sky=(0.7, 1.2), sun=(0.2, 0.4), elevation=(35, 60),
-        softness=(1, 4), colour=(0.65, 0.75, 1.0),
+        horizon=(0.20, 0.24, 0.36), zenith=(0.06, 0.09, 0.18), sky=(0.7, 1.2), sun=(0.2, 0.4), elevation=(35.0, 60.0),
+        softness=(1.0, 4.0), colour=(0.65, 0.75, 1.0),
     ),
 }  # fmt: skip
 DAY = ("clear", "clear", "golden", "hazy", "outdoor panorama")
