@@ -9,6 +9,7 @@ anything else: it broke, and the log says how.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -30,13 +31,14 @@ def main() -> int:
     number, among = (int(part) for part in given.share.split("/"))
     folder = given.folder.resolve()
     reporter = Reporter(folder / f"blender-{number}.log")
+    cores = one_core()
     try:
         import bpy  # noqa: F401  a second of loading, after the streams have been taken over
     except ImportError as missing:
         reporter.say("unusable", reason=f"Blender's module cannot be loaded ({missing})")
         return UNUSABLE
     try:
-        draw(folder, (number - 1, among), reporter)
+        draw(folder, (number - 1, among), cores, reporter)
     except Refused as why:
         reporter.say("refused", reason=str(why))
         return REFUSED
@@ -44,7 +46,27 @@ def main() -> int:
     return 0
 
 
-def draw(folder: Path, share: tuple[int, int], reporter: Reporter) -> None:
+def one_core() -> set[int]:
+    """Let Blender's libraries believe in one core while they load.
+
+    Their thread pools take one thread a core, and one that has nothing to do keeps its core busy with waiting: half of
+    all processor time on two cores, as measured, which is another worker's.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return set()
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(cores)[os.getpid() % len(cores)]})
+    return cores
+
+
+def all_cores(cores: set[int]) -> None:
+    """Let every thread run wherever there is room again; how many there are is settled by now."""
+    for thread in Path("/proc/self/task").glob("*") if cores else ():
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.sched_setaffinity(int(thread.name), cores)
+
+
+def draw(folder: Path, share: tuple[int, int], cores: set[int], reporter: Reporter) -> None:
     """Draw this share of the frame files that are not there yet."""
     begin = time.perf_counter()
     import bpy
@@ -53,6 +75,7 @@ def draw(folder: Path, share: tuple[int, int], reporter: Reporter) -> None:
 
     plan: dict[str, Any] = json.loads((folder / "plan.json").read_text())
     made = studio.build(plan, folder)
+    all_cores(cores)
     _write_whole(folder / "boxes.json", json.dumps(made.boxes))
     reporter.say("ready", blender=bpy.app.version_string.split()[0], seconds=round(time.perf_counter() - begin, 3))
     for chosen, frame in jobs(plan, made.boxes, folder)[share[0] :: share[1]]:
