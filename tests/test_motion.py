@@ -74,7 +74,7 @@ def test_figures_scale_as_a_whole():
 @pytest.mark.parametrize(("speed", "shape"), [(1.2, "walker"), (3.2, "walker"), (1.5, "dog")])
 def test_the_lowest_foot_is_always_on_the_ground(speed, shape):
     scene = scene_with(shape, Travel(kind="walk", speed_mps=speed), frames=29)
-    parts, way = motion.parts_along(scene, scene.subject)
+    parts, _ = motion.parts_along(scene, scene.subject)
     shoes = [part for part in parts if part.mesh == "box" and part.size[2] < 0.06] or parts
     lowest = np.min([moved(part.matrices, box_of(part))[..., 2].min(axis=1) for part in shoes], axis=0)
     assert (np.abs(lowest) < 0.03).all()

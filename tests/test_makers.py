@@ -1,0 +1,162 @@
+"""Makers make plausible scenes: the subject in view, effects that fit the ground, the same ones for the same seed."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from effectpairs.render.makers.acts import ACTS
+from effectpairs.render.makers.blender import Procedural
+from effectpairs.render.makers.film import Film
+from effectpairs.render.makers.framing import framing
+from effectpairs.render.makers.kubric import Tossed
+from effectpairs.render.makers.makers import scene_at, scenes
+from effectpairs.render.motion import track_of
+from effectpairs.render.scene import Rendering, Scene, Toss, Travel, as_values
+
+FILM = Film(frames=21, size=(96, 168), rendering=Rendering(samples=4))
+MAKERS = [Procedural(), Tossed()]
+COUNT = {"blender": 40, "kubric": 8}
+OTHER_PROCESS = """
+import json
+from effectpairs.render.makers.{kind} import {name} as Maker
+from effectpairs.render.makers.film import Film
+from effectpairs.render.makers.makers import scene_at
+from effectpairs.render.scene import as_values
+print(json.dumps(as_values(scene_at(Maker(), 3, 5, Film(frames=21, size=(96, 168))))))
+"""
+
+
+@pytest.fixture(scope="module", params=MAKERS, ids=lambda maker: maker.kind)
+def made(request) -> tuple[object, list[Scene]]:
+    if request.param.kind == "kubric":
+        pytest.importorskip("pybullet", reason="Kubric's core is not installed; run `make`")
+    return request.param, list(scenes(request.param, COUNT[request.param.kind], 1, FILM))
+
+
+def test_a_scene_depends_on_seed_and_number_alone(made):
+    maker, all_of_them = made
+    for index in (0, 3, COUNT[maker.kind] - 1):
+        assert scene_at(maker, index, 1, FILM) == all_of_them[index]
+    assert scene_at(maker, 0, 2, FILM) != all_of_them[0]
+    assert len({json.dumps(as_values(scene)) for scene in all_of_them}) == len(all_of_them)
+    assert len({scene.name for scene in all_of_them}) == len(all_of_them)
+
+
+@pytest.mark.parametrize("maker", MAKERS, ids=lambda maker: maker.kind)
+def test_another_process_makes_the_same_scene(maker):
+    if maker.kind == "kubric":
+        pytest.importorskip("pybullet", reason="Kubric's core is not installed; run `make`")
+    program = OTHER_PROCESS.format(kind=maker.kind, name=type(maker).__name__)
+    there = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    here = scene_at(maker, 3, 5, Film(frames=21, size=(96, 168)))
+    assert there.stdout.strip() == json.dumps(as_values(here))
+
+
+def test_the_subject_is_in_view(made):
+    for scene in made[1]:
+        seen = framing(scene)
+        shows = seen.inside & (seen.area >= 0.01) & (seen.area <= 0.30)
+        assert np.mean(shows) >= 0.7, scene.name
+        assert np.mean(seen.hidden < 0.5) >= 0.7, scene.name
+
+
+def test_effects_fit_the_ground(made):
+    for scene in made[1]:
+        kinds = {effect.kind for variant in scene.variants for effect in variant.effects}
+        wet = scene.ground.kind in ("wet", "puddles", "water")
+        assert wet or not kinds & {"splash", "spray", "wake", "ripple"}
+        assert scene.ground.kind == "dry" or "dust" not in kinds
+        assert scene.ground.kind != "dry" or "reflection" not in kinds
+        assert ("wake" in kinds or "ripple" in kinds) <= (scene.ground.kind == "water")
+        for variant in scene.variants:
+            assert len({"wake", "ripple"} & {effect.kind for effect in variant.effects}) < 2
+            for effect in variant.effects:
+                if getattr(effect, "softness_deg", None) is not None:
+                    assert scene.holds_still
+
+
+def test_films_and_variants_are_as_asked(made):
+    maker, all_of_them = made
+    for scene in all_of_them:
+        assert (scene.frames, scene.size, scene.rendering) == (FILM.frames, FILM.size, FILM.rendering)
+        assert maker.variants[0] <= len(scene.variants) <= maker.variants[1]
+        assert scene.subject.name
+    assert len({scene.camera.kind for scene in all_of_them}) >= 2
+    assert any(len(scene.variants) > 1 for scene in all_of_them)
+
+
+def test_tossed_subjects_hit_what_their_effects_need():
+    pytest.importorskip("pybullet", reason="Kubric's core is not installed; run `make`")
+    for scene in scenes(Tossed(floors=("loose", "puddles")), 4, 3, FILM):
+        assert isinstance(scene.subject.motion, Toss)
+        assert track_of(scene).contacts
+        assert 3 <= 1 + len(scene.props) <= 10 or len(scene.props) < 3
+
+
+@pytest.mark.parametrize("act", list(ACTS))
+def test_every_act_can_be_had_alone(act):
+    maker = Procedural(acts=(act,), cameras=("still",))
+    for scene in scenes(maker, 3, 4, FILM):
+        assert isinstance(scene.subject.motion, Travel)
+        assert scene.camera.kind == "still"
+
+
+@pytest.mark.parametrize("size", [(64, 64), (168, 96), (96, 168)])
+@pytest.mark.parametrize("frames", [5, 85])
+def test_any_format_will_do(size, frames):
+    for scene in scenes(Procedural(), 6, 0, Film(frames=frames, size=size)):
+        assert framing(scene).fits
+
+
+def test_users_models_and_skies_are_used(tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "skies").mkdir()
+    (tmp_path / "models" / "green_chair.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    (tmp_path / "skies" / "own.hdr").write_bytes(b"#?RADIANCE\n")
+    maker = Procedural(models=str(tmp_path / "models"), model_share=1.0, skies=str(tmp_path / "skies"), acts=("drive",))
+    made = list(scenes(maker, 8, 0, FILM))
+    assert {scene.subject.shape for scene in made} == {"asset"}
+    assert {scene.subject.name for scene in made} == {"green chair"}
+    assert {scene.sky.hdri for scene in made if scene.sky.kind == "hdri"} <= {str(tmp_path / "skies" / "own.hdr")}
+    pytest.importorskip("pybullet", reason="Kubric's core is not installed; run `make`")
+    tossed = Tossed(models=str(tmp_path / "models"), model_share=1.0)
+    assert scene_at(tossed, 0, 0, FILM).subject.asset == str(tmp_path / "models" / "green_chair.obj")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"acts": ("dance",)}, "name some of walk"),
+        ({"cameras": ()}, "name some of still"),
+        ({"variants": (0, 3)}, "within 1 to 4"),
+        ({"variants": (3, 2)}, "within 1 to 4"),
+        ({"focal_mm": (80.0, 20.0)}, "shortest and longest"),
+        ({"occluders": 2.0}, "occluders=2 is not in"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, says):
+    with pytest.raises(ValueError, match=says):
+        replace(Procedural(), **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"bodies": (0, 3)}, "within 1 to 40"),
+        ({"floors": ("lava",)}, "name some of loose"),
+        ({"walls": -1.0}, "walls=-1 is not in"),
+    ],
+)
+def test_settings_of_the_other_maker_too(settings, says):
+    with pytest.raises(ValueError, match=says):
+        replace(Tossed(), **settings)
+
+
+def test_missing_folders_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"nothing: is no folder of model files"):
+        list(scenes(Procedural(models=str(tmp_path / "nothing"), model_share=1.0, acts=("drive",)), 1, 0, FILM))
+    with pytest.raises(ValueError, match=r"nothing: is no folder of sky files"):
+        list(scenes(Tossed(skies=str(tmp_path / "nothing")), 1, 0, FILM))
