@@ -16,7 +16,7 @@ frame is therefore held over all frames of its latent frame; otherwise half of a
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -24,6 +24,7 @@ from jaxtyping import Float
 from ..extras import require
 from .lengths import PIXELS_PER_LATENT, check_shape, frames_of, latent_frames, latent_of
 from .tensors import Conditioning, LatentMask, Latents, PixelMask, Tensor
+from .trimask import Downsample
 
 torch = require("torch", extra="train")
 functional: Any = require("torch.nn.functional", extra="train")
@@ -32,8 +33,6 @@ SCALE = 0.7
 """Scaling factor of the latents in every 5B model of the family."""
 UNKNOWN = 0.5
 CHANNELS = 17
-Downsample = Literal["trilinear", "area", "max"]
-"""How a mask shrinks to the latents: trilinear is what the base model learnt with; max keeps thin strokes alive."""
 SoftMask = Float[np.ndarray, "F H W"]
 MaskImage = Float[np.ndarray, "H W"]
 

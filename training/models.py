@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..extras import require
+from .strict import STRICT
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 CONDITIONED_CHANNELS = 33
@@ -24,6 +25,7 @@ _COLUMNS_PER_CHANNEL = 8
 class BaseModel:
     """Which model to start from."""
 
+    __pydantic_config__ = STRICT
     id: str = "alibaba-pai/CogVideoX-Fun-V1.5-5b-InP"
     """A folder, or the name of a hub repository that was fetched before."""
     revision: str | None = None
@@ -67,12 +69,12 @@ def fingerprint(folder: Path, *parts: str) -> str:
     return digest.hexdigest()
 
 
-def load_transformer(folder: Path, *, dtype: str = "float32") -> Any:
+def load_transformer(folder: Path, *, dtype: str | None = "float32") -> Any:
     """The transformer with 33 input channels; a plain one of 16 is widened with zeros, which changes no output.
 
     Args:
         folder: of the whole model, or of a transformer alone.
-        dtype: of all weights, by its torch name.
+        dtype: of all weights, by its torch name; None leaves each as it is stored.
 
     Raises:
         ValueError: it is no CogVideoX 1.5 transformer, its weights are damaged or do not fit its config.
@@ -174,7 +176,7 @@ def _safetensors_in(path: Path) -> list[Path]:
     return files
 
 
-def _weights(path: Path, dtype: str) -> dict[str, Any]:
+def _weights(path: Path, dtype: str | None) -> dict[str, Any]:
     """All shards together, with or without an index beside them; copies, so that no file stays mapped into memory."""
     safetensors = require("safetensors", extra="train")
     loader = require("safetensors.torch", extra="train")
@@ -202,5 +204,5 @@ def _assembled(kind: Any, config: dict[str, Any], weights: dict[str, Any], path:
     return module
 
 
-def _dtype(name: str) -> Any:
-    return getattr(require("torch", extra="train"), name)
+def _dtype(name: str | None) -> Any:
+    return None if name is None else getattr(require("torch", extra="train"), name)

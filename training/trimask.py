@@ -6,15 +6,22 @@ model cannot see a finer one.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool
+
+from .strict import STRICT
+
+Downsample = Literal["trilinear", "area", "max"]
+"""How a mask shrinks to the latents: trilinear is what the base model learnt with; max keeps thin strokes alive."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TriMask:
     """The odds of the three ways; they add up to 1."""
 
+    __pydantic_config__ = STRICT
     full: float = 0.4
     unknown: float = 0.4
     keyframes: float = 0.2

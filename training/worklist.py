@@ -18,12 +18,14 @@ from ..datasets.durable import digest_of, is_abandoned, json_bytes, write_whole
 from .cache import FORMAT, LatentCache, open_cache, row_path, write_manifest
 from .lengths import SHORTEST, is_whole, longest_within
 from .models import BaseModel, fingerprint, locate
+from .strict import STRICT
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheSettings:
     """How latents are made and kept."""
 
+    __pydantic_config__ = STRICT
     frames: int = 85
     """Length of a window: 8k+5."""
     stored: Literal["float16", "float32"] = "float16"

@@ -1,0 +1,86 @@
+"""A run's state to its checkpoints and back, and the trained weights out at the end."""
+
+from pathlib import Path
+from typing import Any
+
+from ..extras import require
+from . import checkpoint
+from .optimiser import RunningMean
+from .setup import Ready
+
+torch = require("torch", extra="train")
+
+
+def resume(ready: Ready) -> int:
+    """Wrap model and optimiser and put the newest checkpoint into them; return the steps that are done."""
+    place = checkpoint.latest(_folder(ready))
+    identity = ready.identity if ready.accelerator.is_main_process else None
+    said = checkpoint.read_manifest(place, identity) if place is not None else {"step": 0}
+    if place is not None and not ready.sharded:
+        _put(ready.weights, checkpoint.read(place, checkpoint.WEIGHTS))
+    if ready.settings.gradient_checkpointing:
+        ready.transformer.enable_gradient_checkpointing()
+    ready.transformer, ready.optimiser = ready.accelerator.prepare(ready.transformer, ready.optimiser)
+    if not ready.sharded:
+        bare = ready.accelerator.unwrap_model(ready.transformer)
+        ready.weights = {name: weight for name, weight in bare.named_parameters() if weight.requires_grad}
+    if ready.settings.optimiser.ema is not None:
+        ready.mean = RunningMean(ready.settings.optimiser.ema, ready.weights)
+    if place is not None and ready.sharded:
+        ready.accelerator.load_state(str(_shards(place)))
+    elif place is not None:
+        restored = checkpoint.read(place, checkpoint.OPTIMISER)
+        checkpoint.restore_optimiser(ready.optimiser, list(ready.weights), restored)
+        if ready.mean is not None:
+            _put(ready.mean.mean, checkpoint.read(place, checkpoint.MEAN))
+    return int(said["step"])
+
+
+def save(ready: Ready, done: int) -> None:
+    """Write a checkpoint after so many steps; every process calls it.
+
+    Raises:
+        CannotWrite: the disk is full; older checkpoints stay.
+    """
+    folder = _folder(ready)
+    if ready.sharded:  # accelerate writes every process's part before our manifest says that all is there
+        ready.accelerator.save_state(str(_shards(folder / f"step-{done:08d}")))
+        state = ready.accelerator.get_state_dict(ready.transformer)
+        tensors = {checkpoint.WEIGHTS: {name: state[name] for name in ready.weights}}
+    else:
+        tensors = {
+            checkpoint.WEIGHTS: ready.weights,
+            checkpoint.OPTIMISER: checkpoint.optimiser_tensors(ready.optimiser, list(ready.weights)),
+        }
+    if ready.mean is not None:
+        tensors[checkpoint.MEAN] = ready.mean.mean
+    if ready.accelerator.is_main_process:
+        checkpoint.save(folder, done, tensors, ready.identity, keep=ready.settings.keep)
+    ready.accelerator.wait_for_everyone()
+
+
+def export(ready: Ready) -> Path:
+    """The whole transformer, its running mean where one was kept, as `save_pretrained` writes it."""
+    folder = Path(ready.settings.output).expanduser() / "trained" / "transformer"
+    state = ready.accelerator.get_state_dict(ready.transformer)
+    if ready.accelerator.is_main_process:
+        if ready.mean is not None:
+            state = {**state, **ready.mean.mean}
+        bare = ready.accelerator.unwrap_model(ready.transformer)
+        bare.save_pretrained(str(folder), state_dict=state)
+    ready.accelerator.wait_for_everyone()
+    return folder.parent
+
+
+def _put(weights: dict[str, Any], found: dict[str, Any]) -> None:
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.copy_(found[name])
+
+
+def _folder(ready: Ready) -> Path:
+    return Path(ready.settings.output).expanduser() / "checkpoints"
+
+
+def _shards(place: Path) -> Path:
+    return place.parent / f"shards-{place.name}"
