@@ -95,7 +95,8 @@ def drone(rng: Rng) -> Body:
 
 def lantern(rng: Rng) -> Body:
     """A lantern that shines in a colour."""
-    word, colour = one(rng, list(LAMPLIGHT.items()))
+    word = one(rng, ("warm", "warm", "golden", "golden", "white", "red", "blue", "green"))
+    colour = LAMPLIGHT[word]
     shine = round(float(rng.uniform(2.0, 5.0)), 2)
     look = Look(colour=colour, second=(0.2, 0.16, 0.12), roughness=0.4, emission=shine)
     return Body(name=f"{word} lantern", shape="lantern", size_m=size(rng, 0.35, 0.7), look=look)

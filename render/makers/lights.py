@@ -57,11 +57,11 @@ LIGHTS: dict[str, Light] = {
         softness=(5.0, 14.0), colour=(1.0, 0.95, 0.88),
     ),
     "dusk": Light(
-        horizon=(0.66, 0.48, 0.46), zenith=(0.16, 0.22, 0.42), sky=(0.35, 0.6), sun=(0.15, 0.4), elevation=(12.0, 22.0),
+        horizon=(0.66, 0.48, 0.46), zenith=(0.16, 0.22, 0.42), sky=(0.5, 0.8), sun=(0.2, 0.5), elevation=(12.0, 22.0),
         softness=(6.0, 14.0), colour=(1.0, 0.70, 0.50),
     ),
     "night": Light(
-        horizon=(0.20, 0.24, 0.36), zenith=(0.06, 0.09, 0.18), sky=(0.7, 1.2), sun=(0.2, 0.4), elevation=(35.0, 60.0),
+        horizon=(0.20, 0.24, 0.36), zenith=(0.06, 0.09, 0.18), sky=(1.2, 2.0), sun=(0.25, 0.5), elevation=(35.0, 60.0),
         softness=(1.0, 4.0), colour=(0.65, 0.75, 1.0),
     ),
 }  # fmt: skip

@@ -25,12 +25,12 @@ SMOKES: dict[str, Colour] = {
 def dusty(rng: Rng, colour: Colour, spread_m: float) -> list[Variant]:
     """Dust of the ground's colour, thin and dense, and dust of another colour; a shadow with each."""
     spread, lasts = round(spread_m * float(rng.uniform(0.8, 1.3)), 3), round(float(rng.uniform(1.2, 2.6)), 2)
-    thin = Dust(colour=colour, density=_near(rng, 0.5) / spread, spread_m=spread, lasts_s=lasts)
-    dense = Dust(colour=colour, density=_near(rng, 2.2) / spread, spread_m=round(spread * 1.2, 3), lasts_s=lasts)
+    thin = Dust(colour=colour, density=_near(rng, 0.9) / spread, spread_m=spread, lasts_s=lasts)
+    dense = Dust(colour=colour, density=_near(rng, 2.6) / spread, spread_m=round(spread * 1.2, 3), lasts_s=lasts)
     word, other = (("red", (0.62, 0.25, 0.16)), ("white", (0.88, 0.87, 0.84)), ("dark", (0.24, 0.20, 0.17)))[
         int(rng.integers(3))
     ]
-    tinted = Dust(colour=other, density=_near(rng, 1.2) / spread, spread_m=spread, lasts_s=lasts)
+    tinted = Dust(colour=other, density=_near(rng, 1.6) / spread, spread_m=spread, lasts_s=lasts)
     kinds = [("dense-dust", dense), ("thin-dust", thin), (f"{word}-dust", tinted)]
     if rng.random() < 0.5:
         kinds[:2] = kinds[1::-1]

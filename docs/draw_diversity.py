@@ -1,0 +1,123 @@
+"""Draw docs/diversity.png: `python docs/draw_diversity.py [--told 200] [--drawn 100]`, with the Blender environment.
+
+Descriptions are measured by projection; of the first few one frame is drawn, tiny, for what needs pixels. What was
+measured stays in docs/diversity.json, and with `--drawn 0` the drawn frames of an earlier run are kept.
+"""
+
+import argparse
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from effectpairs.render import blender, diversity, layers
+from effectpairs.render.makers.film import Film
+from effectpairs.render.makers.makers import MAKERS, scene_at
+from effectpairs.render.passes import open_frames
+from effectpairs.render.plan import passes_of, plan
+from effectpairs.render.scene import Rendering, Scene
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt  # after the choice of a backend that needs no screen
+
+HERE = Path(__file__).parent
+FILM = Film(frames=21, size=(384, 672))
+TINY = Film(frames=21, size=(64, 112), rendering=Rendering(samples=4, truth_samples=1, truth_scale=0.25))
+FRAME = 12
+COLOURS = {"blender": "#2a6f97", "kubric": "#c8553d", "generator": "#8d99ae"}
+NAMES = {"blender": "maker blender", "kubric": "maker kubric", "generator": "Generative Omnimatte (its ranges)"}
+
+
+def main() -> None:
+    """Measure, draw, plot."""
+    asked = argparse.ArgumentParser()
+    asked.add_argument("--told", type=int, default=200)
+    asked.add_argument("--drawn", type=int, default=100)
+    given = asked.parse_args()
+    kept = HERE / "diversity.json"
+    earlier = json.loads(kept.read_text()) if kept.exists() else {}
+    found = {}
+    for kind, maker in MAKERS.items():
+        told = [asdict(diversity.told(scene_at(maker(), index, 0, FILM))) for index in range(given.told)]
+        drawn = [one for index in range(given.drawn) for one in measured(scene_at(maker(), index, 0, TINY))]
+        found[kind] = {"told": told, "drawn": drawn or earlier.get(kind, {}).get("drawn", [])}
+    kept.write_text(json.dumps(found, indent=None, separators=(",", ":")) + "\n")
+    plot(found)
+
+
+def measured(scene: Scene) -> list[dict[str, object]]:
+    """The first variant of one frame, drawn."""
+    with tempfile.TemporaryDirectory() as folder:
+        passes = [one for one in passes_of(scene) if "without" not in one.name and "truth" not in one.name]
+        wanted = [one for one in passes if one.name in ("background", "subject") or one.name.startswith("v00")]
+        narrow = [
+            type(one)(**{**vars(one), "frames": one.frames if len(one.frames) == 1 else (FRAME,)}) for one in wanted
+        ]
+        blender.draw(plan(scene, Path(folder), narrow), Path(folder))
+        files = open_frames(Path(folder))
+        shared = layers.shared_layers(files, (FRAME,))
+        own = layers.own_layers(files, 0, ("all",), shared, shared.over)
+    return [asdict(diversity.seen(scene, 0, shared, own))]
+
+
+def plot(found: dict[str, dict[str, list[dict[str, object]]]]) -> None:
+    """Six small panels."""
+    draws = diversity.generator_draws(20000, np.random.default_rng(0))
+    figure, axes = plt.subplots(2, 3, figsize=(12, 6.4), constrained_layout=True)
+    told = {kind: {key: [one[key] for one in parts["told"]] for key in draws} for kind, parts in found.items()}
+    told["generator"] = {key: list(values) for key, values in draws.items()}
+    panels = (
+        ("subject_share", "subject's box, share of the picture", np.geomspace(0.003, 0.6, 22), True),
+        ("drift", "camera motion, picture widths per frame", np.linspace(0, 0.03, 25), False),
+        ("sun_elevation_deg", "sun above the horizon, degrees", np.linspace(0, 90, 25), False),
+    )
+    for axis, (key, title, bins, log) in zip(axes[0], panels, strict=True):
+        _steps(axis, {kind: values[key] for kind, values in told.items()}, bins)
+        axis.set_title(title, fontsize=10)
+        if log:
+            axis.set_xscale("log")
+    _bars(axes[1, 0], found)
+    drawn = {kind: parts["drawn"] for kind, parts in found.items()}
+    areas = {kind: [max(one["effect_area"], 1e-3) for one in parts] for kind, parts in drawn.items() if parts}
+    _steps(axes[1, 1], areas, np.geomspace(1e-3, 1, 22))
+    axes[1, 1].set_xscale("log")
+    axes[1, 1].set_title("effect, share of the picture (drawn)", fontsize=10)
+    _steps(
+        axes[1, 2],
+        {kind: [one["darkening"] for one in parts] for kind, parts in drawn.items()},
+        np.linspace(-80, 80, 33),
+    )
+    axes[1, 2].set_title("effect darkens (+) or lightens (-), of 255 (drawn)", fontsize=10)
+    handles = [plt.Line2D([], [], color=colour, lw=3) for colour in COLOURS.values()]
+    figure.legend(handles, NAMES.values(), loc="outside lower center", ncols=3, frameon=False)
+    figure.savefig(HERE / "diversity.png", dpi=110)
+
+
+def _steps(axis, sets, bins) -> None:
+    """Outlined histograms, each as shares of its own set."""
+    for kind, values in sets.items():
+        clipped = np.clip(np.asarray(values, np.float64), bins[0], bins[-1])
+        weights = np.full(len(clipped), 100 / max(len(clipped), 1))
+        style = {"histtype": "stepfilled", "alpha": 0.35} if kind == "generator" else {"histtype": "step", "lw": 1.8}
+        axis.hist(clipped, bins=bins, weights=weights, color=COLOURS[kind], **style)
+    axis.set_ylabel("% of scenes", fontsize=8)
+    axis.tick_params(labelsize=8)
+
+
+def _bars(axis, found) -> None:
+    """In what share of scenes each effect is seen."""
+    kinds = ("shadow", "reflection", "dust", "smoke", "wake", "ripple", "splash", "spray", "glow", "light")
+    for place, (kind, parts) in enumerate(found.items()):
+        share = [100 * np.mean([name in one["effects"] for one in parts["told"]]) for name in kinds]
+        axis.bar(np.arange(len(kinds)) + 0.4 * place - 0.2, share, width=0.38, color=COLOURS[kind])
+    axis.axvspan(-0.5, 1.5, color=COLOURS["generator"], alpha=0.25, lw=0)
+    axis.set_xticks(range(len(kinds)), kinds, rotation=40, fontsize=8)
+    axis.set_ylabel("% of scenes", fontsize=8)
+    axis.tick_params(axis="y", labelsize=8)
+    axis.set_title("effects (shaded: those of Generative Omnimatte)", fontsize=10)
+
+
+if __name__ == "__main__":
+    main()
