@@ -65,13 +65,14 @@ def scene_at(maker: Procedural, index: int, seed: int, film: Film) -> Scene:
         ValueError: a folder of models or skies is missing or empty, or no draw puts the subject into the picture.
     """
     rng = np.random.default_rng([seed, index])
-    for _ in range(ACTS_TRIED):
+    for tried in range(ACTS_TRIED):
         act = _with_model(maker, rng, ACTS[maker.acts[int(rng.integers(len(maker.acts)))]](rng))
         camera = maker.cameras[int(rng.integers(len(maker.cameras)))]
         for _ in range(VIEWS_TRIED):
             bare, staged = _bare(maker, rng, (act, camera), film)
             seen = framing(bare)
-            if seen.fits and (seen.shadow_fits or not _throws_shadow(bare)):
+            slow = staged.motion.speed_mps < 0.6 * act.speed[0] and tried < ACTS_TRIED // 2
+            if seen.fits and not slow and (seen.shadow_fits or not _throws_shadow(bare)):
                 named = replace(bare, name=f"blender-{seed}-{index:05d}", seed=int(rng.integers(2**31)))
                 return _furnished(maker, rng, (act, staged), named)
     raise ValueError(

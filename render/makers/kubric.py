@@ -125,7 +125,7 @@ def _happens(scene: Scene) -> bool:
 
 def _view(maker: Tossed, rng: Rng, film: Film, body: Body) -> View:
     height, width = film.size
-    share = float(np.exp(rng.uniform(np.log(0.018), np.log(0.08))))
+    share = float(np.exp(rng.uniform(np.log(0.013), np.log(0.08))))
     focal_mm = round(float(np.exp(rng.uniform(*np.log(maker.focal_mm)))), 1)
     seen = (36 / focal_mm) ** 2 * height * width / max(height, width) ** 2
     return View(

@@ -31,7 +31,7 @@ class Light:
 LIGHTS: dict[str, Light] = {
     "clear": Light(),
     "golden": Light(
-        horizon=(0.98, 0.84, 0.68), zenith=(0.46, 0.58, 0.80), sky=(0.8, 1.0), sun=(3.8, 5.0), elevation=(17.0, 30.0),
+        horizon=(0.98, 0.84, 0.68), zenith=(0.46, 0.58, 0.80), sky=(0.8, 1.0), sun=(3.8, 5.0), elevation=(9.0, 28.0),
         colour=(1.0, 0.80, 0.58),
     ),
     "hazy": Light(

@@ -59,7 +59,7 @@ def stage(rng: Rng, act: Act, film: Film, kind: CameraKind, focal: tuple[float, 
     long, wide, tall = extent_of(act.subject)
     tilt = np.radians(rng.uniform(-act.facing, act.facing))
     across = long * abs(np.cos(tilt)) + wide * abs(np.sin(tilt))
-    share = float(np.exp(rng.uniform(np.log(0.025), np.log(0.16))))
+    share = float(np.exp(rng.uniform(np.log(0.014), np.log(0.16))))
     focal_mm = round(float(np.exp(rng.uniform(*np.log(focal)))), 1)
     height, width = film.size
     seen = (SENSOR_MM / focal_mm) ** 2 * height * width / max(height, width) ** 2
@@ -114,11 +114,10 @@ def _camera(rng: Rng, act: Act, view: View, given: tuple[CameraKind, Travel, flo
     aim = (*view.at(float(right) * view.width_m(), 0.0), height + float(up) * view.width_m())
     amount = {"still": 1.0, "handheld": float(rng.uniform(0.5, 1.8)), "follow": float(rng.uniform(0.75, 1.0))}
     if kind == "pan":
-        course = np.radians(motion.heading_deg)
+        course = np.arctan2(-motion.start[1], -motion.start[0])
         across = motion.speed_mps * np.sin(course - away)  # to the left as the camera sees it
         amount["pan"] = float(np.degrees(across / view.distance_m)) * float(rng.uniform(0.7, 1.05))
-    x, y, z = (round(float(value), 4) for value in at)
-    return Camera(
-        kind=kind, at=(x, y, z), look_at=(aim[0], aim[1], round(aim[2], 4)), focal_mm=view.focal_mm,
-        amount=round(amount[kind], 4),
-    )  # fmt: skip
+    back_to = amount["follow"] * np.array([*motion.start, 0.0]) if kind == "follow" else np.zeros(3)
+    x, y, z = (round(float(value), 4) for value in at + back_to)  # it begins where the subject does
+    u, v, w = (round(float(value), 4) for value in np.array(aim) + back_to)
+    return Camera(kind=kind, at=(x, y, z), look_at=(u, v, w), focal_mm=view.focal_mm, amount=round(amount[kind], 4))
