@@ -4,15 +4,17 @@ A sample is what one element of a batch needs (see `network.Batch`), with its cl
 it comes from the seed and its number (see `mix`), so a loader may be cut off anywhere and taken up again.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 
 from ..arrays import Mask
 from ..extras import require
-from .cache import CachedRow, LatentCache
+from .cache import CachedRow, TextArray
 from .conditioning import UNKNOWN, fed_mask, join, unpaired_like
 from .mix import DataSettings, Deck, rng_of
 from .network import Batch
@@ -26,10 +28,28 @@ Dataset: Any = _data.Dataset
 TIMESTEPS = 1000
 
 
+@runtime_checkable
+class Rows(Protocol):
+    """What samples are made from; a `LatentCache` is one."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Of each row its key, clip id, kind and split."""
+
+    def read(self, key: str) -> CachedRow:
+        """One of them."""
+
+    def no_caption(self) -> TextArray:
+        """The rows of an empty caption."""
+
+
 class CachedSamples(Dataset):  # type: ignore[misc]
     """The endless stream of samples: `samples[n]` for any n from 0."""
 
-    def __init__(self, cache: LatentCache, settings: DataSettings, *, seed: int) -> None:
+    def __init__(self, cache: Rows, settings: DataSettings, *, seed: int) -> None:
         self.cache, self.settings, self.seed = cache, settings, seed
         self.rows = [row for row in cache.rows if settings.split in (None, row["split"])]
         what = f"{cache.folder} (split {settings.split})" if settings.split else str(cache.folder)
@@ -93,9 +113,10 @@ def loader(samples: CachedSamples, numbers: Sequence[Sequence[int]]) -> Iterator
         collate_fn=collate,
         worker_init_fn=_one_thread,
         multiprocessing_context="spawn" if workers else None,
+        pin_memory=torch.cuda.is_available(),
         **options,
     )
-    return iter(made)
+    return _ahead(made) if workers else iter(made)
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -118,6 +139,16 @@ def numbers_of(steps: range, *, batch: int, accumulate: int, rank: int = 0, worl
     """Which samples this process takes in these steps: of each step's share, in order, its own batches."""
     runs = [(step * accumulate + micro) * world * batch + rank * batch for step in steps for micro in range(accumulate)]
     return [list(range(start, start + batch)) for start in runs]
+
+
+def _ahead(batches: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Fetch from the workers while the model computes: taking a batch over costs milliseconds of its own."""
+    with ThreadPoolExecutor(1) as hand:
+        iterator = iter(batches)
+        coming = hand.submit(next, iterator, None)
+        while (batch := coming.result()) is not None:
+            coming = hand.submit(next, iterator, None)
+            yield batch
 
 
 def _normal(shape: Sequence[int], rng: np.random.Generator) -> Any:

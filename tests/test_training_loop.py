@@ -1,0 +1,328 @@
+"""Training: what learns, what a killed run becomes, what the cache changes (nothing), and what is refused."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
+for needed in ("diffusers", "accelerate", "tensorboard"):
+    pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
+from effectpairs.tests.small_cache import make_small_cache  # noqa: E402
+from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
+from effectpairs.training import checkpoint, text, vae  # noqa: E402
+from effectpairs.training.cache import CachedRow  # noqa: E402
+from effectpairs.training.config import Training, Validation  # noqa: E402
+from effectpairs.training.data import CachedSamples, collate, numbers_of  # noqa: E402
+from effectpairs.training.journal import read_progress  # noqa: E402
+from effectpairs.training.loop import NotFinite, train  # noqa: E402
+from effectpairs.training.mix import DataSettings, SourceMix  # noqa: E402
+from effectpairs.training.models import BaseModel, load_transformer  # noqa: E402
+from effectpairs.training.network import Batch, loss_of, rotary  # noqa: E402
+from effectpairs.training.optimiser import Optimiser, choose  # noqa: E402
+from effectpairs.training.tiny import write_tiny_model  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+
+torch.set_num_threads(1)
+DATA = DataSettings(split=None, workers=0)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return make_small_cache(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator():
+    yield
+    pytest.importorskip("accelerate.state").AcceleratorState._reset_state(True)
+
+
+def settings_for(small, output, **changes) -> Training:
+    plain = Training(
+        corpus=small.corpus.place.url,
+        output=str(output),
+        cache_folder=str(small.cache.folder),
+        model=small.model,
+        data=DATA,
+        optimiser=Optimiser(rate=1e-3, warmup_steps=5),
+        validation=Validation(every=0),
+        steps=4,
+        global_batch=2,
+        precision="no",
+        checkpoint_every=2,
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def trained(output) -> dict:
+    return load_file(Path(output) / "trained" / "transformer" / "diffusion_pytorch_model.safetensors")
+
+
+def assert_same(found: dict, expected: dict) -> None:
+    assert found.keys() == expected.keys()
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
+
+
+def one_batch(small, count=2) -> tuple[Batch, tuple]:
+    samples = CachedSamples(small.cache, DATA, seed=3)
+    given = collate([samples[number] for number in range(count)])
+    return Batch(*(given[name] for name in Batch._fields)), given
+
+
+def test_only_attention_learns(small, tmp_path):
+    train(settings_for(small, tmp_path))
+    before = load_file(Path(small.model.id) / "transformer" / "diffusion_pytorch_model.safetensors")
+    after = trained(tmp_path)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    attention = {name for name in before if ".attn1." in name}
+    assert len(attention) == 12 * 2  # tensors of a block, blocks
+    assert changed == attention
+    weights = checkpoint.read(tmp_path / "checkpoints" / "step-00000004", checkpoint.WEIGHTS)
+    assert_same(weights, {name: after[name] for name in attention})
+
+
+@pytest.mark.parametrize(("trainable", "least"), [("transformer_blocks", 0.2), ("attn1", 0.2), ("all", 0.5)])
+def test_a_fixed_batch_overfits(small, trainable, least):
+    parts = tiny_parts(Path(small.model.id))
+    batch, _ = one_batch(small)
+    choose(parts.transformer, trainable)
+    learning = [weight for weight in parts.transformer.parameters() if weight.requires_grad]
+    optimiser = torch.optim.AdamW(learning, lr=3e-3)
+    where = rotary(parts.transformer.config, *batch.latents.shape[1:2], *batch.latents.shape[3:], "cpu")
+    losses = []
+    for _ in range(80):
+        loss = loss_of(parts.transformer, batch, parts.scheduler.alphas_cumprod, where=where)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] <= (1 - least) * losses[0], losses[::10]
+
+
+def test_a_killed_run_ends_in_the_very_weights_of_an_unbroken_one(small, tmp_path):
+    """Really killed, once the checkpoint of step 20 stands; then gone on with to step 40."""
+    ema = Optimiser(rate=1e-3, warmup_steps=30, ema=0.9)
+    settings = settings_for(small, tmp_path / "killed", steps=40, checkpoint_every=20, optimiser=ema)
+    train(dataclasses.replace(settings, output=str(tmp_path / "unbroken")))
+    endless = dataclasses.replace(settings, steps=100_000, keep=1000)
+    program = (
+        "import torch; torch.set_num_threads(1)\n"
+        "from effectpairs.training.config import *; from effectpairs.training.mix import *\n"
+        "from effectpairs.training.models import *; from effectpairs.training.optimiser import *\n"
+        "from effectpairs.training.trimask import *; from effectpairs.training.worklist import *\n"
+        f"from effectpairs.training.loop import train; train({endless!r})"
+    )
+    running = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        deadline = time.monotonic() + 120
+        while not list((tmp_path / "killed" / "checkpoints").glob("step-*20")):
+            assert running.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+    finally:
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+    for later in checkpoint.finished(tmp_path / "killed" / "checkpoints")[1:]:
+        (later / checkpoint.MANIFEST).unlink()
+    assert checkpoint.latest(tmp_path / "killed" / "checkpoints").name == "step-00000020"
+    train(settings)
+    assert_same(trained(tmp_path / "killed"), trained(tmp_path / "unbroken"))
+    ends = [tmp_path / run / "checkpoints" / "step-00000040" for run in ("killed", "unbroken")]
+    for name in (checkpoint.WEIGHTS, checkpoint.OPTIMISER, checkpoint.MEAN):
+        assert_same(*(checkpoint.read(end, name) for end in ends))
+    told = [
+        [(line["step"], line["loss"], line["seen"]) for line in read_progress(tmp_path / run)][:40]
+        for run in ("killed", "unbroken")
+    ]
+    assert told[0] == told[1]
+
+
+def test_loader_workers_change_nothing(small, tmp_path):
+    for workers in (0, 2):
+        data = dataclasses.replace(DATA, workers=workers)
+        train(settings_for(small, tmp_path / str(workers), data=data))
+    assert_same(trained(tmp_path / "0"), trained(tmp_path / "2"))
+
+
+def test_gradient_checkpointing_changes_nothing(small, tmp_path):
+    for on in (True, False):
+        train(settings_for(small, tmp_path / str(on), gradient_checkpointing=on))
+    assert_same(trained(tmp_path / "True"), trained(tmp_path / "False"))
+
+
+def test_half_precision_keeps_what_learns_in_32_bits(small, tmp_path):
+    train(settings_for(small, tmp_path, precision="bf16"))
+    found = trained(tmp_path)
+    assert {str(weight.dtype) for name, weight in found.items() if ".attn1." in name} == {"torch.float32"}
+    assert {str(weight.dtype) for name, weight in found.items() if ".attn1." not in name} == {"torch.bfloat16"}
+    load_transformer(tmp_path / "trained")
+
+
+class OnTheFly:
+    """A cache that keeps nothing: every row is encoded when it is read."""
+
+    def __init__(self, small) -> None:
+        self.small, self.parts = small, tiny_parts(Path(small.model.id))
+        self.rows, self.manifest, self.folder = small.cache.rows, small.cache.manifest, small.cache.folder
+
+    def no_caption(self):
+        return text.encode_texts(self.parts.text, [""])[0].numpy()
+
+    def read(self, key) -> CachedRow:
+        clip = self.small.corpus[next(row["clip_id"] for row in self.rows if row["key"] == key)]
+        encoded = []
+        for frames in (clip.gt, clip.over):
+            moments = None if frames is None else vae.encode(self.parts.vae, vae.to_video(frames))
+            encoded.append(moments and tuple(part[0].numpy() for part in moments))
+        rows = text.encode_texts(self.parts.text, [clip.caption])[0].numpy()
+        mask = clip.effect_mask
+        return CachedRow(
+            key=key, clip_id=clip.clip_id, caption="", start=0, gt=encoded[0], over=encoded[1], mask=mask, text=rows
+        )
+
+
+def test_the_loss_from_the_cache_is_the_loss_on_the_fly(small):
+    parts, losses = tiny_parts(Path(small.model.id)), []
+    for source in (small.cache, OnTheFly(small)):
+        samples = CachedSamples(source, DATA, seed=3)
+        given = collate([samples[number] for number in range(6)])
+        assert len(set(given["kind"])) == 3
+        batch = Batch(*(given[name] for name in Batch._fields))
+        where = rotary(parts.transformer.config, 4, 4, 6, "cpu")
+        losses.append(float(loss_of(parts.transformer, batch, parts.scheduler.alphas_cumprod, where=where).detach()))
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
+def test_the_velocity_loss_is_the_weighted_loss_of_the_clean_latents(small):
+    """1 / (1 - alpha) * (clean found - clean)^2, as other trainers write it."""
+    parts = tiny_parts(Path(small.model.id))
+    batch, _ = one_batch(small)
+    where = rotary(parts.transformer.config, 4, 4, 6, "cpu")
+    alpha = parts.scheduler.alphas_cumprod[batch.timesteps].view(-1, 1, 1, 1, 1)
+    noisy = alpha.sqrt() * batch.latents + (1 - alpha).sqrt() * batch.noise
+    with torch.no_grad():
+        ours = loss_of(parts.transformer, batch, parts.scheduler.alphas_cumprod, where=where)
+        velocity = parts.transformer(
+            torch.cat([noisy, batch.conditioning], 2), batch.text, batch.timesteps, image_rotary_emb=where
+        ).sample
+    clean = alpha.sqrt() * noisy - (1 - alpha).sqrt() * velocity
+    assert float(ours) == pytest.approx(float(((clean - batch.latents) ** 2 / (1 - alpha)).mean()), rel=1e-4)
+
+
+def test_processes_share_the_samples_of_a_step():
+    alone = numbers_of(range(3, 6), batch=2, accumulate=4)
+    shared = [numbers_of(range(3, 6), batch=2, accumulate=2, rank=rank, world=2) for rank in range(2)]
+    for step in range(3):
+        of_step = {n for run in alone[4 * step : 4 * step + 4] for n in run}
+        assert of_step == set(range(8 * (step + 3), 8 * (step + 4)))
+        assert of_step == {n for numbers in shared for run in numbers[2 * step : 2 * step + 2] for n in run}
+
+
+def test_kinds_come_as_often_as_asked_and_captions_are_dropped(small):
+    samples = CachedSamples(small.cache, dataclasses.replace(DATA, caption_dropout=0.5), seed=0)
+    drawn = [samples[number] for number in range(300)]
+    shares = {kind: np.mean([sample["kind"] == kind for sample in drawn]) for kind in ("real", "synthetic", "unpaired")}
+    assert shares == pytest.approx({"real": 0.35, "synthetic": 0.35, "unpaired": 0.3}, abs=0.08)
+    assert np.mean([torch.equal(sample["text"], samples.no_caption) for sample in drawn]) == pytest.approx(
+        0.5, abs=0.08
+    )
+    assert all((sample["conditioning"] == 0).all() == (sample["kind"] == "unpaired") for sample in drawn)
+
+
+def test_what_is_logged(small, tmp_path):
+    train(settings_for(small, tmp_path))
+    lines = read_progress(tmp_path)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert sum(lines[-1]["seen"].values()) == 8
+    assert all(line["grad_norm"] > 0 and 0 <= line["wait_s"] <= line["step_s"] for line in lines)
+    assert list((tmp_path / "logs").rglob("events.out.tfevents.*"))
+
+
+def test_validation_makes_videos(small, tmp_path):
+    train(settings_for(small, tmp_path, validation=Validation(every=4, steps=2, count=1, decode_on="cpu")))
+    folder = tmp_path / "validation" / "step-00000004"
+    assert [path.name for path in folder.glob("*.mp4")] == ["tiny-000.mp4"], (folder / "decoding.log").read_text()
+
+
+def test_old_checkpoints_go(small, tmp_path):
+    train(settings_for(small, tmp_path, steps=6, checkpoint_every=1, keep=2))
+    found = [path.name for path in sorted((tmp_path / "checkpoints").iterdir())]
+    assert found == ["step-00000005", "step-00000006"]
+
+
+def test_a_loss_that_is_no_number_names_the_clips(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "effectpairs.training.loop.loss_of",
+        lambda model, *_, **__: sum((weight * float("nan")).sum() for weight in model.parameters()),
+    )
+    with pytest.raises(NotFinite, match=r"step 1: the loss is nan .* on clips tiny-00\d"):
+        train(settings_for(small, tmp_path))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_cache_of_another_model_is_refused(small, tmp_path):
+    other = BaseModel(id=str(write_tiny_model(tmp_path / "model", seed=1)))
+    with pytest.raises(ValueError, match=r"was made by vae of .*model.* differs; precompute with this model"):
+        train(settings_for(small, tmp_path, model=other))
+
+
+def test_a_cache_of_another_corpus_is_refused(small, tmp_path):
+    other = make_small_cache(tmp_path / "other", clips=3).corpus.place.url
+    with pytest.raises(ValueError, match=r"was made of corpus version .* is now .*precompute again"):
+        train(settings_for(small, tmp_path, corpus=other))
+
+
+def test_a_checkpoint_of_another_corpus_is_refused(small, tmp_path):
+    train(settings_for(small, tmp_path / "run"))
+    other = make_small_cache(tmp_path / "other", clips=3)
+    with pytest.raises(ValueError, match=r"was written with corpus = .* this run has .*another output folder"):
+        train(settings_for(other, tmp_path / "run"))
+    with pytest.raises(ValueError, match=r"was written with optimiser.rate = 0.001, this run has 0.01"):
+        train(settings_for(small, tmp_path / "run", optimiser=Optimiser(rate=0.01, warmup_steps=5)))
+
+
+def test_a_damaged_checkpoint_is_named(small, tmp_path):
+    train(settings_for(small, tmp_path))
+    file = tmp_path / "checkpoints" / "step-00000004" / checkpoint.WEIGHTS
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(ValueError, match=r"step-00000004: trainable.safetensors is damaged; remove step-00000004"):
+        train(settings_for(small, tmp_path, steps=6))
+
+
+def test_a_corpus_without_real_clips_is_refused(tmp_path):
+    small = make_small_cache(tmp_path, clips=2, kinds=("synthetic", "unpaired"))
+    with pytest.raises(ValueError, match=r"has no real clips, but the mix .* set data.mix.real = 0"):
+        CachedSamples(small.cache, DATA, seed=0)
+    none = dataclasses.replace(DATA, mix=SourceMix(real=0.0))
+    assert CachedSamples(small.cache, none, seed=0)[0]["kind"] in ("synthetic", "unpaired")
+    with pytest.raises(ValueError, match="has no clips to train on"):
+        CachedSamples(small.cache, dataclasses.replace(DATA, split="test"), seed=0)
+
+
+def test_a_global_batch_that_cannot_be_shared_is_refused(small):
+    with pytest.raises(ValueError, match=r"global_batch=5 does not divide by batch=2 x 2 processes; take 4"):
+        settings_for(small, "x", global_batch=5, batch=2).accumulate(2)
+
+
+def test_clips_of_two_shapes_make_no_batch(small):
+    sample = CachedSamples(small.cache, DATA, seed=0)[0]
+    shorter = sample | {"latents": sample["latents"][:2], "clip_id": "short"}
+    with pytest.raises(ValueError, match=r"short differ in shape.*batch = 1"):
+        collate([sample, shorter])
+
+
+def test_a_full_disk_loses_no_older_checkpoint(small, tmp_path, monkeypatch):
+    train(settings_for(small, tmp_path))
+    monkeypatch.setattr(checkpoint.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match=r"disk is full; free some space"):
+        train(settings_for(small, tmp_path, steps=6))
+    monkeypatch.undo()
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["step-00000002", "step-00000004"]
+    assert json.loads((tmp_path / "checkpoints" / "step-00000004" / checkpoint.MANIFEST).read_text())["step"] == 4
