@@ -6,27 +6,24 @@ are on disk stay, so that the next try goes on. Whoever is killed at whatever mo
 ends with the same frames.
 """
 
-import contextlib
-import fcntl
-import hashlib
-import json
 import os
 import select
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .folder import Box, all_there, alone, begin, boxes_in
 from .ranges import STRICT, within
 from .watch import HOME, Worker
 
 VARIABLE = "EFFECTPAIRS_BLENDER"
-Box = tuple[int, int, int, int]
 Step = Callable[[str, int, float], None]
 """Called for every frame drawn: pass, frame, seconds."""
 _TICK_S = 0.5
+_SAMPLE_S = 2e-5
 
 
 class NoBlender(RuntimeError):
@@ -47,7 +44,7 @@ class Blender:
     processes: int = 1
     """How many draw one clip together, one thread each; as many clips as cores are better still."""
     silent_s: float = 300.0
-    """Without a frame for so long, it hangs."""
+    """Without a frame for so long, it hangs; frames of many samples get more on top."""
     tries: int = 3
     """How often it may break in a row without one new frame."""
 
@@ -101,22 +98,16 @@ def draw(plan: Mapping[str, Any], folder: Path, settings: Blender = Blender(), s
     python = find_python(settings)
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
-        _begin(plan, folder, python)
-        count = settings.processes
-        crew = [_Hand(python=python, folder=folder, share=(number + 1, count)) for number in range(count)]
-        try:
-            while working := [hand for hand in crew if not hand.finished]:
-                _listen(working, settings, step)
-        finally:
-            for hand in crew:
-                hand.stop()
-        boxes = json.loads((folder / "boxes.json").read_text())
-    return Drawn(
-        boxes=tuple((box[0], box[1], box[2], box[3]) for box in boxes),
-        version=crew[0].version,
-        cpu_s=dict(sum((hand.cpu_s for hand in crew), Counter())),
-    )
+    with alone(folder):
+        begin(plan, folder, version_of(python))
+        done = folder / "drawn"  # by which Blender; written when all is there
+        cpu_s: Counter[str] = Counter()
+        if not (done.exists() and all_there(plan, folder)):
+            hands = _hands(plan, folder, python, settings)
+            _let_work(hands, settings, step)
+            done.write_text(hands[0].version)
+            cpu_s = sum((hand.cpu_s for hand in hands), cpu_s)
+        return Drawn(boxes=boxes_in(folder), version=done.read_text(), cpu_s=dict(cpu_s))
 
 
 @dataclass(kw_only=True)
@@ -126,6 +117,7 @@ class _Hand:
     python: Path
     folder: Path
     share: tuple[int, int]
+    patience_s: float
     worker: Worker | None = None
     finished: bool = False
     failures: int = 0
@@ -143,7 +135,7 @@ class _Hand:
         code = worker.code()  # asked first: what a dead worker has said is then heard in full
         for heard in worker.hear():
             self._take(heard, step)
-        if code is None and worker.silent_s < settings.silent_s:
+        if code is None and worker.silent_s < self.patience_s:
             return
         hangs, last = code is None, worker.last
         code = worker.end()
@@ -155,7 +147,7 @@ class _Hand:
         elif last.get("event") == "unusable":
             raise NoBlender(f"{self.python}: {last['reason']}; run `make blender`, which says what is missing")
         else:
-            how = f"made no frame for {settings.silent_s:g} s" if hangs else f"ended with code {code}"
+            how = f"made no frame for {self.patience_s:.0f} s" if hangs else f"ended with code {code}"
             self._broke(worker, how, settings)
 
     def _take(self, heard: dict[str, Any], step: Step | None) -> None:
@@ -176,6 +168,22 @@ class _Hand:
             )
 
 
+def _hands(plan: Mapping[str, Any], folder: Path, python: Path, settings: Blender) -> list[_Hand]:
+    count, patience_s = settings.processes, settings.silent_s + _longest_s(plan)
+    shares = [(number + 1, count) for number in range(count)]
+    return [_Hand(python=python, folder=folder, share=share, patience_s=patience_s) for share in shares]
+
+
+def _let_work(hands: list[_Hand], settings: Blender, step: Step | None) -> None:
+    """Until every share is drawn; whatever goes wrong, no process is left behind."""
+    try:
+        while working := [hand for hand in hands if not hand.finished]:
+            _listen(working, settings, step)
+    finally:
+        for hand in hands:
+            hand.stop()
+
+
 def _listen(working: list[_Hand], settings: Blender, step: Step | None) -> None:
     """Wait until some worker says something, or for a moment."""
     for hand in working:
@@ -185,32 +193,8 @@ def _listen(working: list[_Hand], settings: Blender, step: Step | None) -> None:
         select.select(pipes, [], [], _TICK_S)
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder: a second run of the same clip waits and then finds it drawn."""
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _begin(plan: Mapping[str, Any], folder: Path, python: Path) -> None:
-    """Write the plan; frames of another plan, another worker or another Blender are taken away."""
-    text = json.dumps(plan)
-    mark, now = folder / "drawing", _digest(text, plan, folder, python)
-    if not mark.exists() or mark.read_text() != now:
-        mark.unlink(missing_ok=True)
-        for frame in folder.glob("*/*.exr"):
-            frame.unlink()
-    for stale in (*folder.glob("*/*.partial"), *folder.glob("*.partial"), *folder.glob("blender-*.log")):
-        stale.unlink()
-    (folder / "plan.json").write_text(text)
-    mark.write_text(now)
-
-
-def _digest(text: str, plan: Mapping[str, Any], folder: Path, python: Path) -> str:
-    """Of all that decides a frame's pixels."""
-    media = (folder / medium["file"] for variant in plan["variants"] for medium in variant["media"])
-    digest = hashlib.sha256(f"{text} {version_of(python)}".encode())
-    for path in (*media, *sorted((HOME / "worker").glob("*.py"))):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+def _longest_s(plan: Mapping[str, Any]) -> float:
+    """How long the plan's heaviest frame may take, at ten times what a slow core needs for a sample of a pixel."""
+    height, width = plan["size"]
+    heaviest = max((float(one["samples"] * one["scale"] ** 2) for one in plan["passes"]), default=0.0)
+    return _SAMPLE_S * float(height * width) * heaviest

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from effectpairs.render.blender import VARIABLE, Blender, NoBlender, RenderFailed, draw, find_python, version_of
-from effectpairs.tests.plans import a_plan
+from effectpairs.tests.plans import a_pass, a_plan
 
 FAKE = """#!{python}
 import json, os, subprocess, sys, time
@@ -129,6 +129,16 @@ def test_two_runs_of_one_clip_do_not_fight(fake, tmp_path):
     for run in runs:
         run.join(30)
     assert told == [0, 1]
+
+
+def test_what_is_drawn_needs_no_blender_and_what_is_deleted_is_drawn_again(fake, tmp_path):
+    passes = [a_pass("whole"), a_pass("subject", frames=0)]
+    settings = fake("ready(); frame(0); frame(1); say('done')")
+    first, second = (draw(a_plan(passes=passes), tmp_path / "f", settings) for _ in range(2))
+    assert starts(tmp_path / "f") == 1
+    assert second == replace(first, cpu_s={})
+    (tmp_path / "f" / "whole" / "0001.exr").unlink()
+    assert draw(a_plan(passes=passes), tmp_path / "f", settings).cpu_s == {"whole": 0.1}
 
 
 def test_frames_of_another_plan_are_taken_away(fake, tmp_path):

@@ -37,7 +37,8 @@ def _light_paths(cycles: Any) -> None:
     cycles.transmission_bounces, cycles.transparent_max_bounces, cycles.volume_bounces = 8, 16, 0
     cycles.caustics_reflective = cycles.caustics_refractive = False
     cycles.blur_glossy = 0.5
-    cycles.sample_clamp_direct, cycles.sample_clamp_indirect = 0.0, 4.0
+    # Glints of the sun would outgrow half floats, and turn a whole pixel white that they hardly touch.
+    cycles.sample_clamp_direct, cycles.sample_clamp_indirect = 64.0, 4.0
     cycles.use_fast_gi = False
     cycles.film_exposure = 1.0
     cycles.film_transparent_glass = False

@@ -28,6 +28,7 @@ class Reporter:
         for stream in (1, 2):
             os.dup2(sink, stream)
         os.close(sink)
+        _unbuffered()
 
     def say(self, event: str, **facts: Any) -> None:
         """One line for the parent; a parent that is gone ends this process."""
@@ -42,6 +43,14 @@ class Reporter:
         """End when nobody waits for the frames any more (where the system does not see to that itself)."""
         if os.getppid() != self._parent:
             raise Orphaned(1)
+
+
+def _unbuffered() -> None:
+    """Have Blender's own lines in the log when they are said: they are signs of life, and a crash tells its last."""
+    if sys.platform == "linux":
+        unbuffered = 2
+        library = ctypes.CDLL(None)
+        library.setvbuf(ctypes.c_void_p.in_dll(library, "stdout"), None, unbuffered, ctypes.c_size_t(0))
 
 
 def _die_with_parent() -> None:
