@@ -1,10 +1,13 @@
 """Plain solids, street furniture, and users' models."""
 
+from pathlib import Path
+
 import numpy as np
 
 from ..poses import Matrices, shift, turn_y
 from ..scene import Body, Look, Vec3
 from .blocks import block
+from .models import proportions
 from .part import Gait, Mesh, Part
 
 SOLIDS: dict[str, tuple[Mesh, Vec3]] = {
@@ -63,5 +66,7 @@ def arch(body: Body, gait: Gait) -> tuple[Part, ...]:
 
 
 def asset(body: Body, gait: Gait) -> tuple[Part, ...]:
-    """A user's model as it comes; its box is taken for a cube until Blender has opened it."""
-    return (Part(mesh="asset", size=(1.0, 1.0, 1.0), look=body.look, asset=body.asset),)
+    """A user's model as it comes, +x taken for its front."""
+    assert body.asset is not None
+    size = proportions(Path(body.asset).expanduser())
+    return (Part(mesh="asset", size=size, look=body.look, asset=body.asset),)
