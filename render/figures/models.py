@@ -16,7 +16,6 @@ from ..scene import Vec3
 
 CUBE: Vec3 = (1.0, 1.0, 1.0)
 LARGEST_BYTES = 512 << 20
-MOST_PARTS = 20000
 PLY_TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2",
     "uint16": "u2", "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4",
@@ -32,7 +31,7 @@ def proportions(path: Path) -> Vec3:
         if state.st_size > LARGEST_BYTES:
             return CUBE
         return _proportions(path, state.st_mtime_ns)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, StopIteration):
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, StopIteration, RecursionError):
         return CUBE
 
 
@@ -97,22 +96,24 @@ def _gltf(path: Path) -> Points:
 def _nodes(file: dict[str, Any]) -> Points:
     """Corners of every mesh's own box, under its nodes; y is up there, z is up in Blender."""
     found: list[np.ndarray] = []
+    known: set[int] = set()
     nodes = file["nodes"]
     scene = file.get("scenes", [{"nodes": range(len(nodes))}])[file.get("scene", 0)]
 
-    def walk(number: int, above: np.ndarray, ancestors: frozenset[int]) -> None:
-        if number in ancestors or len(found) > MOST_PARTS:
-            raise ValueError("nodes go in circles, or there are too many")
+    def walk(number: int, above: np.ndarray) -> None:
+        if number in known:
+            raise ValueError(f"node {number} hangs in two places; the format allows one")
+        known.add(number)
         matrix = above @ _matrix(nodes[number])
         for part in file["meshes"][nodes[number]["mesh"]]["primitives"] if "mesh" in nodes[number] else []:
             box = file["accessors"][part["attributes"]["POSITION"]]
             corners = np.array(np.meshgrid(*zip(box["min"], box["max"], strict=True))).reshape(3, -1)
             found.append((matrix @ np.vstack([corners, np.ones(corners.shape[1])]))[:3].T)
         for child in nodes[number].get("children", []):
-            walk(child, matrix, ancestors | {number})
+            walk(child, matrix)
 
     for root in scene["nodes"]:
-        walk(root, np.eye(4), frozenset())
+        walk(root, np.eye(4))
     return np.concatenate(found)[:, [0, 2, 1]].astype(np.float64)
 
 
