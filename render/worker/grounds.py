@@ -9,11 +9,12 @@ from .materials import Pattern, pattern
 from .nodes import Nodes, Value, linear
 
 
-def build(given: dict[str, Any]) -> Any:
-    """The material of a ground of the scene; its coordinates are metres of the world."""
+def build(given: dict[str, Any], seed: int) -> Any:
+    """The material of a ground of the scene; its coordinates are metres, counted from elsewhere for every seed."""
     material = bpy.data.materials.new(f"ground {given['kind']}")
     material.use_nodes = True
-    nodes = Nodes(material.node_tree)
+    shift = tuple((seed % 1009 * share) % 1.0 * 300 - 150 for share in (0.6180339887, 0.7548776662))
+    nodes = Nodes(material.node_tree, (shift[0], shift[1], 0.0))
     shader = KINDS[given["kind"]](nodes, given)
     nodes.add("ShaderNodeOutputMaterial", {"Surface": shader})
     return material
@@ -21,10 +22,6 @@ def build(given: dict[str, Any]) -> Any:
 
 def _shader(nodes: Nodes, inputs: dict[str | int, Value]) -> Any:
     return nodes.add("ShaderNodeBsdfPrincipled", inputs).outputs[0]
-
-
-def _place(nodes: Nodes) -> Any:
-    return nodes.add("ShaderNodeTexCoord").outputs["Object"]
 
 
 def _normal(nodes: Nodes, given: dict[str, Any], look: Pattern, share: Value = 1.0) -> Any:
@@ -36,7 +33,7 @@ def _normal(nodes: Nodes, given: dict[str, Any], look: Pattern, share: Value = 1
     bumps = given["bumps_m"]
     if bumps <= 0:
         return base["Normal"] if base else None
-    height = nodes.noise(_place(nodes), max(0.25, bumps * 10), detail=7, rough=0.6)
+    height = nodes.noise(nodes.place(), max(0.25, bumps * 10), detail=7, rough=0.6)
     return nodes.add("ShaderNodeBump", {"Height": height, "Distance": bumps * 2, "Strength": share, **base}).outputs[0]
 
 
@@ -55,7 +52,7 @@ def _dry(nodes: Nodes, given: dict[str, Any]) -> Any:
 def _wet(nodes: Nodes, given: dict[str, Any]) -> Any:
     """Soaked: darker, under a film of water that is thicker here and thinner there."""
     look = pattern(nodes, given["look"], flat=True)
-    film = nodes.step(nodes.noise(_place(nodes), 1.4, detail=4, rough=0.55), 0.35, 0.62)
+    film = nodes.step(nodes.noise(nodes.place(), 1.4, detail=4, rough=0.55), 0.35, 0.62)
     inputs: dict[str | int, Value] = {
         "Base Color": nodes.shade(look.colour, nodes.between(film, 0.55, 0.36)),
         "Roughness": nodes.between(film, 0.38, 0.14),
@@ -67,7 +64,7 @@ def _wet(nodes: Nodes, given: dict[str, Any]) -> Any:
 def _puddles(nodes: Nodes, given: dict[str, Any]) -> Any:
     """Standing water in hollows, a damp rim around it, the rest dry."""
     look = pattern(nodes, given["look"], flat=True)
-    hollow = nodes.noise(_place(nodes), 2.6, detail=3.5, rough=0.45)
+    hollow = nodes.noise(nodes.place(), 2.6, detail=3.5, rough=0.45)
     water, damp = nodes.step(hollow, 0.545, 0.558), nodes.step(hollow, 0.49, 0.545)
     soaked = nodes.shade(look.colour, nodes.between(damp, 1.0, 0.5))
     inputs: dict[str | int, Value] = {
@@ -81,7 +78,7 @@ def _puddles(nodes: Nodes, given: dict[str, Any]) -> Any:
 def _glossy(nodes: Nodes, given: dict[str, Any]) -> Any:
     """A polished floor: its pattern under a thin clear coat."""
     look = pattern(nodes, given["look"], flat=True)
-    scuffs = nodes.noise(_place(nodes), 0.9, detail=5, rough=0.6)
+    scuffs = nodes.noise(nodes.place(), 0.9, detail=5, rough=0.6)
     inputs: dict[str | int, Value] = {
         "Base Color": look.colour, "Roughness": nodes.between(scuffs, 0.03, 0.10),
         "IOR": 1.8, "Specular IOR Level": 1.0,
@@ -99,7 +96,7 @@ def _water(nodes: Nodes, given: dict[str, Any]) -> Any:
     }  # fmt: skip
     clear = _shader(nodes, _with_normal(water, normal))
     foam = nodes.add("ShaderNodeAttribute", attribute_name="foam").outputs["Fac"]
-    flecks = nodes.noise(_place(nodes), 0.12, detail=6, rough=0.7)
+    flecks = nodes.noise(nodes.place(), 0.12, detail=6, rough=0.7)
     share = nodes.step(nodes.math("ADD", foam, nodes.math("SUBTRACT", flecks, 0.5)), 0.25, 0.75)
     white = _shader(nodes, {"Base Color": (0.85, 0.88, 0.9, 1.0), "Roughness": 0.8})
     mixed = nodes.add("ShaderNodeMixShader", {0: nodes.math("MULTIPLY", share, nodes.step(foam, 0.0, 0.1))})
@@ -112,7 +109,7 @@ def _ruffled(nodes: Nodes, bumps_m: float) -> Any:
     """The lake's own waves: two trains drawn out across the wind, and none at all when it is still."""
     if bumps_m <= 0:
         return None
-    place, normal = _place(nodes), None
+    place, normal = nodes.place(), None
     for angle, length, share in ((0.4, max(0.5, bumps_m * 25), 1.0), (-0.5, max(0.15, bumps_m * 8), 0.35)):
         drawn = nodes.add(
             "ShaderNodeMapping", {"Vector": place, "Rotation": (0.0, 0.0, angle), "Scale": (1.0, 0.45, 1.0)}

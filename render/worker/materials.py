@@ -58,7 +58,7 @@ def _substance(look: dict[str, Any]) -> dict[str | int, Value]:
 
 def pattern(nodes: Nodes, look: dict[str, Any], flat: bool) -> Pattern:
     """The nodes of a look. On flat ground a pattern lies in the plane; bodies are wrapped in it from all sides."""
-    place = nodes.add("ShaderNodeTexCoord").outputs["Object"]
+    place = nodes.place()
     sheet = place if flat else _wrapped(nodes, place)
     draw = PATTERNS.get(look["kind"], _plain)
     return draw(nodes, look, place, sheet)

@@ -17,9 +17,14 @@ def linear(colour: tuple[float, float, float] | list[float]) -> tuple[float, flo
 class Nodes:
     """Builds one node tree from nothing."""
 
-    def __init__(self, tree: Any) -> None:
+    def __init__(self, tree: Any, shift: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> None:
         self.tree = tree
+        self._shift = shift
         tree.nodes.clear()
+
+    def place(self) -> Any:
+        """Where a point of the object is, in metres, moved by the tree's shift."""
+        return self.vector("ADD", self.add("ShaderNodeTexCoord").outputs["Object"], self._shift)
 
     def add(self, kind: str, inputs: dict[str | int, Value] | None = None, **settings: Any) -> Any:
         """A node of Blender's type `kind`, its settings and inputs given."""

@@ -96,7 +96,7 @@ def _device(scene: Any, device: str) -> None:
 def choose(scene: Any, chosen: dict[str, Any], seed: int) -> None:
     """Set what a pass has of its own: samples, noise, size."""
     scene.cycles.samples = chosen["samples"]
-    scene.cycles.use_denoising = chosen["denoise"]
+    scene.cycles.use_denoising = chosen["denoise"] and chosen["what"] != "front"  # coverage alone, which has no noise
     scene.cycles.seed = seed % 2**31
 
 

@@ -54,7 +54,7 @@ def build(plan: dict[str, Any]) -> Stage:
         places=tuple(bodies.matrix(values) for values in plan["camera"]["matrices"]),
         sun=_sun(plan["sun"]),
         softness_deg=plan["sun"]["softness_deg"],
-        ground=_ground(plan["ground"]),
+        ground=_ground(plan["ground"], plan["seed"]),
         walls=tuple(_wall(wall) for wall in plan["walls"]),
     )
 
@@ -85,10 +85,10 @@ def _sun(given: dict[str, Any]) -> Any:
     return sun
 
 
-def _ground(given: dict[str, Any]) -> Ground:
+def _ground(given: dict[str, Any], seed: int) -> Ground:
     mesh = bpy.data.meshes.new("ground")
     mesh.from_pydata([(x * FAR_M, y * FAR_M, 0) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))], [], [(0, 1, 2, 3)])
-    material = grounds.build(given)
+    material = grounds.build(given, seed)
     mesh.materials.append(material)
     return Ground(object=_link("ground", mesh), material=material, kind=given["kind"])
 
