@@ -50,6 +50,26 @@ def test_inside_the_subject_whole_and_subject_are_the_same_numbers(ball):
 
 
 @blender
+def test_every_look_is_exact_where_nothing_is_denoised(tmp_path):
+    """Glass shows the world behind it, and must show the same world in both passes."""
+    kinds = ("plain", "metal", "glass", "checker", "stripes", "noise", "bricks", "wood", "tiles", "marble")
+    meshes = ("sphere", "box", "capsule", "cylinder", "cone", "torus", "monkey", "rock", "hull")
+    for ground in ("puddles", "glossy", "water"):
+        plan = a_plan(passes=[a_pass(what, frames=1) for what in ("whole", "subject")])
+        plan["ground"] |= {"kind": ground, "bumps_m": 0.02}
+        plan["bodies"][0]["parts"] = [
+            part(meshes[number % 9], (0.4, 0.4, 0.4), [at(0.5 * number - 2.3, 0.2, 0.4)],
+                 look=look(kind=kind, emission=2.0 * (number == 3)))
+            for number, kind in enumerate(kinds)
+        ]  # fmt: skip
+        drawn, found = draw(plan, tmp_path / ground), frames_of(tmp_path / ground)
+        subject, whole = full(found["subject/0000.exr"], drawn.boxes[0]), found["whole/0000.exr"]
+        inside = subject[..., 3] == 1
+        assert inside.sum() > 50
+        assert np.array_equal(whole[inside], subject[inside])
+
+
+@blender
 def test_every_value_is_finite_and_the_post_is_cut_out_of_the_subject(ball):
     folder, drawn = ball
     found = frames_of(folder)
