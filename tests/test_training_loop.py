@@ -192,7 +192,7 @@ def test_the_loss_from_the_cache_is_the_loss_on_the_fly(small):
     parts, losses = tiny_parts(Path(small.model.id)), []
     for source in (small.cache, OnTheFly(small)):
         samples = CachedSamples(source, DATA, seed=3)
-        given = collate([samples[number] for number in range(6)])
+        given = collate([samples[number] for number in range(12)])
         assert len(set(given["kind"])) == 3
         batch = Batch(*(given[name] for name in Batch._fields))
         where = rotary(parts.transformer.config, 4, 4, 6, "cpu")

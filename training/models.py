@@ -105,6 +105,7 @@ def load_text_model(folder: Path, *, dtype: str = "float32") -> tuple[Any, Any]:
     """The tokenizer and the text encoder, for reading only."""
     transformers = require("transformers", extra="train")
     _safetensors_in(folder / "text_encoder")
+    transformers.utils.logging.disable_progress_bar()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     encoder = transformers.T5EncoderModel.from_pretrained(
         folder / "text_encoder", local_files_only=True, use_safetensors=True, dtype=_dtype(dtype)

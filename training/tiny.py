@@ -80,6 +80,7 @@ def write_tiny_model(folder: Path, *, seed: int = 0, **transformer: Any) -> Path
 
 def _text_encoder(vocabulary: int) -> Any:
     transformers = require("transformers", extra="train")
+    transformers.utils.logging.disable_progress_bar()
     return transformers.T5EncoderModel(transformers.T5Config(vocab_size=vocabulary, dropout_rate=0.0, **TEXT_ENCODER))
 
 
