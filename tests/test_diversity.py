@@ -49,7 +49,7 @@ def test_what_a_drawn_frame_tells():
 
 def test_draws_of_the_generator_stay_within_its_ranges():
     draws = diversity.generator_draws(2000, np.random.default_rng(1))
-    assert 0 <= draws["sun_elevation_deg"].min()
+    assert draws["sun_elevation_deg"].min() >= 0
     assert draws["sun_elevation_deg"].max() <= 90
     assert np.median(draws["sun_elevation_deg"]) < 25  # half of the lamps are very low
     assert ((draws["subject_share"] > 0) & (draws["subject_share"] <= 1)).all()

@@ -12,6 +12,7 @@ from effectpairs.render.makers.blender import Procedural
 from effectpairs.render.makers.film import Film
 from effectpairs.render.makers.framing import framing
 from effectpairs.render.makers.kubric import Tossed
+from effectpairs.render.makers.lights import SUNS
 from effectpairs.render.makers.makers import scene_at, scenes
 from effectpairs.render.motion import track_of
 from effectpairs.render.scene import Rendering, Scene, Toss, Travel, as_values
@@ -23,6 +24,7 @@ OTHER_PROCESS = """
 import json
 from effectpairs.render.makers.{kind} import {name} as Maker
 from effectpairs.render.makers.film import Film
+from effectpairs.render.makers.lights import SUNS
 from effectpairs.render.makers.makers import scene_at
 from effectpairs.render.scene import as_values
 print(json.dumps(as_values(scene_at(Maker(), 3, 5, Film(frames=21, size=(96, 168))))))
@@ -76,6 +78,16 @@ def test_effects_fit_the_ground(made):
             for effect in variant.effects:
                 if getattr(effect, "softness_deg", None) is not None:
                     assert scene.holds_still
+
+
+def test_the_sun_stands_where_the_panorama_shows_it(made):
+    for scene in made[1]:
+        if scene.sky.hdri in SUNS:
+            azimuth, elevation = SUNS[scene.sky.hdri]
+            assert (azimuth - scene.sky.turned_deg - scene.sun.azimuth_deg + 180) % 360 - 180 == pytest.approx(
+                0, abs=0.1
+            )
+            assert scene.sun.elevation_deg == elevation
 
 
 def test_films_and_variants_are_as_asked(made):

@@ -1,6 +1,6 @@
 """Times of day, indoors and out: skies and suns that go together, bright enough for a camera's usual exposure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,9 @@ PANORAMAS = {
     "city": 0.40, "courtyard": 1.0, "forest": 0.55, "interior": 0.45, "studio": 1.2, "sunrise": 1.2, "sunset": 1.1,
 }  # fmt: skip
 """Those that come with Blender, and the strength at which they light a scene about alike."""
+SUNS = {"city": (324.0, 47.8), "forest": (324.5, 19.2), "sunrise": (324.2, 9.0), "sunset": (324.1, 9.0)}
+"""Where their own sun stands, azimuth and elevation in degrees (the last two a little higher than it does): the scene's
+sun stands there too, so that there are no two shadows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,9 @@ def light(rng: np.random.Generator, name: str, azimuth_deg: float, skies: tuple[
     if not names:
         return Sky(colour=chosen.horizon, zenith=chosen.zenith, strength=strength), sun
     hdri = names[int(rng.integers(len(names)))]
+    if hdri in SUNS:
+        turned = round((SUNS[hdri][0] - sun.azimuth_deg) % 360, 1)
+        sun = replace(sun, elevation_deg=SUNS[hdri][1])
     return Sky(kind="hdri", hdri=hdri, strength=round(strength * PANORAMAS.get(hdri, 1.0), 3), turned_deg=turned), sun
 
 
