@@ -29,6 +29,10 @@ class NotFinite(RuntimeError):
     """The loss or the gradient is no number any more; the message names the clips of the batch."""
 
 
+class LoaderDied(RuntimeError):
+    """A process that reads samples was killed."""
+
+
 def train(settings: Training) -> Path:
     """Train to the last step, from the newest checkpoint where there is one; return the folder of the trained weights.
 
@@ -112,7 +116,15 @@ class _Loop:
 
     def _next(self, batches: Iterator[dict[str, Any]]) -> dict[str, Any]:
         began = time.perf_counter()
-        given = next(batches)
+        try:
+            given = next(batches)
+        except RuntimeError as ended:
+            if "DataLoader worker" not in str(ended):
+                raise
+            raise LoaderDied(
+                f"a loader process ended ({ended}); start again, the last checkpoint is gone on from; if memory ran "
+                "short, lower data.workers"
+            ) from ended
         self.wait_s += time.perf_counter() - began
         self.kinds.update(given["kind"])
         return given

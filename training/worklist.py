@@ -82,7 +82,7 @@ def finish(corpus: Corpus, model: BaseModel, folder: Path, settings: CacheSettin
     located = locate(model)
     recipe = recipe_of(located.folder, settings)
     all_work = works(corpus, folder, recipe)
-    missing = [work.clip_id for work in all_work if not is_done(work, folder)]
+    missing = left_over(corpus, folder, recipe)
     if missing:
         raise ValueError(f"{folder}: {len(missing)} clips are not encoded, such as {missing[0]}; run precompute again")
     content = {
@@ -122,6 +122,11 @@ def works(corpus: Corpus, folder: Path, recipe: Recipe) -> list[Work]:
         Work(clip_id=clip_id, memo=folder / "clips" / f"{digest_of([file, clip_id, asked])}.json")
         for clip_id, file in zip(corpus.ids, files, strict=True)
     ]
+
+
+def left_over(corpus: Corpus, folder: Path, recipe: Recipe) -> list[str]:
+    """The clips that are not encoded yet."""
+    return [work.clip_id for work in works(corpus, folder, recipe) if not is_done(work, folder)]
 
 
 def is_done(work: Work, folder: Path) -> bool:
