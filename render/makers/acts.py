@@ -182,7 +182,7 @@ def shine(rng: Rng) -> Act:
     kind: GroundKind = one(rng, WET) if wet else "dry"
     return Act(
         subject=body, kind="fly", speed=(0.3, 1.0), height_m=casting.size(rng, 0.15, 0.7), turn=15.0,
-        ground=palettes.ground(rng, one(rng, PAVED), kind), light=one(rng, ("dusk", "night")), around="dark",
+        ground=palettes.ground(rng, one(rng, PAVED), kind), light=one(rng, ("dusk", "dusk", "night")), around="dark",
         lift_deg=(5.0, 20.0), variants=tuple(plumes.shining(rng, body, mirror)),
     )  # fmt: skip
 

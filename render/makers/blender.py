@@ -82,8 +82,8 @@ def scene_at(maker: Procedural, index: int, seed: int, film: Film) -> Scene:
 
 
 def _with_model(maker: Procedural, rng: np.random.Generator, act: Act) -> Act:
-    """The act with a user's model in place of its subject, where that makes sense."""
-    if maker.models is None or rng.random() >= maker.model_share or act.kind == "walk":
+    """The act with a user's model in place of its subject, unless that has to walk or to shine."""
+    if maker.models is None or rng.random() >= maker.model_share or act.kind == "walk" or act.around == "dark":
         return act
     models = models_in(Path(maker.models).expanduser())
     model = models[int(rng.integers(len(models)))]

@@ -87,7 +87,7 @@ AROUND: dict[str, tuple[Piece, ...]] = {
     "dark": (_post, _crate, _rock, _solid),
 }
 SUNK = {"moored boat": 0.22, "buoy": 0.4, "rock": 0.35}
-WALLED = {"street": 0.5, "nature": 0.06, "water": 0.0, "hall": 0.7, "dark": 0.6}
+WALLED = {"street": 0.5, "nature": 0.06, "water": 0.0, "hall": 0.7, "dark": 0.35}
 """How often there is a wall."""
 
 

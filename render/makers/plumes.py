@@ -91,7 +91,7 @@ def rings(size_m: float) -> list[Variant]:
 
 def shining(rng: Rng, lantern: Body, mirror: tuple[AnyEffect, ...]) -> list[Variant]:
     """A pool of light, with a halo, or flickering."""
-    colour, watts = lantern.look.colour, round(float(rng.uniform(25, 70)), 1)
+    colour, watts = lantern.look.colour, round(float(rng.uniform(6, 18)), 1)
     pool = CastLight(colour=colour, power_w=watts)
     return [
         Variant(name="light", effects=(*mirror, pool)),
