@@ -64,7 +64,7 @@ LIGHTS: dict[str, Light] = {
         softness=(6.0, 14.0), colour=(1.0, 0.70, 0.50),
     ),
     "night": Light(
-        horizon=(0.20, 0.24, 0.36), zenith=(0.06, 0.09, 0.18), sky=(1.2, 2.0), sun=(0.25, 0.5), elevation=(35.0, 60.0),
+        horizon=(0.20, 0.24, 0.36), zenith=(0.06, 0.09, 0.18), sky=(2.2, 3.4), sun=(0.4, 0.8), elevation=(35.0, 60.0),
         softness=(1.0, 4.0), colour=(0.65, 0.75, 1.0),
     ),
 }  # fmt: skip

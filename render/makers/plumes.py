@@ -37,8 +37,8 @@ def dusty(rng: Rng, colour: Colour, spread_m: float) -> list[Variant]:
     return [Variant(name=name, effects=(Shadow(), dust)) for name, dust in kinds]
 
 
-def smoky(rng: Rng, spread_m: float) -> list[Variant]:
-    """The same plume in three colours, from hazy to thick."""
+def smoky(rng: Rng, spread_m: float, leaves: tuple[float, float, float]) -> list[Variant]:
+    """The same plume in three colours, from hazy to thick, out of the same place."""
     wind = (round(float(rng.uniform(-0.6, 0.6)), 2), round(float(rng.uniform(-0.6, 0.6)), 2))
     rise, lasts = round(float(rng.uniform(0.5, 1.3)), 2), round(float(rng.uniform(1.5, 3.0)), 2)
     words = [str(word) for word in rng.choice(list(SMOKES), 3, replace=False)]
@@ -49,7 +49,7 @@ def smoky(rng: Rng, spread_m: float) -> list[Variant]:
                 Shadow(),
                 Smoke(
                     colour=SMOKES[word], density=_near(rng, thick) / spread_m, wind=wind, rise_mps=rise, lasts_s=lasts,
-                    spread_m=round(spread_m, 3),
+                    spread_m=round(spread_m, 3), leaves=leaves,
                 ),
             ),
         )
@@ -61,7 +61,7 @@ def tyre_smoke(rng: Rng, word: str) -> Smoke:
     """What rubber leaves on asphalt: it hangs low and spreads."""
     return Smoke(
         colour=SMOKES[word], density=_near(rng, 1.8), spread_m=_near(rng, 0.85), rise_mps=_near(rng, 0.35),
-        lasts_s=_near(rng, 2.0), wind=(0.0, 0.0),
+        lasts_s=_near(rng, 2.0), wind=(0.0, 0.0), leaves=(-0.3, 0.0, 0.05),
     )  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def rings(size_m: float) -> list[Variant]:
 
 def shining(rng: Rng, lantern: Body, mirror: tuple[AnyEffect, ...]) -> list[Variant]:
     """A pool of light, with a halo, or flickering."""
-    colour, watts = lantern.look.colour, round(float(rng.uniform(6, 18)), 1)
+    colour, watts = lantern.look.colour, round(float(rng.uniform(9, 24)), 1)
     pool = CastLight(colour=colour, power_w=watts)
     return [
         Variant(name="light", effects=(*mirror, pool)),
