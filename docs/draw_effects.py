@@ -77,8 +77,8 @@ def ball(*, size: float = 0.5, look: Look = Look(colour=(0.78, 0.16, 0.06), roug
 def boat(*, speed: float = 2.6) -> Body:
     """A motor boat that goes to the right."""
     way = Travel(kind="boat", start=(-0.6, -0.4), heading_deg=14.0, speed_mps=speed, height_m=0.02)
-    look = Look(colour=(0.84, 0.82, 0.76), second=(0.42, 0.26, 0.16), roughness=0.4)
-    return Body(name="white boat", shape="boat", size_m=2.6, look=look, motion=way)
+    look = Look(colour=(0.85, 0.85, 0.8), second=(0.42, 0.26, 0.16), roughness=0.4)
+    return Body(name="white boat", shape="boat", size_m=2.4, look=look, motion=way)
 
 
 def lantern() -> Body:
@@ -122,10 +122,11 @@ def smoke() -> list[Shot]:
     way = Travel(kind="drive", start=(-1.6, 0.0), heading_deg=4.0, speed_mps=2.6)
     look = Look(colour=(0.20, 0.32, 0.46), roughness=0.4)
     truck = Body(name="blue truck", shape="truck", size_m=5.0, look=look, motion=way)
-    camera = Camera(at=(-1.0, -13.0, 2.6), look_at=(-1.0, 0.0, 1.6))
-    black = Smoke(density=5.0, spread_m=0.9)
-    white = Smoke(colour=(0.9, 0.9, 0.9), density=1.6, spread_m=0.9)
-    red = Smoke(colour=(0.72, 0.1, 0.08), density=4.0, spread_m=1.1, rise_mps=1.2)
+    camera = Camera(at=(-1.0, -12.0, 5.5), look_at=(-1.0, 0.0, 1.7))
+    stack = (0.235, 0.36, 1.0)
+    black = Smoke(density=7.0, spread_m=0.8, leaves=stack)
+    white = Smoke(colour=(0.9, 0.9, 0.9), density=1.2, spread_m=0.8, leaves=stack)
+    red = Smoke(colour=(0.72, 0.1, 0.08), density=4.0, spread_m=1.1, rise_mps=1.2, leaves=stack)
     return [(base(truck, Ground(look=ASPHALT), camera, *((Shadow(), each) for each in (black, white, red))), 12)]
 
 
@@ -158,7 +159,7 @@ def splash() -> list[Shot]:
     return [
         (base(ball(), LAKE, camera, (Reflection(), water)), 16),
         (base(ball(), Ground(kind="puddles", look=SAND), camera, (Shadow(), Reflection(), mud)), 16),
-        (base(boat(speed=4.0), LAKE, bow, (Reflection(), Splash(amount=1.5, speed_mps=3.0))), 8),
+        (base(boat(speed=4.0), LAKE, bow, (Reflection(), Splash(speed_mps=3.0))), 8),
     ]
 
 
@@ -195,7 +196,7 @@ def variants() -> list[Shot]:
         Shadow(softness_deg=12.0),
         Dust(density=0.7, colour=(0.82, 0.74, 0.60)),
         Dust(density=3.5, spread_m=0.9, colour=(0.62, 0.25, 0.16)),
-        Smoke(density=5.0, spread_m=0.9),
+        Smoke(density=5.0, spread_m=0.9, leaves=(-0.48, 0.25, 0.2)),
     )
     effects = tuple((each,) if each.kind == "shadow" else (Shadow(), each) for each in kinds)
     return [(base(car(), Ground(look=SAND, bumps_m=0.02), camera, *effects), 10)]

@@ -30,6 +30,9 @@ class Smoke:
     """How long a puff lasts."""
     wind: tuple[float, float] = (0.2, 0.0)
     """Along x and y, m/s."""
+    leaves: tuple[float, float, float] = (0.0, 0.0, 0.95)
+    """Where it leaves the subject: ahead of its middle as a share of its length, to the left of its width, up of its
+    height. Low down, below a fifth, it comes from the whole width, as from tyres."""
 
     def __post_init__(self) -> None:
         all_within(self, "colour", 0, 1)
@@ -38,6 +41,7 @@ class Smoke:
         within(self, "rise_mps", -2, 20)
         within(self, "lasts_s", 0.1, 30)
         all_within(self, "wind", -30, 30)
+        all_within(self, "leaves", -2, 2)
 
     @property
     def word(self) -> str:
@@ -77,23 +81,24 @@ class Smoke:
         return {"colour": word_of(self.colour), "intensity": thickness, "density_per_m": self.density}
 
     def _leaving(self, track: Track, rng: np.random.Generator) -> puffs.Puffs:
-        """From its upper rear."""
-        length, width, height = track.extent
+        """From one place of the subject, or from its whole width."""
         course = way.way_of(track, self.lasts_s)
-        spacing = 0.13 * self.spread_m
+        spacing = 0.055 * self.spread_m
         born = way.births(course, per_metre=0.5 / spacing, per_second=0.5 * max(self.rise_mps, 0.3) / spacing)
         here = course.at(born)
         chance = rng.random((len(born), 6))
         forward, left = way.axes(here.heading)
-        along = -0.3 * length + (chance[:, 0] - 0.5) * 0.1 * length
-        across = (chance[:, 1] - 0.5) * min(0.2 * width, 0.3 * self.spread_m)
+        ahead, aside, up = (share * whole for share, whole in zip(self.leaves, track.extent, strict=True))
+        mouth = 0.8 * track.extent[1] if self.leaves[2] < 0.2 else min(0.1 * track.extent[1], 0.2 * self.spread_m)
+        along = ahead + (chance[:, 0] - 0.5) * min(mouth, 0.3 * self.spread_m)
+        across = aside + (chance[:, 1] - 0.5) * mouth
         gust = rng.normal(size=(len(born), 3)) * (0.25, 0.25, 0.2) * max(self.rise_mps, 0.4)
         gust[:, 2] += 0.6 * self.rise_mps  # hot at first
         return puffs.Puffs(
             born_s=born,
-            place=here.place + forward * along[:, None] + left * across[:, None] + (0.0, 0.0, 0.9 * height),
+            place=here.place + forward * along[:, None] + left * across[:, None] + (0.0, 0.0, up),
             push=here.velocity * 0.35 + gust,
-            strength=0.55 + 0.45 * chance[:, 2],
+            strength=0.4 + 0.4 * chance[:, 2],
             phase=rng.random(len(born)),
             size=0.5 + 0.7 * chance[:, 3],
         )

@@ -109,15 +109,16 @@ def drift(rng: Rng) -> Act:
 
 
 def smoking(rng: Rng) -> Act:
-    """A truck, a car or a drone trails smoke."""
+    """A truck trails smoke from its stack, a car from its tail, a drone from its middle."""
     which = one(rng, (casting.truck, casting.truck, casting.car, casting.drone))
     body, flies = which(rng), which is casting.drone
+    leaves = {"truck": (0.235, 0.36, 1.0), "car": (-0.48, 0.25, 0.2)}.get(body.shape, (0.0, 0.0, 0.5))
     name = one(rng, OPEN)
     return Act(
         subject=body, kind="fly" if flies else "drive", speed=(0.8, 2.5) if flies else (1.5, 5.0),
         height_m=casting.size(rng, 0.8, 2.0) if flies else 0.0, ground=palettes.ground(rng, name, "dry"),
         around="street" if name in PAVED else "nature", light=one(rng, (*DAY, "overcast")), lift_deg=(5.0, 20.0),
-        variants=tuple(plumes.smoky(rng, (0.7 if flies else 0.13) * body.size_m)),
+        variants=tuple(plumes.smoky(rng, (0.7 if flies else 0.13) * body.size_m, leaves)),
     )  # fmt: skip
 
 
