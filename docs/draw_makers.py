@@ -1,0 +1,46 @@
+"""Draw docs/makers-blender.jpg and docs/makers-kubric.jpg, a frame of 24 scenes: `python docs/draw_makers.py [--seed 0]`.
+
+What a maker makes shows best side by side: which subjects, grounds and lights there are, and which are dull.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from effectpairs.render import blender
+from effectpairs.render.composite import encode
+from effectpairs.render.makers.film import Film
+from effectpairs.render.makers.makers import MAKERS, scene_at
+from effectpairs.render.passes import open_frames
+from effectpairs.render.plan import Pass, plan
+from effectpairs.render.scene import Scene
+
+FILM = Film(frames=21, size=(144, 252))
+COUNT, COLUMNS, FRAME = 24, 4, 13
+
+
+def main() -> None:
+    """Both sheets."""
+    asked = argparse.ArgumentParser()
+    asked.add_argument("--seed", type=int, default=0)
+    seed = asked.parse_args().seed
+    for kind, maker in MAKERS.items():
+        tiles = [drawn(scene_at(maker(), index, seed, FILM)) for index in range(COUNT)]
+        rows = [np.hstack(tiles[start : start + COLUMNS]) for start in range(0, COUNT, COLUMNS)]
+        sheet = np.vstack(rows)[..., ::-1]
+        path = Path(__file__).parent / f"makers-{kind}.jpg"
+        cv2.imwrite(str(path), sheet, [cv2.IMWRITE_JPEG_QUALITY, 88])
+
+
+def drawn(scene: Scene) -> np.ndarray:
+    """The first variant, everything in it."""
+    whole = Pass(name="v00", what="whole", variant=0, samples=8, denoise=True, frames=(FRAME,))
+    with tempfile.TemporaryDirectory() as folder:
+        blender.draw(plan(scene, Path(folder), (whole,)), Path(folder))
+        return np.asarray(encode(open_frames(Path(folder)).light("v00", FRAME)))
+
+
+if __name__ == "__main__":
+    main()
