@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from effectpairs.training.tiny import write_tiny_model  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 torch.set_num_threads(1)
-DATA = DataSettings(split=None, workers=0)
+DATA = DataSettings(split="all", workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -326,3 +327,42 @@ def test_a_full_disk_loses_no_older_checkpoint(small, tmp_path, monkeypatch):
     monkeypatch.undo()
     assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["step-00000002", "step-00000004"]
     assert json.loads((tmp_path / "checkpoints" / "step-00000004" / checkpoint.MANIFEST).read_text())["step"] == 4
+
+
+def as_toml(settings: Training) -> str:
+    """Settings as the file that a user would write."""
+    tables = {"": {}} | {name: value for name, value in dataclasses.asdict(settings).items() if isinstance(value, dict)}
+    tables[""] = {name: value for name, value in dataclasses.asdict(settings).items() if not isinstance(value, dict)}
+    for name, table in list(tables.items()):
+        for key in [key for key, value in table.items() if isinstance(value, dict)]:
+            tables[f"{name}.{key}"] = table.pop(key)
+    lines = []
+    for name, table in tables.items():
+        lines += [f"[{name}]"] if name else []
+        lines += [f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None]
+    return "\n".join(lines)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(small, tmp_path):
+    """The samples of a step are the same and so is their mean; resumed by one process, it stays so."""
+    data = dataclasses.replace(DATA, mix=SourceMix(uniform=True))
+    settings = settings_for(small, tmp_path / "one", global_batch=4, data=data, steps=6, checkpoint_every=3)
+    train(settings)
+    torchrun = Path(sys.executable).with_name("torchrun")
+    program = [str(torchrun), "--nproc_per_node", "2", "-m", "effectpairs.training.run"]
+    config = tmp_path / "two.toml"
+    config.write_text(as_toml(dataclasses.replace(settings, output=str(tmp_path / "two"), steps=3)))
+    asked = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    subprocess.run([*program, "train", str(config)], env=asked, check=True, timeout=200)
+    assert [line["seen"] for line in read_progress(tmp_path / "two")][-1] == read_progress(tmp_path / "one")[2]["seen"]
+    train(dataclasses.replace(settings, output=str(tmp_path / "two")))
+    one, two = trained(tmp_path / "one"), trained(tmp_path / "two")
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], atol=1e-5, rtol=0)
+
+
+def test_processes_that_do_not_know_of_each_other_are_refused(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="2 processes were started and accelerate joined 1"):
+        train(settings_for(small, tmp_path))

@@ -51,9 +51,8 @@ class CachedSamples(Dataset):  # type: ignore[misc]
 
     def __init__(self, cache: Rows, settings: DataSettings, *, seed: int) -> None:
         self.cache, self.settings, self.seed = cache, settings, seed
-        self.rows = [row for row in cache.rows if settings.split in (None, row["split"])]
-        what = f"{cache.folder} (split {settings.split})" if settings.split else str(cache.folder)
-        self.deck = Deck(self.rows, settings.mix, what=what)
+        self.rows = [row for row in cache.rows if settings.split in ("all", row["split"])]
+        self.deck = Deck(self.rows, settings.mix, what=f"{cache.folder} (split {settings.split})")
         self.scale = float(cache.manifest["scale"])
         self.no_caption = torch.from_numpy(cache.no_caption())
 

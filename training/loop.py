@@ -46,6 +46,7 @@ def train(settings: Training) -> Path:
     first = resume(ready)
     _Loop(ready, first).run()
     trained = export(ready)
+    ready.accelerator.end_training()  # the processes part here
     wait_for_videos(ready)
     return trained
 
@@ -71,7 +72,6 @@ class _Loop:
         for step in range(self.first, self.settings.steps):
             journal.log(*self._step(step, batches))
             self._after(step + 1)
-        self.accelerator.end_training()
 
     def _batches(self) -> Iterator[dict[str, Any]]:
         numbers = numbers_of(

@@ -7,7 +7,7 @@ rendered ones; without real clips the paper's own ablation loses most.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -43,8 +43,7 @@ class DataSettings:
     """What is drawn from the cache, and what is hidden of it."""
 
     __pydantic_config__ = STRICT
-    split: str | None = "train"
-    """None takes all splits."""
+    split: Literal["train", "validation", "test", "all"] = "train"
     mix: SourceMix = field(default_factory=SourceMix)
     trimask: TriMask = field(default_factory=TriMask)
     caption_dropout: float = 0.1

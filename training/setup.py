@@ -1,5 +1,6 @@
 """Before the first step: what is needed is there and belongs together, and the model stands ready to learn."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,12 @@ def make_accelerator(settings: Training) -> Any:
         log_with=["tensorboard", *settings.trackers],
         project_dir=str(output),
     )
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != accelerator.num_processes:  # each would train alone, into the same folder
+        raise ValueError(
+            f"{started} processes were started and accelerate joined {accelerator.num_processes}; "
+            "without GPUs set ACCELERATE_USE_CPU=true and start them with torchrun"
+        )
     accelerator.gradient_accumulation_steps = settings.accumulate(accelerator.num_processes)
     plugin = accelerator.state.deepspeed_plugin
     if plugin is not None:
