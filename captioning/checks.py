@@ -17,8 +17,8 @@ FEWEST = 4
 """Words of a caption."""
 LENGTHS = (0.6, 1.7)
 """A variant's length as a multiple of the original's."""
-ALIKE = 0.85
-"""Two captions that share more of their words are one (Jaccard)."""
+ALIKE = 0.8
+"""Two captions whose effect clauses share more of their words are one (Jaccard). Heads are the same by intention."""
 ENGLISH = frozenset(
     listed(
         "a an the and of in on at to by as it its is are with while from into over under behind below beneath above "
@@ -117,9 +117,9 @@ def check_variant(
     if not LENGTHS[0] <= ratio <= LENGTHS[1]:
         found.append(f"It is {ratio:.1f} times as long as the original; keep about its length.")
     found += [*_head(text, original, meant), *_same_effects(text, original, meant)]
-    if _overlap(text, original) > ALIKE:
+    if _overlap(text, original, meant) > ALIKE:
         found.append("It says the same as the original; change the style of the effect.")
-    if any(_overlap(text, other) > ALIKE for other in others):
+    if any(_overlap(text, other, meant) > ALIKE for other in others):
         found.append("It says the same as another of the captions; make them differ.")
     return (*found, *(_subject(text, subject) if _subject(original, subject) == () else ()))
 
@@ -156,8 +156,10 @@ def _english(text: str) -> bool:
 
 
 def _repeats(text: str) -> bool:
+    """Three words thrice in a caption, six in a longer text, or one word twice in a row."""
     tokens = words(text)
-    runs = [tuple(tokens[start : start + 3]) for start in range(len(tokens) - 2)]
+    long = 3 if len(tokens) <= 45 else 6
+    runs = [tuple(tokens[start : start + long]) for start in range(len(tokens) - long + 1)]
     twice = any(one == other for one, other in pairwise(tokens) if one not in ("very", "that"))
     return twice or any(runs.count(run) > 2 for run in set(runs))
 
@@ -182,8 +184,7 @@ def _effects(text: str, effects: tuple[str, ...]) -> list[str]:
 
 def _core() -> set[str]:
     """The plain names of effects; others, as "sand" or "beam", may be mere scenery."""
-    nouns = {known.noun.rstrip("s") for known in EFFECTS.values()} - {"light"}
-    return nouns | {f"{noun}s" for noun in nouns} | {"splashes"}
+    return {name for effect, known in EFFECTS.items() if effect != "light" for name in known.names[:2]}
 
 
 def _foreign(text: str, effects: Iterable[str]) -> tuple[str, ...]:
@@ -245,8 +246,10 @@ def _same_effects(text: str, original: str, effects: tuple[str, ...]) -> list[st
     return [*found, *_implausible(text)]
 
 
-def _overlap(one: str, other: str) -> float:
-    a, b = set(words(one)), set(words(other))
+def _overlap(one: str, other: str, effects: Iterable[str]) -> float:
+    """The share of words that two captions' effect clauses have in common; of the whole captions without clauses."""
+    clauses = [split(text, effects).clause or text for text in (one, other)]
+    a, b = (set(words(clause)) for clause in clauses)
     return len(a & b) / max(len(a | b), 1)
 
 

@@ -72,8 +72,7 @@ def effects_named(text: str) -> tuple[str, ...]:
     """The effects a caption names, in the vocabulary's order; of words that may stand for several, the first meant."""
     found: set[str] = set()
     for token, effects in named(text).items():
-        exact = {effect for effect in effects if EFFECTS[effect].noun.rstrip("s") == token.rstrip("s")}
-        found |= exact or (effects if len(effects) == 1 else set())
+        found |= {effect for effect in effects if token in EFFECTS[effect].names[:2]}
     if not found:
         found = {min(effects, key=list(EFFECTS).index) for effects in named(text).values()}
     return tuple(effect for effect in EFFECTS if effect in found)

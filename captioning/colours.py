@@ -12,7 +12,7 @@ HUES = (
 """Upper ends of the hues' ranges, in degrees."""
 
 
-def colour_word(rgb: Sequence[float]) -> str:
+def colour_word(rgb: Sequence[float | int]) -> str:
     """Name a colour given as red, green, blue, 0 to 255 in display space."""
     red, green, blue = (min(max(float(value), 0.0), 255.0) / 255 for value in rgb)
     hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)

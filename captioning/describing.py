@@ -5,7 +5,7 @@ import numpy as np
 from .knowing import Known, Said
 from .measuring import Measures
 from .phrases import UNKNOWN, beside, effect_phrase, is_many, joined, noun_of, sentence, third
-from .vocabulary import EFFECTS
+from .wording import fitting
 
 PARTS = ((0.15, "a small part of"), (0.4, "about a third of"), (0.62, "about half"), (0.85, "about two thirds of"),
          (1.3, "about as much as"), (2.5, "about twice"))  # fmt: skip
@@ -13,7 +13,7 @@ PARTS = ((0.15, "a small part of"), (0.4, "about a third of"), (0.62, "about hal
 
 def describe(known: Known, *, rng: np.random.Generator) -> str:
     """Several sentences; only what is known or measured. Without any effect it says that none could be told."""
-    lines = [_scene(known), *(_effect(said, known, rng) for said in known.effects)]
+    lines = [_scene(known), _effects(known, rng)]
     if len(known.effects) == 1:
         said = known.effects[0]
         lines += [
@@ -31,23 +31,25 @@ def _scene(known: Known) -> str:
     who = known.subject.a if known.subject else "the subject"
     many = bool(known.subject and known.subject.many)
     way = [part for part in (known.ground, known.direction, known.light) if part]
-    camera = sentence(known.camera) if known.camera else ""
+    camera = f", while {known.camera}" if known.camera else None
     if known.action is None:
-        first = sentence(who, "are" if many else "is", "in view", known.light)
+        first = sentence(who, "are" if many else "is", "in view", known.light, camera)
     else:
-        first = sentence(who, third(known.action, many=many), *way)
-    return f"{first} {camera}".strip()
+        first = sentence(who, third(known.action, many=many), *way, camera)
+    return first
 
 
-def _effect(said: Said, known: Known, rng: np.random.Generator) -> str:
-    who = known.subject.noun if known.subject else "subject"
-    many = bool(known.subject and known.subject.many)
-    place = beside(said.side, known.subject, named=False)
-    phrase = effect_phrase(said.word, said.adjectives)
-    if said.word in UNKNOWN:
-        return sentence("there is", phrase, place, ", of a kind that cannot be told")
-    makes = EFFECTS[said.word].makes
-    return sentence("the", who, third(makes[int(rng.integers(len(makes)))], many=many), phrase, place)
+def _effects(known: Known, rng: np.random.Generator) -> str:
+    """All effects in one sentence, each with the verb of its making."""
+    parts = []
+    many = known.subject is not None and known.subject.pronoun == "they"
+    for said in known.effects:
+        phrase = f"{effect_phrase(said.word, said.adjectives)} {beside(said.side, known.subject, named=False)}".strip()
+        if said.word in UNKNOWN:
+            return sentence("there is", phrase, ", of a kind that cannot be told")
+        makes = fitting(said.word, known.action)
+        parts.append(f"{third(makes[int(rng.integers(len(makes)))], many=many)} {phrase}")
+    return sentence(known.subject.pronoun if known.subject else "it", joined(parts)) if parts else ""
 
 
 def _size(said: Said, known: Known) -> str:

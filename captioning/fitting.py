@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32
 from ..arrays import Mask, Matte, Rgb
 
 Colours = Float32[np.ndarray, "N 3"]
-Windows = Float32[np.ndarray, "N 5 3"]
+Windows = Float32[np.ndarray, "windows 5 3"]
 Inside = Bool[np.ndarray, "H W"]
 FRAMES = 16
 """So many frames, evenly over the clip, are looked at."""
@@ -105,7 +105,7 @@ def fit(gt: Rgb, over: Rgb, effect: Mask) -> Fit | None:
 
 def _windows(top: Float32[np.ndarray, "H W 3"], ground: Float32[np.ndarray, "H W 3"], where: Inside) -> Windows:
     """Lines of one frame's windows. Columns: mean, mean of ground, variance of ground, covariance, variance."""
-    size = (max(5, min(where.shape) // 14),) * 2
+    size = (max(5, min(where.shape) // 20),) * 2
     weight = where.astype(np.float32)
     count = cv2.boxFilter(weight, -1, size, normalize=False)
     step = max(2, size[0] // 3)

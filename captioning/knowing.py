@@ -190,7 +190,7 @@ def _measured(word: str, measures: Measures) -> dict[str, str]:
     if fit is not None and word == "shadow":
         loss = -fit.relative
         found["intensity"] = _step(
-            loss, (0.14, "faint"), (0.26, "light"), (0.5, "distinct"), (0.72, "dark"), (9, "deep")
+            loss, (0.14, "faint"), (0.26, "light"), (0.5, "distinct"), (0.72, "dark"), (9.0, "deep")
         )
         tint = tint_word(fit.opacity_rgb) if fit.trusted and loss > 0.2 else None
         if tint:

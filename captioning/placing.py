@@ -194,7 +194,7 @@ def _together(own: Path, other: Path, width: int) -> bool:
 
 def _steady(size: Float64[np.ndarray, "T"]) -> bool:
     """Does it go one way, rather than up and down?"""
-    return len(size) > 3 and size.std() > 0 and abs(np.corrcoef(np.arange(len(size)), size)[0, 1]) > 0.75
+    return bool(len(size) > 3 and size.std() > 0 and abs(np.corrcoef(np.arange(len(size)), size)[0, 1]) > 0.75)
 
 
 def _elongation(mask: np.ndarray) -> float:

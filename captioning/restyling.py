@@ -1,19 +1,20 @@
 """Augmentation without a model: the effect's adjectives in a caption are swapped for others that fit this effect.
 
-Only the noun phrase of the effect changes; who does what, where and when stay word for word. Adjectives of weak and of
-strong effects never meet, and no effect gets what it cannot have.
+Only the effect's noun phrase changes, and the verb of its making; who does what, where and when stay word for word.
+Adjectives of weak and of strong effects never meet, and no effect gets what it cannot have.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from .checks import check_variant
 from .clauses import MAKERS, effects_named
 from .naming import with_article
-from .phrases import strung
+from .phrases import ing, strung, third
 from .vocabulary import COLOURS, CONTAINERS, EFFECTS, SLOTS, Slot, adjectives, agree, listed, plain
 
 TRIES = 120
@@ -123,18 +124,36 @@ def _phrase(caption: str, spot: re.Match[str], effect: str) -> Found:
 
 def _swapped(caption: str, found: Sequence[Found], rng: np.random.Generator) -> str:
     text, shift = caption, 0
+    had = {word for one in found for word in one.adjectives}
+    shine = _one([word for word in EFFECTS["light"].colour if word not in had], rng)  # glow and light are of one lamp
     for one in found:
-        new = _drawn(one, rng)
-        begin, end = one.start + shift, one.end + shift
+        new = _drawn(one, shine, rng)
+        verb = _verb(caption, one)
+        if verb:
+            new = f"{_one(verb[1], rng)} {new}"
+        start = one.start - (len(verb[0]) + 1 if verb else 0)
+        begin, end = start + shift, one.end + shift
         if begin == 0:
             new = new[:1].upper() + new[1:]
         text = text[:begin] + new + text[end:]
-        shift += len(new) - (one.end - one.start)
+        shift += len(new) - (one.end - start)
     return text
 
 
-def _drawn(one: Found, rng: np.random.Generator) -> str:
-    """Another phrase for the same noun: two or three adjectives, none of which it had."""
+def _verb(caption: str, one: Found) -> tuple[str, list[str]] | None:
+    """The verb of making that stands right before a phrase, and all verbs that may stand there in the same form."""
+    before = caption[: one.start].rstrip().lower()
+    makes = EFFECTS[one.effect].makes
+    forms: tuple[Callable[[str], str], ...] = (ing, third, partial(third, many=True))
+    for form in forms:
+        for verb in makes:
+            if before.endswith(f" {form(verb)}"):
+                return form(verb), [form(other) for other in makes]
+    return None
+
+
+def _drawn(one: Found, shine: str, rng: np.random.Generator) -> str:
+    """Another phrase for the same noun: two adjectives and mostly a colour, none of which it had."""
     words = EFFECTS[one.effect]
     slots: list[Slot] = [slot for slot in SLOTS if slot != "colour"]
     chosen = [slots[int(place)] for place in rng.permutation(len(slots))[:2]]
@@ -142,8 +161,14 @@ def _drawn(one: Found, rng: np.random.Generator) -> str:
     for slot in (slot for slot in SLOTS if slot in chosen):
         free = [word for word in plain(getattr(words, slot)) if word not in (*one.adjectives, one.noun)]
         free = [word for word in free if all(agree(one.effect, word, other) for other in drawn)]
-        drawn += [free[int(rng.integers(len(free)))]] if free else []
-    colours = [word for word in plain(words.colour) if word not in one.adjectives]
-    drawn += [colours[int(rng.integers(len(colours)))]] if rng.random() < 0.7 else []
+        drawn += [_one(free, rng)] if free else []
+    colours = [word for word in words.colour if all(agree(one.effect, word, other) for other in drawn)]
+    colours = [shine] if one.effect in ("glow", "light") else [word for word in colours if word not in one.adjectives]
+    if colours and (one.effect in ("glow", "light") or rng.random() < 0.7):
+        drawn.append(_one(colours, rng))
     phrase = strung(drawn, one.noun, container=one.container)
     return with_article(phrase) if one.determiner in ("a", "an") else f"{one.determiner} {phrase}".strip()
+
+
+def _one(words: Sequence[str], rng: np.random.Generator) -> str:
+    return words[int(rng.integers(len(words)))]

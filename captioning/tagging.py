@@ -90,7 +90,7 @@ def _guess(measures: Measures, fit: Fit, mirrored: float) -> tuple[str | None, s
     veil = fit.trusted and fit.explained > 0.85
     if mirrored > 0.5 and not veil:
         return "reflection", f"below the subject its mirror image shows (correlation {mirrored:.2f})"
-    if fit.fine > 0.5 and fit.lighter > 0.25:
+    if fit.lighter > 0.25 and (fit.fine > 0.5 or (fit.fine > 0.35 and fit.explained < 0.4)):
         return "splash", f"broken and bright, as drops are ({numbers})"
     if fit.darker > 0.85 and fit.proportional > 0.97 and measures.side != "above":
         if fit.explained > 0.45 and fit.varied >= VARIED and luma < 55:

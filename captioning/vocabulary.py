@@ -21,7 +21,7 @@ class EffectWords:
     article: bool = True
     """Does "a" stand before it? Dust has none, neither have plurals."""
     names: Words
-    """Every word by which a caption may name it."""
+    """Every word by which a caption may name it. The first two mean nothing else; others may be mere scenery."""
     kin: Words = ()
     """Effects so near that their names may stand for it."""
     makes: Words
@@ -63,7 +63,7 @@ EFFECTS: dict[str, EffectWords] = {
     "splash": EffectWords(
         noun="splash", names=listed("splash splashes splashing droplets drops"), kin=("spray",),
         makes=("throw up", "kick up", "send up"), lies=listed("rise burst"),
-        intensity=listed("-small -gentle -light +large +heavy +violent"), spread=listed("low narrow tall wide"),
+        intensity=listed("-slight -gentle -light +strong +heavy +violent"), spread=listed("low narrow tall wide"),
         texture=listed("fine foamy ragged beaded"), colour=listed(_WATER),
     ),
     "wake": EffectWords(
@@ -85,14 +85,15 @@ EFFECTS: dict[str, EffectWords] = {
         texture=listed("fine misty coarse"), colour=listed("white silvery grey brown"),
     ),
     "dust": EffectWords(
-        noun="dust", article=False, names=listed("dust dusty sand grit haze dirt"), kin=("smoke",),
+        noun="dust", article=False, names=listed("dust dusts dusty grit haze"), kin=("smoke",),
         makes=("kick up", "raise", "stir up"), lies=listed("hang rise"),
         intensity=listed("-thin -light -sparse +dense +thick +heavy"), spread=listed("low-hanging widespread"),
         texture=listed("powdery -hazy -wispy gritty swirling +billowing"), colour=listed(_DUST),
     ),
     "smoke": EffectWords(
-        noun="smoke", article=False, names=listed("smoke smoky fumes exhaust haze steam vapour vapor"), kin=("dust",),
-        makes=("trail", "give off"), lies=listed("hang drift"), intensity=listed("-thin -light -sparse +dense +thick +heavy"),
+        noun="smoke", article=False, names=listed("smoke smokes smoky fumes exhaust haze steam vapour vapor"),
+        kin=("dust",), makes=("trail", "give off"), lies=listed("hang drift"),
+        intensity=listed("-thin -light -sparse +dense +thick +heavy"),
         spread=listed("low-hanging widespread"), texture=listed("-wispy -hazy curling swirling +billowing +rolling"),
         colour=listed(_SMOKE),
     ),
@@ -167,7 +168,7 @@ CLASHES = frozenset(
         "smooth/strong smooth/lively smooth/choppy misty/heavy coarse/thin concentric/choppy soft/intense "
         "glassy/strong glassy/pronounced low/violent fine/violent fine/large beaded/violent choppy/gentle "
         "choppy/faint choppy/mild frothy/faint light/dark large/narrow wavering/mirror-like glossy/dim glossy/faint "
-        "mirror-like/faint mirror-like/dim powdery/heavy small/concentric tall/light"
+        "dark/silvery mirror-like/faint mirror-like/dim powdery/heavy small/concentric tall/light"
     )
 )
 """Adjectives that never stand together, though neither is of weak and the other of strong effects."""

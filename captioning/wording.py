@@ -14,6 +14,8 @@ from .knowing import Known, Said
 from .phrases import UNKNOWN, beside, effect_phrase, ing, is_many, joined, sentence, third
 from .vocabulary import EFFECTS
 
+ONLY_MOVING = frozenset({"trail", "leave", "draw", "kick up"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Speech:
@@ -60,7 +62,7 @@ def caption(known: Known, *, max_words: int, rng: np.random.Generator) -> str | 
     """Word what is known in at most max_words words; None where no effect is known, so that nothing can be said."""
     if not known.effects:
         return None
-    makes = tuple(_drawn(EFFECTS[said.word].makes, rng) if said.word in EFFECTS else "" for said in known.effects)
+    makes = tuple(_drawn(fitting(said.word, known.action), rng) for said in known.effects)
     first = known.effects[0].word
     lies = _drawn(EFFECTS[first].lies, rng) if first in EFFECTS else "show"
     shapes = [SHAPES[int(place)] for place in rng.permutation(len(SHAPES))]
@@ -74,6 +76,14 @@ def caption(known: Known, *, max_words: int, rng: np.random.Generator) -> str | 
         if text is not None and len(text.split()) <= max_words:
             return text
     return text
+
+
+def fitting(word: str, action: str | None) -> tuple[str, ...]:
+    """What a subject may be said to do for an effect: nothing is trailed or kicked up by what does not move."""
+    if word not in EFFECTS:
+        return ("show",)
+    makes = EFFECTS[word].makes
+    return tuple(verb for verb in makes if verb not in ONLY_MOVING) or makes if action in (None, "stand") else makes
 
 
 def _drawn(words: tuple[str, ...], rng: np.random.Generator) -> str:
