@@ -1,4 +1,4 @@
-"""Draw docs/makers-blender.jpg and docs/makers-kubric.jpg, a frame of 24 scenes: `python docs/draw_makers.py [--seed 0]`.
+"""Draw docs/makers-blender.jpg and -kubric.jpg, a frame of 24 scenes: `python docs/draw_makers.py [--seed 0]`.
 
 What a maker makes shows best side by side: which subjects, grounds and lights there are, and which are dull.
 """

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from effectpairs.render.effects.shadow import Shadow
 from effectpairs.render.effects.waves import Wake
 from effectpairs.render.plan import passes_of, plan, preview_passes, write_plan
 from effectpairs.render.scene import (
+    SHAPES,
     Body,
     Camera,
     Ground,
@@ -21,6 +23,8 @@ from effectpairs.render.scene import (
     Travel,
     Variant,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 CAR = Body(name="red car", shape="car", size_m=4.0, motion=Travel(kind="drive", speed_mps=4.0))
 POST = Body(name="post", shape="post", motion=Still(at=(0.0, 2.0, 0.0)))
@@ -152,3 +156,24 @@ def test_the_camera_is_one_matrix_if_it_stays(tmp_path):
     assert len(plan(SCENE, tmp_path, ())["camera"]["matrices"]) == 1
     panning = replace(SCENE, camera=Camera(kind="pan", amount=3.0))
     assert len(plan(panning, tmp_path, ())["camera"]["matrices"]) == 13
+
+
+@given(
+    shape=st.sampled_from([shape for shape in SHAPES if shape != "asset"]),
+    kind=st.sampled_from(["walk", "drive", "drift", "boat", "bounce", "fly"]),
+    size=st.floats(0.01, 200), speed=st.floats(0, 100), turn=st.floats(-720, 720), height=st.floats(0, 100),
+    view=st.sampled_from(["still", "pan", "handheld", "follow"]), amount=st.floats(-180, 180),
+)  # fmt: skip
+@settings(max_examples=80, deadline=None)
+def test_whatever_a_description_may_ask_for_is_finite(shape, kind, size, speed, turn, height, view, amount):
+    travel = Travel(kind=kind, speed_mps=speed, turn_deg_s=turn, height_m=height, phase=0.3)
+    scene = replace(
+        SCENE, frames=5, subject=Body(name="it", shape=shape, size_m=size, motion=travel), variants=SCENE.variants[:1],
+        camera=Camera(kind=view, amount=amount, at=(0.0, 0.0, 9.0), look_at=(0.0, 0.0, 0.0)),
+    )  # fmt: skip
+    values = plan(scene, Path("unused"), ())
+    assert np.isfinite(values["camera"]["matrices"]).all()
+    assert "NaN" not in json.dumps(values)
+    for part in values["bodies"][0]["parts"]:
+        assert np.isfinite(part["matrices"]).all()
+        assert min(part["size"]) > 0
