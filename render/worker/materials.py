@@ -96,10 +96,11 @@ def _stripes(nodes: Nodes, look: dict[str, Any], place: Value, sheet: Value) -> 
 
 def _noise(nodes: Nodes, look: dict[str, Any], place: Value, sheet: Value) -> Pattern:
     size = look["scale_m"]
-    broad = nodes.noise(place, size * 6, detail=2)
-    fine = nodes.noise(place, size, detail=8, rough=0.65)
+    broad = nodes.noise(place, size * 6, detail=1)
+    fine = nodes.noise(place, size, detail=4, rough=0.65)
+    relief = nodes.noise(place, size * 0.5, detail=2, rough=0.65)
     share = nodes.step(nodes.between(0.35, fine, broad), 0.36, 0.64)
-    return Pattern(colour=_two(nodes, look, share), roughness=look["roughness"], height=fine, relief_m=0.05 * size)
+    return Pattern(colour=_two(nodes, look, share), roughness=look["roughness"], height=relief, relief_m=0.04 * size)
 
 
 def _bricks(nodes: Nodes, look: dict[str, Any], place: Value, sheet: Value) -> Pattern:
