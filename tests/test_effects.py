@@ -194,6 +194,19 @@ def test_smoke_rises_widens_and_thins():
     assert strength[high].mean() < 0.5 * strength[low].mean()
 
 
+def test_smoke_leaves_where_it_is_told_to():
+    stack, tyres = (
+        made(Smoke(leaves=at), track(heading=0.0, frames=5))[0] for at in ((0.4, 0.0, 1.0), (-0.4, 0.0, 0.0))
+    )
+    assert isinstance(stack, Cloud)
+    assert isinstance(tyres, Cloud)
+    ahead = track(heading=0.0).foot[0, 0]
+    assert stack.frames[0][-5:, 0].mean() > ahead + 0.3
+    assert tyres.frames[0][-5:, 0].mean() < ahead - 0.3
+    assert stack.frames[0][-5:, 2].mean() > tyres.frames[0][-5:, 2].mean() + 0.5
+    assert np.ptp(tyres.frames[0][-20:, 1]) > 2 * np.ptp(stack.frames[0][-20:, 1])
+
+
 def test_light_wavers_no_more_than_it_may():
     (steady,) = made(CastLight(flicker=0.0), track())
     (wavering,) = made(CastLight(flicker=0.6), track(frames=37))

@@ -63,7 +63,7 @@ def crown(
     fingers = 17
     finger = np.floor(chance[:, 0] * fingers)
     aim = finger + 0.5 * np.sin(2.4 * finger + 9 * at[0])  # unevenly spaced: a crown is no crown of a king
-    strayed = np.where(chance[:, 5] < 0.4, 3.0, 1.0) * 4 * (chance[:, 1] - 0.5) ** 3
+    strayed = np.where(chance[:, 5] < 0.55, 4.0, 1.4) * 4 * (chance[:, 1] - 0.5) ** 3
     around = 2 * np.pi * (aim + strayed) / fingers
     out = np.stack([np.cos(around), np.sin(around), np.zeros(len(around))], axis=-1)
     lean = np.radians(48 + 32 * chance[:, 2] ** 0.7)

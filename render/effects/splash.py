@@ -14,7 +14,7 @@ from .media import Cloud, Colour, Drops, Medium
 
 CROWN = 3000
 """Drops of a hard hit."""
-SHEET = 4200.0
+SHEET = 6500.0
 """Drops a metre of fast way."""
 LEAD_S = 1.5
 
@@ -97,7 +97,7 @@ class Splash:
         up = np.radians(38 + 36 * chance[:, 3])[:, None]
         velocity = left * side * swift * np.cos(up) + here.velocity * (0.35 * chance[:, 4])[:, None]
         velocity = velocity + np.array([0.0, 0.0, 1.0]) * swift * np.sin(up)
-        lot = flights.Flights(born_s=born, place=place, velocity=velocity, radius_m=self._radii(chance[:, 5]) * 0.55)
+        lot = flights.Flights(born_s=born, place=place, velocity=velocity, radius_m=self._radii(chance[:, 5]) * 0.42)
         return flights.Flights(
             born_s=lot.born_s[kept], place=lot.place[kept], velocity=lot.velocity[kept], radius_m=lot.radius_m[kept]
         )
