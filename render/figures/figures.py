@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float64
 
-from ..scene import Body, Vec3
+from ..scene import Body, Still, Vec3
 from .afloat import boat, duck
 from .airborne import bird, drone, lantern
 from .creatures import dog, walker
@@ -36,5 +37,14 @@ def extent_of(body: Body) -> Vec3:
 
 
 def bounds_of(body: Body) -> Float64[np.ndarray, "2 3"]:
-    """Lowest and highest x, y, z of a body at rest."""
-    return bounds(parts_of(body, Gait.at_rest()))
+    """Lowest and highest x, y, z of a body at rest; not to be written to."""
+    if body.asset is not None:  # its file may change
+        return bounds(parts_of(body, Gait.at_rest()))
+    return _bounds(replace(body, motion=Still()))
+
+
+@lru_cache(maxsize=512)
+def _bounds(body: Body) -> Float64[np.ndarray, "2 3"]:
+    found = bounds(parts_of(body, Gait.at_rest()))
+    found.flags.writeable = False
+    return found
