@@ -15,6 +15,7 @@ from ..datasets.codec import Frames
 from ..datasets.durable import json_bytes, write_whole
 from ..datasets.source import override
 from ..render import plan
+from ..render.assets import check_files
 from ..render.blender import draw
 from ..render.plan import Pass
 from ..render.scene import Scene, as_values, read_scene, scene_of
@@ -143,6 +144,7 @@ def _drawn(
         done += 1
         told("draw", done, total)
 
+    check_files(scene)
     draw(plan.plan(scene, folder, passes), folder, source.blender, step)
     return compose(scene, folder, frames, source, add)
 

@@ -13,6 +13,7 @@ from typing import Any
 from ..datasets.durable import ABANDONED_AFTER_S, digest_of, digest_of_file
 from ..datasets.store import Draft, Result, Store, Work
 from ..render import composite, plan, truth
+from ..render.assets import check_files
 from ..render.blender import draw
 from ..render.passes import BrokenFrame
 from ..render.scene import Scene, Variant, as_values
@@ -84,6 +85,7 @@ def rendered(job: SceneJob, source: SceneSource, store: Store, blender: str) -> 
     frames = frames_folder(store.workspace, work.key)
 
     def make(draft: Draft) -> None:
+        check_files(job.scene)
         drawn = draw(plan.plan(job.scene, _made(frames), plan.passes_of(job.scene)), frames, source.blender)
         try:
             made = compose(job.scene, frames, range(job.scene.frames), source, draft.add)

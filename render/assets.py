@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .archives import Limits, download, read_all, unpack
+from .scene import Scene
 
 MODELS: dict[str, tuple[bytes, ...]] = {
     ".blend": (b"BLENDER", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"),
@@ -204,6 +205,19 @@ def check(file: Path, kind: Kind, limits: Limits = Limits()) -> Path:
     if begins and not first.startswith(begins):
         raise ValueError(f"{file}: is no {file.suffix} file, whatever its name says; copy or export it again")
     return file
+
+
+def check_files(scene: Scene) -> None:
+    """Look at every file that a scene names, before Blender does.
+
+    Raises:
+        ValueError: one of them is missing, empty, too large, of an unknown type, or not what its name says.
+    """
+    for body in (scene.subject, *scene.props):
+        if body.asset:
+            check(Path(body.asset).expanduser(), "model")
+    if scene.sky.hdri and "/" in scene.sky.hdri:
+        check(Path(scene.sky.hdri).expanduser(), "sky")
 
 
 def digest(file: Path) -> str:

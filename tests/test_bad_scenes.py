@@ -4,6 +4,7 @@ A small program takes Blender's place: it draws in numpy, and comes to grief as 
 """
 
 import json
+import os
 import re
 import stat
 import sys
@@ -13,6 +14,7 @@ import pytest
 from effectpairs.datasets.ledger import read_ledger
 from effectpairs.flows.direct import pairs_directly
 from effectpairs.flows.scene_source import SceneSource
+from effectpairs.render.archives import Limits
 from effectpairs.render.blender import VARIABLE, Blender
 from effectpairs.render.effects.shadow import Shadow
 from effectpairs.render.scene import Body, Look, Rendering, Scene, Sky, Travel, Variant, as_values
@@ -203,6 +205,7 @@ def test_no_blender_environment(found, folder, tmp_path, monkeypatch):
 MODELS = {
     "gone": (".glb", None),
     "hollow": (".obj", b""),
+    "huge": (".obj", b"v 0 0 0"),
     "broken": (".glb", b"glTF" + b"\0" * 60),
     "page": (".glb", b"<html>denied</html>"),
     "foreign": (".fbx", b"Kaydara"),
@@ -217,6 +220,8 @@ def brought(tmp_path_factory):
     for name, (suffix, content) in MODELS.items():
         if content is not None:
             (folder / f"{name}{suffix}").write_bytes(content)
+        if name == "huge":
+            os.truncate(folder / f"{name}{suffix}", Limits().file_bytes + 1)
         body = Body(name=name, shape="asset", asset=str(folder / f"{name}{suffix}"))
         scenes.append(scene(name, subject=body))
     (folder / "dusk.exr").write_bytes(b"no picture")
