@@ -178,7 +178,7 @@ def test_a_value_without_bound_costs_its_variant_alone(found):
 
 
 def test_a_render_that_hangs(found):
-    assert "Blender made no frame for 3 s, 2 times without a new frame" in reason(found["hanging-one"])
+    assert re.search(r"Blender made no frame for \d+ s, 2 times without a new frame", reason(found["hanging-one"]))
 
 
 def test_blender_killed(found):
