@@ -23,7 +23,8 @@ class Seen:
     effects: tuple[str, ...] = ()
     """Words of the corpus's vocabulary, where they are known: from the scene or the source."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Of a rendered scene: subject, motion, ground, light, camera, and by effect its own facts; else empty."""
+    """Of a rendered scene, as `render.telling.facts_of` gives them: subject, motion, ground, light, camera, and under
+    `effects` each effect's own facts; else empty."""
     subject: str | None = None
     """What the subject is called, where source or scene say it: "camel", "red car"."""
     hint: str | None = None

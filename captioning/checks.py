@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from .clauses import content, effects_named, named, related, split, stem, words
-from .naming import PEOPLE
+from .naming import PEOPLE, Name
 from .vocabulary import EFFECTS, VIVID, adjectives, listed
 
 FEWEST = 4
@@ -211,7 +211,7 @@ def _subject(text: str, subject: str | None) -> tuple[str, ...]:
     """Is the subject named, by its noun or a word for its kind?"""
     if not subject or not words(subject):
         return ()
-    noun = words(subject)[-1]
+    noun = Name(noun=subject).last
     kinds = {stem(noun)}
     if noun in PEOPLE:
         kinds |= {stem(word) for word in PEOPLE}

@@ -1,8 +1,8 @@
 """What may be said of a clip: the scene's facts first, then what is measured; what is neither is not there.
 
 `Seen.facts` of a rendered scene is read leniently, each value a word or a mapping with a word in it:
-`subject` (name), `motion` (kind), `ground` (kind), `light`, `camera` (kind), and per effect its own facts, by the
-effect's kind, either at the top or under `effects`.
+`subject` (name), `motion` (kind), `ground` (kind, pattern), `light` (sky, sun, sun_height), `camera` (kind), and under
+`effects` each effect's own facts, by its kind.
 """
 
 from collections.abc import Mapping
@@ -12,20 +12,37 @@ from typing import Any
 from .captioner import Seen
 from .colours import colour_word, tint_word
 from .measuring import Measures, measure
-from .naming import Name, subject_in
+from .naming import Name, subject_in, with_article
 from .tagging import Tags, tags
 from .vocabulary import EFFECTS, SLOTS, known_word
 
 ACTIONS = {
     "walk": "walk", "drive": "drive", "drift": "drift", "boat": "glide", "bounce": "bounce", "fly": "fly",
-    "toss": "tumble", "still": "stand",
+    "toss": "move", "still": "stand",
 }  # fmt: skip
 GROUNDS = {
-    "dry": "dry ground", "wet": "wet ground", "puddles": "ground with puddles", "glossy": "a glossy floor",
+    "dry": "dry ground", "wet": "wet ground", "puddles": "puddled ground", "glossy": "a glossy floor",
     "water": "calm water",
 }  # fmt: skip
 OVER = {"boat": "across", "fly": "above", "toss": "over", "still": "on", "drift": "across", "bounce": "on"}
 """The preposition between action and ground; "over" where none is named."""
+PATTERNS = {
+    "checker": "chequered",
+    "stripes": "striped",
+    "bricks": "brick",
+    "wood": "wooden",
+    "tiles": "tiled",
+    "marble": "marble",
+}
+"""Of floors whose pattern everybody sees."""
+SKIES = {
+    "night": "at night",
+    "sunset": "at sunset",
+    "sunrise": "at sunrise",
+    "studio": "in a studio",
+    "interior": "indoors",
+}
+"""What a panorama around the scene says of time and place."""
 CAMERAS = {"pan": "the camera pans", "handheld": "the camera sways a little", "follow": "the camera follows"}
 
 
@@ -67,7 +84,7 @@ def know(seen: Seen) -> Known:
     return Known(
         subject=_subject(seen, measures),
         action=_action(kind, measures),
-        ground=_ground(kind, _kind(seen.facts.get("ground"))),
+        ground=_ground(kind, seen.facts.get("ground")),
         direction=_direction(measures),
         light=_light(seen.facts.get("light")),
         camera=_camera(seen, measures),
@@ -97,10 +114,15 @@ def _action(kind: str | None, measures: Measures) -> str | None:
     return "move" if moving is not None and moving.through != "nowhere" else None
 
 
-def _ground(motion: str | None, ground: str | None) -> str | None:
-    if ground not in GROUNDS:
+def _ground(motion: str | None, ground: Any) -> str | None:
+    kind = _kind(ground)
+    if kind not in GROUNDS:
         return None
-    return f"{OVER.get(motion or '', 'over' if motion else 'on')} {GROUNDS[ground]}"
+    pattern = PATTERNS.get(str(ground.get("pattern"))) if isinstance(ground, Mapping) else None
+    told = GROUNDS[kind]
+    if pattern and kind in ("dry", "glossy", "wet"):
+        told = with_article(f"{kind} {pattern} floor")
+    return f"{OVER.get(motion or '', 'over' if motion else 'on')} {told}"
 
 
 def _direction(measures: Measures) -> str | None:
@@ -113,16 +135,11 @@ def _direction(measures: Measures) -> str | None:
 
 
 def _light(value: Any) -> str | None:
-    if isinstance(value, str):
-        return value if value.startswith("under ") and len(value) < 40 else None
     if not isinstance(value, Mapping):
         return None
-    height, strength = value.get("elevation_deg"), value.get("strength")
-    if isinstance(strength, int | float) and strength <= 0:
-        return "under an overcast sky"
-    if isinstance(height, int | float):
-        return "under a low sun" if height < 22 else "under a high sun" if height > 60 else None
-    return None
+    sky = SKIES.get(str(value.get("sky")))
+    height = value.get("sun_height") if value.get("sun") else None
+    return sky or {"low": "under a low sun", "high": "under a high sun"}.get(str(height))
 
 
 def _camera(seen: Seen, measures: Measures) -> str | None:
@@ -163,7 +180,7 @@ def _side(measures: Measures) -> str | None:
 
 def _facts_of(seen: Seen, word: str) -> Mapping[str, Any]:
     effects = seen.facts.get("effects")
-    own = effects.get(word) if isinstance(effects, Mapping) else seen.facts.get(word)
+    own = effects.get(word) if isinstance(effects, Mapping) else None
     return own if isinstance(own, Mapping) else {}
 
 

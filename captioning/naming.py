@@ -43,8 +43,9 @@ class Name:
 
     @property
     def last(self) -> str:
-        """The noun itself, without its adjectives."""
-        return self.noun.split()[-1].lower()
+        """The noun itself, without its adjectives: "walker" of "tall walker in blue"."""
+        core = re.split(r"\s+(?:in|with|of|on|from|without)\s+", self.noun.strip().lower())[0]
+        return str(core.split()[-1])
 
     @property
     def many(self) -> bool:

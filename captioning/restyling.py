@@ -130,7 +130,8 @@ def _swapped(caption: str, found: Sequence[Found], rng: np.random.Generator) -> 
         new = _drawn(one, shine, rng)
         verb = _verb(caption, one)
         if verb:
-            new = f"{_one(verb[1], rng)} {new}"
+            said = _one([other for other in verb[1] if f" {other} " not in text] or [verb[0]], rng)
+            new = f"{said if rng.random() < 0.5 else verb[0]} {new}"
         start = one.start - (len(verb[0]) + 1 if verb else 0)
         begin, end = start + shift, one.end + shift
         if begin == 0:

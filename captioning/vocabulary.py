@@ -51,7 +51,7 @@ EFFECTS: dict[str, EffectWords] = {
         lies=listed("fall lie"), intensity=listed("-faint -pale -light distinct +dark +deep"),
         spread=listed("small short narrow broad long large"),
         texture=listed("soft soft-edged blurred crisp hard-edged"),
-        colour=listed("grey bluish brownish violet-tinted"),
+        colour=listed("grey bluish brownish"),
     ),
     "reflection": EffectWords(
         noun="reflection", names=listed("reflection reflections mirror mirrored reflected reflecting reflects"),
@@ -123,10 +123,10 @@ ALIKE = {
 """Words of scenes and models for which the vocabulary has one of its own; None: nothing worth saying."""
 COLOURS = frozenset(
     listed(f"{_DUST} {_SMOKE} {_WATER} {_LIGHT} golden crimson scarlet gray purple teal olive dark_red dark_blue "
-           "dark_green silver beige blue-gray bluish brownish violet-tinted turquoise cyan")
+           "dark_green silver beige blue-gray bluish brownish turquoise cyan")
 )  # fmt: skip
 """Every word for a colour that a caption of ours may use."""
-TONES = frozenset(listed("silvery clear murky warm cool-toned warm-toned violet-tinted bluish brownish"))
+TONES = frozenset(listed("silvery clear murky warm cool-toned warm-toned bluish brownish"))
 """Those of them that are strung together with other adjectives by commas; a plain colour takes none."""
 VIVID = frozenset(listed("red orange yellow green blue violet purple pink crimson scarlet golden teal cyan turquoise"))
 """Colours that no shadow has, nor any water."""
@@ -137,6 +137,8 @@ def known_word(effect: str, slot: Slot, word: object) -> str | None:
     text = ALIKE.get(str(word).strip().lower(), str(word).strip().lower())
     if text is None:
         return None
+    if effect in ("glow", "light") and text.endswith("grey"):
+        return "white" if slot == "colour" else None  # light is never grey
     if slot == "colour" and effect in ("dust", "smoke", "glow", "light", "splash", "spray"):
         return text if text in COLOURS else None
     return text if text in plain(getattr(EFFECTS[effect], slot)) else None

@@ -129,13 +129,13 @@ def _time(said: Said) -> str:
 
 
 def _made(speech: Speech, form: Callable[[str], str]) -> str:
-    """Every effect with the verb of its making: "casts a shadow and kicks up dust"."""
-    parts: list[str] = []
-    before = None
+    """Every effect with the verb of its making: "casts a shadow and a reflection, and kicks up dust"."""
+    groups: dict[str, list[str]] = {}
     for said, verb in zip(speech.known.effects, speech.makes, strict=True):
-        parts.append(_phrase(said, speech) if verb == before else f"{form(verb)} {_phrase(said, speech)}")
-        before = verb
-    return joined(parts)
+        groups.setdefault(verb, []).append(_phrase(said, speech))
+    parts = [f"{form(verb)} {joined(phrases)}" for verb, phrases in groups.items()]
+    nested = len(parts) > 1 and any(len(phrases) > 1 for phrases in groups.values())
+    return ", and ".join([", ".join(parts[:-1]), parts[-1]]) if nested else joined(parts)
 
 
 def _plain(speech: Speech) -> bool:

@@ -102,7 +102,7 @@ def test_words_of_a_scene_reach_the_caption_and_moderate_says_nothing():
 
 def test_many_seeds_give_many_sentences_all_of_them_good():
     scene = {"subject": {"name": "white van"}, "motion": {"kind": "drive"}, "ground": {"kind": "dry"}}
-    light = {"elevation_deg": 12, "strength": 3}
+    light = {"sky": "gradient", "sun": True, "sun_height": "low"}
     seen = told("shadow", "dust", **scene, light=light, camera={"kind": "follow"}, shadow={"edge": "crisp"})
     said = {caption(know(seen), max_words=30, rng=RNG(seed)) for seed in range(40)}
     assert len(said) >= 12
@@ -118,7 +118,9 @@ facts = st.fixed_dictionaries(
         "motion": st.sampled_from(["walk", "drive", "drift", "boat", "bounce", "fly", "toss", "still"]),
         "ground": st.sampled_from(["dry", "wet", "puddles", "glossy", "water"]),
         "camera": st.sampled_from(["still", "pan", "handheld", "follow"]),
-        "light": st.fixed_dictionaries({"elevation_deg": st.floats(1, 90), "strength": st.floats(0, 5)}),
+        "light": st.fixed_dictionaries(
+            {"sun": st.booleans(), "sun_height": st.sampled_from(["low", "high", "middling"])}
+        ),
     }
 )
 chosen = st.lists(st.sampled_from(sorted(EFFECTS)), min_size=1, max_size=3, unique=True)
@@ -194,7 +196,7 @@ def test_too_long_a_caption_loses_the_least_important_first():
         motion="walk",
         ground="wet",
         camera="pan",
-        light={"elevation_deg": 10},
+        light={"sun": True, "sun_height": "low"},
         shadow={"edge": "soft"},
     )
     known = know(seen)
