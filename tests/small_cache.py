@@ -3,18 +3,25 @@
 `from effectpairs.tests.small_cache import Small, make_small_cache`.
 """
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import NamedTuple
 
 from effectpairs.datasets.corpus import Corpus
 from effectpairs.tests.small_corpus import make_small_corpus
 from effectpairs.training.cache import LatentCache
+from effectpairs.training.config import Training, Validation
+from effectpairs.training.mix import DataSettings
 from effectpairs.training.models import BaseModel
+from effectpairs.training.optimiser import Optimiser
 from effectpairs.training.precompute import precompute
 from effectpairs.training.tiny import write_tiny_model
 from effectpairs.training.worklist import CacheSettings, finish
+from safetensors.torch import load_file
 
 SETTINGS = CacheSettings(frames=13, stored="float32", compute="float32", device="cpu")
+DATA = DataSettings(split="all", workers=0)
 
 
 class Small(NamedTuple):
@@ -31,3 +38,40 @@ def make_small_cache(folder: Path, *, clips: int = 6, settings: CacheSettings = 
     model = BaseModel(id=str(write_tiny_model(folder / "model")))
     list(precompute(made, model, folder / "cache", settings))
     return Small(made, model, finish(made, model, folder / "cache", settings))
+
+
+def settings_for(small: Small, output, **changes) -> Training:
+    """Four steps of two samples, in 32-bit and in this process."""
+    plain = Training(
+        corpus=small.corpus.place.url,
+        output=str(output),
+        cache_folder=str(small.cache.folder),
+        model=small.model,
+        data=DATA,
+        optimiser=Optimiser(rate=1e-3, warmup_steps=5),
+        validation=Validation(every=0),
+        steps=4,
+        global_batch=2,
+        precision="no",
+        checkpoint_every=2,
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def trained(output) -> dict:
+    """The weights that a run ended with."""
+    return load_file(Path(output) / "trained" / "transformer" / "diffusion_pytorch_model.safetensors")
+
+
+def as_toml(settings: Training) -> str:
+    """Settings as the file that a user would write."""
+    tables = {"": {}} | {name: value for name, value in dataclasses.asdict(settings).items() if isinstance(value, dict)}
+    tables[""] = {name: value for name, value in dataclasses.asdict(settings).items() if not isinstance(value, dict)}
+    for name, table in list(tables.items()):
+        for key in [key for key, value in table.items() if isinstance(value, dict)]:
+            tables[f"{name}.{key}"] = table.pop(key)
+    lines = []
+    for name, table in tables.items():
+        lines += [f"[{name}]"] if name else []
+        lines += [f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None]
+    return "\n".join(lines)

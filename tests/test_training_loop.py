@@ -1,7 +1,6 @@
 """Training: what learns, what a killed run becomes, what the cache changes (nothing), and what is refused."""
 
 import dataclasses
-import json
 import os
 import signal
 import subprocess
@@ -15,23 +14,21 @@ import pytest
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 for needed in ("diffusers", "accelerate", "tensorboard"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
-from effectpairs.tests.small_cache import make_small_cache  # noqa: E402
+from effectpairs.tests.small_cache import DATA, as_toml, make_small_cache, settings_for, trained  # noqa: E402
 from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
 from effectpairs.training import checkpoint, text, vae  # noqa: E402
 from effectpairs.training.cache import CachedRow  # noqa: E402
-from effectpairs.training.config import Training, Validation  # noqa: E402
+from effectpairs.training.config import Validation  # noqa: E402
 from effectpairs.training.data import CachedSamples, collate, numbers_of  # noqa: E402
 from effectpairs.training.journal import read_progress  # noqa: E402
-from effectpairs.training.loop import NotFinite, train  # noqa: E402
-from effectpairs.training.mix import DataSettings, SourceMix  # noqa: E402
-from effectpairs.training.models import BaseModel, load_transformer  # noqa: E402
+from effectpairs.training.loop import train  # noqa: E402
+from effectpairs.training.mix import SourceMix  # noqa: E402
+from effectpairs.training.models import load_transformer  # noqa: E402
 from effectpairs.training.network import Batch, loss_of, rotary  # noqa: E402
 from effectpairs.training.optimiser import Optimiser, choose  # noqa: E402
-from effectpairs.training.tiny import write_tiny_model  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 torch.set_num_threads(1)
-DATA = DataSettings(split="all", workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -43,27 +40,6 @@ def small(tmp_path_factory):
 def fresh_accelerator():
     yield
     pytest.importorskip("accelerate.state").AcceleratorState._reset_state(True)
-
-
-def settings_for(small, output, **changes) -> Training:
-    plain = Training(
-        corpus=small.corpus.place.url,
-        output=str(output),
-        cache_folder=str(small.cache.folder),
-        model=small.model,
-        data=DATA,
-        optimiser=Optimiser(rate=1e-3, warmup_steps=5),
-        validation=Validation(every=0),
-        steps=4,
-        global_batch=2,
-        precision="no",
-        checkpoint_every=2,
-    )
-    return dataclasses.replace(plain, **changes)
-
-
-def trained(output) -> dict:
-    return load_file(Path(output) / "trained" / "transformer" / "diffusion_pytorch_model.safetensors")
 
 
 def assert_same(found: dict, expected: dict) -> None:
@@ -252,97 +228,6 @@ def test_validation_makes_videos(small, tmp_path):
     assert [path.name for path in folder.glob("*.mp4")] == ["tiny-000.mp4"], (folder / "decoding.log").read_text()
 
 
-def test_old_checkpoints_go(small, tmp_path):
-    train(settings_for(small, tmp_path, steps=6, checkpoint_every=1, keep=2))
-    found = [path.name for path in sorted((tmp_path / "checkpoints").iterdir())]
-    assert found == ["step-00000005", "step-00000006"]
-
-
-def test_a_loss_that_is_no_number_names_the_clips(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "effectpairs.training.loop.loss_of",
-        lambda model, *_, **__: sum((weight * float("nan")).sum() for weight in model.parameters()),
-    )
-    with pytest.raises(NotFinite, match=r"step 1: the loss is nan .* on clips tiny-00\d"):
-        train(settings_for(small, tmp_path))
-    assert not (tmp_path / "checkpoints").exists()
-
-
-def test_a_cache_of_another_model_is_refused(small, tmp_path):
-    other = BaseModel(id=str(write_tiny_model(tmp_path / "model", seed=1)))
-    with pytest.raises(ValueError, match=r"was made by vae of .*model.* differs; precompute with this model"):
-        train(settings_for(small, tmp_path, model=other))
-
-
-def test_a_cache_of_another_corpus_is_refused(small, tmp_path):
-    other = make_small_cache(tmp_path / "other", clips=3).corpus.place.url
-    with pytest.raises(ValueError, match=r"was made of corpus version .* is now .*precompute again"):
-        train(settings_for(small, tmp_path, corpus=other))
-
-
-def test_a_checkpoint_of_another_corpus_is_refused(small, tmp_path):
-    train(settings_for(small, tmp_path / "run"))
-    other = make_small_cache(tmp_path / "other", clips=3)
-    with pytest.raises(ValueError, match=r"was written with corpus = .* this run has .*another output folder"):
-        train(settings_for(other, tmp_path / "run"))
-    with pytest.raises(ValueError, match=r"was written with optimiser.rate = 0.001, this run has 0.01"):
-        train(settings_for(small, tmp_path / "run", optimiser=Optimiser(rate=0.01, warmup_steps=5)))
-
-
-def test_a_damaged_checkpoint_is_named(small, tmp_path):
-    train(settings_for(small, tmp_path))
-    file = tmp_path / "checkpoints" / "step-00000004" / checkpoint.WEIGHTS
-    file.write_bytes(file.read_bytes()[:-1] + b"x")
-    with pytest.raises(ValueError, match=r"step-00000004: trainable.safetensors is damaged; remove step-00000004"):
-        train(settings_for(small, tmp_path, steps=6))
-
-
-def test_a_corpus_without_real_clips_is_refused(tmp_path):
-    small = make_small_cache(tmp_path, clips=2, kinds=("synthetic", "unpaired"))
-    with pytest.raises(ValueError, match=r"has no real clips, but the mix .* set data.mix.real = 0"):
-        CachedSamples(small.cache, DATA, seed=0)
-    none = dataclasses.replace(DATA, mix=SourceMix(real=0.0))
-    assert CachedSamples(small.cache, none, seed=0)[0]["kind"] in ("synthetic", "unpaired")
-    with pytest.raises(ValueError, match="has no clips to train on"):
-        CachedSamples(small.cache, dataclasses.replace(DATA, split="test"), seed=0)
-
-
-def test_a_global_batch_that_cannot_be_shared_is_refused(small):
-    with pytest.raises(ValueError, match=r"global_batch=5 does not divide by batch=2 x 2 processes; take 4"):
-        settings_for(small, "x", global_batch=5, batch=2).accumulate(2)
-
-
-def test_clips_of_two_shapes_make_no_batch(small):
-    sample = CachedSamples(small.cache, DATA, seed=0)[0]
-    shorter = sample | {"latents": sample["latents"][:2], "clip_id": "short"}
-    with pytest.raises(ValueError, match=r"short differ in shape.*batch = 1"):
-        collate([sample, shorter])
-
-
-def test_a_full_disk_loses_no_older_checkpoint(small, tmp_path, monkeypatch):
-    train(settings_for(small, tmp_path))
-    monkeypatch.setattr(checkpoint.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(OSError, match=r"disk is full; free some space"):
-        train(settings_for(small, tmp_path, steps=6))
-    monkeypatch.undo()
-    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["step-00000002", "step-00000004"]
-    assert json.loads((tmp_path / "checkpoints" / "step-00000004" / checkpoint.MANIFEST).read_text())["step"] == 4
-
-
-def as_toml(settings: Training) -> str:
-    """Settings as the file that a user would write."""
-    tables = {"": {}} | {name: value for name, value in dataclasses.asdict(settings).items() if isinstance(value, dict)}
-    tables[""] = {name: value for name, value in dataclasses.asdict(settings).items() if not isinstance(value, dict)}
-    for name, table in list(tables.items()):
-        for key in [key for key, value in table.items() if isinstance(value, dict)]:
-            tables[f"{name}.{key}"] = table.pop(key)
-    lines = []
-    for name, table in tables.items():
-        lines += [f"[{name}]"] if name else []
-        lines += [f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None]
-    return "\n".join(lines)
-
-
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(small, tmp_path):
     """The samples of a step are the same and so is their mean; resumed by one process, it stays so."""
@@ -360,9 +245,3 @@ def test_two_processes_learn_what_one_does(small, tmp_path):
     one, two = trained(tmp_path / "one"), trained(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(one[name], two[name], atol=1e-5, rtol=0)
-
-
-def test_processes_that_do_not_know_of_each_other_are_refused(small, tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="2 processes were started and accelerate joined 1"):
-        train(settings_for(small, tmp_path))

@@ -159,7 +159,11 @@ def read_row(folder: Path, key: str) -> CachedRow:
     """
     path = row_path(folder, key)
     try:
-        values = pq.ParquetFile(path, page_checksum_verification=True).read(use_threads=False).to_pylist()[0]
+        values = (
+            pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+            .read(use_threads=False)
+            .to_pylist()[0]
+        )
     except (OSError, IndexError, pa.ArrowException) as broken:
         raise ValueError(f"{path}: is gone or damaged; delete it and precompute again") from broken
     shape, stored = values["latent_shape"], values["stored"]

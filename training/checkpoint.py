@@ -19,6 +19,8 @@ from ..extras import require
 
 torch = require("torch", extra="train")
 MANIFEST = "checkpoint.json"
+SHARDS = "shards-"
+"""Before a checkpoint's name: the folder beside it with a sharded optimiser's state."""
 WEIGHTS, MEAN, OPTIMISER = "trainable.safetensors", "mean.safetensors", "optimiser.safetensors"
 
 
@@ -61,6 +63,10 @@ def prune(folder: Path, keep: int) -> None:
     for old in finished(folder)[:-keep]:
         (old / MANIFEST).unlink()  # first, so that a half-removed checkpoint is none
         shutil.rmtree(old)
+    kept = {f"{SHARDS}{place.name}" for place in finished(folder)}
+    for shards in folder.glob(f"{SHARDS}step-*"):
+        if shards.name not in kept:
+            shutil.rmtree(shards, ignore_errors=True)
     for partial in folder.glob("*.partial-*"):
         if is_abandoned(partial):
             shutil.rmtree(partial, ignore_errors=True)

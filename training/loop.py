@@ -20,7 +20,7 @@ from .mix import KINDS
 from .network import Batch, loss_of, rotary
 from .setup import Ready, make_ready
 from .state import export, resume, save
-from .validate import sample_fixed_clips, wait_for_videos
+from .validate import fixed_clips, sample_fixed_clips, wait_for_videos
 
 torch = require("torch", extra="train")
 
@@ -66,7 +66,9 @@ class _Loop:
         """Take the steps that are left."""
         self.ready.transformer.train()
         output = Path(self.settings.output).expanduser()
-        self.accelerator.init_trackers("logs", config={"settings": str(self.settings)})
+        fixed_clips(self.ready)  # a clip that is not there is said now, not at the first validation
+        said, after = {"settings": str(self.settings)}, {"tensorboard": {"purge_step": self.first + 1}}
+        self.accelerator.init_trackers("logs", config=said, init_kwargs=after)
         journal = Journal(self.accelerator, output, first_step=self.first)
         batches = self._batches()
         for step in range(self.first, self.settings.steps):

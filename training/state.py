@@ -83,4 +83,4 @@ def _folder(ready: Ready) -> Path:
 
 
 def _shards(place: Path) -> Path:
-    return place.parent / f"shards-{place.name}"
+    return place.parent / f"{checkpoint.SHARDS}{place.name}"

@@ -31,9 +31,8 @@ def fixed_clips(ready: Ready) -> list[dict[str, Any]]:
     by_id = {row["clip_id"]: row for row in reversed(rows)}
     strange = [clip_id for clip_id in wanted.clips if clip_id not in by_id]
     if strange:
-        raise ValueError(
-            f"validation.clips names '{strange[0]}', which the cache does not have; it has {len(rows)} rows"
-        )
+        some = ", ".join(sorted(by_id)[:3])
+        raise ValueError(f"validation.clips names '{strange[0]}', which the cache does not have; it has {some}")
     if wanted.clips:
         return [by_id[clip_id] for clip_id in wanted.clips]
     held_back = [row for row in rows if row["split"] == "validation" and row["kind"] != "unpaired"]

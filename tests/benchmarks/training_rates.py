@@ -1,0 +1,132 @@
+"""Training and sampling on the tiny model: waiting for data, what the cache saves, our loop against the library's.
+
+`python tests/benchmarks/training_rates.py`: ratios measured in this run, on one thread.
+"""
+
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import diffusers
+import torch
+from effectpairs.tests.small_corpus import make_small_corpus
+from effectpairs.training import text, vae
+from effectpairs.training.config import Training, Validation
+from effectpairs.training.data import CachedSamples, collate
+from effectpairs.training.journal import read_progress
+from effectpairs.training.loop import train
+from effectpairs.training.mix import DataSettings
+from effectpairs.training.models import BaseModel, load_scheduler, load_text_model, load_transformer, load_vae
+from effectpairs.training.network import Batch, loss_of, rotary
+from effectpairs.training.optimiser import Optimiser
+from effectpairs.training.precompute import precompute
+from effectpairs.training.sample import Sampling, denoise
+from effectpairs.training.tiny import TEXT_LENGTH, write_tiny_model
+from effectpairs.training.worklist import CacheSettings, finish
+
+FRAMES, SIZE = 13, (64, 96)
+CACHE = CacheSettings(frames=FRAMES, stored="float16", compute="float32", device="cpu")
+STEPS, WARM = 60, 15
+
+
+def waiting(folder: Path, corpus: str, model: BaseModel) -> float:
+    """Share of the time that steps wait for two loader workers, after they have started."""
+    settings = Training(
+        corpus=corpus,
+        output=str(folder / "out"),
+        cache_folder=str(folder / "cache"),
+        model=model,
+        cache=CACHE,
+        data=DataSettings(split="all", workers=2),
+        optimiser=Optimiser(rate=1e-4),
+        validation=Validation(every=0),
+        steps=STEPS,
+        global_batch=2,
+        precision="no",
+        checkpoint_every=STEPS,
+    )
+    train(settings)
+    lines = read_progress(Path(settings.output))[WARM:]
+    return sum(line["wait_s"] for line in lines) / sum(line["step_s"] for line in lines)
+
+
+def step_times(folder: Path, corpus, cache) -> tuple[float, float]:
+    """Median seconds of a step of one sample: from the cache, and with clips encoded on the fly."""
+    model, samples = folder / "model", CachedSamples(cache, DataSettings(split="all", workers=0), seed=0)
+    transformer, schedule, coder = load_transformer(model), load_scheduler(model), load_vae(model)
+    words = text.TextModel(*load_text_model(model), TEXT_LENGTH)
+    where = rotary(transformer.config, 4, SIZE[0] // 8, SIZE[1] // 8, "cpu")
+    paired = [row for row in samples.rows if row["kind"] != "unpaired"]
+    numbers = [n for n in range(60) if samples[n]["kind"] != "unpaired"][:12]
+
+    def step(number: int) -> None:
+        given = collate([samples[number]])
+        loss = loss_of(transformer, Batch(*(given[n] for n in Batch._fields)), schedule.alphas_cumprod, where=where)
+        loss.backward()
+
+    def encode(number: int) -> None:
+        clip = corpus[paired[number % len(paired)]["clip_id"]]
+        for frames in (clip.gt, clip.over):
+            vae.encode(coder, vae.to_video(frames))
+        text.encode_texts(words, [clip.caption])
+
+    cached = [seconds(lambda n=n: step(n)) for n in numbers]
+    on_the_fly = [seconds(lambda n=n: (encode(n), step(n))) for n in numbers]
+    return statistics.median(cached), statistics.median(on_the_fly)
+
+
+def sampling_times(folder: Path) -> tuple[float, float]:
+    """Median seconds of 10 guided steps: ours with 33 channels, the library's pipeline with its own 16."""
+    plain = write_tiny_model(folder / "plain", in_channels=16)
+    transformer, schedule = load_transformer(folder / "model"), load_scheduler(folder / "model")
+    pipe = diffusers.CogVideoXPipeline(
+        tokenizer=None,
+        text_encoder=None,
+        vae=load_vae(plain),
+        transformer=diffusers.CogVideoXTransformer3DModel.from_pretrained(plain / "transformer"),
+        scheduler=diffusers.CogVideoXDDIMScheduler.from_config(schedule.config),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    texts = torch.randn(2, 1, TEXT_LENGTH, 32)
+    told = torch.randn(1, 4, 17, SIZE[0] // 8, SIZE[1] // 8)
+    asked = {"num_inference_steps": 10, "guidance_scale": 6.0, "output_type": "latent", "num_frames": FRAMES}
+    embeds = {"prompt_embeds": texts[0], "negative_prompt_embeds": texts[1], "height": SIZE[0], "width": SIZE[1]}
+    ours, theirs = [], []
+    for _ in range(9):
+        ours.append(seconds(lambda: denoise(transformer, schedule, told, (texts[0], texts[1]), Sampling(steps=10))))
+        theirs.append(seconds(lambda: pipe(**asked, **embeds)))
+    return statistics.median(ours), statistics.median(theirs)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long a piece of work takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        corpus = make_small_corpus(folder, clips=6, size=SIZE)
+        model = BaseModel(id=str(write_tiny_model(folder / "model")))
+        list(precompute(corpus, model, folder / "cache", CACHE))
+        cache = finish(corpus, model, folder / "cache", CACHE)
+        cached, on_the_fly = step_times(folder, corpus, cache)
+        print(f"step from the cache {cached * 1e3:.1f} ms, encoding on the fly {on_the_fly * 1e3:.1f} ms: ", end="")
+        print(f"{on_the_fly / cached:.1f} times as long")
+        ours, theirs = sampling_times(folder)
+        print(f"10 guided DDIM steps {ours * 1e3:.0f} ms, the library's pipeline {theirs * 1e3:.0f} ms: ", end="")
+        print(f"ratio {ours / theirs:.2f} (goal: at most 1.05)")
+        share = waiting(folder, corpus.place.url, model)
+        print(f"waiting for data with 2 loader workers: {share:.2%} of a step (goal: below 2 %)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

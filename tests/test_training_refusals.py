@@ -1,0 +1,189 @@
+"""Training from a file of settings, and all that is refused in one sentence."""
+
+import dataclasses
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
+for needed in ("diffusers", "accelerate", "tensorboard"):
+    pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
+from effectpairs.tests.small_cache import DATA, SETTINGS, as_toml, make_small_cache, settings_for  # noqa: E402
+from effectpairs.tests.workspaces import small_disk  # noqa: E402
+from effectpairs.training import checkpoint, run  # noqa: E402
+from effectpairs.training.config import Validation, load_training  # noqa: E402
+from effectpairs.training.data import CachedSamples, collate  # noqa: E402
+from effectpairs.training.journal import read_progress  # noqa: E402
+from effectpairs.training.loop import LoaderDied, NotFinite, train  # noqa: E402
+from effectpairs.training.mix import SourceMix  # noqa: E402
+from effectpairs.training.models import BaseModel  # noqa: E402
+from effectpairs.training.optimiser import Optimiser  # noqa: E402
+from effectpairs.training.tiny import write_tiny_model  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return make_small_cache(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator():
+    yield
+    pytest.importorskip("accelerate.state").AcceleratorState._reset_state(True)
+
+
+def test_old_checkpoints_go(small, tmp_path):
+    train(settings_for(small, tmp_path, steps=6, checkpoint_every=1, keep=2))
+    found = [path.name for path in sorted((tmp_path / "checkpoints").iterdir())]
+    assert found == ["step-00000005", "step-00000006"]
+
+
+def test_a_loss_that_is_no_number_names_the_clips(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "effectpairs.training.loop.loss_of",
+        lambda model, *_, **__: sum((weight * float("nan")).sum() for weight in model.parameters()),
+    )
+    with pytest.raises(NotFinite, match=r"step 1: the loss is nan .* on clips tiny-00\d"):
+        train(settings_for(small, tmp_path))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_cache_of_another_model_is_refused(small, tmp_path):
+    other = BaseModel(id=str(write_tiny_model(tmp_path / "model", seed=1)))
+    with pytest.raises(ValueError, match=r"was made by vae of .*model.* differs; precompute with this model"):
+        train(settings_for(small, tmp_path, model=other))
+
+
+def test_a_cache_of_another_corpus_is_refused(small, tmp_path):
+    other = make_small_cache(tmp_path / "other", clips=3).corpus.place.url
+    with pytest.raises(ValueError, match=r"was made of corpus version .* is now .*precompute again"):
+        train(settings_for(small, tmp_path, corpus=other))
+
+
+def test_a_checkpoint_of_another_corpus_is_refused(small, tmp_path):
+    train(settings_for(small, tmp_path / "run"))
+    other = make_small_cache(tmp_path / "other", clips=3)
+    with pytest.raises(ValueError, match=r"was written with corpus = .* this run has .*another output folder"):
+        train(settings_for(other, tmp_path / "run"))
+    with pytest.raises(ValueError, match=r"was written with optimiser.rate = 0.001, this run has 0.01"):
+        train(settings_for(small, tmp_path / "run", optimiser=Optimiser(rate=0.01, warmup_steps=5)))
+
+
+def test_a_damaged_checkpoint_is_named(small, tmp_path):
+    train(settings_for(small, tmp_path))
+    file = tmp_path / "checkpoints" / "step-00000004" / checkpoint.WEIGHTS
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(ValueError, match=r"step-00000004: trainable.safetensors is damaged; remove step-00000004"):
+        train(settings_for(small, tmp_path, steps=6))
+
+
+def test_a_corpus_without_real_clips_is_refused(tmp_path):
+    small = make_small_cache(tmp_path, clips=2, kinds=("synthetic", "unpaired"))
+    with pytest.raises(ValueError, match=r"has no real clips, but the mix .* set data.mix.real = 0"):
+        CachedSamples(small.cache, DATA, seed=0)
+    none = dataclasses.replace(DATA, mix=SourceMix(real=0.0))
+    assert CachedSamples(small.cache, none, seed=0)[0]["kind"] in ("synthetic", "unpaired")
+    with pytest.raises(ValueError, match="has no clips to train on"):
+        CachedSamples(small.cache, dataclasses.replace(DATA, split="test"), seed=0)
+
+
+def test_a_global_batch_that_cannot_be_shared_is_refused(small):
+    with pytest.raises(ValueError, match=r"global_batch=5 does not divide by batch=2 x 2 processes; take 4"):
+        settings_for(small, "x", global_batch=5, batch=2).accumulate(2)
+
+
+def test_clips_of_two_shapes_make_no_batch(small):
+    sample = CachedSamples(small.cache, DATA, seed=0)[0]
+    shorter = sample | {"latents": sample["latents"][:2], "clip_id": "short"}
+    with pytest.raises(ValueError, match=r"short differ in shape.*batch = 1"):
+        collate([sample, shorter])
+
+
+def test_a_full_disk_loses_no_older_checkpoint(small, tmp_path, monkeypatch):
+    train(settings_for(small, tmp_path))
+    monkeypatch.setattr(checkpoint.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match=r"disk is full; free some space"):
+        train(settings_for(small, tmp_path, steps=6))
+    monkeypatch.undo()
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["step-00000002", "step-00000004"]
+    assert json.loads((tmp_path / "checkpoints" / "step-00000004" / checkpoint.MANIFEST).read_text())["step"] == 4
+
+
+def test_processes_that_do_not_know_of_each_other_are_refused(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="2 processes were started and accelerate joined 1"):
+        train(settings_for(small, tmp_path))
+
+
+def test_a_disk_that_really_is_full_is_one_sentence(tmp_path):
+    """The weights' writer wraps the system's error in words of its own."""
+    with small_disk(tmp_path / "disk", 200_000) as disk:
+        if disk is None:
+            pytest.skip("mounting a small file system is not permitted here")
+        checkpoint.save(disk, 1, {checkpoint.WEIGHTS: {"a": torch.zeros(10_000)}}, {}, keep=3)
+        with pytest.raises(OSError, match=r"step-00000002: the disk is full; free some space"):
+            checkpoint.save(disk, 2, {checkpoint.WEIGHTS: {"a": torch.zeros(100_000)}}, {}, keep=3)
+        assert [path.name for path in disk.iterdir()] == ["step-00000001"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("steps = 0", "steps=0 is below 1"),
+        ("[optimiser]\nlr = 1", "c.toml: optimiser.lr = 1: Unexpected keyword"),
+        ("[cache]\nframes = 84", r"frames=84 is not 8k\+5; take 77 or 85"),
+        ('trainable = "attention"', "trainable = 'attention'"),
+        ("[data.mix]\nreal = -1", "mix weights"),
+        ("steps = [", "not valid TOML"),
+    ],
+)
+def test_wrong_settings_are_one_sentence(tmp_path, line, words):
+    path = tmp_path / "c.toml"
+    path.write_text(f'corpus = "a"\noutput = "b"\n{line}')
+    with pytest.raises(ValueError, match=words):
+        load_training(path)
+
+
+def test_settings_are_read_and_overridden(small, tmp_path):
+    settings = settings_for(small, tmp_path)
+    path = tmp_path / "c.toml"
+    path.write_text(as_toml(settings))
+    assert load_training(path) == settings
+    found = load_training(path, ["optimiser.rate=1e-5", "trainable=all", "data.mix.uniform=true"])
+    assert (found.optimiser.rate, found.trainable, found.data.mix.uniform) == (1e-5, "all", True)
+    for wrong in ("steps", "steps.more=1"):
+        with pytest.raises(ValueError, match="--set"):
+            load_training(path, [wrong])
+
+
+def test_the_program_precomputes_trains_and_says_what_is_wrong(small, tmp_path, capsys):
+    settings = settings_for(small, tmp_path / "run", cache_folder="", cache=SETTINGS, steps=2)
+    path = tmp_path / "c.toml"
+    path.write_text(as_toml(settings))
+    assert run.main(["train", str(path)]) == 2
+    assert "has no cache.json, so no cache was finished there; precompute it first" in capsys.readouterr().err
+    assert [run.main(["precompute", str(path), "--share", f"{number}/2"]) for number in range(2)] == [0, 0]
+    assert run.main(["train", str(path)]) == 0
+    assert (tmp_path / "run" / "trained" / "transformer" / "config.json").exists()
+    assert run.main(["train", str(path), "--set", "model.id=nobody/nothing"]) == 2
+    assert "hf download nobody/nothing" in capsys.readouterr().err
+
+
+def test_a_killed_loader_is_one_sentence(small, tmp_path, monkeypatch):
+    def ended(*_):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+        yield
+
+    monkeypatch.setattr("effectpairs.training.loop.loader", ended)
+    with pytest.raises(LoaderDied, match=r"killed by signal.* start again, the last checkpoint"):
+        train(settings_for(small, tmp_path))
+
+
+def test_validation_of_a_clip_that_is_not_there_is_refused_at_the_start(small, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"validation.clips names 'gone', which the cache does not have; it has tiny-000"
+    ):
+        train(settings_for(small, tmp_path, validation=Validation(clips=("gone",))))
+    assert read_progress(tmp_path) == []
