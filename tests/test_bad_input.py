@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from effectpairs.datasets.ledger import Entry, read_ledger
 from effectpairs.datasets.source import load_source
-from effectpairs.flows.direct import publish_directly, pairs_directly
+from effectpairs.flows.direct import pairs_directly, publish_directly
 from effectpairs.flows.real_source import RealSource
 from effectpairs.tests.scenes import sliding_square, write_h264
 

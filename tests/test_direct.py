@@ -11,7 +11,7 @@ from effectpairs.datasets.publish import Publishing
 from effectpairs.datasets.source import load_source
 from effectpairs.datasets.verify import verify
 from effectpairs.flows import chunks, source_run
-from effectpairs.flows.direct import publish_directly, pairs_directly
+from effectpairs.flows.direct import pairs_directly, publish_directly
 from effectpairs.flows.real_source import RealSource
 from effectpairs.flows.source_run import begin
 from effectpairs.flows.workers import WorkerDied

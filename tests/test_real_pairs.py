@@ -10,7 +10,7 @@ import yaml
 from effectpairs.datasets.publish import Publishing
 from effectpairs.datasets.source import load_source, source_names
 from effectpairs.flows.chunks import Failure, is_transient
-from effectpairs.flows.direct import publish_directly, pairs_directly
+from effectpairs.flows.direct import pairs_directly, publish_directly
 from effectpairs.flows.real_source import RealSource
 from effectpairs.flows.runs import load_any
 from effectpairs.flows.workers import WorkerDied
