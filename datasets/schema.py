@@ -15,6 +15,8 @@ COLOUR_LAYERS = ("gt", "over", "background", "foreground")
 MATTE_LAYERS = ("alpha", "subject_mask")
 MASK_LAYERS = ("effect_mask",)
 LAYERS = (*COLOUR_LAYERS, *MATTE_LAYERS, *MASK_LAYERS)
+MAY_BE_ABSENT = {"real": (), "synthetic": ("alpha",), "unpaired": tuple(layer for layer in LAYERS if layer != "gt")}
+"""By kind, the layers that a clip may lack: a rendered subject is never decomposed, an unpaired clip has `gt` alone."""
 
 QUALITY_NUMBERS = (
     "reconstruction_psnr_db",

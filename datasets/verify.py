@@ -14,7 +14,7 @@ from . import codec, shards
 from .corpus import Corpus
 from .durable import digest_of
 from .publish import CARD, MANIFEST, is_ours
-from .schema import COLOUR_LAYERS, KINDS, LAYERS, MASK_LAYERS, ROW, SPLITS, VERDICTS
+from .schema import COLOUR_LAYERS, KINDS, LAYERS, MASK_LAYERS, MAY_BE_ABSENT, ROW, SPLITS, VERDICTS
 
 Row = dict[str, Any]
 File = dict[str, Any]
@@ -130,7 +130,7 @@ def _faults_of_videos(row: Row, read: shards.ReadLayer) -> Iterator[str]:
     for layer in LAYERS:
         stored = read(layer)
         if stored is None:
-            if row["kind"] != "unpaired" or layer == "gt":
+            if layer not in MAY_BE_ABSENT.get(row["kind"], ()):
                 yield f"has no {layer}"
             continue
         colour = layer in COLOUR_LAYERS

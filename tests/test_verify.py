@@ -139,6 +139,7 @@ def test_a_group_in_two_splits_is_found(folder):
         ({"over": video(4)}, "over is 4 colour frames of 16x24 instead of 5 colour frames of 16x24"),
         ({"over": b"no video"}, "over does not decode after frame 0"),
         ({"over": None}, "has no over"),
+        ({"alpha": None}, "has no alpha"),
         ({"gt": None}, "has no gt"),
         ({"kind": "unpaired"}, "is unpaired/train in a file of real/train"),
         ({"split": "test"}, "is real/test in a file of real/train"),
@@ -155,6 +156,16 @@ def test_a_signed_shard_is_looked_into(folder, changes, problem):
     forge(folder, **changes)
     (found,) = faults(folder)
     assert found.startswith(f"{FIRST}: clip clip-a: {problem}")
+
+
+def test_a_rendered_clip_needs_no_alpha_and_all_else(tmp_path):
+    workspaces.fill(tmp_path / "w", ["clip-a"], kind="synthetic")
+    workspaces.publish(tmp_path / "w", tmp_path / "corpus", validation_share=0.0, test_share=0.0)
+    rendered = "data/train/synthetic-00000.parquet"
+    forge(tmp_path / "corpus", rendered, alpha=None)
+    assert faults(tmp_path / "corpus") == []
+    forge(tmp_path / "corpus", rendered, alpha=None, background=None)
+    assert faults(tmp_path / "corpus") == [f"{rendered}: clip clip-a: has no background"]
 
 
 def test_a_signed_video_that_is_cut_is_found(folder):
