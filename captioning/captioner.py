@@ -19,6 +19,8 @@ class Seen:
     over: Rgb | None = None
     subject_mask: Matte | None = None
     effect_mask: Mask | None = None
+    effect_masks: Mapping[str, Mask] = field(default_factory=dict)
+    """By effect, where a renderer knows each by itself; they may overlap."""
     fps: float = 16.0
     effects: tuple[str, ...] = ()
     """Words of the corpus's vocabulary, where they are known: from the scene or the source."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .captioner import Seen
-from .colours import colour_word, tint_word
-from .measuring import Measures, measure
+from .measuring import Measures, measure, measure_own
 from .naming import Name, subject_in, with_article
+from .qualities import adjectives_of, side_of, time_of
 from .tagging import Tags, tags
-from .vocabulary import EFFECTS, SLOTS, known_word
+from .vocabulary import EFFECTS
 
 ACTIONS = {
     "walk": "walk", "drive": "drive", "drift": "drift", "boat": "glide", "bounce": "bounce", "fly": "fly",
@@ -154,100 +154,25 @@ def _camera(seen: Seen, measures: Measures) -> str | None:
 
 def _effects(seen: Seen, tagged: Tags, measures: Measures) -> tuple[Said, ...]:
     words = [word for word in tagged.effects if word in EFFECTS]
-    alone = len(words) == 1  # one mask holds all effects: what it measures is of one effect only where there is one
-    said = [
-        Said(
-            word=word,
-            adjectives=_adjectives(word, _facts_of(seen, word), measures if alone else Measures()),
-            side=_side(measures) if alone else None,
-            time=_time(measures) if alone else None,
-        )
-        for word in words
-    ]
-    if not said and measures.fit is not None:
+    if not words and measures.fit is not None:
         unknown = "darkening" if measures.fit.change < 0 else "brightening"
-        said = [Said(word=unknown, side=_side(measures), time=_time(measures))]
+        return (Said(word=unknown, side=side_of(measures), time=time_of(measures)),)
+    said = []
+    for word in words:
+        # One mask holds all effects: what it measures is of one effect only where there is one.
+        own = measures if len(words) == 1 else measure_own(seen, word, measures)
+        said.append(
+            Said(
+                word=word,
+                adjectives=adjectives_of(word, _facts_of(seen, word), own),
+                side=side_of(own),
+                time=time_of(own) if len(words) == 1 else None,
+            )
+        )
     return tuple(said)
-
-
-def _side(measures: Measures) -> str | None:
-    """Ahead and behind where the subject goes sideways, else the side in the picture."""
-    moving, side = measures.movement, measures.side
-    if moving is None or moving.through not in ("left", "right") or side not in ("left", "right"):
-        return side
-    return "ahead" if side == moving.through else "behind"
 
 
 def _facts_of(seen: Seen, word: str) -> Mapping[str, Any]:
     effects = seen.facts.get("effects")
     own = effects.get(word) if isinstance(effects, Mapping) else None
     return own if isinstance(own, Mapping) else {}
-
-
-def _adjectives(word: str, facts: Mapping[str, Any], measures: Measures) -> tuple[str, ...]:
-    """One word a slot; the scene's goes before the measured one."""
-    measured = _measured(word, measures)
-    texture = facts.get("texture", facts.get("edge", facts.get("manner")))
-    found = []
-    for slot in SLOTS:
-        told = texture if slot == "texture" else facts.get(slot)
-        chosen = known_word(word, slot, told) if told is not None else None
-        # A scene that says "moderate" has spoken: then no measurement makes it more.
-        if told is None and slot in measured and known_word(word, slot, measured[slot]):
-            chosen = known_word(word, slot, measured[slot])
-        if chosen:
-            found.append(chosen)
-    return tuple(found)
-
-
-def _measured(word: str, measures: Measures) -> dict[str, str]:
-    """Adjectives by slot, for the kinds of effects whose pixels say so."""
-    found: dict[str, str] = {}
-    fit = measures.fit
-    if fit is not None and word == "shadow":
-        loss = -fit.relative
-        found["intensity"] = _step(
-            loss, (0.14, "faint"), (0.26, "light"), (0.5, "distinct"), (0.72, "dark"), (9.0, "deep")
-        )
-        tint = tint_word(fit.opacity_rgb) if fit.trusted and loss > 0.2 else None
-        if tint:
-            found["colour"] = tint
-    elif fit is not None and word == "reflection" and max(fit.darker, fit.lighter) > 0.9 and abs(fit.relative) > 0.3:
-        found["intensity"] = "dark" if fit.change < 0 else "bright"
-    elif fit is not None and word in ("dust", "smoke", "spray") and fit.trusted:
-        if not 0.3 <= fit.opacity <= 0.55:
-            found["intensity"] = "thin" if fit.opacity < 0.3 else "dense"
-        found["colour"] = colour_word(fit.colour)
-    return found | _shape(word, measures)
-
-
-def _step(value: float, *steps: tuple[float, str]) -> str:
-    return next(word for end, word in steps if value < end)
-
-
-def _shape(word: str, measures: Measures) -> dict[str, str]:
-    found: dict[str, str] = {}
-    size, edge = measures.extent, measures.edge
-    clear = word == "shadow" and edge is not None and measures.shorter_px >= 180
-    if clear and edge is not None and not 0.012 <= edge <= 0.03:
-        found["texture"] = "crisp" if edge < 0.012 else "soft"
-    if size is None or size.to_subject is None:
-        return found
-    if word in ("shadow", "reflection", "wake") and size.length > 4.5 and size.to_subject > 0.3:
-        found["spread"] = "long"
-    elif word in ("shadow", "reflection", "ripple", "glow") and size.to_subject < 0.25:
-        found["spread"] = "small"
-    elif word in ("dust", "smoke", "wake", "ripple", "spray") and size.to_subject > 2.5:
-        found["spread"] = "widespread" if word in ("dust", "smoke") else "wide"
-    return found
-
-
-def _time(measures: Measures) -> str | None:
-    size = measures.extent
-    if size is None:
-        return None
-    if size.begins > 0.15:
-        return f"which appears {'early on' if size.begins < 0.4 else 'midway' if size.begins < 0.65 else 'late'}"
-    if size.ends < 0.85:
-        return f"which is gone {'soon' if size.ends < 0.35 else 'midway' if size.ends < 0.65 else 'before the end'}"
-    return "which grows" if size.growth > 1.7 else "which shrinks" if size.growth < 0.58 else None

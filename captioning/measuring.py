@@ -1,7 +1,10 @@
 """Everything that is measured of one clip before it is worded: what the effect does, where, when, and what moves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from ..arrays import Mask
 from .captioner import Seen
 from .fitting import Fit, edge_width, fit, outside
 from .placing import Extent, Movement, Side, extent, movement, pieces, side
@@ -25,24 +28,43 @@ class Measures:
 
 def measure(seen: Seen) -> Measures:
     """Measure what the layers allow; an unpaired clip with frames alone gives nothing."""
-    subject = None if seen.subject_mask is None else seen.subject_mask > 128
-    if subject is not None and not subject.any():
-        subject = None
-    moving, parts = None, 1 if subject is None else pieces(subject)
+    subject = _subject(seen)
+    found = Measures(pieces=1 if subject is None else pieces(subject), shorter_px=min(seen.gt.shape[1:3]))
     if seen.effect_mask is None:
-        return Measures(pieces=parts, shorter_px=min(seen.gt.shape[1:3]))
+        return found
     effect = outside(seen.effect_mask, seen.subject_mask)
     if subject is not None:
-        moving = movement(seen.gt if seen.over is None else seen.over, subject, effect)
+        found = replace(found, movement=movement(seen.gt if seen.over is None else seen.over, subject, effect))
+    return _with_effect(seen, effect, effect, found)
+
+
+def measure_own(seen: Seen, word: str, whole: Measures) -> Measures:
+    """What one of several effects is like, where its own mask is known; its pixels where it is alone."""
+    mask = seen.effect_masks.get(word)
+    if mask is None:
+        return Measures()
+    others = [other for name, other in seen.effect_masks.items() if name != word]
+    own = outside(mask, seen.subject_mask)
+    alone = own & ~np.logical_or.reduce(others) if others else own
+    return _with_effect(seen, own, alone, replace(whole, fit=None, edge=None, extent=None, side=None))
+
+
+def _with_effect(seen: Seen, effect: Mask, alone: Mask, known: Measures) -> Measures:
+    subject = _subject(seen)
     size = extent(effect, subject)
     if size is None:
-        return Measures(movement=moving, pieces=parts, shorter_px=min(seen.gt.shape[1:3]))
-    return Measures(
-        fit=None if seen.over is None else fit(seen.gt, seen.over, effect),
-        edge=None if seen.over is None else edge_width(seen.gt, seen.over, effect),
+        return known
+    return replace(
+        known,
+        fit=None if seen.over is None else fit(seen.gt, seen.over, alone),
+        edge=None if seen.over is None or alone is not effect else edge_width(seen.gt, seen.over, effect),
         extent=size,
         side=None if subject is None else side(effect, subject),
-        movement=moving,
-        pieces=parts,
-        shorter_px=min(seen.gt.shape[1:3]),
     )
+
+
+def _subject(seen: Seen) -> Mask | None:
+    if seen.subject_mask is None:
+        return None
+    subject: Mask = seen.subject_mask > 128
+    return subject if subject.any() else None

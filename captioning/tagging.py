@@ -92,6 +92,8 @@ def _guess(measures: Measures, fit: Fit, mirrored: float) -> tuple[str | None, s
         return "reflection", f"below the subject its mirror image shows (correlation {mirrored:.2f})"
     if fit.lighter > 0.25 and (fit.fine > 0.5 or (fit.fine > 0.35 and fit.explained < 0.4)):
         return "splash", f"broken and bright, as drops are ({numbers})"
+    if veil and 28 < luma < 60:
+        return None, f"a shadow, or a dark veil such as black smoke ({numbers})"
     if fit.darker > 0.85 and fit.proportional > 0.97 and measures.side != "above":
         if fit.explained > 0.45 and fit.varied >= VARIED and luma < 55:
             return "shadow", f"takes light away and adds none ({numbers})"

@@ -66,7 +66,7 @@ def caption(known: Known, *, max_words: int, rng: np.random.Generator) -> str | 
     first = known.effects[0].word
     lies = _drawn(EFFECTS[first].lies, rng) if first in EFFECTS else "show"
     shapes = [SHAPES[int(place)] for place in rng.permutation(len(SHAPES))]
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 or any(said.time for said in known.effects):  # one remark on time is enough
         known = replace(known, camera=None)
     along = _drawn(("follow", "accompany"), rng)
     text: str | None = None
