@@ -106,6 +106,7 @@ class Loaded:
             raise Unavailable(f"{self.name} reads text and sees no frames; describe with a vision-language model")
         else:
             pictures = [Pictures.fromarray(frame) for frame in ask.frames]
+            shown: list[dict[str, Any]]
             if frames_as == "video":
                 shown = [{"type": "video", "video": pictures}]
             else:

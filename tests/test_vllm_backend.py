@@ -1,0 +1,139 @@
+"""The offline backend: its protocol with a false vLLM, and the true one where EFFECTPAIRS_VLLM names its python."""
+
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+from effectpairs.captioning.captioner import Captioner, Seen
+from effectpairs.captioning.chat import Ask, ChatClient, Unavailable
+from effectpairs.captioning.offline import VARIABLE, Vllm
+from effectpairs.tests import fake_vllm
+
+SEEN = Seen(gt=np.zeros((13, 32, 48, 3), np.uint8), subject="dog")
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory):
+    return fake_vllm.install(tmp_path_factory.mktemp("vllm"))
+
+
+@pytest.fixture
+def captioner(python):
+    made = Vllm(model="some/model", python=python, start_s=60.0, answer_deadline_s=30.0)
+    yield made
+    made.close()
+
+
+def ask(text="Hello.", **over):
+    return Ask(system="s", user=text, **over)
+
+
+def test_the_steps_and_what_reaches_vllm(captioner):
+    assert isinstance(captioner, Captioner)
+    assert isinstance(captioner, ChatClient)
+    described = json.loads(captioner.describe(SEEN, seed=7).text)
+    assert (described["parts"], described["seed"], described["guided"]) == (1, 7, False)
+    assert {"dtype", "max_model_len", "limit_mm_per_prompt", "media_io_kwargs"} <= set(described["options"])
+    refined = captioner.refine("A dog runs.", SEEN, max_words=20, seed=1)
+    assert (refined.text, refined.tokens_in, refined.tokens_out) == ("A dog runs.", 10, 3)
+    assert json.loads(captioner.chat(ask(schema={"type": "object"})).text)["guided"]
+
+
+def test_questions_that_wait_become_a_batch(captioner):
+    captioner.chat(ask())
+    found = [json.loads(answer.text)["batch"] for _, answer in captioner.many(ask(seed=n) for n in range(64))]
+    assert len(found) == 64
+    assert max(found) >= 8
+
+
+def test_answers_find_their_questions(captioner):
+    for question, answer in captioner.many(ask(seed=n) for n in range(50)):
+        assert json.loads(answer.text)["seed"] == question.seed
+
+
+def test_one_question_that_is_refused_does_not_spoil_the_batch(captioner):
+    captioner.chat(ask())
+
+    def answer(question):
+        try:
+            return captioner.chat(question).text
+        except Unavailable as error:
+            return str(error)
+
+    from effectpairs.captioning.abreast import abreast
+
+    asks = [ask("too long" if n == 3 else "fine", seed=n) for n in range(8)]
+    found = {question.seed: text for question, text in abreast(asks, answer, at_once=8)}
+    assert "longer than the maximum" in found[3]
+    assert "lower max_frames, or raise max_model_len" in found[3]
+    assert all("A dog runs." in text for seed, text in found.items() if seed != 3)
+
+
+def test_an_engine_that_dies_is_told_and_started_anew(captioner):
+    captioner.chat(ask())
+    with pytest.raises(Unavailable, match=r"some/model in vLLM ended \(exit code 1\)"):
+        captioner.chat(ask("die now"))
+    assert "A dog runs." in captioner.chat(ask()).text
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("too/large", "MemoryError: out of memory.*lower max_model_len or memory_share"),
+        ("dies/early", r"ended \(exit code 139\): Segmentation fault"),
+        ("hangs", "did not get ready in 1 s"),
+    ],
+)
+def test_an_engine_that_does_not_start(python, model, sentence):
+    start = time.monotonic()
+    with pytest.raises(Unavailable, match=sentence):
+        Vllm(model=model, python=python, start_s=1.0 if model == "hangs" else 60.0).chat(ask())
+    assert time.monotonic() - start < 30
+
+
+def test_no_environment_no_python_no_vllm(monkeypatch, tmp_path):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with pytest.raises(Unavailable, match=f"set python or {VARIABLE} to DIR/bin/python"):
+        Vllm().chat(ask())
+    with pytest.raises(Unavailable, match=r"cannot be started \(No such file"):
+        Vllm(python=str(tmp_path / "python")).chat(ask())
+    import sys
+
+    with pytest.raises(Unavailable, match="No module named 'vllm'; name the python of an environment that has vLLM"):
+        Vllm(python=sys.executable).chat(ask())
+
+
+@pytest.mark.parametrize("over", [{"at_once": 0}, {"memory_share": 1.5}, {"start_s": 0.0}])
+def test_settings_are_checked(over):
+    with pytest.raises(ValueError, match=next(iter(over))):
+        Vllm(**over)
+
+
+@pytest.mark.models
+@pytest.mark.skipif(
+    not os.environ.get(VARIABLE),
+    reason=f"{VARIABLE} names no python of an environment with vLLM; see captioning/README.md",
+)
+def test_true_vllm_with_a_tiny_model(tmp_path):
+    pytest.importorskip("transformers")
+    from effectpairs.tests import tiny_models
+
+    captioner = Vllm(
+        model=str(tiny_models.tiny_llama(tmp_path / "llama")),
+        max_model_len=2048,
+        dtype="float32",
+        enforce_eager=True,
+        start_s=500.0,
+        max_tokens=64,
+    )
+    try:
+        first = captioner.refine("A dog runs.", SEEN, max_words=20, seed=1)
+        start = time.monotonic()
+        tokens = sum(answer.tokens_out for _, answer in captioner.many(ask(seed=n, max_tokens=64) for n in range(64)))
+        print(f"{tokens / (time.monotonic() - start):.0f} tokens/s")
+    finally:
+        captioner.close()
+    assert first.tokens_out > 0
+    assert tokens > 64
