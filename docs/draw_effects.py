@@ -105,8 +105,8 @@ def dust() -> list[Shot]:
     """Thin and dense behind a car, a burst under a ball."""
     camera = Camera(at=(-0.6, -11.5, 2.4), look_at=(-0.6, 0.0, 0.8))
     thin, dense = (
-        Dust(density=0.7, colour=(0.82, 0.74, 0.60)),
-        Dust(density=3.0, spread_m=0.8, colour=(0.66, 0.42, 0.28)),
+        Dust(density=0.7, colour=(0.86, 0.80, 0.70)),
+        Dust(density=4.0, spread_m=0.8, colour=(0.70, 0.45, 0.30)),
     )
     ground = Ground(look=SAND, bumps_m=0.02)
     burst = Dust(spread_m=0.3, density=5.0, lasts_s=1.2, colour=(0.70, 0.60, 0.46))
@@ -194,9 +194,9 @@ def variants() -> list[Shot]:
     camera = Camera(at=(-0.6, -11.5, 2.4), look_at=(-0.6, 0.0, 0.8))
     kinds: tuple[AnyEffect, ...] = (
         Shadow(softness_deg=12.0),
-        Dust(density=0.7, colour=(0.82, 0.74, 0.60)),
+        Dust(density=0.7, colour=(0.86, 0.80, 0.70)),
         Dust(density=3.5, spread_m=0.9, colour=(0.62, 0.25, 0.16)),
-        Smoke(density=5.0, spread_m=0.9, leaves=(-0.48, 0.25, 0.2)),
+        Smoke(density=6.0, spread_m=0.9, rise_mps=1.4, leaves=(0.3, 0.0, 0.7)),
     )
     effects = tuple((each,) if each.kind == "shadow" else (Shadow(), each) for each in kinds)
     return [(base(car(), Ground(look=SAND, bumps_m=0.02), camera, *effects), 10)]

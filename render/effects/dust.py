@@ -11,9 +11,9 @@ from .colours import word_of
 from .effect import Track
 from .media import Cloud, Colour, Medium
 
-TRAIL = 16.0
+TRAIL = 26.0
 """Puffs a metre."""
-BURST = 70
+BURST = 110
 """Puffs of a hard hit."""
 
 
@@ -57,7 +57,7 @@ class Dust:
             drag_s=0.35,
             lift=(0.0, 0.0, 0.12 * self.spread_m),
             swirl_m=0.7 * self.spread_m,
-            thinning=0.75,
+            thinning=0.6,
             seat=0.25,
         )
         everything = puffs.joined(*lots)
@@ -112,7 +112,7 @@ class Dust:
             push=push,
             strength=vigour * (0.4 + 0.6 * chance[:, 6]),
             phase=rng.random(len(born)),
-            size=(0.35 + 0.55 * chance[:, 7]) * (0.75 + 0.6 * gust),
+            size=(0.45 + 0.55 * chance[:, 7]) * (0.75 + 0.6 * gust),
         )
 
     def _burst(self, track: Track, hit: int, rng: np.random.Generator) -> puffs.Puffs:
@@ -125,7 +125,7 @@ class Dust:
         ring = np.stack([np.cos(around), np.sin(around), np.zeros(count)], axis=-1)
         reach = 0.35 * min(track.extent[:2]) * np.sqrt(chance[:, 1])
         push = ring * (contact.speed * (0.15 + 0.5 * chance[:, 2]))[:, None]
-        push[:, 2] = 0.35 * contact.speed * chance[:, 3] ** 2
+        push[:, 2] = 0.6 * contact.speed * chance[:, 3] ** 1.5
         return puffs.Puffs(
             born_s=np.full(count, contact.frame / track.fps) - 1e-6 - 0.03 * chance[:, 4],
             place=np.asarray(contact.at) + ring * reach[:, None] + (0.0, 0.0, 0.08 * self.spread_m),
