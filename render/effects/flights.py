@@ -62,9 +62,9 @@ def crown(
     """
     fingers = 17
     finger = np.floor(chance[:, 0] * fingers)
-    aim = finger + 0.5 * np.sin(2.4 * finger + 9 * at[0])  # unevenly spaced: a crown is no crown of a king
-    strayed = np.where(chance[:, 5] < 0.55, 4.0, 1.4) * 4 * (chance[:, 1] - 0.5) ** 3
-    around = 2 * np.pi * (aim + strayed) / fingers
+    aim = finger + 0.5 + 0.3 * np.sin(2.4 * finger + 9 * at[0]) + 4 * (chance[:, 1] - 0.5) ** 3
+    between = chance[:, 5] < 0.4  # the wall that the fingers rise from closes the gaps
+    around = 2 * np.pi * np.where(between, chance[:, 0], aim / fingers)
     out = np.stack([np.cos(around), np.sin(around), np.zeros(len(around))], axis=-1)
     lean = np.radians(48 + 32 * chance[:, 2] ** 0.7)
     taller = 0.75 + 0.5 * np.abs(np.sin(around * 2.5 + at[0] * 7))  # no finger is like its neighbour
