@@ -11,7 +11,7 @@ FRAMES, HEIGHT, ROW = 85, 384, 672
 GLOBAL_BATCH, STEPS = 32, 1000
 GB, TERA = 1e9, 1e12
 VAE_ENCODE, VAE_DECODE, T5 = 192.0, 427.0, 2.1
-"""TFLOP of one clip. The autoencoder's: by PyTorch's counter over its public shape, decoded as `training/vae.py` does."""
+"""TFLOP of a clip; the autoencoder's by PyTorch's counter over its shape, decoded as `training/vae.py` does."""
 CARDS = {"RTX A6000 48 GB": (155, 0.35), "A100 80 GB": (312, 0.40), "H100 80 GB": (989, 0.40)}
 """Dense bf16 TFLOP/s by the maker, and the share of it that is assumed to be reached."""
 
@@ -72,8 +72,8 @@ def lines() -> list[str]:
         "# What training should cost: an estimate",
         "",
         "Computed from the model's shapes by `docs/training_cost.py`; **nothing on this page was measured**.",
-        f"A clip has {FRAMES}x{HEIGHT}x{ROW}, or {tokens():,} tokens; the transformer has {weights.all:,} weights, of which",
-        f"the {weights.attention:,} of attention learn. {STEPS:,} steps of {GLOBAL_BATCH} samples, latents cached.",
+        f"A clip of {FRAMES}x{HEIGHT}x{ROW} has {tokens():,} tokens, the transformer has {weights.all:,} weights.",
+        f"The {weights.attention:,} of attention learn. {STEPS:,} steps of {GLOBAL_BATCH} samples, latents cached.",
         "",
         f"- Forward pass {work['forward']:.0f} TFLOP, backward {work['backward']:.0f}, with recomputation "
         f"{work['step']:.0f} a sample.",

@@ -121,6 +121,18 @@ def test_a_killed_run_ends_in_the_very_weights_of_an_unbroken_one(small, tmp_pat
     assert told[0] == told[1]
 
 
+def test_a_sharded_run_goes_on_from_accelerates_own_state(small, tmp_path, monkeypatch):
+    """The way of FSDP and DeepSpeed, walked by one process: without GPUs accelerate shards nothing."""
+    monkeypatch.setattr("effectpairs.training.setup.Ready.sharded", True)
+    settings = settings_for(small, tmp_path / "broken", steps=6, keep=1)
+    train(dataclasses.replace(settings, output=str(tmp_path / "unbroken")))
+    train(dataclasses.replace(settings, steps=4))
+    found = sorted(path.name for path in (tmp_path / "broken" / "checkpoints").iterdir())
+    assert found == ["shards-step-00000004", "step-00000004"]
+    train(settings)
+    assert_same(trained(tmp_path / "broken"), trained(tmp_path / "unbroken"))
+
+
 def test_loader_workers_change_nothing(small, tmp_path):
     for workers in (0, 2):
         data = dataclasses.replace(DATA, workers=workers)

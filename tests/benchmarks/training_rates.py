@@ -33,8 +33,8 @@ CACHE = CacheSettings(frames=FRAMES, stored="float16", compute="float32", device
 STEPS, WARM = 60, 15
 
 
-def waiting(folder: Path, corpus: str, model: BaseModel) -> float:
-    """Share of the time that steps wait for two loader workers, after they have started."""
+def waiting(folder: Path, corpus: str, model: BaseModel) -> tuple[float, float]:
+    """Share of a step that goes by waiting for two loader workers, once they have started: median, and of all steps."""
     settings = Training(
         corpus=corpus,
         output=str(folder / "out"),
@@ -51,7 +51,8 @@ def waiting(folder: Path, corpus: str, model: BaseModel) -> float:
     )
     train(settings)
     lines = read_progress(Path(settings.output))[WARM:]
-    return sum(line["wait_s"] for line in lines) / sum(line["step_s"] for line in lines)
+    median = statistics.median(line["wait_s"] / line["step_s"] for line in lines)
+    return median, sum(line["wait_s"] for line in lines) / sum(line["step_s"] for line in lines)
 
 
 def step_times(folder: Path, corpus, cache) -> tuple[float, float]:
@@ -124,8 +125,12 @@ def main() -> None:
         ours, theirs = sampling_times(folder)
         print(f"10 guided DDIM steps {ours * 1e3:.0f} ms, the library's pipeline {theirs * 1e3:.0f} ms: ", end="")
         print(f"ratio {ours / theirs:.2f} (goal: at most 1.05)")
-        share = waiting(folder, corpus.place.url, model)
-        print(f"waiting for data with 2 loader workers: {share:.2%} of a step (goal: below 2 %)")
+        median, share = waiting(folder, corpus.place.url, model)
+        print(
+            f"waiting for data with 2 loader workers: {median:.2%} of the median step, {share:.2%} of all the time ",
+            end="",
+        )
+        print("(goal: below 2 %; more where other programs take the cores)")
 
 
 if __name__ == "__main__":
