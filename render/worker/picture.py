@@ -91,6 +91,7 @@ def _device(scene: Any, device: str) -> None:
     for card in wishes.devices:
         card.use = card.type == device
     scene.cycles.device = "GPU"
+    scene.cycles.denoising_use_gpu = True
 
 
 def choose(scene: Any, chosen: dict[str, Any], seed: int) -> None:
