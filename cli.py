@@ -226,16 +226,19 @@ def demo(
     corpus: Annotated[Path, typer.Option(help="Folder of the corpus.")] = Path("demo/corpus"),
     direct: Direct = False,
 ) -> None:
-    """Do the main job on real footage: from a video to a corpus, and a gallery to look at."""
+    """Do the main job on a real clip and on rendered scenes: from there to a corpus, and a gallery to look at."""
     from .datasets.publish import Publishing
     from .flows.demo import CREDIT, lay_out_footage
 
     out.print(CREDIT, markup=False)
     overrides = [f"root={lay_out_footage(workspace)}"]
-    account = _run_source("demo", _settings("demo", overrides), workspace, overrides, 0, direct)
-    if account.inputs == account.failed:
+    accounts = [
+        _run_source("demo", _any_settings("demo", overrides), workspace, overrides, 0, direct),
+        _run_source("demo-scenes", _any_settings("demo-scenes", []), workspace, [], 0, direct),
+    ]
+    if any(account.inputs == account.failed for account in accounts):
         raise typer.Exit(1)
-    # One video is one group: with shares for the other splits it might be all in one of those.
+    # One video is one group, one scene another: with shares for the other splits some might have none.
     settings = Publishing(include=("accept", "review"), validation_share=0, test_share=0)
     _publish(str(corpus), workspace, settings, "effectpairs demo", direct)
     out.print(f"gallery: {_gallery(str(corpus), None)}", markup=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from ..datasets.ledger import Account
+from ..datasets.source import SOURCES
 from ..datasets.store import Result, Store
 from ..render.blender import NoBlender, find_python, version_of
 from ..render.makers.makers import scene_at
@@ -158,7 +159,9 @@ def _files(pattern: str) -> list[Path]:
     if unset := re.search(r"\$\{(\w+)\}", text):
         raise ValueError(f"scenes={pattern!r} needs the environment variable {unset[1]}; export {unset[1]}=FOLDER")
     path = Path(text).expanduser()
-    found = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
+    # What is not here may be among the scenes that come with the package.
+    places = (Path(path.anchor),) if path.anchor else (Path(), SOURCES)
+    found = next((files for place in places if (files := sorted(place.glob(str(path.relative_to(path.anchor)))))), [])
     if not found:
         raise ValueError(f"scenes={pattern!r}: no file is there; give a pattern of scenes' JSON, as 'scenes/*.json'")
     return found
