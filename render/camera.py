@@ -57,13 +57,13 @@ def project(
 ) -> Float64[np.ndarray, "n k 3"]:
     """Points to column and row in pixels (of the picture's corner, not a pixel's middle), and depth in metres.
 
-    The sensor's width lies along the picture's longer side, as Blender has it.
+    The sensor spans the picture's width, also where that is the shorter side.
     """
     height, width = size
     homogeneous = np.concatenate([points, np.ones((*points.shape[:2], 1))], axis=-1)
     seen = np.einsum("nij,nkj->nki", np.linalg.inv(np.broadcast_to(cameras, (len(points), 4, 4))), homogeneous)
     depth = -seen[..., 2]
-    scale = focal_mm / SENSOR_MM * max(height, width) / np.where(np.abs(depth) < 1e-6, 1e-6, depth)
+    scale = focal_mm / SENSOR_MM * width / np.where(np.abs(depth) < 1e-6, 1e-6, depth)
     return np.stack([width / 2 + seen[..., 0] * scale, height / 2 - seen[..., 1] * scale, depth], axis=-1)
 
 

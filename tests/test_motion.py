@@ -188,3 +188,12 @@ def test_quaternions_turn_as_matrices_do():
     assert np.allclose(from_quaternions(np.array([[np.cos(half), np.sin(half), 0, 0]])), turn_x(2 * half))
     assert np.allclose(from_quaternions(np.array([[np.cos(half), 0, np.sin(half), 0]])), turn_y(2 * half))
     assert np.allclose(shift(1, np.arange(3.0), 0)[:, :3, 3], [[1, 0, 0], [1, 1, 0], [1, 2, 0]])
+
+
+@pytest.mark.parametrize("size", [(100, 200), (200, 100)])
+def test_the_sensor_spans_the_width_of_any_picture(size):
+    straight = camera.looking(np.array([[0.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 0.0]]))
+    edge = np.array([[[10 * 18 / 35, 10.0, 0.0], [0.0, 10.0, 0.0]]])
+    seen = camera.project(edge, straight, 35.0, size)[0]
+    assert seen[0] == pytest.approx((size[1], size[0] / 2, 10))
+    assert seen[1] == pytest.approx((size[1] / 2, size[0] / 2, 10))

@@ -127,7 +127,7 @@ def _view(maker: Tossed, rng: Rng, film: Film, body: Body) -> View:
     height, width = film.size
     share = float(np.exp(rng.uniform(np.log(0.013), np.log(0.08))))
     focal_mm = round(float(np.exp(rng.uniform(*np.log(maker.focal_mm)))), 1)
-    seen = (36 / focal_mm) ** 2 * height * width / max(height, width) ** 2
+    seen = (36 / focal_mm) ** 2 * height / width
     return View(
         away_deg=float(rng.uniform(0, 360)), focal_mm=focal_mm, lift_deg=float(rng.uniform(12, 34)),
         distance_m=body.size_m / float(np.sqrt(share * seen)),

@@ -40,7 +40,7 @@ class View:
         return round(float(x), 4), round(float(y), 4)
 
     def width_m(self, away_m: float = 0.0) -> float:
-        """How much of the world the picture's longer side shows at that depth."""
+        """How much of the world the picture's width shows at that depth."""
         return SENSOR_MM / self.focal_mm * (self.distance_m + away_m)
 
 
@@ -62,13 +62,13 @@ def stage(rng: Rng, act: Act, film: Film, kind: CameraKind, focal: tuple[float, 
     share = float(np.exp(rng.uniform(np.log(0.014), np.log(0.16))))
     focal_mm = round(float(np.exp(rng.uniform(*np.log(focal)))), 1)
     height, width = film.size
-    seen = (SENSOR_MM / focal_mm) ** 2 * height * width / max(height, width) ** 2
+    seen = (SENSOR_MM / focal_mm) ** 2 * height / width
     view = View(
         away_deg=float(rng.uniform(0, 360)), focal_mm=focal_mm, lift_deg=float(rng.uniform(*act.lift_deg)),
         distance_m=max(float(np.sqrt(across * tall / (share * seen))), 1.2 * long),
     )  # fmt: skip
     speed = float(rng.uniform(*act.speed))
-    room = (ROOM * view.width_m() * width / max(height, width) - across) / max(abs(np.cos(tilt)), 0.3)
+    room = (ROOM * view.width_m() - across) / max(abs(np.cos(tilt)), 0.3)
     if kind in ("still", "handheld"):
         speed = min(speed, max(room, 0.0) / film.lasts_s)
     motion = _way(rng, act, film, (view, tilt, speed))
