@@ -95,6 +95,8 @@ def _kubric() -> tuple[Any, Any]:
         sys.modules["tensorflow"] = stand_in
     try:
         return require("kubric", extra="render"), require("kubric.simulator.pybullet", extra="render").PyBullet
+    except ImportError as missing:
+        raise ImportError(f"{missing}, then: pip install --no-deps kubric-nightly==2023.12.27") from missing
     finally:
         if stand_in is not None:
             del sys.modules["tensorflow"]  # no one else shall take it for the real one

@@ -121,3 +121,9 @@ def test_the_subject_of_a_scene_follows_its_fall():
     assert np.isfinite(track.heading).all()
     middle = way.matrices @ np.array([0, 0, 0.25, 1])
     assert np.allclose(middle[0, :3], (0, 0, 1.25))
+
+
+def test_without_kubric_the_two_lines_that_bring_it_are_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "kubric", None)
+    with pytest.raises(ImportError, match=r"effectpairs\[render\]'.*--no-deps kubric-nightly"):
+        physics.simulate((body(),), (), CLOCK)
