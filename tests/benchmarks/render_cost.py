@@ -199,10 +199,10 @@ def main() -> None:
     if given.quick:
         sizes, names = [(96, 168)], ["shadow"]
     begin, missed = time.perf_counter(), []
-    print(
-        "| effect | size | background | subject | front | gt | truths | pair/gt, moving | still | variant/pair | first frame |"
+    columns = (
+        "effect | size | background | subject | front | gt | truths | pair/gt, moving | still | variant/pair | first"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
+    print(f"| {columns} |\n{'|---' * 11}|", flush=True)
     for title, costs in rows(names, sizes, truths=given.truths):
         moving, still = costs["moving"], costs["still"]
         gt = moving.of("v00")
