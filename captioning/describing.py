@@ -3,7 +3,6 @@
 import numpy as np
 
 from .knowing import Known, Said
-from .measuring import Measures
 from .phrases import UNKNOWN, beside, effect_phrase, is_many, joined, noun_of, sentence, third
 from .wording import fitting
 
@@ -14,15 +13,15 @@ PARTS = ((0.15, "a small part of"), (0.4, "about a third of"), (0.62, "about hal
 def describe(known: Known, *, rng: np.random.Generator) -> str:
     """Several sentences; only what is known or measured. Without any effect it says that none could be told."""
     lines = [_scene(known), _effects(known, rng)]
-    if len(known.effects) == 1:
-        said = known.effects[0]
-        lines += [
-            _size(said, known),
-            _pixels(said, known.measures),
-            _course(said, known.measures),
-            _together(said, known),
-        ]
-    elif not known.effects:
+    for place, said in enumerate(known.effects):
+        lines += [_size(said, known, place), _pixels(said)]
+    lines += [_course(said) for said in known.effects if _changes(said)]
+    steady = [said for said in known.effects if said.measures.extent is not None and not _changes(said)]
+    if steady:
+        verb = "are" if len(steady) > 1 or is_many(steady[0].word) else "is"
+        lines.append(sentence(joined([_the(said) for said in steady]), verb, "there from beginning to end"))
+    lines += [_together(said, known) for said in known.effects]
+    if not known.effects:
         lines.append("No effect could be told from the frames.")
     return " ".join(line for line in lines if line)
 
@@ -52,23 +51,26 @@ def _effects(known: Known, rng: np.random.Generator) -> str:
     return sentence(known.subject.pronoun if known.subject else "it", joined(parts)) if parts else ""
 
 
-def _size(said: Said, known: Known) -> str:
-    size = known.measures.extent
+def _size(said: Said, known: Known, place: int) -> str:
+    """Its share of the picture; of the first effect, its size beside the subject's too."""
+    size = said.measures.extent
     if size is None:
         return ""
-    share = "less than 1" if size.share < 0.01 else f"about {round(100 * size.share)}"
-    text = f"{_the(said)} {'cover' if is_many(said.word) else 'covers'} {share} % of the picture"
+    share = "less than 1 %" if size.share < 0.01 else f"about {round(100 * size.share)} %"
+    if place:
+        return sentence(share, "of the picture", "is covered by" if place == 1 else "belongs to", _the(said))
+    text = f"{_the(said)} {'cover' if is_many(said.word) else 'covers'} {share} of the picture"
     if size.to_subject is None:
         return sentence(text)
-    who = known.subject.noun if known.subject else "subject"
+    who = known.subject.last if known.subject else "subject"
     part = next((word for end, word in PARTS if size.to_subject < end), "several times")
     return sentence(
         text, ",", part, "the area of the", who, "itself" if not (known.subject and known.subject.many) else ""
     )
 
 
-def _pixels(said: Said, measures: Measures) -> str:
-    fit = measures.fit
+def _pixels(said: Said) -> str:
+    fit = said.measures.fit
     if fit is None:
         return ""
     if fit.darker > 0.8:
@@ -78,8 +80,8 @@ def _pixels(said: Said, measures: Measures) -> str:
     return sentence("it brightens most of what it covers") if fit.lighter > 0.8 else ""
 
 
-def _course(said: Said, measures: Measures) -> str:
-    size = measures.extent
+def _course(said: Said) -> str:
+    size = said.measures.extent
     if size is None:
         return ""
     verbs = ("appear", "are", "grow", "shrink") if is_many(said.word) else ("appears", "is", "grows", "shrinks")
@@ -89,10 +91,14 @@ def _course(said: Said, measures: Measures) -> str:
     if size.ends < 0.85:
         parts.append(f"{verbs[1]} gone {_moment(size.ends)}")
     if size.growth > 1.7 or size.growth < 0.58:
-        parts.append(f"{verbs[2] if size.growth > 1 else verbs[3]} in the course of it")
-    if not parts:
-        parts.append(f"{verbs[1]} there from beginning to end")
+        parts.append(f"{verbs[2] if size.growth > 1 else verbs[3]} over the course of the clip")
     return sentence(_the(said), joined(parts))
+
+
+def _changes(said: Said) -> bool:
+    """Does it come, go, grow or shrink?"""
+    size = said.measures.extent
+    return size is not None and (size.begins > 0.15 or size.ends < 0.85 or not 0.58 <= size.growth <= 1.7)
 
 
 def _moment(share: float) -> str:
@@ -100,7 +106,7 @@ def _moment(share: float) -> str:
 
 
 def _together(said: Said, known: Known) -> str:
-    moving = known.measures.movement
+    moving = said.measures.movement if len(known.effects) == 1 else None
     if moving is None or not moving.together:
         return ""
     who = known.subject.noun if known.subject else "subject"

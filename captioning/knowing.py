@@ -57,6 +57,8 @@ class Said:
     side: str | None = None
     time: str | None = None
     """A relative clause: "which appears midway"."""
+    measures: Measures = Measures()
+    """Of this effect alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +158,7 @@ def _effects(seen: Seen, tagged: Tags, measures: Measures) -> tuple[Said, ...]:
     words = [word for word in tagged.effects if word in EFFECTS]
     if not words and measures.fit is not None:
         unknown = "darkening" if measures.fit.change < 0 else "brightening"
-        return (Said(word=unknown, side=side_of(measures), time=time_of(measures)),)
+        return (Said(word=unknown, side=side_of(measures), time=time_of(measures), measures=measures),)
     said = []
     for word in words:
         # One mask holds all effects: what it measures is of one effect only where there is one.
@@ -167,6 +169,7 @@ def _effects(seen: Seen, tagged: Tags, measures: Measures) -> tuple[Said, ...]:
                 adjectives=adjectives_of(word, _facts_of(seen, word), own),
                 side=side_of(own),
                 time=time_of(own) if len(words) == 1 else None,
+                measures=own,
             )
         )
     return tuple(said)

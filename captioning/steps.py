@@ -1,13 +1,14 @@
 """A clip's captions by any captioner, each step checked, asked again, and filled from the grammar where that serves."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .asking import Asked, ask, ask_many
 from .captioner import Captioner, Reply, Seen
 from .checks import check_caption, check_description, check_variant
+from .clauses import effects_named
 from .measured import MODEL, Measured
 from .restyling import restyled
 
@@ -42,9 +43,9 @@ def described(captioner: Captioner, seen: Seen, wanted: Wanted = Wanted(), *, se
 
 
 def refined(captioner: Captioner, description: str, seen: Seen, wanted: Wanted = Wanted(), *, seed: int = 0) -> Asked:
-    """The concise caption."""
+    """The concise caption; it goes to review where neither source nor caption says which effect is there."""
     words = wanted.max_words
-    return ask(
+    asked = ask(
         lambda attempt, objections: captioner.refine(
             description, seen, max_words=words, seed=seed + attempt, objections=objections
         ),
@@ -52,6 +53,9 @@ def refined(captioner: Captioner, description: str, seen: Seen, wanted: Wanted =
         tries=wanted.tries,
         otherwise=(lambda: Measured().refine("", seen, max_words=words, seed=seed)) if wanted.fill else None,
     )
+    if asked.reply is not None and not seen.effects and not effects_named(asked.reply.text):
+        return replace(asked, verdict="review")
+    return asked
 
 
 def augmented(captioner: Captioner, caption: str, seen: Seen, wanted: Wanted = Wanted(), *, seed: int = 0) -> Asked:

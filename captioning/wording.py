@@ -109,11 +109,16 @@ def _less(known: Known, change: Callable[[Said], Said]) -> Known:
     return replace(known, effects=tuple(change(said) for said in known.effects))
 
 
-def _phrase(said: Said, speech: Speech) -> str:
-    """An effect with its place and time, for the end of a clause."""
-    place = beside(said.side, speech.known.subject, named=False)
-    parts = (effect_phrase(said.word, said.adjectives), place, f", {_time(said)}" if said.time else "")
-    return " ".join(part for part in parts if part)
+def _phrases(speech: Speech) -> list[str]:
+    """Every effect with its place and time, for the end of a clause; a place that serves several is named once."""
+    told = []
+    sides = [said.side for said in speech.known.effects]
+    for place, said in enumerate(speech.known.effects):
+        later = said.side in sides[place + 1 :]
+        where = "" if later else beside(said.side, speech.known.subject, named=False)
+        parts = (effect_phrase(said.word, said.adjectives), where, f", {_time(said)}" if said.time else "")
+        told.append(" ".join(part for part in parts if part))
+    return told
 
 
 def _time(said: Said) -> str:
@@ -131,8 +136,8 @@ def _time(said: Said) -> str:
 def _made(speech: Speech, form: Callable[[str], str]) -> str:
     """Every effect with the verb of its making: "casts a shadow and a reflection, and kicks up dust"."""
     groups: dict[str, list[str]] = {}
-    for said, verb in zip(speech.known.effects, speech.makes, strict=True):
-        groups.setdefault(verb, []).append(_phrase(said, speech))
+    for phrase, verb in zip(_phrases(speech), speech.makes, strict=True):
+        groups.setdefault(verb, []).append(phrase)
     parts = [f"{form(verb)} {joined(phrases)}" for verb, phrases in groups.items()]
     nested = len(parts) > 1 and any(len(phrases) > 1 for phrases in groups.values())
     return ", and ".join([", ".join(parts[:-1]), parts[-1]]) if nested else joined(parts)
@@ -185,7 +190,7 @@ def with_effect(speech: Speech) -> str | None:
     acts = speech.acts()
     if not acts:
         return None
-    phrases = joined([_phrase(said, speech) for said in speech.known.effects])
+    phrases = joined(_phrases(speech))
     return sentence(speech.who, acts, "with", phrases, _camera(speech, "as"))
 
 
@@ -201,7 +206,7 @@ def inserted(speech: Speech) -> str | None:
 def patched(speech: Speech) -> str | None:
     """The camel is seen with a darkened patch to its left: when neither action nor kind of effect is known."""
     verb = "are" if speech.many else "is"
-    phrases = joined([_phrase(said, speech) for said in speech.known.effects])
+    phrases = joined(_phrases(speech))
     return None if _plain(speech) else sentence(speech.who, verb, "seen with", phrases)
 
 
