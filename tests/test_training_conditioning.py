@@ -7,6 +7,7 @@ from effectpairs.training.trimask import TriMask, seen_frames
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 from effectpairs.training import conditioning as cond  # noqa: E402
 from effectpairs.training import lengths  # noqa: E402
+from effectpairs.training.data import jittered  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -104,6 +105,19 @@ def test_the_three_ways_come_as_often_as_asked():
     some = [n for n in seen if 0 < n < 22]
     assert min(some) == 1
     assert max(some) <= 11
+
+
+def test_jitter_grows_and_shrinks_a_mask_alike_in_all_frames():
+    mask = np.zeros((5, 32, 48), bool)
+    mask[:, 12:20, 12:30] = True
+    areas = set()
+    for seed in range(30):
+        found = jittered(mask, 3, np.random.default_rng(seed))
+        assert (found == found[0]).all()
+        areas.add(int(found[0].sum()))
+    assert min(areas) < mask[0].sum() < max(areas)
+    assert len(areas) == 7
+    assert jittered(mask, 0, np.random.default_rng(0)) is mask
 
 
 @pytest.mark.parametrize("wrong", [{"full": 0.5}, {"kept_share": (0.5, 0.1)}, {"jitter_px": -1}])

@@ -112,6 +112,19 @@ def test_long_clips_become_windows_and_odd_ones_are_cut(tmp_path):
     assert len(starts) == 2 + 1 + 1 + 3  # an empty caption for each recipe
 
 
+def test_clips_may_be_shrunk(small, tmp_path):
+    less = dataclasses.replace(SETTINGS, size=(16, 32))
+    run(small.corpus, small.model, tmp_path, less)
+    cache = finish(small.corpus, small.model, tmp_path, less)
+    assert {(row["height"], row["width"]) for row in cache.rows} == {(16, 32)}
+    row = cache.read(cache.rows[0]["key"])
+    assert row.gt[0].shape == (4, 16, 2, 4)
+    assert row.mask.shape == (13, 16, 32)
+    assert row.mask.mean() == pytest.approx(small.corpus[row.clip_id].effect_mask.mean(), rel=0.3)
+    with pytest.raises(ValueError, match=r"cache.size: 20x32 pixels do not divide by 16; resize it, to 16x32 say"):
+        dataclasses.replace(SETTINGS, size=(20, 32))
+
+
 def test_half_precision_is_close(small, tmp_path):
     half = dataclasses.replace(SETTINGS, stored="float16")
     run(small.corpus, small.model, tmp_path, half)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from ..datasets.clip import Clip
@@ -76,6 +77,9 @@ def _encoded(clip: Clip, start: int, folder: Path, recipe: Recipe, encoders: _En
     span = slice(start, start + window(clip, recipe.frames))
     layers = {name: layer[span] for name in _ENCODED_LAYERS if (layer := getattr(clip, name)) is not None}
     _check(clip, layers, span)
+    if recipe.size is not None:
+        layers = {name: shrunk(layer, recipe.size) for name, layer in layers.items()}
+    check_shape(*layers["gt"].shape[:3], what=f"clip '{clip.clip_id}'")
     row = CachedRow(
         key=key,
         clip_id=clip.clip_id,
@@ -90,10 +94,20 @@ def _encoded(clip: Clip, start: int, folder: Path, recipe: Recipe, encoders: _En
     return key
 
 
+def shrunk(layer: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A layer's frames at another size: colour averaged over area, a mask by the greater part."""
+    height, width = size
+    frames = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in _as_numbers(layer)]
+    return np.stack(frames) >= 0.5 if layer.dtype == bool else np.stack(frames)
+
+
+def _as_numbers(layer: np.ndarray) -> np.ndarray:
+    return layer.astype(np.float32) if layer.dtype == bool else layer
+
+
 def _check(clip: Clip, layers: Mapping[str, np.ndarray], span: slice) -> None:
     what = f"clip '{clip.clip_id}'"
     shape = layers["gt"].shape[:3]
-    check_shape(*shape, what=what)
     if ("over" in layers) != ("effect_mask" in layers):
         raise ValueError(f"{what}: has only one of over and effect_mask; publish it with both, or as unpaired")
     for name, layer in layers.items():

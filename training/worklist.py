@@ -16,7 +16,7 @@ from ..datasets.clip import Clip
 from ..datasets.corpus import Corpus
 from ..datasets.durable import digest_of, is_abandoned, json_bytes, write_whole
 from .cache import FORMAT, LatentCache, open_cache, row_path, write_manifest
-from .lengths import SHORTEST, is_whole, longest_within
+from .lengths import SHORTEST, check_shape, is_whole, longest_within
 from .models import BaseModel, fingerprint, locate
 from .strict import STRICT
 
@@ -28,6 +28,8 @@ class CacheSettings:
     __pydantic_config__ = STRICT
     frames: int = 85
     """Length of a window: 8k+5."""
+    size: tuple[int, int] | None = None
+    """Height and width to shrink clips to, in sixteens, where the corpus is larger than the card; None keeps theirs."""
     stored: Literal["float16", "float32"] = "float16"
     """float16 halves the disk and keeps 11 bits, more than the bfloat16 that the encoder computes in."""
     compute: Literal["bfloat16", "float32"] = "bfloat16"
@@ -38,6 +40,8 @@ class CacheSettings:
         if not is_whole(self.frames):
             near = longest_within(self.frames) or 5
             raise ValueError(f"cache.frames={self.frames} is not 8k+5; take {near} or {near + 8}")
+        if self.size is not None:
+            check_shape(self.frames, *self.size, what="cache.size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,7 @@ class Recipe:
     text: str
     """Digest of text encoder and tokenizer."""
     frames: int
+    size: tuple[int, int] | None
     stored: str
     compute: str
     format: int = FORMAT
@@ -68,6 +73,7 @@ def recipe_of(folder: Path, settings: CacheSettings) -> Recipe:
         vae=fingerprint(folder, "vae"),
         text=fingerprint(folder, "text_encoder", "tokenizer"),
         frames=settings.frames,
+        size=settings.size,
         stored=settings.stored,
         compute=settings.compute,
     )
@@ -170,5 +176,7 @@ def _keys(work: Work) -> Sequence[str]:
 
 def _listed(work: Work, corpus: Corpus, recipe: Recipe) -> list[dict[str, Any]]:
     clip = corpus.clip(work.clip_id)
-    said = {name: getattr(clip, name) for name in ("clip_id", "kind", "source", "split", "height", "width")}
-    return [{"key": key, "frames": window(clip, recipe.frames), **said} for key in _keys(work)]
+    said = {name: getattr(clip, name) for name in ("clip_id", "kind", "source", "split")}
+    height, width = recipe.size or (clip.height, clip.width)
+    shape = {"frames": window(clip, recipe.frames), "height": height, "width": width}
+    return [{"key": key, **shape, **said} for key in _keys(work)]
