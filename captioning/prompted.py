@@ -21,6 +21,8 @@ from .captioner import Reply, Seen
 from .chat import Answer, Ask
 from .frames import glimpse
 
+STRICT: Any = {"extra": "forbid"}
+"""A misspelt setting is an error; and so is a key written into one."""
 LONGEST_HINT = 600
 """Characters of somebody's words that a model is shown; a caption is shorter, a whole page is no caption."""
 
@@ -47,6 +49,8 @@ def prompt(step: str) -> Prompt:
 @dataclass(frozen=True, kw_only=True)
 class Prompted(ABC):
     """The steps of a captioner, by asking; a backend adds `chat`."""
+
+    __pydantic_config__ = STRICT
 
     max_frames: int = 12
     """Frames shown to the model, evenly spaced over the clip, first and last among them."""
