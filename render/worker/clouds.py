@@ -5,20 +5,17 @@ fades towards its rim, its wisps are cut from noise that travels with it, and a 
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import bpy
 import numpy as np
 
-from . import noise
+from . import noise, volumes
 
 MOST_VOXELS = 180_000
 """Of one frame's grid: finer ones cost time and show nothing at these sizes."""
 WISPS = 0.7
 """How deep the noise bites into a ball, 0 to 1."""
-MANIFOLD = 0.6
-"""How bright light that scattered more than once makes a cloud: the picture follows it once, this is the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +49,7 @@ def build(name: str, entry: dict[str, Any], arrays: dict[str, np.ndarray], plan:
     holder = bpy.data.objects.new(name, bpy.data.meshes.new(name))
     bpy.context.scene.collection.objects.link(holder)
     modifier = holder.modifiers.new(name, "NODES")
-    modifier.node_group, grid_node = _grid_nodes(name, _material(name, entry, _daylight(plan)))
+    modifier.node_group, grid_node = volumes.grid_nodes(name, volumes.material(name, entry, plan))
     wisps = noise.periodic(plan["seed"], max(3.0, entry["grain_m"] / voxel))
     return Cloud(
         holder=holder, grid_node=grid_node, arrays=arrays, entry=entry, voxel_m=voxel, fps=plan["fps"], wisps=wisps
@@ -111,7 +108,7 @@ def _voxel(arrays: dict[str, np.ndarray], grain: float) -> float:
             largest = max(largest, float(np.prod(box)))
         first = end
     finest = grain / 6 if grain > 0 else largest ** (1 / 3) / 24
-    return max(finest, (largest / MOST_VOXELS) ** (1 / 3), 1e-3)
+    return float(max(finest, (largest / MOST_VOXELS) ** (1 / 3), 1e-3))
 
 
 def _hand_over(mesh: Any, grid_node: Any, filled: np.ndarray, low: np.ndarray, voxel: float) -> None:
@@ -123,9 +120,10 @@ def _hand_over(mesh: Any, grid_node: Any, filled: np.ndarray, low: np.ndarray, v
     mesh.attributes["held"].data.foreach_set("value", np.ascontiguousarray(filled, np.float32).ravel())
     mesh.update()
     high = low + voxel * (np.array(filled.shape) - 1)
-    values = {"Min": low, "Max": high, "Resolution X": 0, "Resolution Y": 1, "Resolution Z": 2}
-    for socket, value in values.items():
-        grid_node.inputs[socket].default_value = filled.shape[value] if isinstance(value, int) else tuple(value)
+    for socket, place in (("Min", low), ("Max", high)):
+        grid_node.inputs[socket].default_value = tuple(place)
+    for axis, count in zip("XYZ", filled.shape, strict=True):
+        grid_node.inputs[f"Resolution {axis}"].default_value = count
     _strides(grid_node, filled.shape, low, voxel)
 
 
@@ -135,90 +133,3 @@ def _strides(grid_node: Any, shape: tuple[int, ...], low: np.ndarray, voxel: flo
     nodes["from low"].inputs[1].default_value = tuple(low)
     nodes["in voxels"].inputs[1].default_value = (1 / voxel,) * 3
     nodes["index"].inputs[1].default_value = (shape[1] * shape[2], shape[2], 1)
-
-
-def _grid_nodes(name: str, material: Any) -> tuple[Any, Any]:
-    """Nodes that read density from the mesh's points into a grid volume."""
-    group = bpy.data.node_groups.new(name, "GeometryNodeTree")
-    group.interface.new_socket("Geometry", in_out="INPUT", socket_type="NodeSocketGeometry")
-    group.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
-
-    def node(kind: str, label: str, **values: Any) -> Any:
-        made = group.nodes.new(kind)
-        made.name = label
-        for key, value in values.items():
-            setattr(made, key, value)
-        return made
-
-    given, result = node("NodeGroupInput", "given"), node("NodeGroupOutput", "result")
-    from_low = node("ShaderNodeVectorMath", "from low", operation="SUBTRACT")
-    in_voxels = node("ShaderNodeVectorMath", "in voxels", operation="MULTIPLY")
-    whole = node("ShaderNodeVectorMath", "half", operation="ADD")
-    whole.inputs[1].default_value = (0.5, 0.5, 0.5)
-    floor = node("ShaderNodeVectorMath", "floor", operation="FLOOR")
-    index = node("ShaderNodeVectorMath", "index", operation="DOT_PRODUCT")
-    held = node("GeometryNodeInputNamedAttribute", "held", data_type="FLOAT")
-    held.inputs["Name"].default_value = "held"
-    sample = node("GeometryNodeSampleIndex", "sample", data_type="FLOAT", domain="POINT")
-    grid = node("GeometryNodeVolumeCube", "grid")
-    dressed = node("GeometryNodeSetMaterial", "dressed")
-    dressed.inputs["Material"].default_value = material
-    chain = [node("GeometryNodeInputPosition", "position"), from_low, in_voxels, whole, floor, index]
-    for one, other in pairwise(chain):
-        group.links.new(one.outputs[0], other.inputs[0])
-    group.links.new(index.outputs["Value"], sample.inputs["Index"])
-    group.links.new(given.outputs[0], sample.inputs["Geometry"])
-    group.links.new(held.outputs["Attribute"], sample.inputs["Value"])
-    group.links.new(sample.outputs["Value"], grid.inputs["Density"])
-    group.links.new(grid.outputs[0], dressed.inputs["Geometry"])
-    group.links.new(dressed.outputs[0], result.inputs[0])
-    return group, grid
-
-
-def _material(name: str, entry: dict[str, Any], daylight: np.ndarray) -> Any:
-    """A volume that scatters in its colour, and shines where the entry says so."""
-    material = bpy.data.materials.new(name)
-    material.use_nodes = True
-    tree = material.node_tree
-    tree.nodes.clear()
-    output = tree.nodes.new("ShaderNodeOutputMaterial")
-    amount = tree.nodes.new("ShaderNodeAttribute")
-    amount.attribute_name = "density"
-    thick = tree.nodes.new("ShaderNodeMath")
-    thick.operation = "MULTIPLY"
-    thick.inputs[1].default_value = entry["density"]
-    tree.links.new(amount.outputs["Fac"], thick.inputs[0])
-    body = tree.nodes.new("ShaderNodeVolumePrincipled")
-    albedo = _albedo(entry["colour"])
-    body.inputs["Color"].default_value = (*albedo, 1)
-    body.inputs["Density Attribute"].default_value = ""
-    body.inputs["Anisotropy"].default_value = 0.25
-    tree.links.new(thick.outputs[0], body.inputs["Density"])
-    shine = tree.nodes.new("ShaderNodeMath")
-    shine.operation = "MULTIPLY"
-    tree.links.new(thick.outputs[0], shine.inputs[0])
-    tree.links.new(shine.outputs[0], body.inputs["Emission Strength"])
-    glows = entry["glow"] > 0
-    shine.inputs[1].default_value = entry["glow"] if glows else 1.0
-    given_off = np.asarray(entry["colour"]) ** 2.2 if glows else MANIFOLD * albedo**2 * daylight
-    body.inputs["Emission Color"].default_value = (*given_off, 1)
-    tree.links.new(body.outputs[0], output.inputs["Volume"])
-    material.cycles.volume_step_rate = 2.0
-    material.cycles.volume_sampling = "MULTIPLE_IMPORTANCE"
-    return material
-
-
-def _albedo(colour: tuple[float, ...]) -> np.ndarray:
-    """Share of light that a grain scatters, so that a thick cloud of them looks about as the display colour says."""
-    linear = np.asarray(colour) ** 2.2
-    seen_once = 1 - np.exp(-5.1 * linear + 2.6 * linear**2 - 4.35 * linear**3)
-    return np.asarray((linear + seen_once) / 2)  # puffs are seldom thick, so light scatters only a few times
-
-
-def _daylight(plan: dict[str, Any]) -> np.ndarray:
-    """Light in the middle of a thin cloud, on average from all sides: of the sky above, and of the sun."""
-    sky, sun = plan["sky"], plan["sun"]
-    above = np.mean([sky["colour"], sky["zenith"]], axis=0) if sky["kind"] == "gradient" else np.asarray(sky["colour"])
-    high = np.sin(np.radians(sun["elevation_deg"]))
-    from_sun = np.asarray(sun["colour"]) ** 2.2 * sun["strength"] * (0.3 + 0.7 * high) / (2 * np.pi)
-    return np.asarray(0.6 * sky["strength"] * above**2.2 + from_sun)

@@ -15,7 +15,7 @@ def periodic(seed: int, grain: float) -> np.ndarray:
     lowest = 1 / min(grain, SIDE / 3)
     weight = np.where(height > 0.5 * lowest, 1 / np.maximum(height, lowest) ** 2.6, 0.0)
     smooth = np.fft.irfftn(waves * weight, s=(SIDE, SIDE, SIDE), axes=(0, 1, 2))
-    return np.clip(0.5 + 0.22 * smooth / smooth.std(), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(0.5 + 0.22 * smooth / smooth.std(), 0, 1), np.float32)
 
 
 def block(noise: np.ndarray, start: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -27,4 +27,4 @@ def block(noise: np.ndarray, start: np.ndarray, shape: tuple[int, ...]) -> np.nd
         count = shape[axis]
         low, high = (np.take(taken, range(first, first + count), axis=axis) for first in (0, 1))
         taken = low + share * (high - low)
-    return taken
+    return np.asarray(taken)

@@ -70,9 +70,9 @@ def build(name: str, fields: tuple[Field, ...], ground: Any) -> Lake:
 
 def _move(mesh: Any, heights: np.ndarray, foam: np.ndarray | None) -> None:
     """Heights (and foam) over rows and columns, into the mesh; its last four points lie at the horizon."""
-    places = np.empty(len(mesh.vertices) * 3, np.float32)
-    mesh.vertices.foreach_get("co", places)
-    places = places.reshape(-1, 3)
+    flat = np.empty(len(mesh.vertices) * 3, np.float32)
+    mesh.vertices.foreach_get("co", flat)
+    places = flat.reshape(-1, 3)
     places[: heights.size, 2] = heights.ravel()
     mesh.vertices.foreach_set("co", places.ravel())
     white = np.zeros(len(places), np.float32)
@@ -94,7 +94,7 @@ def _between(values: np.ndarray, place: np.ndarray) -> np.ndarray:
     lower = np.clip(np.floor(place).astype(int), 0, max(0, last - 1))
     share = np.clip(place - lower, 0, 1)
     inside = (place >= -1e-6) & (place <= last + 1e-6)
-    return (values[:, lower] * (1 - share) + values[:, np.minimum(lower + 1, last)] * share) * inside
+    return np.asarray((values[:, lower] * (1 - share) + values[:, np.minimum(lower + 1, last)] * share) * inside)
 
 
 def _sheet(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, list[tuple[int, ...]]]:
