@@ -115,6 +115,13 @@ def test_a_window_does_not_see_what_is_far_away(parts):
     assert not torch.equal(first[:, 4:], second[:, 4:])
 
 
+def test_both_ddim_schedulers_sample_the_same(parts):
+    told, texts = given()
+    other = diffusers.CogVideoXDDIMScheduler.from_config(parts.scheduler.config, snr_shift_scale=1.0)  # not its own 3.0
+    found = [denoise(parts.transformer, scheduler, told, texts, QUICK) for scheduler in (parts.scheduler, other)]
+    torch.testing.assert_close(*found, atol=1e-4, rtol=1e-4)
+
+
 def test_schedulers_with_a_memory_are_refused(parts):
     told, texts = given()
     euler = diffusers.EulerDiscreteScheduler()
@@ -224,6 +231,17 @@ def test_save_pretrained_and_load(parts, pipe, tmp_path):
     found = EffectPipeline.from_pretrained(tmp_path / "saved")
     assert (found(asked, QUICK) == expected).all()
     base = EffectPipeline.load(models.BaseModel(id=str(parts.folder)), dtype="float32")
+    assert (base(asked, QUICK) == expected).all()
+
+
+def test_offload_makes_the_same_video(parts, tmp_path):
+    """Modules are moved when they are called; here to where they are, so the calls alone are tried."""
+    accelerate = pytest.importorskip("accelerate", reason="pip install 'effectpairs[train]'")
+    asked = Asked(prompt="dust", over=square_with_shadow(5, (32, 48))["over"])
+    base = EffectPipeline.load(models.BaseModel(id=str(parts.folder)), dtype="float32")
+    expected, hook = base(asked, QUICK), None
+    for part in (base.text_encoder, base.vae, base.transformer):
+        part, hook = accelerate.cpu_offload_with_hook(part, "cpu", prev_module_hook=hook)
     assert (base(asked, QUICK) == expected).all()
 
 

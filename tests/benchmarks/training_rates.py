@@ -89,7 +89,7 @@ def sampling_times(folder: Path) -> tuple[float, float]:
         text_encoder=None,
         vae=load_vae(plain),
         transformer=diffusers.CogVideoXTransformer3DModel.from_pretrained(plain / "transformer"),
-        scheduler=diffusers.CogVideoXDDIMScheduler.from_config(schedule.config),
+        scheduler=diffusers.CogVideoXDDIMScheduler.from_config(schedule.config, snr_shift_scale=1.0),
     )
     pipe.set_progress_bar_config(disable=True)
     texts = torch.randn(2, 1, TEXT_LENGTH, 32)
