@@ -10,6 +10,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from ..arrays import Mask, Matte, Rgb
 
+STRICT: Any = {"extra": "forbid"}
+"""Settings with a key that nobody knows are refused."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:

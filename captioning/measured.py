@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from . import describing, wording
-from .captioner import Reply, Seen
+from .captioner import STRICT, Reply, Seen
 from .knowing import know
 from .restyling import restyled
 
@@ -19,6 +19,7 @@ MODEL = "measured-1"
 class Measured:
     """Caption from a scene's facts and from measurement; the default."""
 
+    __pydantic_config__ = STRICT
     kind: Literal["measured"] = "measured"
 
     def describe(self, seen: Seen, *, seed: int, objections: Sequence[str] = ()) -> Reply:

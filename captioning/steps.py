@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .asking import Asked, ask, ask_many
-from .captioner import Captioner, Reply, Seen
+from .captioner import STRICT, Captioner, Reply, Seen
 from .checks import check_caption, check_description, check_variant
 from .clauses import effects_named
 from .measured import MODEL, Measured
@@ -17,6 +17,7 @@ from .restyling import restyled
 class Wanted:
     """How captions are to be, and how patiently they are asked for."""
 
+    __pydantic_config__ = STRICT
     max_words: int = 30
     """Of the concise caption."""
     variants: int = 3

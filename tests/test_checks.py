@@ -43,6 +43,8 @@ BAD = [
     ("A dog casts\x07 a soft shadow on the sand.", "control"),
     ("A dog casts a soft\u200b shadow on the sand.", "control"),
     ("A dog casts a soft shadow.\nIt is on the sand.", "control"),
+    ("A dog casts a soft shadow on the sand \U0001f31e", "control"),
+    ('"A dog casts a soft shadow on the sand."', "markup"),
     ("Ein Hund läuft über den Strand und wirft einen langen Schatten auf den Sand.", "English"),
     ("Un chien court sur la plage et une ombre douce le suit dans le sable.", "English"),
     ("Собака бежит по песку и отбрасывает длинную тень, shadow.", "English"),
