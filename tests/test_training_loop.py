@@ -1,6 +1,7 @@
 """Training: what learns, what a killed run becomes, what the cache changes (nothing), and what is refused."""
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -152,6 +153,10 @@ def test_half_precision_keeps_what_learns_in_32_bits(small, tmp_path):
     assert {str(weight.dtype) for name, weight in found.items() if ".attn1." in name} == {"torch.float32"}
     assert {str(weight.dtype) for name, weight in found.items() if ".attn1." not in name} == {"torch.bfloat16"}
     load_transformer(tmp_path / "trained")
+    record = json.loads((tmp_path / "trained" / "training.json").read_text())
+    assert record["base"]["id"] == small.model.id
+    assert record["corpus"]["version"] == small.corpus.manifest["version"]
+    assert record["settings"]["precision"] == "bf16"
 
 
 class OnTheFly:

@@ -171,6 +171,19 @@ def test_the_program_precomputes_trains_and_says_what_is_wrong(small, tmp_path, 
     assert "hf download nobody/nothing" in capsys.readouterr().err
 
 
+def test_the_program_stops_with_a_sentence_when_a_run_goes_astray(small, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "c.toml"
+    path.write_text(as_toml(settings_for(small, tmp_path / "run")))
+    for raised, words in ((NotFinite("step 3: the loss is nan"), "stopped: step 3"), (out_of_memory(), "lower batch")):
+        monkeypatch.setattr("effectpairs.training.loop.train", lambda _, raised=raised: (_ for _ in ()).throw(raised))
+        assert run.main(["train", str(path)]) == 3
+        assert words in capsys.readouterr().err
+
+
+def out_of_memory() -> RuntimeError:
+    return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+
 def test_a_killed_loader_is_one_sentence(small, tmp_path, monkeypatch):
     def ended(*_):
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")

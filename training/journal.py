@@ -11,6 +11,10 @@ from typing import Any
 PROGRESS = "progress.jsonl"
 
 
+class Stopped(RuntimeError):
+    """A run cannot go on; the message is one sentence with the remedy, and the last checkpoint stands."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepNumbers:
     """One step, over all processes."""

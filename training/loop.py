@@ -15,7 +15,7 @@ from typing import Any
 from ..extras import require
 from .config import Training
 from .data import loader, numbers_of
-from .journal import Journal, StepNumbers
+from .journal import Journal, StepNumbers, Stopped
 from .mix import KINDS
 from .network import Batch, loss_of, rotary
 from .setup import Ready, make_ready
@@ -25,11 +25,11 @@ from .validate import fixed_clips, sample_fixed_clips, wait_for_videos
 torch = require("torch", extra="train")
 
 
-class NotFinite(RuntimeError):
+class NotFinite(Stopped):
     """The loss or the gradient is no number any more; the message names the clips of the batch."""
 
 
-class LoaderDied(RuntimeError):
+class LoaderDied(Stopped):
     """A process that reads samples was killed."""
 
 

@@ -3,7 +3,7 @@
 `python -m effectpairs.training.run precompute CONFIG.toml [--share K/N] [--set KEY=VALUE ...]`
 `accelerate launch -m effectpairs.training.run train CONFIG.toml [--set KEY=VALUE ...]`
 
-What a user can mend ends the program with one sentence and status 2.
+What a user can mend ends the program with one sentence and status 2; a run that went astray, with status 3.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from ..datasets.corpus import open_corpus
 from ..datasets.durable import CannotWrite
 from ..extras import require
 from .config import Training, load_training
+from .journal import Stopped
 from .models import ModelMissing, locate
 from .worklist import finish, left_over, recipe_of
 
@@ -33,6 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, FileNotFoundError, ImportError, ModelMissing, CannotWrite) as wrong:
         print(f"error: {wrong}", file=sys.stderr)
         return 2
+    except RuntimeError as stopped:
+        if not isinstance(stopped, Stopped) and type(stopped).__name__ != "OutOfMemoryError":
+            raise
+        short = "" if isinstance(stopped, Stopped) else "; lower batch or cache.frames, or share out by DeepSpeed"
+        print(f"stopped: {str(stopped).splitlines()[0]}{short}", file=sys.stderr)
+        return 3
     return 0
 
 

@@ -1,14 +1,18 @@
 """A run's state to its checkpoints and back, and the trained weights out at the end."""
 
+import dataclasses
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ..datasets.durable import json_bytes, write_whole
 from ..extras import require
 from . import checkpoint
 from .optimiser import RunningMean
 from .setup import Ready
 
 torch = require("torch", extra="train")
+RECORD = "training.json"
 
 
 def resume(ready: Ready) -> int:
@@ -68,8 +72,23 @@ def export(ready: Ready) -> Path:
             state = {**state, **ready.mean.mean}
         bare = ready.accelerator.unwrap_model(ready.transformer)
         bare.save_pretrained(str(folder), state_dict=state)
+        write_whole(folder.parent / RECORD, json_bytes(_record(ready)))
     ready.accelerator.wait_for_everyone()
     return folder.parent
+
+
+def _record(ready: Ready) -> dict[str, Any]:
+    """Where trained weights come from: all that a model card needs."""
+    manifest = ready.cache.manifest
+    return {
+        "base": manifest["model"] | {"transformer": ready.identity["model"]},
+        "corpus": manifest["corpus"],
+        "latents": {"digest": ready.cache.digest, "recipe": manifest["recipe"]},
+        "settings": dataclasses.asdict(ready.settings),
+        "processes": ready.accelerator.num_processes,
+        "conditioning_noise": "none",
+        "software": f"effectpairs {version('effectpairs')}",
+    }
 
 
 def _put(weights: dict[str, Any], found: dict[str, Any]) -> None:
