@@ -1,0 +1,229 @@
+"""Scenes drawn by Blender to rows: several effects over one picture without, the same bytes however they are run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from effectpairs.datasets.corpus import open_corpus
+from effectpairs.datasets.ledger import read_ledger
+from effectpairs.datasets.publish import Publishing
+from effectpairs.datasets.verify import verify
+from effectpairs.flows.direct import pairs_directly, publish_directly
+from effectpairs.flows.runs import begin, load_any, load_for, once_begun
+from effectpairs.flows.scene_source import SceneSource
+from effectpairs.render.effects.dust import Dust
+from effectpairs.render.effects.shadow import Shadow
+from effectpairs.render.scene import Body, Rendering, Scene, Travel, Variant, as_values
+
+EVERYTHING = Publishing(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
+SCENE = Scene(
+    name="car",
+    seed=5,
+    frames=5,
+    size=(36, 64),
+    subject=Body(name="red car", shape="car", size_m=4.0, motion=Travel(kind="drive", speed_mps=5.0)),
+    variants=(
+        Variant(name="plain", effects=(Shadow(),)),
+        Variant(name="soft", effects=(Shadow(softness_deg=15.0),)),
+        Variant(name="dusty", effects=(Shadow(), Dust(density=6.0))),
+    ),
+    rendering=Rendering(samples=4, truth_samples=4, denoise=False),
+)
+SCRIPT = """
+import sys
+from pathlib import Path
+from effectpairs.flows.direct import pairs_directly
+from effectpairs.flows.runs import load_any
+if __name__ == "__main__":
+    pairs_directly(load_any(sys.argv[1]), Path(sys.argv[2]), workers=2)
+"""
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def source_file(folder: Path, *scenes: Scene) -> Path:
+    """A source over these scenes' files."""
+    (folder / "scenes").mkdir(parents=True, exist_ok=True)
+    for scene in scenes:
+        (folder / "scenes" / f"{scene.name}.json").write_text(json.dumps(as_values(scene)))
+    path = folder / "tiny-scenes.toml"
+    path.write_text(f'flow = "synthetic-pairs"\nscenes = "{folder}/scenes/*.json"\nsize = [36, 64]\nframes = 5\n')
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scenes")
+    path = source_file(folder, SCENE, replace(SCENE, name="other", seed=6))
+    workspace = folder / "workspace"
+    return path, workspace, pairs_directly(load_any(path), workspace, workers=1)
+
+
+@pytest.mark.blender
+def test_every_variant_is_a_row_and_shares_what_is_without_effects(done):
+    _, workspace, account = done
+    assert account.inputs == 6
+    assert account.failed == 0
+    entries = {entry.name: entry for entry in read_ledger(workspace, "tiny-scenes")}
+    cars = [entry for name, entry in entries.items() if name.startswith("tiny-scenes-car-")]
+    assert len({entry.row["group"] for entry in cars}) == 1
+    assert len({entry.row["group"] for entry in entries.values()}) == 2
+    assert len({entry.layers["over"]["sha256"] for entry in cars}) == 1
+    assert len({entry.layers["gt"]["sha256"] for entry in cars}) == 3
+    assert not list((workspace / "frames").glob("*"))
+
+
+@pytest.mark.blender
+def test_rows_say_how_they_came_about(done, tmp_path):
+    _, workspace, _ = done
+    publish_directly(str(tmp_path / "corpus"), workspace, EVERYTHING)
+    corpus = open_corpus(str(tmp_path / "corpus"))
+    assert verify(corpus) == []
+    for clip in corpus:
+        assert clip.kind == "synthetic"
+        assert clip.alpha is None
+        inside = clip.subject_mask == 255
+        assert inside.any()
+        if "dusty" not in clip.clip_id:  # nothing lies before the subject
+            np.testing.assert_array_equal(clip.gt[inside], clip.over[inside])
+        assert clip.quality["subject_error"] == 0
+        assert 0 <= clip.quality["otsu_iou"] <= 1
+        assert clip.provenance["composite"] == "exact"
+        assert clip.provenance["models"][0]["id"] == "blender"
+        facts = json.loads(clip.provenance["facts"])
+        assert facts["subject"] == "red car"
+        assert set(facts["effects"]) == set(clip.effects)
+            {"shadow"} if "dusty" not in clip.clip_id else {"shadow", "dust"}
+        )
+
+
+@pytest.mark.blender
+def test_two_workers_give_the_bytes_of_one_and_a_second_run_does_nothing(done, tmp_path):
+    path, workspace, account = done
+    before = files_of(workspace)
+    assert begin(load_any(path), workspace).is_done()
+    assert pairs_directly(load_any(path), workspace, workers=1) == account
+    assert files_of(workspace) == before
+    assert pairs_directly(load_any(path), tmp_path / "other", workers=2) == account
+    assert files_of(tmp_path / "other" / "store") == files_of(workspace / "store")
+
+
+@pytest.mark.blender
+def test_killed_in_the_middle_of_a_clip_it_goes_on_to_the_same_bytes(done, tmp_path):
+    path, workspace, _ = done
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    killed = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, str(script), str(path), str(killed)], start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list(killed.glob("frames/*/v00/*.exr")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(killed.glob("frames/*"))
+    assert not list(killed.glob("store/render/*/*/result.json"))
+    pairs_directly(load_any(path), killed, workers=1)
+    assert files_of(killed / "store") == files_of(workspace / "store")
+    assert not list(killed.glob("frames/*"))
+
+
+@pytest.mark.blender
+def test_in_display_space_the_inside_is_equal_too(tmp_path):
+    scene = replace(SCENE, rendering=replace(SCENE.rendering, composite="eq2"), variants=SCENE.variants[:1])
+    workspace = tmp_path / "w"
+    pairs_directly(load_any(source_file(tmp_path, scene)), workspace, workers=1)
+    (entry,) = read_ledger(workspace, "tiny-scenes")
+    assert entry.row["provenance"]["composite"] == "eq2"
+    assert entry.row["quality"]["subject_error"] == 0
+
+
+@pytest.mark.blender
+def test_a_frame_is_drawn_in_a_moment_with_every_layer(tmp_path):
+    from effectpairs.cli import app
+    from typer.testing import CliRunner
+
+    path = tmp_path / "scene.json"
+    path.write_text(json.dumps(as_values(SCENE)))
+    asked = ["render", str(path), "--frame", "2", "--samples", "2", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 0, result.output
+    names = set(files_of(tmp_path / "out"))
+    assert {"sheet.png", "over.png", "subject_mask.png", "plain/gt.png", "dusty/truth_dust.png"} <= names
+    result = CliRunner().invoke(app, [*asked[:2], "--frame", "99", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert "frame 99 is not in the clip; give one from 0 to 4" in str(result.exception)
+
+
+@pytest.mark.blender
+def test_a_whole_clip_is_written_with_its_numbers(tmp_path):
+    from effectpairs.flows import render_one
+
+    told = []
+    path = tmp_path / "scene.json"
+    path.write_text(json.dumps(as_values(SCENE)))
+    described = render_one.described(path, ["size=18x32", "rendering.samples=1"])
+    made = render_one.clip(
+        described, tmp_path / "out", render_one.settings_for(path), lambda *told_: told.append(told_)
+    )
+    assert set(made.verdicts) == {"plain", "soft", "dusty"}
+    record = json.loads((tmp_path / "out" / "dusty" / "pair.json").read_text())
+    assert (record["height"], record["width"], record["composite"]) == (18, 32, "exact")
+    assert told[-1][1] == told[-1][2]
+    assert not (tmp_path / "out" / ".frames").exists()
+
+
+def test_the_example_is_a_scene_and_never_overwrites(tmp_path):
+    from effectpairs.flows import render_one
+    from effectpairs.render.scene import read_scene
+
+    path = tmp_path / "scene.json"
+    render_one.write_example(path)
+    assert len(read_scene(path).variants) == 3
+    with pytest.raises(ValueError, match="is there already"):
+        render_one.write_example(path)
+
+
+def test_overrides_reach_any_value_of_a_scene(tmp_path):
+    from effectpairs.flows import render_one
+
+    path = tmp_path / "scene.json"
+    path.write_text(json.dumps(as_values(SCENE)))
+    changed = render_one.described(path, ["subject.size_m=2.5", *render_one.changes(3, "48x80")])
+    assert (changed.subject.size_m, changed.size, changed.rendering.samples) == (2.5, (48, 80), 3)
+    with pytest.raises(ValueError, match=r"scene\.json: frames"):
+        render_one.described(path, ["frames='many'"])
+
+
+def test_a_source_says_which_flow_reads_it(tmp_path):
+    for name in ("blender", "kubric", "demo-scenes"):
+        assert isinstance(load_any(name), SceneSource)
+    assert load_any("movies").kind == "synthetic"
+    with pytest.raises(ValueError, match="source 'blender' is for synthetic-pairs; run it as synthetic-pairs/blender"):
+        load_for("real-pairs", "blender")
+    with pytest.raises(ValueError, match="either a maker or scenes"):
+        load_any("blender", ["scenes='x/*.json'"])
+
+
+def test_what_is_begun_is_not_listed_twice(tmp_path):
+    source = load_any(source_file(tmp_path, SCENE))
+    run = begin(source, tmp_path / "w")
+    with once_begun(run):
+        assert begin(source, tmp_path / "w") is run
+        assert begin(source, tmp_path / "w") is not run
+
+
+def test_makers_give_the_same_scenes_again_and_more_of_them():
+    from effectpairs.flows.scene_run import list_scenes
+
+    few, more = (list(list_scenes(load_any("blender", [f"count={n}", "frames=5", "size=36x64"]))) for n in (2, 4))
+    assert few == more[:2]
+    assert len({job.group for job in more}) == 4
