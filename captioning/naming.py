@@ -30,6 +30,8 @@ PEOPLE = _words(
 SHE = frozenset({"woman", "girl"})
 HE = frozenset({"man", "boy"})
 MANY = frozenset({"people", "children", "men", "women"})
+LONG = 5
+"""Letters from which on a noun is looked for at the end of words run together; shorter ones end many words."""
 ONE = frozenset({"bus", "glass", "cactus", "octopus", "compass", "bass", "torus", "walrus", "canvas", "lens"})
 SINGLE = {"people": "person", "children": "child", "men": "man", "women": "woman", "boys": "boy", "girls": "girl"}
 
@@ -100,4 +102,7 @@ def subject_in(name: str, *, pieces: int = 1) -> str | None:
         found = single if pieces == 1 else word
         if found in THINGS or word in THINGS:
             return CALLED.get(found, found)
+        for thing in sorted(THINGS, key=len, reverse=True):
+            if len(thing) >= LONG and word.endswith(thing):  # "bigbuckbunny"
+                return CALLED.get(thing, thing)
     return None

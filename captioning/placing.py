@@ -177,9 +177,9 @@ def _going(path: Path, width: int) -> Going:
         return "nowhere"
     ends = max(1, len(path) // 8)
     x, y = (path[-ends:].mean(axis=0) - path[:ends].mean(axis=0)) / width
-    if max(abs(x), abs(y)) < 0.06:
+    if max(abs(x), abs(y)) < 0.07:
         return "nowhere"
-    return ("right" if x > 0 else "left") if abs(x) >= 0.7 * abs(y) else ("down" if y > 0 else "up")
+    return ("right" if x > 0 else "left") if abs(x) >= abs(y) else ("down" if y > 0 else "up")
 
 
 def _together(own: Path, other: Path, width: int) -> bool:

@@ -38,7 +38,7 @@ def _measured(word: str, measures: Measures) -> dict[str, str]:
         found["intensity"] = _step(
             loss, (0.14, "faint"), (0.26, "light"), (0.5, "distinct"), (0.72, "dark"), (9.0, "deep")
         )
-        tint = tint_word(fit.opacity_rgb) if fit.trusted and loss > 0.2 else None
+        tint = tint_word(fit.opacity_rgb) if fit.trusted and fit.explained > 0.8 and loss > 0.2 else None
         if tint:
             found["colour"] = tint
     elif fit is not None and word == "reflection" and max(fit.darker, fit.lighter) > 0.9 and abs(fit.relative) > 0.3:
