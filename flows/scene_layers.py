@@ -53,7 +53,7 @@ def compose(scene: Scene, folder: Path, frames: Sequence[int], source: SceneSour
 
 
 def _variant(variant: Variant, own: Own, shared: Shared, over: Frames, source: SceneSource, add: Add) -> dict[str, Any]:
-    mask = truth.effect_mask(own.steps.values(), source.truth)
+    mask = truth.visible(truth.effect_mask(own.steps.values(), source.truth), own.gt, shared.over, source.truth)
     otsu = prune.effect_mask(own.gt, over, shared.subject_mask, source.prune).mask
     add(f"{variant.name}/gt", own.gt)
     add(f"{variant.name}/effect_mask", mask)

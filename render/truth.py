@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from ..arrays import Image, Mask, Matte
+from ..arrays import Image, Mask, Matte, Rgb
 from .composite import display
 from .passes import Cover
 from .ranges import within
 
-VERSION = 1
+VERSION = 2
 """Raise it when results change; stored results of older versions are then made again."""
 
 Steps = UInt8[np.ndarray, "T H W"]
@@ -96,6 +96,15 @@ def effect_mask(effects: Iterable[Steps], settings: Truth) -> Mask:
             chosen |= _chosen(frame, settings)
     assert union is not None, "a variant has at least one effect"
     return union
+
+
+def visible(mask: Mask, gt: Rgb, over: Rgb, settings: Truth) -> Mask:
+    """The mask where gt itself differs from over, there or beside it: the passes of truth have noise of their own."""
+    seen = np.empty_like(mask)
+    for index, chosen in enumerate(mask):
+        change = cv2.dilate(cv2.absdiff(gt[index], over[index]).max(axis=2), np.ones((3, 3), np.uint8))
+        seen[index] = chosen & (change >= settings.level)
+    return seen
 
 
 def agreement(one: Mask, other: Mask) -> float:

@@ -87,6 +87,16 @@ def test_the_mask_of_several_effects_is_their_union():
     assert mask.sum() == 3 * 400
 
 
+def test_where_gt_is_over_there_is_no_effect_whatever_the_passes_say():
+    over = np.full((1, 30, 30, 3), 90, np.uint8)
+    gt, mask = over.copy(), np.zeros((1, 30, 30), bool)
+    gt[0, 5:15, 5:15] = 60
+    mask[0, 5:15, 5:25] = True
+    found = truth.visible(mask, gt, over, Truth())
+    assert found[0, 5:15, 5:15].all()
+    assert not found[0, :, 16:].any()
+
+
 def test_agreement_is_intersection_over_union():
     one, other = np.zeros((1, 4, 4), bool), np.zeros((1, 4, 4), bool)
     assert truth.agreement(one, other) == 1
