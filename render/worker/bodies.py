@@ -33,6 +33,7 @@ def build(given: dict[str, Any]) -> Body:
         matrices = tuple(matrix(values) for values in part["matrices"])
         for mesh in _meshes(part):
             piece = bpy.data.objects.new(given["name"], mesh)
+            piece["role"] = given["role"]
             piece.rotation_mode = "QUATERNION"
             bpy.context.scene.collection.objects.link(piece)
             objects.append(piece)

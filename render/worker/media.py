@@ -72,12 +72,7 @@ def _piece(name: str, plan: dict[str, Any], entry: dict[str, Any], arrays: dict[
     elif entry["kind"] == "drops":
         made = drops.build(name, entry, arrays)
     else:
-        made = lamps.build(name, entry, arrays, _subject(plan))
+        subject = tuple(piece for piece in bpy.context.scene.objects if piece.get("role") == "subject")
+        made = lamps.build(name, entry, arrays, subject)
     made.holder["medium"] = entry["kind"]
     return made
-
-
-def _subject(plan: dict[str, Any]) -> tuple[Any, ...]:
-    """The subject's objects: Blender gives the second of a name a number after a dot."""
-    names = {body["name"] for body in plan["bodies"] if body["role"] == "subject"}
-    return tuple(piece for piece in bpy.context.scene.objects if piece.name.partition(".")[0] in names)
