@@ -153,14 +153,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--latency", type=float, default=0.2)
     stub = StubServer(sensible, latency_s=parser.parse_args().latency)
-    stub.requests = _Forgetful()  # type: ignore[assignment]
-    stub.headers = _Forgetful()  # type: ignore[assignment]
+    stub.requests = Forgetful()  # type: ignore[assignment]
+    stub.headers = Forgetful()  # type: ignore[assignment]
     with stub:
         print(stub.base_url, flush=True)
         stub.stopping.wait()
 
 
-class _Forgetful(list[Any]):
+class Forgetful(list[Any]):
+    """Keeps nothing: a server that runs long would grow."""
+
     def append(self, _: Any) -> None: ...
 
 

@@ -1,0 +1,38 @@
+"""A model behind an OpenAI-compatible server, in a process of its own: `python model_server.py FOLDER`.
+
+Small and slow, for tests: it takes one question at a time. It prints its address, and ends with its standard input.
+"""
+
+import sys
+
+import torch
+from effectpairs.captioning.chat import Ask, Unavailable
+from effectpairs.captioning.in_process import Transformers
+from effectpairs.tests.llm_server import Forgetful, Raw, StubServer, completion, error
+
+
+def main() -> None:
+    """Serve the model of the folder given."""
+    torch.set_num_threads(1)
+    model = Transformers(model=sys.argv[1], device="cpu")
+
+    def answer(request: dict) -> dict | Raw:
+        system, user = (message["content"] for message in request["messages"])
+        options = {name: request[name] for name in ("temperature", "seed", "max_tokens")}
+        try:
+            given = model.chat(Ask(system=system, user=user, **options))
+        except Unavailable as trouble:
+            return error(400, str(trouble))
+        usage = {"prompt_tokens": given.tokens_in, "completion_tokens": given.tokens_out}
+        ended = "stop" if given.whole else "length"
+        return completion(given.text, model=request["model"], usage=usage, finish_reason=ended)
+
+    stub = StubServer(answer)
+    stub.requests, stub.headers = Forgetful(), Forgetful()
+    with stub:
+        print(stub.base_url, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
