@@ -1,10 +1,14 @@
 """Captions are checked, not believed: good ones pass, bad ones are refused for the right reason."""
 
+import numpy as np
 import pytest
 from effectpairs.captioning.checks import check_caption, check_description, check_variant
 from effectpairs.captioning.clauses import effects_named, split
+from effectpairs.captioning.restyling import restyled
 from effectpairs.captioning.vocabulary import EFFECTS
 from effectpairs.datasets import schema
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 PAPERS = (
     "A car performs a drift maneuver, unleashing dense, white smoke in a wide, sweeping arc, gradually dissipating "
@@ -152,3 +156,15 @@ def test_the_words_of_captions_and_corpus_are_the_same():
 def test_light_as_a_quality_names_no_effect():
     assert effects_named("A truck trails light grey smoke.") == ("smoke",)
     assert effects_named("A lamp swings, its light falling on the wall.") == ("light",)
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=st.text(max_size=200), original=st.text(max_size=80))
+def test_any_text_is_judged_without_an_error(text, original):
+    assert all(
+        isinstance(objection, str)
+        for objection in check_caption(text, max_words=20, effects=["dust"], subject=original)
+    )
+    assert isinstance(check_variant(text, original, effects=["dust"]), tuple)
+    assert isinstance(check_description(text, effects=["dust"]), tuple)
+    assert isinstance(restyled(text + " dust", (), count=1, rng=np.random.default_rng(0)), tuple)
