@@ -29,7 +29,7 @@ def begin(plan: Mapping[str, Any], folder: Path, version: str | None) -> None:
     if not mark.exists() or mark.read_text() != now:
         for old in (mark, folder / "drawn"):
             old.unlink(missing_ok=True)
-        for frame in folder.glob("*/*.exr"):
+        for frame in (*folder.glob("*/*.exr"), *folder.glob("areas/*.json")):
             frame.unlink()
     for stale in (*folder.glob("*/*.partial"), *folder.glob("*.partial"), *folder.glob("blender-*.log")):
         stale.unlink()
@@ -50,7 +50,17 @@ def all_there(plan: Mapping[str, Any], folder: Path) -> bool:
         for one in plan["passes"]
         for frame in one["frames"]
         if one["what"] in ("plate", "whole") or boxes[frame][2] > boxes[frame][0]
+    ) and all(
+        area_path(folder, one["variant"], frame).exists()
+        for one in plan["passes"]
+        for frame in one["frames"]
+        if one.get("crop")
     )
+
+
+def area_path(folder: Path, variant: int, frame: int) -> Path:
+    """Where the worker tells which part of the picture a variant's cropped passes hold."""
+    return folder / "areas" / f"{variant:02d}-{frame:04d}.json"
 
 
 def _digest(text: str, plan: Mapping[str, Any], folder: Path, version: str | None) -> str:

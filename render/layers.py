@@ -75,8 +75,8 @@ def own_layers(files: FrameFiles, number: int, effects: tuple[str, ...], shared:
     for place, frame in enumerate(shared.frames):
         base = composite.base(files, frame)
         before = _before(files, name, frame)
-        plate = files.light(f"{name}-plate", frame) if files.has(f"{name}-plate") else None
-        whole = files.light(name, frame)
+        plate = files.light(f"{name}-plate", frame, base.plate) if files.has(f"{name}-plate") else None
+        whole = files.light(name, frame, base.plate if plate is None else plate)
         gt[place] = composite.gt(base, whole, plate, before, over[place])
         ahead = composite.ahead(before)
         error = max(error, _apart(gt[place], over[place], (base.subject_mask == composite.OPAQUE) & (ahead == 0)))
@@ -84,9 +84,9 @@ def own_layers(files: FrameFiles, number: int, effects: tuple[str, ...], shared:
         if len(effects) == 1:
             steps[effects[0]][place] = truth.steps_of(gt[place], shared.over[place], base.cover, ahead)
             continue
-        every = files.light(f"{name}-truth", frame)
+        every = files.light(f"{name}-truth", frame, base.plate)
         for effect in effects:
-            without = files.light(f"{name}-without-{effect}", frame)
+            without = files.light(f"{name}-without-{effect}", frame, base.plate)
             steps[effect][place] = truth.steps_between(every, without, base.cover, ahead)
     return Own(gt=gt, steps=steps, subject_error=error, fireflies=lonely)
 

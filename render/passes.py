@@ -1,18 +1,22 @@
 """Frame files to linear light: what Blender drew, as float32 pictures of the clip's full size.
 
 A folder holds `plan.json` (which passes there are), `boxes.json` (per frame the subject's box, where the passes
-`subject` and `front` are cut out) and `<pass>/<frame:04d>.exr`. One picture is in memory at a time.
+`subject` and `front` are cut out), `areas/<variant:02d>-<frame:04d>.json` (the box where that variant differs from its
+plate, where its cropped passes are cut out) and `<pass>/<frame:04d>.exr`. One picture is in memory at a time.
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from jaxtyping import Float32
 
 from ..extras import require
+from .folder import Box, area_path
 
 Light = Float32[np.ndarray, "H W 3"]
 """Linear light, red, green, blue; 1 is white on the screen, more is brighter."""
@@ -20,8 +24,10 @@ Cover = Float32[np.ndarray, "H W"]
 """Coverage, 0 to 1."""
 Drawn = Float32[np.ndarray, "rows columns 4"]
 """One file's picture: colour premultiplied by coverage, and coverage."""
-Box = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels; right and bottom are the first outside."""
+Part = Float32[np.ndarray, "rows columns 3"]
+"""Linear light of a part of a picture, or of one of another size."""
+FADE = 0.04
+"""Of the picture's shorter side: how far inside its border a cut-out picture fades into what surrounds it."""
 
 
 class BrokenFrame(RuntimeError):
@@ -37,19 +43,38 @@ class FrameFiles:
     boxes: tuple[Box, ...]
     frames: dict[str, tuple[int, ...]]
     """By pass, the frames that it was drawn for; a pass of one frame stands for all."""
+    scales: dict[str, float]
+    """By pass, its size as a share of the picture's."""
+    cropped: dict[str, int]
+    """The passes that hold no more than where their variant differs from its plate, and which variant that is."""
 
     def has(self, name: str) -> bool:
         """Is there such a pass?"""
         return name in self.frames
 
-    def light(self, name: str, frame: int) -> Light:
+    def light(self, name: str, frame: int, beyond: Light | None = None) -> Part:
         """A pass that fills the picture, at the size at which it was drawn.
+
+        Args:
+            name: of the pass.
+            frame: which one.
+            beyond: what surrounds a pass that was cropped, at the clip's size; black without it.
 
         Raises:
             ValueError: a value of it is not finite.
-            BrokenFrame: the file is not there or damaged.
+            BrokenFrame: the file is not there, damaged, or not of its box's size.
         """
-        return np.ascontiguousarray(self._read(name, frame)[..., :3])
+        drawn = np.ascontiguousarray(self._read(name, frame)[..., :3])
+        if name not in self.cropped:
+            return drawn
+        size = (round(self.size[0] * self.scales[name]), round(self.size[1] * self.scales[name]))
+        box = self._area(name, frame, size)
+        if drawn.shape[:2] != (box[3] - box[1], box[2] - box[0]):
+            raise BrokenFrame(f"{self._path(name, frame)} is not of its box's size; delete {self.folder} and run again")
+        around = np.zeros((*self.size, 3), np.float32) if beyond is None else beyond
+        if around.shape[:2] != size:
+            around = cv2.resize(around, size[::-1], interpolation=cv2.INTER_AREA)
+        return pasted(drawn, box, around)
 
     def layer(self, name: str, frame: int) -> tuple[Light, Cover]:
         """A pass that was cut out: premultiplied colour and coverage in the full picture, 0 outside the box.
@@ -71,6 +96,21 @@ class FrameFiles:
         light[top:bottom, left:right] = drawn[..., :3]
         cover[top:bottom, left:right] = drawn[..., 3].clip(0, 1)
         return light, cover
+
+    def _area(self, name: str, frame: int, size: tuple[int, int]) -> Box:
+        """Where a cropped pass lies in its picture of that size."""
+        path = area_path(self.folder, self.cropped[name], frame)
+        try:
+            left, top, right, bottom = json.loads(path.read_bytes())
+        except (OSError, ValueError, TypeError) as broken:
+            raise BrokenFrame(f"{path} is missing or damaged; delete {self.folder} and run again") from broken
+        down, across = size[0] / self.size[0], size[1] / self.size[1]
+        return (
+            math.floor(left * across),
+            math.floor(top * down),
+            min(math.ceil(right * across), size[1]),
+            min(math.ceil(bottom * down), size[0]),
+        )
 
     def _path(self, name: str, frame: int) -> Path:
         drawn = self.frames[name]
@@ -98,11 +138,34 @@ def open_frames(folder: Path) -> FrameFiles:
             size=(plan["size"][0], plan["size"][1]),
             boxes=tuple((box[0], box[1], box[2], box[3]) for box in boxes),
             frames={drawn["name"]: tuple(drawn["frames"]) for drawn in plan["passes"]},
+            cropped={drawn["name"]: drawn["variant"] for drawn in plan["passes"] if drawn.get("crop")},
+            scales={drawn["name"]: drawn.get("scale", 1.0) for drawn in plan["passes"]},
         )
     except (OSError, ValueError, KeyError, IndexError, TypeError) as broken:
         raise BrokenFrame(
             f"{folder}: plan.json or boxes.json is missing or damaged; delete it and run again"
         ) from broken
+
+
+def pasted(drawn: Part, box: Box, around: Light) -> Light:
+    """A cut-out picture in what surrounds it, into which it fades inside its border (not at the picture's own)."""
+    left, top, right, bottom = box
+    height, width = around.shape[:2]
+    fade = max(1, round(FADE * min(height, width)))
+    inwards = [
+        np.minimum(
+            np.arange(1, last - first + 1) if first else np.full(last - first, fade),
+            np.arange(last - first, 0, -1) if last < most else np.full(last - first, fade),
+        )
+        for first, last, most in ((top, bottom, height), (left, right, width))
+    ]
+    share = np.minimum(np.minimum(inwards[0][:, None], inwards[1]) / np.float32(fade + 1), 1).astype(np.float32)
+    share[np.minimum(inwards[0][:, None], inwards[1]) >= fade] = 1
+    light = around.copy()
+    light[top:bottom, left:right] += share[..., None] * (drawn - light[top:bottom, left:right])
+    whole = share == 1
+    light[top:bottom, left:right][whole] = drawn[whole]
+    return light
 
 
 def read_exr(path: Path) -> Drawn:

@@ -28,7 +28,7 @@ a pass. The worker that reads it decides nothing and has no randomness of its ow
      "passes": [{"name": "background",                     frame files: <name>/<frame:04d>.exr, linear, half float RGBA
                  "what": "plate" | "whole" | "subject" | "front",
                  "variant": index or null, "off": effect kind or null,
-                 "samples": n, "denoise": bool, "scale": f, "frames": [t, ...]}]}
+                 "samples": n, "denoise": bool, "scale": f, "crop": bool, "frames": [t, ...]}]}
 
 Meshes are centred on their origin (an asset stands on z = 0): capsule, cylinder, cone and torus turn around z (a cone's
 tip is up), a hull's bow is at +x and its deck on top, a monkey looks along +x. Round ones are shaded smoothly.
@@ -40,6 +40,10 @@ What a pass shows:
              the whole scene. Cropped to the subject's box of that frame.
     front    the variant's clouds and drops alone, with everything else, the subject too, held out: alpha says how much
              of them lies before what is solid. Cropped to the subject's box.
+
+With `crop` a pass of a variant is drawn only where the variant differs from its plate:
+areas/<variant:02d>-<frame:04d>.json holds the box [x0, y0, x1, y1] in pixels of the full size, rounded outwards for a
+pass of another scale.
 
 Effects switched off: "shadow" and "reflection" by the subject's ray visibility, the others by hiding their media
 ("wake" and "ripple" make the water calm again). A variant without "shadow" in its rays is drawn as if shadow were off.
@@ -79,6 +83,8 @@ class Pass:
     samples: int
     denoise: bool
     scale: float = 1.0
+    crop: bool = False
+    """Only where the variant differs from its plate."""
     frames: tuple[int, ...]
 
 
@@ -130,7 +136,7 @@ def passes_of(scene: Scene) -> tuple[Pass, ...]:
     every = tuple(range(scene.frames))
     best = Pass(name="", what="whole", samples=rendering.samples, denoise=rendering.denoise, frames=every)
     truth = replace(best, samples=rendering.truth_samples, denoise=True, scale=rendering.truth_scale)
-    return (*_layers(scene, best), *_truths(scene, truth))
+    return (*_layers(scene, best), *_truths(scene, replace(truth, crop=rendering.crop)))
 
 
 def preview_passes(scene: Scene, frame: int, samples: int) -> tuple[Pass, ...]:
@@ -152,11 +158,12 @@ def _layers(scene: Scene, like: Pass) -> Iterator[Pass]:
     yield replace(like, name="subject", what="subject")
     for number, variant in enumerate(scene.variants):
         name = f"v{number:02d}"
-        yield replace(like, name=name, variant=number)
+        crop = scene.rendering.crop
+        yield replace(like, name=name, variant=number, crop=crop)
         if any(effect.kind in ("dust", "smoke", "splash", "spray", "glow") for effect in variant.effects):
             yield replace(like, name=f"{name}-front", what="front", variant=number)
         if any(getattr(effect, "softness_deg", None) is not None for effect in variant.effects):
-            yield replace(plate, name=f"{name}-plate", variant=number)
+            yield replace(plate, name=f"{name}-plate", variant=number, crop=crop and not scene.holds_still)
 
 
 def _truths(scene: Scene, like: Pass) -> Iterator[Pass]:

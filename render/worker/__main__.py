@@ -71,20 +71,23 @@ def draw(folder: Path, share: tuple[int, int], cores: set[int], reporter: Report
     begin = time.perf_counter()
     import bpy
 
-    from . import passes, studio
+    from . import areas, passes, studio
 
     plan: dict[str, Any] = json.loads((folder / "plan.json").read_text())
     made = studio.build(plan, folder)
+    found = areas.Areas(made, folder)
     all_cores(cores)
     _write_whole(folder / "boxes.json", json.dumps(made.boxes))
     reporter.say("ready", blender=bpy.app.version_string.split()[0], seconds=round(time.perf_counter() - begin, 3))
     for chosen, frame in jobs(plan, made.boxes, folder)[share[0] :: share[1]]:
         target = folder / chosen["name"] / f"{frame:04d}.exr"
-        if target.exists():
+        variant = chosen["variant"] if chosen.get("crop") else None
+        if target.exists() and (variant is None or found.path(variant, frame).exists()):
             continue
         reporter.check_parent()
         wall, cpu = time.perf_counter(), time.process_time()
-        passes.draw(made, chosen, frame, target)
+        area = None if variant is None else found.of(variant, frame)
+        passes.draw(made, chosen, frame, target, area)
         reporter.say(
             "frame",
             **{"pass": chosen["name"]},

@@ -27,6 +27,13 @@ def boxes(plan: dict[str, Any], subject: list[Body]) -> list[list[int]]:
     return found
 
 
+def around(points: "np.ndarray[Any, Any]", frame: int, plan: dict[str, Any]) -> list[int]:
+    """The same for places [N, 3] in the world, in one frame."""
+    cameras = plan["camera"]["matrices"]
+    view = np.linalg.inv(np.reshape(cameras[min(frame, len(cameras) - 1)], (4, 4)))
+    return _box(_seen(points, view), plan)
+
+
 def _seen(points: "np.ndarray[Any, Any]", to_camera: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     """Places [N, 3] before the camera: right, up, depth."""
     placed = points @ to_camera[:3, :3].T + to_camera[:3, 3]

@@ -16,14 +16,14 @@ BEFORE = ("cloud", "drops")
 """Media that can lie before the subject."""
 
 
-def draw(studio: Studio, chosen: dict[str, Any], frame: int, target: Path) -> None:
-    """Draw a frame of a pass into `target`, which appears when it is whole."""
+def draw(studio: Studio, chosen: dict[str, Any], frame: int, target: Path, area: list[int] | None) -> None:
+    """Draw a frame of a pass, or an area of the picture, into `target`, which appears when it is whole."""
     scene = bpy.context.scene
     height, width = studio.plan["size"]
     scale = chosen.get("scale", 1.0)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    cropped = chosen["what"] in ("subject", "front")
-    box = framing.scaled(studio.boxes[frame], (height, width), size) if cropped else None
+    area = studio.boxes[frame] if chosen["what"] in ("subject", "front") else area
+    box = None if area is None else framing.scaled(area, (height, width), size)
     seed = studio.plan["seed"] + (0 if studio.plan["holds_still"] else frame)
     picture.choose(scene, chosen, seed)
     picture.resize(scene, size, box)

@@ -1,0 +1,136 @@
+"""Where a variant can differ from its plate: a box per frame, found by two tiny pictures before the large one is drawn.
+
+Plate and variant are drawn at a fraction of the size, with few samples and one seed. Light that meets nothing of the
+variant is the same in both, number for number, so what differs differs because of the variant; averaging over a
+neighbourhood takes the noise of single rays away. The box holds every place that differs by what can be seen, with room
+around it, the subject and every drop. It is the same whoever finds it, so that several processes draw one clip.
+"""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from . import framing, passes
+from .studio import Studio
+
+Box = list[int]
+SHARE = 0.25
+LEAST_PX = 48
+"""The tiny pictures' size: this share of the picture's, but with at least so many pixels on the shorter side."""
+SAMPLES = 4
+REACH = 3
+"""Averaged over so many pixels of the tiny pictures to every side."""
+STEP = 1.5
+"""8-bit steps on the screen from which a difference counts."""
+ROOM = 0.05
+"""Of the picture's shorter side, left around what differs; readers fade from the plate to the picture within it."""
+NEARLY_ALL = 0.92
+"""Of the picture: a box that large is not worth its edge."""
+
+
+class Areas:
+    """The boxes of a folder's variants, kept as areas/<variant:02d>-<frame:04d>.json."""
+
+    def __init__(self, studio: Studio, folder: Path) -> None:
+        """Prepare to find them."""
+        self._studio = studio
+        self._folder = folder
+        self._plates: dict[tuple[int, float | None], Any] = {}
+        self._drops: dict[int, list[dict[str, Any]]] = {}
+        (folder / "areas").mkdir(exist_ok=True)
+
+    def path(self, variant: int, frame: int) -> Path:
+        """Where a box is kept."""
+        return self._folder / "areas" / f"{variant:02d}-{frame:04d}.json"
+
+    def of(self, variant: int, frame: int) -> Box:
+        """The box of a variant in a frame: x0, y0, x1, y1 from the top left, x1 and y1 outside."""
+        path = self.path(variant, frame)
+        with contextlib.suppress(FileNotFoundError):
+            kept: Box = json.loads(path.read_text())
+            return kept
+        found = self._find(variant, frame)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        partial.write_text(json.dumps(found))
+        partial.replace(path)
+        return found
+
+    def _find(self, variant: int, frame: int) -> Box:
+        height, width = size = self._studio.plan["size"]
+        whole = self._tiny("whole", variant, frame)
+        apart = _apart(self._plate(variant, frame), whole)
+        found = [self._studio.boxes[frame], *self._around_drops(variant, frame)]
+        if apart.any():
+            rows, columns = np.flatnonzero(apart.any(axis=1)), np.flatnonzero(apart.any(axis=0))
+            tiny = [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
+            found.append(list(framing.scaled(tiny, whole.shape[:2], size)))
+        found = [box for box in found if box[2] > box[0]]
+        if not found:
+            return [0, 0, 1, 1]  # nothing to be seen of it; a picture has a pixel
+        room = max(2, round(ROOM * min(size)))
+        x0, y0 = (max(0, min(box[side] for box in found) - room) for side in (0, 1))
+        x1, y1 = (min(most, max(box[side] for box in found) + room) for side, most in ((2, width), (3, height)))
+        return [x0, y0, x1, y1] if (x1 - x0) * (y1 - y0) < NEARLY_ALL * height * width else [0, 0, width, height]
+
+    def _plate(self, variant: int, frame: int) -> Any:
+        """The tiny plate under the variant's sun; where nothing but the subject moves, one for all frames."""
+        key = (0 if self._studio.plan["holds_still"] else frame, self._studio.plan["variants"][variant]["softness_deg"])
+        if key not in self._plates:
+            self._plates[key] = self._tiny("plate", variant, frame)
+        return self._plates[key]
+
+    def _tiny(self, what: str, variant: int, frame: int) -> Any:
+        """Linear light [rows, columns, 3] of a small, noisy picture."""
+        size = self._studio.plan["size"]
+        scale = min(1.0, max(SHARE, LEAST_PX / min(size)))
+        chosen = {"what": what, "variant": variant, "off": None, "samples": SAMPLES, "denoise": False, "scale": scale}
+        drawn = self._folder / f"tiny-{os.getpid()}.partial"
+        passes.draw(self._studio, chosen, frame, drawn, None)
+        image = bpy.data.images.load(str(drawn))
+        across, down = image.size
+        light = np.empty(across * down * 4, np.float32)
+        image.pixels.foreach_get(light)
+        bpy.data.images.remove(image)
+        drawn.unlink()
+        return light.reshape(down, across, 4)[::-1, :, :3]
+
+    def _around_drops(self, variant: int, frame: int) -> list[Box]:
+        """Around every drop: the tiny pictures may miss what is smaller than their pixels."""
+        if variant not in self._drops:
+            entries = (one for one in self._studio.plan["variants"][variant]["media"] if one["kind"] == "drops")
+            self._drops[variant] = [dict(np.load(self._folder / one["file"])) for one in entries]
+        found = []
+        for arrays in self._drops[variant]:
+            first = int(arrays["ends"][frame - 1]) if frame else 0
+            points = arrays["points"][first : int(arrays["ends"][frame]), :3]
+            if len(points):
+                found.append(framing.around(points.astype(np.float64), frame, self._studio.plan))
+        return found
+
+
+def _apart(plate: Any, whole: Any) -> Any:
+    """Where two pictures differ by what can be seen [rows, columns]."""
+    return np.abs(_shown(_calm(whole)) - _shown(_calm(plate))).max(axis=2) > STEP
+
+
+def _calm(light: Any) -> Any:
+    """The mean of each pixel's neighbourhood."""
+    width = 2 * REACH + 1
+    padded = np.pad(light.astype(np.float64), ((REACH, REACH), (REACH, REACH), (0, 0)), mode="edge")
+    for axis in (0, 1):
+        sums = np.cumsum(padded, axis=axis)
+        sums = np.concatenate([np.zeros_like(np.take(sums, [0], axis=axis)), sums], axis=axis)
+        count = sums.shape[axis]
+        padded = np.take(sums, np.arange(width, count), axis=axis) - np.take(sums, np.arange(count - width), axis=axis)
+    return padded / width**2
+
+
+def _shown(light: Any) -> Any:
+    """Linear light as values on the screen, 0 to 255."""
+    light = np.clip(light, 0, 1)
+    return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.power(light, 1 / 2.4) - 0.055)

@@ -1,0 +1,140 @@
+"""A variant is drawn where it differs from its plate, and the rest of its picture is the plate."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from effectpairs.render.blender import Blender, draw
+from effectpairs.render.composite import encode
+from effectpairs.render.effects.effects import CastLight, Reflection, Shadow
+from effectpairs.render.layers import own_layers, shared_layers
+from effectpairs.render.passes import BrokenFrame, open_frames, pasted, read_exr
+from effectpairs.render.plan import passes_of, plan
+from effectpairs.render.scene import Body, Camera, Ground, Rendering, Scene, Variant
+
+blender = pytest.mark.blender
+SIZE = (72, 128)
+FRAMES = (0, 4)
+
+
+def scene_of(*variants, **rendering):
+    return Scene(
+        name="area", seed=3, frames=5, size=SIZE, ground=Ground(kind="wet"), camera=Camera(kind="pan", amount=4.0),
+        subject=Body(name="red ball", shape="ball", size_m=0.7),
+        variants=tuple(Variant(name=f"{number}", effects=effects) for number, effects in enumerate(variants)),
+        rendering=Rendering(samples=8, **rendering),
+    )  # fmt: skip
+
+
+def draw_both(scene, folder, **how):
+    """Every pass as planned, and again in full under another name."""
+    passes = [replace(one, frames=FRAMES) for one in passes_of(scene)]
+    whole = [replace(one, name=f"{one.name}-full", crop=False) for one in passes if one.crop]
+    return draw(plan(scene, folder, [*passes, *whole]), folder, **how)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A shadow, the same under a softer sun, a lantern; nothing is denoised but what masks come from."""
+    folder = tmp_path_factory.mktemp("areas")
+    scene = scene_of((Shadow(), Reflection()), (Shadow(softness_deg=20.0),), (CastLight(power_w=500.0),), denoise=False)
+    draw_both(scene, folder)
+    return folder, scene
+
+
+def area(folder, variant, frame):
+    return json.loads((folder / "areas" / f"{variant:02d}-{frame:04d}.json").read_text())
+
+
+@blender
+def test_inside_its_area_a_cropped_pass_is_the_full_one(drawn):
+    folder, _ = drawn
+    for name, variant in (("v00", 0), ("v01", 1), ("v01-plate", 1), ("v02", 2)):
+        for frame in FRAMES:
+            left, top, right, bottom = area(folder, variant, frame)
+            full = read_exr(folder / f"{name}-full" / f"{frame:04d}.exr")
+            cut = read_exr(folder / name / f"{frame:04d}.exr")
+            assert np.array_equal(cut, full[top:bottom, left:right])
+
+
+@blender
+def test_a_shadow_is_cut_out_and_light_that_reaches_everywhere_is_not(drawn):
+    folder, _ = drawn
+    share = [
+        np.prod(np.subtract(*np.split(np.array(area(folder, variant, 0)), 2))) / np.prod(SIZE) for variant in (0, 2)
+    ]
+    assert 0.05 < share[0] < 0.7
+    left, _, right, bottom = area(folder, 2, 0)
+    assert (left, right, bottom) == (0, SIZE[1], SIZE[0])  # all but the sky
+    assert share[1] > share[0] + 0.1
+
+
+@blender
+def test_outside_its_area_a_variant_is_its_plate_to_the_eye(drawn):
+    folder, _ = drawn
+    for name, plate, variant in (("v00", "background", 0), ("v01", "v01-plate-full", 1)):
+        for frame in FRAMES:
+            left, top, right, bottom = area(folder, variant, frame)
+            steps = [
+                encode(read_exr(folder / one / f"{frame:04d}.exr")[..., :3]).astype(int)
+                for one in (f"{name}-full", plate)
+            ]
+            apart = np.abs(steps[0] - steps[1]).max(axis=2)
+            apart[top:bottom, left:right] = 0
+            assert np.mean(apart) < 0.3
+            assert np.percentile(apart, 99) <= 2
+
+
+@blender
+def test_gt_is_the_background_outside_the_area_whatever_the_sun(drawn):
+    folder, scene = drawn
+    files = open_frames(folder)
+    shared = shared_layers(files, FRAMES)
+    for variant in (0, 1):
+        kinds = tuple(effect.kind for effect in scene.variants[variant].effects)
+        own = own_layers(files, variant, kinds, shared, shared.over)
+        for place, frame in enumerate(FRAMES):
+            left, top, right, bottom = area(folder, variant, frame)
+            same = (own.gt[place] == shared.background[place]).all(axis=2)
+            same[top:bottom, left:right] = True
+            assert same.all()
+            assert all(steps[place][:top].max(initial=0) == 0 for steps in own.steps.values())
+        assert own.subject_error == 0
+
+
+@blender
+def test_areas_are_the_same_in_any_order_by_any_number_of_processes(drawn, tmp_path):
+    folder, scene = drawn
+    passes = [replace(one, frames=FRAMES[::-1]) for one in passes_of(scene)][::-1]
+    draw(plan(scene, tmp_path, passes), tmp_path, Blender(processes=2))
+    for path in tmp_path.glob("areas/*.json"):
+        assert path.read_text() == (folder / "areas" / path.name).read_text()
+    for path in tmp_path.glob("*/*.exr"):
+        assert np.array_equal(read_exr(path), read_exr(folder / path.relative_to(tmp_path)))
+
+
+@blender
+def test_a_lost_area_is_found_again_and_a_full_scene_has_none(drawn, tmp_path):
+    scene = scene_of((Shadow(),))
+    passes = [replace(one, frames=(0,)) for one in passes_of(scene)]
+    draw(plan(scene, tmp_path, passes), tmp_path)
+    (lost,) = tmp_path.glob("areas/*.json")
+    before = lost.read_text()
+    lost.unlink()
+    with pytest.raises(BrokenFrame, match=r"00-0000\.json"):
+        open_frames(tmp_path).light("v00", 0)
+    draw(plan(scene, tmp_path, passes), tmp_path)
+    assert lost.read_text() == before
+    assert not any(one.crop for one in passes_of(scene_of((Shadow(),), crop=False)))
+
+
+def test_a_cut_out_picture_fades_into_what_surrounds_it_but_not_at_the_pictures_border():
+    around, cut = np.zeros((100, 160, 3), np.float32), np.ones((60, 80, 3), np.float32)
+    light = pasted(cut, (0, 20, 80, 80), around)
+    assert light[50, :76, 0].min() == 1
+    assert 0 < light[50, 79, 0] < light[50, 77, 0] < 1
+    assert 0 < light[20, 9, 0] < light[21, 9, 0] < light[22, 9, 0] < light[24, 9, 0] == 1
+    assert not light[:20].any()
+    assert not light[:, 80:].any()
+    assert pasted(np.ones_like(around), (0, 0, 160, 100), around).min() == 1
