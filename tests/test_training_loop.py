@@ -19,6 +19,7 @@ from effectpairs.tests.small_cache import DATA, as_toml, make_small_cache, setti
 from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
 from effectpairs.training import checkpoint, text, vae  # noqa: E402
 from effectpairs.training.cache import CachedRow  # noqa: E402
+from effectpairs.training.conditioning import fed_mask  # noqa: E402
 from effectpairs.training.config import Validation  # noqa: E402
 from effectpairs.training.data import CachedSamples, collate, numbers_of  # noqa: E402
 from effectpairs.training.journal import read_progress  # noqa: E402
@@ -90,14 +91,10 @@ def test_a_killed_run_ends_in_the_very_weights_of_an_unbroken_one(small, tmp_pat
     settings = settings_for(small, tmp_path / "killed", steps=40, checkpoint_every=20, optimiser=ema)
     train(dataclasses.replace(settings, output=str(tmp_path / "unbroken")))
     endless = dataclasses.replace(settings, steps=100_000, keep=1000)
-    program = (
-        "import torch; torch.set_num_threads(1)\n"
-        "from effectpairs.training.config import *; from effectpairs.training.mix import *\n"
-        "from effectpairs.training.models import *; from effectpairs.training.optimiser import *\n"
-        "from effectpairs.training.trimask import *; from effectpairs.training.worklist import *\n"
-        f"from effectpairs.training.loop import train; train({endless!r})"
-    )
-    running = subprocess.Popen([sys.executable, "-c", program])
+    config = tmp_path / "endless.toml"
+    config.write_text(as_toml(endless))
+    program = [sys.executable, "-m", "effectpairs.training.run", "train", str(config)]
+    running = subprocess.Popen(program, env=os.environ | {"OMP_NUM_THREADS": "1"})
     try:
         deadline = time.monotonic() + 120
         while not list((tmp_path / "killed" / "checkpoints").glob("step-*20")):
@@ -237,6 +234,29 @@ def test_what_is_logged(small, tmp_path):
     assert sum(lines[-1]["seen"].values()) == 8
     assert all(line["grad_norm"] > 0 and 0 <= line["wait_s"] <= line["step_s"] for line in lines)
     assert list((tmp_path / "logs").rglob("events.out.tfevents.*"))
+
+
+def test_a_torn_line_of_the_journal_swallows_no_other(small, tmp_path):
+    train(settings_for(small, tmp_path))
+    path = tmp_path / "progress.jsonl"
+    path.write_bytes(path.read_bytes()[:-40])
+    train(settings_for(small, tmp_path, steps=6))
+    assert [line["step"] for line in read_progress(tmp_path)] == [1, 2, 3, 5, 6]
+
+
+def test_what_is_hidden_of_a_mask_is_unknown_and_the_rest_is_as_resized(small):
+    samples, seen = CachedSamples(small.cache, DATA, seed=1), []
+    for number in range(60):
+        sample = samples[number]
+        if sample["kind"] == "unpaired":
+            continue
+        row = next(row for row in small.cache.rows if row["clip_id"] == sample["clip_id"])
+        mask = torch.from_numpy(small.cache.read(row["key"]).mask).float()[None]
+        whole, told = fed_mask(mask)[0, :, 0], sample["conditioning"][:, 0]
+        frames = [bool(torch.equal(told[f], whole[f])) for f in range(4)]
+        assert all(shown or (told[f] == (1 - 0.5) * 0.7).all() for f, shown in enumerate(frames))
+        seen.append(sum(frames))
+    assert {0, 1, 4} <= set(seen)
 
 
 def test_validation_makes_videos(small, tmp_path):

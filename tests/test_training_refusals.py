@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -178,6 +180,14 @@ def test_the_program_stops_with_a_sentence_when_a_run_goes_astray(small, tmp_pat
         monkeypatch.setattr("effectpairs.training.loop.train", lambda _, raised=raised: (_ for _ in ()).throw(raised))
         assert run.main(["train", str(path)]) == 3
         assert words in capsys.readouterr().err
+
+
+def test_settings_and_progress_are_read_without_torch():
+    """The command line and the flows read them, and need not wait for it."""
+    modules = ("config", "journal", "worklist", "cache", "run", "lengths", "windows", "optimiser")
+    program = f"import sys; {'; '.join(f'import effectpairs.training.{name}' for name in modules)}; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert not {"torch", "diffusers", "transformers", "accelerate", "prefect"} & set(found.stdout.split())
 
 
 def out_of_memory() -> RuntimeError:

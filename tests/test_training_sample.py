@@ -251,6 +251,9 @@ def test_a_checkpoint_is_laid_over_the_base_model(parts, tmp_path):
     place = checkpoint.save(tmp_path, 1, {checkpoint.WEIGHTS: {name: weight}}, {}, keep=1)
     found = EffectPipeline.load(models.BaseModel(id=str(parts.folder)), place, dtype="float32")
     assert torch.equal(found.transformer.state_dict()[name], weight)
+    found.transformer.save_pretrained(tmp_path / "trained" / "transformer")
+    again = EffectPipeline.load(models.BaseModel(id=str(parts.folder)), tmp_path / "trained", dtype="float32")
+    assert torch.equal(again.transformer.state_dict()[name], weight)
     place = checkpoint.save(tmp_path, 2, {checkpoint.WEIGHTS: {"other": weight}}, {}, keep=1)
     with pytest.raises(ValueError, match="weight other does not fit"):
         EffectPipeline.load(models.BaseModel(id=str(parts.folder)), place, dtype="float32")

@@ -37,6 +37,8 @@ class Journal:
         self._accelerator = accelerator
         self._path = output / PROGRESS
         self._kinds = self._counted_before(first_step)
+        if accelerator.is_main_process:
+            self._end_torn_line()
 
     def log(self, numbers: StepNumbers, kinds: Mapping[str, int]) -> None:
         """Note a step and which kinds of clips it saw."""
@@ -49,6 +51,12 @@ class Journal:
             line = {**vars(numbers), "seen": dict(self._kinds), "time": time.time()}
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
+
+    def _end_torn_line(self) -> None:
+        """A run that was killed while writing left half a line, which must not swallow ours."""
+        if self._path.exists() and not self._path.read_bytes().endswith(b"\n"):
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write("\n")
 
     def _counted_before(self, first_step: int) -> Counter[str]:
         """Of an earlier part of this run, up to the step that is gone on from."""
