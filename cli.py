@@ -7,12 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import bar, err, four, key_folder, out, prepare_prefect, sentence
+from .console import (
+    any_settings,
+    bar,
+    err,
+    four,
+    gallery,
+    key_folder,
+    out,
+    prepare_prefect,
+    sentence,
+    settings_of,
+)
 from .flows.progress import reporting
 
 if TYPE_CHECKING:
     from .datasets.ledger import Account
-    from .flows.real_source import RealSource
     from .flows.runs import AnySource
 
 app = typer.Typer(
@@ -55,7 +65,7 @@ def run(
     direct: Direct = False,
 ) -> None:
     """Take every clip of a source through every stage; running again goes on where it was."""
-    settings = [(name, _any_settings(name, overrides)) for name in source]
+    settings = [(name, any_settings(name, overrides)) for name in source]
     accounts = [_run_source(name, found, workspace, overrides, workers, direct) for name, found in settings]
     if any(account.inputs == account.failed for account in accounts):
         raise typer.Exit(1)
@@ -108,7 +118,7 @@ def pair(
     kind = "provided" if subject_mask else "propagate"
     decompose = "external" if background else "plate"
     changes = [f"normalise.size={size}", f"subject.kind={kind}", f"decompose.kind={decompose}", *(overrides or ())]
-    settings = _settings("videos", ["root=.", *changes])
+    settings = settings_of("videos", ["root=.", *changes])
     with key_folder(key or []) as keys, err.status("making the pair"):
         request = Request(
             video=video,
@@ -217,7 +227,7 @@ def report(
     out_dir: Annotated[Path | None, typer.Option("--out", help="Folder for the gallery.")] = None,
 ) -> None:
     """Write a self-contained static gallery of a corpus: index.html."""
-    out.print(f"gallery: {_gallery(corpus, out_dir)}", markup=False)
+    out.print(f"gallery: {gallery(corpus, out_dir)}", markup=False)
 
 
 @app.command(epilog="Example: effectpairs demo --workspace demo/workspace --corpus demo/corpus")
@@ -233,15 +243,15 @@ def demo(
     out.print(CREDIT, markup=False)
     overrides = [f"root={lay_out_footage(workspace)}"]
     accounts = [
-        _run_source("demo", _any_settings("demo", overrides), workspace, overrides, 0, direct),
-        _run_source("demo-scenes", _any_settings("demo-scenes", []), workspace, [], 0, direct),
+        _run_source("demo", any_settings("demo", overrides), workspace, overrides, 0, direct),
+        _run_source("demo-scenes", any_settings("demo-scenes", []), workspace, [], 0, direct),
     ]
     if any(account.inputs == account.failed for account in accounts):
         raise typer.Exit(1)
     # One video is one group, one scene another: with shares for the other splits some might have none.
     settings = Publishing(include=("accept", "review"), validation_share=0, test_share=0)
     _publish(str(corpus), workspace, settings, "effectpairs demo", direct)
-    out.print(f"gallery: {_gallery(str(corpus), None)}", markup=False)
+    out.print(f"gallery: {gallery(str(corpus), None)}", markup=False)
 
 
 def _run_source(
@@ -281,36 +291,3 @@ def _publish(corpus: str, workspace: Path, settings: Any, name: str | None, dire
 
             counts = publish_flow(corpus, str(workspace), settings, name)
     out.print(f"{corpus}: {counts['clips']} clips, {counts['seconds']:g} s", style="bold", markup=False)
-
-
-def _gallery(corpus: str, out_dir: Path | None) -> Path:
-    from . import open as open_corpus
-    from .datasets.gallery.report import write_report
-
-    found = open_corpus(corpus)
-    local = found.place.local
-    folder = out_dir or (local.parent / f"{local.name}-gallery" if local else Path("gallery"))
-    with bar() as show:
-        page: Path = write_report(found, folder, step=lambda done, total: show("gallery", done, total))
-    return page
-
-
-def _any_settings(name: str, overrides: list[str] | None) -> "AnySource":
-    """The same for any source, of footage or of scenes."""
-    from .flows.runs import load_any
-
-    try:
-        return load_any(name, tuple(overrides or ()))
-    except ValueError as wrong:
-        raise typer.BadParameter(str(wrong)) from wrong
-
-
-def _settings(name: str, overrides: list[str] | None) -> "RealSource":
-    """A source's settings; what is wrong with them is wrong usage."""
-    from .datasets.source import load_source
-    from .flows.real_source import RealSource
-
-    try:
-        return load_source(name, tuple(overrides or ()), into=RealSource)
-    except ValueError as wrong:
-        raise typer.BadParameter(str(wrong)) from wrong

@@ -1,14 +1,18 @@
-"""What the command line says and reads: one sentence for an error, a progress bar, words into values."""
+"""What the command line says and reads: a sentence for an error, a progress bar, words into values and settings."""
 
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from .flows.real_source import RealSource
+    from .flows.runs import AnySource
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -75,3 +79,37 @@ def key_folder(keys: list[str]) -> Iterator[Path | None]:
                 raise typer.BadParameter(f"--key {given}: there is no file {mask}")
             Path(folder, f"{int(frame):06d}.png").symlink_to(Path(mask).resolve())
         yield Path(folder)
+
+
+def gallery(corpus: str, out_dir: Path | None) -> Path:
+    """Write a corpus's gallery; return its page."""
+    from .datasets.corpus import open_corpus
+    from .datasets.gallery.report import write_report
+
+    found = open_corpus(corpus)
+    local = found.place.local
+    folder = out_dir or (local.parent / f"{local.name}-gallery" if local else Path("gallery"))
+    with bar() as show:
+        page: Path = write_report(found, folder, step=lambda done, total: show("gallery", done, total))
+    return page
+
+
+def any_settings(name: str, overrides: list[str] | None) -> "AnySource":
+    """The same for any source, of footage or of scenes."""
+    from .flows.runs import load_any
+
+    try:
+        return load_any(name, tuple(overrides or ()))
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong)) from wrong
+
+
+def settings_of(name: str, overrides: list[str] | None) -> "RealSource":
+    """A source's settings; what is wrong with them is wrong usage."""
+    from .datasets.source import load_source
+    from .flows.real_source import RealSource
+
+    try:
+        return load_source(name, tuple(overrides or ()), into=RealSource)
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong)) from wrong
