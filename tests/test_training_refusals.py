@@ -91,6 +91,11 @@ def test_a_corpus_without_real_clips_is_refused(tmp_path):
         CachedSamples(small.cache, dataclasses.replace(DATA, split="test"), seed=0)
 
 
+def test_a_tracker_that_is_not_installed_is_refused(small, tmp_path):
+    with pytest.raises(ValueError, match=r"trackers names 'aim', which is not installed; .* pip install aim"):
+        train(settings_for(small, tmp_path, trackers=("aim",)))
+
+
 def test_a_global_batch_that_cannot_be_shared_is_refused(small):
     with pytest.raises(ValueError, match=r"global_batch=5 does not divide by batch=2 x 2 processes; take 4"):
         settings_for(small, "x", global_batch=5, batch=2).accumulate(2)

@@ -93,6 +93,10 @@ def make_accelerator(settings: Training) -> Any:
         log_with=["tensorboard", *settings.trackers],
         project_dir=str(output),
     )
+    there = {str(getattr(tracker, "value", tracker)) for tracker in accelerator.log_with}
+    gone = [name for name in settings.trackers if name not in there]
+    if gone:  # accelerate would go on without it and say nothing
+        raise ValueError(f"trackers names '{gone[0]}', which is not installed; get it with: pip install {gone[0]}")
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started != accelerator.num_processes:  # each would train alone, into the same folder
         raise ValueError(
