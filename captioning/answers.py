@@ -8,6 +8,12 @@ from typing import Any
 _THOUGHTS = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"^\s*```\w*\s*|\s*```\s*$")
 _NUMBERING = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.):])\s+")
+_LEAD = re.compile(
+    r"^\s*(?:here (?:is|are)[^:\n]{0,60}:|(?:(?:the|my|final) )*(?:caption|prompt|answer|output)(?: is)?\s*:?)\s*"
+    r"(?=[\"“])",
+    re.IGNORECASE,
+)
+"""What comes before a caption in quotation marks."""
 _QUOTES = "\"'“”‘’ \t\n"
 
 
@@ -59,4 +65,4 @@ def _json_in(text: str) -> Any:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(_FENCE.sub("", said(text)).strip(_QUOTES).split())
+    return " ".join(_LEAD.sub("", _FENCE.sub("", said(text))).strip(_QUOTES).split())

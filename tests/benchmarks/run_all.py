@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("eq2_and_mask.py", "reader.py", "flow_overhead.py", "propagate_j.py", "plate_truth.py")
+BENCHMARKS = ("eq2_and_mask.py", "reader.py", "flow_overhead.py", "propagate_j.py", "plate_truth.py", "caption_rate.py")
 
 if __name__ == "__main__":
     failed = [
