@@ -17,11 +17,13 @@ GATES = Gates(
     preservation_psnr_db_min=(45.0, 40.0),
     effect_peak_area_max=(0.85, 0.98),
     effect_flicker_max=(0.8, 1.0),
+    effect_strength_min=(4.0, 2.0),
+    firefly_share_max=(0.001, 0.005),
     subject_area_min=(0.002, 0.0005),
     edge_effect_max=(0.9, 1.0),
 )
 """Of rendered pairs, whose layers are exact: off the effect nothing may differ, while splashes and smoke may come and
-go and lie close to the subject."""
+go, lie close to the subject and be faint; ripples glitter in single pixels where a picture is small."""
 
 
 @dataclass(frozen=True, kw_only=True)
