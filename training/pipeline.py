@@ -38,8 +38,8 @@ class Asked:
     """Of every frame: effect here (True, 1 or 255), none here (0), not known (0.5 or 128). None: not known at all."""
     shape: tuple[int, int, int] | None = None
     """Frames, height and width of a video of text alone."""
-    mask_downsample: Downsample = "max"
-    """How the mask shrinks to the latents: max keeps thin strokes."""
+    mask_downsample: Downsample = "trilinear"
+    """How the mask shrinks to the latents: trilinear as while training; max keeps thin strokes that were drawn."""
 
     def __post_init__(self) -> None:
         if (self.over is None) == (self.shape is None):
