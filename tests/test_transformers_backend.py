@@ -137,3 +137,17 @@ def test_a_folder_that_holds_no_model(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "no-such-architecture"}')
     with pytest.raises(Unavailable, match=r"cannot be loaded from .*; see whether its files are whole"):
         Transformers(model=str(tmp_path)).chat(Ask(system="", user=""))
+
+
+@pytest.mark.clips
+def test_a_real_clip_is_described(minicpm, clips_dir):
+    from effectpairs.datasets import codec
+
+    video = sorted(clips_dir.rglob("input_video.mp4"))
+    if not video:
+        pytest.skip(f"no input_video.mp4 under {clips_dir}")
+    gt = codec.decode(video[0].read_bytes())
+    captioner = Transformers(model=minicpm, device="cpu", dtype="float32", max_frames=8, max_tokens=16, temperature=0.0)
+    one = captioner.describe(Seen(gt=gt), seed=0)
+    assert one.tokens_out > 0
+    assert captioner.describe(Seen(gt=gt[::-1].copy()), seed=0).tokens_in == one.tokens_in
