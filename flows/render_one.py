@@ -9,7 +9,6 @@ from typing import Any
 
 import cv2
 
-from ..arrays import Image
 from ..datasets import codec
 from ..datasets.codec import Frames
 from ..datasets.durable import json_bytes, write_whole
@@ -190,9 +189,9 @@ def _record(scene: Scene, found: Mapping[str, Any], verdict: Verdict | None) -> 
     return record | {"quality": found["numbers"], "verdict": verdict.verdict, "reasons": list(verdict.reasons)}
 
 
-def _grey(picture: Any) -> Image:
+def _grey(picture: Any) -> Picture:
     """A hard mask as black and white."""
-    shown: Image = picture.astype("uint8") * 255 if picture.dtype == bool else picture
+    shown: Picture = picture.astype("uint8") * 255 if picture.dtype == bool else picture
     return shown
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 
 from ..arrays import Image, MatteImage
 
@@ -15,9 +16,11 @@ PAPER = 24
 INK = (225, 225, 225)
 
 Picture = Image | MatteImage
+Laid = UInt8[np.ndarray, "_ _ 3"]
+"""Larger than the pictures in it."""
 
 
-def sheet(rows: Sequence[Mapping[str, Picture]]) -> Image:
+def sheet(rows: Sequence[Mapping[str, Picture]]) -> Laid:
     """Lay rows of pictures out, each under its label; all pictures have one size."""
     first = next(iter(rows[0].values()))
     scale = max(1, round(SMALLEST_PX / first.shape[1]))
@@ -26,7 +29,7 @@ def sheet(rows: Sequence[Mapping[str, Picture]]) -> Image:
     parts = [
         np.pad(strip, ((0, GAP_PX), (0, width - strip.shape[1]), (0, 0)), constant_values=PAPER) for strip in strips
     ]
-    laid: Image = np.pad(np.concatenate(parts), ((GAP_PX, 0), (GAP_PX, GAP_PX), (0, 0)), constant_values=PAPER)
+    laid: Laid = np.pad(np.concatenate(parts), ((GAP_PX, 0), (GAP_PX, GAP_PX), (0, 0)), constant_values=PAPER)
     return laid
 
 
@@ -36,17 +39,17 @@ def difference(gt: Image, over: Image, times: int = 3) -> Image:
     return shown
 
 
-def _row(pictures: Mapping[str, Image]) -> Image:
+def _row(pictures: Mapping[str, Laid]) -> Laid:
     cells = []
     for label, picture in pictures.items():
         strip = np.full((STRIP_PX, picture.shape[1], 3), PAPER, np.uint8)
         cv2.putText(strip, label, (2, STRIP_PX - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)
         cells += [np.concatenate([strip, picture]), np.full((STRIP_PX + len(picture), GAP_PX, 3), PAPER, np.uint8)]
-    row: Image = np.concatenate(cells[:-1], axis=1)
+    row: Laid = np.concatenate(cells[:-1], axis=1)
     return row
 
 
-def _shown(picture: Picture, scale: int) -> Image:
+def _shown(picture: Picture, scale: int) -> Laid:
     colour = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
-    shown: Image = colour.repeat(scale, axis=0).repeat(scale, axis=1)
+    shown: Laid = colour.repeat(scale, axis=0).repeat(scale, axis=1)
     return shown
