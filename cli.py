@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .cli_models import models
 from .console import (
     any_settings,
     bar,
@@ -34,6 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(models)
 Workspace = Annotated[Path, typer.Option(help="Where stage results live; a later run goes on there.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")]
 Direct = Annotated[bool, typer.Option("--direct", help="Without Prefect: the same steps, the same result.")]

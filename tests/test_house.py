@@ -21,7 +21,20 @@ DOWNWARD = {
     "__main__": {"cli"},
     "flows": {"arrays", "extras", "stages", "render", "captioning", "datasets", "training"},
     "console": {"arrays", "extras", "stages", "render", "captioning", "datasets", "training", "flows"},
-    "cli": {"", "console", "arrays", "extras", "stages", "render", "captioning", "datasets", "training", "flows"},
+    "cli_models": {"console", "arrays", "datasets", "training", "flows"},
+    "cli": {
+        "",
+        "cli_models",
+        "console",
+        "arrays",
+        "extras",
+        "stages",
+        "render",
+        "captioning",
+        "datasets",
+        "training",
+        "flows",
+    },
 }
 """What each part may import of the house, itself apart; "" is the package's own door."""
 WORKER = ROOT / "render" / "worker"
