@@ -29,7 +29,7 @@ def begin(plan: Mapping[str, Any], folder: Path, version: str | None) -> None:
     if not mark.exists() or mark.read_text() != now:
         for old in (mark, folder / "drawn"):
             old.unlink(missing_ok=True)
-        for frame in (*folder.glob("*/*.exr"), *folder.glob("areas/*.json")):
+        for frame in (*folder.glob("*/*.exr"), *folder.glob("areas/*.npz")):
             frame.unlink()
     for stale in (*folder.glob("*/*.partial"), *folder.glob("*.partial"), *folder.glob("blender-*.log")):
         stale.unlink()
@@ -60,7 +60,7 @@ def all_there(plan: Mapping[str, Any], folder: Path) -> bool:
 
 def area_path(folder: Path, variant: int, frame: int) -> Path:
     """Where the worker tells which part of the picture a variant's cropped passes hold."""
-    return folder / "areas" / f"{variant:02d}-{frame:04d}.json"
+    return folder / "areas" / f"{variant:02d}-{frame:04d}.npz"
 
 
 def _digest(text: str, plan: Mapping[str, Any], folder: Path, version: str | None) -> str:

@@ -1,12 +1,14 @@
 """Frame files to linear light: what Blender drew, as float32 pictures of the clip's full size.
 
 A folder holds `plan.json` (which passes there are), `boxes.json` (per frame the subject's box, where the passes
-`subject` and `front` are cut out), `areas/<variant:02d>-<frame:04d>.json` (the box where that variant differs from its
-plate, where its cropped passes are cut out) and `<pass>/<frame:04d>.exr`. One picture is in memory at a time.
+`subject` and `front` are cut out), `areas/<variant:02d>-<frame:04d>.npz` (where that variant differs from its plate:
+the box where its cropped passes are cut out, and what of it is used) and `<pass>/<frame:04d>.exr`. One picture is in
+memory at a time.
 """
 
 import json
 import math
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,13 +70,13 @@ class FrameFiles:
         if name not in self.cropped:
             return drawn
         size = (round(self.size[0] * self.scales[name]), round(self.size[1] * self.scales[name]))
-        box = self._area(name, frame, size)
+        box, share = self._area(name, frame, size)
         if drawn.shape[:2] != (box[3] - box[1], box[2] - box[0]):
             raise BrokenFrame(f"{self._path(name, frame)} is not of its box's size; delete {self.folder} and run again")
         around = np.zeros((*self.size, 3), np.float32) if beyond is None else beyond
         if around.shape[:2] != size:
             around = cv2.resize(around, size[::-1], interpolation=cv2.INTER_AREA)
-        return pasted(drawn, box, around)
+        return pasted(drawn, box, around, share)
 
     def layer(self, name: str, frame: int) -> tuple[Light, Cover]:
         """A pass that was cut out: premultiplied colour and coverage in the full picture, 0 outside the box.
@@ -97,20 +99,23 @@ class FrameFiles:
         cover[top:bottom, left:right] = drawn[..., 3].clip(0, 1)
         return light, cover
 
-    def _area(self, name: str, frame: int, size: tuple[int, int]) -> Box:
-        """Where a cropped pass lies in its picture of that size."""
+    def _area(self, name: str, frame: int, size: tuple[int, int]) -> tuple[Box, Cover]:
+        """Where a cropped pass lies in its picture of that size, and how much of each pixel is its own."""
         path = area_path(self.folder, self.cropped[name], frame)
         try:
-            left, top, right, bottom = json.loads(path.read_bytes())
-        except (OSError, ValueError, TypeError) as broken:
+            with np.load(path, allow_pickle=False) as kept:
+                (left, top, right, bottom), small = (int(edge) for edge in kept["box"]), kept["share"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as broken:
             raise BrokenFrame(f"{path} is missing or damaged; delete {self.folder} and run again") from broken
         down, across = size[0] / self.size[0], size[1] / self.size[1]
-        return (
+        box = (
             math.floor(left * across),
             math.floor(top * down),
             min(math.ceil(right * across), size[1]),
             min(math.ceil(bottom * down), size[0]),
         )
+        share = cv2.resize(small.astype(np.float32) / 255, size[::-1], interpolation=cv2.INTER_LINEAR)
+        return box, share
 
     def _path(self, name: str, frame: int) -> Path:
         drawn = self.frames[name]
@@ -147,8 +152,15 @@ def open_frames(folder: Path) -> FrameFiles:
         ) from broken
 
 
-def pasted(drawn: Part, box: Box, around: Light) -> Light:
-    """A cut-out picture in what surrounds it, into which it fades inside its border (not at the picture's own)."""
+def pasted(drawn: Part, box: Box, around: Light, share: Cover) -> Light:
+    """A cut-out picture in what surrounds it, into which it fades inside its border (not at the picture's own).
+
+    Args:
+        drawn: the cut-out picture.
+        box: where it lies.
+        around: what surrounds it.
+        share: how much of each pixel is the cut-out picture's at most.
+    """
     left, top, right, bottom = box
     height, width = around.shape[:2]
     fade = max(1, round(FADE * min(height, width)))
@@ -159,11 +171,11 @@ def pasted(drawn: Part, box: Box, around: Light) -> Light:
         )
         for first, last, most in ((top, bottom, height), (left, right, width))
     ]
-    share = np.minimum(np.minimum(inwards[0][:, None], inwards[1]) / np.float32(fade + 1), 1).astype(np.float32)
-    share[np.minimum(inwards[0][:, None], inwards[1]) >= fade] = 1
+    inner = np.minimum(inwards[0][:, None], inwards[1])
+    own = np.minimum(np.where(inner >= fade, 1, inner / (fade + 1)), share[top:bottom, left:right]).astype(np.float32)
     light = around.copy()
-    light[top:bottom, left:right] += share[..., None] * (drawn - light[top:bottom, left:right])
-    whole = share == 1
+    light[top:bottom, left:right] += own[..., None] * (drawn - light[top:bottom, left:right])
+    whole = own == 1
     light[top:bottom, left:right][whole] = drawn[whole]
     return light
 

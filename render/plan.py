@@ -42,8 +42,9 @@ What a pass shows:
              of them lies before what is solid. Cropped to the subject's box.
 
 With `crop` a pass of a variant is drawn only where the variant differs from its plate:
-areas/<variant:02d>-<frame:04d>.json holds the box [x0, y0, x1, y1] in pixels of the full size, rounded outwards for a
-pass of another scale.
+areas/<variant:02d>-<frame:04d>.npz holds its `box` [x0, y0, x1, y1] in pixels of the full size, rounded outwards for a
+pass of another scale, and `share` [rows, columns], 8 bit, of the whole picture at a small size: 255 where the variant
+shows, 0 where only its noise would.
 
 Effects switched off: "shadow" and "reflection" by the subject's ray visibility, the others by hiding their media
 ("wake" and "ripple" make the water calm again). A variant without "shadow" in its rays is drawn as if shadow were off.

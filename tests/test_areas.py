@@ -1,6 +1,5 @@
 """A variant is drawn where it differs from its plate, and the rest of its picture is the plate."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -44,7 +43,8 @@ def drawn(tmp_path_factory):
 
 
 def area(folder, variant, frame):
-    return json.loads((folder / "areas" / f"{variant:02d}-{frame:04d}.json").read_text())
+    with np.load(folder / "areas" / f"{variant:02d}-{frame:04d}.npz") as kept:
+        return kept["box"].tolist()
 
 
 @blender
@@ -108,8 +108,8 @@ def test_areas_are_the_same_in_any_order_by_any_number_of_processes(drawn, tmp_p
     folder, scene = drawn
     passes = [replace(one, frames=FRAMES[::-1]) for one in passes_of(scene)][::-1]
     draw(plan(scene, tmp_path, passes), tmp_path, Blender(processes=2))
-    for path in tmp_path.glob("areas/*.json"):
-        assert path.read_text() == (folder / "areas" / path.name).read_text()
+    for path in tmp_path.glob("areas/*.npz"):
+        assert path.read_bytes() == (folder / "areas" / path.name).read_bytes()
     for path in tmp_path.glob("*/*.exr"):
         assert np.array_equal(read_exr(path), read_exr(folder / path.relative_to(tmp_path)))
 
@@ -119,22 +119,25 @@ def test_a_lost_area_is_found_again_and_a_full_scene_has_none(drawn, tmp_path):
     scene = scene_of((Shadow(),))
     passes = [replace(one, frames=(0,)) for one in passes_of(scene)]
     draw(plan(scene, tmp_path, passes), tmp_path)
-    (lost,) = tmp_path.glob("areas/*.json")
-    before = lost.read_text()
+    (lost,) = tmp_path.glob("areas/*.npz")
+    before = lost.read_bytes()
     lost.unlink()
-    with pytest.raises(BrokenFrame, match=r"00-0000\.json"):
+    with pytest.raises(BrokenFrame, match=r"00-0000\.npz"):
         open_frames(tmp_path).light("v00", 0)
     draw(plan(scene, tmp_path, passes), tmp_path)
-    assert lost.read_text() == before
+    assert lost.read_bytes() == before
     assert not any(one.crop for one in passes_of(scene_of((Shadow(),), crop=False)))
 
 
 def test_a_cut_out_picture_fades_into_what_surrounds_it_but_not_at_the_pictures_border():
     around, cut = np.zeros((100, 160, 3), np.float32), np.ones((60, 80, 3), np.float32)
-    light = pasted(cut, (0, 20, 80, 80), around)
+    share = np.ones((100, 160), np.float32)
+    light = pasted(cut, (0, 20, 80, 80), around, share)
     assert light[50, :76, 0].min() == 1
     assert 0 < light[50, 79, 0] < light[50, 77, 0] < 1
     assert 0 < light[20, 9, 0] < light[21, 9, 0] < light[22, 9, 0] < light[24, 9, 0] == 1
+    share[40:60, 20:40] = 0  # nothing of the variant shows here: the plate is used
+    assert not pasted(cut, (0, 20, 80, 80), around, share)[40:60, 20:40].any()
     assert not light[:20].any()
     assert not light[:, 80:].any()
-    assert pasted(np.ones_like(around), (0, 0, 160, 100), around).min() == 1
+    assert pasted(np.ones_like(around), (0, 0, 160, 100), around, np.ones_like(share)).min() == 1

@@ -1,4 +1,4 @@
-"""Where a variant can differ from its plate: a box per frame, found by two tiny pictures before the large one is drawn.
+"""Where a variant can differ from its plate: an area per frame, found by two tiny pictures before the large one.
 
 Plate and variant are drawn at a fraction of the size, with few samples and one seed. Light that meets nothing of the
 variant is the same in both, number for number, so what differs differs because of the variant; averaging over a
@@ -6,8 +6,6 @@ neighbourhood takes the noise of single rays away. The box holds every place tha
 around it, the subject and every drop. It is the same whoever finds it, so that several processes draw one clip.
 """
 
-import contextlib
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,9 @@ REACH = 3
 """Averaged over so many pixels of the tiny pictures to every side."""
 STEP = 1.5
 """8-bit steps on the screen from which a difference counts."""
+RUFFLED = 2.5
+RUFFLED_BY_WAVES = 1.2
+"""The same for differences that even out, as single rays make them, and as waves do."""
 ROOM = 0.05
 """Of the picture's shorter side, left around what differs; readers fade from the plate to the picture within it."""
 NEARLY_ALL = 0.92
@@ -34,7 +35,7 @@ NEARLY_ALL = 0.92
 
 
 class Areas:
-    """The boxes of a folder's variants, kept as areas/<variant:02d>-<frame:04d>.json."""
+    """The areas of a folder's variants, kept as areas/<variant:02d>-<frame:04d>.npz."""
 
     def __init__(self, studio: Studio, folder: Path) -> None:
         """Prepare to find them."""
@@ -45,37 +46,40 @@ class Areas:
         (folder / "areas").mkdir(exist_ok=True)
 
     def path(self, variant: int, frame: int) -> Path:
-        """Where a box is kept."""
-        return self._folder / "areas" / f"{variant:02d}-{frame:04d}.json"
+        """Where an area is kept."""
+        return self._folder / "areas" / f"{variant:02d}-{frame:04d}.npz"
 
     def of(self, variant: int, frame: int) -> Box:
         """The box of a variant in a frame: x0, y0, x1, y1 from the top left, x1 and y1 outside."""
         path = self.path(variant, frame)
-        with contextlib.suppress(FileNotFoundError):
-            kept: Box = json.loads(path.read_text())
-            return kept
-        found = self._find(variant, frame)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(found))
-        partial.replace(path)
-        return found
+        if not path.exists():
+            box, share = self._find(variant, frame)
+            partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+            with partial.open("wb") as file:
+                np.savez_compressed(file, box=np.array(box), share=share)
+            partial.replace(path)
+        with np.load(path) as kept:
+            return [int(edge) for edge in kept["box"]]
 
-    def _find(self, variant: int, frame: int) -> Box:
+    def _find(self, variant: int, frame: int) -> tuple[Box, Any]:
+        """The box, and within the picture [rows, columns] how sure it is that there is a difference, 0 to 255."""
         height, width = size = self._studio.plan["size"]
-        whole = self._tiny("whole", variant, frame)
-        apart = _apart(self._plate(variant, frame), whole)
-        found = [self._studio.boxes[frame], *self._around_drops(variant, frame)]
-        if apart.any():
-            rows, columns = np.flatnonzero(apart.any(axis=1)), np.flatnonzero(apart.any(axis=0))
-            tiny = [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
-            found.append(list(framing.scaled(tiny, whole.shape[:2], size)))
-        found = [box for box in found if box[2] > box[0]]
-        if not found:
-            return [0, 0, 1, 1]  # nothing to be seen of it; a picture has a pixel
-        room = max(2, round(ROOM * min(size)))
-        x0, y0 = (max(0, min(box[side] for box in found) - room) for side in (0, 1))
-        x1, y1 = (min(most, max(box[side] for box in found) + room) for side, most in ((2, width), (3, height)))
-        return [x0, y0, x1, y1] if (x1 - x0) * (y1 - y0) < NEARLY_ALL * height * width else [0, 0, width, height]
+        waves = any(medium["kind"] == "waves" for medium in self._studio.plan["variants"][variant]["media"])
+        ruffled = RUFFLED_BY_WAVES if waves else RUFFLED
+        share = _share(self._plate(variant, frame), self._tiny("whole", variant, frame), ruffled)
+        for box in (self._studio.boxes[frame], *self._around_drops(variant, frame)):
+            x0, y0, x1, y1 = framing.scaled(box, size, share.shape)
+            share[y0:y1, x0:x1] = 1
+        rows, columns = np.flatnonzero((share == 1).any(axis=1)), np.flatnonzero((share == 1).any(axis=0))
+        if not len(rows):
+            return [0, 0, 1, 1], np.zeros(share.shape, np.uint8)  # nothing to be seen of it; a picture has a pixel
+        tiny = [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
+        found, room = framing.scaled(tiny, share.shape, size), max(2, round(ROOM * min(size)))
+        x0, y0, x1, y1 = (max(0, found[0] - room), max(0, found[1] - room), found[2] + room, found[3] + room)
+        x1, y1 = min(x1, width), min(y1, height)
+        if (x1 - x0) * (y1 - y0) > NEARLY_ALL * height * width:
+            return [0, 0, width, height], np.full(share.shape, 255, np.uint8)
+        return [x0, y0, x1, y1], np.rint(share * 255).astype(np.uint8)
 
     def _plate(self, variant: int, frame: int) -> Any:
         """The tiny plate under the variant's sun; where nothing but the subject moves, one for all frames."""
@@ -113,9 +117,11 @@ class Areas:
         return found
 
 
-def _apart(plate: Any, whole: Any) -> Any:
-    """Where two pictures differ by what can be seen [rows, columns]."""
-    return np.abs(_shown(_calm(whole)) - _shown(_calm(plate))).max(axis=2) > STEP
+def _share(plate: Any, whole: Any, most_ruffled: float) -> Any:
+    """Where two pictures differ by what can be seen [rows, columns], 1, fading to 0 where none of it is left."""
+    mean = np.abs(_shown(_calm(whole)) - _shown(_calm(plate))).max(axis=2)
+    ruffled = _calm(np.abs(_shown(whole) - _shown(plate))).max(axis=2)  # waves are as bright as calm water on average
+    return np.clip(2 * np.maximum(mean / STEP, ruffled / most_ruffled) - 1, 0, 1)
 
 
 def _calm(light: Any) -> Any:
