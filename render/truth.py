@@ -26,6 +26,8 @@ StepsImage = UInt8[np.ndarray, "H W"]
 Small = Float32[np.ndarray, "rows columns 3"]
 """Linear light at the size of the truth passes."""
 Chosen = Bool[np.ndarray, "H W"]
+OUTLINE_PX = 5
+"""Width of the square in which a pixel of the outline looks for one beside the subject."""
 WORKING_PX = 384  # the shorter side for which areas in pixels are given
 
 
@@ -33,8 +35,8 @@ WORKING_PX = 384  # the shorter side for which areas in pixels are given
 class Truth:
     """How changes become masks."""
 
-    level: int = 4
-    """Steps from which a pixel is effect."""
+    level: int = 6
+    """Steps from which a pixel is effect; the recipe for real pairs has the same floor."""
     faint: int = 2
     """Steps from which a pixel beside effect shows in the soft mask; fainter, or apart from all effect, it is noise."""
     sure: int = 12
@@ -120,7 +122,10 @@ def _shown(change: Cover, cover: Cover, ahead: Cover) -> StepsImage:
     # Through the subject an effect is not seen, only before it; what else differs there is noise.
     visible = 1 - cover * (1 - ahead)
     steps: StepsImage = np.rint(np.minimum(change * visible, 255)).astype(np.uint8)
-    return steps
+    # On the subject's outline the passes' noise differs by more than elsewhere: no more is there than beside it.
+    outside = np.where(cover > 0, np.uint8(0), steps)
+    beside = cv2.dilate(outside, np.ones((OUTLINE_PX, OUTLINE_PX), np.uint8))
+    return np.where((cover > 0) & (ahead == 0), np.minimum(steps, beside), steps)
 
 
 def _near(steps: StepsImage, settings: Truth) -> Chosen:

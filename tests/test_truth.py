@@ -50,6 +50,20 @@ def test_one_effect_is_gt_against_over():
     assert truth.steps_of(gt, over, cover, ahead).sum() == 40 * 50
 
 
+def test_an_outline_has_no_more_effect_than_what_lies_beside_it():
+    over = np.full((20, 40, 3), 100, np.uint8)
+    gt = over.copy()
+    cover, ahead = np.zeros((20, 40), np.float32), np.zeros((20, 40), np.float32)
+    cover[5:15, 10:30], cover[6:14, 11:29] = 0.5, 1
+    gt[cover == 0.5] -= 20  # noise of two passes
+    assert not truth.steps_of(gt, over, cover, ahead).any()
+    gt[12:20, 20:36] -= 60  # a shadow that begins under it
+    steps = truth.steps_of(gt, over, cover, ahead)
+    assert (steps[15:20, 20:36] == 60).all()
+    assert (steps[14, 22:28] == 40).all()
+    assert not steps[5].any()
+
+
 def test_the_soft_mask_is_white_where_the_effect_is_strong():
     steps = np.zeros((4, 20, 30), np.uint8)
     steps[:, 5:15, 5:25] = np.linspace(0, 60, 20).astype(np.uint8)
@@ -70,9 +84,9 @@ def test_an_effect_that_never_shows_has_a_black_mask():
 
 def test_specks_go_unless_they_are_sure():
     steps = np.zeros((1, 384, 384), np.uint8)
-    steps[0, 10:12, 10:12] = 6  # noise
+    steps[0, 10:12, 10:12] = 9  # noise
     steps[0, 50:52, 50:52] = 60  # a drop
-    steps[0, 100:120, 100:120] = 8  # faint, but a patch
+    steps[0, 100:120, 100:120] = 11  # faint, but a patch
     mask = truth.effect_mask([steps], Truth())
     assert not mask[0, 10:12, 10:12].any()
     assert mask[0, 50:52, 50:52].all()
