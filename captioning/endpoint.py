@@ -6,6 +6,7 @@ is in no log, no error and no provenance.
 
 import os
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -69,7 +70,9 @@ class OpenAi(Prompted, Terms):
             Unavailable: the server is down, refuses, keeps being busy, or answers with something else.
             BudgetSpent: of `Unavailable`, where budget_tokens does not cover another answer.
         """
-        return _line(self, self._key(), os.getpid()).ask(ask)
+        with _opening:  # two lines would each spend the budget
+            line = _line(self, self._key(), os.getpid())
+        return line.ask(ask)
 
     def many(self, asks: Iterable[Ask]) -> Iterator[tuple[Ask, Answer]]:
         """Each question with its answer, as they come; at_once in flight, few held."""
@@ -83,6 +86,9 @@ class OpenAi(Prompted, Terms):
                 f"set it, or leave key_variable empty for a server that asks for no key"
             )
         return SecretStr(key)
+
+
+_opening = threading.Lock()
 
 
 @cache

@@ -40,7 +40,7 @@ class Line:
             Unavailable: there is none; `BudgetSpent`, where there shall be none.
         """
         messages = messages_of(ask, self._terms.frames_as)  # frames are coded here, in the caller's thread
-        answer = asyncio.run_coroutine_threadsafe(self._within_budget(ask, messages), _loop(os.getpid()))
+        answer = asyncio.run_coroutine_threadsafe(self._within_budget(ask, messages), _loop_here())
         try:
             return answer.result()
         except BaseException:
@@ -111,6 +111,14 @@ def _remedy(trouble: str) -> str:
     if "nothing" in trouble or "JSON" in trouble:
         return "see the server's log, or choose another model"
     return "wait and go on later, or lower at_once"
+
+
+_starting = threading.Lock()
+
+
+def _loop_here() -> asyncio.AbstractEventLoop:
+    with _starting:  # two threads that ask for the first time would each begin a loop, and a line belongs to one
+        return _loop(os.getpid())
 
 
 @functools.cache
