@@ -17,7 +17,7 @@ from . import vae
 from .cache import open_cache
 from .models import load_vae
 
-FPS = 16
+FPS = 16.0
 
 
 def decode_folder(folder: Path, cache_folder: Path, model: Path, device: str) -> list[Path]:
@@ -36,10 +36,10 @@ def decode_folder(folder: Path, cache_folder: Path, model: Path, device: str) ->
     return made
 
 
-def write_mp4(path: Path, frames: Rgb) -> Path:
+def write_mp4(path: Path, frames: Rgb, *, fps: float = FPS) -> Path:
     """A video that plays anywhere."""
     with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=Fraction(FPS), options={"crf": "17"})
+        stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "17"})
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")))

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 PROGRESS = "progress.jsonl"
+TRAINED, SAMPLES = "trained", "samples"
+"""Folders in a run's output: the weights that it ended with, and videos by them."""
+RECORD = "training.json"
+"""In `trained`: where the weights come from."""
 
 
 class Stopped(RuntimeError):

@@ -8,11 +8,11 @@ from typing import Any
 from ..datasets.durable import json_bytes, write_whole
 from ..extras import require
 from . import checkpoint
+from .journal import RECORD, TRAINED
 from .optimiser import RunningMean
 from .setup import Ready
 
 torch = require("torch", extra="train")
-RECORD = "training.json"
 
 
 def resume(ready: Ready) -> int:
@@ -65,7 +65,7 @@ def save(ready: Ready, done: int) -> None:
 
 def export(ready: Ready) -> Path:
     """The whole transformer, its running mean where one was kept, as `save_pretrained` writes it."""
-    folder = Path(ready.settings.output).expanduser() / "trained" / "transformer"
+    folder = Path(ready.settings.output).expanduser() / TRAINED / "transformer"
     state = ready.accelerator.get_state_dict(ready.transformer)
     if ready.accelerator.is_main_process:
         if ready.mean is not None:

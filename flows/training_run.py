@@ -1,0 +1,155 @@
+"""A training run's parts, each a program of its own, started and followed without Prefect.
+
+Each part can be asked for again at any time: what is done is not done twice, what was cut off goes on. The programs end
+with whoever started them (see `training/launched`).
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..datasets.corpus import open_corpus
+from ..training.card import write_card
+from ..training.config import Training, load_training
+from ..training.journal import read_progress
+from .programs import run_program
+
+CONFIGS = Path(__file__).parents[1] / "training" / "configs"
+TINY = "tiny"
+"""As a model's id: the model in miniature, written into the run's folder."""
+Tell = Callable[[int, int], None]
+"""Pieces done, pieces in all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run as it was asked for."""
+
+    config: Path
+    settings: Training
+    overrides: tuple[str, ...] = ()
+    processes: int = 1
+    accelerate: str = ""
+    """A file of `accelerate config`; it says more than the number of processes, and is taken instead of it."""
+    samples: int = 8
+    """Videos of held-out clips at the end; 0 makes all."""
+
+    @property
+    def output(self) -> Path:
+        """The run's folder."""
+        return Path(self.settings.output).expanduser()
+
+
+def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> Job:
+    """Read and check all that can be checked before anything is started.
+
+    Args:
+        config: a settings file, or the name of one of `training/configs`.
+        overrides: KEY=VALUE each.
+        launch: processes, accelerate, samples of `Job`.
+
+    Raises:
+        ValueError: settings, corpus or number of processes are wrong.
+        FileNotFoundError: there is no such corpus.
+    """
+    path = Path(config)
+    if not path.suffix and not path.exists():
+        path = CONFIGS / f"{config}.toml"
+        if not path.exists():
+            known = ", ".join(sorted(found.stem for found in CONFIGS.glob("*.toml")))
+            raise ValueError(f"{config}: is neither a settings file nor one of {known}; give the file's path")
+    settings = load_training(path, overrides)
+    asked = tuple(overrides)
+    if settings.model.id == TINY:
+        asked = (*asked, f'model.id="{Path(settings.output).expanduser().absolute() / TINY}"')
+        settings = load_training(path, asked)
+    job = Job(config=path, settings=settings, overrides=asked, **launch)
+    if job.processes < 1:
+        raise ValueError(f"--processes {job.processes} is below 1; give at least 1")
+    if job.accelerate and not Path(job.accelerate).is_file():
+        raise ValueError(f"{job.accelerate}: is not there; write it with: accelerate config --config_file FILE")
+    if not job.accelerate:
+        settings.accumulate(job.processes)
+    open_corpus(settings.corpus)
+    return job
+
+
+def encode(job: Job, tell: Tell) -> int:
+    """The tiny model where it is asked for, then the corpus as latents; return how many clips were encoded now."""
+    if Path(job.settings.model.id) == job.output.absolute() / TINY and not (job.output / TINY / "scheduler").exists():
+        _run(job, [*_program(), "tiny", str(job.output / TINY)], lambda: None)
+    return _counted(job, "precompute", "encoded ", len(open_corpus(job.settings.corpus)), tell)
+
+
+def learn(job: Job, tell: Tell, note: Callable[[Mapping[str, Any]], None] = lambda step: None) -> int:
+    """The steps, from the newest checkpoint on; return how many steps are done.
+
+    Args:
+        job: the run.
+        tell: called with steps done and steps in all.
+        note: called with the newest line of the journal.
+    """
+    seen = 0
+
+    def look() -> None:
+        nonlocal seen
+        told = read_progress(job.output)
+        if told and told[-1]["step"] != seen:
+            seen = told[-1]["step"]
+            tell(min(seen, job.settings.steps), job.settings.steps)
+            note(told[-1])
+
+    _run(job, [*_launcher(job), "train", *_settings(job)], look)
+    look()
+    return seen
+
+
+def sample(job: Job, tell: Tell) -> int:
+    """Videos of held-out clips by the trained weights; return how many there are."""
+    return _counted(job, "sample", "sampled ", job.samples, tell, "--count", str(job.samples))
+
+
+def card(job: Job, evaluation: Path | None) -> Path:
+    """The model card beside the trained weights."""
+    return write_card(job.output, evaluation)
+
+
+def _counted(job: Job, what: str, word: str, total: int, tell: Tell, *more: str) -> int:
+    """Run a part that says a line for each piece."""
+    done = 0
+
+    def look(line: str) -> None:
+        nonlocal done
+        if line.startswith(word):
+            done += 1
+            tell(done, max(total, done))
+
+    _run(job, [*_program(), what, *_settings(job), *more], lambda: None, look)
+    return done
+
+
+def _program() -> list[str]:
+    return [sys.executable, "-m", "effectpairs.training.launched"]
+
+
+def _launcher(job: Job) -> list[str]:
+    """`accelerate launch` of this Python; without a file of its own it asks the user's configuration nothing."""
+    if job.accelerate:
+        how = ["--config_file", job.accelerate]
+    else:
+        how = ["--num_machines", "1", "--num_processes", str(job.processes), "--dynamo_backend", "no"]
+        how += ["--mixed_precision", job.settings.precision, "--num_cpu_threads_per_process", "1"]
+        how += ["--multi_gpu"] if job.processes > 1 else []
+    return [sys.executable, "-m", "accelerate.commands.launch", *how, "-m", "effectpairs.training.launched"]
+
+
+def _settings(job: Job) -> list[str]:
+    return [str(job.config), *(part for override in job.overrides for part in ("--set", override))]
+
+
+def _run(
+    job: Job, command: list[str], look: Callable[[], None], read: Callable[[str], None] = lambda line: None
+) -> None:
+    run_program(command, job.output / "run.log", look, read)

@@ -1,0 +1,40 @@
+"""The programs of a training run as a flow starts them: they end when whoever started them is gone.
+
+`python -m effectpairs.training.launched {tiny FOLDER | precompute ... | train ... | sample ...}`
+
+A flow that is killed leaves its children behind, and a second run would train into the same folder beside them. The
+flow therefore holds the other end of their standard input; when it closes, they end. A checkpoint is whole or not at
+all, so nothing is lost by that.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..extras import require
+
+ABANDONED = 4
+"""Exit status of a program whose starter is gone."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one of them; return the exit status."""
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    what, *rest = sys.argv[1:] if arguments is None else arguments
+    if what == "tiny":
+        require(f"{__package__}.tiny", extra="train").write_tiny_model(Path(rest[0]))
+        return 0
+    module = "samples" if what == "sample" else "run"
+    return int(require(f"{__package__}.{module}", extra="train").main(rest if what == "sample" else [what, *rest]))
+
+
+def _end_with_input() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(ABANDONED)  # from a thread, nothing else ends the main one in the middle of a step
+
+
+if __name__ == "__main__":
+    sys.exit(main())
