@@ -282,7 +282,7 @@ class Rendering:
     composite: Literal["exact", "eq2"] = "exact"
     """How `over` is put together: in linear light as a camera would, or by Eq. 2 in display space."""
     crop: bool = True
-    """Draw a variant only where it differs from the background; elsewhere gt is background."""
+    """Draw a variant only where it visibly differs from the background; elsewhere gt is background."""
     device: Literal["CPU", "OPTIX", "CUDA", "HIP", "METAL"] = "CPU"
 
     def __post_init__(self) -> None:

@@ -1,5 +1,11 @@
 """A variant is drawn where it differs from its plate, and the rest of its picture is the plate."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -112,6 +118,33 @@ def test_areas_are_the_same_in_any_order_by_any_number_of_processes(drawn, tmp_p
         assert path.read_bytes() == (folder / "areas" / path.name).read_bytes()
     for path in tmp_path.glob("*/*.exr"):
         assert np.array_equal(read_exr(path), read_exr(folder / path.relative_to(tmp_path)))
+
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from effectpairs.render.blender import draw
+folder = Path(sys.argv[1])
+draw(json.loads((folder / "plan.json").read_text()), folder, step=lambda *said: print(*said, flush=True))
+"""
+
+
+@blender
+def test_a_clip_killed_among_its_cropped_frames_ends_with_the_same_pixels(drawn, tmp_path):
+    folder, scene = drawn
+    passes = [replace(one, frames=FRAMES) for one in passes_of(scene) if one.name in ("v00", "v01", "v01-plate")]
+    given = plan(scene, tmp_path, passes)
+    (tmp_path / "plan.json").write_text(json.dumps(given))
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path)], stdout=subprocess.PIPE, text=True) as running:
+        for _ in range(2):
+            running.stdout.readline()
+        time.sleep(0.1)  # now it looks for the next frame's area, or draws it
+        os.kill(running.pid, signal.SIGKILL)
+    draw(given, tmp_path)
+    made = [path.relative_to(tmp_path) for path in tmp_path.glob("*/*.exr")]
+    assert len(made) == 6
+    assert all(np.array_equal(read_exr(tmp_path / path), read_exr(folder / path)) for path in made)
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 @blender
