@@ -48,7 +48,7 @@ def plan_shards(workspace: Path, corpus: Place, settings: Publishing) -> list[Sh
     Raises:
         ValueError: nothing is finished, two pairs have the same id, or the folder holds something else.
     """
-    _refuse_foreign(corpus)
+    refuse_foreign(corpus)
     entries = included_entries(workspace, settings)
     present = {file["content"]: file for file in present_manifest(corpus).get("files", [])}
     taken = {file["path"] for file in present.values()}
@@ -56,7 +56,7 @@ def plan_shards(workspace: Path, corpus: Place, settings: Publishing) -> list[Sh
     for split, kind, group in packed(entries, settings):
         content = content_of_rows(group, split, settings)
         kept = present.get(content)
-        path = kept["path"] if kept else _free_name(split, kind, taken)
+        path = kept["path"] if kept else free_name(split, kind, taken)
         taken.add(path)
         ids = tuple(entry.name for entry in group)
         sha256 = kept["sha256"] if kept else None
@@ -109,7 +109,7 @@ def present_manifest(corpus: Place) -> Mapping[str, Any]:
         raise ValueError(f"{corpus.url}/{MANIFEST} is damaged; delete it and publish again") from broken
 
 
-def _refuse_foreign(corpus: Place) -> None:
+def refuse_foreign(corpus: Place) -> None:
     """A folder with other things in it is no place for a corpus: its README.md would be lost."""
     if corpus.exists(MANIFEST):
         return
@@ -131,7 +131,8 @@ def _is_left_over(name: str) -> bool:
     return is_ours(whole) or whole in (MANIFEST, CARD)
 
 
-def _free_name(split: str, kind: str, taken: set[str]) -> str:
+def free_name(split: str, kind: str, taken: set[str]) -> str:
+    """The first file name of a split and kind that is not taken."""
     number = 0
     while (name := f"data/{split}/{kind}-{number:05d}.parquet") in taken:
         number += 1

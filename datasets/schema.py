@@ -55,6 +55,7 @@ _PROVENANCE = pa.struct(
         ("notes", pa.list_(pa.string())),
         ("composite", pa.string()),  # how over was put together: eq2 (display space) or exact (linear light)
         ("facts", pa.string()),  # JSON: of a rendered clip all that a caption may say; null for others
+        ("captions", pa.string()),  # JSON: how the words came about: every answer, model, prompt; augmented captions
         ("software", pa.string()),
     ]
 )
@@ -98,3 +99,18 @@ def _feature(name: str, kind: pa.DataType) -> Any:
         return {"feature": _feature("", kind.value_type), "_type": "List"}
     dtype = {"double": "float64"}.get(str(kind), str(kind))
     return {"dtype": dtype, "_type": "Value"}
+
+
+def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table read from a shard, its structs with every field of the schema: one that came later is null."""
+    columns = [_completed(table.column(field.name), field.type) for field in schema]
+    return pa.table(columns, schema=schema)
+
+
+def _completed(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    if column.type.equals(kind) or not pa.types.is_struct(kind):
+        return column
+    whole = column.combine_chunks()
+    known = {field.name for field in whole.type}
+    parts = [whole.field(field.name) if field.name in known else pa.nulls(len(whole), field.type) for field in kind]
+    return pa.chunked_array([pa.StructArray.from_arrays(parts, fields=list(kind), mask=whole.is_null())])

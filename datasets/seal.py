@@ -42,10 +42,21 @@ def seal(
     if sorted(file["content"] for file in files) != contents(workspace, settings):
         raise Damaged(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
     manifest = _manifest(workspace, files, settings, name)
-    entries, accounts = included_entries(workspace, settings), _accounts(workspace)
-    manifest["account"]["clips"] = _write_account(workspace, corpus)
+    accounts = [account for account, _ in _accounts(workspace).values()]
+    return put_in_place(corpus, manifest, included_entries(workspace, settings), accounts, _told(workspace))
+
+
+def put_in_place(
+    corpus: Place,
+    manifest: dict[str, Any],
+    entries: Sequence[Entry],
+    accounts: Sequence[Account],
+    told: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Write the account, the data card and, last, `corpus.json`; told holds what became of every clip."""
+    manifest["account"]["clips"] = _write_account(told, corpus)
     manifest["digest"] = digest_of(manifest)
-    corpus.write(CARD, _card(manifest, entries, [account for account, _ in accounts.values()]).encode())
+    corpus.write(CARD, _card(manifest, entries, accounts).encode())
     corpus.write(MANIFEST, json_bytes(manifest))
     _remove_stale(corpus, manifest)
     return manifest
@@ -57,14 +68,13 @@ def _manifest(workspace: Path, files: Sequence[Mapping[str, Any]], settings: Pub
     return {
         "schema_version": SCHEMA_VERSION,
         "name": name,
-        "version": digest_of([file["content"] for file in files])[:12],
+        "version": version_of(files),
         "software": f"effectpairs {version('effectpairs')}",
         "settings": {
             "publishing": asdict(settings),
             "sources": {source: found for source, (_, found) in accounts.items()},
         },
-        "counts": _counts(entries, settings),
-        "quality": _quality(entries),
+        **sums_of(entries, settings),
         "account": {"sources": {source: asdict(account) for source, (account, _) in accounts.items()}},
         "files": files,
     }
@@ -73,6 +83,16 @@ def _manifest(workspace: Path, files: Sequence[Mapping[str, Any]], settings: Pub
 def _accounts(workspace: Path) -> dict[str, tuple[Account, dict[str, Any]]]:
     """Of each finished source its sums, and the settings they came from."""
     return {source: read_account(workspace, source) for source in finished_sources(workspace)}
+
+
+def version_of(files: Sequence[Mapping[str, Any]]) -> str:
+    """A corpus's version: its content, shard by shard."""
+    return digest_of([file["content"] for file in files])[:12]
+
+
+def sums_of(entries: Sequence[Entry], settings: Publishing) -> dict[str, Any]:
+    """What `corpus.json` adds up over the clips: counts and quality."""
+    return {"counts": _counts(entries, settings), "quality": _quality(entries)}
 
 
 def _counts(entries: Sequence[Entry], settings: Publishing) -> dict[str, Any]:
@@ -86,8 +106,17 @@ def _counts(entries: Sequence[Entry], settings: Publishing) -> dict[str, Any]:
         "by_source": dict(sorted(Counter(row["source"] for row in rows).items())),
         "by_split": dict(sorted(Counter(split_of(row["group"], settings) for row in rows).items())),
         "by_effect": dict(sorted(Counter(effect for row in rows for effect in row["effects"]).items())),
+        "by_captioner": dict(sorted(Counter(filter(None, map(captioner_of, rows))).items())),
         "by_verdict": dict(sorted(Counter(row["quality"]["verdict"] for row in rows).items())),
     }
+
+
+def captioner_of(row: Mapping[str, Any]) -> str | None:
+    """Who wrote a row's caption: a model's id, or "a person"; None where there is no caption."""
+    if not row["caption"]:
+        return None
+    record = json.loads(row["provenance"].get("captions") or "{}")
+    return str(record.get("caption_by") or "a person")
 
 
 def _quality(entries: Sequence[Entry]) -> dict[str, Any]:
@@ -102,19 +131,23 @@ def _quality(entries: Sequence[Entry]) -> dict[str, Any]:
     return found
 
 
-def _write_account(workspace: Path, corpus: Place) -> dict[str, Any]:
-    """Every clip of every source, in the corpus or not, with its outcome and reasons, as one small Parquet file."""
-    rows = [
+def _told(workspace: Path) -> list[dict[str, Any]]:
+    """Every clip of every source, in the corpus or not, with its outcome and reasons."""
+    return [
         {"source": source, "name": entry.name, "outcome": entry.outcome, "stage": entry.stage, "reasons": entry.reasons}
         for source in finished_sources(workspace)
         for entry in read_ledger(workspace, source)
     ]
+
+
+def _write_account(rows: Sequence[Mapping[str, Any]], corpus: Place) -> dict[str, Any]:
+    """What became of every clip as one small Parquet file."""
     words = [(name, pa.string()) for name in ("source", "name", "outcome", "stage")]
-    table = pa.Table.from_pylist(rows, schema=pa.schema([*words, ("reasons", pa.list_(pa.string()))]))
+    table = pa.Table.from_pylist(list(rows), schema=pa.schema([*words, ("reasons", pa.list_(pa.string()))]))
     content = io.BytesIO()
     pq.write_table(table, content, compression="zstd")
     # Named by content: the account of the corpus that stands is never overwritten by one that is not sealed yet.
-    path = f"account-{digest_of(rows)[:12]}.parquet"
+    path = f"account-{digest_of(list(rows))[:12]}.parquet"
     corpus.write(path, content.getvalue())
     return {"path": path, "rows": len(rows), "size_bytes": content.tell(), "sha256": corpus.digest(path)}
 

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .schema import LAYERS, PLAIN_COLUMNS, ROW, shard_schema
+from .schema import LAYERS, PLAIN_COLUMNS, ROW, fitted, shard_schema
 
 CONTENT_KEY = b"effectpairs.content"
 ReadLayer = Callable[[str], bytes | None]
@@ -64,7 +64,7 @@ def plain_of(shard: pq.ParquetFile, columns: Sequence[str] = PLAIN_COLUMNS) -> p
     # Clip by clip: a clip's words lie together, so a remote file fetches them in one piece.
     schema = pa.schema([ROW.field(name) for name in columns])
     clips = [
-        shard.read_row_group(group, columns=list(columns), use_threads=False).replace_schema_metadata(None)
+        fitted(shard.read_row_group(group, columns=list(columns), use_threads=False), schema)
         for group in range(shard.num_row_groups)
     ]
     return pa.concat_tables([schema.empty_table(), *clips])

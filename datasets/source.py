@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 SOURCES = Path(__file__).parent / "sources"
 S = TypeVar("S", bound="Source")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,8 @@ class FootageSource(Source):
     """Names to leave out, as shell patterns."""
     effects: tuple[str, ...] = ()
     """What effects its clips show, in the words of the corpus."""
-    caption: str | None = None
+    given_caption: str | None = None
+    """A person's words for each of its clips; they stay as they are and are only augmented."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -231,3 +233,16 @@ def _required(field: dataclasses.Field[Any]) -> bool:
 def _meant(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else "."
+
+
+def settings_from(into: type[T], overrides: Iterable[str]) -> T:
+    """Settings that stand in no file: the defaults of a settings class, with some changed.
+
+    Raises:
+        ValueError: naming the key, the value and the rule.
+    """
+    data: dict[str, Any] = {}
+    for change in overrides:
+        override(data, change)
+    built: T = _build(into, data, table="", default=None)
+    return built

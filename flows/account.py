@@ -11,6 +11,9 @@ from ..datasets.schema import LAYERS, QUALITY_NUMBERS
 from ..datasets.store import Result, Store
 from ..stages import normalise, pair
 from ..stages.verdict import judge
+from .caption_job import of_chain
+from .caption_steps import walk
+from .caption_words import captioned, finished, words_of
 from .real_source import RealSource
 from .steps import Chain, Job, chain, jobs_of
 
@@ -62,7 +65,8 @@ def settings_of(source: RealSource) -> dict[str, Any]:
         for stage, value in found.items()
     }
     first = {**pair.settings_digestible(source.normalise), "version": normalise.VERSION}
-    return {"normalise": first, **settings, "gates": pair.settings_digestible(source.gates)}
+    gates = pair.settings_digestible(source.gates)
+    return {"normalise": first, **settings, "gates": gates, "captions": source.captioning.values}
 
 
 def _entry(name: str, outcome: Outcome, stage: str, reason: str) -> Entry:
@@ -91,9 +95,9 @@ def _clip_entry(done: Chain, source: RealSource, store: Store, failures: Failure
     quality = {name: numbers.get(name) for name in QUALITY_NUMBERS}
     quality |= {"verdict": verdict.verdict, "reasons": list(verdict.reasons)}
     row = _row(done, source, store, notes) | {"quality": quality}
-    return Entry(
-        name=clip_id, outcome=verdict.verdict, stage="quality", reasons=verdict.reasons, row=row, layers=layers
-    )
+    walked = walk(of_chain(done, source), source.captioning, store)
+    row = captioned(row, words_of(walked, source.captioning, failures.get(clip_id)))
+    return finished(row, layers)
 
 
 def _row(done: Chain, source: RealSource, store: Store, notes: list[str]) -> dict[str, Any]:
@@ -106,9 +110,6 @@ def _row(done: Chain, source: RealSource, store: Store, notes: list[str]) -> dic
         "kind": source.kind,
         "source": source.name,
         "group": job.group,
-        "effects": list(source.effects),
-        "caption": job.caption or source.caption,
-        "caption_dense": None,
         "num_frames": frames,
         "height": height,
         "width": width,

@@ -21,7 +21,11 @@ TRIES = 2
 
 def pairs_directly(source: AnySource, workspace: Path, *, workers: int = 0) -> Account:
     """Everything of a source, footage or scenes, through every stage; return its account."""
-    run = begin(source, workspace, workers)
+    return run_directly(begin(source, workspace, workers))
+
+
+def run_directly(run: Run) -> Account:
+    """Every phase of a run in turn; return its account."""
     with Workers(run.workers) as pool:
         for phase in run.phases():
             chunks = phase.pending()

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ..captioning.chosen import ChosenCaptioner
+from ..captioning.measured import Measured
+from ..captioning.steps import Wanted
 from ..datasets.schema import EFFECTS
 from ..datasets.source import FootageSource
 from ..stages.external import External
@@ -12,6 +15,7 @@ from ..stages.propagate import Propagate
 from ..stages.provided import Provided
 from ..stages.prune import Prune
 from ..stages.verdict import Gates
+from .caption_settings import Captioning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +27,19 @@ class RealSource(FootageSource):
     decompose: Plate | External = Plate()
     prune: Prune = Prune()
     gates: Gates = Gates()
+    caption: ChosenCaptioner = Measured()
+    wording: Wanted = Wanted()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         unknown = [effect for effect in self.effects if effect not in EFFECTS]
         if unknown:
             raise ValueError(f"effects: {unknown[0]!r} is not an effect; the words are {', '.join(EFFECTS)}")
+
+    @property
+    def captioning(self) -> Captioning:
+        """How its clips get their words."""
+        return Captioning(caption=self.caption, wording=self.wording)
 
     def settings_of(self, stage: str) -> Any:
         """The settings of a stage of the pair chain; None for those that have none."""

@@ -11,6 +11,9 @@ from ..datasets.schema import QUALITY_NUMBERS
 from ..datasets.store import Result, Store
 from ..render.scene import Variant
 from ..stages.verdict import Verdict, judge
+from .caption_job import of_scene
+from .caption_steps import walk
+from .caption_words import captioned, finished, words_of
 from .scene_layers import OWN, SHARED
 from .scene_source import SceneSource
 from .scene_steps import STAGE, VERSION, SceneJob
@@ -29,7 +32,7 @@ def close_account(
     store: Store,
     jobs: Iterable[SceneJob | SceneRefusal],
     results: Mapping[str, Result],
-    failures: Mapping[str, str],
+    failures: Mapping[str, tuple[str, str]],
 ) -> Account:
     """Judge every variant and write the source's ledger and account."""
     entries: list[Entry] = []
@@ -45,7 +48,8 @@ def close_account(
 
 def settings_of(source: SceneSource) -> dict[str, Any]:
     """What is decided for all scenes; each scene's own description stands in its rows."""
-    return {STAGE: {**source.decisive, "version": VERSION}, "gates": asdict(source.gates)}
+    drawn = {STAGE: {**source.decisive, "version": VERSION}, "gates": asdict(source.gates)}
+    return drawn | {"captions": source.captioning.values}
 
 
 def _failed(name: str, stage: str, reason: str) -> Entry:
@@ -58,11 +62,11 @@ def _entry(
     result: Result | None,
     source: SceneSource,
     store: Store,
-    failures: Mapping[str, str],
+    failures: Mapping[str, tuple[str, str]],
 ) -> Entry:
     clip_id = job.clip_id(source, variant)
     if result is None:
-        return _failed(clip_id, STAGE, failures.get(job.name, "was not reached; run the source again"))
+        return _failed(clip_id, STAGE, failures.get(job.name, (STAGE, "was not reached; run the source again"))[1])
     if result.refused is not None:
         return _failed(clip_id, STAGE, result.refused)
     made = result.facts["variants"][variant.name]
@@ -72,21 +76,17 @@ def _entry(
     quality = {name: made["numbers"].get(name) for name in QUALITY_NUMBERS}
     quality |= {"verdict": verdict.verdict, "reasons": list(verdict.reasons)}
     stored = {name: name for name in SHARED} | {name: f"{variant.name}/{name}" for name in OWN}
-    return Entry(
-        name=clip_id,
-        outcome=verdict.verdict,
-        stage="quality",
-        reasons=verdict.reasons,
-        row=_row(job, variant, result, source) | {"quality": quality},
-        layers={
-            name: {
-                "file": str((result.folder / result.layers[kept].file).relative_to(store.workspace)),
-                "sha256": result.layers[kept].sha256,
-                "size_bytes": result.layers[kept].size_bytes,
-            }
-            for name, kept in stored.items()
-        },
-    )
+    clip = next(one for one in of_scene(job, source, result) if one.clip_id == clip_id)
+    words = words_of(walk(clip, source.captioning, store), source.captioning, failures.get(clip_id))
+    layers = {
+        name: {
+            "file": str((result.folder / result.layers[kept].file).relative_to(store.workspace)),
+            "sha256": result.layers[kept].sha256,
+            "size_bytes": result.layers[kept].size_bytes,
+        }
+        for name, kept in stored.items()
+    }
+    return finished(captioned(_row(job, variant, result, source) | {"quality": quality}, words), layers)
 
 
 def judged(made: Mapping[str, Any], source: SceneSource) -> Verdict:
@@ -108,9 +108,6 @@ def _row(job: SceneJob, variant: Variant, result: Result, source: SceneSource) -
         "kind": source.kind,
         "source": source.name,
         "group": job.group,
-        "effects": made["effects"],
-        "caption": None,
-        "caption_dense": None,
         "num_frames": scene.frames,
         "height": scene.size[0],
         "width": scene.size[1],

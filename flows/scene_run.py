@@ -9,12 +9,16 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from ..captioning.chosen import STEPS
 from ..datasets.ledger import Account
 from ..datasets.source import SOURCES
 from ..datasets.store import Result, Store
 from ..render.blender import NoBlender, find_python, version_of
 from ..render.makers.makers import scene_at
 from ..render.scene import read_scene
+from .caption_chunks import caption_chunk, caption_phase, is_captioned
+from .caption_chunks import pending as captions_to_do
+from .caption_job import CaptionJob, of_scene
 from .chunks import WORKING_BYTES, Chunk, Failure, divide, work_off, write_chunk
 from .phases import Phase
 from .scene_account import SceneRefusal, close_account
@@ -43,8 +47,11 @@ class SceneRun:
     failures: dict[str, Failure] = field(default_factory=dict)
 
     def phases(self) -> tuple[Phase, ...]:
-        """Scenes to layers."""
-        return (Phase(name=STAGE, stages=(STAGE,), pending=self.pending_scenes),)
+        """Scenes to layers, then their captions."""
+        return (
+            Phase(name=STAGE, stages=(STAGE,), pending=self.pending_scenes),
+            caption_phase(self.pending_captions),
+        )
 
     def pending_scenes(self) -> list[Chunk]:
         """The chunks that are still to draw."""
@@ -55,15 +62,29 @@ class SceneRun:
             for number, run in enumerate(runs)
         ]
 
+    def pending_captions(self) -> list[Chunk]:
+        """The chunks of drawn clips that lack words."""
+        self._to_do()
+        return captions_to_do(
+            self._captions(),
+            self.source.captioning,
+            self.workspace,
+            self.source.name,
+            workers=self.workers,
+            clip_bytes=clip_bytes(self.source),
+        )
+
     def work(self, chunk: Chunk, stage: str, worker: Worker) -> list[Failure]:
-        """Draw the scenes of a chunk."""
+        """Draw the scenes of a chunk, or word one step of its clips."""
+        if stage in STEPS:
+            return caption_chunk(chunk, stage, self.source.captioning, self.workspace, worker)
         jobs = TypeAdapter(list[SceneJob]).validate_json(chunk.path.read_bytes())
         calls = ((job.name, (_render, job, self.source, self.workspace, self.blender)) for job in jobs)
         return work_off(calls, stage, worker)
 
     def is_done(self) -> bool:
         """Does the store hold a result for every scene, or can nothing be drawn?"""
-        return not self._to_do()
+        return not self._to_do() and is_captioned(self._captions(), self.source.captioning, self.workspace)
 
     def note(self, failures: Iterable[Failure]) -> None:
         """Keep the first failure of each item."""
@@ -73,8 +94,13 @@ class SceneRun:
     def close(self) -> Account:
         """Judge every variant, write the ledger and the account."""
         self._to_do()
-        failures = {name: failure.reason for name, failure in self.failures.items()}
+        failures = {name: (failure.stage, failure.reason) for name, failure in self.failures.items()}
         return close_account(self.source, Store(self.workspace), self.jobs, self.results, failures)
+
+    def _captions(self) -> list[CaptionJob]:
+        drawn = (job for job in self.jobs if isinstance(job, SceneJob) and job.name in self.results)
+        usable = (job for job in drawn if self.results[job.name].refused is None)
+        return [clip for job in usable for clip in of_scene(job, self.source, self.results[job.name])]
 
     def _to_do(self) -> list[SceneJob]:
         """Scenes without a result; of those found meanwhile the result is kept."""

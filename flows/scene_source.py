@@ -3,6 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ..captioning.chosen import ChosenCaptioner
+from ..captioning.measured import Measured
+from ..captioning.steps import Wanted
 from ..datasets.source import Source
 from ..render.blender import Blender
 from ..render.makers.blender import Procedural
@@ -12,6 +15,7 @@ from ..render.scene import Rendering
 from ..render.truth import Truth
 from ..stages.prune import Prune
 from ..stages.verdict import Gates
+from .caption_settings import Captioning
 
 GATES = Gates(
     preservation_psnr_db_min=(45.0, 40.0),
@@ -46,6 +50,8 @@ class SceneSource(Source):
     """The difference recipe that the truth is compared with."""
     gates: Gates = GATES
     blender: Blender = Blender()
+    caption: ChosenCaptioner = Measured()
+    wording: Wanted = Wanted()
     licence: str = "CC0-1.0"
     origin: str = "rendered by effectpairs"
 
@@ -55,6 +61,11 @@ class SceneSource(Source):
             raise ValueError("a source of scenes has either a maker or scenes='FOLDER/*.json'; give one of them")
         if not 1 <= self.count <= 1_000_000:
             raise ValueError(f"count={self.count} is not in 1 to 1000000; give how many scenes to make")
+
+    @property
+    def captioning(self) -> Captioning:
+        """How its clips get their words."""
+        return Captioning(caption=self.caption, wording=self.wording)
 
     @property
     def film(self) -> Film:

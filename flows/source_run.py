@@ -4,12 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..captioning.chosen import STEPS
 from ..datasets.footage.layouts import Footage, Refusal, list_footage
 from ..datasets.ledger import Account
 from ..datasets.store import Result, Store
 from ..stages.pair import STAGES
 from .account import close_account
-from .chunks import Chunk, Failure, clip_chunks, layer_bytes, normalise_chunk, stage_chunk, video_chunks
+from .caption_chunks import caption_chunk, caption_phase, is_captioned
+from .caption_chunks import pending as captions_to_do
+from .caption_job import CaptionJob, of_chain
+from .chunks import Chunk, Failure, clip_bytes, clip_chunks, layer_bytes, normalise_chunk, stage_chunk, video_chunks
 from .phases import Phase
 from .real_source import RealSource
 from .steps import Job, chain, jobs_of, normalise_work
@@ -28,16 +32,19 @@ class SourceRun:
     failures: dict[str, Failure] = field(default_factory=dict)
 
     def phases(self) -> tuple[Phase, ...]:
-        """Videos to clips, then clips through the pair chain."""
+        """Videos to clips, clips through the pair chain, then their captions."""
         return (
             Phase(name="normalise", stages=("normalise",), pending=self.pending_videos),
             Phase(name="pairs", stages=tuple(STAGES), pending=self.pending_clips),
+            caption_phase(self.pending_captions),
         )
 
     def work(self, chunk: Chunk, stage: str, worker: Worker) -> list[Failure]:
         """One stage over the items of a chunk."""
         if stage == "normalise":
             return normalise_chunk(chunk, self.source, self.workspace, worker)
+        if stage in STEPS:
+            return caption_chunk(chunk, stage, self.source.captioning, self.workspace, worker)
         return stage_chunk(chunk, stage, self.source, self.workspace, worker)
 
     def pending_videos(self) -> list[Chunk]:
@@ -48,9 +55,16 @@ class SourceRun:
         """The chunks of the later stages that are still to do."""
         return clip_chunks(self._clips_to_do(), self.source, self.workspace, self.workers)
 
+    def pending_captions(self) -> list[Chunk]:
+        """The chunks of finished clips that lack words."""
+        jobs, settings, size = self._captions(), self.source.captioning, clip_bytes(self.source)
+        return captions_to_do(jobs, settings, self.workspace, self.source.name, workers=self.workers, clip_bytes=size)
+
     def is_done(self) -> bool:
         """Does the store hold a result for every stage of every clip?"""
-        return not self._videos_to_do() and not self._clips_to_do()
+        if self._videos_to_do() or self._clips_to_do():
+            return False
+        return is_captioned(self._captions(), self.source.captioning, self.workspace)
 
     @property
     def videos(self) -> list[Footage]:
@@ -94,6 +108,12 @@ class SourceRun:
         self.look()
         store = Store(self.workspace)
         return [job for job in self.jobs() if chain(job, self.source, store).missing is not None]
+
+    def _captions(self) -> list[CaptionJob]:
+        self.look()
+        store = Store(self.workspace)
+        done = (chain(job, self.source, store) for job in self.jobs())
+        return [of_chain(clip, self.source) for clip in done if not clip.broken]
 
     def _find(self, footage: Footage, store: Store) -> Result | None:
         try:

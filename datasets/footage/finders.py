@@ -36,7 +36,7 @@ def davis(source: FootageSource, root: Path) -> Iterator[Footage | Refusal]:
             yield Refusal(name=video.name, reason=f"{annotations}: the masks are empty in all frames; draw the subject")
             continue
         yield Footage(
-            name=video.name, video=video, subjects=subjects, caption=source.caption, image_fps=source.image_fps
+            name=video.name, video=video, subjects=subjects, caption=source.given_caption, image_fps=source.image_fps
         )
 
 
@@ -81,7 +81,7 @@ def gen_omnimatte(source: FootageSource, root: Path) -> Iterator[Footage | Refus
             continue
         subjects = tuple(SubjectFiles(masks=mask) for mask in masks)
         name = clip.resolve().name if clip == root else clip.name
-        yield Footage(name=name, video=video, subjects=subjects, caption=source.caption)
+        yield Footage(name=name, video=video, subjects=subjects, caption=source.given_caption)
 
 
 def videos(source: FootageSource, root: Path) -> Iterator[Footage | Refusal]:
@@ -108,7 +108,7 @@ def videos(source: FootageSource, root: Path) -> Iterator[Footage | Refusal]:
             video=video,
             subjects=tuple(subjects) or (SubjectFiles(),),
             background=plates[0] if plates else None,
-            caption=source.caption,
+            caption=source.given_caption,
             image_fps=source.image_fps,
         )
 

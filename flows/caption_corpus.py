@@ -1,0 +1,151 @@
+"""Other words for a published corpus: its clips are captioned anew, its videos stay as they are."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..datasets.clip import Clip
+from ..datasets.corpus import Corpus, open_corpus
+from ..datasets.durable import json_bytes
+from ..datasets.ledger import Account
+from ..datasets.place import Place
+from ..datasets.reword import reword
+from ..datasets.source import Source, settings_from
+from ..datasets.store import Store
+from .caption_chunks import caption_chunk, caption_phase, is_captioned, pending
+from .caption_job import SEEN, CaptionJob, LayerAt
+from .caption_settings import Captioning
+from .caption_steps import walk
+from .caption_words import captioned, words_of
+from .chunks import WORKING_BYTES, Chunk, Failure
+from .direct import run_directly
+from .phases import Phase
+from .steps import plain_name
+from .workers import Worker, how_many
+
+
+@dataclass(kw_only=True)
+class CorpusCaptions:
+    """One run over a corpus's clips; the workspace's store has all that counts."""
+
+    corpus: Corpus
+    place: Place
+    settings: Captioning
+    workspace: Path
+    workers: int
+    jobs: list[CaptionJob]
+    failures: dict[str, Failure] = field(default_factory=dict)
+
+    @property
+    def source(self) -> Source:
+        """What is run, by the corpus's name."""
+        return Source(name=f"captions-of-{plain_name(self.corpus.place.title)}")
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Captions alone."""
+        return (caption_phase(self.pending_captions),)
+
+    def pending_captions(self) -> list[Chunk]:
+        """The chunks of clips that lack words by these settings."""
+        sizes = [row["num_frames"] * row["height"] * row["width"] * 3 for row in self._plain()]
+        return pending(
+            self.jobs, self.settings, self.workspace, self.source.name, workers=self.workers, clip_bytes=max(sizes)
+        )
+
+    def work(self, chunk: Chunk, stage: str, worker: Worker) -> list[Failure]:
+        """One step over the clips of a chunk."""
+        return caption_chunk(chunk, stage, self.settings, self.workspace, worker)
+
+    def note(self, failures: Iterable[Failure]) -> None:
+        """Keep the first failure of each clip."""
+        for failure in failures:
+            self.failures.setdefault(failure.item, failure)
+
+    def is_done(self) -> bool:
+        """Does the store hold all words?"""
+        return is_captioned(self.jobs, self.settings, self.workspace)
+
+    def close(self) -> Account:
+        """Publish the corpus with the new words; return what became of its clips."""
+        rows = {job.clip_id: self._row(job) for job in self.jobs}
+        sources = self.corpus.manifest["settings"]["sources"]
+        settings = {name: {**found, "captions": self.settings.values} for name, found in sources.items()}
+        reword(self.corpus, self.place, lambda row: rows[row["clip_id"]], settings, self.workspace / "scratch")
+        verdicts = [row["quality"]["verdict"] for row in rows.values()]
+        return Account(
+            source=self.source.name,
+            inputs=len(rows),
+            accepted=verdicts.count("accept"),
+            review=verdicts.count("review"),
+            rejected=verdicts.count("reject"),
+            failed=0,
+        )
+
+    def _row(self, job: CaptionJob) -> Mapping[str, Any]:
+        failure = self.failures.get(job.clip_id)
+        absent = None if failure is None else (failure.stage, failure.reason)
+        words = words_of(walk(job, self.settings, Store(self.workspace)), self.settings, absent)
+        return captioned(_without_words(self.corpus[job.clip_id].row, self.settings), words)
+
+    def _plain(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.corpus.table.select(["num_frames", "height", "width"]).to_pylist()
+        return rows
+
+
+def caption_corpus(
+    corpus: str, workspace: Path, *, overrides: Iterable[str] = (), out: str | None = None, workers: int = 0
+) -> tuple[Account, list[Failure]]:
+    """Caption the clips of a corpus anew and publish it again, in place or elsewhere.
+
+    Returns:
+        What became of the clips, and which captions could not be made.
+
+    Raises:
+        FileNotFoundError: there is no corpus.
+        ValueError: a setting is wrong, or the corpus is damaged.
+    """
+    settings = settings_from(Captioning, overrides)
+    found = open_corpus(corpus)
+    Store(workspace).sweep()
+    jobs = [job_of(found[clip_id], corpus) for clip_id in found.ids]
+    count = how_many(WORKING_BYTES, workers)
+    run = CorpusCaptions(
+        corpus=found, place=Place(out or corpus), settings=settings, workspace=workspace, workers=count, jobs=jobs
+    )
+    return run_directly(run), sorted(run.failures.values(), key=lambda failure: failure.item)
+
+
+def job_of(clip: Clip, corpus: str) -> CaptionJob:
+    """A corpus's clip; words of which no record stands there are a person's and stay."""
+    told = json.loads(clip.row["provenance"]["captions"] or "null")
+    encoded = {name: video for name in SEEN if (video := clip.encoded(name)) is not None}
+    facts = json.loads(clip.row["provenance"]["facts"] or "{}")
+    known = told is None or told["effects"]["source"] == "given"
+    return CaptionJob(
+        clip_id=clip.row["clip_id"],
+        fps=clip.row["fps"],
+        layers={
+            name: LayerAt(stage="", key=clip.row["clip_id"], name=name, sha256=hashlib.sha256(video).hexdigest())
+            for name, video in encoded.items()
+        },
+        corpus=corpus,
+        effects=tuple(clip.row["effects"] or ()) if known else (),
+        facts=facts,
+        subject=facts.get("subject"),
+        hint=None if facts else clip.row["provenance"]["origin"].rpartition(": ")[2],
+        given=clip.row["caption"] if told is None else told["given"],
+    )
+
+
+def _without_words(row: Mapping[str, Any], settings: Captioning) -> dict[str, Any]:
+    """The row as its pair was judged, before it was captioned."""
+    provenance = dict(row["provenance"])
+    told = json.loads(provenance["captions"] or "{}")
+    of_words = list(told.get("models", {}).values())
+    provenance["models"] = [model for model in provenance["models"] or [] if model not in of_words]
+    made = json.loads(provenance["settings"] or "{}")
+    provenance["settings"] = json_bytes({**made, "captions": settings.values}).decode()
+    return {**row, "quality": {**row["quality"], **told.get("pair", {})}, "provenance": provenance}

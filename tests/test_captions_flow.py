@@ -1,0 +1,259 @@
+"""Captions in the flows: kept step by step, resumable, the same bytes however they are run, no pair lost to them."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from effectpairs.captioning.chosen import STEPS
+from effectpairs.datasets.corpus import open_corpus
+from effectpairs.datasets.ledger import read_ledger
+from effectpairs.datasets.publish import Publishing
+from effectpairs.datasets.verify import verify
+from effectpairs.flows import caption_chunks, caption_steps
+from effectpairs.flows.direct import pairs_directly, publish_directly
+from effectpairs.flows.runs import begin, load_any
+from effectpairs.tests import llm_server, workspaces
+
+EVERYTHING = Publishing(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
+PATIENCE = ("caption.tries=1", "caption.first_wait_s=0", "caption.answer_deadline_s=20")
+
+
+def asking(server: "llm_server.StubServer | str", *more: str) -> tuple[str, ...]:
+    url = server if isinstance(server, str) else server.base_url
+    model = f"caption.model={llm_server.MODEL}"
+    return ("caption.kind=openai", f"caption.base_url={url}", model, *PATIENCE, *more)
+
+
+def answers(request: dict) -> str:
+    """A model that knows a shadow when it sees one."""
+    system = request["messages"][0]["content"]
+    if '"captions"' in system:
+        styles = ("a faint, wide shadow", "a hard-edged, dark shadow", "a long, soft, bluish shadow")
+        return json.dumps({"effect": "shadow", "captions": [f"A square slides along, casting {s}." for s in styles]})
+    if '"caption"' in system:
+        return json.dumps({"caption": "A square slides along, casting a dim shadow."})
+    return "A square slides from left to right over textured ground. Below it a dim shadow moves along with it."
+
+
+def results(workspace: Path) -> dict[str, int]:
+    """How many results of each caption step the store holds."""
+    return {step: len(list((workspace / "store").glob(f"{step}/*/*/result.json"))) for step in STEPS}
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def rows_of(workspace: Path) -> dict[str, dict]:
+    return {entry.name: entry.row for entry in read_ledger(workspace, "tiny")}
+
+
+@pytest.fixture(scope="session")
+def prefect_server():
+    """One real server for the session; it takes half a minute to come up on a busy machine."""
+    os.environ["DO_NOT_TRACK"] = "1"
+    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=240):
+        yield
+
+
+@pytest.fixture
+def paired(source_file, tmp_path):
+    """Four clips with captions of the captioner without weights."""
+    workspace = tmp_path / "workspace"
+    account = pairs_directly(load_any(source_file), workspace, workers=1)
+    return source_file, workspace, account
+
+
+def test_every_finished_clip_has_its_words(paired, tmp_path):
+    _, workspace, account = paired
+    assert account.failed == 0
+    assert results(workspace) == dict.fromkeys(STEPS, 4)
+    publish_directly(str(tmp_path / "corpus"), workspace, EVERYTHING)
+    corpus = open_corpus(str(tmp_path / "corpus"))
+    assert verify(corpus) == []
+    for clip in corpus:
+        told = json.loads(clip.provenance["captions"])
+        assert "shadow" in clip.caption
+        assert len(clip.caption_dense) > len(clip.caption)
+        assert len(set(told["augmented"])) == 3
+        assert clip.caption not in told["augmented"]
+        assert told["effects"]["source"] == "given"
+        assert clip.effects == ["shadow"]
+        assert clip.provenance["models"] == [{"id": "measured-1", "revision": None}]
+        assert told["steps"]["refine"]["attempts"][0]["replies"][0]["text"] == clip.caption
+
+
+def test_a_changed_setting_makes_captions_anew_and_nothing_else(paired):
+    path, workspace, _ = paired
+    before = set(files_of(workspace / "store"))
+
+    def run(*changes: str) -> set[str]:
+        pairs_directly(load_any(path, changes), workspace, workers=1)
+        new = set(files_of(workspace / "store")) - before
+        before.update(new)
+        return {name.split("/")[0] for name in new}
+
+    assert run("wording.variants=2") == {"augment"}
+    assert run("wording.max_words=28") == {"refine"}, "the same words are augmented: that result serves again"
+    assert run() == set()
+
+
+def test_a_changed_prompt_makes_captions_anew_and_nothing_else(paired, monkeypatch):
+    path, workspace, _ = paired
+    with llm_server.StubServer(answers) as server:
+        source = load_any(path, asking(server))
+        pairs_directly(source, workspace, workers=1)
+        before, asked = results(workspace), len(server.requests)
+        assert (before, asked) == (dict.fromkeys(STEPS, 8), 12)
+        assert pairs_directly(source, workspace, workers=1).failed == 0
+        assert len(server.requests) == asked
+        known = caption_steps.work_of
+
+        def with_another_prompt(stage, before, settings):
+            work = known(stage, before, settings)
+            captioner = {**work.settings["captioner"], "prompt": "another"}
+            return replace(work, settings={**work.settings, "captioner": captioner}) if stage == "augment" else work
+
+        monkeypatch.setattr(caption_steps, "work_of", with_another_prompt)
+        jobs = begin(source, workspace)._captions()
+        wanting = [caption_steps.walk(job, source.captioning, caption_steps.Store(workspace)).missing for job in jobs]
+        assert wanting == ["augment"] * 4
+
+
+def test_a_server_that_is_down_costs_no_pair(source_file, tmp_path):
+    workspace = tmp_path / "workspace"
+    account = pairs_directly(load_any(source_file, asking("http://127.0.0.1:9/v1")), workspace, workers=1)
+    assert account.failed == 0
+    assert results(workspace) == dict.fromkeys(STEPS, 0)
+    for entry in read_ledger(workspace, "tiny"):
+        assert entry.outcome in ("review", "reject")
+        assert any(reason.startswith("no caption: ") and "127.0.0.1:9" in reason for reason in entry.reasons)
+        assert entry.row["caption"] is None
+        assert entry.layers["gt"]
+    with llm_server.StubServer(answers) as server:
+        again = pairs_directly(load_any(source_file, asking(server)), workspace, workers=1)
+    assert again.failed == 0
+    assert results(workspace) == dict.fromkeys(STEPS, 4)
+    assert all(row["caption"] == "A square slides along, casting a dim shadow." for row in rows_of(workspace).values())
+
+
+def test_a_wrong_model_is_said_with_those_that_there_are(source_file, tmp_path):
+    def missing(request):
+        return llm_server.error(404, "The model does not exist.", code="model_not_found")
+
+    with llm_server.StubServer(missing) as server:
+        pairs_directly(load_any(source_file, asking(server)), tmp_path / "w", workers=1)
+    reasons = [reason for entry in read_ledger(tmp_path / "w", "tiny") for reason in entry.reasons]
+    assert any("no caption: " in reason and f"name a model it has ({llm_server.MODEL})" in reason for reason in reasons)
+
+
+def test_captions_made_before_a_server_went_down_are_kept(source_file, tmp_path):
+    workspace = tmp_path / "workspace"
+    served: list[dict] = []
+
+    def two_and_no_more(request):
+        served.append(request)
+        return answers(request) if len(served) <= 2 else llm_server.error(503, "overloaded")
+
+    with llm_server.StubServer(two_and_no_more) as server:
+        pairs_directly(load_any(source_file, asking(server, "caption.at_once=1")), workspace, workers=1)
+    assert results(workspace) == {"describe": 2, "refine": 0, "augment": 0}
+    with llm_server.StubServer(answers) as server:
+        pairs_directly(load_any(source_file, asking(server, "caption.at_once=1")), workspace, workers=1)
+        assert len(server.requests) == 10, "two descriptions were there"
+    assert results(workspace) == dict.fromkeys(STEPS, 4)
+
+
+def test_refused_answers_are_asked_for_again_and_then_filled(source_file, tmp_path):
+    with llm_server.StubServer(lambda request: "I'm sorry, I cannot help with that.") as server:
+        account = pairs_directly(load_any(source_file, asking(server)), tmp_path / "w", workers=1)
+        assert len(server.requests) == 3 * 3 * 4
+    assert account.failed == 0
+    for row in rows_of(tmp_path / "w").values():
+        told = json.loads(row["provenance"]["captions"])
+        assert "shadow" in row["caption"]
+        assert told["filled"] == {"describe": 1, "refine": 1, "augment": 3}
+        assert told["caption_by"] == "measured-1"
+        assert "sorry" in told["steps"]["refine"]["attempts"][2]["replies"][0]["text"]
+    with llm_server.StubServer(lambda request: "I'm sorry, I cannot help with that.") as server:
+        source = load_any(source_file, asking(server, "wording.fill=false"))
+        assert pairs_directly(source, tmp_path / "w", workers=1).accepted == 0
+
+
+def test_a_persons_caption_stays_and_is_only_augmented(source_file, tmp_path):
+    given = "A small square hurries past, dragging a dark shadow."
+    pairs_directly(load_any(source_file, [f'given_caption="{given}"']), tmp_path / "w", workers=1)
+    assert results(tmp_path / "w") == {"describe": 0, "refine": 0, "augment": 4}
+    for row in rows_of(tmp_path / "w").values():
+        assert row["caption"] == given
+        assert row["caption_dense"] is None
+        assert all(text.startswith("A small square") for text in json.loads(row["provenance"]["captions"])["augmented"])
+
+
+def test_effects_that_nobody_names_are_measured_with_their_evidence(source_file, tmp_path):
+    pairs_directly(load_any(source_file, ["effects=[]"]), tmp_path / "w", workers=1)
+    for row in rows_of(tmp_path / "w").values():
+        found = json.loads(row["provenance"]["captions"])["effects"]
+        assert found["evidence"]
+        assert (found["source"] == "measured") == bool(row["effects"])
+        if not row["effects"]:
+            assert row["quality"]["verdict"] != "accept"
+
+
+def test_two_workers_and_an_interrupted_run_give_the_same_bytes(paired, tmp_path, monkeypatch):
+    path, workspace, _ = paired
+    other = tmp_path / "other"
+    whole = caption_chunks.caption_chunk
+
+    def killed(chunk, step, *rest):
+        if step == "refine":
+            raise KeyboardInterrupt
+        return whole(chunk, step, *rest)
+
+    monkeypatch.setattr("effectpairs.flows.source_run.caption_chunk", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pairs_directly(load_any(path), other, workers=1)
+    assert results(other) == {"describe": 4, "refine": 0, "augment": 0}
+    monkeypatch.undo()
+    pairs_directly(load_any(path), other, workers=2)
+    assert files_of(other / "store") == files_of(workspace / "store")
+    assert rows_of(other) == rows_of(workspace)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("touch", [3, 9, 20, 40])
+def test_killed_between_files_it_goes_on_to_the_same_bytes(touch, paired, tmp_path):
+    path, workspace, _ = paired
+    source, other = load_any(path), tmp_path / "other"
+    pairs_directly(source, other, workers=1)
+    for step in STEPS:
+        workspaces.in_child(lambda step=step: os.system(f"rm -rf '{other}/store/{step}'"))
+    store, jobs = caption_steps.Store(other), begin(source, other)._captions()
+
+    def all_steps() -> None:
+        for step in STEPS:
+            for job in jobs:
+                caption_steps.caption_stage(job, step, source.captioning, store)
+
+    workspaces.in_child(all_steps, kill_at=touch, near=other / "store" / "refine")
+    store.sweep()
+    pairs_directly(source, other, workers=1)
+    assert files_of(other / "store") == files_of(workspace / "store")
+
+
+@pytest.mark.slow
+def test_prefect_and_the_plain_loop_give_the_same_bytes(prefect_server, source_file, tmp_path):
+    from effectpairs.flows.real_pairs import real_pairs
+
+    with llm_server.StubServer(answers) as server:
+        changes = list(asking(server))
+        with_prefect = real_pairs(str(source_file), str(tmp_path / "a"), changes, 2)
+        without = pairs_directly(load_any(source_file, changes), tmp_path / "b", workers=1)
+    assert with_prefect == vars(without)
+    assert files_of(tmp_path / "a" / "store") == files_of(tmp_path / "b" / "store")
+    assert rows_of(tmp_path / "a") == rows_of(tmp_path / "b")
