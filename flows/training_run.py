@@ -13,8 +13,9 @@ from typing import Any
 from ..datasets.corpus import open_corpus
 from ..training.card import write_card
 from ..training.config import Training, load_training
-from ..training.journal import read_progress
+from ..training.journal import EVALUATION, read_progress
 from .programs import run_program
+from .progress import Pieces
 
 CONFIGS = Path(__file__).parents[1] / "training" / "configs"
 TINY = "tiny"
@@ -101,6 +102,7 @@ def learn(job: Job, tell: Tell, note: Callable[[Mapping[str, Any]], None] = lamb
             tell(min(seen, job.settings.steps), job.settings.steps)
             note(told[-1])
 
+    tell(0, job.settings.steps)  # before the program's first words, which take some seconds
     _run(job, [*_launcher(job), "train", *_settings(job)], look)
     look()
     return seen
@@ -111,14 +113,42 @@ def sample(job: Job, tell: Tell) -> int:
     return _counted(job, "sample", "sampled ", job.samples, tell, "--count", str(job.samples))
 
 
+def measure(job: Job, tell: Tell) -> Path:
+    """The samples against their truth; return the folder of the tables."""
+    _counted(job, "measure", "measured ", job.samples, tell)
+    return job.output / EVALUATION
+
+
 def card(job: Job, evaluation: Path | None) -> Path:
     """The model card beside the trained weights."""
     return write_card(job.output, evaluation)
 
 
+def run_directly(job: Job) -> Path:
+    """All parts in order without Prefect; return the model card."""
+    encode(job, told("precompute"))
+    learn(job, told("train"))
+    made = sample(job, told("sample"))
+    return card(job, measure(job, told("evaluate")) if made else None)
+
+
+def told(part: str) -> Tell:
+    """Passes on how far a part is to whoever listens in this process."""
+    pieces: list[Pieces] = []
+
+    def tell(done: int, total: int) -> None:
+        if not pieces:
+            pieces.append(Pieces(part, total))
+        for _ in range(done - pieces[0].done):
+            pieces[0].one_more()
+
+    return tell
+
+
 def _counted(job: Job, what: str, word: str, total: int, tell: Tell, *more: str) -> int:
     """Run a part that says a line for each piece."""
     done = 0
+    tell(done, total)
 
     def look(line: str) -> None:
         nonlocal done

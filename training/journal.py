@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 PROGRESS = "progress.jsonl"
-TRAINED, SAMPLES = "trained", "samples"
-"""Folders in a run's output: the weights that it ended with, and videos by them."""
+TRAINED, SAMPLES, EVALUATION = "trained", "samples", "evaluation"
+"""Folders in a run's output: the weights that it ended with, videos by them, and their measures."""
 RECORD = "training.json"
 """In `trained`: where the weights come from."""
 

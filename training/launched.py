@@ -1,6 +1,6 @@
 """The programs of a training run as a flow starts them: they end when whoever started them is gone.
 
-`python -m effectpairs.training.launched {tiny FOLDER | precompute ... | train ... | sample ...}`
+`python -m effectpairs.training.launched {tiny FOLDER | precompute ... | train ... | sample ... | measure ...}`
 
 A flow that is killed leaves its children behind, and a second run would train into the same folder beside them. The
 flow therefore holds the other end of their standard input; when it closes, they end. A checkpoint is whole or not at
@@ -17,6 +17,8 @@ from ..extras import require
 
 ABANDONED = 4
 """Exit status of a program whose starter is gone."""
+_OWN = {"sample": "samples", "measure": "measure"}
+"""Programs that are modules of their own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,8 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if what == "tiny":
         require(f"{__package__}.tiny", extra="train").write_tiny_model(Path(rest[0]))
         return 0
-    module = "samples" if what == "sample" else "run"
-    return int(require(f"{__package__}.{module}", extra="train").main(rest if what == "sample" else [what, *rest]))
+    if what in _OWN:
+        return int(require(f"{__package__}.{_OWN[what]}", extra="train").main(rest))
+    return int(require(f"{__package__}.run", extra="train").main([what, *rest]))
 
 
 def _end_with_input() -> None:
