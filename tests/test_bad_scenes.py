@@ -71,7 +71,8 @@ say("done")
 def scene(name, **changes):
     """Drawn within a second: 5 frames of 36x64."""
     subject = Body(name=name, shape="ball", look=Look(), motion=Travel(kind="drive"))
-    plain = {"name": name, "seed": 1, "frames": 5, "size": (36, 64), "subject": subject}
+    whole = Rendering(crop=False)  # the stand-in for Blender draws whole pictures
+    plain = {"name": name, "seed": 1, "frames": 5, "size": (36, 64), "subject": subject, "rendering": whole}
     return Scene(**plain | {"variants": (Variant(name="one", effects=(Shadow(),)),)} | changes)
 
 
