@@ -85,18 +85,28 @@ class CorpusCaptions:
         )
 
     def _row(self, job: CaptionJob) -> Mapping[str, Any]:
-        failure = self.failures.get(job.clip_id)
-        absent = None if failure is None else (failure.stage, failure.reason)
-        words = words_of(walk(job, self.settings, Store(self.workspace)), self.settings, absent)
-        return captioned(_without_words(self.corpus[job.clip_id].row, self.settings), words)
+        """The clip with its new words; with the old ones, where there are no new ones to be had."""
+        row, walked = self.corpus[job.clip_id].row, walk(job, self.settings, Store(self.workspace))
+        if walked.missing is not None:
+            return row
+        return captioned(_without_words(row, self.settings), words_of(walked, self.settings))
 
     def _plain(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.corpus.table.select(["num_frames", "height", "width"]).to_pylist()
         return rows
 
 
+def settings_of(overrides: Iterable[str]) -> Captioning:
+    """Settings of captions by "caption.key=value" and "wording.key=value".
+
+    Raises:
+        ValueError: naming the key, the value and the rule.
+    """
+    return settings_from(Captioning, overrides)
+
+
 def caption_corpus(
-    corpus: str, workspace: Path, *, overrides: Iterable[str] = (), out: str | None = None, workers: int = 0
+    corpus: str, workspace: Path, settings: Captioning, *, out: str | None = None, workers: int = 0
 ) -> tuple[Account, list[Failure]]:
     """Caption the clips of a corpus anew and publish it again, in place or elsewhere.
 
@@ -105,9 +115,8 @@ def caption_corpus(
 
     Raises:
         FileNotFoundError: there is no corpus.
-        ValueError: a setting is wrong, or the corpus is damaged.
+        ValueError: the corpus is damaged, or out holds something else.
     """
-    settings = settings_from(Captioning, overrides)
     found = open_corpus(corpus)
     Store(workspace).sweep()
     jobs = [job_of(found[clip_id], corpus) for clip_id in found.ids]

@@ -12,9 +12,11 @@ from effectpairs.datasets.ledger import read_ledger
 from effectpairs.datasets.publish import Publishing
 from effectpairs.datasets.verify import verify
 from effectpairs.flows import caption_chunks, caption_steps
+from effectpairs.flows.caption_corpus import caption_corpus, settings_of
 from effectpairs.flows.direct import pairs_directly, publish_directly
 from effectpairs.flows.runs import begin, load_any
 from effectpairs.tests import llm_server, workspaces
+from effectpairs.tests.small_corpus import make_small_corpus
 
 EVERYTHING = Publishing(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
 PATIENCE = ("caption.tries=1", "caption.first_wait_s=0", "caption.answer_deadline_s=20")
@@ -257,3 +259,104 @@ def test_prefect_and_the_plain_loop_give_the_same_bytes(prefect_server, source_f
     assert with_prefect == vars(without)
     assert files_of(tmp_path / "a" / "store") == files_of(tmp_path / "b" / "store")
     assert rows_of(tmp_path / "a") == rows_of(tmp_path / "b")
+
+
+def videos_of(corpus) -> dict[str, bytes]:
+    return {f"{clip.clip_id}.{layer}": clip.encoded(layer) for clip in corpus for layer in ("gt", "over", "alpha")}
+
+
+def test_a_corpus_gets_other_words_and_keeps_its_videos(paired, tmp_path):
+    _, workspace, _ = paired
+    place = str(tmp_path / "corpus")
+    publish_directly(place, workspace, EVERYTHING)
+    before = open_corpus(place)
+    with llm_server.StubServer(answers) as server:
+        settings = settings_of(asking(server))
+        for _ in range(2):
+            account, missed = caption_corpus(place, tmp_path / "words", settings, out=str(tmp_path / "new"), workers=1)
+            assert (account.inputs, missed) == (4, [])
+        assert len(server.requests) == 12, "the second time nothing is asked"
+    new = open_corpus(str(tmp_path / "new"))
+    assert verify(new) == []
+    assert videos_of(new) == videos_of(before)
+    assert new.manifest["version"] != before.manifest["version"]
+    assert new.manifest["counts"]["by_captioner"] == {"stub-7b": 4}
+    assert before.manifest["counts"]["by_captioner"] == {"measured-1": 4}
+    for clip in new:
+        assert clip.caption == "A square slides along, casting a dim shadow."
+        assert clip.provenance["models"] == [{"id": "stub-7b", "revision": None}]
+        assert clip.quality["verdict"] == before[clip.clip_id].quality["verdict"]
+    caption_corpus(str(tmp_path / "new"), tmp_path / "words", settings_of(()), workers=1)
+    again = open_corpus(str(tmp_path / "new"))
+    assert verify(again) == []
+    assert {clip.clip_id: clip.caption for clip in again} == {clip.clip_id: clip.caption for clip in before}
+    assert all(clip.row == before[clip.clip_id].row for clip in again)
+
+
+def test_a_corpus_keeps_its_words_where_no_others_are_to_be_had(paired, tmp_path):
+    _, workspace, _ = paired
+    place = str(tmp_path / "corpus")
+    publish_directly(place, workspace, EVERYTHING)
+    before = files_of(tmp_path / "corpus")
+    settings = settings_of(asking("http://127.0.0.1:9/v1"))
+    _, missed = caption_corpus(place, tmp_path / "words", settings, workers=1)
+    assert len(missed) == 4
+    assert all("127.0.0.1:9" in failure.reason for failure in missed)
+    after = files_of(tmp_path / "corpus")
+    assert {name: after[name] for name in after if name.startswith("data")} == {
+        name: before[name] for name in before if name.startswith("data")
+    }
+
+
+def test_words_of_which_there_is_no_record_are_a_persons(tmp_path):
+    before = [clip.caption for clip in make_small_corpus(tmp_path)]
+    caption_corpus(str(tmp_path / "corpus"), tmp_path / "words", settings_of(()), workers=1)
+    new = open_corpus(str(tmp_path / "corpus"))
+    assert verify(new) == []
+    assert [clip.caption for clip in new] == before
+    assert [clip.caption_dense for clip in new] == [None] * 3
+    assert new.manifest["counts"]["by_captioner"] == {"a person": 3}
+
+
+def test_a_corpus_of_before_reads_with_empty_records(tmp_path, monkeypatch):
+    import pyarrow as pa
+    from effectpairs.datasets import schema, shards
+
+    known = schema.ROW
+    fields = [field for field in known.field("provenance").type if field.name != "captions"]
+    older = known.set(known.get_field_index("provenance"), pa.field("provenance", pa.struct(fields)))
+    monkeypatch.setattr(schema, "ROW", older)
+    make_small_corpus(tmp_path)
+    monkeypatch.undo()
+    assert shards.ROW is known
+    found = open_corpus(str(tmp_path / "corpus"))
+    assert [clip.provenance["captions"] for clip in found] == [None] * 3
+    assert all(clip.provenance["origin"] == "drawn by the tests" for clip in found)
+
+
+def test_the_command_captions_a_corpus(tmp_path):
+    from effectpairs.cli import app
+    from typer.testing import CliRunner
+
+    make_small_corpus(tmp_path)
+    corpus, words = str(tmp_path / "corpus"), str(tmp_path / "words")
+    done = CliRunner().invoke(app, ["caption", corpus, "--workspace", words, "--set", "wording.variants=2"])
+    assert done.exit_code == 0, done.output
+    assert "3 of 3 clips captioned" in done.output
+    wrong = CliRunner().invoke(app, ["caption", corpus, "--workspace", words, "--set", "caption.kind=nobody"])
+    assert wrong.exit_code == 2
+    assert "Example: effectpairs caption" in CliRunner().invoke(app, ["caption", "--help"]).output
+
+
+def test_the_gallery_shows_all_words(paired, tmp_path):
+    from effectpairs.datasets.gallery.report import write_report
+
+    _, workspace, _ = paired
+    publish_directly(str(tmp_path / "corpus"), workspace, EVERYTHING)
+    corpus = open_corpus(str(tmp_path / "corpus"))
+    page = write_report(corpus, tmp_path / "gallery", step=lambda done, total: None).read_text()
+    for clip in corpus:
+        assert clip.caption in page
+        assert clip.caption_dense in page
+        assert all(text in page for text in json.loads(clip.provenance["captions"])["augmented"])
+    assert "measured-1 4 (100 %)" in (tmp_path / "corpus" / "README.md").read_text()

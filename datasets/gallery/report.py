@@ -146,6 +146,7 @@ def _words(clip: Clip) -> Values:
         "ranks": json.dumps({name: value for name, value in ranks.items() if value is not None}),
         "provenance": provenance,
         "settings": settings,
+        "told": json.loads(provenance["captions"] or "{}"),
         "paired": any(quality[name] is not None for name in NUMBERS),
     }
 
