@@ -22,7 +22,7 @@ def sentence(problem: Exception) -> str:
     """An error as one sentence: what is wrong with which file, and what to do."""
     if isinstance(problem, OSError) and problem.strerror:
         return problem.strerror if problem.filename is None else f"{problem.filename}: {problem.strerror}"
-    if isinstance(problem, (ValueError, OSError, ImportError)):
+    if isinstance(problem, (ValueError, OSError, ImportError)) or getattr(problem, "is_sentence", False):
         return str(problem)
     return f"{type(problem).__name__}: {problem}; run again with --debug to see where"
 

@@ -19,6 +19,8 @@ Program = subprocess.Popen  # of bytes
 class Failed(RuntimeError):
     """A program ended without success; the message is its own sentence."""
 
+    is_sentence = True
+
 
 class Killed(Failed):
     """A program was ended from outside (memory, an operator); started again, it goes on where it was."""

@@ -157,6 +157,7 @@ def _counted(job: Job, what: str, word: str, total: int, tell: Tell, *more: str)
             tell(done, max(total, done))
 
     _run(job, [*_program(), what, *_settings(job), *more], lambda: None, look)
+    tell(max(total, done), max(total, done))  # pieces that were there already are not told of one by one
     return done
 
 

@@ -40,7 +40,7 @@ def write_card(output: Path, evaluation: Path | None = None) -> Path:
         losses=averaged(read_progress(output)),
         seen=_seen(output),
         samples=sorted(path.name for path in (output / SAMPLES).glob("*.mkv")),
-        table=table.read_text().strip() if table is not None and table.exists() else "",
+        table=_below(table.read_text()) if table is not None and table.exists() else "",
         tiny="tiny" in Path(said["base"]["id"]).name,
         dumps=json.dumps,
     )
@@ -56,6 +56,11 @@ def averaged(steps: list[dict[str, Any]]) -> list[dict[str, float]]:
     return [
         {"step": part[-1]["step"], **{key: sum(s[key] for s in part) / len(part) for key in means}} for part in parts
     ]
+
+
+def _below(text: str) -> str:
+    """Its headings below those of the card."""
+    return "\n".join(f"##{line}" if line.startswith("#") else line for line in text.strip().splitlines())
 
 
 def _seen(output: Path) -> dict[str, int]:

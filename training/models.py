@@ -35,6 +35,8 @@ class BaseModel:
 class ModelMissing(RuntimeError):
     """A model is on no disk of this machine; the message says where it was looked for and how to get it."""
 
+    is_sentence = True
+
 
 @dataclass(frozen=True, kw_only=True)
 class Located:
