@@ -163,8 +163,7 @@ def measure(case: Case, size: tuple[int, int], camera: str, *, truths: bool) -> 
     scene = scene_of(case, size, camera)
     passes = [one for one in passes_of(scene) if truths or not is_truth(one.name)]
     full = next(one for one in passes if one.name == "v00")
-    whole = {"crop": False} if hasattr(full, "crop") else {}  # the measure: a picture drawn for itself, and in full
-    passes.append(replace(full, name="gt", **whole))
+    passes.append(replace(full, name="gt", crop=False))  # the measure: a picture drawn for itself, and in full
     took: dict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         write_plan(scene, Path(folder), passes)
