@@ -12,10 +12,11 @@ from .corpus import publish
 from .real_pairs import real_pairs
 from .runs import load_any
 from .synthetic_pairs import synthetic_pairs
+from .unpaired import unpaired
 
 MODULE = EntrypointType.MODULE_PATH
 """A flow loaded by its file's path has no package, and its relative imports fail."""
-FLOWS: dict[str, Any] = {real_pairs.name: real_pairs, synthetic_pairs.name: synthetic_pairs}
+FLOWS: dict[str, Any] = {flow.name: flow for flow in (real_pairs, synthetic_pairs, unpaired)}
 
 
 def deployments(sources: Sequence[str], workspace: str, corpus: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The sources there are and their runs: footage through the pair chain, or scenes through Blender."""
+"""The sources there are and their runs: footage through the pair chain, scenes through Blender, captions to clips."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -6,24 +6,27 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from ..datasets.source import given, load_source
-from . import scene_run, source_run
+from . import scene_run, source_run, unpaired_run
 from .phases import Run
 from .real_source import RealSource
 from .scene_source import SceneSource
+from .unpaired_source import UnpairedSource
 
-AnySource = RealSource | SceneSource
+AnySource = RealSource | SceneSource | UnpairedSource
 
 _begun: ContextVar[list[Run]] = ContextVar("begun")
 
 
 def load_any(name_or_path: str | Path, overrides: Iterable[str] = ()) -> AnySource:
-    """Read a source's settings: of footage where they say where it lies, else of scenes.
+    """Read a source's settings: of captions or scenes where they are for those flows, else of footage.
 
     Raises:
         ValueError: naming the file, the key, the value and the rule.
     """
     changes = tuple(overrides)
     _, data = given(name_or_path, changes)
+    if data.get("flow") == "unpaired":
+        return load_source(name_or_path, changes, into=UnpairedSource)
     if "maker" in data or "scenes" in data or (data.get("flow") == "synthetic-pairs" and "layout" not in data):
         return load_source(name_or_path, changes, into=SceneSource)
     return load_source(name_or_path, changes, into=RealSource)
@@ -51,6 +54,8 @@ def begin(source: AnySource, workspace: Path, workers: int = 0) -> Run:
         if (run.source, run.workspace) == (source, workspace):
             _begun.get().remove(run)
             return run
+    if isinstance(source, UnpairedSource):
+        return unpaired_run.begin(source, workspace, workers)
     if isinstance(source, SceneSource):
         return scene_run.begin(source, workspace, workers)
     return source_run.begin(source, workspace, workers)

@@ -72,7 +72,7 @@ def list_prompts(source: UnpairedSource) -> list[Prompt | PromptRefusal]:
 
 
 def _checked(prompt: Prompt, seen: dict[str, str]) -> Prompt | PromptRefusal:
-    wrong = form(prompt.caption)
+    wrong = form(prompt.caption.replace("\u2028", "\n").replace("\u2029", "\n"))
     count = len(prompt.caption.split())
     key = " ".join(prompt.caption.lower().split())
     if wrong:
@@ -102,7 +102,7 @@ def _of_file(name: str) -> Iterator[Prompt | PromptRefusal]:
         ) from missing
     except UnicodeDecodeError as wrong:
         raise ValueError(f"{path}: is no UTF-8 text ({wrong.reason}); save it as plain text") from wrong
-    # Only line feeds part lines: other marks that Unicode calls line ends stay in theirs, where the check finds them.
+    # Only line feeds part lines: other marks that Unicode calls line ends stay in theirs, and are refused with it.
     for number, line in enumerate(re.split(r"\r?\n", text), start=1):
         caption = line.strip(" \t")
         if caption and not caption.startswith("#"):

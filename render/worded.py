@@ -13,6 +13,7 @@ from .makers.acts import ACTS
 from .makers.blender import Procedural
 from .makers.blender import scene_at as made_at
 from .makers.film import Film
+from .makers.framing import framing
 from .makers.palettes import PAINTS
 from .scene import Scene, Shape, Variant
 from .styling import Style, lit, styled
@@ -21,6 +22,9 @@ VERSION = 1
 """Raise it when other scenes come of the same words."""
 TRIES = 40
 """Scenes of the maker that are looked through for one that shows all that the caption names."""
+
+NEAR = 0.03
+"""Share of the picture that the subject's box should cover, so that its effect is seen."""
 
 ACTS_OF: dict[str, tuple[str, ...]] = {
     "shadow": ("walk", "drive", "drift", "glide", "fly", "bounce"),
@@ -121,13 +125,20 @@ def _fitting(wanted: Sequence[str], figure: Shape | None, seed: int, film: Film)
             lacks = tuple(effect for effect in wanted if effect not in has)
             other = figure is not None and scene.subject.shape != figure
             more = has - {*wanted, "shadow", "reflection"}
-            rank = (8 * (wanted[0] in lacks) + 4 * other + 2 * len(lacks) + len(more), place)
+            poor = _hides(scene, wanted)
+            rank = (16 * (wanted[0] in lacks) + 8 * other + 4 * len(lacks) + 2 * poor + len(more), place)
             if best is None or rank < best[0]:
                 best = (rank, replace(scene, variants=(variant,)), (*(["the subject"] if other else []), *lacks))
         if best is not None and best[0][0] == 0:
             break
     assert best is not None, "the maker gives scenes with variants"
     return best[1], best[2]
+
+
+def _hides(scene: Scene, wanted: Sequence[str]) -> int:
+    """Is the effect hard to see: a shadow without a strong sun, anything around a subject that is far away?"""
+    dull = "shadow" in wanted and (scene.sky.kind == "hdri" or scene.sun.strength < 2 or scene.sun.softness_deg > 4)
+    return int(dull) + int(float(framing(scene).area.mean()) < NEAR)
 
 
 def _painted(scene: Scene, caption: str) -> Scene:
