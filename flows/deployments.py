@@ -12,6 +12,7 @@ from .corpus import publish
 from .real_pairs import real_pairs
 from .runs import load_any
 from .synthetic_pairs import synthetic_pairs
+from .training import training
 from .unpaired import unpaired
 
 MODULE = EntrypointType.MODULE_PATH
@@ -38,6 +39,8 @@ def deployments(sources: Sequence[str], workspace: str, corpus: str) -> list[Any
     found.append(
         publish.to_deployment(name="publish", entrypoint_type=MODULE, parameters=parameters, tags=["effectpairs"])
     )
+    asked = {"config": "tiny", "overrides": [f"corpus={corpus}"]}
+    found.append(training.to_deployment(name="tiny", entrypoint_type=MODULE, parameters=asked, tags=["effectpairs"]))
     return found
 
 

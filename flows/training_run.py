@@ -56,7 +56,7 @@ def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> Job:
         FileNotFoundError: there is no such corpus.
     """
     path = Path(config)
-    if not path.suffix and not path.exists():
+    if not path.suffix and not path.is_file():
         path = CONFIGS / f"{config}.toml"
         if not path.exists():
             known = ", ".join(sorted(found.stem for found in CONFIGS.glob("*.toml")))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("demo", "pair", "run", "publish", "serve", "inspect", "verify", "report")
+COMMANDS = ("train", "generate", "demo", "pair", "run", "publish", "serve", "inspect", "verify", "report")
 
 
 def effectpairs(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
