@@ -159,6 +159,7 @@ def test_clip_compares_what_it_is_told_to(tmp_path):
     other = metric.score(sample(gt, gt, over, caption="shadow"))
     assert other["clip_text"][0].value != pytest.approx(same["clip_text"][0].value, abs=1e-3)
     assert all(-100 <= value.value <= 100 for value in same["clip_text"])
+    assert {value.status for value in metric.score(sample(gt, gt, over, caption=" "))["clip_text"]} == {"undefined"}
     assert len(same["clip_text"][0].weights.sha256) == 64
 
 
@@ -259,20 +260,29 @@ def test_fvd_of_too_few_windows_is_undefined():
     assert (some.value, some.n) == (pytest.approx(4), 4)
 
 
-def test_vbench_answers_through_its_own_environment(tmp_path):
+@pytest.fixture
+def bench(tmp_path):
+    """An environment whose VBench scores a caption by its length."""
     python, weights = tmp_path / "python", tmp_path / "viclip.pth"
     weights.write_bytes(b"weights")
     python.write_text(
         f"#!{sys.executable}\n"
-        "import json, sys\n"
+        "import json, os, sys\n"
         "captions = json.load(open(sys.argv[3]))\n"
+        "assert all(os.path.dirname(path) == sys.argv[4] for path in captions)\n"
         "found = [{'video_path': path, 'video_results': len(text) / 100} for path, text in captions.items()]\n"
         "json.dump({'overall_consistency': [0, found]}, open(f'{sys.argv[5]}/{sys.argv[6]}_eval_results.json', 'w'))\n"
     )
     python.chmod(0o755)
-    bench = vbench.VBench(python=str(python), weights=weights)
-    asked = {tmp_path / "a.mp4": "x" * 10, tmp_path / "b.mp4": "x" * 20}
-    assert [value.value for value in bench.score(asked).values()] == [0.1, 0.2]
+    return vbench.VBench(python=str(python), weights=weights)
+
+
+def test_vbench_answers_through_its_own_environment(bench, tmp_path):
+    python = tmp_path / "python"
+    asked = {tmp_path / "a.mp4": "x" * 10, tmp_path / "b.mp4": "x" * 20, tmp_path / "c.mp4": ""}
+    found = bench.score(asked)
+    assert [found[path].value for path in asked] == [0.1, 0.2, None]
+    assert found[tmp_path / "c.mp4"].status == "undefined"
     python.write_text("#!/bin/sh\necho ModuleNotFoundError: vbench >&2; exit 1\n")
     failed = bench.score(asked)[tmp_path / "a.mp4"]
     assert (failed.value, failed.status) == (None, "unavailable")
@@ -407,6 +417,62 @@ def test_the_best_is_bold_and_the_second_underlined():
     columns = [column for column in COLUMNS if column.name == "lpips"]
     body = tables.latex(lines, columns).splitlines()[4:7]
     assert body == [r"a\_1 & \underline{0.300} \\", r"b & \textbf{0.100} \\", r"c & \underline{0.300} \\"]
+
+
+@pytest.fixture
+def video_features(monkeypatch, tmp_path):
+    """In place of cd-fvd a network whose features are a video's mean colour; its weights may be trained or not."""
+    module = types.ModuleType("cdfvd.third_party.VideoMAEv2.utils")
+    module.__file__ = str(tmp_path / "utils.py")
+    (tmp_path / fvd.FILE).write_bytes(b"weights")
+    weight = torch.tensor([1.0, 0.9])
+    network = types.SimpleNamespace(
+        blocks=[types.SimpleNamespace(norm1=types.SimpleNamespace(weight=weight))],
+        forward_features=lambda video: video.mean(dim=(1, 2, 3)),
+    )
+    network.eval = lambda: network
+    module.load_videomae_model = lambda device, path: network
+    module.preprocess_videomae = lambda videos: torch.from_numpy(videos).float()
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    fvd._load.cache_clear()
+    yield weight
+    fvd._load.cache_clear()
+
+
+def test_fvd_and_vbench_are_computed_over_sets(tmp_path, bench, video_features):
+    corpus = make_small_corpus(tmp_path / "longer", clips=3, frames=37, kinds=("real",))
+    (tmp_path / "brighter").mkdir()
+    for clip in corpus:
+        made = np.minimum(clip.gt.astype(int) + 5, 255).astype(np.uint8)
+        (tmp_path / "brighter" / f"{clip.clip_id}.mkv").write_bytes(codec.encode(made, fps=16.0))
+    methods = [Method(name="brighter", folder=tmp_path / "brighter")]
+    found = evaluate(corpus, methods, Evaluation(scorers=(), vbench=bench))
+    assert value_of(found, "brighter", "fvd").n == 6  # two windows of 16 in 37 frames, three clips
+    assert value_of(found, "brighter", "fvd").value == pytest.approx(3 * 25, rel=0.05)  # 5 in each of three colours
+    expected = np.mean([len(clip.caption) / 100 for clip in corpus])
+    assert value_of(found, "brighter", "vbench").value == pytest.approx(expected)
+
+
+def test_fvd_by_a_network_that_was_never_trained_is_unavailable(video_features):
+    video_features.fill_(1)
+    with pytest.raises(fvd.Unavailable, match="never trained"):
+        fvd.Fvd().load()
+
+
+def test_the_command_tells_what_is_missing(corpus, methods, tmp_path, monkeypatch):
+    from effectpairs.cli import app
+    from typer.testing import CliRunner
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    wanted = [f"--method={method.name}={method.folder}" for method in methods]
+    command = ["evaluate", str(corpus.place.local), *wanted, "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, command)
+    assert isinstance(done.exception, ValueError)
+    assert "metrics are unavailable; bring what they need, or give --allow-missing" in str(done.exception)
+    assert (tmp_path / "out" / "table.md").is_file()
+    assert "vbench is unavailable: no environment with vbench is named" in done.output
+    assert CliRunner().invoke(app, [*command, "--allow-missing"]).exit_code == 0
+    assert CliRunner().invoke(app, [*command[:2], "--method", "ours"]).exit_code == 2
 
 
 def test_bad_input_is_one_sentence(corpus, methods, tmp_path):

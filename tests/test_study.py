@@ -58,9 +58,8 @@ def test_the_page_does_not_tell_whose_a_video_is(study, methods):
         assert method.name.encode() not in everything
         assert str(method.folder).encode() not in everything
     names = {path.relative_to(study / "page").as_posix() for path in (study / "page").rglob("*.mp4")}
-    assert names == {f"videos/p00{pair}/{name}.mp4" for pair in (1, 2, 3) for name in ("x", "y", "input")} - {
-        "videos/p003/input.mp4"  # an unpaired clip has no input
-    }
+    paired = {f"videos/p00{pair}/{name}.mp4" for pair in (1, 2) for name in ("x", "y", "input", "mask")}
+    assert names == paired | {"videos/p003/x.mp4", "videos/p003/y.mp4"}  # an unpaired clip has no input
 
 
 def test_the_key_says_it_and_films_are_of_one_length(study):
@@ -113,6 +112,24 @@ def test_bad_input_is_one_sentence(corpus, methods, tmp_path):
         write_study((methods[0], Method(name="small", folder=tmp_path / "small")), corpus, tmp_path / "out")
 
 
+def test_the_commands_make_a_study_and_count_it(corpus, methods, tmp_path):
+    from effectpairs.cli import app
+    from typer.testing import CliRunner
+
+    folders = [str(method.folder) for method in methods]
+    wanted = ["--corpus", str(corpus.place.local), "--out", str(tmp_path / "study")]
+    assert CliRunner().invoke(app, ["study", *folders, *wanted]).exit_code == 0
+    key = key_of(tmp_path / "study")
+    answers = [{"pair": "p001", "question": "content", "chosen": "x"}]
+    file = tmp_path / "answers.json"
+    file.write_text(json.dumps({"study": key["study"], "participant": "me", "answers": answers}))
+    done = CliRunner().invoke(app, ["winrate", str(tmp_path / "study"), str(file)])
+    assert done.exit_code == 0
+    assert "| FG & BG |" in done.output
+    assert (tmp_path / "study" / "winrate.csv").is_file()
+    assert CliRunner().invoke(app, ["study", "nowhere", folders[0], *wanted]).exit_code == 2
+
+
 # In a browser
 
 
@@ -148,6 +165,9 @@ def answer_all(page, key, prefer):
     press(page, "Enter")
     sides = []
     while not page.ask("by('ask').hidden"):
+        source = page.ask("by('input').getAttribute('src')") or "nothing"
+        mask_asked = page.ask("by('question').textContent") == QUESTIONS["mask"]
+        assert source.endswith("mask.mp4" if mask_asked else ("input.mp4", "nothing"))
         side = "left" if side_shown(page, key, "left") == prefer else "right"
         sides.append(side)
         press(

@@ -46,10 +46,13 @@ class Clip:
         except (Unavailable, ImportError) as missing:
             return {name: [unavailable(name, str(missing))] for name in NAMES}
         truth, over, made = (_images(loaded, frames) for frames in (sample.gt, sample.over, sample.result))
-        words = _words(loaded, sample.caption)
+        text = [undefined("clip_text", "the clip has no caption", weights=loaded.weights)] * len(made)
+        if sample.caption.strip():
+            cosines = made @ _words(loaded, sample.caption)
+            text = [known("clip_text", value, weights=loaded.weights) for value in 100 * cosines]
         return {
             "clip_dir": directions(truth, over, made, loaded.weights),
-            "clip_text": [known("clip_text", value, weights=loaded.weights) for value in 100 * made @ words],
+            "clip_text": text,
             "clip_img": [known("clip_img", value, weights=loaded.weights) for value in 100 * (made * truth).sum(1)],
         }
 

@@ -16,15 +16,13 @@ from ...datasets.corpus import Corpus
 from ...datasets.gallery.pictures import film
 from .clip import Clip
 from .fvd import Features, Fvd, distance
-from .groups import Level, Line, grouped
+from .groups import Line, grouped
 from .lpips import Lpips
 from .metric import MetricValue, Sample, Scorer, Unavailable, Weights, mean, unavailable
 from .pixels import Pixels
 from .vbench import VBench
 from .videos import Method, find_video, read_video, require_videos
 from .vmaf import Vmaf
-
-__all__ = ["Evaluation", "Level", "Line", "evaluate"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +80,12 @@ def evaluate(
         _add_vbench(settings.vbench, found, films)
         step(len(pairs), len(pairs))
     return [line for name, measured in found.items() for line in _lines(name, measured, network)]
+
+
+def missing(lines: Sequence[Line]) -> dict[str, str]:
+    """The metrics that are unavailable, each with its reason."""
+    found = [line.value for line in lines if line.level == "all" and line.value.status == "unavailable"]
+    return {value.name: value.reason for value in found}
 
 
 def _pairs(corpus: Corpus, settings: Evaluation) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...datasets.durable import digest_of_file
-from .metric import MetricValue, Weights, known, unavailable
+from .metric import MetricValue, Weights, known, unavailable, undefined
 
 VARIABLE = "EFFECTPAIRS_VBENCH"
 AT_MOST_S = 6 * 3600
@@ -53,6 +53,11 @@ class VBench:
 
     def score(self, videos: Mapping[Path, str]) -> dict[Path, MetricValue]:
         """Scores of video files, all in one folder, given the caption of each."""
+        nothing = {path: undefined("vbench", "the clip has no caption") for path in videos if not videos[path].strip()}
+        asked = {path: caption for path, caption in videos.items() if path not in nothing}
+        return {**nothing, **(self._ask(asked) if asked else {})}
+
+    def _ask(self, videos: Mapping[Path, str]) -> dict[Path, MetricValue]:
         reason = self.missing()
         if reason:
             return {path: unavailable("vbench", reason) for path in videos}

@@ -96,12 +96,15 @@ def _write_pair(clip: Any, order: Sequence[Method], folder: Path, settings: Stud
         raise ValueError(f"{clip.clip_id}: the two videos have frames of {sizes[0]} and {sizes[1]}; scale one of them")
     over, mask = clip.over, clip.effect_mask if settings.masks else None
     if over is not None:
-        videos["input"] = over if mask is None else outlined(over, mask)
+        videos["input"] = over
+        if mask is not None:
+            videos["mask"] = outlined(over, mask)
     length = min(len(video) for video in videos.values())
     for name, video in videos.items():
         height, width = (side - side % 2 for side in video.shape[1:3])
         write_whole(folder / f"{name}.mp4", film(video[:length, :height, :width], fps=clip.fps))
-    asked = [name for name in QUESTIONS if name != "mask" or mask is not None]
+    answerable = {"text": bool(clip.caption.strip()), "mask": "mask" in videos, "content": True}
+    asked = [name for name in QUESTIONS if answerable[name]]
     return {"id": folder.name, "prompt": clip.caption, "questions": asked, "input": "input" in videos}
 
 
