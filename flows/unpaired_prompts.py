@@ -6,7 +6,7 @@ Whatever stands there is data. A line that is no caption is refused with its rea
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def list_prompts(source: UnpairedSource) -> list[Prompt | PromptRefusal]:
     Raises:
         ValueError: the file or corpus as a whole cannot be read, or holds no caption.
     """
-    raw = _of_file(source.prompts) if source.prompts is not None else _of_corpus(str(source.corpus))
+    raw = _of_file(source.prompts) if source.prompts is not None else _of_corpus(str(source.corpus), source.kinds)
     found: list[Prompt | PromptRefusal] = []
     seen: dict[str, str] = {}
     for one in raw:
@@ -110,8 +110,11 @@ def _of_file(name: str) -> Iterator[Prompt | PromptRefusal]:
             yield Prompt(name=f"line-{number:05d}", caption=caption, effects=effects_named(caption), group=group)
 
 
-def _of_corpus(url: str) -> Iterator[Prompt | PromptRefusal]:
-    for row in open_corpus(url).table.select(["clip_id", "group", "effects", "caption", "provenance"]).to_pylist():
+def _of_corpus(url: str, kinds: Sequence[str]) -> Iterator[Prompt | PromptRefusal]:
+    columns = ["clip_id", "kind", "group", "effects", "caption", "provenance"]
+    for row in open_corpus(url).table.select(columns).to_pylist():
+        if row["kind"] not in kinds:
+            continue
         if not row["caption"]:
             yield PromptRefusal(name=row["clip_id"], reason="has no caption; caption the corpus first")
             continue

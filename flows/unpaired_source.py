@@ -49,6 +49,8 @@ class UnpairedSource(Source):
     """A text file, one caption a line; empty lines and those that begin with # are passed over."""
     corpus: str | None = None
     """A corpus, folder or fsspec URL, whose captions are taken where there are no prompts."""
+    kinds: tuple[Literal["real", "synthetic", "unpaired"], ...] = ("real", "synthetic")
+    """Of the corpus's clips; those that were themselves made for captions would only come again."""
     use: Literal["augmented", "captions"] = "augmented"
     """augmented: captions of the same scenes with other styles of their effects, those of the corpus where it has them;
     captions: as they stand."""

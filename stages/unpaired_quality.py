@@ -77,7 +77,7 @@ def measure(
 def judge(numbers: Mapping[str, float], limits: Watchable, *, frames: int, wanted: int) -> Verdict:
     """Weigh the numbers; a clip of another length than was asked for is rejected."""
     wrong = [] if frames == wanted else [f"it has {frames} frames, not {wanted}"]
-    doubts = []
+    doubts: list[str] = []
     for field in fields(limits):
         value = numbers.get(field.name)
         review, reject = getattr(limits, field.name)

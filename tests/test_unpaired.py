@@ -154,6 +154,7 @@ def test_a_shot_is_its_prompt_and_seed(model):
     assert np.abs(together[0].astype(int) - one).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_model_makes_clips_through_the_flow_and_a_second_run_makes_none(tmp_path, model, monkeypatch):
     workspace, lines = tmp_path / "workspace", (DUSTY, SMOKY, "A dog runs through a puddle, throwing up a tall splash.")
     source = by_model(tmp_path, model, *lines[:1])
@@ -182,6 +183,7 @@ def test_a_model_makes_clips_through_the_flow_and_a_second_run_makes_none(tmp_pa
     assert {clip.effects[0] for clip in corpus} == {"dust", "smoke", "splash"}
 
 
+@pytest.mark.slow
 def test_captions_are_augmented_first_and_those_of_a_corpus_keep_their_group(tmp_path, model):
     source = by_model(tmp_path, model, DUSTY, use="augmented", **{"wording.variants": 2})
     pairs_directly(source, tmp_path / "first")
@@ -192,11 +194,15 @@ def test_captions_are_augmented_first_and_those_of_a_corpus_keep_their_group(tmp
     assert all("red car drives across sand" in text and "dust" in text for text in captions)
     assert {json.loads(entry.row["provenance"]["captions"])["given"] for entry in entries} == {DUSTY}
     publish_directly(str(tmp_path / "corpus"), tmp_path / "first", EVERYTHING)
-    of_corpus = replace(source, prompts=None, corpus=str(tmp_path / "corpus"), use="captions", seed=3)
+    of_corpus = replace(
+        source, prompts=None, corpus=str(tmp_path / "corpus"), use="captions", seed=3, kinds=("unpaired",)
+    )
     found = [one for one in list_prompts(of_corpus) if isinstance(one, Prompt)]
     assert {one.caption for one in found} == set(captions)
     assert {one.group for one in found} == {entry.row["group"] for entry in entries}
     assert len(list_prompts(replace(of_corpus, count=1))) == 1
+    with pytest.raises(ValueError, match="holds no caption"):
+        list_prompts(replace(of_corpus, kinds=("real", "synthetic")))
 
 
 def test_a_clip_that_is_black_frozen_or_short_does_not_pass():
