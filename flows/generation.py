@@ -67,7 +67,7 @@ def read_inputs(request: Request) -> Inputs:
         return _text_alone(request)
     first = request.over or request.foreground
     assert first is not None
-    size, fps = request.size or _whole(open_frames(first).info.size), open_frames(first).info.fps
+    size, fps = request.size or _whole(open_frames(first).info.size), _rate(open_frames(first).info.fps)
     over = _colour(first, size)
     if given:
         over = _composited(over, request, size)
@@ -192,6 +192,11 @@ def _whole(size: tuple[int, int]) -> tuple[int, int]:
     """The largest sides in sixteens that fit into a size."""
     height, width = (max(MULTIPLE, side - side % MULTIPLE) for side in size)
     return height, width
+
+
+def _rate(fps: float) -> float:
+    """Matroska counts milliseconds, so 24 is measured as 23.993; 23.976 stays what it is."""
+    return float(round(fps)) if abs(fps - round(fps)) < 0.02 and round(fps) else fps
 
 
 def _record(request: Request, machine: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 
 from ..arrays import Rgb
 from ..datasets import codec
@@ -118,7 +119,7 @@ def difference_map(made: Rgb, over: Rgb) -> Rgb:
     return shown
 
 
-def side_by_side(made: Rgb, asked: Asked) -> Rgb:
+def side_by_side(made: Rgb, asked: Asked) -> UInt8[np.ndarray, "T H wide 3"]:
     """The composite, the effect mask where there is one (white: effect, grey: not known), and the result."""
     parts = [made] if asked.over is None else [asked.over, made]
     if asked.effect_mask is not None:
