@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from effectpairs.datasets import codec
+from effectpairs.datasets.durable import digest_of_file
 from effectpairs.tests.small_corpus import make_small_corpus
 from effectpairs.tests.small_metrics import CONVOLUTIONS, alexnet, heads, write_clip
 from effectpairs.training.evaluation import fvd, lpips, tables, vbench
@@ -18,7 +19,7 @@ from effectpairs.training.evaluation.clip import Clip, directions
 from effectpairs.training.evaluation.evaluate import Evaluation, evaluate
 from effectpairs.training.evaluation.metric import COLUMNS, MetricValue, Sample, known, mean, unavailable, undefined
 from effectpairs.training.evaluation.pixels import Pixels
-from effectpairs.training.evaluation.videos import Method, method_of, read_video
+from effectpairs.training.evaluation.videos import Method, clip_ids, find_video, method_of, read_video
 from effectpairs.training.evaluation.vmaf import Vmaf
 
 torch.set_num_threads(1)
@@ -228,11 +229,19 @@ def test_lpips_is_that_of_the_original_program(original):
 
 def test_lpips_uses_the_weights_that_were_vouched_for(trunk):
     path, layers = trunk
-    from effectpairs.datasets.durable import digest_of_file
-
     settings = lpips.Lpips(trunk=path, heads=layers, trunk_sha256=digest_of_file(path))
     values = settings.score(sample(noise(1, (3, 64, 64, 3)), noise(2, (3, 64, 64, 3))))["lpips"]
     assert all(value.value > 0 and value.weights.sha256 == digest_of_file(path) for value in values)
+
+
+def test_lpips_takes_the_layers_that_the_package_brings(trunk):
+    if importlib.util.find_spec("lpips") is None:
+        pytest.skip("lpips is not installed; get it with: pip install 'effectpairs[evaluate]'")
+    tried, digest = sample(noise(1, (2, 64, 64, 3)), noise(2, (2, 64, 64, 3))), digest_of_file(trunk[0])
+    values = lpips.Lpips(trunk=trunk[0], trunk_sha256=digest).score(tried)["lpips"]
+    assert [value.status for value in values] == ["ok", "ok"]
+    layers = torch.load(lpips._packaged_heads(), map_location="cpu", weights_only=True).values()
+    assert min(float(layer.min()) for layer in layers) >= 0
 
 
 # FVD and VBench
@@ -494,6 +503,16 @@ def test_bad_input_is_one_sentence(corpus, methods, tmp_path):
     (tmp_path / "tiny-000.mkv").write_bytes(b"no video")
     with pytest.raises(ValueError, match="does not decode"):
         read_video(tmp_path / "tiny-000.mkv")
+
+
+def test_a_video_is_found_in_every_form(tmp_path):
+    for name in ("a.mp4", "b/video.mkv", "b/difference.mp4", "c/00000.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = {clip_id: find_video(tmp_path, clip_id) for clip_id in "abcd"}
+    expected = {"a": tmp_path / "a.mp4", "b": tmp_path / "b" / "video.mkv", "c": tmp_path / "c", "d": None}
+    assert found == expected
+    assert clip_ids(tmp_path) == ("a", "b", "c")
 
 
 def test_a_folder_of_images_is_a_video_too(tmp_path):

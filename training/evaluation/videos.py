@@ -1,4 +1,8 @@
-"""The videos that a method made: one file `CLIP_ID.mkv` (or .mp4, .mov, .webm, .avi) or folder of images a clip."""
+"""The videos that a method made, one a clip.
+
+`CLIP_ID.mkv` (or .mp4, .mov, .webm, .avi), `CLIP_ID/video.mkv` as `effectpairs generate` leaves it, or a folder
+`CLIP_ID` of images.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +44,8 @@ def method_of(given: str) -> Method:
 def find_video(folder: Path, clip_id: str) -> Path | None:
     """Where a method's video of a clip is, whatever its container; None where there is none."""
     whole = folder / clip_id
-    files = [path for suffix in SUFFIXES if (path := folder / f"{clip_id}{suffix}").is_file()]
+    stems = (clip_id, f"{clip_id}/video")
+    files = [path for stem in stems for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
     return files[0] if files else whole if whole.is_dir() else None
 
 
