@@ -48,7 +48,7 @@ def write_card(output: Path, evaluation: Path | None = None) -> Path:
     return trained / "README.md"
 
 
-def averaged(steps: list[dict[str, Any]]) -> list[dict[str, float]]:
+def averaged(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The run in at most ten lines: the last step of each stretch, and the stretch's means."""
     size = max(1, -(-len(steps) // POINTS))
     parts = [steps[start : start + size] for start in range(0, len(steps), size)]

@@ -1,0 +1,164 @@
+"""`effectpairs train`: from a corpus to a model card, killed in between, refused in one sentence."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
+for needed in ("diffusers", "accelerate", "tensorboard"):
+    pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
+from effectpairs.flows import programs, training_run  # noqa: E402
+from effectpairs.tests.small_corpus import make_small_corpus  # noqa: E402
+from effectpairs.training import checkpoint  # noqa: E402
+from effectpairs.training.card import averaged, write_card  # noqa: E402
+from effectpairs.training.journal import read_progress  # noqa: E402
+
+QUICK = ("cache.size=[32, 48]", "validation.steps=2")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return make_small_corpus(tmp_path_factory.mktemp("corpus"), clips=3, size=(32, 48)).place.url
+
+
+def asked(corpus: str, output: Path, *more: str) -> tuple[str, ...]:
+    return (f'corpus="{corpus}"', f'output="{output}"', *QUICK, *more)
+
+
+def command(corpus: str, output: Path, *more: str) -> list[str]:
+    sets = [part for change in asked(corpus, output, *more) for part in ("--set", change)]
+    return [sys.executable, "-m", "effectpairs", "train", "tiny", *sets, "--samples", "1", "--direct"]
+
+
+def living(output: Path) -> list[psutil.Process]:
+    """Programs of a run that are still there."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = " ".join(process.info["cmdline"] or ())
+        if str(output) in words and "launched" in words and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found
+
+
+@pytest.mark.slow
+def test_killed_and_run_again_it_goes_on_to_the_card(corpus, tmp_path):
+    """Killed without a warning; its programs end too, and the same command ends what was begun."""
+    running = subprocess.Popen(command(corpus, tmp_path, "steps=100000"), cwd=tmp_path)
+    try:
+        deadline = time.monotonic() + 240
+        while not list((tmp_path / "checkpoints").glob("step-*10/checkpoint.json")):
+            assert running.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+    deadline = time.monotonic() + 60
+    while living(tmp_path):
+        assert time.monotonic() < deadline, "a killed run's programs went on without it"
+        time.sleep(0.1)
+    place = checkpoint.latest(tmp_path / "checkpoints")
+    assert place is not None
+    done = checkpoint.read_manifest(place)["step"]
+    again = subprocess.run(
+        command(corpus, tmp_path, f"steps={done + 10}", "validation.every=0"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert again.returncode == 0, again.stderr
+    assert [line["step"] for line in read_progress(tmp_path)][: done + 10] == list(range(1, done + 11))
+    card = (tmp_path / "trained" / "README.md").read_text()
+    assert f"| steps | {done + 10} of 4 samples |" in card
+    assert "This is the tiny model" in card
+    assert "| trained | –" in card  # no CLIP weights are here, so there is no number for it
+    assert (tmp_path / "evaluation" / "metrics.parquet").is_file()
+    assert len(list((tmp_path / "samples").glob("*.mkv"))) == 1
+
+
+@pytest.mark.slow
+def test_the_flow_runs_under_prefect_to_the_card(corpus, tmp_path):
+    arguments = [word for word in command(corpus, tmp_path, "steps=2", "validation.every=0") if word != "--direct"]
+    home = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")}
+    done = subprocess.run(arguments, cwd=tmp_path, env=home, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    assert "model card: " in done.stdout
+    assert (tmp_path / "trained" / "README.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("changes", "launch", "said"),
+    [
+        ((), {"processes": 3}, "does not divide by batch=1 x 3 processes"),
+        ((), {"processes": 0}, "--processes 0 is below 1"),
+        ((), {"accelerate": "gone.yaml"}, "gone.yaml: is not there; write it with: accelerate config"),
+        (("cache.frames=12",), {}, "cache.frames=12 is not 8k\\+5"),
+        (("cache.size=[20, 48]",), {}, "do not divide by 16"),
+        (("nonsense=1",), {}, "nonsense"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_starts(corpus, tmp_path, changes, launch, said):
+    with pytest.raises(ValueError, match=said):
+        training_run.open_job("tiny", asked(corpus, tmp_path / "run", *changes), **launch)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_corpus_or_a_config_that_is_not_there_is_named(corpus, tmp_path):
+    with pytest.raises((ValueError, FileNotFoundError), match="nowhere"):
+        training_run.open_job("tiny", asked(str(tmp_path / "nowhere"), tmp_path))
+    with pytest.raises(ValueError, match="small: is neither a settings file nor one of overpp-8gpu, tiny"):
+        training_run.open_job("small")
+
+
+def test_every_config_of_the_house_is_valid(corpus, tmp_path):
+    for path in training_run.CONFIGS.glob("*.toml"):
+        job = training_run.open_job(path.stem, (f'corpus="{corpus}"', f'output="{tmp_path}"'))
+        assert job.settings.global_batch % 4 == 0
+
+
+def test_a_program_ends_in_its_own_words_or_is_said_to_be_killed(tmp_path):
+    def run(program: str) -> None:
+        programs.run_program([sys.executable, "-c", program], tmp_path / "log", lambda: None)
+
+    run("print('fine')")
+    with pytest.raises(programs.Failed, match=r"^no room; make some$"):
+        run("import sys; print('error: no room; make some'); print('noise'); sys.exit(2)")
+    with pytest.raises(programs.Failed, match="ended with status 3: the last word"):
+        run("import sys; print('the last word'); sys.exit(3)")
+    with pytest.raises(programs.Killed, match="run again to go on"):
+        run("import os; os.kill(os.getpid(), 9)")
+
+
+def test_lines_are_handed_on_whole_and_once(tmp_path):
+    program = "import time\nfor n in range(3):\n print('piece', n, flush=True); time.sleep(0.2)"
+    heard: list[str] = []
+    for _ in range(2):
+        programs.run_program([sys.executable, "-c", program], tmp_path / "log", lambda: None, heard.append)
+    assert heard == [f"piece {n}" for n in range(3)] * 2
+
+
+def test_the_card_of_an_unfinished_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"holds no training.json; train to the last step first"):
+        write_card(tmp_path)
+
+
+def test_losses_are_told_in_at_most_ten_lines():
+    one = {"loss": 1.0, "grad_norm": 2.0, "step_s": 0.5, "wait_s": 0.0}
+    lines = averaged([{**one, "step": step, "loss": float(step)} for step in range(1, 26)])
+    assert [line["step"] for line in lines] == [3, 6, 9, 12, 15, 18, 21, 24, 25]
+    assert lines[0]["loss"] == 2.0
+    assert averaged([]) == []
+
+
+def test_the_job_is_small_enough_to_travel(corpus, tmp_path):
+    job = training_run.open_job("tiny", asked(corpus, tmp_path))
+    assert job.settings.model.id == str(tmp_path / "tiny")
+    assert dataclasses.replace(job, processes=2).overrides == job.overrides
