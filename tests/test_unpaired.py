@@ -22,7 +22,7 @@ from effectpairs.stages.text_to_video.cogvideox import CogVideoX
 from effectpairs.stages.text_to_video.diffusion_weights import locate
 from effectpairs.stages.text_to_video.text_to_video import ModelMissing, Shot, TextToVideo, corpus_length
 from effectpairs.stages.unpaired_quality import Watchable, judge, measure
-from effectpairs.tests.tiny_video_model import write_tiny_pipeline
+from effectpairs.tests.tiny_video_model import write_tiny_pipeline, write_tiny_wan
 
 EVERYTHING = Publishing(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
 DUSTY = "A red car drives across sand, kicking up dense orange dust behind it."
@@ -152,6 +152,18 @@ def test_a_shot_is_its_prompt_and_seed(model):
     assert (one != seeded).any()
     together = maker.make([Shot(prompt="dust", seed=1), Shot(prompt="smoke", seed=1)], wanted).clips
     assert np.abs(together[0].astype(int) - one).max() <= 1
+
+
+def test_wan_comes_through_the_same_door(model, tmp_path):
+    folder = write_tiny_wan(tmp_path / "wan", model / "tokenizer")
+    maker = CogVideoX(
+        model=str(folder), native_frames=9, native_size=(32, 48), native_fps=16.0, steps=2, dtype="float32"
+    )
+    wanted = maker.format(85, (24, 40))
+    one, other = (maker.make([Shot(prompt="dust", seed=seed)], wanted).clips[0] for seed in (1, 2))
+    assert one.shape == (5, 24, 40, 3)
+    assert wanted.fps == 16
+    assert (one != other).any()
 
 
 @pytest.mark.slow

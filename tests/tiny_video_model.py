@@ -1,6 +1,6 @@
-"""A text-to-video pipeline in miniature: CogVideoX's real architecture, random weights, a folder of 1 MB.
+"""Text-to-video pipelines in miniature: the real architectures of CogVideoX and Wan, random weights, folders of 1 MB.
 
-`from effectpairs.tests.tiny_video_model import write_tiny_pipeline`.
+`from effectpairs.tests.tiny_video_model import write_tiny_pipeline, write_tiny_wan`.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from effectpairs.training.tiny import write_tiny_model
 
 
 def write_tiny_pipeline(folder: Path) -> Path:
-    """Write the pipeline into a folder, unless it is there."""
+    """Write CogVideoX's pipeline into a folder, unless it is there."""
     import diffusers
     import torch
     import transformers
@@ -29,6 +29,33 @@ def write_tiny_pipeline(folder: Path) -> Path:
         vae=diffusers.AutoencoderKLCogVideoX.from_pretrained(parts / "vae", local_files_only=True),
         transformer=transformer,
         scheduler=diffusers.CogVideoXDDIMScheduler(rescale_betas_zero_snr=True, prediction_type="v_prediction"),
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def write_tiny_wan(folder: Path, tokenizer: Path) -> Path:
+    """Write Wan's pipeline into a folder, with the tokenizer of another."""
+    import diffusers
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    words = transformers.AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
+    text = transformers.UMT5Config(vocab_size=len(words), d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)
+    transformer = diffusers.WanTransformer3DModel(
+        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=16, out_channels=16,
+        text_dim=32, freq_dim=32, ffn_dim=32, num_layers=2, cross_attn_norm=True,
+        qk_norm="rms_norm_across_heads", rope_max_seq_len=32,
+    )  # fmt: skip
+    pipeline = diffusers.WanPipeline(
+        tokenizer=words,
+        text_encoder=transformers.UMT5EncoderModel(text),
+        vae=diffusers.AutoencoderKLWan(
+            base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
+        ),
+        transformer=transformer,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
     )
     pipeline.save_pretrained(folder)
     return folder
