@@ -340,6 +340,10 @@ def test_a_clip_with_a_part_of_its_weights_is_unavailable(tmp_path):
     found = Clip(model=str(folder)).score(sample(noise(0), noise(1)))["clip_text"][0]
     assert (found.value, found.status) == (None, "unavailable")
     assert "text_projection" in found.reason
+    (folder / "model.safetensors").unlink()
+    found = Clip(model=str(folder), revision="later").score(sample(noise(0), noise(1)))["clip_text"][0]
+    assert (found.value, found.status) == (None, "unavailable")
+    assert "holds no whole CLIP" in found.reason
 
 
 # The whole

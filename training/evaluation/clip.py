@@ -89,9 +89,12 @@ def _load(name: str, revision: str | None) -> _Loaded:
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, **place)
         digest = _digest(transformers, name, place)
     except (OSError, ValueError) as missing:
-        raise Unavailable(
-            f"the weights of {name} are not on this machine; get them with: hf download {name}"
-        ) from missing
+        if Path(name).is_dir():
+            raise Unavailable(
+                f"{name} holds no whole CLIP ({str(missing).splitlines()[0]}); fetch it again"
+            ) from missing
+        where = f"the weights of {name} are not on this machine"
+        raise Unavailable(f"{where}; get them with: hf download {name}") from missing
     absent = sorted(found["missing_keys"])
     if absent:
         raise Unavailable(f"{name} lacks {len(absent)} of its weights, such as {absent[0]}; fetch it again")
