@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from .effects.media import Colour
 from .makers.acts import ACTS
 from .makers.blender import Procedural
 from .makers.blender import scene_at as made_at
@@ -85,7 +86,7 @@ def worded(caption: str, effects: Mapping[str, Sequence[str]], *, seed: int, fil
     if not wanted:
         raise ValueError(f"{caption!r} names no effect that can be drawn; name one of {', '.join(ACTS_OF)}")
     figure = named_figure(caption)
-    chosen, missing = _fitting(wanted, figure, seed, film)
+    chosen, missing = _fitting(effects, figure, seed, film)
     variant = Variant(
         name="described",
         effects=tuple(
@@ -111,21 +112,25 @@ def named_figure(caption: str) -> Shape | None:
     return min(found)[1] if found else None
 
 
-def _fitting(wanted: Sequence[str], figure: Shape | None, seed: int, film: Film) -> tuple[Scene, tuple[str, ...]]:
+def _fitting(
+    effects: Mapping[str, Sequence[str]], figure: Shape | None, seed: int, film: Film
+) -> tuple[Scene, tuple[str, ...]]:
     """The first scene that has it all, else the one that lacks least; with that variant alone."""
+    wanted = [effect for effect in effects if effect in ACTS_OF]
     able = ACTS_OF[wanted[0]]
+    clouds = [Style(words=tuple(effects[effect])).colour for effect in wanted if effect in ("dust", "smoke")]
     acts = tuple(act for act in able if figure is None or act in ACTS_WITH[figure]) or able[:1]
     assert set(acts) <= set(ACTS), acts
     maker = Procedural(acts=acts, variants=(4, 4), occluders=0.0)
     best: tuple[tuple[int, int], Scene, tuple[str, ...]] | None = None
     for index in range(TRIES):
         scene = made_at(maker, index, seed, film)
+        poor = _hides(scene, wanted) + sum(_alike(colour, scene.ground.look.colour) for colour in clouds if colour)
         for place, variant in enumerate(scene.variants):
             has = {effect.word for effect in variant.effects}
             lacks = tuple(effect for effect in wanted if effect not in has)
             other = figure is not None and scene.subject.shape != figure
             more = has - {*wanted, "shadow", "reflection"}
-            poor = _hides(scene, wanted)
             rank = (16 * (wanted[0] in lacks) + 8 * other + 4 * len(lacks) + 2 * poor + len(more), place)
             if best is None or rank < best[0]:
                 best = (rank, replace(scene, variants=(variant,)), (*(["the subject"] if other else []), *lacks))
@@ -139,6 +144,11 @@ def _hides(scene: Scene, wanted: Sequence[str]) -> int:
     """Is the effect hard to see: a shadow without a strong sun, anything around a subject that is far away?"""
     dull = "shadow" in wanted and (scene.sky.kind == "hdri" or scene.sun.strength < 2 or scene.sun.softness_deg > 4)
     return int(dull) + int(float(framing(scene).area.mean()) < NEAR)
+
+
+def _alike(one: Colour, other: Colour) -> bool:
+    """Is one hard to see before the other?"""
+    return max(abs(mine - theirs) for mine, theirs in zip(one, other, strict=True)) < 0.25
 
 
 def _painted(scene: Scene, caption: str) -> Scene:
