@@ -1,8 +1,12 @@
 """Networks of the real architectures with weights made here, for the metrics that need weights."""
 
+import sys
 from pathlib import Path
 
+import numpy as np
 import torch
+from effectpairs.training.evaluation.metric import Sample
+from effectpairs.training.evaluation.vbench import VARIABLE, VBench
 
 CONVOLUTIONS = ((0, 3, 64, 11), (3, 64, 192, 5), (6, 192, 384, 3), (8, 384, 256, 3), (10, 256, 256, 3))
 WORDS = ("<|startoftext|>", "<|endoftext|>", "a", "square", "drags", "its", "shadow", "over", "the", "floor")
@@ -53,3 +57,39 @@ def heads(seed: int = 0) -> dict[str, torch.Tensor]:
     return {
         f"lin{number}.model.1.weight": torch.rand(1, width, 1, 1, generator=made) for number, width in enumerate(widths)
     }
+
+
+def fetch_nothing(monkeypatch, folder: Path) -> None:
+    """No weights but those that a test makes, wherever else this runs."""
+    monkeypatch.setenv("TORCH_HOME", str(folder / "torch"))
+    monkeypatch.delenv(VARIABLE, raising=False)
+
+
+def sample(gt, result, over=None, caption="a square drags its shadow over the floor"):
+    over = gt if over is None else over
+    return Sample(clip_id="one", gt=gt, over=over, result=result, caption=caption, fps=16.0)
+
+
+def noise(seed, shape=(3, 40, 56, 3)):
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def length_bench(folder: Path) -> VBench:
+    """An environment whose VBench scores a caption by its length."""
+    python, weights = folder / "python", folder / "viclip.pth"
+    weights.write_bytes(b"weights")
+    python.write_text(
+        f"#!{sys.executable}\n"
+        "import json, os, sys\n"
+        "captions = json.load(open(sys.argv[3]))\n"
+        "assert all(os.path.dirname(path) == sys.argv[4] for path in captions)\n"
+        "found = [{'video_path': path, 'video_results': len(text) / 100} for path, text in captions.items()]\n"
+        "json.dump({'overall_consistency': [0, found]}, open(f'{sys.argv[5]}/{sys.argv[6]}_eval_results.json', 'w'))\n"
+    )
+    python.chmod(0o755)
+    return VBench(python=str(python), weights=weights)
+
+
+def value_of(lines, method, name, level="all", key=""):
+    found = [line.value for line in lines if (line.method, line.level, line.key) == (method, level, key)]
+    return next(value for value in found if value.name == name)
