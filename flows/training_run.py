@@ -13,6 +13,7 @@ from typing import Any
 from ..datasets.corpus import open_corpus
 from ..training.card import write_card
 from ..training.config import Training, load_training
+from ..training.held_out import held_out
 from ..training.journal import EVALUATION, read_progress
 from .programs import run_program
 from .progress import Pieces
@@ -110,12 +111,12 @@ def learn(job: Job, tell: Tell, note: Callable[[Mapping[str, Any]], None] = lamb
 
 def sample(job: Job, tell: Tell) -> int:
     """Videos of held-out clips by the trained weights; return how many there are."""
-    return _counted(job, "sample", "sampled ", job.samples, tell, "--count", str(job.samples))
+    return _counted(job, "sample", "sampled ", len(_sampled(job)), tell, "--count", str(job.samples))
 
 
 def measure(job: Job, tell: Tell) -> Path:
     """The samples against their truth; return the folder of the tables."""
-    _counted(job, "measure", "measured ", job.samples, tell)
+    _counted(job, "measure", "measured ", len(_sampled(job)), tell)
     return job.output / EVALUATION
 
 
@@ -143,6 +144,10 @@ def told(part: str) -> Tell:
             pieces[0].one_more()
 
     return tell
+
+
+def _sampled(job: Job) -> list[str]:
+    return held_out(open_corpus(job.settings.corpus), job.samples)
 
 
 def _counted(job: Job, what: str, word: str, total: int, tell: Tell, *more: str) -> int:

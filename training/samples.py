@@ -16,10 +16,11 @@ from typing import Any
 
 from ..datasets import codec
 from ..datasets.clip import Clip
-from ..datasets.corpus import Corpus, open_corpus
+from ..datasets.corpus import open_corpus
 from ..datasets.durable import CannotWrite, digest_of, digest_of_file, json_bytes, write_whole
 from .config import Training, load_training
 from .generate import Machine, load
+from .held_out import held_out
 from .journal import SAMPLES, TRAINED
 from .models import ModelMissing
 from .pipeline import Asked
@@ -42,17 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {wrong}", file=sys.stderr)
         return 2
     return 0
-
-
-def held_out(corpus: Corpus, count: int) -> list[str]:
-    """The ids of the clips that are sampled: pairs, of the split that was least trained on; a count of 0 is all."""
-    rows = corpus.table.select(["clip_id", "kind", "split"]).to_pylist()
-    pairs = [row for row in rows if row["kind"] != "unpaired"]
-    for split in ("test", "validation", "train"):
-        found = [row["clip_id"] for row in pairs if row["split"] == split]
-        if found:
-            return found[:count] if count else found
-    return []
 
 
 def sample_clips(settings: Training, count: int) -> Iterator[str]:
