@@ -8,12 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from .captioner import Reply, Seen
+from .captioner import STRICT, Reply, Seen
 from .endpoint import OpenAi
 from .in_process import Transformers
 from .measured import Measured
 from .offline import Vllm
-from .prompted import STRICT
 
 OneForAll = Annotated[Measured | OpenAi | Vllm | Transformers, Field(discriminator="kind")]
 PRESETS = Path(__file__).parent / "presets"
@@ -45,10 +44,6 @@ class ByStep:
     ) -> tuple[Reply, ...]:
         """As augment_by does it."""
         return self.augment_by.augment(caption, seen, count=count, seed=seed, objections=objections)
-
-
-AnyCaptioner = Annotated[Measured | OpenAi | Vllm | Transformers | ByStep, Field(discriminator="kind")]
-"""What the settings of a flow may say."""
 
 
 def preset(name: str) -> ByStep:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from ..arrays import Mask, Matte, Rgb
 
 STRICT: Any = {"extra": "forbid"}
-"""Settings with a key that nobody knows are refused."""
+"""A misspelt setting is an error; and so is a key written into one."""
 
 
 @dataclass(frozen=True, kw_only=True)

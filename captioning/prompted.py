@@ -17,12 +17,10 @@ from string import Template
 from typing import Any
 
 from .answers import caption_in, captions_in, said, whole_sentences
-from .captioner import Reply, Seen
+from .captioner import STRICT, Reply, Seen
 from .chat import Answer, Ask
 from .frames import glimpse
 
-STRICT: Any = {"extra": "forbid"}
-"""A misspelt setting is an error; and so is a key written into one."""
 LONGEST_HINT = 600
 """Characters of somebody's words that a model is shown; a caption is shorter, a whole page is no caption."""
 

@@ -24,7 +24,7 @@ class Source:
 
     name: str
     """What its clips are called by; the settings file's own name unless it says otherwise."""
-    flow: Literal["real-pairs", "synthetic-pairs"] = "real-pairs"
+    flow: Literal["real-pairs", "synthetic-pairs", "unpaired"] = "real-pairs"
     """Which flow reads it; of rendered sets the truth is known, so their clips are synthetic."""
     licence: str = "unknown"
     origin: str = "unknown"

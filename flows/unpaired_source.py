@@ -44,7 +44,7 @@ class Rendered:
 class UnpairedSource(Source):
     """A file in `datasets/sources/`, key for key; the `kind` of the table `video` chooses what makes the clips."""
 
-    flow: Literal["unpaired"] = "unpaired"  # type: ignore[assignment]
+    flow: Literal["unpaired"] = "unpaired"
     prompts: str | None = None
     """A text file, one caption a line; empty lines and those that begin with # are passed over."""
     corpus: str | None = None

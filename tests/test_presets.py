@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from effectpairs.captioning.by_step import AnyCaptioner, ByStep, preset
+from effectpairs.captioning.by_step import ByStep, preset
 from effectpairs.captioning.captioner import Captioner, Seen
+from effectpairs.captioning.chosen import ChosenCaptioner, Preset
 from effectpairs.captioning.endpoint import OpenAi
 from effectpairs.captioning.measured import Measured
 from effectpairs.captioning.offline import Vllm
@@ -28,11 +29,12 @@ def test_the_presets_are_what_their_names_say():
 
 
 def test_settings_choose_by_kind_and_refuse_what_they_do_not_know():
-    made = TypeAdapter(AnyCaptioner).validate_python({"kind": "openai", "model": "m", "max_frames": 4})
+    made = TypeAdapter(ChosenCaptioner).validate_python({"kind": "openai", "model": "m", "max_frames": 4})
     assert made == OpenAi(model="m", max_frames=4)
+    assert TypeAdapter(ChosenCaptioner).validate_python({"kind": "paper"}) == Preset(kind="paper")
     for wrong in ({"kind": "openai", "model": "m", "api_key": "sk-1"}, {"kind": "nobody"}, {"kind": "openai"}):
         with pytest.raises(ValidationError):
-            TypeAdapter(AnyCaptioner).validate_python(wrong)
+            TypeAdapter(ChosenCaptioner).validate_python(wrong)
 
 
 def test_each_step_by_another():
