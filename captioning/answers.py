@@ -14,7 +14,8 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 """What comes before a caption in quotation marks."""
-_QUOTES = "\"'“”‘’ \t\n"
+_QUOTED = re.compile(r"^(?:\"([^\"]*)\"|“([^“”]*)”|'([^']*)'|‘([^‘’]*)’)([.!?]?)$")
+"""A whole caption in quotation marks; within a sentence they stay, and one without its other is the check's affair."""
 
 
 def said(text: str) -> str:
@@ -65,4 +66,8 @@ def _json_in(text: str) -> Any:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(_LEAD.sub("", _FENCE.sub("", said(text))).strip(_QUOTES).split())
+    line = " ".join(_LEAD.sub("", _FENCE.sub("", said(text))).split())
+    if len(re.findall('["“”]', line)) == 1:
+        return line.strip('"“” ')  # begun as a quotation and not ended, or the other way round
+    quoted = _QUOTED.match(line)
+    return "".join(part for part in quoted.groups() if part).strip() if quoted else line

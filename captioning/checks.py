@@ -18,6 +18,20 @@ LENGTHS = (0.6, 1.7)
 """A variant's length as a multiple of the original's."""
 ALIKE = 0.8
 """Two captions whose effect clauses share more of their words are one (Jaccard). Heads are the same by intention."""
+KINDS = (
+    {*PEOPLE, "figure", "pedestrian", "mannequin"},
+    {"car", "truck", "van", "bus", "lorry", "jeep", "buggy", "vehicle"},
+    {"motorbike", "motorcycle", "scooter", "moped"},
+    {"bike", "bicycle", "cyclist", "rider", "bmx"},
+    {"boat", "ship", "ferry", "canoe", "kayak", "barge", "vessel"},
+    {"ball", "sphere", "orb"},
+    {"box", "cube", "crate", "block"},
+    {"plane", "airplane", "aeroplane", "aircraft", "drone", "helicopter"},
+    {"lantern", "lamp", "light"},
+    {"rabbit", "bunny", "hare"},
+    {"swan", "duck", "mallard", "bird", "gull"},
+)
+"""Words that may stand for each other where a subject is named."""
 SHOWS = re.compile(r"^(the|this|in (the|this)|a) (video|clip|scene|frames?|image|footage)\b", re.IGNORECASE)
 
 
@@ -48,8 +62,10 @@ def check_caption(
     return (*found, *_effects(text, tuple(effects)), *_subject(text, subject))
 
 
-def check_description(text: str, *, effects: Iterable[str] = (), max_words: int = 450) -> tuple[str, ...]:
-    """What is wrong with a dense description: it may be long and in several lines, and must speak of the effects."""
+def check_description(
+    text: str, *, effects: Iterable[str] = (), subject: str | None = None, max_words: int = 450
+) -> tuple[str, ...]:
+    """What is wrong with a dense description: long and in several lines it may be, and names subject and effects."""
     wrong = form(" ".join(text.split("\n")))
     if wrong:
         return wrong
@@ -62,7 +78,7 @@ def check_description(text: str, *, effects: Iterable[str] = (), max_words: int 
     effects = tuple(effects)
     if effects and not _speaks_of(text, effects):
         found.append(f"It does not speak of what is there: {_listed(effects)}.")
-    return tuple(found)
+    return (*found, *_subject(text, subject))
 
 
 def check_variant(
@@ -140,17 +156,14 @@ def _implausible(text: str) -> list[str]:
 
 
 def _subject(text: str, subject: str | None) -> tuple[str, ...]:
-    """Is the subject named, by its noun or a word for its kind?"""
+    """Is the subject named, by its noun or another of its kind?"""
     if not subject or not words(subject):
         return ()
     noun = Name(noun=subject).last
     kinds = {stem(noun)}
-    if noun in PEOPLE:
-        kinds |= {stem(word) for word in PEOPLE}
-    if noun in ("car", "truck", "van", "bus", "motorbike"):
-        kinds.add(stem("vehicle"))
-    if noun in ("boat", "ship", "ferry", "canoe", "kayak"):
-        kinds |= {stem(word) for word in ("boat", "vessel", "ship")}
+    for kind in KINDS:
+        if noun in kind or noun.removesuffix("s") in kind:
+            kinds |= {stem(word) for word in kind}
     return () if kinds & {stem(word) for word in words(text)} else (f"It does not name the subject: {subject}.",)
 
 

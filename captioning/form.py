@@ -25,14 +25,21 @@ REFUSAL = re.compile(
     r"\b(i['’]?m|i am|i|we) (sorry|unable|cannot|can['’]?t|can not|could ?n[o'’]t|am|do not|don['’]?t|apologi[sz]e)\b"
     r"|\bsorry\b|\bas an ai\b|\blanguage model\b"
     r"|\b(can(no|['’])t|unable to) (assist|help|see|view|access|provide|describe)\b"
-    r"|\bplease (provide|upload|share)\b|\bno (video|image|frames?) (was|were|is|are|has|have)\b",
+    r"|\bplease (provide|upload|share)\b|\bno (video|image|frames?) (was|were|is|are|has|have)\b"
+    r"|(?-i:\bI\b)(?!\.)",
     re.IGNORECASE,
 )
 TALK = re.compile(
-    r"^\W*(sure|certainly|of course|okay|ok|here (is|are)|here['’]s|captions?|output|answer|prompt|note|variation)\b"
-    r"|\b(json|markdown|word limit|system prompt|instructions?|previous (prompt|message))\b",
+    r"^\W*(sure|certainly|absolutely|of course|okay|ok|yes|great|understood|here (is|are)|here['’]s|the following)\b"
+    r"|^\W*(below (is|are) (the|a|my|your)|as (you )?(requested|asked)|based on (the|this|your) \w+|to summari[sz]e)\b"
+    r"|^\W*((the|this|a|an|my|your|one|final|new|revised|refined|rewritten|short|concise|possible|video) )*"
+    r"(captions?|prompts?|output|answer|response|note|variations?|variants?)\b"
+    r"|^\W*(the|this|a|my) description (is|of|shows|for|reads)\b|^\W*description:"
+    r"|\b(json|markdown|word (limit|count)|\d+ words|system prompt|instructions?|previous (prompt|message))\b"
+    r"|\b(let me know|hope (this|that|it) (helps|works|fits|meets))\b",
     re.IGNORECASE,
 )
+"""What is said about the answer, before or behind it, rather than by it."""
 MARKUP = re.compile(r"^[\"“]|[*_#`~|<>{}\[\]\\^=]|https?:|www\.|^\s*(-|•|\d+[.)])\s", re.MULTILINE)
 
 
@@ -46,6 +53,8 @@ def form(text: str) -> tuple[str, ...]:
         return ("It refuses or speaks of yourself; describe what is there.",)
     if MARKUP.search(text) or TALK.search(text):
         return ("It holds markup, remarks or instructions; answer with the sentence alone.",)
+    if not _paired(text):
+        return ("Quotation marks or brackets are opened and not closed; write the sentence without them.",)
     if not _english(text):
         return ("It is not plain English; write English words.",)
     if _repeats(text):
@@ -53,6 +62,11 @@ def form(text: str) -> tuple[str, ...]:
     if words(text)[-1:] and words(text)[-1] in ENGLISH - ENDS:
         return ("It breaks off; finish the sentence.",)
     return ()
+
+
+def _paired(text: str) -> bool:
+    """Is every double quotation mark and bracket one of a pair? Single ones are apostrophes too."""
+    return text.count('"') % 2 == 0 and text.count("“") == text.count("”") and text.count("(") == text.count(")")
 
 
 def _english(text: str) -> bool:

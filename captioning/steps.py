@@ -37,7 +37,7 @@ def described(captioner: Captioner, seen: Seen, wanted: Wanted = Wanted(), *, se
     """The dense description."""
     return ask(
         lambda attempt, objections: captioner.describe(seen, seed=seed + attempt, objections=objections),
-        lambda text: check_description(text, effects=seen.effects),
+        lambda text: check_description(text, effects=seen.effects, subject=seen.subject),
         tries=wanted.tries,
         otherwise=(lambda: Measured().describe(seen, seed=seed)) if wanted.fill else None,
     )
