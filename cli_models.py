@@ -15,7 +15,7 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE
 
 @models.command(epilog="Example: effectpairs train tiny; effectpairs train run.toml --processes 8")
 def train(
-    config: Annotated[str, typer.Argument(metavar="CONFIG", help="Settings file, or tiny, or overpp-8gpu.")],
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="Settings file, or one of the house: tiny ...")],
     overrides: Overrides = None,
     processes: Annotated[int, typer.Option(help="How many train: one for each GPU.")] = 1,
     accelerate: Annotated[str, typer.Option(metavar="FILE", help="Of `accelerate config`: FSDP, DeepSpeed ...")] = "",
@@ -23,20 +23,21 @@ def train(
     direct: Annotated[bool, typer.Option("--direct", help="Without Prefect: the same steps, the same result.")] = False,
 ) -> None:
     """Fine-tune a model on a corpus: latents, training, videos, measures, model card; again to go on after a kill."""
-    from .flows.training_run import open_job, run_directly
+    from .flows.ablation_run import run_all_directly
+    from .flows.training_run import open_job
 
     asked = tuple(overrides or ())
     job = open_job(config, asked, processes=processes, accelerate=accelerate, samples=samples)
     if direct:
         with bar() as show, reporting(show):
-            page = run_directly(job)
+            page = run_all_directly(job)
     else:
         prepare_prefect(quiet=True)
         from .flows.training import training
 
         with bar() as show, reporting(show):
             page = Path(training(config, asked, processes, accelerate, samples))
-    out.print(f"model card: {page}", markup=False)
+    out.print(f"{'table' if job.settings.ablation else 'model card'}: {page}", markup=False)
 
 
 @models.command(epilog='Example: effectpairs generate --trained runs/first/trained --over car.mp4 --prompt "Dust."')

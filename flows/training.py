@@ -12,6 +12,7 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 
+from .ablation_run import table, variants_of
 from .programs import Killed
 from .training_run import Job, card, encode, learn, measure, open_job, sample, told
 
@@ -24,10 +25,16 @@ def _was_killed(task: Any, run: Any, state: Any) -> bool:
     return isinstance(state.result(raise_on_failure=False), Killed)
 
 
-@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5, retry_condition_fn=_was_killed, task_run_name="{part}")
+@task(
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=5,
+    retry_condition_fn=_was_killed,
+    task_run_name=lambda: runtime.task_run.parameters["job"].says(runtime.task_run.parameters["part"]),
+)
 def run_part(part: str, job: Job) -> int:
     """One part of the run, followed in the UI; what is done of it is not done again."""
-    shown = _Shown(part, job.output.name)
+    shown = _Shown(part, job)
     if part == "precompute":
         return encode(job, shown)
     if part == "train":
@@ -38,14 +45,22 @@ def run_part(part: str, job: Job) -> int:
 @task(cache_policy=NO_CACHE)
 def evaluate(job: Job) -> Path:
     """The videos of held-out clips against their truth; a metric without weights says so instead of a number."""
-    return measure(job, _Shown("evaluate", job.output.name))
+    return measure(job, _Shown("evaluate", job))
 
 
 @task(cache_policy=NO_CACHE)
 def write_card(job: Job, evaluation: Path | None) -> Path:
     """The model card, in the run's folder and in the UI."""
     page = card(job, evaluation)
-    create_markdown_artifact(page.read_text(), key=_key(f"{job.output.name}-model-card"), description=str(page))
+    create_markdown_artifact(page.read_text(), key=_key(f"{job.title}-model-card"), description=str(page))
+    return page
+
+
+@task(cache_policy=NO_CACHE)
+def compare(job: Job) -> Path:
+    """The table of an ablation, in its folder and in the UI."""
+    page = table(job)
+    create_markdown_artifact(page.read_text(), key=_key(f"{job.title}-ablation"), description=str(page))
     return page
 
 
@@ -55,6 +70,8 @@ def training(
 ) -> str:
     """Latents, training, videos of held-out clips, their measures and a model card; return the card's path.
 
+    Of settings with an ablation, all of this for each variant, and the path of their table.
+
     Args:
         config: a settings file, or the name of one of `training/configs`.
         overrides: KEY=VALUE each, of the settings.
@@ -63,17 +80,26 @@ def training(
         samples: how many held-out clips are made at the end; 0 makes all.
     """
     job = open_job(config, overrides, processes=processes, accelerate=accelerate, samples=samples)
+    if not job.settings.ablation:
+        return str(_run_one(job))
+    for variant in variants_of(job):
+        _run_one(variant)
+    return str(compare(job))
+
+
+def _run_one(job: Job) -> Path:
     made = [run_part(part, job) for part in ("precompute", "train", "sample")][-1]
-    return str(write_card(job, evaluate(job) if made else None))
+    return write_card(job, evaluate(job) if made else None)
 
 
 class _Shown:
     """Passes on how far a part is: to the UI and to the command line's bar."""
 
-    def __init__(self, part: str, run: str) -> None:
+    def __init__(self, part: str, job: Job) -> None:
+        key, said = _key(f"{job.title}-{part}"), f"{part} of {job.title}"
         self.log = get_run_logger()
-        self.shown: Any = create_progress_artifact(0.0, key=_key(f"{run}-{part}"), description=f"{part} of {run}")
-        self.tell = told(part)
+        self.shown: Any = create_progress_artifact(0.0, key=key, description=said)
+        self.tell = told(job.says(part))
         self.share = 0.0
 
     def __call__(self, done: int, total: int) -> None:

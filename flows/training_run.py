@@ -5,12 +5,14 @@ with whoever started them (see `training/launched`).
 """
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..datasets.corpus import open_corpus
+from ..datasets.corpus import Corpus, open_corpus
+from ..training.ablation import check_counts
 from ..training.card import write_card
 from ..training.config import Training, load_training
 from ..training.held_out import held_out
@@ -37,6 +39,19 @@ class Job:
     """A file of `accelerate config`; it says more than the number of processes, and is taken instead of it."""
     samples: int = 8
     """Videos of held-out clips at the end; 0 makes all."""
+    tiny: Path | None = None
+    """Where the model in miniature is written, where it was asked for."""
+    variant: str = ""
+    """Of an ablation, which this run is."""
+
+    @property
+    def title(self) -> str:
+        """The run in a word."""
+        return f"{self.output.parent.name} {self.variant}" if self.variant else self.output.name
+
+    def says(self, part: str) -> str:
+        """A part's name beside its bar."""
+        return f"{part} {self.variant}".strip()
 
     @property
     def output(self) -> Path:
@@ -63,25 +78,34 @@ def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> Job:
             known = ", ".join(sorted(found.stem for found in CONFIGS.glob("*.toml")))
             raise ValueError(f"{config}: is neither a settings file nor one of {known}; give the file's path")
     settings = load_training(path, overrides)
-    asked = tuple(overrides)
+    asked, tiny = tuple(overrides), None
     if settings.model.id == TINY:
-        asked = (*asked, f'model.id="{Path(settings.output).expanduser().absolute() / TINY}"')
+        tiny = Path(settings.output).expanduser().absolute() / TINY
+        asked = (*asked, f'model.id="{tiny}"')
         settings = load_training(path, asked)
-    job = Job(config=path, settings=settings, overrides=asked, **launch)
+    job = Job(config=path, settings=settings, overrides=asked, tiny=tiny, **launch)
     if job.processes < 1:
         raise ValueError(f"--processes {job.processes} is below 1; give at least 1")
     if job.accelerate and not Path(job.accelerate).is_file():
         raise ValueError(f"{job.accelerate}: is not there; write it with: accelerate config --config_file FILE")
     if not job.accelerate:
         settings.accumulate(job.processes)
-    open_corpus(settings.corpus)
+    corpus = open_corpus(settings.corpus)
+    if settings.ablation:
+        check_counts(settings.ablation, kinds_to_learn_from(corpus, settings), settings.corpus)
     return job
+
+
+def kinds_to_learn_from(corpus: Corpus, settings: Training) -> dict[str, int]:
+    """How many clips of each kind the run's split has."""
+    rows = corpus.table.select(["kind", "split"]).to_pylist()
+    return dict(Counter(row["kind"] for row in rows if settings.data.split in ("all", row["split"])))
 
 
 def encode(job: Job, tell: Tell) -> int:
     """The tiny model where it is asked for, then the corpus as latents; return how many clips were encoded now."""
-    if Path(job.settings.model.id) == job.output.absolute() / TINY and not (job.output / TINY / "scheduler").exists():
-        _run(job, [*_program(), "tiny", str(job.output / TINY)], lambda: None)
+    if job.tiny is not None and not (job.tiny / "scheduler").exists():
+        _run(job, [*_program(), "tiny", str(job.tiny)], lambda: None)
     return _counted(job, "precompute", "encoded ", len(open_corpus(job.settings.corpus)), tell)
 
 
@@ -126,11 +150,11 @@ def card(job: Job, evaluation: Path | None) -> Path:
 
 
 def run_directly(job: Job) -> Path:
-    """All parts in order without Prefect; return the model card."""
-    encode(job, told("precompute"))
-    learn(job, told("train"))
-    made = sample(job, told("sample"))
-    return card(job, measure(job, told("evaluate")) if made else None)
+    """All parts of one run in order without Prefect; return the model card."""
+    encode(job, told(job.says("precompute")))
+    learn(job, told(job.says("train")))
+    made = sample(job, told(job.says("sample")))
+    return card(job, measure(job, told(job.says("evaluate"))) if made else None)
 
 
 def told(part: str) -> Tell:

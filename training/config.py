@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from .ablation import Variant, check_variants
 from .mix import DataSettings
 from .models import BaseModel
 from .optimiser import Optimiser, Trainable
@@ -71,12 +72,15 @@ class Training:
     """Checkpoints that stay; the oldest goes first."""
     trackers: tuple[str, ...] = ()
     """Beside TensorBoard, by accelerate's names: wandb, mlflow, comet_ml, ..."""
+    ablation: tuple[Variant, ...] = ()
+    """Not one run but several, each without some kinds of clips, and a table of what they came to."""
 
     def __post_init__(self) -> None:
         counts = ("steps", "global_batch", "batch", "checkpoint_every", "keep")
         low = [name for name in counts if getattr(self, name) < 1]
         if low:
             raise ValueError(f"{low[0]}={getattr(self, low[0])} is below 1; give at least 1")
+        check_variants(self.ablation)
 
     def accumulate(self, processes: int) -> int:
         """Batches that a process takes one after another for one step.

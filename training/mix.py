@@ -26,7 +26,7 @@ class SourceMix:
     synthetic: float = 0.35
     unpaired: float = 0.30
     uniform: bool = False
-    """Every window equally often, whatever its kind: the weights are then not looked at."""
+    """Every window equally often, whatever its kind; a weight then says only, by being 0, that its kind stays out."""
 
     def __post_init__(self) -> None:
         weights = self.of_kinds()
@@ -77,13 +77,18 @@ class Deck:
         if not rows:
             raise ValueError(f"{what}: has no clips to train on; publish some, or choose another split")
         counts = {kind: float(len(numbers)) for kind, numbers in self.of_kind.items()}
-        self.weights = counts if mix.uniform else mix.of_kinds()
+        wanted = mix.of_kinds()
+        self.weights = {kind: counts[kind] if wanted[kind] else 0.0 for kind in KINDS} if mix.uniform else wanted
         for kind, weight in self.weights.items():
             if weight > 0 and not self.of_kind[kind]:
                 raise ValueError(
                     f"{what}: has no {kind} clips, but the mix gives them a weight of {weight:g}; "
                     f"add some, or set data.mix.{kind} = 0"
                 )
+        if not any(self.weights.values()):
+            raise ValueError(
+                f"{what}: has no clips of the kinds that the mix leaves in; add some, or weigh another kind"
+            )
 
     def draw(self, rng: np.random.Generator) -> int:
         """The number of a row."""

@@ -1,14 +1,15 @@
 """The result as Parquet (every number), Markdown (to read) and LaTeX (the paper's Table 1)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...datasets.durable import explaining, partial_beside, write_whole
 from .groups import Level, Line
-from .metric import COLUMNS, Column, MetricValue
+from .metric import COLUMNS, Column, MetricValue, Weights
 
 SCHEMA = pa.schema(
     [
@@ -26,6 +27,10 @@ SCHEMA = pa.schema(
         ("left_out", pa.int64()),
     ]
 )
+LATEX = (r"\textbf{%s}", r"\underline{%s}")
+"""How a table for booktabs marks the best and the second."""
+Grid = dict[str, dict[str, MetricValue]]
+"""The numbers of one group, by method and metric."""
 NO_NUMBER = {"unavailable": "–", "undefined": "undef."}
 
 
@@ -68,15 +73,11 @@ def markdown(lines: Sequence[Line], title: str) -> str:
 
 
 def _grid(lines: Sequence[Line], level: Level, key: str) -> list[str]:
-    found = _values(lines, level, key)
+    found = values_of(lines, level, key)
     head = [f"{column.title} {'↑' if column.better == 'higher' else '↓'}" for column in COLUMNS]
     rows = [f"| method | {' | '.join(head)} |", f"|---|{'---:|' * len(COLUMNS)}"]
-    for method, values in found.items():
-        cells = []
-        for column in COLUMNS:
-            best = _rank(found, column, method) == 0 and len(found) > 1
-            cells.append(f"**{_text(values, column)}**" if best else _text(values, column))
-        rows.append(f"| {method} | {' | '.join(cells)} |")
+    for method in found:
+        rows.append(f"| {method} | {' | '.join(cells_of(found, method, COLUMNS))} |")
     return rows
 
 
@@ -87,7 +88,8 @@ def _notes(lines: Sequence[Line]) -> list[str]:
     for line in (line for line in lines if line.level == "all"):
         value, name = line.value, titles[line.value.name]
         if value.status != "ok":
-            notes.append(f"- {name} is {value.status}: {value.reason}.")
+            whose = "" if value.status == "unavailable" else f" of {line.method}"
+            notes.append(f"- {name}{whose} is {value.status}: {value.reason}.")
         elif value.weights is not None:
             notes.append(f"- {name}: {value.weights.id}, SHA-256 {value.weights.sha256[:12]}.")
         if value.left_out and value.status == "ok":
@@ -99,21 +101,37 @@ def _notes(lines: Sequence[Line]) -> list[str]:
 
 def latex(lines: Sequence[Line], columns: Sequence[Column] = COLUMNS) -> str:
     """The table of all clips for booktabs: the best in bold, the second underlined."""
-    found = _values(lines, "all", "")
+    found = values_of(lines, "all", "")
     arrows = {"higher": r"$\uparrow$", "lower": r"$\downarrow$"}
     head = " & ".join(f"{column.title} {arrows[column.better]}" for column in columns)
     rows = [rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule", rf"Method & {head} \\", r"\midrule"]
-    for method, values in found.items():
-        cells = []
-        for column in columns:
-            rank = _rank(found, column, method) if len(found) > 1 else None
-            wrap = {0: r"\textbf{%s}", 1: r"\underline{%s}"}.get(-1 if rank is None else rank, "%s")
-            cells.append(wrap % _text(values, column).replace("–", "--"))
-        rows.append(rf"{_escaped(method)} & {' & '.join(cells)} \\")
+    for method in found:
+        rows.append(rf"{_escaped(method)} & {' & '.join(cells_of(found, method, columns, LATEX))} \\")
     return "\n".join([*rows, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _values(lines: Sequence[Line], level: Level, key: str) -> dict[str, dict[str, MetricValue]]:
+def read_lines(path: Path) -> list[Line]:
+    """The numbers of `metrics.parquet` again, all but those of single frames.
+
+    Raises:
+        ValueError: there is no such file, or it is damaged.
+    """
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except (OSError, pa.ArrowException) as missing:
+        raise ValueError(f"{path}: cannot be read ({missing}); evaluate again") from missing
+    return [_line(row) for row in rows if row["level"] != "frame"]
+
+
+def _line(row: Mapping[str, Any]) -> Line:
+    weights = Weights(id=row["weights"], sha256=row["weights_sha256"]) if row["weights"] is not None else None
+    said = {name: row[name] for name in ("value", "status", "reason", "n", "left_out")}
+    value = MetricValue(name=row["metric"], weights=weights, **said)
+    return Line(method=row["method"], level=row["level"], key=row["key"], value=value)
+
+
+def values_of(lines: Sequence[Line], level: Level, key: str) -> Grid:
+    """The numbers of one group by method and metric."""
     found: dict[str, dict[str, MetricValue]] = {}
     for line in lines:
         if line.level == level and line.key == key:
@@ -121,14 +139,28 @@ def _values(lines: Sequence[Line], level: Level, key: str) -> dict[str, dict[str
     return found
 
 
-def _text(values: dict[str, MetricValue], column: Column) -> str:
+def cells_of(
+    found: Grid, method: str, columns: Sequence[Column], marks: tuple[str, str] = ("**%s**", "%s")
+) -> list[str]:
+    """A method's numbers as they are printed, or what stands in their place; the best and the second are marked."""
+    cells = []
+    for column in columns:
+        rank = _rank(found, column, method) if len(found) > 1 else None
+        text = _text(found[method], column)
+        if marks is LATEX:
+            text = text.replace("–", "--")
+        cells.append(marks[rank] % text if rank in (0, 1) else text)
+    return cells
+
+
+def _text(values: Mapping[str, MetricValue], column: Column) -> str:
     value = values.get(column.name)
     if value is None or value.value is None:
         return NO_NUMBER["unavailable" if value is None else value.status]
     return f"{value.value:.{column.decimals}f}"
 
 
-def _rank(found: dict[str, dict[str, MetricValue]], column: Column, method: str) -> int | None:
+def _rank(found: Grid, column: Column, method: str) -> int | None:
     """0 for the best as printed, 1 for the second; None where there is no number."""
     printed = {name: values[column.name].value for name, values in found.items() if column.name in values}
     rounded = {name: round(value, column.decimals) for name, value in printed.items() if value is not None}
