@@ -26,12 +26,12 @@ def colour_word(rgb: Sequence[float | int]) -> str:
     return _brownish(degrees, saturation, value) or _hue(degrees, saturation, value)
 
 
-def tint_word(opacity_rgb: Sequence[float]) -> str | None:
-    """The cast of a shadow that takes more of one end of the spectrum than of the other; None for a neutral one."""
-    lean = float(opacity_rgb[0]) - float(opacity_rgb[2])
-    if lean > 0.1:
-        return "bluish"
-    return "brownish" if lean < -0.1 else None
+def tint_word(rgb: Sequence[float]) -> str | None:
+    """The cast of a mirror image, whose colours are many; None for a neutral one, or one between the casts' names."""
+    name = colour_word(rgb).split()[-1]
+    return {"blue": "bluish", "blue-grey": "bluish", "green": "greenish", "brown": "brownish", "tan": "brownish"}.get(
+        name
+    )
 
 
 def _grey(value: float) -> str:

@@ -7,7 +7,7 @@ from .phrases import UNKNOWN, beside, effect_phrase, is_many, joined, noun_of, s
 from .wording import fitting
 
 PARTS = ((0.15, "a small part of"), (0.4, "about a third of"), (0.62, "about half"), (0.85, "about two thirds of"),
-         (1.3, "about as much as"), (2.5, "about twice"))  # fmt: skip
+         (1.3, "about"), (2.5, "about twice"))  # fmt: skip
 
 
 def describe(known: Known, *, rng: np.random.Generator) -> str:
@@ -16,7 +16,7 @@ def describe(known: Known, *, rng: np.random.Generator) -> str:
     for place, said in enumerate(known.effects):
         lines += [_size(said, known, place), _pixels(said)]
     lines += [_course(said) for said in known.effects if _changes(said)]
-    steady = [said for said in known.effects if said.measures.extent is not None and not _changes(said)]
+    steady = [said for said in known.effects if said.measures.extent and said.course and not _changes(said)]
     if steady:
         verb = "are" if len(steady) > 1 or is_many(steady[0].word) else "is"
         lines.append(sentence(joined([_the(said) for said in steady]), verb, "there from beginning to end"))
@@ -64,9 +64,7 @@ def _size(said: Said, known: Known, place: int) -> str:
         return sentence(text)
     who = known.subject.last if known.subject else "subject"
     part = next((word for end, word in PARTS if size.to_subject < end), "several times")
-    return sentence(
-        text, ",", part, "the area of the", who, "itself" if not (known.subject and known.subject.many) else ""
-    )
+    return sentence(text, ",", part, "the area of the", who)
 
 
 def _pixels(said: Said) -> str:
@@ -98,7 +96,9 @@ def _course(said: Said) -> str:
 def _changes(said: Said) -> bool:
     """Does it come, go, grow or shrink?"""
     size = said.measures.extent
-    return size is not None and (size.begins > 0.15 or size.ends < 0.85 or not 0.58 <= size.growth <= 1.7)
+    if size is None or not said.course:
+        return False
+    return size.begins > 0.15 or size.ends < 0.85 or not 0.58 <= size.growth <= 1.7
 
 
 def _moment(share: float) -> str:

@@ -36,6 +36,9 @@ class Fit:
     """Share of the variance inside small windows that their lines explain, 0 to 1; the rest is trouble or detail."""
     fine: float
     """Share of the change that is finer than a hundredth of the picture and fits no line: broken water has much."""
+    shows: tuple[float, float, float]
+    """Mean colour of gt there, 0 to 255; `ground` is that of over."""
+    ground: tuple[float, float, float]
     change: float
     """Mean of gt − over in grey, in steps."""
     darker: float
@@ -192,12 +195,15 @@ def _summed_up(windows: Windows, change: Colours, ground: Colours, fine: float) 
     opacity, colour, explained = pooled(windows) if len(windows) else ((0.0,) * 3, (0.0,) * 3, 0.0)
     grey, below = change.mean(axis=1), ground.mean(axis=1)
     loss, base = -change.mean(axis=0), ground.mean(axis=0)
+    shows = base - loss
     alike = float(loss @ base / max(float(np.linalg.norm(loss) * np.linalg.norm(base)), 1e-6))
     return Fit(
         opacity_rgb=(opacity[0], opacity[1], opacity[2]),
         colour=(colour[0], colour[1], colour[2]),
         explained=float(np.clip(explained, 0, 1)),
         fine=fine,
+        shows=(float(shows[0]), float(shows[1]), float(shows[2])),
+        ground=(float(base[0]), float(base[1]), float(base[2])),
         change=float(grey.mean()),
         darker=float((grey < -3).mean()),
         lighter=float((grey > 3).mean()),

@@ -12,7 +12,7 @@ from typing import Any
 from .captioner import Seen
 from .measuring import Measures, measure, measure_own
 from .naming import Name, subject_in, with_article
-from .qualities import adjectives_of, side_of, time_of
+from .qualities import adjectives_of, side_of, tells_course, time_of
 from .tagging import Tags, tags
 from .vocabulary import EFFECTS
 
@@ -24,6 +24,14 @@ GROUNDS = {
     "dry": "dry ground", "wet": "wet ground", "puddles": "puddled ground", "glossy": "a glossy floor",
     "water": "calm water",
 }  # fmt: skip
+GOES = {
+    "drive": ("car", "truck", "van", "bus", "tram", "tuk-tuk", "motorbike", "motorcycle", "scooter"),
+    "ride": ("cyclist", "rider"), "glide": ("boat", "ship", "ferry", "canoe", "kayak"), "walk": ("walker", "hiker"),
+    "run": ("runner",), "swim": ("swimmer",), "ski": ("skier",), "skate": ("skater",), "surf": ("surfer",),
+}  # fmt: skip
+"""What a subject does by its very name when it is seen to move; of all others it is said that they move."""
+STAYS = "stay in place"
+"""What is said of a subject that a still camera sees at one spot."""
 OVER = {"boat": "across", "fly": "above", "toss": "over", "still": "on", "drift": "across", "bounce": "on"}
 """The preposition between action and ground; "over" where none is named."""
 PATTERNS = {
@@ -56,7 +64,9 @@ class Said:
     """In the order of `vocabulary.SLOTS`."""
     side: str | None = None
     time: str | None = None
-    """A relative clause: "which appears midway"."""
+    """Said of its making: "halfway through"."""
+    course: bool = True
+    """May its coming and going be told?"""
     measures: Measures = Measures()
     """Of this effect alone."""
 
@@ -83,14 +93,16 @@ def know(seen: Seen) -> Known:
     measures = measure(seen)
     tagged = tags(seen, measures)
     kind = _kind(seen.facts.get("motion"))
+    subject = _subject(seen, measures)
+    action = _action(kind, subject, measures)
     return Known(
-        subject=_subject(seen, measures),
-        action=_action(kind, measures),
+        subject=subject,
+        action=action,
         ground=_ground(kind, seen.facts.get("ground")),
         direction=_direction(measures),
         light=_light(seen.facts.get("light")),
         camera=_camera(seen, measures),
-        effects=_effects(seen, tagged, measures),
+        effects=_effects(seen, tagged, measures, moves=action not in (None, "stand", STAYS)),
         measures=measures,
         tags=tagged,
     )
@@ -109,11 +121,14 @@ def _subject(seen: Seen, measures: Measures) -> Name | None:
     return Name(noun=noun) if noun else None
 
 
-def _action(kind: str | None, measures: Measures) -> str | None:
+def _action(kind: str | None, subject: Name | None, measures: Measures) -> str | None:
     if kind is not None:
         return ACTIONS.get(kind)
     moving = measures.movement
-    return "move" if moving is not None and moving.through != "nowhere" else None
+    if moving is None or moving.through == "nowhere":
+        return STAYS if moving is not None and moving.stays else None
+    last = subject.last if subject else ""
+    return next((verb for verb, names in GOES.items() if last in names or last.removesuffix("s") in names), "move")
 
 
 def _ground(motion: str | None, ground: Any) -> str | None:
@@ -154,21 +169,25 @@ def _camera(seen: Seen, measures: Measures) -> str | None:
     return "the camera pans along" if moving.through == toward else f"the camera pans to the {toward}"
 
 
-def _effects(seen: Seen, tagged: Tags, measures: Measures) -> tuple[Said, ...]:
+def _effects(seen: Seen, tagged: Tags, measures: Measures, *, moves: bool) -> tuple[Said, ...]:
     words = [word for word in tagged.effects if word in EFFECTS]
+    shown = [word for word in words if word not in seen.effect_masks or seen.effect_masks[word].any()]
+    words = shown or words  # a scene may hold an effect that no frame shows
     if not words and measures.fit is not None:
         unknown = "darkening" if measures.fit.change < 0 else "brightening"
-        return (Said(word=unknown, side=side_of(measures), time=time_of(measures), measures=measures),)
+        return (Said(word=unknown, side=side_of(unknown, measures), course=False, measures=measures),)
     said = []
     for word in words:
         # One mask holds all effects: what it measures is of one effect only where there is one.
         own = measures if len(words) == 1 else measure_own(seen, word, measures)
+        course = tells_course(word, rendered=bool(seen.facts))
         said.append(
             Said(
                 word=word,
-                adjectives=adjectives_of(word, _facts_of(seen, word), own),
-                side=side_of(own),
-                time=time_of(own) if len(words) == 1 else None,
+                adjectives=adjectives_of(word, _facts_of(seen, word), own, rendered=bool(seen.facts)),
+                side=side_of(word, own, moves=moves),
+                time=time_of(own) if course and len(words) == 1 else None,
+                course=course,
                 measures=own,
             )
         )

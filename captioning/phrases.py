@@ -7,7 +7,7 @@ from .vocabulary import COLOURS, EFFECTS, TONES
 
 UNKNOWN = {"darkening": "darkened patch", "brightening": "brightened patch"}
 """What an effect of unknown kind is called: all that is known of it."""
-DOUBLED = frozenset({"run", "shed", "spin", "stir"})
+DOUBLED = frozenset({"run", "shed", "spin", "stir", "swim"})
 
 
 def third(verb: str, *, many: bool = False) -> str:
@@ -79,8 +79,8 @@ def beside(side: str | None, who: Name | None, *, named: bool) -> str:
         "right": f"to the right of {them}" if named else f"to {their} right",
         "above": f"above {them}",
         "below": f"beneath {them}",
-        "lower left": f"below and to the left of {them}",
-        "lower right": f"below and to the right of {them}",
+        "lower left": f"to the lower left of {them}" if named else f"to {their} lower left",
+        "lower right": f"to the lower right of {them}" if named else f"to {their} lower right",
         "sides": f"on both sides of {them}",
         "around": f"around {them}",
         "ahead": f"ahead of {them}",

@@ -12,6 +12,10 @@ from ..arrays import Mask, Rgb
 Side = Literal["left", "right", "above", "below", "lower left", "lower right", "sides", "around"]
 Going = Literal["left", "right", "up", "down", "nowhere"]
 Path = Float64[np.ndarray, "T 2"]  # x and y in pixels; NaN in frames where there is nothing
+STAYS = 0.06
+"""As a share of the picture's width: what moves less, bending its neck say, stays where it is."""
+WHOLE = 0.7
+"""Of an effect's area in one piece, for its length to be said: scattered pieces make any outline long."""
 WIDE = 240
 """The camera's movement is measured on pictures of at most this width."""
 
@@ -27,9 +31,9 @@ class Extent:
     length: float
     """How elongated it is: length by width of the ellipse that has its moments."""
     begins: float
-    """When it is first seen, as a share of the clip; 0 from the first frame on."""
+    """When it is first seen, as a share of the clip; 0 from the first frame on, or from its subject's first."""
     ends: float
-    """When it is last seen; 1 up to the last frame."""
+    """When it is last seen; 1 up to the last frame, or its subject's last."""
     growth: float
     """Its area in the last third of the time it is seen by that in the first; 1 if it stays, or goes up and down."""
 
@@ -44,6 +48,8 @@ class Movement:
     """Where the subject goes on the picture."""
     through: Going
     """Where it goes through the scene, the camera's movement taken out."""
+    stays: bool
+    """Does it stay at its place in the scene all the time, whatever it does there?"""
     together: bool
     """Does the effect's middle go where the subject's goes?"""
 
@@ -57,15 +63,26 @@ def extent(effect: Mask, subject: Mask | None) -> Extent | None:
     third = max(1, len(seen) // 3)
     size = area[seen]
     bodies = None if subject is None else subject.reshape(len(subject), -1).sum(axis=1)[seen]
-    last = max(len(effect) - 1, 1)
+    begins, ends = _span(seen, subject, len(effect))
     return Extent(
         share=float(size.mean() / effect[0].size),
         to_subject=float(np.median(size / np.maximum(bodies, 1))) if bodies is not None and bodies.any() else None,
         length=float(np.median([_elongation(effect[frame]) for frame in seen[:: max(1, len(seen) // 8)]])),
-        begins=float(seen[0] / last),
-        ends=float(seen[-1] / last),
+        begins=begins,
+        ends=ends,
         growth=float(size[-third:].mean() / max(size[:third].mean(), 1)) if _steady(size) else 1.0,
     )
+
+
+def _span(seen: np.ndarray, subject: Mask | None, frames: int) -> tuple[float, float]:
+    """First and last moment as shares of the clip; what comes and goes with its subject is there all the time."""
+    last = max(frames - 1, 1)
+    there = seen if subject is None else np.flatnonzero(subject.reshape(frames, -1).any(axis=1))
+    if not len(there):
+        there = seen
+    late, early = seen[0] - there[0] > 1, there[-1] - seen[-1] > 1
+    begins = float(seen[0] / last) if late or subject is None else 0.0
+    return begins, float(seen[-1] / last) if early or subject is None else 1.0
 
 
 def side(effect: Mask, subject: Mask) -> Side | None:
@@ -114,12 +131,14 @@ def movement(video: Rgb, subject: Mask, effect: Mask) -> Movement:
     seen = np.isfinite(own[:, 0])
     through: Going = "nowhere"
     across = _going(own[seen], width)
+    path = own if drift is None else own - drift
     if drift is not None:
-        through = _going((own - drift)[seen], width)
+        through = _going(path[seen], width)
     return Movement(
         camera=None if drift is None else _camera(drift, width),
         across=across,
         through=through if drift is not None else across,
+        stays=drift is not None and len(path[seen]) > 1 and float(np.ptp(path[seen], axis=0).max()) < STAYS * width,
         together=_together(own, other, width),
     )
 
@@ -198,9 +217,11 @@ def _steady(size: Float64[np.ndarray, "T"]) -> bool:
 
 
 def _elongation(mask: np.ndarray) -> float:
-    rows, columns = np.nonzero(mask)
-    if len(rows) < 5:
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    if not len(areas) or areas.max() < max(5, WHOLE * areas.sum()):
         return 1.0
+    rows, columns = np.nonzero(labels == 1 + int(areas.argmax()))
     small, large = np.linalg.eigvalsh(np.cov(np.stack([columns, rows])))
     return float(np.sqrt(large / max(small, 0.1)))
 

@@ -5,17 +5,25 @@ from typing import Any
 
 from .colours import colour_word, tint_word
 from .measuring import Measures
-from .vocabulary import SLOTS, known_word
+from .vocabulary import EFFECTS, SLOTS, known_word, plain
 
 CRISP, SOFT = 0.012, 0.03
 """Widths of borders, as shares of the picture's shorter side: below is crisp, above is soft."""
+BEGINS = ((0.4, "soon after the start"), (0.65, "halfway through"), (1.1, "towards the end"))
+FLEETING = frozenset({"splash", "spray", "dust", "smoke", "wake", "ripple", "glow", "light"})
+"""Effects that come and go by themselves."""
+TRAILS = frozenset({"dust", "smoke", "wake", "spray"})
+"""Effects that what moves leaves behind."""
 SHARPEST_PX = 3.2
 """No border measures less than about three pixels."""
 
 
-def adjectives_of(word: str, facts: Mapping[str, Any], measures: Measures) -> tuple[str, ...]:
+def adjectives_of(word: str, facts: Mapping[str, Any], measures: Measures, *, rendered: bool = True) -> tuple[str, ...]:
     """One word a slot; the scene's goes before the measured one."""
     measured = _measured(word, measures)
+    size = measures.extent
+    if size is not None and not tells_course(word, rendered=rendered) and (size.begins > 0.3 or size.ends < 0.7):
+        measured.pop("spread", None)  # a mask that finds a shadow in half of the clip does not know its size
     texture = facts.get("texture", facts.get("edge", facts.get("manner")))
     found = []
     for slot in SLOTS:
@@ -36,17 +44,20 @@ def _measured(word: str, measures: Measures) -> dict[str, str]:
     if fit is not None and word == "shadow":
         loss = -fit.relative
         found["intensity"] = _step(
-            loss, (0.14, "faint"), (0.26, "light"), (0.5, "distinct"), (0.72, "dark"), (9.0, "deep")
+            loss, (0.14, "faint"), (0.26, "pale"), (0.5, "distinct"), (0.72, "dark"), (9.0, "deep")
         )
-        tint = tint_word(fit.opacity_rgb) if fit.trusted and fit.explained > 0.8 and loss > 0.2 else None
-        if tint:
+    elif fit is not None and word == "reflection":
+        if max(fit.darker, fit.lighter) > 0.9 and abs(fit.relative) > 0.3:
+            found["intensity"] = "dark" if fit.change < 0 else "bright"
+        tint = tint_word(fit.shows)
+        if tint and tint != tint_word(fit.ground):  # on blue water all is bluish
             found["colour"] = tint
-    elif fit is not None and word == "reflection" and max(fit.darker, fit.lighter) > 0.9 and abs(fit.relative) > 0.3:
-        found["intensity"] = "dark" if fit.change < 0 else "bright"
     elif fit is not None and word in ("dust", "smoke", "spray") and fit.trusted:
         if not 0.3 <= fit.opacity <= 0.55:
             found["intensity"] = "thin" if fit.opacity < 0.3 else "dense"
-        found["colour"] = colour_word(fit.colour)
+        found["colour"] = name = colour_word(fit.colour)
+        if word == "dust" and name not in plain(EFFECTS["dust"].colour):
+            del found["colour"]  # a scene may have blue dust; of a measurement it is an error
     return found | _shape(word, measures)
 
 
@@ -71,21 +82,44 @@ def _shape(word: str, measures: Measures) -> dict[str, str]:
     return found
 
 
+def tells_course(word: str, *, rendered: bool) -> bool:
+    """May a mask be believed on when the effect comes and goes?
+
+    What a decomposition finds of a shadow or mirror image waxes and wanes with the ground, and of an unknown effect
+    nobody knows; a renderer's mask is the truth.
+    """
+    return rendered or word in FLEETING
+
+
 def time_of(measures: Measures) -> str | None:
-    """When the effect is there, as a relative clause; None where it is there all the time."""
+    """When the effect is there, said of its making: "raising dust halfway through"; None where it is there throughout.
+
+    An effect that is gone in the clip's second half is not timed: it was there for the most part.
+    """
     size = measures.extent
     if size is None:
         return None
     if size.begins > 0.15:
-        return f"which appears {'early on' if size.begins < 0.4 else 'midway' if size.begins < 0.65 else 'late'}"
-    if size.ends < 0.85:
-        return f"which is gone {'soon' if size.ends < 0.35 else 'midway' if size.ends < 0.65 else 'before the end'}"
-    return "which grows" if size.growth > 1.7 else "which shrinks" if size.growth < 0.58 else None
+        return next(when for end, when in BEGINS if size.begins < end)
+    return "at the start" if size.ends < 0.35 else "in the first half" if size.ends < 0.6 else None
 
 
-def side_of(measures: Measures) -> str | None:
-    """Ahead and behind where the subject goes sideways, else the side in the picture."""
+def side_of(word: str, measures: Measures, *, moves: bool = False) -> str | None:
+    """Ahead and behind where the subject goes sideways, else the side in the picture; None where that is no place.
+
+    Args:
+        word: the effect; each kind is only ever said to lie where it can (`vocabulary.EffectWords.places`).
+        measures: of this effect.
+        moves: its subject is known to move; then a trail's side in the picture, without its direction, says nothing.
+    """
     moving, side = measures.movement, measures.side
-    if moving is None or moving.through not in ("left", "right") or side not in ("left", "right"):
-        return side
-    return "ahead" if side == moving.through else "behind"
+    words = EFFECTS.get(word)
+    if side in ("lower left", "lower right") and words is not None and side not in words.places:
+        side = "left" if side == "lower left" else "right"
+    told: str | None = side
+    if side in ("left", "right"):
+        if moving is not None and moving.through in ("left", "right"):
+            told = "ahead" if side == moving.through else "behind"
+        elif moves and word in TRAILS:
+            return None
+    return told if words is None or told in words.places else None

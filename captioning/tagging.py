@@ -1,4 +1,7 @@
-"""Which effects a clip shows: as the scene or the source says; else as measured, with the evidence; else unknown."""
+"""Which effects a clip shows: as the scene or the source says; else as measured, with the evidence; else unknown.
+
+A scene knows; a source's word is somebody's word for many clips, so it is held against what this one shows.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,10 +11,14 @@ import numpy as np
 
 from ..arrays import Mask, Matte, Rgb
 from .captioner import Seen
+from .clauses import related
 from .colours import colour_word
 from .fitting import FEWEST, VARIED, Fit, chosen_frames
 from .measuring import Measures, measure
+from .vocabulary import EFFECTS
 
+MOSTLY = 0.6
+"""Share of an effect's pixels that go the wrong way, from which its kind is doubted."""
 EARTHY = frozenset({"tan", "beige", "brown", "dark brown", "orange"})
 
 
@@ -26,13 +33,38 @@ class Tags:
     """Sentences."""
     review: bool
     """Somebody should look at it."""
+    doubt: str | None = None
+    """Where the frames contradict the source: how."""
 
 
 def tags(seen: Seen, measures: Measures | None = None) -> Tags:
     """The effects of a clip. Measurement names at most one, and only where scene and source name none."""
-    if seen.effects:
-        return Tags(effects=tuple(seen.effects), source="given", evidence=("scene or source says so",), review=False)
+    if seen.effects and seen.facts:
+        return Tags(effects=tuple(seen.effects), source="given", evidence=("the scene says so",), review=False)
     measures = measures or measure(seen)
+    return _held(seen, measures) if seen.effects else _told(seen, measures)
+
+
+def _held(seen: Seen, measures: Measures) -> Tags:
+    """What the source says, held against what the frames show; its word stays, but somebody should look."""
+    said, doubt = " and ".join(seen.effects), None
+    evidence: tuple[str, ...] = ("the source says so",)
+    if seen.over is not None and seen.effect_mask is not None:
+        found, fit = _told(seen, measures), measures.fit
+        evidence = (*evidence, f"the frames: {found.evidence[0]}")
+        if measures.extent is None:
+            doubt = f"the source says {said}, and the frames show none: the effect mask is empty"
+        elif found.effects and not set(found.effects) & related(word for word in seen.effects if word in EFFECTS):
+            doubt = f"the source says {said}, and the frames rather show {found.effects[0]}: {found.evidence[0]}"
+        elif fit is not None and set(seen.effects) == {"shadow"} and fit.lighter > MOSTLY:
+            doubt = f"the source says {said}, and {fit.lighter:.0%} of what it covers is brighter than without it"
+        elif fit is not None and set(seen.effects) <= {"glow", "light"} and fit.darker > MOSTLY:
+            doubt = f"the source says {said}, and {fit.darker:.0%} of what it covers is darker than without it"
+    return Tags(effects=tuple(seen.effects), source="given", evidence=evidence, review=doubt is not None, doubt=doubt)
+
+
+def _told(seen: Seen, measures: Measures) -> Tags:
+    """What the frames alone tell."""
     if measures.fit is None:
         return Tags(effects=(), source="unknown", evidence=("no effect could be measured",), review=True)
     mirrored = 0.0

@@ -28,13 +28,15 @@ class EffectWords:
     """What a subject does: "cast a shadow"."""
     lies: Words
     """What the effect itself does, without saying more than that it is there."""
+    places: Words
+    """Where it may be said to lie: a splash is around its subject, whatever the picture shows below it."""
     intensity: Words
     spread: Words
     texture: Words
     colour: Words
 
 
-_DUST = "tan brown grey pale_grey white reddish sandy ochre orange dark_brown black yellow beige"
+_DUST = "tan brown grey pale_grey white reddish sandy ochre orange dark_brown yellow beige"
 _SMOKE = "white grey black blue-grey pale_blue red orange yellow green violet brown pink dark_grey pale_grey blue"
 _WATER = "clear white silvery murky brown greenish"
 _LIGHT = "warm amber orange yellow white blue green red violet pink pale_blue cyan"
@@ -45,67 +47,72 @@ def listed(text: str) -> Words:
     return tuple(word.replace("_", " ") for word in text.split())
 
 
+_AROUND = listed("left right ahead behind sides around")
 EFFECTS: dict[str, EffectWords] = {
     "shadow": EffectWords(
         noun="shadow", names=listed("shadow shadows shade silhouette silhouettes"), makes=listed("cast throw"),
-        lies=listed("fall lie"), intensity=listed("-faint -pale -light distinct +dark +deep"),
+        lies=listed("fall lie"), intensity=listed("-faint -pale distinct +dark +deep"),
         spread=listed("small short narrow broad long large"),
         texture=listed("soft soft-edged blurred crisp hard-edged"),
-        colour=listed("grey bluish brownish"),
+        colour=listed("grey bluish"), places=(*_AROUND, "below", "lower left", "lower right"),
     ),
     "reflection": EffectWords(
         noun="reflection", names=listed("reflection reflections mirror mirrored reflected reflecting reflects"),
-        makes=listed("throw cast"), lies=listed("show appear"),
+        makes=listed("cast"), lies=listed("show appear"), places=(*_AROUND, "below", "lower left", "lower right"),
         intensity=listed("-faint -dim clear dark +bright +vivid"), spread=listed("small narrow broad long large"),
         texture=listed("blurred hazy wavering rippled mirror-like glossy sharp"),
-        colour=listed("cool-toned warm-toned silvery"),
+        colour=listed("cool-toned warm-toned silvery bluish greenish brownish"),
     ),
     "splash": EffectWords(
         noun="splash", names=listed("splash splashes splashing droplets drops"), kin=("spray",),
-        makes=("throw up", "kick up", "send up"), lies=listed("rise burst"),
+        makes=("throw up", "kick up", "send up"), lies=listed("rise burst"), places=_AROUND,
         intensity=listed("-slight -gentle -light +strong +heavy +violent"), spread=listed("low narrow tall wide"),
         texture=listed("fine foamy ragged beaded"), colour=listed(_WATER),
     ),
     "wake": EffectWords(
-        noun="wake", names=listed("wake wakes"), kin=("ripple",), makes=listed("leave trail draw"),
-        lies=listed("spread"), intensity=listed("-faint -gentle -mild lively +strong +turbulent"),
+        noun="wake", names=listed("wake wakes"), kin=("ripple",), makes=listed("leave trail"),
+        lies=listed("spread"), places=("behind", "sides", "around"),
+        intensity=listed("-faint -gentle -mild lively +strong +turbulent"),
         spread=listed("narrow short long wide V-shaped"), texture=listed("smooth foamy frothy choppy"),
         colour=listed("white silvery greenish"),
     ),
     "ripple": EffectWords(
         noun="ripples", article=False, names=listed("ripple ripples rippling wavelets rings"), kin=("wake",),
-        makes=("send out", "spread", "raise"), lies=listed("spread run"),
+        makes=("send out", "raise"), lies=listed("spread run"), places=_AROUND,
         intensity=listed("-faint -gentle -mild +strong +pronounced"),
         spread=listed("small wide concentric far-reaching"),
         texture=listed("smooth fine glassy choppy"), colour=listed("silvery dark bluish"),
     ),
     "spray": EffectWords(
         noun="spray", names=listed("spray sprays mist droplets drops"), kin=("splash",), makes=("throw up", "kick up"),
-        lies=listed("hang rise"), intensity=listed("-thin -light +dense +heavy"), spread=listed("low narrow tall wide"),
+        lies=listed("hang rise"), places=_AROUND, intensity=listed("-thin -light +dense +heavy"),
+        spread=listed("low narrow tall wide"),
         texture=listed("fine misty coarse"), colour=listed("white silvery grey brown"),
     ),
     "dust": EffectWords(
         noun="dust", article=False, names=listed("dust dusts dusty grit haze"), kin=("smoke",),
-        makes=("kick up", "raise", "stir up"), lies=listed("hang rise"),
+        makes=("kick up", "raise", "stir up"), lies=listed("hang rise"), places=_AROUND,
         intensity=listed("-thin -light -sparse +dense +thick +heavy"), spread=listed("low-hanging widespread"),
-        texture=listed("powdery -hazy -wispy gritty swirling +billowing"), colour=listed(_DUST),
+        texture=listed("powdery -hazy gritty swirling +billowing"), colour=listed(_DUST),
     ),
     "smoke": EffectWords(
         noun="smoke", article=False, names=listed("smoke smokes smoky fumes exhaust haze steam vapour vapor"),
-        kin=("dust",), makes=("trail", "give off"), lies=listed("hang drift"),
+        kin=("dust",), makes=("trail", "give off"), lies=listed("hang drift"), places=(*_AROUND, "above"),
         intensity=listed("-thin -light -sparse +dense +thick +heavy"),
         spread=listed("low-hanging widespread"), texture=listed("-wispy -hazy curling swirling +billowing +rolling"),
         colour=listed(_SMOKE),
     ),
     "glow": EffectWords(
         noun="glow", names=listed("glow glows glowing halo aura radiance"), kin=("light",), makes=("give off", "shed"),
-        lies=listed("hang linger"), intensity=listed("-faint -dim +strong +bright +intense"),
+        lies=listed("hang linger"), places=("around",), intensity=listed("-faint -dim +strong +bright +intense"),
         spread=listed("small narrow wide"), texture=listed("soft hazy steady shimmering"), colour=listed(_LIGHT),
     ),
     "light": EffectWords(
         noun="light", article=False, names=listed("light lights lamplight beam glow illumination glimmer"),
         kin=("glow",),
-        makes=listed("cast shed throw"), lies=listed("fall spill"), intensity=listed("-faint -dim +strong +bright"),
+        makes=listed("cast shed throw"), lies=listed("fall spill"),
+        places=(*_AROUND, "below", "above", "lower left", "lower right"),
+        intensity=listed("-faint -dim +strong +bright"),
         spread=listed("far-reaching"), texture=listed("soft steady flickering patchy"), colour=listed(_LIGHT),
     ),
 }  # fmt: skip
@@ -126,7 +133,7 @@ COLOURS = frozenset(
            "dark_green silver beige blue-gray bluish brownish turquoise cyan")
 )  # fmt: skip
 """Every word for a colour that a caption of ours may use."""
-TONES = frozenset(listed("silvery clear murky warm cool-toned warm-toned bluish brownish"))
+TONES = frozenset(listed("silvery clear murky warm cool-toned warm-toned bluish greenish brownish"))
 """Those of them that are strung together with other adjectives by commas; a plain colour takes none."""
 VIVID = frozenset(listed("red orange yellow green blue violet purple pink crimson scarlet golden teal cyan turquoise"))
 """Colours that no shadow has, nor any water."""

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from .knowing import Known, Said
+from .knowing import STAYS, Known, Said
 from .phrases import UNKNOWN, beside, effect_phrase, ing, is_many, joined, sentence, third
 from .vocabulary import EFFECTS
 
@@ -66,7 +66,7 @@ def caption(known: Known, *, max_words: int, rng: np.random.Generator) -> str | 
     first = known.effects[0].word
     lies = _drawn(EFFECTS[first].lies, rng) if first in EFFECTS else "show"
     shapes = [SHAPES[int(place)] for place in rng.permutation(len(SHAPES))]
-    if rng.random() < 0.5 or any(said.time for said in known.effects):  # one remark on time is enough
+    if rng.random() < 0.5 or any(said.time for said in known.effects):  # at most one remark on time
         known = replace(known, camera=None)
     along = _drawn(("follow", "accompany"), rng)
     text: str | None = None
@@ -83,7 +83,8 @@ def fitting(word: str, action: str | None) -> tuple[str, ...]:
     if word not in EFFECTS:
         return ("show",)
     makes = EFFECTS[word].makes
-    return tuple(verb for verb in makes if verb not in ONLY_MOVING) or makes if action in (None, "stand") else makes
+    still = action in (None, "stand", STAYS)
+    return tuple(verb for verb in makes if verb not in ONLY_MOVING) or makes if still else makes
 
 
 def _drawn(words: tuple[str, ...], rng: np.random.Generator) -> str:
@@ -110,27 +111,20 @@ def _less(known: Known, change: Callable[[Said], Said]) -> Known:
 
 
 def _phrases(speech: Speech) -> list[str]:
-    """Every effect with its place and time, for the end of a clause; a place that serves several is named once."""
+    """Every effect with its place, for the end of a clause; a place that serves several is named once."""
     told = []
     sides = [said.side for said in speech.known.effects]
     for place, said in enumerate(speech.known.effects):
         later = said.side in sides[place + 1 :]
         where = "" if later else beside(said.side, speech.known.subject, named=False)
-        parts = (effect_phrase(said.word, said.adjectives), where, f", {_time(said)}" if said.time else "")
+        parts = (effect_phrase(said.word, said.adjectives), where)
         told.append(" ".join(part for part in parts if part))
     return told
 
 
-def _time(said: Said) -> str:
-    time = said.time or ""
-    if not is_many(said.word):
-        return time
-    return (
-        time.replace("appears", "appear")
-        .replace("is gone", "are gone")
-        .replace("grows", "grow")
-        .replace("shrinks", "shrink")
-    )
+def _times(speech: Speech) -> list[str]:
+    """When the one effect is made, if that is to be said."""
+    return [said.time for said in speech.known.effects if said.time]
 
 
 def _made(speech: Speech, form: Callable[[str], str]) -> str:
@@ -140,7 +134,8 @@ def _made(speech: Speech, form: Callable[[str], str]) -> str:
         groups.setdefault(verb, []).append(phrase)
     parts = [f"{form(verb)} {joined(phrases)}" for verb, phrases in groups.items()]
     nested = len(parts) > 1 and any(len(phrases) > 1 for phrases in groups.values())
-    return ", and ".join([", ".join(parts[:-1]), parts[-1]]) if nested else joined(parts)
+    made = ", and ".join([", ".join(parts[:-1]), parts[-1]]) if nested else joined(parts)
+    return " ".join([made, *_times(speech)])
 
 
 def _plain(speech: Speech) -> bool:
@@ -176,20 +171,21 @@ def effect_first(speech: Speech) -> str | None:
     if len(speech.known.effects) > 1:
         return None
     said, acts = speech.known.effects[0], speech.acts(form="pronoun")
-    phrase = effect_phrase(said.word, said.adjectives) + (f", {_time(said)}," if said.time else "")
+    phrase = effect_phrase(said.word, said.adjectives)
     place = beside(said.side, speech.known.subject, named=True)
-    if not place and not acts:
-        return None
+    if not place and speech.known.action in (None, "stand", STAYS):
+        return None  # nothing follows what does not move
     verb = third(speech.lies if place else speech.along, many=is_many(said.word))
     rest = f"as {speech.pronoun} {acts}" if acts else None
-    return sentence(phrase, verb, place or speech.who, rest, _camera(speech, "while" if acts else "as"))
+    link = "while" if acts else "as"
+    return sentence(phrase, verb, place or speech.who, *_times(speech), rest, _camera(speech, link))
 
 
 def with_effect(speech: Speech) -> str | None:
     """A camel walks over dry ground with a long shadow to its left."""
-    acts = speech.acts()
-    if not acts:
-        return None
+    acts, first = speech.acts(), speech.known.effects[0]
+    if not acts or _times(speech) or not (first.adjectives or first.side):
+        return None  # "rides with a shadow" tells nothing, and "with a splash at the end" something else
     phrases = joined(_phrases(speech))
     return sentence(speech.who, acts, "with", phrases, _camera(speech, "as"))
 

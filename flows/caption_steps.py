@@ -50,8 +50,8 @@ class Worded:
 
 
 def stages_of(job: CaptionJob, settings: Captioning) -> tuple[str, ...]:
-    """The stages that a clip goes through; a person's caption is only augmented, known effects are not measured."""
-    measurable = not job.effects and {"over", "effect_mask"} <= set(job.layers)
+    """The stages that a clip goes through; a person's caption is only augmented, a scene's effects are not measured."""
+    measurable = not (job.effects and job.facts) and {"over", "effect_mask"} <= set(job.layers)
     return (
         *(("tags",) if measurable else ()),
         *(("describe", "refine") if job.given is None else ()),

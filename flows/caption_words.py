@@ -109,9 +109,10 @@ def finished(row: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) ->
 
 def _effects(walked: Worded) -> tuple[Sequence[str], dict[str, Any]]:
     """The clip's effects and how they are known: told, else measured, else named by a model that saw the frames."""
-    if walked.job.effects:
-        return walked.job.effects, {"source": "given", "evidence": ["scene or source says so"]}
     tags = walked.facts("tags")
+    if walked.job.effects:
+        told = "the scene says so" if walked.job.facts else "the source says so"
+        return walked.job.effects, {"source": "given", "evidence": list(tags.get("evidence", (told,)))}
     found = {"source": tags.get("source", "unknown"), "evidence": list(tags.get("evidence", ()))}
     if tags.get("effects"):
         return tuple(tags["effects"]), found
@@ -140,7 +141,8 @@ def _doubt(walked: Worded, absent: tuple[str, str] | None) -> str | None:
         facts = walked.facts(stage)
         if facts and facts["verdict"] == "review" and not (stage == "augment" and walked.job.given is not None):
             return _complaint(stage, facts)
-    return None
+    doubt: str | None = walked.facts("tags").get("doubt")
+    return doubt
 
 
 def _complaint(stage: str, facts: Mapping[str, Any]) -> str:

@@ -98,7 +98,7 @@ def test_missing_variants_are_filled_from_the_grammar():
     script = Script([["{}"], [], ["A dog trots over the sand, casting a long, deep shadow to its left."]])
     found = augmented(script, GOOD, SEEN)
     assert (len(found.replies), found.filled, found.verdict) == (3, 2, "ok")
-    assert [one.model for one in found.replies] == ["stub", "measured-1", "measured-1"]
+    assert [one.model for one in found.replies] == ["stub", "measured-2", "measured-1"]
     assert len({one.text for one in found.replies}) == 3
 
 

@@ -86,7 +86,7 @@ def test_every_finished_clip_has_its_words(paired, tmp_path):
         assert clip.caption not in told["augmented"]
         assert told["effects"]["source"] == "given"
         assert clip.effects == ["shadow"]
-        assert clip.provenance["models"] == [{"id": "measured-1", "revision": None}]
+        assert clip.provenance["models"] == [{"id": "measured-2", "revision": None}]
         assert told["steps"]["refine"]["attempts"][0]["replies"][0]["text"] == clip.caption
 
 
@@ -180,7 +180,7 @@ def test_refused_answers_are_asked_for_again_and_then_filled(source_file, tmp_pa
         told = json.loads(row["provenance"]["captions"])
         assert "shadow" in row["caption"]
         assert told["filled"] == {"describe": 1, "refine": 1, "augment": 3}
-        assert told["caption_by"] == "measured-1"
+        assert told["caption_by"] == "measured-2"
         assert "sorry" in told["steps"]["refine"]["attempts"][2]["replies"][0]["text"]
     with llm_server.StubServer(lambda request: "I'm sorry, I cannot help with that.") as server:
         source = load_any(source_file, asking(server, "wording.fill=false"))
@@ -281,7 +281,7 @@ def test_a_corpus_gets_other_words_and_keeps_its_videos(paired, tmp_path):
     assert videos_of(new) == videos_of(before)
     assert new.manifest["version"] != before.manifest["version"]
     assert new.manifest["counts"]["by_captioner"] == {"stub-7b": 4}
-    assert before.manifest["counts"]["by_captioner"] == {"measured-1": 4}
+    assert before.manifest["counts"]["by_captioner"] == {"measured-2": 4}
     for clip in new:
         assert clip.caption == "A square slides along, casting a dim shadow."
         assert clip.provenance["models"] == [{"id": "stub-7b", "revision": None}]
@@ -359,4 +359,4 @@ def test_the_gallery_shows_all_words(paired, tmp_path):
         assert clip.caption in page
         assert clip.caption_dense in page
         assert all(text in page for text in json.loads(clip.provenance["captions"])["augmented"])
-    assert "measured-1 4 (100 %)" in (tmp_path / "corpus" / "README.md").read_text()
+    assert "measured-2 4 (100 %)" in (tmp_path / "corpus" / "README.md").read_text()

@@ -140,6 +140,34 @@ def test_what_the_source_says_stands():
     assert tags(seen).source == "given"
 
 
+@pytest.mark.parametrize(
+    ("said", "colour", "doubt"),
+    [
+        (("shadow",), (0, 0, 0), None),
+        (("shadow", "dust"), (0, 0, 0), None),
+        (("smoke",), (125, 85, 50), None),
+        (("splash",), (0, 0, 0), "rather show shadow"),
+        (("shadow",), (235, 235, 235), "rather show smoke"),
+        (("glow",), (0, 0, 0), "rather show shadow"),
+    ],
+)
+def test_what_the_source_says_is_held_against_the_frames(said, colour, doubt):
+    plain = block_on_sand()
+    coverage = (
+        beside(plain, 0.5, dx=-48, dy=10)
+        if not any(colour)
+        else puffy(beside(plain, 0.8, dx=-40, dy=0, soft=6, grow=21))
+    )
+    seen = replace(painted(plain, coverage, colour), effects=said)
+    found = tags(seen)
+    assert (found.effects, found.source, found.review) == (said, "given", doubt is not None)
+    assert len(found.evidence) == 2
+    assert found.doubt is None if doubt is None else doubt in found.doubt
+    empty = tags(replace(seen, effect_mask=np.zeros_like(seen.effect_mask)))
+    assert "effect mask is empty" in empty.doubt
+    assert tags(replace(seen, facts={"motion": "walk"})).evidence == ("the scene says so",)
+
+
 def test_soft_and_hard_edges_differ():
     plain = block_on_sand()
     hard = painted(plain, beside(plain, 0.6, dx=-60, dy=20), (0, 0, 0))
@@ -151,7 +179,7 @@ def test_soft_and_hard_edges_differ():
 
 @pytest.mark.parametrize(
     ("dx", "dy", "side", "words"),
-    [(-48, 0, "left", "behind"), (48, 0, "right", "ahead of"), (0, 64, "below", "beneath"), (0, -50, "above", "above")],
+    [(-48, 0, "left", "behind"), (48, 0, "right", "ahead of"), (0, 64, "below", "beneath"), (0, -50, "above", None)],
 )
 def test_sides_are_told(dx, dy, side, words):
     seen = painted(block_on_sand(), beside(block_on_sand(), 0.5, dx=dx, dy=dy), (0, 0, 0))
@@ -163,7 +191,9 @@ def test_sides_are_told(dx, dy, side, words):
         "right",
     )
     assert measures.movement.together
-    assert words in Measured().refine("", replace(seen, effects=("shadow",)), max_words=30, seed=0).text
+    text = Measured().refine("", replace(seen, effects=("shadow",)), max_words=30, seed=0).text
+    assert "above" not in text, "a shadow may lie beyond its subject, never over it"
+    assert words is None or words in text
 
 
 def test_a_camera_that_pans_along_is_told_from_a_subject_that_moves():
@@ -179,14 +209,26 @@ def test_a_camera_that_pans_along_is_told_from_a_subject_that_moves():
 
 @pytest.mark.parametrize(
     ("first", "last", "says"),
-    [(0, 13, None), (6, 13, "which appears midway"), (0, 7, "which is gone midway"), (10, 13, "which appears late")],
+    [(0, 13, None), (6, 13, "halfway through"), (0, 7, "in the first half"), (10, 13, "towards the end")],
 )
 def test_when_it_is_there(first, last, says):
     plain = block_on_sand()
     coverage = beside(plain, 0.5, dx=-48, dy=0)
     coverage[:first] = coverage[last:] = 0
-    (said,) = know(replace(painted(plain, coverage, (0, 0, 0)), effects=("shadow",))).effects
+    seen = painted(plain, coverage, (190, 150, 110))
+    (said,) = know(replace(seen, effects=("dust",))).effects
     assert said.time == says
+    assert says is None or says in Measured().refine("", replace(seen, effects=("dust",)), max_words=30, seed=0).text
+    (shadow,) = know(replace(seen, effects=("shadow",))).effects
+    assert shadow.time is None, "footage's masks lose a shadow on the way; that is not its end"
+    (drawn,) = know(replace(seen, effects=("shadow",), facts={"motion": "walk"})).effects
+    assert drawn.time == says, "a renderer's do not"
+    hidden = replace(
+        seen,
+        effects=("dust",),
+        subject_mask=np.where(seen.effect_mask.any((1, 2))[:, None, None], plain.subject_mask, 0),
+    )
+    assert know(hidden).effects[0].time is None, "it comes and goes with its subject"
 
 
 @pytest.mark.parametrize(
@@ -201,9 +243,9 @@ def test_colours_have_plain_names(rgb, word):
     assert colour_word(rgb) == word
 
 
-def test_tints_of_shadows():
-    assert tint_word((0.6, 0.5, 0.4)) == "bluish"
-    assert tint_word((0.5, 0.5, 0.5)) is None
+def test_tints_of_mirror_images():
+    assert tint_word((40.0, 60.0, 140.0)) == "bluish"
+    assert tint_word((128.0, 128.0, 128.0)) is None
 
 
 def test_the_captioner_says_the_same_for_the_same_seed_and_other_things_for_others():

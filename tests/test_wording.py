@@ -185,8 +185,10 @@ def test_every_adjective_fits_its_effect():
     for effect, words in EFFECTS.items():
         assert all(len(plain(getattr(words, slot))) >= 2 for slot in SLOTS if slot != "spread"), effect
         assert set(words.colour) <= COLOURS | {"dark", "cool-toned", "warm-toned"}, effect
-    assert not agree("dust", "wispy", "dense")
-    assert agree("dust", "wispy", "thin")
+    assert not agree("smoke", "wispy", "dense")
+    assert agree("smoke", "wispy", "thin")
+    assert "wispy" not in EFFECTS["dust"].texture
+    assert "black" not in EFFECTS["dust"].colour
     assert not {"red", "green"} & set(EFFECTS["shadow"].colour)
     assert "wispy" not in EFFECTS["reflection"].texture
 
