@@ -124,10 +124,14 @@ def evaluate(
     frames: Annotated[int | None, typer.Option(min=1, help="At most so many frames of every clip.")] = None,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Metrics may be unavailable.")] = False,
 ) -> None:
-    """Measure methods against a corpus: the nine columns of the paper's Table 1 as Parquet, Markdown and LaTeX."""
+    """Measure methods against a corpus: the nine columns of the paper's Table 1 as Parquet, Markdown and LaTeX.
+
+    What a clip came to is kept in OUT/clips, so the same command goes on where it was cut off.
+    """
     from .datasets.corpus import open_corpus
     from .training.evaluation.evaluate import Evaluation, missing
     from .training.evaluation.evaluate import evaluate as measured
+    from .training.evaluation.kept import Kept
     from .training.evaluation.tables import write_tables
     from .training.evaluation.videos import method_of
 
@@ -136,7 +140,7 @@ def evaluate(
     except ValueError as wrong:
         raise typer.BadParameter(str(wrong)) from wrong
     with bar() as show:
-        settings = Evaluation(split=split, frames=frames)
+        settings = Evaluation(split=split, frames=frames, kept=Kept(folder=out_dir / "clips"))
         lines = measured(open_corpus(corpus), methods, settings, lambda done, total: show("evaluate", done, total))
     write_tables(lines, out_dir, f"Evaluation on {corpus}")
     out.print(f"tables: {out_dir / 'table.md'}", markup=False)

@@ -19,6 +19,7 @@ from ..datasets.corpus import Corpus, open_corpus
 from ..datasets.durable import CannotWrite, write_whole
 from .config import Training, load_training
 from .evaluation.evaluate import Evaluation, evaluate
+from .evaluation.kept import Kept
 from .evaluation.tables import write_tables
 from .evaluation.videos import Method
 from .journal import EVALUATION, SAMPLES
@@ -55,7 +56,7 @@ def measure(settings: Training) -> Path:
         write_whole(folder / "composite" / f"{clip_id}.mkv", codec.encode(clip.over, fps=clip.fps))
     methods = [Method(name="trained", folder=output / SAMPLES), Method(name="composite", folder=folder / "composite")]
     done = f"{len(seen.ids)} held-out clips, {settings.validation.steps} steps of sampling"
-    write_tables(evaluate(seen, methods, Evaluation(), _say), folder, done)
+    write_tables(evaluate(seen, methods, Evaluation(kept=Kept(folder=folder / "clips")), _say), folder, done)
     return folder
 
 

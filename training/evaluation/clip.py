@@ -39,6 +39,14 @@ class Clip:
     """A folder, or the name of a hub repository that was fetched before."""
     revision: str | None = None
 
+    def weights(self) -> Weights:
+        """The model's.
+
+        Raises:
+            Unavailable: they are not there.
+        """
+        return _load(self.model, self.revision).weights
+
     def score(self, sample: Sample) -> Mapping[str, Sequence[MetricValue]]:
         """One value a frame."""
         try:

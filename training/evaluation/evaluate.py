@@ -17,6 +17,7 @@ from ...datasets.gallery.pictures import film
 from .clip import Clip
 from .fvd import Features, Fvd, distance
 from .groups import Line, grouped
+from .kept import Kept, pixels_key
 from .lpips import Lpips
 from .metric import MetricValue, Sample, Scorer, Unavailable, Weights, mean, unavailable
 from .pixels import Pixels
@@ -36,6 +37,8 @@ class Evaluation:
     """At most so many frames of every clip; None takes all that every method has."""
     split: str | None = None
     """Of which split; None takes all."""
+    kept: Kept = Kept()
+    """Where what a clip came to is kept, so that an evaluation that was cut off goes on."""
 
 
 @dataclass(kw_only=True)
@@ -46,6 +49,8 @@ class _Measured:
     values: dict[str, list[MetricValue]] = field(default_factory=dict)
     truth: Features | None = None
     made: Features | None = None
+    pixels: str = ""
+    """Digest of the method's video, where VBench is asked of it."""
 
 
 def evaluate(
@@ -73,11 +78,12 @@ def evaluate(
             step(done, len(pairs))
             clip = corpus[clip_id]
             for name, sample in _samples(clip, methods, settings.frames).items():
-                found[name].append(_measure(clip, sample, settings, isinstance(network, Weights)))
+                found[name].append(_measure(clip, sample, settings, network))
                 if films is not None:
+                    found[name][-1].pixels = pixels_key(sample.result)
                     (films / name).mkdir(exist_ok=True)
                     (films / name / f"{clip_id}.mp4").write_bytes(film(_even(sample.result), fps=sample.fps))
-        _add_vbench(settings.vbench, found, films)
+        _add_vbench(settings, found, films)
         step(len(pairs), len(pairs))
     return [line for name, measured in found.items() for line in _lines(name, measured, network)]
 
@@ -122,13 +128,14 @@ def _samples(clip: CorpusClip, methods: Sequence[Method], frames: int | None) ->
     return {name: Sample(**shared, **words, result=video[:length]) for name, video in made.items()}
 
 
-def _measure(clip: CorpusClip, sample: Sample, settings: Evaluation, with_fvd: bool) -> _Measured:
+def _measure(clip: CorpusClip, sample: Sample, settings: Evaluation, network: Weights | MetricValue) -> _Measured:
     measured = _Measured(clip={name: clip.row[name] for name in ("clip_id", "source", "effects", "caption")})
     for scorer in settings.scorers:
-        measured.values.update({name: list(values) for name, values in scorer.score(sample).items()})
-    if with_fvd:
-        measured.truth, measured.made = settings.fvd.features(sample.gt), settings.fvd.features(sample.result)
-
+        measured.values.update(settings.kept.scored(scorer, sample))
+    if isinstance(network, Weights):
+        measured.truth, measured.made = (
+            settings.kept.features(video, network, settings.fvd.features) for video in (sample.gt, sample.result)
+        )
     return measured
 
 
@@ -138,12 +145,24 @@ def _even(frames: Rgb) -> Rgb:
     return frames[:, :height, :width]
 
 
-def _add_vbench(vbench: VBench, found: Mapping[str, list[_Measured]], films: Path | None) -> None:
+def _add_vbench(settings: Evaluation, found: Mapping[str, list[_Measured]], films: Path | None) -> None:
+    """VBench starts once for all videos of a method of which no score is kept."""
     for name, measured in found.items():
-        paths = {(films or Path()) / name / f"{one.clip['clip_id']}.mp4": one for one in measured}
-        captions = {path: str(one.clip.get("caption", "")) for path, one in paths.items()}
-        for path, value in vbench.score(captions).items():
-            paths[path].values["vbench"] = [value]
+        left: dict[Path, _Measured] = {}
+        for one in measured:
+            kept = settings.kept.read(_asked_of_vbench(settings, one)) if films is not None else None
+            if kept is None:
+                left[(films or Path()) / name / f"{one.clip['clip_id']}.mp4"] = one
+            else:
+                one.values.update(kept)
+        scores = settings.vbench.score({path: str(one.clip.get("caption", "")) for path, one in left.items()})
+        for path, value in scores.items():
+            left[path].values["vbench"] = [value]
+            settings.kept.write(_asked_of_vbench(settings, left[path]), {"vbench": [value]})
+
+
+def _asked_of_vbench(settings: Evaluation, one: _Measured) -> list[object]:
+    return [repr(settings.vbench), one.pixels, one.clip.get("caption", "")]
 
 
 def _lines(method: str, measured: Sequence[_Measured], network: Weights | MetricValue) -> list[Line]:

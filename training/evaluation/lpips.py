@@ -40,6 +40,14 @@ class Lpips:
     trunk_sha256: str = PUBLISHED
     """How the trunk's SHA-256 must begin."""
 
+    def weights(self) -> Weights:
+        """The trunk's.
+
+        Raises:
+            Unavailable: they are not there.
+        """
+        return _load(self)[1]
+
     def score(self, sample: Sample) -> Mapping[str, Sequence[MetricValue]]:
         """One value a frame."""
         try:

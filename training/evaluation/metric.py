@@ -91,6 +91,10 @@ class Scorer(Protocol):
         """For each metric a value a frame, or one alone for the whole clip."""
         ...
 
+    def weights(self) -> Weights | None:
+        """What the values hang on beside the videos; `Unavailable` where it is missing."""
+        ...
+
 
 class Unavailable(Exception):
     """A metric cannot be computed here; the message is the reason that the tables give."""

@@ -17,6 +17,9 @@ SSIM_WINDOW_PX = 7
 class Pixels:
     """The two metrics that need no weights and no program."""
 
+    def weights(self) -> None:
+        """None are needed."""
+
     def score(self, sample: Sample) -> Mapping[str, Sequence[MetricValue]]:
         """SSIM in [-1, 1] and PSNR in dB of each frame."""
         from skimage.metrics import structural_similarity

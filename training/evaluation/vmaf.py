@@ -31,12 +31,19 @@ class Vmaf:
     def score(self, sample: Sample) -> Mapping[str, Sequence[MetricValue]]:
         """One value a frame."""
         try:
-            program = _program(self.program)
-            numbers = _run(program, sample.result, sample.gt)
+            weights = self.weights()
+            numbers = _run(_program(self.program), sample.result, sample.gt)
         except Unavailable as missing:
             return {"vmaf": [unavailable("vmaf", str(missing))]}
-        weights = Weights(id=MODEL, sha256=_digest(program))
         return {"vmaf": [known("vmaf", number, weights=weights) for number in numbers]}
+
+    def weights(self) -> Weights:
+        """The program, which holds the model.
+
+        Raises:
+            Unavailable: it is not there.
+        """
+        return Weights(id=MODEL, sha256=_digest(_program(self.program)))
 
 
 @cache

@@ -1,0 +1,115 @@
+"""An evaluation that was cut off goes on: what is kept of a clip, and when it is measured again."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+from effectpairs.datasets import codec
+from effectpairs.tests.small_corpus import make_small_corpus
+from effectpairs.tests.small_metrics import fetch_nothing, length_bench, noise, sample
+from effectpairs.training.evaluation.evaluate import Evaluation, evaluate
+from effectpairs.training.evaluation.kept import Kept
+from effectpairs.training.evaluation.metric import Sample, Unavailable, Weights, known, unavailable, undefined
+from effectpairs.training.evaluation.videos import Method
+
+TRAINED = Weights(id="ruler", sha256="a" * 64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ruler:
+    """Measures the brightness, and counts how often it is asked; it breaks at one clip, or has no weights."""
+
+    breaks_at: str = field(default="", repr=False)
+    taken: Weights | None = field(default=TRAINED, repr=False)
+    asked: list[str] = field(default_factory=list, repr=False)
+
+    def score(self, sample: Sample):
+        self.asked.append(sample.clip_id)
+        if sample.clip_id == self.breaks_at:
+            raise RuntimeError("killed")
+        if self.taken is None:
+            return {"psnr": [unavailable("psnr", "no weights")]}
+        return {
+            "psnr": [known("psnr", float(sample.result.mean()), weights=self.taken)],
+            "ssim": [undefined("ssim", "never")],
+        }
+
+    def weights(self):
+        if self.taken is None:
+            raise Unavailable("no weights")
+        return self.taken
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_fetched(monkeypatch, tmp_path):
+    fetch_nothing(monkeypatch, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return make_small_corpus(tmp_path_factory.mktemp("corpus"), clips=3, kinds=("real",), size=(32, 48))
+
+
+@pytest.fixture
+def method(corpus, tmp_path):
+    for clip in corpus:
+        (tmp_path / f"{clip.clip_id}.mkv").write_bytes(codec.encode(clip.over, fps=16.0))
+    return Method(name="copy", folder=tmp_path)
+
+
+def test_cut_off_it_goes_on_and_ends_with_the_same_lines(corpus, method, tmp_path):
+    kept, last = Kept(folder=tmp_path / "kept"), corpus.ids[-1]
+    with pytest.raises(RuntimeError, match="killed"):
+        evaluate(corpus, [method], Evaluation(scorers=(Ruler(breaks_at=last),), kept=kept))
+    again = Ruler()
+    found = evaluate(corpus, [method], Evaluation(scorers=(again,), kept=kept))
+    assert again.asked == [last]
+    assert found == evaluate(corpus, [method], Evaluation(scorers=(Ruler(),)))
+
+
+def test_what_changed_is_measured_again(tmp_path):
+    kept, first = Kept(folder=tmp_path), sample(noise(1), noise(2))
+    other_weights = Ruler(taken=replace(TRAINED, sha256="b" * 64))
+    for ruler, given, times in (
+        (Ruler(), first, 1),
+        (Ruler(), first, 0),
+        (Ruler(), replace(first, clip_id="renamed"), 0),
+        (Ruler(), replace(first, result=noise(3)), 1),
+        (Ruler(), replace(first, caption="other words"), 1),
+        (other_weights, first, 1),
+    ):
+        found = kept.scored(ruler, given)
+        assert len(ruler.asked) == times
+        assert found == {name: list(values) for name, values in Ruler(taken=ruler.taken).score(given).items()}
+
+
+def test_what_is_unavailable_or_damaged_is_not_taken(tmp_path):
+    kept, given = Kept(folder=tmp_path), sample(noise(1), noise(2))
+    assert kept.scored(Ruler(taken=None), given)["psnr"][0].status == "unavailable"
+    assert not list(tmp_path.rglob("*.json"))
+    kept.scored(Ruler(), given)
+    (place,) = tmp_path.rglob("*.json")
+    place.write_text("{")
+    again = Ruler()
+    assert kept.scored(again, given)["psnr"][0].status == "ok"
+    assert again.asked == ["one"]
+
+
+def test_features_of_a_video_are_made_once(tmp_path):
+    kept, made = Kept(folder=tmp_path), []
+
+    def features(frames):
+        made.append(len(frames))
+        return frames.mean(axis=(1, 2)).astype(np.float64)
+
+    twice = [kept.features(noise(1), TRAINED, features) for _ in range(2)]
+    assert made == [3]
+    np.testing.assert_array_equal(*twice)
+
+
+def test_vbench_is_not_started_for_videos_that_it_has_scored(corpus, method, tmp_path):
+    settings = Evaluation(scorers=(), vbench=length_bench(tmp_path), kept=Kept(folder=tmp_path / "kept"))
+    first = evaluate(corpus, [method], settings)
+    (tmp_path / "python").write_text("#!/bin/sh\nexit 1\n")
+    assert [line.value.status for line in first if line.value.name == "vbench"] != []
+    assert evaluate(corpus, [method], settings) == first
