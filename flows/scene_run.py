@@ -1,8 +1,6 @@
 """One source of scenes from its descriptions to its account, in steps that a scheduler puts in order."""
 
-import os
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -11,17 +9,15 @@ from pydantic import TypeAdapter
 
 from ..captioning.chosen import STEPS
 from ..datasets.ledger import Account
-from ..datasets.source import SOURCES
 from ..datasets.store import Result, Store
 from ..render.blender import NoBlender, find_python, version_of
-from ..render.makers.makers import scene_at
-from ..render.scene import read_scene
 from .caption_chunks import caption_chunk, caption_phase, is_captioned
 from .caption_chunks import pending as captions_to_do
 from .caption_job import CaptionJob, of_scene
 from .chunks import WORKING_BYTES, Chunk, Failure, divide, work_off, write_chunk
 from .phases import Phase
 from .scene_account import SceneRefusal, close_account
+from .scene_list import list_scenes
 from .scene_source import SceneSource
 from .scene_steps import STAGE, SceneJob, rendered, scene_work, sweep_frames
 from .workers import Worker, how_many
@@ -124,9 +120,9 @@ def begin(source: SceneSource, workspace: Path, workers: int = 0) -> SceneRun:
     Raises:
         ValueError: the source as a whole cannot be read, e.g. no scene is where it says.
     """
-    jobs = list(list_scenes(source))
     store = Store(workspace)
     store.sweep()
+    jobs = list(list_scenes(source, store))
     sweep_frames(store)
     run = SceneRun(
         source=source,
@@ -149,48 +145,6 @@ def begin(source: SceneSource, workspace: Path, workers: int = 0) -> SceneRun:
 def clip_bytes(source: SceneSource) -> int:
     """Size of one colour layer of the source's clips."""
     return source.frames * source.size[0] * source.size[1] * 3
-
-
-def list_scenes(source: SceneSource) -> Iterator[SceneJob | SceneRefusal]:
-    """The scenes of a source in order: those of its files, or those of its maker.
-
-    Raises:
-        ValueError: there is no file of a scene.
-    """
-    if source.scenes is not None:
-        yield from _read(_files(source.scenes))
-        return
-    assert source.maker is not None, "a source has a maker or files"
-    for index in range(source.count):
-        try:
-            scene = scene_at(source.maker, index, source.seed, source.film)
-            yield SceneJob(name=f"{index:05d}", scene=scene)
-        except ValueError as wrong:
-            yield SceneRefusal(name=f"{index:05d}", reason=str(wrong))
-
-
-def _read(files: list[Path]) -> Iterator[SceneJob | SceneRefusal]:
-    """The scenes of files; those of several folders are told apart by their paths."""
-    together = len({file.parent for file in files}) == 1
-    for path in files:
-        name = path.stem if together else str(path.with_suffix("")).strip("/")
-        try:
-            yield SceneJob(name=name, scene=read_scene(path))
-        except ValueError as wrong:
-            yield SceneRefusal(name=name, reason=str(wrong))
-
-
-def _files(pattern: str) -> list[Path]:
-    text = os.path.expandvars(pattern)
-    if unset := re.search(r"\$\{(\w+)\}", text):
-        raise ValueError(f"scenes={pattern!r} needs the environment variable {unset[1]}; export {unset[1]}=FOLDER")
-    path = Path(text).expanduser()
-    # What is not here may be among the scenes that come with the package.
-    places = (Path(path.anchor),) if path.anchor else (Path(), SOURCES)
-    found = next((files for place in places if (files := sorted(place.glob(str(path.relative_to(path.anchor)))))), [])
-    if not found:
-        raise ValueError(f"scenes={pattern!r}: no file is there; give a pattern of scenes' JSON, as 'scenes/*.json'")
-    return found
 
 
 def _render(job: SceneJob, source: SceneSource, workspace: Path, blender: str) -> None:

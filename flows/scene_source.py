@@ -61,6 +61,10 @@ class SceneSource(Source):
             raise ValueError("a source of scenes has either a maker or scenes='FOLDER/*.json'; give one of them")
         if not 1 <= self.count <= 1_000_000:
             raise ValueError(f"count={self.count} is not in 1 to 1000000; give how many scenes to make")
+        if self.maker is not None:
+            film = self.film  # checks itself
+            if isinstance(self.maker, Tossed):
+                self.maker.check(film)
 
     @property
     def captioning(self) -> Captioning:

@@ -73,7 +73,9 @@ def _files_in(folder: Path, kind: Kind, known: dict[str, tuple[bytes, ...]]) -> 
     files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in known and path.is_file()]
     if not files:
         raise ValueError(f"{folder}: holds no {kind} file; put some there ({', '.join(sorted(known))})")
-    return tuple(Asset(name=path.stem, kind=kind, uri=str(path)) for path in files if not path.name.startswith("."))
+    shown = [path for path in files if not path.name.startswith(".")]
+    # A scene tells a sky's file from one of Blender's own by its slash.
+    return tuple(Asset(name=path.stem, kind=kind, uri=posixpath.join(path.parent, path.name)) for path in shown)
 
 
 def read_manifest(uri: str) -> tuple[Asset, ...]:

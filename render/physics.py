@@ -5,7 +5,6 @@ between its frames is interpolated. Everything still, walls and ground included,
 make their own way are passed through.
 """
 
-import gc
 import importlib.machinery
 import importlib.util
 import io
@@ -79,10 +78,15 @@ def simulate(bodies: tuple[Body, ...], walls: tuple[Wall, ...], clock: Clock) ->
             if thing is not None:
                 _release(world, thing, body)
         ways, hits = simulator.run(frame_start=0, frame_end=last)
-    falls = tuple(_fall(clock, rate, ways, hits, thing) for thing in things)
-    del world, simulator, things, ways, hits
-    gc.collect()  # worlds sit in circles of observers, and PyBullet has room for 1024 of them
-    return falls
+        _close(simulator)
+    return tuple(_fall(clock, rate, ways, hits, thing) for thing in things)
+
+
+def _close(simulator: Any) -> None:
+    """End a world at once: PyBullet has room for 1024, and Kubric's sit in circles that are swept whenever it suits."""
+    client = simulator._physics_client
+    client.disconnect()
+    client._client = -1  # when it is swept, another world may have its number
 
 
 def _kubric() -> tuple[Any, Any]:

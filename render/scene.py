@@ -291,6 +291,19 @@ class Rendering:
         within(self, "truth_scale", 0.1, 1)
 
 
+def check_format(owner: Any, place: str = "") -> None:
+    """Check the frames, size and fps of a scene, or of all scenes of a making.
+
+    Raises:
+        ValueError: naming the value, after place, and the rule.
+    """
+    if owner.frames % 8 != 5 or not 5 <= owner.frames <= LARGEST["frames"]:
+        raise ValueError(f"{place}frames={owner.frames} is not 8k+5; give 5, 13, 21, ... 85")
+    if any(not 16 <= side <= LARGEST["size"] for side in owner.size):
+        raise ValueError(f"{place}size={owner.size} is not within 16 to {LARGEST['size']}; give height and width")
+    within(owner, "fps", 1, 240)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scene:
     """Everything that is in the picture, and every picture that is made of it."""
@@ -315,11 +328,7 @@ class Scene:
     rendering: Rendering = Rendering()
 
     def __post_init__(self) -> None:
-        if self.frames % 8 != 5 or not 5 <= self.frames <= LARGEST["frames"]:
-            raise ValueError(f"scene.frames={self.frames} is not 8k+5; give 5, 13, 21, ... 85")
-        if any(not 16 <= side <= LARGEST["size"] for side in self.size):
-            raise ValueError(f"scene.size={self.size} is not within 16 to {LARGEST['size']}; give height and width")
-        within(self, "fps", 1, 240)
+        check_format(self, "scene.")
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"scene.seed={self.seed} is not in [0, 2^31); give such a whole number")
         if len(self.props) > LARGEST["bodies"]:

@@ -160,14 +160,15 @@ def test_the_quality_numbers_of_stage_and_schema_are_the_same():
     assert {number.name for number in quality.QUALITY_NUMBERS} == set(schema.QUALITY_NUMBERS)
 
 
-def test_prefect_yaml_deploys_every_source():
-    path = ROOT / "prefect.yaml"
-    if not path.exists():
-        pytest.skip("prefect.yaml is not there yet")
-    text = path.read_text()
-    sources = [source.stem for source in (ROOT / "datasets" / "sources").glob("*.toml")]
-    assert sources
-    assert not [source for source in sources if f"name: {source}\n" not in text]
+def test_prefect_yaml_deploys_what_is_served():
+    import yaml
+    from effectpairs.flows.deployments import deployments
+
+    text = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    written = {(one["entrypoint"].split(".")[2].replace("_", "-"), one["name"]) for one in text["deployments"]}
+    served = {(one.flow_name, one.name) for one in deployments((), "workspace", "corpus")}
+    assert served <= written
+    assert not [name for name in written - served if name[0] != "training"]
 
 
 def test_every_folder_with_code_is_packaged():

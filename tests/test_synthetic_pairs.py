@@ -219,8 +219,36 @@ def test_what_is_begun_is_not_listed_twice(tmp_path):
         assert begin(source, tmp_path / "w") is not run
 
 
+def test_descriptions_are_kept_until_something_decides_otherwise(tmp_path, monkeypatch):
+    from effectpairs.datasets.store import Store
+    from effectpairs.flows import scene_list
+
+    def listed(*overrides):
+        source = load_any("blender", ["count=2", "frames=5", "size=36x64", *overrides])
+        return list(scene_list.list_scenes(source, Store(tmp_path))), list(scene_list.list_scenes(source))
+
+    made, alone = listed()
+    assert made == alone
+    monkeypatch.setattr(scene_list, "scene_at", lambda *asked: pytest.fail(f"was described anew: {asked}"))
+    source = load_any("blender", ["count=2", "frames=5", "size=36x64"])
+    assert list(scene_list.list_scenes(source, Store(tmp_path))) == made
+    monkeypatch.undo()
+    for other in ("seed=2", "frames=13", "maker.occluders=0.9"):
+        described, alone = listed(other)
+        assert described == alone != made
+
+
+def test_a_film_that_nothing_can_fall_in_is_refused_at_once():
+    sentence = r"kubric\.toml: frames=5 at fps=16 last 0\.25 s, .* give frames=13 or more, or a lower fps"
+    with pytest.raises(ValueError, match=sentence):
+        load_any("kubric", ["frames=5"])
+    assert load_any("kubric", ["frames=13"]).frames == 13
+    with pytest.raises(ValueError, match=r"blender\.toml: frames=6 is not 8k\+5; give 5, 13, 21"):
+        load_any("blender", ["frames=6"])
+
+
 def test_makers_give_the_same_scenes_again_and_more_of_them():
-    from effectpairs.flows.scene_run import list_scenes
+    from effectpairs.flows.scene_list import list_scenes
 
     few, more = (list(list_scenes(load_any("blender", [f"count={n}", "frames=5", "size=36x64"]))) for n in (2, 4))
     assert few == more[:2]

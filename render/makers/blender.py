@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..assets import models_in, skies_in
+from ..assets import Asset, models_in, skies_in
 from ..motion import way_of
 from ..ranges import STRICT, within
 from ..scene import Body, Scene, Sun, Variant
@@ -76,17 +76,26 @@ def scene_at(maker: Procedural, index: int, seed: int, film: Film) -> Scene:
                 named = replace(bare, name=f"blender-{seed}-{index:05d}", seed=int(rng.integers(2**31)))
                 return _furnished(maker, rng, (act, staged), named)
     raise ValueError(
-        f"maker {maker}: in {ACTS_TRIED * VIEWS_TRIED} draws no camera had the subject of scene {index} in view; "
-        "allow more kinds of camera, shorter lenses, or fewer frames"
+        f"scene {index} of the maker blender with seed {seed}: in {ACTS_TRIED * VIEWS_TRIED} draws no camera had its "
+        "subject in view; allow more kinds of camera, shorter lenses, or fewer frames"
     )
+
+
+def models(maker: Procedural) -> tuple[Asset, ...]:
+    """What a maker's folder holds.
+
+    Raises:
+        ValueError: there is no such folder, or no model in it.
+    """
+    return () if maker.models is None else models_in(Path(maker.models).expanduser())
 
 
 def _with_model(maker: Procedural, rng: np.random.Generator, act: Act) -> Act:
     """The act with a user's model in place of its subject, unless that has to walk or to shine."""
     if maker.models is None or rng.random() >= maker.model_share or act.kind == "walk" or act.around == "dark":
         return act
-    models = models_in(Path(maker.models).expanduser())
-    model = models[int(rng.integers(len(models)))]
+    known = models(maker)
+    model = known[int(rng.integers(len(known)))]
     size = round(act.subject.size_m * 0.8, 3)
     body = Body(
         name=model.name.replace("_", " ")[:80], shape="asset", asset=model.uri, size_m=size, look=act.subject.look

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..scene import Rendering
+from ..scene import Rendering, check_format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +13,9 @@ class Film:
     size: tuple[int, int] = (384, 672)
     fps: float = 16.0
     rendering: Rendering = Rendering()
+
+    def __post_init__(self) -> None:
+        check_format(self)
 
     @property
     def lasts_s(self) -> float:

@@ -24,6 +24,8 @@ from .staging import CameraKind, View
 
 Rng = np.random.Generator
 ATTEMPTS = 60
+SHORTEST_S = 0.5
+"""What falls needs so long to hit the ground and to raise something in view: below, hardly a draw in fifty does."""
 SHAPES: tuple[Shape, ...] = ("sphere", "cube", "cylinder", "cone", "torus", "monkey", "rock", "crate")
 FLOORS: dict[str, tuple[GroundKind, tuple[str, ...], tuple[str, ...]]] = {
     "loose": ("dry", palettes.LOOSE, DAY),
@@ -74,6 +76,19 @@ class Tossed:
         for name in ("resting", "walls", "model_share"):
             within(self, name, 0, 1)
 
+    def check(self, film: Film) -> None:
+        """Can bodies fall and hit within the film?
+
+        Raises:
+            ValueError: it is too short.
+        """
+        if film.lasts_s < SHORTEST_S:
+            frames = 8 * int(np.ceil((SHORTEST_S * film.fps - 4) / 8)) + 5
+            raise ValueError(
+                f"frames={film.frames} at fps={film.fps:g} last {film.lasts_s:.2g} s, and what falls needs "
+                f"{SHORTEST_S:g} s to hit the ground; give frames={frames} or more, or a lower fps"
+            )
+
 
 def scene_at(maker: Tossed, index: int, seed: int, film: Film) -> Scene:
     """Scene number `index`: the same for the same maker, seed and film, however many others there are.
@@ -88,8 +103,8 @@ def scene_at(maker: Tossed, index: int, seed: int, film: Film) -> Scene:
         if framing(scene).fits and _happens(scene):
             return replace(scene, name=f"kubric-{seed}-{index:05d}", seed=int(rng.integers(2**31)))
     raise ValueError(
-        f"maker {maker}: in {ATTEMPTS} draws the subject of scene {index} never stayed in view and moved; "
-        "allow fewer bodies, shorter lenses, or fewer frames"
+        f"scene {index} of the maker kubric with seed {seed}: in {ATTEMPTS} draws its subject never fell, hit and "
+        f"stayed in view within {film.lasts_s:.2g} s; set more frames, a lower fps, or other maker.floors"
     )
 
 
@@ -200,9 +215,9 @@ def _thrown(rng: Rng, body: Body, begin: np.ndarray, along: np.ndarray) -> Body:
 
 
 def _body(maker: Tossed, rng: Rng, sizes: tuple[float, float]) -> Body:
-    models = _models(maker)
-    if models and rng.random() < maker.model_share:
-        model = one(rng, models)
+    known = models(maker)
+    if known and rng.random() < maker.model_share:
+        model = one(rng, known)
         path = fetch(model, Path(maker.cache).expanduser())
         name = (model.category or model.name).replace("_", " ")[:80]
         return Body(name=name, shape="asset", asset=str(path), size_m=casting.size(rng, *sizes))
@@ -212,7 +227,12 @@ def _body(maker: Tossed, rng: Rng, sizes: tuple[float, float]) -> Body:
 
 
 @lru_cache(maxsize=4)
-def _models(maker: Tossed) -> tuple[Asset, ...]:
+def models(maker: Tossed) -> tuple[Asset, ...]:
+    """What a maker's manifest and folder hold; nothing is fetched.
+
+    Raises:
+        ValueError: one of them cannot be read, or holds none.
+    """
     listed = (
         () if maker.manifest is None else tuple(one for one in read_manifest(maker.manifest) if one.kind == "model")
     )

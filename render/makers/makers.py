@@ -1,7 +1,9 @@
 """All makers, and how scenes are had of them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+from ..assets import Asset, skies_in
 from ..scene import Scene
 from . import blender, kubric
 from .blender import Procedural
@@ -22,6 +24,16 @@ def scene_at(maker: AnyMaker, index: int, seed: int, film: Film) -> Scene:
     if isinstance(maker, Procedural):
         return blender.scene_at(maker, index, seed, film)
     return kubric.scene_at(maker, index, seed, film)
+
+
+def brought(maker: AnyMaker) -> tuple[Asset, ...]:
+    """The users' models and skies that a maker chooses from, listed and not fetched.
+
+    Raises:
+        ValueError: a folder or a manifest cannot be read, or holds none.
+    """
+    models = kubric.models(maker) if isinstance(maker, Tossed) else blender.models(maker)
+    return (*models, *(() if maker.skies is None else skies_in(Path(maker.skies).expanduser())))
 
 
 def scenes(maker: AnyMaker, count: int, seed: int, film: Film) -> Iterator[Scene]:
