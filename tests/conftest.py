@@ -1,6 +1,7 @@
 """Footage whose truth is known, small enough to run every stage on in a moment."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -55,3 +56,14 @@ def source_file(footage_root: Path, tmp_path: Path) -> Path:
         'effects = ["shadow"]\n[normalise]\nsize = [48, 80]\nmax_frames = 13\n'
     )
     return path
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """One real server for all tests of flows: of a second one in this process no run would be seen."""
+    os.environ["DO_NOT_TRACK"] = "1"
+    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=240):
+        yield

@@ -1,6 +1,5 @@
 """The Prefect flows: the same bytes as without, named tasks, artifacts, retries only where a second try can pass."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,17 +16,6 @@ from effectpairs.flows.runs import load_any
 from effectpairs.flows.workers import WorkerDied
 
 EVERYTHING = Publishing(include=("accept", "review", "reject"))
-
-
-@pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory):
-    """One real server for the session; it takes half a minute to come up on a busy machine."""
-    os.environ["DO_NOT_TRACK"] = "1"
-    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=240):
-        yield
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
