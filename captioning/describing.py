@@ -46,7 +46,7 @@ def _effects(known: Known, rng: np.random.Generator) -> str:
         phrase = f"{effect_phrase(said.word, said.adjectives)} {beside(said.side, known.subject, named=False)}".strip()
         if said.word in UNKNOWN:
             return sentence("there is", phrase, ", of a kind that cannot be told")
-        makes = fitting(said.word, known.action)
+        makes = fitting(said.word, known.action, said.side)
         parts.append(f"{third(makes[int(rng.integers(len(makes)))], many=many)} {phrase}")
     return sentence(known.subject.pronoun if known.subject else "it", joined(parts)) if parts else ""
 

@@ -62,7 +62,7 @@ def caption(known: Known, *, max_words: int, rng: np.random.Generator) -> str | 
     """Word what is known in at most max_words words; None where no effect is known, so that nothing can be said."""
     if not known.effects:
         return None
-    makes = tuple(_drawn(fitting(said.word, known.action), rng) for said in known.effects)
+    makes = tuple(_drawn(fitting(said.word, known.action, said.side), rng) for said in known.effects)
     first = known.effects[0].word
     lies = _drawn(EFFECTS[first].lies, rng) if first in EFFECTS else "show"
     shapes = [SHAPES[int(place)] for place in rng.permutation(len(SHAPES))]
@@ -78,12 +78,12 @@ def caption(known: Known, *, max_words: int, rng: np.random.Generator) -> str | 
     return text
 
 
-def fitting(word: str, action: str | None) -> tuple[str, ...]:
-    """What a subject may be said to do for an effect: nothing is trailed or kicked up by what does not move."""
+def fitting(word: str, action: str | None, side: str | None = None) -> tuple[str, ...]:
+    """What a subject may be said to do for an effect: what stands trails nothing, nor is a trail above it."""
     if word not in EFFECTS:
         return ("show",)
     makes = EFFECTS[word].makes
-    still = action in (None, "stand", STAYS)
+    still = action in (None, "stand", STAYS) or side in ("above", "ahead", "around")
     return tuple(verb for verb in makes if verb not in ONLY_MOVING) or makes if still else makes
 
 

@@ -13,7 +13,7 @@ from ..captioning.chosen import STEPS, Step, at_once, is_asked
 from ..datasets.store import Store
 from .caption_job import CaptionJob
 from .caption_settings import Captioning
-from .caption_steps import caption_stage, walk
+from .caption_steps import TAGS, caption_stage, tag_stage, walk
 from .chunks import CHUNK_CLIPS, WORKING_BYTES, Chunk, Failure, divide, is_transient, work_off, write_chunk
 from .phases import Phase
 from .workers import Worker, WorkerDied
@@ -39,6 +39,16 @@ def pending(
     return [write_chunk(run, f"captions-{number:04d}", source, workspace) for number, run in enumerate(runs)]
 
 
+def pending_tags(
+    jobs: Sequence[CaptionJob], settings: Captioning, workspace: Path, source: str, *, workers: int, clip_bytes: int
+) -> list[Chunk]:
+    """The chunks of clips to be measured before a model is asked; else the first step takes that along."""
+    store = Store(workspace)
+    wanting = [job for job in jobs if is_asked(settings.caption) and walk(job, settings, store).missing == TAGS]
+    runs = divide(wanting, size=max(1, CHUNK_CLIPS * WORKING_BYTES // max(1, clip_bytes)), workers=workers)
+    return [write_chunk(run, f"{TAGS}-{number:04d}", source, workspace) for number, run in enumerate(runs)]
+
+
 def is_captioned(jobs: Sequence[CaptionJob], settings: Captioning, workspace: Path) -> bool:
     """Does the store hold a result for every step of every clip?"""
     store = Store(workspace)
@@ -50,10 +60,17 @@ def caption_phase(find: Any) -> Phase:
     return Phase(name="captions", stages=STEPS, pending=find)
 
 
+def tag_phase(find: Any) -> Phase:
+    """The phase before it: footage is measured by all workers, so that who asks a model need not hold whole clips."""
+    return Phase(name=TAGS, stages=(TAGS,), pending=find)
+
+
 def caption_chunk(chunk: Chunk, step: str, settings: Captioning, workspace: Path, worker: Worker) -> list[Failure]:
-    """One step over the clips of a chunk."""
-    stage: Step = next(known for known in STEPS if known == step)
+    """One step, or the measuring before it, over the clips of a chunk."""
     jobs = TypeAdapter(list[CaptionJob]).validate_json(chunk.path.read_bytes())
+    if step == TAGS:
+        return work_off(((job.clip_id, (_tag, job, settings, workspace)) for job in jobs), step, worker)
+    stage: Step = next(known for known in STEPS if known == step)
     if not is_asked(settings.caption):
         return work_off(((job.clip_id, (_one, job, stage, settings, workspace)) for job in jobs), stage, worker)
     try:
@@ -68,6 +85,10 @@ def caption_chunk(chunk: Chunk, step: str, settings: Captioning, workspace: Path
 
 def _one(job: CaptionJob, step: Step, settings: Captioning, workspace: Path) -> None:
     caption_stage(job, step, settings, _store(workspace))
+
+
+def _tag(job: CaptionJob, settings: Captioning, workspace: Path) -> None:
+    tag_stage(job, settings, _store(workspace))
 
 
 def _all(path: Path, step: Step, settings: Captioning, workspace: Path) -> dict[str, tuple[str, bool]]:

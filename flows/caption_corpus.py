@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ..datasets.place import Place
 from ..datasets.reword import reword
 from ..datasets.source import Source, settings_from
 from ..datasets.store import Store
-from .caption_chunks import caption_chunk, caption_phase, is_captioned, pending
+from .caption_chunks import caption_chunk, caption_phase, is_captioned, pending, pending_tags, tag_phase
 from .caption_job import SEEN, CaptionJob, LayerAt
 from .caption_settings import Captioning
 from .caption_steps import walk
@@ -45,15 +45,16 @@ class CorpusCaptions:
         return Source(name=f"captions-of-{plain_name(self.corpus.place.title)}")
 
     def phases(self) -> tuple[Phase, ...]:
-        """Captions alone."""
-        return (caption_phase(self.pending_captions),)
+        """What is measured, then captions alone."""
+        return tag_phase(self.pending_tags), caption_phase(self.pending_captions)
+
+    def pending_tags(self) -> list[Chunk]:
+        """The chunks of clips to be measured before a model is asked."""
+        return self._divided(pending_tags)
 
     def pending_captions(self) -> list[Chunk]:
         """The chunks of clips that lack words by these settings."""
-        sizes = [row["num_frames"] * row["height"] * row["width"] * 3 for row in self._plain()]
-        return pending(
-            self.jobs, self.settings, self.workspace, self.source.name, workers=self.workers, clip_bytes=max(sizes)
-        )
+        return self._divided(pending)
 
     def work(self, chunk: Chunk, stage: str, worker: Worker) -> list[Failure]:
         """One step over the clips of a chunk."""
@@ -90,6 +91,12 @@ class CorpusCaptions:
         if walked.missing is not None:
             return row
         return captioned(_without_words(row, self.settings), words_of(walked, self.settings))
+
+    def _divided(self, find: Callable[..., list[Chunk]]) -> list[Chunk]:
+        sizes = [row["num_frames"] * row["height"] * row["width"] * 3 for row in self._plain()]
+        return find(
+            self.jobs, self.settings, self.workspace, self.source.name, workers=self.workers, clip_bytes=max(sizes)
+        )
 
     def _plain(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.corpus.table.select(["num_frames", "height", "width"]).to_pylist()

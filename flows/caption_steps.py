@@ -4,7 +4,7 @@ A backend that is not there raises `Unavailable` and leaves nothing behind; all 
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -23,8 +23,12 @@ from ..datasets.store import Draft, Result, Store, Work
 from .caption_job import CaptionJob, see
 from .caption_settings import VERSION, Captioning
 
+TAGS = "tags"
+"""The stage that holds the source's word for a clip's effects against the frames, or finds one for itself."""
 _decoding = threading.Semaphore(2)
-"""Of many clips in flight at once only so many are decoded whole."""
+"""Of many clips in flight at once only so many have their frames decoded."""
+_measuring = threading.Lock()
+"""And of one alone all layers."""
 
 
 @dataclass(kw_only=True)
@@ -53,7 +57,7 @@ def stages_of(job: CaptionJob, settings: Captioning) -> tuple[str, ...]:
     """The stages that a clip goes through; a person's caption is only augmented, a scene's effects are not measured."""
     measurable = not (job.effects and job.facts) and {"over", "effect_mask"} <= set(job.layers)
     return (
-        *(("tags",) if measurable else ()),
+        *((TAGS,) if measurable else ()),
         *(("describe", "refine") if job.given is None else ()),
         *(("augment",) if settings.wording.variants else ()),
     )
@@ -85,7 +89,7 @@ def work_of(stage: str, before: Worded, settings: Captioning) -> Work:
         inputs |= {name: at.sha256 for name, at in job.layers.items()}
     if stage == "refine":
         inputs["description"] = digest_of(before.said("describe"))
-    more = {} if stage == "tags" else {"seed": job.seed, "fps": job.fps}
+    more = {} if stage == TAGS else {"seed": job.seed, "fps": job.fps}
     return Work(stage=stage, version=VERSION, settings={**settings.settings_of(stage), **more}, inputs=inputs)
 
 
@@ -95,7 +99,16 @@ def caption_stage(job: CaptionJob, step: Step, settings: Captioning, store: Stor
     Raises:
         Unavailable: the backend gives no answer; nothing is kept.
     """
-    for stage in ("tags", step) if step == "describe" else (step,):
+    _take((TAGS, step) if step == "describe" else (step,), job, settings, store)
+
+
+def tag_stage(job: CaptionJob, settings: Captioning, store: Store) -> None:
+    """The effect tags of one clip alone."""
+    _take((TAGS,), job, settings, store)
+
+
+def _take(stages: Iterable[str], job: CaptionJob, settings: Captioning, store: Store) -> None:
+    for stage in stages:
         if stage not in stages_of(job, settings):
             continue
         before = walk(job, settings, store, until=stage)
@@ -111,8 +124,9 @@ def _lacks(stage: str, before: Worded) -> bool:
 
 def _once(stage: str, before: Worded, settings: Captioning, store: Store) -> None:
     def make(draft: Draft) -> None:
-        if stage == "tags":
-            draft.facts |= asdict(tagging.tags(see(before.job, store)))
+        if stage == TAGS:
+            with _measuring:
+                draft.facts |= asdict(tagging.tags(see(before.job, store)))
         else:
             draft.facts |= _asked(stage, before, settings, store).as_values()
 
@@ -134,7 +148,7 @@ def _asked(stage: str, before: Worded, settings: Captioning, store: Store) -> As
     asked = _said(stage, captioner, seen, before, replace(wanted, fill=False))
     if asked.replies or not wanted.fill:
         return asked
-    with _decoding:
+    with _measuring, _decoding:
         filled = _said(stage, Measured(), see(job, store), before, wanted)
     return Asked(replies=filled.replies, attempts=asked.attempts, filled=len(filled.replies), verdict=filled.verdict)
 

@@ -10,9 +10,10 @@ from ..datasets.ledger import Account
 from ..datasets.store import Result, Store
 from ..stages.pair import STAGES
 from .account import close_account
-from .caption_chunks import caption_chunk, caption_phase, is_captioned
+from .caption_chunks import caption_chunk, caption_phase, is_captioned, pending_tags, tag_phase
 from .caption_chunks import pending as captions_to_do
 from .caption_job import CaptionJob, of_chain
+from .caption_steps import TAGS
 from .chunks import Chunk, Failure, clip_bytes, clip_chunks, layer_bytes, normalise_chunk, stage_chunk, video_chunks
 from .phases import Phase
 from .real_source import RealSource
@@ -32,10 +33,11 @@ class SourceRun:
     failures: dict[str, Failure] = field(default_factory=dict)
 
     def phases(self) -> tuple[Phase, ...]:
-        """Videos to clips, clips through the pair chain, then their captions."""
+        """Videos to clips, clips through the pair chain, then their effects and captions."""
         return (
             Phase(name="normalise", stages=("normalise",), pending=self.pending_videos),
             Phase(name="pairs", stages=tuple(STAGES), pending=self.pending_clips),
+            tag_phase(self.pending_tags),
             caption_phase(self.pending_captions),
         )
 
@@ -43,7 +45,7 @@ class SourceRun:
         """One stage over the items of a chunk."""
         if stage == "normalise":
             return normalise_chunk(chunk, self.source, self.workspace, worker)
-        if stage in STEPS:
+        if stage in (TAGS, *STEPS):
             return caption_chunk(chunk, stage, self.source.captioning, self.workspace, worker)
         return stage_chunk(chunk, stage, self.source, self.workspace, worker)
 
@@ -59,6 +61,11 @@ class SourceRun:
         """The chunks of finished clips that lack words."""
         jobs, settings, size = self._captions(), self.source.captioning, clip_bytes(self.source)
         return captions_to_do(jobs, settings, self.workspace, self.source.name, workers=self.workers, clip_bytes=size)
+
+    def pending_tags(self) -> list[Chunk]:
+        """The chunks of finished clips to be measured before a model is asked for words."""
+        jobs, settings, size = self._captions(), self.source.captioning, clip_bytes(self.source)
+        return pending_tags(jobs, settings, self.workspace, self.source.name, workers=self.workers, clip_bytes=size)
 
     def is_done(self) -> bool:
         """Does the store hold a result for every stage of every clip?"""
