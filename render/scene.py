@@ -5,6 +5,7 @@ Colours are display-space (sRGB) 0 to 1.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from .effects.effects import AnyEffect
 from .effects.media import Colour
+from .objections import sentence
 from .ranges import STRICT, all_within, within
 
 Vec3 = tuple[float, float, float]
@@ -369,10 +371,15 @@ def scene_of(content: bytes | str) -> Scene:
     try:
         return _ADAPTER.validate_json(content)
     except ValidationError as wrong:
-        first = wrong.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{where}: {message}" if where else message) from wrong
+        raise ValueError(sentence(wrong.errors()[0], _keys())) from wrong
+
+
+@cache
+def _keys() -> tuple[str, ...]:
+    """Every key of a scene and of what is in it."""
+    schema = _ADAPTER.json_schema()
+    parts = (schema, *schema["$defs"].values())
+    return tuple(sorted({key for part in parts for key in part.get("properties", {})}))
 
 
 def as_values(scene: Scene) -> dict[str, Any]:

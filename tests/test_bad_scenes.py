@@ -99,10 +99,11 @@ DESCRIPTIONS = {
     "frames": ({"frames": 6}, r"scene\.frames=6 is not 8k\+5; give 5, 13, 21"),
     "size": ({"size": [8, 64]}, r"scene\.size=\(8, 64\) is not within 16 to 4096"),
     "seed": ({"seed": -1}, r"scene\.seed=-1 is not in \[0, 2\^31\)"),
-    "sun": ({"sun": {"elevation_deg": 0}}, r"sun\.elevation_deg=0 is not in \[1, 90\]; give a value between"),
+    "sun": ({"sun": {"elevation_deg": 0}}, r"json: sun\.elevation_deg=0 is not in \[1, 90\]; give a value between"),
     "variants": ({"variants": []}, r"scene\.variants \[\]: give 1 to 16"),
-    "key": ({"fog": 1}, "fog: "),
-    "shape": ({"subject": {"name": "x", "shape": "dragon"}}, r"subject\.shape: Input should be"),
+    "key": ({"fog": 1}, "fog is no key; compare with what `effectpairs render --example"),
+    "typo": ({"camra": {}}, "camra is no key; did you mean 'camera'"),
+    "shape": ({"subject": {"name": "x", "shape": "dragon"}}, r"subject\.shape='dragon' does not do: input should be"),
     "sky": ({"sky": {"kind": "hdri"}}, r"sky\.kind='hdri' and sky\.hdri go together"),
     "asset": ({"subject": {"name": "x", "shape": "asset"}}, "shape 'asset' and an asset's path go together"),
 }
@@ -150,7 +151,8 @@ def test_descriptions_out_of_range(found, name):
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_description_that_is_none(found, name):
-    assert f"{name}.json: " in reason(found[name])
+    assert f"{name}.json: is no scene (" in reason(found[name])
+    assert "; compare with" in reason(found[name])
 
 
 def test_no_description_at_all(tmp_path):
