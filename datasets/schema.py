@@ -114,3 +114,15 @@ def _completed(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     known = {field.name for field in whole.type}
     parts = [whole.field(field.name) if field.name in known else pa.nulls(len(whole), field.type) for field in kind]
     return pa.chunked_array([pa.StructArray.from_arrays(parts, fields=list(kind), mask=whole.is_null())])
+
+
+def is_row(written: pa.Schema) -> bool:
+    """Is a shard's schema the row's, but for fields of its structs that came later?"""
+    return written.names == ROW.names and all(_reads_as(written.field(field.name).type, field.type) for field in ROW)
+
+
+def _reads_as(written: pa.DataType, kind: pa.DataType) -> bool:
+    if written.equals(kind) or not (pa.types.is_struct(written) and pa.types.is_struct(kind)):
+        return bool(written.equals(kind))
+    known = {field.name: field.type for field in kind}
+    return all(field.name in known and field.type.equals(known[field.name]) for field in written)

@@ -14,7 +14,7 @@ from . import codec, shards
 from .corpus import Corpus
 from .durable import digest_of
 from .publish import CARD, MANIFEST, is_ours
-from .schema import COLOUR_LAYERS, KINDS, LAYERS, MASK_LAYERS, MAY_BE_ABSENT, ROW, SPLITS, VERDICTS
+from .schema import COLOUR_LAYERS, KINDS, LAYERS, MASK_LAYERS, MAY_BE_ABSENT, SPLITS, VERDICTS, is_row
 
 Row = dict[str, Any]
 File = dict[str, Any]
@@ -95,7 +95,7 @@ def _faults_of(corpus: Corpus, file: File, known: Whereabouts) -> Iterator[str]:
 
 
 def _faults_of_shard(shard: pq.ParquetFile, file: File, known: Whereabouts) -> Iterator[str]:
-    if not shard.schema_arrow.equals(ROW):
+    if not is_row(shard.schema_arrow):
         yield "its columns are not those of the row's schema"
         return
     if shard.num_row_groups != shard.metadata.num_rows:
