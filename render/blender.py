@@ -162,9 +162,11 @@ class _Hand:
     def _broke(self, worker: Worker, how: str, settings: Blender) -> None:
         self.failures += 1
         if self.failures >= settings.tries:
+            said = worker.tail()
             raise RenderFailed(
                 f"{self.folder}: Blender {how}, {self.failures} times without a new frame; try the scene with less in "
-                f"it, or see the end of {worker.log.name}:\n{worker.tail()}"
+                "it, or run again to go on from the frames that are there; "
+                + (f"the end of {worker.log.name} says:\n{said}" if said else f"{worker.log.name} says nothing")
             )
 
 
