@@ -19,12 +19,12 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from ..arrays import Image, MatteImage
-from .passes import Cover, FrameFiles, Light
+from .passes import Cover, FrameFiles, Light, Part
 
 Linear = Float32[np.ndarray, "... 3"]
 Shown = UInt8[np.ndarray, "... 3"]
 
-VERSION = 1
+VERSION = 2
 """Raise it when results change; stored results of older versions are then made again."""
 
 OPAQUE = 255
@@ -99,6 +99,22 @@ def relit(shared: Base, whole: Light, own_plate: Light) -> Light:
     behind = np.maximum(whole - shared.subject, 0)
     ratio = np.where(own_plate > DARKEST, shared.plate / np.maximum(own_plate, DARKEST), np.float32(1))
     lit: Light = shared.subject + behind * ratio
+    return lit
+
+
+def own_plate(shared: Base, drawn: Part) -> Light:
+    """A variant's plate under its own sun; drawn smaller, it lends the shared plate its light and no more.
+
+    Args:
+        shared: of the same frame.
+        drawn: as it was drawn, at whatever size.
+    """
+    if drawn.shape == shared.plate.shape:
+        return drawn
+    small = cv2.resize(shared.plate, drawn.shape[1::-1], interpolation=cv2.INTER_AREA)
+    ratio = np.where(small > DARKEST, drawn / np.maximum(small, DARKEST), np.float32(1))
+    wide = cv2.resize(ratio, shared.plate.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    lit: Light = shared.plate * wide
     return lit
 
 

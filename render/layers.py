@@ -75,7 +75,9 @@ def own_layers(files: FrameFiles, number: int, effects: tuple[str, ...], shared:
     for place, frame in enumerate(shared.frames):
         base = composite.base(files, frame)
         before = _before(files, name, frame)
-        plate = files.light(f"{name}-plate", frame, base.plate) if files.has(f"{name}-plate") else None
+        plate = None
+        if files.has(f"{name}-plate"):
+            plate = composite.own_plate(base, files.light(f"{name}-plate", frame, base.plate))
         whole = files.light(name, frame, base.plate if plate is None else plate)
         gt[place] = composite.gt(base, whole, plate, before, over[place])
         ahead = composite.ahead(before)

@@ -69,8 +69,8 @@ class FrameFiles:
         drawn = np.ascontiguousarray(self._read(name, frame)[..., :3])
         if name not in self.cropped:
             return drawn
-        size = (round(self.size[0] * self.scales[name]), round(self.size[1] * self.scales[name]))
-        box, share = self._area(name, frame, size)
+        box, share = self.used(name, frame)
+        size = share.shape
         if drawn.shape[:2] != (box[3] - box[1], box[2] - box[0]):
             raise BrokenFrame(f"{self._path(name, frame)} is not of its box's size; delete {self.folder} and run again")
         around = np.zeros((*self.size, 3), np.float32) if beyond is None else beyond
@@ -99,8 +99,13 @@ class FrameFiles:
         cover[top:bottom, left:right] = drawn[..., 3].clip(0, 1)
         return light, cover
 
-    def _area(self, name: str, frame: int, size: tuple[int, int]) -> tuple[Box, Cover]:
-        """Where a cropped pass lies in its picture of that size, and how much of each pixel is its own."""
+    def used(self, name: str, frame: int) -> tuple[Box, Cover]:
+        """Where a cropped pass lies in its picture, and how much of each pixel of that picture is its own.
+
+        Raises:
+            BrokenFrame: the area's file is not there or damaged.
+        """
+        size = (round(self.size[0] * self.scales[name]), round(self.size[1] * self.scales[name]))
         path = area_path(self.folder, self.cropped[name], frame)
         try:
             with np.load(path, allow_pickle=False) as kept:

@@ -69,7 +69,9 @@ from .motion import parts_along, track_of, way_of
 from .poses import Matrices
 from .scene import Body, Scene, as_values
 
-VERSION = 1
+OWN_PLATE_SCALE = 0.5
+"""Of a variant's plate under its own sun, where every frame needs one."""
+VERSION = 2
 RAYS = ("shadow", "reflection")
 
 
@@ -164,7 +166,9 @@ def _layers(scene: Scene, like: Pass) -> Iterator[Pass]:
         if any(effect.kind in ("dust", "smoke", "splash", "spray", "glow") for effect in variant.effects):
             yield replace(like, name=f"{name}-front", what="front", variant=number)
         if any(getattr(effect, "softness_deg", None) is not None for effect in variant.effects):
-            yield replace(plate, name=f"{name}-plate", variant=number, crop=crop and not scene.holds_still)
+            # Only how it differs from the shared plate is used, which is smooth: a small one will do for each frame.
+            own = replace(plate, name=f"{name}-plate", variant=number)
+            yield own if scene.holds_still else replace(own, crop=crop, scale=OWN_PLATE_SCALE)
 
 
 def _truths(scene: Scene, like: Pass) -> Iterator[Pass]:

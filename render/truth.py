@@ -17,7 +17,7 @@ from .composite import display
 from .passes import Cover
 from .ranges import within
 
-VERSION = 2
+VERSION = 3
 """Raise it when results change; stored results of older versions are then made again."""
 
 Steps = UInt8[np.ndarray, "T H W"]
@@ -37,6 +37,9 @@ class Truth:
 
     level: int = 6
     """Steps from which a pixel is effect; the recipe for real pairs has the same floor."""
+    grows: int = 4
+    """Steps, averaged over 5x5 pixels, from which a pixel that hangs together with effect is effect too: a wave or a
+    shadow runs out slowly, and what it still changes is not to be counted as untouched."""
     faint: int = 2
     """Steps from which a pixel beside effect shows in the soft mask; fainter, or apart from all effect, it is noise."""
     sure: int = 12
@@ -48,6 +51,7 @@ class Truth:
 
     def __post_init__(self) -> None:
         within(self, "level", 1, 255)
+        within(self, "grows", 1, self.level)
         within(self, "faint", 1, self.level)
         within(self, "sure", 1, 255)
         within(self, "min_speck_px", 0, 100000)
@@ -105,7 +109,7 @@ def visible(mask: Mask, gt: Rgb, over: Rgb, settings: Truth) -> Mask:
     seen = np.empty_like(mask)
     for index, chosen in enumerate(mask):
         change = cv2.dilate(cv2.absdiff(gt[index], over[index]).max(axis=2), np.ones((3, 3), np.uint8))
-        seen[index] = chosen & (change >= settings.level)
+        seen[index] = chosen & (change >= settings.grows)
     return seen
 
 
@@ -130,15 +134,11 @@ def _shown(change: Cover, cover: Cover, ahead: Cover) -> StepsImage:
 
 def _near(steps: StepsImage, settings: Truth) -> Chosen:
     """Faint pixels that hang together with effect."""
-    count, labels = cv2.connectedComponents((steps >= settings.faint).view(np.uint8), connectivity=8)
-    keep = np.bincount(labels[_chosen(steps, settings)], minlength=count) > 0
-    keep[0] = False
-    near: Chosen = keep[labels]
-    return near
+    return _touching(steps >= settings.faint, _chosen(steps, settings))
 
 
 def _chosen(steps: StepsImage, settings: Truth) -> Chosen:
-    """Pixels at the level, less patches that are neither large nor anywhere sure."""
+    """Patches that reach the level and are large or somewhere sure, with all that hangs together with them."""
     # A pixel's neighbours have a say, or the border of thin smoke is a lace of noise.
     above = ((cv2.GaussianBlur(steps, (3, 3), 0) >= settings.level) & (steps >= settings.faint)).view(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
@@ -146,5 +146,15 @@ def _chosen(steps: StepsImage, settings: Truth) -> Chosen:
     keep = stats[:, cv2.CC_STAT_AREA] >= max(1, smallest)
     keep |= np.bincount(labels[steps >= settings.sure], minlength=count) > 0
     keep[0] = False
-    chosen: Chosen = keep[labels]
-    return chosen
+    seeds: Chosen = keep[labels]
+    runs_out = (cv2.blur(steps.astype(np.float32), (5, 5)) >= settings.grows) & (steps >= settings.faint)
+    return _touching(seeds | runs_out, seeds)
+
+
+def _touching(where: Chosen, seeds: Chosen) -> Chosen:
+    """The patches of `where` that have a seed in them."""
+    count, labels = cv2.connectedComponents(where.view(np.uint8), connectivity=8)
+    keep = np.bincount(labels[seeds], minlength=count) > 0
+    keep[0] = False
+    touched: Chosen = keep[labels]
+    return touched

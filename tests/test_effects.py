@@ -10,7 +10,7 @@ from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.effect import Contact, Effect, Track
 from effectpairs.render.effects.effects import EFFECTS
 from effectpairs.render.effects.glow import CastLight, Glow
-from effectpairs.render.effects.media import Cloud, Drops, Lamp, Medium, Waves, arrays_of, fields_of
+from effectpairs.render.effects.media import Cloud, Drops, Lamp, Medium, Sheets, Waves, arrays_of, fields_of
 from effectpairs.render.effects.smoke import Smoke
 from effectpairs.render.effects.splash import Splash, Spray
 from effectpairs.render.effects.waves import Ripple, Wake
@@ -56,6 +56,8 @@ def weight(medium: Medium, frame: int) -> float:
         return float((medium.strength[frame] * medium.frames[frame][:, 3] ** 3).sum())
     if isinstance(medium, Drops):
         return float((medium.frames[frame][:, 3] ** 3).sum())
+    if isinstance(medium, Sheets):
+        return float(medium.cover[frame].mean())
     if isinstance(medium, Waves):
         return float(np.abs(medium.heights[frame]).sum()) * medium.step_m**2
     return float(medium.power_w[frame])
@@ -131,7 +133,7 @@ def test_the_frame_rate_changes_nothing(effect):
 def test_a_hit_gives_a_burst_by_its_speed(effect):
     amounts = []
     for speed in (1.0, 4.0):
-        (medium,) = made(effect, track(0.0, contacts=(Contact(frame=4, at=(0.2, 0.0, 0.0), speed=speed),)))
+        medium, *_ = made(effect, track(0.0, contacts=(Contact(frame=4, at=(0.2, 0.0, 0.0), speed=speed),)))
         assert not any(weight(medium, frame) for frame in range(4))
         amounts.append(max(weight(medium, frame) for frame in range(5, 13)))
     assert 0 < 1.5 * amounts[0] < amounts[1]
@@ -179,10 +181,45 @@ def test_water_stays_out_of_the_hull():
 
 
 def test_drops_fall_back_and_are_gone():
-    (medium,) = made(Splash(), track(0.0, frames=37, contacts=(Contact(frame=2, at=(0.0, 0.0, 0.0), speed=3.0),)))
+    medium, _ = made(Splash(), track(0.0, frames=37, contacts=(Contact(frame=2, at=(0.0, 0.0, 0.0), speed=3.0),)))
     assert all((points[:, 2] > 0).all() for points in medium.frames)
     assert len(medium.frames[6]) > 300
     assert len(medium.frames[36]) == 0
+
+
+def test_a_drop_is_drawn_along_its_way():
+    drops = made(Splash(), track())[0]
+    assert isinstance(drops, Drops)
+    for points, moves in zip(drops.frames, drops.moves, strict=True):
+        assert len(points) == len(moves) > 0
+        gone = np.linalg.norm(moves, axis=1)
+        assert 0.002 < np.median(gone) < 0.2
+        assert np.ptp(points[:, 3]) > 3 * points[:, 3].min()  # fine ones and large ones
+
+
+def test_a_crown_rises_from_the_water_and_sinks_back():
+    hit = Contact(frame=3, at=(1.0, 0.5, 0.0), speed=3.0)
+    skins = made(Splash(), track(0.0, frames=25, contacts=(hit,)))[1]
+    assert isinstance(skins, Sheets)
+    tall = [float(places[0, ..., 2].max()) for places in skins.places]
+    whole = [float(cover[0].max()) for cover in skins.cover]
+    assert not any(whole[:3])
+    assert max(tall) > 0.1
+    assert tall[5] > tall[3]
+    assert tall[-1] < 0
+    assert whole[-1] < whole[5]
+    wide = np.abs(skins.places[6, 0, -1, :, 0] - 1.0).max()
+    assert wide > 0.5 * 0.42 * 0.9  # its rim lies around the hit
+    flat = skins.places[..., 2] <= 0
+    assert (skins.places[..., 2][flat] < 0).all(), "a skin in the plane of the water makes a hole in it"
+
+
+def test_a_bow_turns_water_over_to_both_sides():
+    skins = made(Splash(), track(heading=0.0))[1]
+    assert isinstance(skins, Sheets)
+    right, left = (skins.places[6, side][skins.cover[6, side] > 0.1] for side in (0, 1))
+    assert right[:, 1].max() < 0 < left[:, 1].min()
+    assert min(right[:, 2].max(), left[:, 2].max()) > 0.05
 
 
 def test_smoke_rises_widens_and_thins():

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from .media import Points
+from .media import Moves, Points
 
 GRAVITY = 9.81
 MOST_ALIVE = 12000
 """Drops in one frame."""
+FINGERS = 17
+"""Of a crown."""
+SHUTTER_S = 1 / 40
+"""How long the shutter is open: a drop is seen as the streak of its way in that time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,24 +36,20 @@ def joined(*parts: Flights) -> Flights:
     )
 
 
-def at(flights: Flights, second: float, drag: float = 0.0) -> Points:
-    """The drops in the air at a moment. Where they fall below z = 0 they are gone.
+def at(flights: Flights, second: float) -> tuple[Points, Moves]:
+    """The drops in the air at a moment, and how far each goes in an exposure. Fallen below z = 0 they are gone.
 
     Args:
         flights: All drops of the clip.
         second: The moment.
-        drag: How much of its speed the air takes from a drop in a second; fine ones are slowed at once.
     """
     age = np.maximum(second - flights.born_s, 0.0)[:, None]
     down = np.array([0.0, 0.0, GRAVITY])
-    if drag > 0:
-        slowed = (1 - np.exp(-drag * age)) / drag
-        place = flights.place + flights.velocity * slowed - down / drag * (age - slowed)
-    else:
-        place = flights.place + flights.velocity * age - 0.5 * down * age**2
-    flying = (second > flights.born_s) & (place[:, 2] > 0) & (age[:, 0] < 4)
+    place = flights.place + flights.velocity * age - 0.5 * down * age**2
+    moves = (flights.velocity - down * age) * SHUTTER_S
+    flying = np.flatnonzero((second > flights.born_s) & (place[:, 2] > 0) & (age[:, 0] < 4))[-MOST_ALIVE:]
     drops = np.concatenate([place, flights.radius_m[:, None]], axis=1)[flying]
-    return drops[-MOST_ALIVE:].astype(np.float32)
+    return drops.astype(np.float32), moves[flying].astype(np.float32)
 
 
 def crown(
@@ -60,11 +60,10 @@ def crown(
     Returns:
         When, from where, and how fast each drop leaves.
     """
-    fingers = 17
-    finger = np.floor(chance[:, 0] * fingers)
+    finger = np.floor(chance[:, 0] * FINGERS)
     aim = finger + 0.5 + 0.3 * np.sin(2.4 * finger + 9 * at[0]) + 4 * (chance[:, 1] - 0.5) ** 3
     between = chance[:, 5] < 0.4  # the wall that the fingers rise from closes the gaps
-    around = 2 * np.pi * np.where(between, chance[:, 0], aim / fingers)
+    around = 2 * np.pi * np.where(between, chance[:, 0], aim / FINGERS)
     out = np.stack([np.cos(around), np.sin(around), np.zeros(len(around))], axis=-1)
     lean = np.radians(48 + 32 * chance[:, 2] ** 0.7)
     taller = 0.75 + 0.5 * np.abs(np.sin(around * 2.5 + at[0] * 7))  # no finger is like its neighbour

@@ -1,4 +1,4 @@
-"""What effects are made of, as plain arrays that Blender turns into volumes, spheres, water and lamps."""
+"""What effects are made of, as plain arrays that Blender turns into volumes, drops, skins, water and lamps."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -12,6 +12,8 @@ Points = Float32[np.ndarray, "_ 4"]
 """x, y, z and radius, in metres; how many differs from frame to frame and may be 0."""
 Numbers = Float32[np.ndarray, "_"]
 """One number for each ball of a frame."""
+Moves = Float32[np.ndarray, "_ 3"]
+"""x, y, z, in metres, for each drop of a frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +39,31 @@ class Cloud:
 
 @dataclass(frozen=True, kw_only=True)
 class Drops:
-    """Splashes and spray: small balls."""
+    """Splashes and spray: small drops, drawn out along their way as an exposure draws them."""
 
     frames: tuple[Points, ...]
+    moves: tuple[Moves, ...]
+    """How far each drop goes while the shutter is open."""
     colour: Colour
     clear: float
     """1 for water, 0 for mud and sand."""
     kind: Literal["drops"] = "drops"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheets:
+    """Skins of water that are thrown up whole and tear: the wall of a crown, what a bow turns over."""
+
+    places: Float32[np.ndarray, "T skins rows columns 3"]
+    """Of the points of each skin, in metres; row 0 is its foot."""
+    cover: Float32[np.ndarray, "T skins rows columns"]
+    """How whole the skin is there: 1 is closed, 0 is gone."""
+    colour: Colour
+    clear: float
+    """1 for water, 0 for mud and sand."""
+    tear_m: float
+    """Size of the holes that open in it."""
+    kind: Literal["sheets"] = "sheets"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +92,7 @@ class Lamp:
     kind: Literal["lamp"] = "lamp"
 
 
-Medium = Cloud | Drops | Waves | Lamp
+Medium = Cloud | Drops | Sheets | Waves | Lamp
 
 
 def arrays_of(medium: Medium) -> dict[str, np.ndarray]:
@@ -81,14 +101,14 @@ def arrays_of(medium: Medium) -> dict[str, np.ndarray]:
         ends = np.cumsum([len(points) for points in medium.frames], dtype=np.int64)
         joined = {"points": np.concatenate(medium.frames), "ends": ends}
         if isinstance(medium, Cloud):
-            joined |= {"strength": np.concatenate(medium.strength), "phase": np.concatenate(medium.phase)}
-        return joined
+            return joined | {"strength": np.concatenate(medium.strength), "phase": np.concatenate(medium.phase)}
+        return joined | {"moves": np.concatenate(medium.moves)}
     return {name: value for name, value in _values(medium).items() if isinstance(value, np.ndarray)}
 
 
 def fields_of(medium: Medium) -> dict[str, Any]:
     """All else that Blender has to know of a medium, as JSON values, its kind included."""
-    arrays = ("frames", "strength", "phase")
+    arrays = ("frames", "strength", "phase", "moves")
     values = _values(medium).items()
     return {name: value for name, value in values if name not in arrays and not isinstance(value, np.ndarray)}
 

@@ -86,8 +86,8 @@ def draw(folder: Path, share: tuple[int, int], cores: set[int], reporter: Report
             continue
         reporter.check_parent()
         wall, cpu = time.perf_counter(), time.process_time()
-        area = None if variant is None else found.of(variant, frame)
-        passes.draw(made, chosen, frame, target, area)
+        used = None if variant is None else found.of(variant, frame)
+        passes.draw(made, chosen, frame, target, used)
         reporter.say(
             "frame",
             **{"pass": chosen["name"]},

@@ -26,7 +26,7 @@ REACH = 3
 STEP = 1.5
 """8-bit steps on the screen from which a difference counts."""
 RUFFLED = 2.5
-RUFFLED_BY_WAVES = 1.2
+RUFFLED_BY_WAVES = 1.4
 """The same for differences that even out, as single rays make them, and as waves do."""
 ROOM = 0.05
 """Of the picture's shorter side, left around what differs; readers fade from the plate to the picture within it."""
@@ -49,8 +49,8 @@ class Areas:
         """Where an area is kept."""
         return self._folder / "areas" / f"{variant:02d}-{frame:04d}.npz"
 
-    def of(self, variant: int, frame: int) -> Box:
-        """The box of a variant in a frame: x0, y0, x1, y1 from the top left, x1 and y1 outside."""
+    def of(self, variant: int, frame: int) -> passes.Used:
+        """The box of a variant in a frame: x0, y0, x1, y1 from the top left, x1 and y1 outside; and the share used."""
         path = self.path(variant, frame)
         if not path.exists():
             box, share = self._find(variant, frame)
@@ -59,7 +59,7 @@ class Areas:
                 np.savez_compressed(file, box=np.array(box), share=share)
             partial.replace(path)
         with np.load(path) as kept:
-            return [int(edge) for edge in kept["box"]]
+            return [int(edge) for edge in kept["box"]], kept["share"]
 
     def _find(self, variant: int, frame: int) -> tuple[Box, Any]:
         """The box, and within the picture [rows, columns] how sure it is that there is a difference, 0 to 255."""
@@ -78,7 +78,7 @@ class Areas:
         x0, y0, x1, y1 = (max(0, found[0] - room), max(0, found[1] - room), found[2] + room, found[3] + room)
         x1, y1 = min(x1, width), min(y1, height)
         if (x1 - x0) * (y1 - y0) > NEARLY_ALL * height * width:
-            return [0, 0, width, height], np.full(share.shape, 255, np.uint8)
+            x0, y0, x1, y1 = 0, 0, width, height
         return [x0, y0, x1, y1], np.rint(share * 255).astype(np.uint8)
 
     def _plate(self, variant: int, frame: int) -> Any:
@@ -106,15 +106,21 @@ class Areas:
     def _around_drops(self, variant: int, frame: int) -> list[Box]:
         """Around every drop: the tiny pictures may miss what is smaller than their pixels."""
         if variant not in self._drops:
-            entries = (one for one in self._studio.plan["variants"][variant]["media"] if one["kind"] == "drops")
-            self._drops[variant] = [dict(np.load(self._folder / one["file"])) for one in entries]
-        found = []
-        for arrays in self._drops[variant]:
-            first = int(arrays["ends"][frame - 1]) if frame else 0
-            points = arrays["points"][first : int(arrays["ends"][frame]), :3]
-            if len(points):
-                found.append(framing.around(points.astype(np.float64), frame, self._studio.plan))
-        return found
+            entries = self._studio.plan["variants"][variant]["media"]
+            self._drops[variant] = [
+                dict(np.load(self._folder / one["file"])) for one in entries if one["kind"] in ("drops", "sheets")
+            ]
+        found = (_points(arrays, frame) for arrays in self._drops[variant])
+        return [framing.around(points.astype(np.float64), frame, self._studio.plan) for points in found if len(points)]
+
+
+def _points(arrays: dict[str, Any], frame: int) -> Any:
+    """Of drops both ends of their streaks, of skins what is there of them [N, 3]."""
+    if "cover" in arrays:
+        return arrays["places"][frame][arrays["cover"][frame] > 0]
+    chosen = slice(int(arrays["ends"][frame - 1]) if frame else 0, int(arrays["ends"][frame]))
+    places, moves = arrays["points"][chosen, :3], arrays["moves"][chosen]
+    return np.concatenate([places - moves / 2, places + moves / 2])
 
 
 def _share(plate: Any, whole: Any, most_ruffled: float) -> Any:

@@ -1,4 +1,4 @@
-"""Drops of water, mud or sand: points that Cycles draws as true balls."""
+"""Drops of water, mud or sand: each a thread along its way, as an exposure sees it, thick in the middle."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,79 +6,63 @@ from typing import Any
 import bpy
 import numpy as np
 
+from . import wet
+
+ALONG = np.array([-1.0, -0.6, 0.0, 0.6, 1.0])
+"""Points of a thread, from its middle to its ends."""
+THICK = np.array([0.1, 0.8, 1.0, 0.8, 0.1])
+"""Of the drop's radius, there."""
+FAINTEST = 0.3
+"""Cover of a drop that goes many times its width during the exposure."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Drops:
-    """One cloud of points, moved for each frame."""
+    """One lot of threads, made anew for each frame."""
 
     holder: Any
     arrays: dict[str, np.ndarray]
 
     def set_frame(self, frame: int) -> bool:
-        """Put the balls where they are; False where there are none."""
+        """Put the drops where they are; False where there are none."""
         first = int(self.arrays["ends"][frame - 1]) if frame else 0
-        points = self.arrays["points"][first : int(self.arrays["ends"][frame])]
-        mesh = self.holder.data
-        if len(mesh.vertices) != len(points):
-            mesh.clear_geometry()
-            mesh.vertices.add(len(points))
-            mesh.attributes.new("held", "FLOAT", "POINT")
+        chosen = slice(first, int(self.arrays["ends"][frame]))
+        points, moves = (self.arrays[name][chosen].astype(np.float64) for name in ("points", "moves"))
+        curves = self.holder.data
+        if len(curves.curves):
+            curves.remove_curves()
         if not len(points):
             return False
-        mesh.vertices.foreach_set("co", np.ascontiguousarray(points[:, :3], np.float32).ravel())
-        mesh.attributes["held"].data.foreach_set("value", np.ascontiguousarray(points[:, 3], np.float32))
-        mesh.update()
+        curves.add_curves([len(ALONG)] * len(points))
+        places, radius, cover = threads(points, moves)
+        _fill(curves, "position", "FLOAT_VECTOR", "vector", places)
+        _fill(curves, "radius", "FLOAT", "value", radius)
+        _fill(curves, "cover", "FLOAT", "value", cover)
+        curves.update_tag()
         return True
+
+
+def threads(points: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places [N, 5, 3], radii [N, 5] and cover [N, 5] of threads for drops (x y z radius) and how far they go."""
+    way = np.linalg.norm(moves, axis=1)
+    ahead = np.where(way[:, None] > 1e-9, moves / np.maximum(way, 1e-9)[:, None], (0.0, 0.0, 1.0))
+    radius = points[:, 3]
+    half = 0.5 * way + radius
+    places = points[:, None, :3] + (half[:, None] * ALONG)[..., None] * ahead[:, None]
+    cover = np.clip(1.4 * 2 * radius / (way + 2 * radius), FAINTEST, 1)
+    return places, radius[:, None] * THICK, np.repeat(cover[:, None], len(ALONG), axis=1)
 
 
 def build(name: str, entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> Drops:
     """Make the object, still empty."""
-    holder = bpy.data.objects.new(name, bpy.data.meshes.new(name))
+    bpy.context.scene.cycles_curves.shape = "THICK"
+    bpy.context.scene.cycles_curves.subdivisions = 2
+    holder = bpy.data.objects.new(name, bpy.data.hair_curves.new(name))
     bpy.context.scene.collection.objects.link(holder)
-    modifier = holder.modifiers.new(name, "NODES")
-    modifier.node_group = _ball_nodes(name, _material(name, entry))
+    holder.data.materials.append(wet.material(name, entry, None))
     return Drops(holder=holder, arrays=arrays)
 
 
-def _ball_nodes(name: str, material: Any) -> Any:
-    """Nodes that turn the mesh's points into balls of the radius they hold."""
-    group = bpy.data.node_groups.new(name, "GeometryNodeTree")
-    group.interface.new_socket("Geometry", in_out="INPUT", socket_type="NodeSocketGeometry")
-    group.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
-    given, result = group.nodes.new("NodeGroupInput"), group.nodes.new("NodeGroupOutput")
-    held = group.nodes.new("GeometryNodeInputNamedAttribute")
-    held.data_type = "FLOAT"
-    held.inputs["Name"].default_value = "held"
-    balls = group.nodes.new("GeometryNodeMeshToPoints")
-    dressed = group.nodes.new("GeometryNodeSetMaterial")
-    dressed.inputs["Material"].default_value = material
-    group.links.new(given.outputs[0], balls.inputs["Mesh"])
-    group.links.new(held.outputs["Attribute"], balls.inputs["Radius"])
-    group.links.new(balls.outputs[0], dressed.inputs["Geometry"])
-    group.links.new(dressed.outputs[0], result.inputs[0])
-    return group
-
-
-def _material(name: str, entry: dict[str, Any]) -> Any:
-    """Water: what is behind shines through, the rim mirrors the sky; mud: dull. Unbent rays keep it cheap."""
-    material = bpy.data.materials.new(name)
-    material.use_nodes = True
-    tree = material.node_tree
-    tree.nodes.clear()
-    linear = (*(channel**2.2 for channel in entry["colour"]), 1)
-    output, mixed = tree.nodes.new("ShaderNodeOutputMaterial"), tree.nodes.new("ShaderNodeMixShader")
-    body, through = tree.nodes.new("ShaderNodeBsdfPrincipled"), tree.nodes.new("ShaderNodeBsdfTransparent")
-    body.inputs["Base Color"].default_value = linear
-    body.inputs["Roughness"].default_value = 0.05 + 0.6 * (1 - entry["clear"])
-    body.inputs["Specular IOR Level"].default_value = 1.0 if entry["clear"] > 0.5 else 0.4
-    facing = tree.nodes.new("ShaderNodeLayerWeight")
-    facing.inputs["Blend"].default_value = 0.35
-    seen = tree.nodes.new("ShaderNodeMapRange")  # all of the ball's rim is seen, little of its middle
-    seen.inputs["To Min"].default_value = 1 - 0.5 * entry["clear"]
-    seen.inputs["To Max"].default_value = 1.0
-    tree.links.new(facing.outputs["Facing"], seen.inputs["Value"])
-    tree.links.new(seen.outputs["Result"], mixed.inputs["Fac"])
-    tree.links.new(through.outputs[0], mixed.inputs[1])
-    tree.links.new(body.outputs[0], mixed.inputs[2])
-    tree.links.new(mixed.outputs[0], output.inputs["Surface"])
-    return material
+def _fill(curves: Any, name: str, kind: str, field: str, values: np.ndarray) -> None:
+    found = curves.attributes.get(name) or curves.attributes.new(name, kind, "POINT")
+    found.data.foreach_set(field, np.ascontiguousarray(values, np.float32).ravel())

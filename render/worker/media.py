@@ -1,4 +1,4 @@
-"""What effects are made of, as Blender objects: clouds, drops, disturbed water, lamps; shown and hidden by effect."""
+"""What effects are made of, as Blender objects: clouds, drops, skins, water, lamps; shown and hidden by effect."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import clouds, drops, lamps, water
+from . import clouds, drops, lamps, skins, water
 
 
 class Media:
@@ -71,6 +71,8 @@ def _piece(name: str, plan: dict[str, Any], entry: dict[str, Any], arrays: dict[
         made: Any = clouds.build(name, entry, arrays, plan)
     elif entry["kind"] == "drops":
         made = drops.build(name, entry, arrays)
+    elif entry["kind"] == "sheets":
+        made = skins.build(name, entry, arrays)
     else:
         subject = tuple(piece for piece in bpy.context.scene.objects if piece.get("role") == "subject")
         made = lamps.build(name, entry, arrays, subject)

@@ -9,20 +9,23 @@ from typing import Any
 
 import bpy
 
-from . import framing, picture
+from . import blinds, framing, picture
 from .studio import Studio
 
-BEFORE = ("cloud", "drops")
+Used = tuple[list[int], Any]
+"""Of a picture: the box that is drawn, and of each cell of it [rows, columns] how much is used."""
+
+BEFORE = ("cloud", "drops", "sheets")
 """Media that can lie before the subject."""
 
 
-def draw(studio: Studio, chosen: dict[str, Any], frame: int, target: Path, area: list[int] | None) -> None:
-    """Draw a frame of a pass, or an area of the picture, into `target`, which appears when it is whole."""
+def draw(studio: Studio, chosen: dict[str, Any], frame: int, target: Path, used: Used | None) -> None:
+    """Draw a frame of a pass, or what is used of it, into `target`, which appears when it is whole."""
     scene = bpy.context.scene
     height, width = studio.plan["size"]
     scale = chosen.get("scale", 1.0)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    area = studio.boxes[frame] if chosen["what"] in ("subject", "front") else area
+    area = studio.boxes[frame] if chosen["what"] in ("subject", "front") else used[0] if used else None
     box = None if area is None else framing.scaled(area, (height, width), size)
     seed = studio.plan["seed"] + (0 if studio.plan["holds_still"] else frame)
     picture.choose(scene, chosen, seed)
@@ -31,6 +34,8 @@ def draw(studio: Studio, chosen: dict[str, Any], frame: int, target: Path, area:
     for body in studio.bodies:
         body.set_frame(frame)
     _show(studio, chosen, frame)
+    hidden = None if used is None else blinds.unused(used[1], used[0], (height, width))
+    studio.blind.close(hidden, studio.stage.camera.matrix_world)
     partial = target.with_name(f"{target.name}.partial")
     scene.render.filepath = str(partial)
     bpy.ops.render.render(write_still=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from . import bodies, framing, media, picture, stage
+from . import blinds, bodies, framing, media, picture, stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,7 @@ class Studio:
     bodies: tuple[bodies.Body, ...]
     media: tuple[Any, ...]
     """Of each variant, what effects are made of."""
+    blind: blinds.Blind
     boxes: list[list[int]]
 
 
@@ -35,7 +36,14 @@ def build(plan: dict[str, Any], folder: Path) -> Studio:
     place = stage.build(plan)
     effects = tuple(_media(variant, plan, folder, place.ground) for variant in plan["variants"])
     subject = [body for body in made if body.role == "subject"]
-    return Studio(plan=plan, stage=place, bodies=made, media=effects, boxes=framing.boxes(plan, subject))
+    return Studio(
+        plan=plan,
+        stage=place,
+        bodies=made,
+        media=effects,
+        blind=blinds.Blind(plan),
+        boxes=framing.boxes(plan, subject),
+    )
 
 
 def _named(number: int, body: dict[str, Any]) -> dict[str, Any]:
