@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..datasets.durable import ABANDONED_AFTER_S, digest_of, digest_of_file
+from ..datasets.durable import ABANDONED_AFTER_S, digest_of
 from ..datasets.store import Draft, Result, Store, Work
 from ..render import composite, plan, truth
-from ..render.assets import check_files
+from ..render.assets import check_files, digest, sha256_of
 from ..render.blender import draw
 from ..render.passes import BrokenFrame
 from ..render.scene import Scene, Variant, as_values
@@ -52,7 +52,7 @@ class SceneJob:
 
 
 def scene_work(job: SceneJob, source: SceneSource, blender: str) -> Work:
-    """What decides a scene's layers; reads every asset once for its digest."""
+    """What decides a scene's layers: with each asset count the textures beside it."""
     versions = {
         "plan": plan.VERSION,
         "composite": composite.VERSION,
@@ -62,16 +62,20 @@ def scene_work(job: SceneJob, source: SceneSource, blender: str) -> Work:
         "quality": quality.VERSION,
     }
     inputs = {"scene": digest_of(job.content), "code": digest_of(versions), "blender": blender}
-    return Work(stage=STAGE, version=VERSION, settings=source.decisive, inputs=inputs | assets_of(job.scene))
+    assets = {role: digest(path) if path.is_file() else "missing" for role, path in _assets_of(job.scene).items()}
+    return Work(stage=STAGE, version=VERSION, settings=source.decisive, inputs=inputs | assets)
 
 
-def assets_of(scene: Scene) -> dict[str, str]:
-    """SHA-256 of the scene's files by their role; "missing" for one that is not there, which Blender will refuse."""
+def inputs_of(scene: Scene) -> dict[str, str]:
+    """SHA-256 of the scene's own files by their role."""
+    return {role: sha256_of(path) for role, path in _assets_of(scene).items()}
+
+
+def _assets_of(scene: Scene) -> dict[str, Path]:
     named = [(f"{body.name} ({body.asset})", body.asset) for body in (scene.subject, *scene.props) if body.asset]
     if scene.sky.hdri and "/" in scene.sky.hdri:
         named.append((f"sky ({scene.sky.hdri})", scene.sky.hdri))
-    paths = {role: Path(name).expanduser() for role, name in named}
-    return {role: digest_of_file(path) if path.is_file() else "missing" for role, path in paths.items()}
+    return {role: Path(name).expanduser() for role, name in named}
 
 
 def rendered(job: SceneJob, source: SceneSource, store: Store, blender: str) -> Result:
@@ -92,7 +96,7 @@ def rendered(job: SceneJob, source: SceneSource, store: Store, blender: str) -> 
         except BrokenFrame:
             shutil.rmtree(frames, ignore_errors=True)
             raise
-        inputs = {"scene": digest_of(job.content), **assets_of(job.scene)}
+        inputs = {"scene": digest_of(job.content), **inputs_of(job.scene)}
         draft.facts |= {"blender": drawn.version, "inputs": inputs, "variants": made}
 
     result = store.once(work, make, fps=job.scene.fps)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import posixpath
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -222,8 +223,20 @@ def check_files(scene: Scene) -> None:
         check(Path(scene.sky.hdri).expanduser(), "sky")
 
 
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file's content; a file that has not changed since is not read again."""
+    found = file.stat()
+    return _sha256_of(file, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=10_000)
+def _sha256_of(file: Path, size_bytes: int, mtime_ns: int) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 def digest(file: Path) -> str:
-    """SHA-256 of an asset's content: of its file, and of what lies beside it and could belong to it.
+    """SHA-256 over an asset's content: its file, and what lies beside it and could belong to it.
 
     Textures and buffers lie beside .obj, .gltf, .usd and .blend files under names that only the importer knows; other
     models and skies there do not count.
@@ -232,7 +245,5 @@ def digest(file: Path) -> str:
     alone = file.suffix.lower() in {".glb", ".ply", ".stl", ".usdz", *SKIES}
     beside = [] if alone else [other for other in sorted(file.parent.rglob("*")) if other.is_file()]
     for part in (file, *(other for other in beside if other.suffix.lower() not in MODELS)):
-        content.update(part.name.encode() + b"\0")
-        with part.open("rb") as opened:
-            content.update(hashlib.file_digest(opened, "sha256").digest())
+        content.update(f"{part.relative_to(file.parent)}\0{sha256_of(part)}".encode())
     return content.hexdigest()

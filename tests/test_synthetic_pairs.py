@@ -219,6 +219,21 @@ def test_what_is_begun_is_not_listed_twice(tmp_path):
         assert begin(source, tmp_path / "w") is not run
 
 
+def test_a_texture_beside_a_model_counts(tmp_path):
+    from effectpairs.flows.scene_steps import SceneJob, scene_work
+
+    (tmp_path / "duck.obj").write_text("v 0 0 0\n")
+    (tmp_path / "duck.png").write_bytes(b"yellow")
+    duck = Body(name="duck", shape="asset", asset=str(tmp_path / "duck.obj"))
+    job, source = SceneJob(name="duck", scene=replace(SCENE, subject=duck)), load_any(source_file(tmp_path, SCENE))
+    first = scene_work(job, source, "4.5.15")
+    assert scene_work(job, source, "4.5.15").key == first.key
+    (tmp_path / "duck.png").write_bytes(b"a green one")
+    assert scene_work(job, source, "4.5.15").key != first.key
+    (tmp_path / "duck.obj").unlink()
+    assert "missing" in scene_work(job, source, "4.5.15").inputs.values()
+
+
 def test_descriptions_are_kept_until_something_decides_otherwise(tmp_path, monkeypatch):
     from effectpairs.datasets.store import Store
     from effectpairs.flows import scene_list
