@@ -6,9 +6,11 @@ Like a single run it can be asked for again at any time: variants that are finis
 import dataclasses
 from pathlib import Path
 
+from ..datasets.corpus import open_corpus
 from ..training.ablation import Variant
 from ..training.ablation_table import write_ablation
 from ..training.config import load_training
+from ..training.held_out import held_out, measured_split, what_they_are
 from .training_run import Job, run_directly
 
 
@@ -24,7 +26,10 @@ def table(job: Job) -> Path:
         ValueError: a variant was not measured.
     """
     steps, batch = job.settings.steps, job.settings.global_batch
-    title = f"What each source of data is worth: {job.title}, {steps} steps of {batch} samples a variant"
+    corpus = open_corpus(job.settings.corpus)
+    count = len(held_out(corpus, job.samples))
+    clips = what_they_are(measured_split(corpus), count, trained_on=job.settings.data.split)
+    title = f"What each source of data is worth: {steps} steps of {batch} samples a variant, on {clips}"
     return write_ablation(job.output, job.settings.ablation, title)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets.corpus import Corpus, open_corpus
+from ..extras import require
 from ..training.ablation import check_counts
 from ..training.card import write_card
 from ..training.config import Training, load_training
@@ -195,7 +196,13 @@ def _program() -> list[str]:
 
 
 def _launcher(job: Job) -> list[str]:
-    """`accelerate launch` of this Python; without a file of its own it asks the user's configuration nothing."""
+    """`accelerate launch` of this Python; without a file of its own it asks the user's configuration nothing.
+
+    Several processes without GPUs it would start by MPI alone, so torchrun starts those.
+    """
+    if not job.accelerate and job.processes > 1 and not _has_gpu():
+        how = ["--standalone", "--nproc_per_node", str(job.processes)]
+        return [sys.executable, "-m", "torch.distributed.run", *how, "-m", "effectpairs.training.launched"]
     if job.accelerate:
         how = ["--config_file", job.accelerate]
     else:
@@ -203,6 +210,10 @@ def _launcher(job: Job) -> list[str]:
         how += ["--mixed_precision", job.settings.precision, "--num_cpu_threads_per_process", "1"]
         how += ["--multi_gpu"] if job.processes > 1 else []
     return [sys.executable, "-m", "accelerate.commands.launch", *how, "-m", "effectpairs.training.launched"]
+
+
+def _has_gpu() -> bool:
+    return bool(require("torch", extra="train").accelerator.is_available())
 
 
 def _settings(job: Job) -> list[str]:

@@ -18,6 +18,7 @@ from effectpairs.flows import programs, training_run  # noqa: E402
 from effectpairs.tests.small_corpus import make_small_corpus  # noqa: E402
 from effectpairs.training import checkpoint  # noqa: E402
 from effectpairs.training.card import averaged, write_card  # noqa: E402
+from effectpairs.training.held_out import what_they_are  # noqa: E402
 from effectpairs.training.journal import read_progress  # noqa: E402
 
 QUICK = ("cache.size=[32, 48]", "validation.steps=2")
@@ -79,6 +80,7 @@ def test_killed_and_run_again_it_goes_on_to_the_card(corpus, tmp_path):
     card = (tmp_path / "trained" / "README.md").read_text()
     assert f"| steps | {done + 10} of 4 samples |" in card
     assert "This is the tiny model" in card
+    assert "of the training split, for the corpus holds no pair back" in card
     assert "| trained | –" in card  # no CLIP weights are here, so there is no number for it
     assert (tmp_path / "evaluation" / "metrics.parquet").is_file()
     assert len(list((tmp_path / "samples").glob("*.mkv"))) == 1
@@ -162,3 +164,15 @@ def test_the_job_is_small_enough_to_travel(corpus, tmp_path):
     job = training_run.open_job("tiny", asked(corpus, tmp_path))
     assert job.settings.model.id == str(tmp_path / "tiny")
     assert dataclasses.replace(job, processes=2).overrides == job.overrides
+
+
+@pytest.mark.parametrize(
+    ("split", "trained_on", "said"),
+    [
+        ("test", "train", "1 clip of the test split, held out of training"),
+        ("validation", "all", "1 clip of the validation split, on which this run was trained"),
+        ("train", "train", "1 clip of the training split, for the corpus holds no pair back: the model may have"),
+    ],
+)
+def test_it_is_said_whether_clips_were_trained_on(split, trained_on, said):
+    assert what_they_are(split, 1, trained_on=trained_on).startswith(said)

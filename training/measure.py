@@ -1,4 +1,4 @@
-"""The videos of a run's held-out clips against their truth: `python -m effectpairs.training.launched measure CONFIG`.
+"""The videos of a run's sampled clips against their truth: `python -m effectpairs.training.launched measure CONFIG`.
 
 Two rows: the run's own videos, and the composites as they are, which any method has to beat. All at the size that was
 trained at.
@@ -22,6 +22,7 @@ from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.kept import Kept
 from .evaluation.tables import write_tables
 from .evaluation.videos import Method
+from .held_out import measured_split, what_they_are
 from .journal import EVALUATION, SAMPLES
 from .precompute import shrunk
 
@@ -47,7 +48,8 @@ def measure(settings: Training) -> Path:
         ValueError: there are no samples, or they do not fit the corpus.
     """
     output = Path(settings.output).expanduser()
-    seen: Any = HeldOut(open_corpus(settings.corpus), output / SAMPLES, settings.cache.size)
+    corpus = open_corpus(settings.corpus)
+    seen: Any = HeldOut(corpus, output / SAMPLES, settings.cache.size)
     if not seen.ids:
         raise ValueError(f"{output / SAMPLES}: has no videos of clips of {settings.corpus}; sample first")
     folder = output / EVALUATION
@@ -55,8 +57,9 @@ def measure(settings: Training) -> Path:
         clip = seen[clip_id]
         write_whole(folder / "composite" / f"{clip_id}.mkv", codec.encode(clip.over, fps=clip.fps))
     methods = [Method(name="trained", folder=output / SAMPLES), Method(name="composite", folder=folder / "composite")]
-    done = f"{len(seen.ids)} held-out clips, {settings.validation.steps} steps of sampling"
-    write_tables(evaluate(seen, methods, Evaluation(kept=Kept(folder=folder / "clips")), _say), folder, done)
+    clips = what_they_are(measured_split(corpus), len(seen.ids), trained_on=settings.data.split)
+    title = f"{clips}; {settings.validation.steps} steps of sampling"
+    write_tables(evaluate(seen, methods, Evaluation(kept=Kept(folder=folder / "clips")), _say), folder, title)
     return folder
 
 

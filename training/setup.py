@@ -89,6 +89,7 @@ def make_accelerator(settings: Training) -> Any:
     accelerate = require("accelerate", extra="train")
     output = Path(settings.output).expanduser()
     accelerator = accelerate.Accelerator(
+        cpu=not torch.accelerator.is_available(),  # else several processes without GPUs would not find each other
         mixed_precision=settings.precision,
         log_with=["tensorboard", *settings.trackers],
         project_dir=str(output),
@@ -101,7 +102,7 @@ def make_accelerator(settings: Training) -> Any:
     if started != accelerator.num_processes:  # each would train alone, into the same folder
         raise ValueError(
             f"{started} processes were started and accelerate joined {accelerator.num_processes}; "
-            "without GPUs set ACCELERATE_USE_CPU=true and start them with torchrun"
+            "start them with accelerate launch, or without GPUs with torchrun"
         )
     accelerator.gradient_accumulation_steps = settings.accumulate(accelerator.num_processes)
     plugin = accelerator.state.deepspeed_plugin

@@ -49,8 +49,8 @@ def save(ready: Ready, done: int) -> None:
     folder = _folder(ready)
     if ready.sharded:  # accelerate writes every process's part before our manifest says that all is there
         ready.accelerator.save_state(str(_shards(folder / f"step-{done:08d}")))
-        state = ready.accelerator.get_state_dict(ready.transformer)
-        tensors = {checkpoint.WEIGHTS: {name: state[name] for name in ready.weights}}
+        state = _gathered(ready)
+        tensors = {checkpoint.WEIGHTS: {name: state[name] for name in ready.weights if name in state}}
     else:
         tensors = {
             checkpoint.WEIGHTS: ready.weights,
@@ -66,15 +66,31 @@ def save(ready: Ready, done: int) -> None:
 def export(ready: Ready) -> Path:
     """The whole transformer, its running mean where one was kept, as `save_pretrained` writes it."""
     folder = Path(ready.settings.output).expanduser() / TRAINED / "transformer"
-    state = ready.accelerator.get_state_dict(ready.transformer)
+    state = _gathered(ready)
     if ready.accelerator.is_main_process:
         if ready.mean is not None:
             state = {**state, **ready.mean.mean}
-        bare = ready.accelerator.unwrap_model(ready.transformer)
-        bare.save_pretrained(str(folder), state_dict=state)
+        _whole(ready.config, state).save_pretrained(str(folder))
         write_whole(folder.parent / RECORD, json_bytes(_record(ready)))
     ready.accelerator.wait_for_everyone()
     return folder.parent
+
+
+def _whole(config: Any, state: dict[str, Any]) -> Any:
+    """A transformer of these weights: the library saves a model's own weights alone, not others that it is given."""
+    with torch.device("meta"):
+        whole = require("diffusers", extra="train").CogVideoXTransformer3DModel.from_config(config)
+    whole.load_state_dict(state, assign=True)
+    return whole
+
+
+def _gathered(ready: Ready) -> dict[str, Any]:
+    """All weights on the main process; the others may get none (FSDP's first version gives them none).
+
+    Weights that are gathered on a CPU may still be on their way, in a wrapper that no file format takes.
+    """
+    state = ready.accelerator.get_state_dict(ready.transformer)
+    return {name: value.wait() if hasattr(value, "wait") else value for name, value in state.items()}
 
 
 def _record(ready: Ready) -> dict[str, Any]:
