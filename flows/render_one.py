@@ -1,5 +1,6 @@
 """One scene here and now: a frame of it in seconds, or the whole clip, its layers written as files to look at."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -58,7 +59,13 @@ def described(path: Path, overrides: Sequence[str]) -> Scene:
 
 
 def changes(samples: int | None, size: str | None) -> list[str]:
-    """The command's own options as overrides."""
+    """The command's own options as overrides.
+
+    Raises:
+        ValueError: the size is none.
+    """
+    if size is not None and not re.fullmatch(r"\d+x\d+", size):
+        raise ValueError(f"--size {size!r} is not HEIGHTxWIDTH; write for example --size 192x336")
     given = [("rendering.samples", samples), ("rendering.truth_samples", samples), ("size", size)]
     return [f"{key}={value}" for key, value in given if value is not None]
 

@@ -29,9 +29,13 @@ _SAMPLE_S = 2e-5
 class NoBlender(RuntimeError):
     """There is no Python with Blender's module, or it cannot be used."""
 
+    is_sentence = True
+
 
 class RenderFailed(RuntimeError):
     """Blender broke or hung again and again."""
+
+    is_sentence = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -199,6 +199,22 @@ def test_overrides_reach_any_value_of_a_scene(tmp_path):
     assert (changed.subject.size_m, changed.size, changed.rendering.samples) == (2.5, (48, 80), 3)
     with pytest.raises(ValueError, match=r"scene\.json: frames"):
         render_one.described(path, ["frames='many'"])
+    with pytest.raises(ValueError, match="--size '33' is not HEIGHTxWIDTH; write for example"):
+        render_one.changes(None, "33")
+
+
+def test_without_blender_one_sentence_says_so(tmp_path, monkeypatch):
+    from effectpairs.cli import app
+    from effectpairs.console import sentence
+    from effectpairs.render.blender import VARIABLE
+    from typer.testing import CliRunner
+
+    monkeypatch.setenv(VARIABLE, "/nowhere/python")
+    path = tmp_path / "scene.json"
+    path.write_text(json.dumps(as_values(SCENE)))
+    result = CliRunner().invoke(app, ["render", str(path), "--frame", "2", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert sentence(result.exception).startswith("/nowhere/python is no program; run `make blender`, or set ")
 
 
 def test_a_source_says_which_flow_reads_it(tmp_path):
