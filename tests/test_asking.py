@@ -7,6 +7,7 @@ import pytest
 from effectpairs.captioning.asking import ask, ask_many
 from effectpairs.captioning.captioner import Captioner, Reply, Seen
 from effectpairs.captioning.checks import check_caption
+from effectpairs.captioning.measured import MODEL
 from effectpairs.captioning.steps import Wanted, augmented, described, refined
 
 GOOD = "A dog trots over the sand, casting a soft shadow to its left."
@@ -98,7 +99,7 @@ def test_missing_variants_are_filled_from_the_grammar():
     script = Script([["{}"], [], ["A dog trots over the sand, casting a long, deep shadow to its left."]])
     found = augmented(script, GOOD, SEEN)
     assert (len(found.replies), found.filled, found.verdict) == (3, 2, "ok")
-    assert [one.model for one in found.replies] == ["stub", "measured-2", "measured-1"]
+    assert [one.model for one in found.replies] == ["stub", MODEL, MODEL]
     assert len({one.text for one in found.replies}) == 3
 
 

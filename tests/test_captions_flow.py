@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from effectpairs.captioning.chosen import STEPS
+from effectpairs.captioning.measured import MODEL
 from effectpairs.datasets.corpus import open_corpus
 from effectpairs.datasets.ledger import read_ledger
 from effectpairs.datasets.publish import Publishing
@@ -75,7 +76,7 @@ def test_every_finished_clip_has_its_words(paired, tmp_path):
         assert clip.caption not in told["augmented"]
         assert told["effects"]["source"] == "given"
         assert clip.effects == ["shadow"]
-        assert clip.provenance["models"] == [{"id": "measured-2", "revision": None}]
+        assert clip.provenance["models"] == [{"id": MODEL, "revision": None}]
         assert told["steps"]["refine"]["attempts"][0]["replies"][0]["text"] == clip.caption
 
 
@@ -171,7 +172,7 @@ def test_refused_answers_are_asked_for_again_and_then_filled(source_file, tmp_pa
         told = json.loads(row["provenance"]["captions"])
         assert "shadow" in row["caption"]
         assert told["filled"] == {"describe": 1, "refine": 1, "augment": 3}
-        assert told["caption_by"] == "measured-2"
+        assert told["caption_by"] == MODEL
         assert "sorry" in told["steps"]["refine"]["attempts"][2]["replies"][0]["text"]
     with llm_server.StubServer(lambda request: "I'm sorry, I cannot help with that.") as server:
         source = load_any(source_file, asking(server, "wording.fill=false"))
@@ -272,7 +273,7 @@ def test_a_corpus_gets_other_words_and_keeps_its_videos(paired, tmp_path):
     assert videos_of(new) == videos_of(before)
     assert new.manifest["version"] != before.manifest["version"]
     assert new.manifest["counts"]["by_captioner"] == {"stub-7b": 4}
-    assert before.manifest["counts"]["by_captioner"] == {"measured-2": 4}
+    assert before.manifest["counts"]["by_captioner"] == {MODEL: 4}
     for clip in new:
         assert clip.caption == "A square slides along, casting a dim shadow."
         assert clip.provenance["models"] == [{"id": "stub-7b", "revision": None}]
@@ -350,4 +351,4 @@ def test_the_gallery_shows_all_words(paired, tmp_path):
         assert clip.caption in page
         assert clip.caption_dense in page
         assert all(text in page for text in json.loads(clip.provenance["captions"])["augmented"])
-    assert "measured-2 4 (100 %)" in (tmp_path / "corpus" / "README.md").read_text()
+    assert f"{MODEL} 4 (100 %)" in (tmp_path / "corpus" / "README.md").read_text()
