@@ -102,7 +102,7 @@ def preview(scene: Scene, frame: int, out: Path, source: SceneSource, told: Told
     layers: dict[str, Any] = {name: frames[0] for name, frames in held.items()}
     for name, layer in layers.items():
         _write_png(out / f"{name}.png", _grey(layer))
-    return _rendered(_write_sheet(out, layers, made), made, source)
+    return _rendered(scene, _write_sheet(out, layers, made), made, source)
 
 
 def clip(scene: Scene, out: Path, source: SceneSource, told: Told) -> Rendered:
@@ -121,14 +121,14 @@ def clip(scene: Scene, out: Path, source: SceneSource, told: Told) -> Rendered:
 
     with _frames_in(out) as folder:
         made = _drawn(scene, plan.passes_of(scene), range(scene.frames), folder, source, keep, told)
-    rendered = _rendered(_write_sheet(out, middle, made), made, source)
+    rendered = _rendered(scene, _write_sheet(out, middle, made), made, source)
     for name, found in made.items():
         write_whole(out / name / "pair.json", json_bytes(_record(scene, found, rendered.verdicts.get(name))))
     return rendered
 
 
-def _rendered(path: Path, made: Mapping[str, Any], source: SceneSource) -> Rendered:
-    verdicts = {name: judged(found, source) for name, found in made.items() if "refused" not in found}
+def _rendered(scene: Scene, path: Path, made: Mapping[str, Any], source: SceneSource) -> Rendered:
+    verdicts = {name: judged(found, source, scene.size) for name, found in made.items() if "refused" not in found}
     refused = {name: found["refused"] for name, found in made.items() if "refused" in found}
     return Rendered(sheet=path, verdicts=verdicts, refused=refused)
 

@@ -72,7 +72,7 @@ def _entry(
     made = result.facts["variants"][variant.name]
     if "refused" in made:
         return _failed(clip_id, STAGE, made["refused"])
-    verdict = judged(made, source)
+    verdict = judged(made, source, job.scene.size)
     quality = {name: made["numbers"].get(name) for name in QUALITY_NUMBERS}
     quality |= {"verdict": verdict.verdict, "reasons": list(verdict.reasons)}
     stored = {name: name for name in SHARED} | {name: f"{variant.name}/{name}" for name in OWN}
@@ -89,9 +89,9 @@ def _entry(
     return finished(captioned(_row(job, variant, result, source) | {"quality": quality}, words), layers)
 
 
-def judged(made: Mapping[str, Any], source: SceneSource) -> Verdict:
+def judged(made: Mapping[str, Any], source: SceneSource, size: tuple[int, int]) -> Verdict:
     """By the numbers; and a row may name no effect that nobody can see."""
-    verdict = judge(made["numbers"], source.gates)
+    verdict = judge(made["numbers"], source.gates_for(size))
     unseen = [kind for kind, white in made["white_steps"].items() if not white]
     if not unseen:
         return verdict

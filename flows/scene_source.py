@@ -1,6 +1,6 @@
 """All settings of one source of rendered scenes: who makes them, how many, how they are drawn and judged."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ..captioning.chosen import ChosenCaptioner
@@ -27,7 +27,9 @@ GATES = Gates(
     edge_effect_max=(0.9, 1.0),
 )
 """Of rendered pairs, whose layers are exact: off the effect nothing may differ, while splashes and smoke may come and
-go, lie close to the subject and be faint; ripples glitter in single pixels where a picture is small."""
+go, lie close to the subject and be faint. `firefly_share_max` is that of FIREFLY_SIZE: 16 pixels of a frame, and 81."""
+FIREFLY_SIZE = (96, 168)
+"""Glints on ripples and floors are up to 5 single pixels of a frame at 96x168, hardly one at 192x336."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,12 @@ class SceneSource(Source):
             film = self.film  # checks itself
             if isinstance(self.maker, Tossed):
                 self.maker.check(film)
+
+    def gates_for(self, size: tuple[int, int]) -> Gates:
+        """The gates for pictures of that size, in which as many pixels may shine alone as in those of FIREFLY_SIZE."""
+        scale = FIREFLY_SIZE[0] * FIREFLY_SIZE[1] / (size[0] * size[1])
+        review, reject = self.gates.firefly_share_max
+        return replace(self.gates, firefly_share_max=(review * scale, reject * scale))
 
     @property
     def captioning(self) -> Captioning:

@@ -14,6 +14,7 @@ import pytest
 from effectpairs.datasets.corpus import open_corpus
 from effectpairs.datasets.ledger import read_ledger
 from effectpairs.datasets.publish import Publishing
+from effectpairs.datasets.schema import QUALITY_NUMBERS
 from effectpairs.datasets.verify import verify
 from effectpairs.flows.direct import pairs_directly, publish_directly
 from effectpairs.flows.runs import begin, load_any, load_for, once_begun
@@ -215,6 +216,22 @@ def test_without_blender_one_sentence_says_so(tmp_path, monkeypatch):
     result = CliRunner().invoke(app, ["render", str(path), "--frame", "2", "--out", str(tmp_path / "out")])
     assert result.exit_code == 1
     assert sentence(result.exception).startswith("/nowhere/python is no program; run `make blender`, or set ")
+
+
+@pytest.mark.parametrize("size", [(48, 80), (96, 168), (192, 336), (384, 672)])
+def test_a_few_glints_pass_at_any_size_and_many_do_not(size):
+    from effectpairs.flows.scene_account import judged
+
+    def verdict(alone):
+        numbers = dict.fromkeys(QUALITY_NUMBERS) | {
+            "effect_area": 0.02, "effect_peak_area": 0.03, "effect_strength": 20.0, "effect_flicker": 0.0,
+            "subject_area": 0.02, "edge_effect": 0.1, "preservation_psnr_db": 50.0, "subject_error": 0.0,
+            "firefly_share": alone / (size[0] * size[1]),
+        }  # fmt: skip
+        made = {"numbers": numbers, "white_steps": {"ripple": 20}}
+        return judged(made, SceneSource(name="s", scenes="x/*.json"), size).verdict
+
+    assert [verdict(alone) for alone in (0, 5, 40, 100)] == ["accept", "accept", "review", "reject"]
 
 
 def test_a_source_says_which_flow_reads_it(tmp_path):
