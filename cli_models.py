@@ -27,7 +27,10 @@ def train(
     from .flows.training_run import open_job
 
     asked = tuple(overrides or ())
-    job = open_job(config, asked, processes=processes, accelerate=accelerate, samples=samples)
+    try:
+        job = open_job(config, asked, processes=processes, accelerate=accelerate, samples=samples)
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong)) from wrong
     if direct:
         with bar() as show, reporting(show):
             page = run_all_directly(job)

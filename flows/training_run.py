@@ -18,6 +18,7 @@ from ..training.card import write_card
 from ..training.config import Training, load_training
 from ..training.held_out import held_out
 from ..training.journal import EVALUATION, read_progress
+from ..training.mix import weights_of
 from .programs import run_program
 from .progress import Pieces
 
@@ -69,7 +70,7 @@ def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> Job:
         launch: processes, accelerate, samples of `Job`.
 
     Raises:
-        ValueError: settings, corpus or number of processes are wrong.
+        ValueError: settings, corpus or number of processes are wrong, or do not belong together.
         FileNotFoundError: there is no such corpus.
     """
     path = Path(config)
@@ -91,9 +92,9 @@ def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> Job:
         raise ValueError(f"{job.accelerate}: is not there; write it with: accelerate config --config_file FILE")
     if not job.accelerate:
         settings.accumulate(job.processes)
-    corpus = open_corpus(settings.corpus)
-    if settings.ablation:
-        check_counts(settings.ablation, kinds_to_learn_from(corpus, settings), settings.corpus)
+    counts, of = kinds_to_learn_from(open_corpus(settings.corpus), settings), f"split {settings.data.split}"
+    weights_of(counts, settings.data.mix, what=f"{settings.corpus} ({of})")
+    check_counts(settings.ablation, counts, settings.corpus)
     return job
 
 

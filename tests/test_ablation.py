@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from effectpairs.flows import ablation_run, training_run
 from effectpairs.tests.small_corpus import make_small_corpus
-from effectpairs.training.ablation import Variant
+from effectpairs.training.ablation import Variant, check_counts
 from effectpairs.training.ablation_table import write_ablation
 from effectpairs.training.evaluation.groups import Line
 from effectpairs.training.evaluation.metric import known, unavailable
@@ -70,12 +70,21 @@ def test_an_ablation_of_the_house_is_its_run_four_times(name):
         ('ablation=[{name="A b"}]', "small letters, digits and dashes"),
         ('ablation=[{name="a", without=["real", "synthetic", "unpaired"]}]', "leave it one to learn from"),
         ('ablation=[{name="a", without=["rendered"]}]', "ablation.0.without.0"),
-        ("data.split=validation", "has no real clips to learn from, so the variant 'without-real' would show nothing"),
+        ("data.split=validation", "split validation.: has no clips to train on"),
     ],
 )
 def test_variants_that_would_show_nothing_are_refused(corpus, tmp_path, more, said):
     with pytest.raises(ValueError, match=said):
         opened(corpus, tmp_path, more)
+
+
+def test_a_variant_without_what_is_not_there_is_refused():
+    variants = (Variant(name="bare", without=("real",)), Variant(name="full"))
+    check_counts(variants, {"real": 1, "synthetic": 2}, "corpus")
+    with pytest.raises(ValueError, match="corpus: has no real clips to learn from, so the variant 'bare' would show"):
+        check_counts(variants, {"synthetic": 2}, "corpus")
+    with pytest.raises(ValueError, match="nothing to learn from for the variant 'bare'; add synthetic or unpaired"):
+        check_counts(variants, {"real": 2}, "corpus")
 
 
 def test_a_uniform_mix_leaves_out_what_weighs_nothing(tmp_path):

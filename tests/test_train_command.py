@@ -104,7 +104,9 @@ def test_the_flow_runs_under_prefect_to_the_card(corpus, tmp_path):
         ((), {"accelerate": "gone.yaml"}, "gone.yaml: is not there; write it with: accelerate config"),
         (("cache.frames=12",), {}, "cache.frames=12 is not 8k\\+5"),
         (("cache.size=[20, 48]",), {}, "do not divide by 16"),
-        (("nonsense=1",), {}, "nonsense"),
+        (("nonsense=1",), {}, "nonsense = 1: is no setting"),
+        (("data.split=test",), {}, "split test\\): has no clips to train on"),
+        (("data.mix.uniform=false", "data.mix.unpaired=1e-3", "data.split=validation"), {}, "has no clips to train on"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_starts(corpus, tmp_path, changes, launch, said):

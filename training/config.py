@@ -133,6 +133,8 @@ def load_training(path: Path, overrides: Iterable[str] = ()) -> Training:
         first = wrong.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "settings"
         said = str(first["msg"]).removeprefix("Value error, ")
+        if first["type"] == "unexpected_keyword_argument":
+            said = "is no setting; mend its name or take it out"
         given_there = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
         raise ValueError(f"{path.name}: {key}{given_there}: {said}") from wrong
 

@@ -4,6 +4,7 @@ A sample is what one element of a batch needs (see `network.Batch`), with its cl
 it comes from the seed and its number (see `mix`), so a loader may be cut off anywhere and taken up again.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +27,8 @@ torch = require("torch", extra="train")
 _data = require("torch.utils.data", extra="train")
 Dataset: Any = _data.Dataset
 TIMESTEPS = 1000
+READ_AHEAD = 4
+"""Batches in this process that the model has not taken yet."""
 
 
 @runtime_checkable
@@ -141,12 +144,15 @@ def numbers_of(steps: range, *, batch: int, accumulate: int, rank: int = 0, worl
 
 
 def _ahead(batches: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Fetch from the workers while the model computes: taking a batch over costs milliseconds of its own."""
+    """Fetch from the workers while the model computes: taking a batch over costs milliseconds of its own.
+
+    Several are under way, so that one that comes late is not waited for.
+    """
     with ThreadPoolExecutor(1) as hand:
         iterator = iter(batches)
-        coming = hand.submit(next, iterator, None)
-        while (batch := coming.result()) is not None:
-            coming = hand.submit(next, iterator, None)
+        coming = deque(hand.submit(next, iterator, None) for _ in range(READ_AHEAD))
+        while (batch := coming.popleft().result()) is not None:
+            coming.append(hand.submit(next, iterator, None))
             yield batch
 
 

@@ -74,27 +74,35 @@ class Deck:
             ValueError: there are no rows, or a kind with a weight has none.
         """
         self.of_kind = {kind: [n for n, row in enumerate(rows) if row["kind"] == kind] for kind in KINDS}
-        if not rows:
-            raise ValueError(f"{what}: has no clips to train on; publish some, or choose another split")
-        counts = {kind: float(len(numbers)) for kind, numbers in self.of_kind.items()}
-        wanted = mix.of_kinds()
-        self.weights = {kind: counts[kind] if wanted[kind] else 0.0 for kind in KINDS} if mix.uniform else wanted
-        for kind, weight in self.weights.items():
-            if weight > 0 and not self.of_kind[kind]:
-                raise ValueError(
-                    f"{what}: has no {kind} clips, but the mix gives them a weight of {weight:g}; "
-                    f"add some, or set data.mix.{kind} = 0"
-                )
-        if not any(self.weights.values()):
-            raise ValueError(
-                f"{what}: has no clips of the kinds that the mix leaves in; add some, or weigh another kind"
-            )
+        self.weights = weights_of({kind: len(numbers) for kind, numbers in self.of_kind.items()}, mix, what=what)
 
     def draw(self, rng: np.random.Generator) -> int:
         """The number of a row."""
         shares = np.array([self.weights[kind] for kind in KINDS])
         numbers = self.of_kind[KINDS[int(np.searchsorted(np.cumsum(shares / shares.sum()), rng.random(), "right"))]]
         return int(numbers[rng.integers(len(numbers))])
+
+
+def weights_of(counts: Mapping[str, int], mix: SourceMix, *, what: str) -> dict[str, float]:
+    """How often each kind comes where there are so many clips, or windows, of each.
+
+    Raises:
+        ValueError: there are none, or none of a kind with a weight.
+    """
+    if not sum(counts.values()):
+        raise ValueError(f"{what}: has no clips to train on; publish some, or choose another split")
+    weights = mix.of_kinds()
+    if mix.uniform:
+        weights = {kind: float(counts.get(kind, 0)) if weights[kind] else 0.0 for kind in KINDS}
+    for kind, weight in weights.items():
+        if weight > 0 and not counts.get(kind):
+            raise ValueError(
+                f"{what}: has no {kind} clips, but the mix gives them a weight of {weight:g}; "
+                f"add some, or set data.mix.{kind} = 0"
+            )
+    if not any(weights.values()):
+        raise ValueError(f"{what}: has no clips of the kinds that the mix leaves in; add some, or weigh another kind")
+    return weights
 
 
 def rng_of(seed: int, number: int) -> np.random.Generator:

@@ -89,7 +89,8 @@ def make_accelerator(settings: Training) -> Any:
     accelerate = require("accelerate", extra="train")
     output = Path(settings.output).expanduser()
     accelerator = accelerate.Accelerator(
-        cpu=not torch.accelerator.is_available(),  # else several processes without GPUs would not find each other
+        # Told so, processes that torchrun started without GPUs find each other.
+        cpu="MASTER_ADDR" in os.environ and not torch.accelerator.is_available(),
         mixed_precision=settings.precision,
         log_with=["tensorboard", *settings.trackers],
         project_dir=str(output),
@@ -121,11 +122,11 @@ def check_cache(cache: LatentCache, located: Located, settings: Training) -> Non
     Raises:
         ValueError: it does not.
     """
-    made_by = cache.manifest["model"]
+    made = [cache.manifest["model"][key] for key in ("id", "revision")]
     for part, folders in (("vae", ("vae",)), ("text", ("text_encoder", "tokenizer"))):
         if cache.manifest["recipe"][part] != fingerprint(located.folder, *folders):
             raise ValueError(
-                f"{cache.folder}: was made by {folders[0]} of {made_by['id']} {made_by['revision'] or ''}, and that of "
+                f"{cache.folder}: was made by {folders[0]} of {' '.join(filter(None, made))}, and that of "
                 f"{located.id} differs; precompute with this model, or train the other"
             )
     if Place(settings.corpus).exists(MANIFEST):  # a training machine may have the cache alone
