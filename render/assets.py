@@ -31,6 +31,7 @@ MODELS: dict[str, tuple[bytes, ...]] = {
 }
 """What Blender imports, and how such a file begins; nothing where any bytes may come first."""
 SKIES: dict[str, tuple[bytes, ...]] = {".exr": (b"\x76\x2f\x31\x01",), ".hdr": (b"#?",)}
+TEXTURES = {".bin", ".bmp", ".dds", ".jpeg", ".jpg", ".ktx2", ".mtl", ".png", ".tga", ".tif", ".tiff", ".webp"}
 MANIFEST_BYTES = 64 << 20
 Kind = Literal["model", "sky"]
 
@@ -236,14 +237,14 @@ def _sha256_of(file: Path, size_bytes: int, mtime_ns: int) -> str:
 
 
 def digest(file: Path) -> str:
-    """SHA-256 over an asset's content: its file, and what lies beside it and could belong to it.
+    """SHA-256 over an asset's content: its file, and the textures and buffers that could belong to it.
 
-    Textures and buffers lie beside .obj, .gltf, .usd and .blend files under names that only the importer knows; other
-    models and skies there do not count.
+    Of .obj, .gltf, .usd and .blend files they lie in the same folder or one below, under names that only the importer
+    knows; what else is there, other models and skies too, does not count.
     """
-    content = hashlib.sha256()
     alone = file.suffix.lower() in {".glb", ".ply", ".stl", ".usdz", *SKIES}
-    beside = [] if alone else [other for other in sorted(file.parent.rglob("*")) if other.is_file()]
-    for part in (file, *(other for other in beside if other.suffix.lower() not in MODELS)):
+    beside = () if alone else (*file.parent.glob("*"), *file.parent.glob("*/*"))
+    content = hashlib.sha256()
+    for part in (file, *sorted(other for other in beside if other.suffix.lower() in TEXTURES and other.is_file())):
         content.update(f"{part.relative_to(file.parent)}\0{sha256_of(part)}".encode())
     return content.hexdigest()

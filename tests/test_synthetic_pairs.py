@@ -261,6 +261,8 @@ def test_a_texture_beside_a_model_counts(tmp_path):
     job, source = SceneJob(name="duck", scene=replace(SCENE, subject=duck)), load_any(source_file(tmp_path, SCENE))
     first = scene_work(job, source, "4.5.15")
     assert scene_work(job, source, "4.5.15").key == first.key
+    (tmp_path / "workspace.json").write_text("what a run writes beside it is no part of it")
+    assert scene_work(job, source, "4.5.15").key == first.key
     (tmp_path / "duck.png").write_bytes(b"a green one")
     assert scene_work(job, source, "4.5.15").key != first.key
     (tmp_path / "duck.obj").unlink()
