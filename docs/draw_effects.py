@@ -158,9 +158,9 @@ def splash() -> list[Shot]:
     water, mud = Splash(speed_mps=3.0), Splash(speed_mps=2.6, clear=0.0, colour=(0.32, 0.24, 0.16))
     bow = Camera(at=(0.2, -5.0, 1.5), look_at=(0.2, 0.0, 0.25))
     return [
-        (base(ball(), LAKE, camera, (Reflection(), water)), 16),
-        (base(ball(), Ground(kind="puddles", look=SAND), camera, (Shadow(), Reflection(), mud)), 16),
-        (base(boat(speed=4.0), LAKE, bow, (Reflection(), Splash(speed_mps=3.0))), 8),
+        (base(ball(), LAKE, camera, (Reflection(), water)), 15),
+        (base(ball(), Ground(kind="puddles", look=SAND), camera, (Shadow(), Reflection(), mud)), 15),
+        (base(boat(speed=4.0), LAKE, bow, (Reflection(), Splash(speed_mps=3.0))), 7),
     ]
 
 
@@ -184,9 +184,9 @@ def glow() -> list[Shot]:
 def light() -> list[Shot]:
     """On dry paving and on a wet road at dusk."""
     camera = Camera(at=(0.0, -4.4, 1.4), look_at=(0.0, 0.0, 0.6))
-    grounds = Ground(look=PAVING), Ground(kind="wet", look=ASPHALT)
     lit = CastLight(colour=LAMPLIGHT, power_w=40.0)
-    scenes = (base(lantern(), ground, camera, (Reflection(), lit)) for ground in grounds)
+    dry, wet = Ground(look=PAVING), Ground(kind="wet", look=ASPHALT)
+    scenes = base(lantern(), dry, camera, (lit,)), base(lantern(), wet, camera, (Reflection(), lit))
     return [(replace(scene, sky=DUSK, sun=AFTERGLOW), 12) for scene in scenes]
 
 

@@ -158,10 +158,11 @@ def is_truth(name: str) -> bool:
     return "truth" in name or "without" in name
 
 
-def measure(case: Case, size: tuple[int, int], camera: str, *, truths: bool) -> Cost:
-    """Draw a clip and take the medians."""
+def measure(case: Case, size: tuple[int, int], camera: str, *, truths: bool, frames: int = FRAMES) -> Cost:
+    """Draw the first frames of a clip and take the medians."""
     scene = scene_of(case, size, camera)
-    passes = [one for one in passes_of(scene) if truths or not is_truth(one.name)]
+    every = [one for one in passes_of(scene) if truths or not is_truth(one.name)]
+    passes = [replace(one, frames=one.frames[:frames]) for one in every]
     full = next(one for one in passes if one.name == "v00")
     passes.append(replace(full, name="gt", crop=False))  # the measure: a picture drawn for itself, and in full
     took: dict[str, list[float]] = defaultdict(list)
@@ -180,11 +181,16 @@ def measure(case: Case, size: tuple[int, int], camera: str, *, truths: bool) -> 
     return Cost(median_s=median_s, first_s=first_s, holds_still=scene.holds_still)
 
 
-def rows(names: list[str], sizes: list[tuple[int, int]], *, truths: bool) -> Iterator[tuple[str, dict[str, Cost]]]:
+def rows(
+    names: list[str], sizes: list[tuple[int, int]], *, truths: bool, frames: int
+) -> Iterator[tuple[str, dict[str, Cost]]]:
     """Every case at every size, with both cameras."""
     for size in sizes:
         for name in names:
-            costs = {camera: measure(CASES[name], size, camera, truths=truths) for camera in ("moving", "still")}
+            costs = {
+                camera: measure(CASES[name], size, camera, truths=truths, frames=frames)
+                for camera in ("moving", "still")
+            }
             yield f"{name} | {size[0]}x{size[1]}", costs
 
 
@@ -195,6 +201,7 @@ def main() -> None:
     asked.add_argument("--quick", action="store_true", help="one effect, small")
     asked.add_argument("--size", action="append", default=[], help="HxW; may be repeated")
     asked.add_argument("--truths", action="store_true", help="draw the passes of the effects' own masks too")
+    asked.add_argument("--frames", type=int, choices=range(1, FRAMES + 1), default=FRAMES, help="how many are drawn")
     given = asked.parse_args()
     sizes = [(int(h), int(w)) for h, w in (size.split("x") for size in given.size)] or list(SIZES)
     names = given.effects or list(CASES)
@@ -205,7 +212,7 @@ def main() -> None:
         "effect | size | background | subject | front | variant | gt | truths | pair/gt, moving | still | variant/pair"
     )
     print(f"| {columns} |\n{'|---' * 11}|", flush=True)
-    for title, costs in rows(names, sizes, truths=given.truths):
+    for title, costs in rows(names, sizes, truths=given.truths, frames=given.frames):
         moving = costs["moving"]
         ratios = {camera: cost.pair / cost.of("gt") for camera, cost in costs.items()} | {"variant": moving.variant}
         missed += [f"{title}, {aim}: {ratios[aim]:.2f}" for aim in AIMS if ratios[aim] > AIMS[aim] + 0.005]
