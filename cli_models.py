@@ -68,22 +68,26 @@ def generate(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the videos.")] = Path("generated"),
 ) -> None:
     """Put effects into a composite: the video, a map of what changed, and both side by side."""
-    from .flows.generation import Request, make_video, read_size
+    from .flows.generation import Request, check_request, make_video, read_size
     from .training.generate import Machine
     from .training.sample import Sampling
 
-    request = Request(
-        prompt=prompt,
-        negative=negative,
-        over=over,
-        foreground=foreground,
-        mask=mask,
-        background=background,
-        effect_mask=tuple(effect_mask or ()),
-        size=read_size(size) if size else None,
-        frames=frames,
-    )
-    sampling = Sampling(steps=steps, guidance=guidance, seed=seed, sequential=sequential)
+    try:
+        request = Request(
+            prompt=prompt,
+            negative=negative,
+            over=over,
+            foreground=foreground,
+            mask=mask,
+            background=background,
+            effect_mask=tuple(effect_mask or ()),
+            size=read_size(size) if size else None,
+            frames=frames,
+        )
+        check_request(request)
+        sampling = Sampling(steps=steps, guidance=guidance, seed=seed, sequential=sequential)
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong)) from wrong
     with bar() as show, reporting(show):
         made = make_video(
             request, sampling, Machine(trained=trained, base=base, device=device, offload=offload), out_dir

@@ -56,15 +56,9 @@ def read_inputs(request: Request) -> Inputs:
     Raises:
         ValueError: what is given does not go together, or a file cannot be used, in one sentence.
     """
-    layers = {name: getattr(request, name) for name in ("foreground", "mask", "background")}
-    given = [name for name, path in layers.items() if path is not None]
-    if request.over is not None and given:
-        raise ValueError(f"--over is a finished composite; leave out --{given[0]}, or --over")
-    if given and len(given) < 3:
-        gone = next(name for name in layers if name not in given)
-        raise ValueError(f"--{given[0]} is there and --{gone} is not; a composite needs both and the third, or --over")
+    given = check_request(request)
     if not given and request.over is None:
-        return _text_alone(request)
+        return Inputs(over=None, effect_mask=None, shape=(request.frames, *(request.size or (384, 672))), fps=16.0)
     first = request.over or request.foreground
     assert first is not None
     size, fps = request.size or _whole(open_frames(first).info.size), _rate(open_frames(first).info.fps)
@@ -72,6 +66,28 @@ def read_inputs(request: Request) -> Inputs:
     if given:
         over = _composited(over, request, size)
     return Inputs(over=over, effect_mask=_effect_mask(request.effect_mask, over), shape=over.shape[:3], fps=fps)
+
+
+def check_request(request: Request) -> list[str]:
+    """Look, before any file is read, whether what is given goes together; return the names of the layers.
+
+    Raises:
+        ValueError: it does not.
+    """
+    layers = {name: getattr(request, name) for name in ("foreground", "mask", "background")}
+    given = [name for name, path in layers.items() if path is not None]
+    if request.over is not None and given:
+        raise ValueError(f"--over is a finished composite; leave out --{given[0]}, or --over")
+    if given and len(given) < 3:
+        gone = next(name for name in layers if name not in given)
+        raise ValueError(f"--{given[0]} is there and --{gone} is not; a composite needs both and the third, or --over")
+    if request.effect_mask and not given and request.over is None:
+        raise ValueError("--effect-mask needs a composite; give --over, or --foreground, --mask and --background")
+    if request.frames < 1:
+        raise ValueError(f"--frames {request.frames} is below 1; the model knows 85")
+    if len(request.effect_mask) > 1:
+        keyframes(request.effect_mask)
+    return given
 
 
 def make_video(request: Request, sampling: Any, machine: Any, out: Path) -> Path:
@@ -128,14 +144,6 @@ def keyframes(given: Sequence[str]) -> dict[int, Path]:
             raise ValueError(f"--effect-mask {one}: frame {frame} is given twice; unite the two masks in one image")
         found[int(frame)] = Path(file)
     return found
-
-
-def _text_alone(request: Request) -> Inputs:
-    if request.effect_mask:
-        raise ValueError("--effect-mask needs a composite; give --over, or --foreground, --mask and --background")
-    if request.frames < 1:
-        raise ValueError(f"--frames {request.frames} is below 1; the model knows 85")
-    return Inputs(over=None, effect_mask=None, shape=(request.frames, *(request.size or (384, 672))), fps=16.0)
 
 
 def _composited(foreground: Rgb, request: Request, size: tuple[int, int]) -> Rgb:
