@@ -14,7 +14,7 @@ def describe(known: Known, *, rng: np.random.Generator) -> str:
     """Several sentences; only what is known or measured. Without any effect it says that none could be told."""
     lines = [_scene(known), _effects(known, rng)]
     for place, said in enumerate(known.effects):
-        lines += [_size(said, known, place), _pixels(said)]
+        lines += [_size(said, known, place), _pixels(said, place)]
     lines += [_course(said) for said in known.effects if _changes(said)]
     steady = [said for said in known.effects if said.measures.extent and said.course and not _changes(said)]
     if steady:
@@ -67,12 +67,16 @@ def _size(said: Said, known: Known, place: int) -> str:
     return sentence(text, ",", part, "the area of the", who)
 
 
-def _pixels(said: Said) -> str:
-    fit = said.measures.fit
+def _pixels(said: Said, place: int) -> str:
+    """What it does to the picture; of several effects each in other words, for nobody says one thing three times."""
+    fit, the = said.measures.fit, _the(said)
     if fit is None:
         return ""
     if fit.darker > 0.8:
-        return sentence(f"where it lies the picture is about {max(1, round(-100 * fit.relative))} % darker")
+        share = f"about {max(1, round(-100 * fit.relative))} %"
+        darkens = f"{the} {'darken' if is_many(said.word) else 'darkens'} what lies there by {share}"
+        ways = (f"where it lies the picture is {share} darker", darkens, f"{share} of the light is lost behind {the}")
+        return sentence(ways[min(place, 2)])
     if said.word in ("dust", "smoke") and fit.trusted:
         return sentence(f"it hides about {round(100 * fit.opacity)} % of what lies behind it")
     return sentence("it brightens most of what it covers") if fit.lighter > 0.8 else ""

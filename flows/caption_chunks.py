@@ -15,6 +15,7 @@ from .caption_job import CaptionJob
 from .caption_settings import Captioning
 from .caption_steps import TAGS, caption_stage, tag_stage, walk
 from .chunks import CHUNK_CLIPS, WORKING_BYTES, Chunk, Failure, divide, is_transient, work_off, write_chunk
+from .lean import give_back
 from .phases import Phase
 from .workers import Worker, WorkerDied
 
@@ -94,6 +95,7 @@ def _tag(job: CaptionJob, settings: Captioning, workspace: Path) -> None:
 def _all(path: Path, step: Step, settings: Captioning, workspace: Path) -> dict[str, tuple[str, bool]]:
     """One step over many clips at once; which have no words, and why, and whether that may pass."""
     jobs = TypeAdapter(list[CaptionJob]).validate_json(path.read_bytes())
+    give_back()
     store, missed = Store(workspace), dict[str, tuple[str, bool]]()
     gone: list[str] = []
 

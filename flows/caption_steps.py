@@ -3,8 +3,8 @@
 A backend that is not there raises `Unavailable` and leaves nothing behind; all that was answered is kept.
 """
 
-import threading
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -25,10 +25,8 @@ from .caption_settings import VERSION, Captioning
 
 TAGS = "tags"
 """The stage that holds the source's word for a clip's effects against the frames, or finds one for itself."""
-_decoding = threading.Semaphore(2)
-"""Of many clips in flight at once only so many have their frames decoded."""
-_measuring = threading.Lock()
-"""And of one alone all layers."""
+_decoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
+"""Of many clips in flight one at a time is decoded, and in one thread: each would keep memory of its own."""
 
 
 @dataclass(kw_only=True)
@@ -125,8 +123,7 @@ def _lacks(stage: str, before: Worded) -> bool:
 def _once(stage: str, before: Worded, settings: Captioning, store: Store) -> None:
     def make(draft: Draft) -> None:
         if stage == TAGS:
-            with _measuring:
-                draft.facts |= asdict(tagging.tags(see(before.job, store)))
+            draft.facts |= asdict(_decoder.submit(lambda: tagging.tags(see(before.job, store))).result())
         else:
             draft.facts |= _asked(stage, before, settings, store).as_values()
 
@@ -148,8 +145,7 @@ def _asked(stage: str, before: Worded, settings: Captioning, store: Store) -> As
     asked = _said(stage, captioner, seen, before, replace(wanted, fill=False))
     if asked.replies or not wanted.fill:
         return asked
-    with _measuring, _decoding:
-        filled = _said(stage, Measured(), see(job, store), before, wanted)
+    filled = _decoder.submit(lambda: _said(stage, Measured(), see(job, store), before, wanted)).result()
     return Asked(replies=filled.replies, attempts=asked.attempts, filled=len(filled.replies), verdict=filled.verdict)
 
 
@@ -166,5 +162,4 @@ def _blind(job: CaptionJob) -> Seen:
 
 def _shown(job: CaptionJob, frames: int, store: Store) -> Seen:
     """The frames that a model is shown, copied out of the clip."""
-    with _decoding:
-        return glimpse(see(job, store, ("gt",)), frames)
+    return _decoder.submit(lambda: glimpse(see(job, store, ("gt",)), frames)).result()

@@ -285,6 +285,18 @@ def test_of_several_effects_each_is_placed_by_its_own_mask():
     assert know(replace(seen, effect_masks={})).effects[0].side is None
 
 
+def test_three_effects_that_darken_are_not_told_in_the_same_words():
+    plain = block_on_sand()
+    masks = {word: beside(plain, 0.5, dx=dx, dy=dy) for word, dx, dy in
+             (("shadow", 48, 10), ("reflection", 0, 64), ("splash", -48, 0))}  # fmt: skip
+    seen = painted(plain, np.maximum.reduce(list(masks.values())), (0, 0, 0))
+    own = {word: mask > 0.05 for word, mask in masks.items()}
+    seen = replace(seen, effects=tuple(masks), effect_masks=own, facts={"motion": "walk"})
+    text = Measured().describe(seen, seed=0).text
+    assert text.lower().count("about 50 %") == 3, text
+    assert check_description(text, effects=tuple(masks)) == ()
+
+
 def test_an_effect_of_unknown_kind_is_captioned_and_sent_to_review():
     plain = block_on_sand()
     gt = np.clip(plain.over + np.random.default_rng(6).normal(0, 25, plain.over.shape), 0, 255).astype(np.uint8)

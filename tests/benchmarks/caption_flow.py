@@ -5,6 +5,7 @@ The largest of the run's processes is watched all the while: it must not grow wi
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -21,11 +22,15 @@ SERVER = Path(__file__).parents[1] / "llm_server.py"
 MOST_MB = 500
 
 
-def make_corpus(folder: Path, clips: int, size: tuple[int, int]) -> Path:
-    """A corpus of clips without captions, whose source says that a shadow is there."""
-    entry = store_clip(folder, "square-00000", "real", square_with_shadow(85, size), effects=("shadow",), caption=None)
+def make_corpus(folder: Path, clips: int, size: tuple[int, int], *, rendered: bool) -> Path:
+    """A corpus of clips without captions, large as pictures and small as files: each pixel of theirs is 8x8."""
+    small = square_with_shadow(85, (size[0] // 8, size[1] // 8))
+    layers = {name: frames.repeat(8, axis=1).repeat(8, axis=2) for name, frames in small.items()}
+    entry = store_clip(folder, "square-00000", "real", layers, effects=("dust",), caption=None)
+    facts = json.dumps({"subject": "car"})  # what the stub speaks of if rendered else None
+    row = {**entry.row, "provenance": {**entry.row["provenance"], "facts": facts}}
     entries = [
-        replace(entry, name=name, outcome="accept", row={**entry.row, "clip_id": name, "group": name})
+        replace(entry, name=name, outcome="accept", row={**row, "clip_id": name, "group": name})
         for name in (f"square-{number:05d}" for number in range(clips))
     ]
     write_ledger(folder, "real-source", entries, {"made": "by a benchmark"})
@@ -48,6 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, default=1000)
     parser.add_argument("--size", default="384x672")
+    parser.add_argument("--footage", action="store_true", help="measure each clip first, as of footage")
     given = parser.parse_args()
     height, width = map(int, given.size.split("x"))
     stub = subprocess.Popen([sys.executable, str(SERVER), "--latency", "0.2"], stdout=subprocess.PIPE, text=True)
@@ -55,7 +61,7 @@ def main() -> None:
         try:
             assert stub.stdout is not None
             url = stub.stdout.readline().strip()
-            corpus = make_corpus(Path(folder), given.clips, (height, width))
+            corpus = make_corpus(Path(folder), given.clips, (height, width), rendered=not given.footage)
             settings = ("caption.kind=openai", "caption.model=stub-7b", f"caption.base_url={url}", "wording.tries=1")
             command = [sys.executable, "-m", "effectpairs", "caption", str(corpus), "--workspace", f"{folder}/words"]
             command += [f"--out={folder}/new", "--workers=1"]
