@@ -36,6 +36,10 @@ BLEED_PX = 4.0
 """How far the subject's colour goes on beyond its edge."""
 DARKEST = 1e-3
 """Light of a plate below which a ratio of two plates says nothing."""
+AROUND_PX = 7
+"""Width of the square over which a variant's picture and its own plate are compared."""
+UNTOUCHED = 0.02
+"""Share of the light by which they may differ there without an effect; from twice that on it is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +99,14 @@ def gt(shared: Base, whole: Light, own_plate: Light | None, before: Cover, over:
 
 
 def relit(shared: Base, whole: Light, own_plate: Light) -> Light:
-    """What a variant's effects do to its own plate, done to the shared one."""
-    behind = np.maximum(whole - shared.subject, 0)
+    """What a variant's effects do to its own plate, done to the shared one; where they do nothing it is left alone."""
+    behind, seen = np.maximum(whole - shared.subject, 0), 1 - shared.cover[..., None]
     ratio = np.where(own_plate > DARKEST, shared.plate / np.maximum(own_plate, DARKEST), np.float32(1))
-    lit: Light = shared.subject + behind * ratio
+    # A small plate misses the edges of other things' shadows by a little, on the average of some pixels by nothing.
+    calm = [cv2.blur(light, (AROUND_PX, AROUND_PX)) for light in (behind, seen * own_plate)]
+    change = (np.abs(calm[0] - calm[1]) / np.maximum(calm[1], DARKEST)).max(axis=2, keepdims=True)
+    touched = np.clip((change - UNTOUCHED) / UNTOUCHED, 0, 1).astype(np.float32)
+    lit: Light = shared.subject + touched * behind * ratio + (1 - touched) * seen * shared.plate
     return lit
 
 
