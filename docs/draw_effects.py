@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from effectpairs.flows import render_one
+from effectpairs.render.bodies import Body, Look, Travel
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.effects import AnyEffect
 from effectpairs.render.effects.glow import CastLight, Glow
@@ -21,8 +22,9 @@ from effectpairs.render.effects.shadow import Shadow
 from effectpairs.render.effects.smoke import Smoke
 from effectpairs.render.effects.splash import Splash, Spray
 from effectpairs.render.effects.waves import Ripple, Wake
-from effectpairs.render.scene import Body, Camera, Ground, Look, Rendering, Scene, Sky, Sun, Travel, Variant
+from effectpairs.render.scene import Rendering, Scene, Variant
 from effectpairs.render.sheet import difference, sheet
+from effectpairs.render.surroundings import Camera, Ground, Sky, Sun
 
 FOLDER = Path(__file__).parent / "effects"
 SAND = Look(kind="noise", colour=(0.66, 0.56, 0.42), second=(0.54, 0.45, 0.34), roughness=0.95, scale_m=0.5)

@@ -24,7 +24,7 @@ from .passes import Cover, FrameFiles, Light, Part
 Linear = Float32[np.ndarray, "... 3"]
 Shown = UInt8[np.ndarray, "... 3"]
 
-VERSION = 2
+VERSION = 3
 """Raise it when results change; stored results of older versions are then made again."""
 
 OPAQUE = 255

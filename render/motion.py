@@ -7,12 +7,14 @@ import numpy as np
 from jaxtyping import Float64
 
 from . import physics
+from .bodies import Body, Still, Toss, Travel
 from .effects.effect import Contact, Track
 from .figures.creatures import stride
 from .figures.figures import extent_of, parts_of
 from .figures.part import Gait, Part
 from .poses import Matrices, from_quaternions, shift, turn_x, turn_y, turn_z
-from .scene import Body, Scene, Still, Toss, Travel, Wall
+from .scene import Scene
+from .surroundings import Wall
 
 GRAVITY = 9.81
 DRAUGHT = {"boat": 0.22, "duck": 0.3, "ball": 0.25, "sphere": 0.4}

@@ -35,6 +35,8 @@ FADE = 0.04
 class BrokenFrame(RuntimeError):
     """A frame file is missing or damaged: it is to be drawn again; nothing is wrong with the scene."""
 
+    is_sentence = True
+
 
 @dataclass(frozen=True, kw_only=True)
 class FrameFiles:

@@ -22,9 +22,10 @@ from jaxtyping import Float64
 from scipy.spatial import ConvexHull
 
 from ..extras import require
+from .bodies import Body, Still, Toss
 from .effects.effect import Contact
 from .figures.figures import extent_of
-from .scene import Body, Still, Toss, Wall
+from .surroundings import Wall
 
 STEPS_HZ = 240
 SLOWEST_HIT_MPS = 0.35

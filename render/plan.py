@@ -62,12 +62,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .bodies import Body
 from .camera import SENSOR_MM, camera_matrices
 from .effects.effects import EFFECTS
 from .effects.media import Medium, arrays_of, fields_of
 from .motion import parts_along, track_of, way_of
 from .poses import Matrices
-from .scene import Body, Scene, as_values
+from .scene import Scene, as_values
 
 OWN_PLATE_SCALE = 0.5
 """Of a variant's plate under its own sun, where every frame needs one."""

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from .scene import Scene, Travel, Variant
+from .bodies import Travel
+from .scene import Scene, Variant
 
 OVERCAST_STRENGTH = 0.3
 """A weaker sun throws no shadow that anybody would speak of."""

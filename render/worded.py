@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from .bodies import Shape
 from .effects.media import Colour
 from .makers.acts import ACTS
 from .makers.blender import Procedural
@@ -16,7 +17,7 @@ from .makers.blender import scene_at as made_at
 from .makers.film import Film
 from .makers.framing import framing
 from .makers.palettes import PAINTS
-from .scene import Scene, Shape, Variant
+from .scene import Scene, Variant
 from .styling import Style, lit, styled
 
 VERSION = 1

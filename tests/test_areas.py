@@ -11,12 +11,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from effectpairs.render.blender import Blender, draw
+from effectpairs.render.bodies import Body
 from effectpairs.render.composite import encode
 from effectpairs.render.effects.effects import CastLight, Reflection, Shadow
 from effectpairs.render.layers import own_layers, shared_layers
 from effectpairs.render.passes import BrokenFrame, open_frames, pasted, read_exr
 from effectpairs.render.plan import passes_of, plan
-from effectpairs.render.scene import Body, Camera, Ground, Rendering, Scene, Sun, Variant
+from effectpairs.render.scene import Rendering, Scene, Variant
+from effectpairs.render.surroundings import Camera, Ground, Sun
 
 blender = pytest.mark.blender
 SIZE = (72, 128)

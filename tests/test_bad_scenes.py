@@ -16,8 +16,10 @@ from effectpairs.flows.direct import pairs_directly
 from effectpairs.flows.scene_source import SceneSource
 from effectpairs.render.archives import Limits
 from effectpairs.render.blender import VARIABLE, Blender
+from effectpairs.render.bodies import Body, Look, Travel
 from effectpairs.render.effects.shadow import Shadow
-from effectpairs.render.scene import Body, Look, Rendering, Scene, Sky, Travel, Variant, as_values
+from effectpairs.render.scene import Rendering, Scene, Variant, as_values
+from effectpairs.render.surroundings import Sky
 
 FAKE = """#!{python}
 import json, os, signal, sys, time

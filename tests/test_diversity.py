@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from effectpairs.render import diversity
+from effectpairs.render.bodies import Body, Still
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.shadow import Shadow
 from effectpairs.render.layers import Own, Shared
-from effectpairs.render.scene import Body, Camera, Scene, Still, Sun, Variant
+from effectpairs.render.scene import Scene, Variant
+from effectpairs.render.surroundings import Camera, Sun
 
 SCENE = Scene(
     name="test", seed=1, frames=13, size=(60, 100), subject=Body(name="cube", shape="cube", size_m=1.0),

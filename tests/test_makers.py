@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from effectpairs.render.bodies import Toss, Travel
 from effectpairs.render.makers.acts import ACTS
 from effectpairs.render.makers.blender import Procedural
 from effectpairs.render.makers.film import Film
@@ -15,7 +16,7 @@ from effectpairs.render.makers.kubric import Tossed
 from effectpairs.render.makers.lights import SUNS
 from effectpairs.render.makers.makers import scene_at, scenes
 from effectpairs.render.motion import track_of
-from effectpairs.render.scene import Rendering, Scene, Toss, Travel, as_values
+from effectpairs.render.scene import Rendering, Scene, as_values
 
 FILM = Film(frames=21, size=(96, 168), rendering=Rendering(samples=4))
 MAKERS = [Procedural(), Tossed()]

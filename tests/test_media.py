@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 from effectpairs.render.blender import draw
+from effectpairs.render.bodies import Body, Look, Travel
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.effects import AnyEffect
 from effectpairs.render.effects.glow import CastLight, Glow
 from effectpairs.render.effects.splash import Splash
 from effectpairs.render.effects.waves import Ripple, Wake
 from effectpairs.render.plan import Pass, plan
-from effectpairs.render.scene import Body, Camera, Ground, Look, Scene, Sky, Sun, Travel, Variant
+from effectpairs.render.scene import Scene, Variant
+from effectpairs.render.surroundings import Camera, Ground, Sky, Sun
 from effectpairs.render.worker import noise
 from effectpairs.tests.plans import frames_of
 

@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from effectpairs.render import motion, physics
+from effectpairs.render.bodies import Body, Still, Toss
 from effectpairs.render.effects.shadow import Shadow
-from effectpairs.render.scene import Body, Scene, Still, Toss, Variant, Wall
+from effectpairs.render.scene import Scene, Variant
+from effectpairs.render.surroundings import Wall
 
 pytest.importorskip("pybullet", reason="Kubric's core is not installed; run `make`")
 

@@ -4,23 +4,13 @@ import json
 from dataclasses import replace
 
 import pytest
+from effectpairs.render.bodies import Body, Still, Toss, Travel
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.shadow import Shadow
 from effectpairs.render.makers.film import Film
 from effectpairs.render.makers.makers import MAKERS, scene_at
-from effectpairs.render.scene import (
-    Body,
-    Camera,
-    Scene,
-    Sky,
-    Still,
-    Toss,
-    Travel,
-    Variant,
-    as_values,
-    read_scene,
-    scene_of,
-)
+from effectpairs.render.scene import Scene, Variant, as_values, read_scene, scene_of
+from effectpairs.render.surroundings import Camera, Sky
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

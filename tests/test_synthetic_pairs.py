@@ -19,9 +19,10 @@ from effectpairs.datasets.verify import verify
 from effectpairs.flows.direct import pairs_directly, publish_directly
 from effectpairs.flows.runs import begin, load_any, load_for, once_begun
 from effectpairs.flows.scene_source import SceneSource
+from effectpairs.render.bodies import Body, Travel
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.shadow import Shadow
-from effectpairs.render.scene import Body, Rendering, Scene, Travel, Variant, as_values
+from effectpairs.render.scene import Rendering, Scene, Variant, as_values
 
 EVERYTHING = Publishing(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
 SCENE = Scene(

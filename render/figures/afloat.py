@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from ..bodies import Body, Look
 from ..poses import shift, turn_x, turn_y, turn_z
-from ..scene import Body, Look
 from .blocks import CHROME, GLASS, RUBBER, TIMBER, block, darker, fate, plain, profile
 from .part import Gait, Part
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..bodies import Body, Look
 from ..poses import Matrices, shift, turn_x, turn_y, turn_z
-from ..scene import Body, Look
 from .blocks import LAMP, RUBBER, TRIM, block, darker, fate, limb, plain
 from .part import Gait, Part, standing
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..bodies import Body, Look, Vec3
 from ..poses import Matrices, shift
-from ..scene import Body, Look, Vec3
 from .part import Mesh, Part
 
 Point = tuple[float | int, float | int, float | int]

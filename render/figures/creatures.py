@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float64
 
+from ..bodies import Body, Look
 from ..poses import Matrices, shift, turn_x, turn_y, turn_z
-from ..scene import Body, Look
 from .blocks import HAIRS, RUBBER, SKINS, block, darker, fate, limb, plain
 from .part import Gait, Part, standing
 

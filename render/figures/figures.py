@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float64
 
-from ..scene import Body, Still, Vec3
+from ..bodies import Body, Still, Vec3
 from .afloat import boat, duck
 from .airborne import bird, drone, lantern
 from .creatures import dog, walker

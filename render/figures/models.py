@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from ..scene import Vec3
+from ..bodies import Vec3
 
 CUBE: Vec3 = (1.0, 1.0, 1.0)
 LARGEST_BYTES = 512 << 20

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
+from ..bodies import Look, Vec3
 from ..poses import Matrices, corners, moved, shift
-from ..scene import Look, Vec3
 
 Mesh = Literal[
     "sphere", "box", "capsule", "cylinder", "cone", "torus", "monkey", "rock", "hull", "prism", "asset"

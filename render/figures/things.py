@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..bodies import Body, Look, Vec3
 from ..poses import Matrices, shift, turn_y
-from ..scene import Body, Look, Vec3
 from .blocks import block
 from .models import proportions
 from .part import Gait, Mesh, Part

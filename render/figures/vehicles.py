@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..bodies import Body, Look
 from ..poses import Matrices, shift, turn_x, turn_y, turn_z
-from ..scene import Body, Look
 from .blocks import CHROME, GLASS, LAMP, RUBBER, TAIL_LAMP, TRIM, block, darker, fate, plain, profile
 from .part import Gait, Part
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..bodies import Body, Shape
 from ..effects.effects import AnyEffect
 from ..effects.reflection import Reflection
 from ..effects.shadow import Shadow
-from ..scene import Body, Ground, Shape, Variant
+from ..scene import Variant
+from ..surroundings import Ground
 from . import casting, palettes, plumes
 from .casting import one
 from .lights import DAY, GREY, HALL, LAKE

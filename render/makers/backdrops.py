@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from ..bodies import Body, Look, Still
 from ..effects.media import Colour
 from ..figures.figures import extent_of
-from ..scene import Body, Look, Sky, Still, Wall
+from ..surroundings import Sky, Wall
 from .staging import View
 
 Rng = np.random.Generator

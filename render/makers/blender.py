@@ -7,9 +7,11 @@ from typing import Literal, get_args
 import numpy as np
 
 from ..assets import Asset, models_in, skies_in
+from ..bodies import Body
 from ..motion import way_of
 from ..ranges import STRICT, within
-from ..scene import Body, Scene, Sun, Variant
+from ..scene import Scene, Variant
+from ..surroundings import Sun
 from . import furnishing
 from .acts import ACTS, Act, softened
 from .backdrops import backdrop

@@ -5,8 +5,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from ..bodies import Body, Look, Pattern, Shape
 from ..effects.media import Colour
-from ..scene import Body, Look, Pattern, Shape
 from .palettes import CLOTHS, COATS, LAMPLIGHT, PAINTS, TROUSERS, shaded
 
 T = TypeVar("T")

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from ..bodies import Body
 from ..camera import camera_matrices, project
 from ..figures.figures import bounds_of
 from ..motion import way_of
 from ..poses import Matrices, moved
-from ..scene import Body, Scene
+from ..scene import Scene
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

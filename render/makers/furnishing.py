@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float64
 
+from ..bodies import Body, Look, Still
 from ..figures.figures import extent_of
-from ..scene import Body, Look, Still, Wall
+from ..surroundings import Wall
 from .palettes import PAINTS, shaded
 from .staging import View
 

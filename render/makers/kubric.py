@@ -11,9 +11,11 @@ from typing import Literal, get_args
 import numpy as np
 
 from ..assets import Asset, fetch, models_in, read_manifest, skies_in
+from ..bodies import Body, Shape, Still, Toss
 from ..motion import way_of
 from ..ranges import STRICT, within
-from ..scene import Body, Camera, Scene, Shape, Still, Toss
+from ..scene import Scene
+from ..surroundings import Camera
 from . import casting, furnishing, palettes, plumes
 from .casting import one
 from .film import Film

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..effects.media import Colour
-from ..scene import Sky, Sun
+from ..surroundings import Sky, Sun
 
 PANORAMAS = {
     "city": 0.40, "courtyard": 1.0, "forest": 0.55, "interior": 0.45, "studio": 1.2, "sunrise": 1.2, "sunset": 1.1,

@@ -5,8 +5,9 @@ from typing import Literal
 
 import numpy as np
 
+from ..bodies import Look, Pattern
 from ..effects.media import Colour
-from ..scene import Ground, Look, Pattern
+from ..surroundings import Ground
 
 GroundKind = Literal["dry", "wet", "puddles", "glossy", "water"]
 PAINTS: dict[str, Colour] = {

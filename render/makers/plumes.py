@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..bodies import Body
 from ..effects.dust import Dust
 from ..effects.effects import AnyEffect
 from ..effects.glow import CastLight, Glow
@@ -13,7 +14,7 @@ from ..effects.shadow import Shadow
 from ..effects.smoke import Smoke
 from ..effects.splash import Splash, Spray
 from ..effects.waves import Ripple, Wake
-from ..scene import Body, Variant
+from ..scene import Variant
 
 Rng = np.random.Generator
 SMOKES: dict[str, Colour] = {

@@ -9,9 +9,10 @@ from typing import Literal
 
 import numpy as np
 
+from ..bodies import Travel
 from ..camera import SENSOR_MM
 from ..figures.figures import extent_of
-from ..scene import Camera, Travel
+from ..surroundings import Camera
 from .acts import Act
 from .film import Film
 from .lights import azimuth_deg

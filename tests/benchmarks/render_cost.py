@@ -19,9 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from effectpairs.render.blender import find_python
+from effectpairs.render.bodies import Body, Look, Shape, Travel
 from effectpairs.render.effects.effects import AnyEffect, CastLight, Dust, Glow, Reflection, Shadow, Smoke, Splash, Wake
 from effectpairs.render.plan import passes_of, write_plan
-from effectpairs.render.scene import Body, Camera, Ground, Look, Rendering, Scene, Shape, Sky, Sun, Travel, Variant
+from effectpairs.render.scene import Rendering, Scene, Variant
+from effectpairs.render.surroundings import Camera, Ground, Sky, Sun
 from effectpairs.render.watch import Worker
 
 SIZES = ((96, 168), (192, 336))
