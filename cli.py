@@ -20,7 +20,7 @@ from .console import (
     sentence,
     settings_of,
 )
-from .flows.progress import reporting
+from .flows.running.progress import reporting
 
 if TYPE_CHECKING:
     from .datasets.ledger import Account
@@ -112,7 +112,7 @@ def pair(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the layers and pair.json.")] = Path("pair"),
 ) -> None:
     """Make one pair here and now: every layer as a lossless .mkv, numbers and verdict in pair.json."""
-    from .flows.pair_one import Request, make_pair
+    from .flows.footage.one import Request, make_pair
 
     ways = [way for way in (subject_mask, key, box) if way]
     if len(ways) != 1:
@@ -151,7 +151,7 @@ def render(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the layers and sheet.png.")] = Path("render"),
 ) -> None:
     """Draw one scene with Blender: every pass and mask of a frame, or of the whole clip, and a contact sheet."""
-    from .flows import render_one
+    from .flows.scenes import one as render_one
 
     if example:
         render_one.write_example(scene)
@@ -240,7 +240,7 @@ def demo(
 ) -> None:
     """Do the main job on a real clip and on rendered scenes: from there to a corpus, and a gallery to look at."""
     from .datasets.publish import Publishing
-    from .flows.demo import CREDIT, lay_out_footage
+    from .flows.footage.demo import CREDIT, lay_out_footage
 
     out.print(CREDIT, markup=False)
     overrides = [f"root={lay_out_footage(workspace)}"]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .console import bar, out, prepare_prefect
-from .flows.progress import reporting
+from .flows.running.progress import reporting
 
 models = typer.Typer()
 """Laid into the command line's own app by `cli`, so it has no name."""
@@ -23,8 +23,8 @@ def train(
     direct: Annotated[bool, typer.Option("--direct", help="Without Prefect: the same steps, the same result.")] = False,
 ) -> None:
     """Fine-tune a model on a corpus: latents, training, videos, measures, model card; again to go on after a kill."""
-    from .flows.ablation_run import run_all_directly
-    from .flows.training_run import open_job
+    from .flows.models.ablation import run_all_directly
+    from .flows.models.run import open_job
 
     asked = tuple(overrides or ())
     try:
@@ -68,9 +68,9 @@ def generate(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the videos.")] = Path("generated"),
 ) -> None:
     """Put effects into a composite: the video, a map of what changed, and both side by side."""
-    from .flows.generation import Request, check_request, make_video, read_size
+    from .flows.models.generation import Request, check_request, make_video, read_size
     from .training.generate import Machine
-    from .training.sample import Sampling
+    from .training.sampling.sample import Sampling
 
     try:
         request = Request(

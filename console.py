@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from .flows.real_source import RealSource
+    from .flows.footage.source import RealSource
     from .flows.runs import AnySource
 
 out = Console(highlight=False, soft_wrap=True)
@@ -107,7 +107,7 @@ def any_settings(name: str, overrides: list[str] | None) -> "AnySource":
 def settings_of(name: str, overrides: list[str] | None) -> "RealSource":
     """A source's settings; what is wrong with them is wrong usage."""
     from .datasets.source import load_source
-    from .flows.real_source import RealSource
+    from .flows.footage.source import RealSource
 
     try:
         return load_source(name, tuple(overrides or ()), into=RealSource)

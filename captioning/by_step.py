@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from .captioner import STRICT, Reply, Seen
-from .endpoint import OpenAi
-from .in_process import Transformers
 from .measured import Measured
-from .offline import Vllm
+from .models.endpoint import OpenAi
+from .models.in_process import Transformers
+from .models.offline import Vllm
 
 OneForAll = Annotated[Measured | OpenAi | Vllm | Transformers, Field(discriminator="kind")]
 PRESETS = Path(__file__).parent / "presets"

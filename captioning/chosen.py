@@ -8,11 +8,11 @@ from pydantic import Field
 
 from .by_step import ByStep, preset
 from .captioner import STRICT, Captioner, Reply, Seen
-from .endpoint import OpenAi
-from .in_process import Transformers
 from .measured import MODEL, Measured
-from .offline import Vllm
-from .prompted import Prompted, prompt
+from .models.endpoint import OpenAi
+from .models.in_process import Transformers
+from .models.offline import Vllm
+from .models.prompted import Prompted, prompt
 
 Step = Literal["describe", "refine", "augment"]
 STEPS: tuple[Step, ...] = ("describe", "refine", "augment")

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from . import describing, wording
 from .captioner import STRICT, Reply, Seen
-from .knowing import know
+from .grammar import describing, wording
+from .grammar.knowing import know
 from .restyling import restyled
 
 MODEL = "measured-2"

@@ -11,11 +11,11 @@ from functools import partial
 
 import numpy as np
 
-from .checks import check_variant
-from .clauses import MAKERS, effects_named
-from .naming import with_article
-from .phrases import ing, strung, third
-from .vocabulary import COLOURS, CONTAINERS, EFFECTS, SLOTS, Slot, adjectives, agree, listed, plain
+from .checking.checks import check_variant
+from .grammar.clauses import MAKERS, effects_named
+from .grammar.naming import with_article
+from .grammar.phrases import ing, strung, third
+from .grammar.vocabulary import COLOURS, CONTAINERS, EFFECTS, SLOTS, Slot, adjectives, agree, listed, plain
 
 TRIES = 120
 """Drawings for one caption, before fewer variants than wanted are given."""

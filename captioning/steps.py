@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .asking import Asked, ask, ask_many
 from .captioner import STRICT, Captioner, Reply, Seen
-from .checks import check_caption, check_description, check_variant
-from .clauses import effects_named
+from .checking.asking import Asked, ask, ask_many
+from .checking.checks import check_caption, check_description, check_variant
+from .grammar.clauses import effects_named
 from .measured import MODEL, Measured
 from .restyling import restyled
 

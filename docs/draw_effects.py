@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from effectpairs.flows import render_one
+from effectpairs.flows.scenes import one as render_one
 from effectpairs.render.bodies import Body, Look, Travel
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.effects import AnyEffect

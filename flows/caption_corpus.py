@@ -15,16 +15,16 @@ from ..datasets.place import Place
 from ..datasets.reword import reword
 from ..datasets.source import Source, settings_from
 from ..datasets.store import Store
-from .caption_chunks import caption_chunk, caption_phase, is_captioned, pending, pending_tags, tag_phase
-from .caption_job import SEEN, CaptionJob, LayerAt
-from .caption_settings import Captioning
-from .caption_steps import walk
-from .caption_words import captioned, words_of
-from .chunks import WORKING_BYTES, Chunk, Failure
+from .captions.chunks import caption_chunk, caption_phase, is_captioned, pending, pending_tags, tag_phase
+from .captions.job import SEEN, CaptionJob, LayerAt
+from .captions.settings import Captioning
+from .captions.steps import walk
+from .captions.words import captioned, words_of
 from .direct import run_directly
-from .phases import Phase
-from .steps import plain_name
-from .workers import Worker, how_many
+from .running.chunks import WORKING_BYTES, Chunk, Failure
+from .running.ids import plain_name
+from .running.phases import Phase
+from .running.workers import Worker, how_many
 
 
 @dataclass(kw_only=True)

@@ -13,7 +13,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from ..datasets.place import Place
 from ..datasets.publish import Publishing, ShardPlan, plan_shards, write_planned
 from ..datasets.seal import seal
-from .progress import Pieces
+from .running.progress import Pieces
 
 
 @task(task_run_name="shard-{plan.path}", cache_policy=NO_CACHE)

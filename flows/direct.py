@@ -10,11 +10,11 @@ from ..datasets.ledger import Account
 from ..datasets.place import Place
 from ..datasets.publish import Publishing, plan_shards, write_planned
 from ..datasets.seal import seal
-from .chunks import Chunk, Failure
-from .phases import Phase, Run
-from .progress import Pieces
+from .running.chunks import Chunk, Failure
+from .running.phases import Phase, Run
+from .running.progress import Pieces
+from .running.workers import Workers
 from .runs import AnySource, begin
-from .workers import Workers
 
 TRIES = 2
 

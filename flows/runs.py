@@ -6,11 +6,13 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from ..datasets.source import given, load_source
-from . import scene_run, source_run, unpaired_run
-from .phases import Run
-from .real_source import RealSource
-from .scene_source import SceneSource
-from .unpaired_source import UnpairedSource
+from .footage import run as source_run
+from .footage.source import RealSource
+from .from_captions import run as unpaired_run
+from .from_captions.source import UnpairedSource
+from .running.phases import Run
+from .scenes import run as scene_run
+from .scenes.source import SceneSource
 
 AnySource = RealSource | SceneSource | UnpairedSource
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from effectpairs.captioning.asking import ask, ask_many
 from effectpairs.captioning.captioner import Captioner, Reply, Seen
-from effectpairs.captioning.checks import check_caption
+from effectpairs.captioning.checking.asking import ask, ask_many
+from effectpairs.captioning.checking.checks import check_caption
 from effectpairs.captioning.measured import MODEL
 from effectpairs.captioning.steps import Wanted, augmented, described, refined
 

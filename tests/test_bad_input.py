@@ -10,7 +10,7 @@ import pytest
 from effectpairs.datasets.ledger import Entry, read_ledger
 from effectpairs.datasets.source import load_source
 from effectpairs.flows.direct import pairs_directly, publish_directly
-from effectpairs.flows.real_source import RealSource
+from effectpairs.flows.footage.source import RealSource
 from effectpairs.tests.scenes import sliding_square, write_h264
 
 SCENE = sliding_square(29, seed=5)

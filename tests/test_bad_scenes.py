@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from effectpairs.datasets.ledger import read_ledger
 from effectpairs.flows.direct import pairs_directly
-from effectpairs.flows.scene_source import SceneSource
+from effectpairs.flows.scenes.source import SceneSource
 from effectpairs.render.archives import Limits
 from effectpairs.render.blender import VARIABLE, Blender
 from effectpairs.render.bodies import Body, Look, Travel

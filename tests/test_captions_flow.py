@@ -12,8 +12,9 @@ from effectpairs.datasets.corpus import open_corpus
 from effectpairs.datasets.ledger import read_ledger
 from effectpairs.datasets.publish import Publishing
 from effectpairs.datasets.verify import verify
-from effectpairs.flows import caption_chunks, caption_steps
 from effectpairs.flows.caption_corpus import caption_corpus, settings_of
+from effectpairs.flows.captions import chunks as caption_chunks
+from effectpairs.flows.captions import steps as caption_steps
 from effectpairs.flows.direct import pairs_directly, publish_directly
 from effectpairs.flows.runs import begin, load_any
 from effectpairs.tests import llm_server, workspaces
@@ -209,7 +210,7 @@ def test_two_workers_and_an_interrupted_run_give_the_same_bytes(paired, tmp_path
             raise KeyboardInterrupt
         return whole(chunk, step, *rest)
 
-    monkeypatch.setattr("effectpairs.flows.source_run.caption_chunk", killed)
+    monkeypatch.setattr("effectpairs.flows.footage.run.caption_chunk", killed)
     with pytest.raises(KeyboardInterrupt):
         pairs_directly(load_any(path), other, workers=1)
     assert results(other) == {"describe": 4, "refine": 0, "augment": 0}

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from effectpairs.captioning.checks import check_caption, check_description, check_variant
-from effectpairs.captioning.clauses import effects_named, split
+from effectpairs.captioning.checking.checks import check_caption, check_description, check_variant
+from effectpairs.captioning.grammar.clauses import effects_named, split
+from effectpairs.captioning.grammar.vocabulary import EFFECTS
 from effectpairs.captioning.restyling import restyled
-from effectpairs.captioning.vocabulary import EFFECTS
 from effectpairs.datasets import schema
 from hypothesis import given, settings
 from hypothesis import strategies as st

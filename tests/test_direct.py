@@ -11,11 +11,12 @@ from effectpairs.datasets.ledger import read_account, read_ledger
 from effectpairs.datasets.publish import Publishing
 from effectpairs.datasets.source import load_source
 from effectpairs.datasets.verify import verify
-from effectpairs.flows import chunks, source_run
 from effectpairs.flows.direct import pairs_directly, publish_directly
-from effectpairs.flows.real_source import RealSource
-from effectpairs.flows.source_run import begin
-from effectpairs.flows.workers import WorkerDied
+from effectpairs.flows.footage import run as source_run
+from effectpairs.flows.footage.run import begin
+from effectpairs.flows.footage.source import RealSource
+from effectpairs.flows.running import chunks
+from effectpairs.flows.running.workers import WorkerDied
 
 EVERYTHING = Publishing(include=("accept", "review", "reject"))
 

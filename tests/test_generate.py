@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from effectpairs.datasets import codec
-from effectpairs.flows.generation import Request, keyframes, read_inputs, read_size
+from effectpairs.flows.models.generation import Request, keyframes, read_inputs, read_size
 from effectpairs.tests.small_corpus import square_with_shadow
 
 FRAMES, SIZE = 29, (32, 48)
@@ -112,17 +112,17 @@ def test_sizes_and_keyframes_are_read():
 def machine(tmp_path_factory):
     torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
     pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
+    from effectpairs.training.base.tiny import write_tiny_model
     from effectpairs.training.generate import Machine
-    from effectpairs.training.tiny import write_tiny_model
 
     torch.set_num_threads(1)
     return Machine(base=str(write_tiny_model(tmp_path_factory.mktemp("model"))), device="cpu")
 
 
 def made(files, machine, out, **given) -> np.ndarray:
-    from effectpairs.flows.generation import make_video
-    from effectpairs.training.sample import Sampling
-    from effectpairs.training.windows import Windows
+    from effectpairs.flows.models.generation import make_video
+    from effectpairs.training.sampling.sample import Sampling
+    from effectpairs.training.sampling.windows import Windows
 
     sampling = Sampling(steps=2, windows=Windows(length=4, overlap=2))
     assert make_video(asked(files[0], **given), sampling, machine, out) == out / "video.mp4"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from effectpairs.datasets.footage.layouts import Footage, SubjectFiles, list_footage
 from effectpairs.datasets.source import FootageSource, load_source
-from effectpairs.flows.ingest import Ingested, Rejected, ingest, keys_within, pick
+from effectpairs.flows.footage.ingest import Ingested, Rejected, ingest, keys_within, pick
 from effectpairs.stages.geometry import fit_frame
 from effectpairs.stages.normalise import Normalise
 from effectpairs.tests.filming import film, photograph, scene, square
@@ -217,7 +217,7 @@ def test_pick(steps):
 
 
 def test_imports_no_heavy_package():
-    code = "import sys, effectpairs.flows.ingest; print([m for m in ('torch', 'prefect') if m in sys.modules])"
+    code = "import sys, effectpairs.flows.footage.ingest; print([m for m in ('torch', 'prefect') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from effectpairs.captioning.abreast import abreast
 from effectpairs.captioning.captioner import Seen
-from effectpairs.captioning.endpoint import OpenAi
+from effectpairs.captioning.models.endpoint import OpenAi
 from effectpairs.captioning.steps import augmented, described, refined
 from effectpairs.tests.llm_server import MODEL, StubServer, data_of, error, sensible
 

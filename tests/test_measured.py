@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 import pytest
 from effectpairs.captioning.captioner import Captioner, Seen
-from effectpairs.captioning.checks import check_caption, check_description
-from effectpairs.captioning.colours import colour_word, tint_word
-from effectpairs.captioning.fitting import edge_width, fit
-from effectpairs.captioning.knowing import know
+from effectpairs.captioning.checking.checks import check_caption, check_description
+from effectpairs.captioning.grammar.knowing import know
+from effectpairs.captioning.grammar.tagging import mirroring, tags
 from effectpairs.captioning.measured import Measured
-from effectpairs.captioning.measuring import measure
+from effectpairs.captioning.measuring.colours import colour_word, tint_word
+from effectpairs.captioning.measuring.fitting import edge_width, fit
+from effectpairs.captioning.measuring.measures import measure
 from effectpairs.captioning.steps import augmented, described, refined
-from effectpairs.captioning.tagging import mirroring, tags
 
 FRAMES, HEIGHT, WIDTH = 13, 192, 336
 

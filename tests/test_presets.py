@@ -5,9 +5,9 @@ import pytest
 from effectpairs.captioning.by_step import ByStep, preset
 from effectpairs.captioning.captioner import Captioner, Seen
 from effectpairs.captioning.chosen import ChosenCaptioner, Preset
-from effectpairs.captioning.endpoint import OpenAi
 from effectpairs.captioning.measured import Measured
-from effectpairs.captioning.offline import Vllm
+from effectpairs.captioning.models.endpoint import OpenAi
+from effectpairs.captioning.models.offline import Vllm
 from effectpairs.tests.llm_server import MODEL, StubServer, sensible
 from pydantic import TypeAdapter, ValidationError
 

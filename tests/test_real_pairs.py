@@ -8,12 +8,12 @@ import pytest
 import yaml
 from effectpairs.datasets.publish import Publishing
 from effectpairs.datasets.source import load_source, source_names
-from effectpairs.flows.chunks import Failure, is_transient
 from effectpairs.flows.deployments import FLOWS
 from effectpairs.flows.direct import pairs_directly, publish_directly
-from effectpairs.flows.real_source import RealSource
+from effectpairs.flows.footage.source import RealSource
+from effectpairs.flows.running.chunks import Failure, is_transient
+from effectpairs.flows.running.workers import WorkerDied
 from effectpairs.flows.runs import load_any
-from effectpairs.flows.workers import WorkerDied
 
 EVERYTHING = Publishing(include=("accept", "review", "reject"))
 
@@ -54,7 +54,7 @@ def _seen_by_the_server() -> tuple[set[str], set[str]]:
     ("transient", "tries"), [(True, 2), (False, 1)], ids=["a dead worker is tried again", "bad input is not"]
 )
 def test_only_what_can_pass_is_tried_again(prefect_server, source_file, tmp_path, monkeypatch, transient, tries):
-    from effectpairs.flows import source_run
+    from effectpairs.flows.footage import run as source_run
     from effectpairs.flows.real_pairs import real_pairs
 
     seen: list[str] = []

@@ -9,7 +9,7 @@ from effectpairs.datasets.footage.layouts import Footage, Refusal, SubjectFiles,
 from effectpairs.datasets.ledger import read_ledger
 from effectpairs.datasets.source import load_source
 from effectpairs.flows.direct import pairs_directly
-from effectpairs.flows.real_source import RealSource
+from effectpairs.flows.footage.source import RealSource
 from effectpairs.tests.filming import film, photograph
 
 FRAMES, HEIGHT, WIDTH = 13, 64, 80

@@ -26,7 +26,7 @@ def start(source: Path, folder: Path) -> subprocess.Popen[bytes]:
         "from effectpairs.datasets.publish import Publishing\n"
         "from effectpairs.datasets.source import load_source\n"
         "from effectpairs.flows.direct import publish_directly, pairs_directly\n"
-        "from effectpairs.flows.real_source import RealSource\n"
+        "from effectpairs.flows.footage.source import RealSource\n"
         "if __name__ == '__main__':\n"
         "    source, folder = load_source(sys.argv[1], into=RealSource), Path(sys.argv[2])\n"
         "    pairs_directly(source, folder / 'workspace', workers=2)\n"

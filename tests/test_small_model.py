@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from effectpairs.captioning.captioner import Seen
-from effectpairs.captioning.checks import check_caption, check_variant
-from effectpairs.captioning.endpoint import OpenAi
+from effectpairs.captioning.checking.checks import check_caption, check_variant
+from effectpairs.captioning.models.endpoint import OpenAi
 from effectpairs.captioning.steps import Wanted, augmented, refined
 
 VARIABLE = "EFFECTPAIRS_SMALL_MODEL"

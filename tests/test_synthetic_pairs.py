@@ -18,7 +18,7 @@ from effectpairs.datasets.schema import QUALITY_NUMBERS
 from effectpairs.datasets.verify import verify
 from effectpairs.flows.direct import pairs_directly, publish_directly
 from effectpairs.flows.runs import begin, load_any, load_for, once_begun
-from effectpairs.flows.scene_source import SceneSource
+from effectpairs.flows.scenes.source import SceneSource
 from effectpairs.render.bodies import Body, Travel
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.shadow import Shadow
@@ -165,7 +165,7 @@ def test_a_frame_is_drawn_in_a_moment_with_every_layer(tmp_path):
 
 @pytest.mark.blender
 def test_a_whole_clip_is_written_with_its_numbers(tmp_path):
-    from effectpairs.flows import render_one
+    from effectpairs.flows.scenes import one as render_one
 
     told = []
     path = tmp_path / "scene.json"
@@ -182,7 +182,7 @@ def test_a_whole_clip_is_written_with_its_numbers(tmp_path):
 
 
 def test_the_example_is_a_scene_and_never_overwrites(tmp_path):
-    from effectpairs.flows import render_one
+    from effectpairs.flows.scenes import one as render_one
     from effectpairs.render.scene import read_scene
 
     path = tmp_path / "scene.json"
@@ -193,7 +193,7 @@ def test_the_example_is_a_scene_and_never_overwrites(tmp_path):
 
 
 def test_overrides_reach_any_value_of_a_scene(tmp_path):
-    from effectpairs.flows import render_one
+    from effectpairs.flows.scenes import one as render_one
 
     path = tmp_path / "scene.json"
     path.write_text(json.dumps(as_values(SCENE)))
@@ -221,7 +221,7 @@ def test_without_blender_one_sentence_says_so(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("size", [(48, 80), (96, 168), (192, 336), (384, 672)])
 def test_a_few_glints_pass_at_any_size_and_many_do_not(size):
-    from effectpairs.flows.scene_account import judged
+    from effectpairs.flows.scenes.account import judged
 
     def verdict(alone):
         numbers = dict.fromkeys(QUALITY_NUMBERS) | {
@@ -254,7 +254,7 @@ def test_what_is_begun_is_not_listed_twice(tmp_path):
 
 
 def test_a_texture_beside_a_model_counts(tmp_path):
-    from effectpairs.flows.scene_steps import SceneJob, scene_work
+    from effectpairs.flows.scenes.steps import SceneJob, scene_work
 
     (tmp_path / "duck.obj").write_text("v 0 0 0\n")
     (tmp_path / "duck.png").write_bytes(b"yellow")
@@ -272,7 +272,7 @@ def test_a_texture_beside_a_model_counts(tmp_path):
 
 def test_descriptions_are_kept_until_something_decides_otherwise(tmp_path, monkeypatch):
     from effectpairs.datasets.store import Store
-    from effectpairs.flows import scene_list
+    from effectpairs.flows.scenes import listed as scene_list
 
     def listed(*overrides):
         source = load_any("blender", ["count=2", "frames=5", "size=36x64", *overrides])
@@ -299,7 +299,7 @@ def test_a_film_that_nothing_can_fall_in_is_refused_at_once():
 
 
 def test_makers_give_the_same_scenes_again_and_more_of_them():
-    from effectpairs.flows.scene_list import list_scenes
+    from effectpairs.flows.scenes.listed import list_scenes
 
     few, more = (list(list_scenes(load_any("blender", [f"count={n}", "frames=5", "size=36x64"]))) for n in (2, 4))
     assert few == more[:2]

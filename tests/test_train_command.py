@@ -14,12 +14,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 for needed in ("diffusers", "accelerate", "tensorboard"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
-from effectpairs.flows import programs, training_run  # noqa: E402
+from effectpairs.flows.models import run as training_run  # noqa: E402
+from effectpairs.flows.running import programs  # noqa: E402
 from effectpairs.tests.small_corpus import make_small_corpus  # noqa: E402
-from effectpairs.training import checkpoint  # noqa: E402
 from effectpairs.training.card import averaged, write_card  # noqa: E402
+from effectpairs.training.fitting import checkpoint  # noqa: E402
+from effectpairs.training.fitting.journal import read_progress  # noqa: E402
 from effectpairs.training.held_out import what_they_are  # noqa: E402
-from effectpairs.training.journal import read_progress  # noqa: E402
 
 QUICK = ("cache.size=[32, 48]", "validation.steps=2")
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from effectpairs.training.trimask import TriMask, seen_frames
+from effectpairs.training.base.trimask import TriMask, seen_frames
 
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
-from effectpairs.training import conditioning as cond  # noqa: E402
-from effectpairs.training import lengths  # noqa: E402
-from effectpairs.training.data import jittered  # noqa: E402
+from effectpairs.training.base import conditioning as cond  # noqa: E402
+from effectpairs.training.base import lengths  # noqa: E402
+from effectpairs.training.latents.data import jittered  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -17,16 +17,17 @@ for needed in ("diffusers", "accelerate", "tensorboard"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
 from effectpairs.tests.small_cache import DATA, as_toml, make_small_cache, settings_for, trained  # noqa: E402
 from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
-from effectpairs.training import checkpoint, text, vae  # noqa: E402
-from effectpairs.training.cache import CachedRow  # noqa: E402
-from effectpairs.training.conditioning import fed_mask  # noqa: E402
+from effectpairs.training.base import text, vae  # noqa: E402
+from effectpairs.training.base.conditioning import fed_mask  # noqa: E402
+from effectpairs.training.base.models import load_transformer  # noqa: E402
+from effectpairs.training.base.network import Batch, loss_of, rotary  # noqa: E402
 from effectpairs.training.config import Validation  # noqa: E402
-from effectpairs.training.data import CachedSamples, collate, numbers_of  # noqa: E402
-from effectpairs.training.journal import read_progress  # noqa: E402
-from effectpairs.training.loop import train  # noqa: E402
-from effectpairs.training.mix import SourceMix  # noqa: E402
-from effectpairs.training.models import load_transformer  # noqa: E402
-from effectpairs.training.network import Batch, loss_of, rotary  # noqa: E402
+from effectpairs.training.fitting import checkpoint  # noqa: E402
+from effectpairs.training.fitting.journal import read_progress  # noqa: E402
+from effectpairs.training.fitting.loop import train  # noqa: E402
+from effectpairs.training.latents.cache import CachedRow  # noqa: E402
+from effectpairs.training.latents.data import CachedSamples, collate, numbers_of  # noqa: E402
+from effectpairs.training.latents.mix import SourceMix  # noqa: E402
 from effectpairs.training.optimiser import Optimiser, choose  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
@@ -123,7 +124,7 @@ def test_a_killed_run_ends_in_the_very_weights_of_an_unbroken_one(small, tmp_pat
 
 def test_a_sharded_run_goes_on_from_accelerates_own_state(small, tmp_path, monkeypatch):
     """The way of FSDP and DeepSpeed, walked by one process: without GPUs accelerate shards nothing."""
-    monkeypatch.setattr("effectpairs.training.setup.Ready.sharded", True)
+    monkeypatch.setattr("effectpairs.training.fitting.setup.Ready.sharded", True)
     settings = settings_for(small, tmp_path / "broken", steps=6, keep=1)
     train(dataclasses.replace(settings, output=str(tmp_path / "unbroken")))
     train(dataclasses.replace(settings, steps=4))

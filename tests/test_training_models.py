@@ -9,8 +9,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
 from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
-from effectpairs.training import models, text, vae  # noqa: E402
-from effectpairs.training.tiny import write_tiny_model  # noqa: E402
+from effectpairs.training.base import models, text, vae  # noqa: E402
+from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 torch.set_num_threads(1)

@@ -12,15 +12,16 @@ for needed in ("diffusers", "accelerate", "tensorboard"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
 from effectpairs.tests.small_cache import DATA, SETTINGS, as_toml, make_small_cache, settings_for  # noqa: E402
 from effectpairs.tests.workspaces import small_disk  # noqa: E402
-from effectpairs.training import checkpoint, run  # noqa: E402
+from effectpairs.training import run  # noqa: E402
+from effectpairs.training.base.models import BaseModel  # noqa: E402
+from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
 from effectpairs.training.config import Validation, load_training  # noqa: E402
-from effectpairs.training.data import CachedSamples, collate  # noqa: E402
-from effectpairs.training.journal import read_progress  # noqa: E402
-from effectpairs.training.loop import LoaderDied, NotFinite, train  # noqa: E402
-from effectpairs.training.mix import SourceMix  # noqa: E402
-from effectpairs.training.models import BaseModel  # noqa: E402
+from effectpairs.training.fitting import checkpoint  # noqa: E402
+from effectpairs.training.fitting.journal import read_progress  # noqa: E402
+from effectpairs.training.fitting.loop import LoaderDied, NotFinite, train  # noqa: E402
+from effectpairs.training.latents.data import CachedSamples, collate  # noqa: E402
+from effectpairs.training.latents.mix import SourceMix  # noqa: E402
 from effectpairs.training.optimiser import Optimiser  # noqa: E402
-from effectpairs.training.tiny import write_tiny_model  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -44,7 +45,7 @@ def test_old_checkpoints_go(small, tmp_path):
 
 def test_a_loss_that_is_no_number_names_the_clips(small, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "effectpairs.training.loop.loss_of",
+        "effectpairs.training.fitting.loop.loss_of",
         lambda model, *_, **__: sum((weight * float("nan")).sum() for weight in model.parameters()),
     )
     with pytest.raises(NotFinite, match=r"step 1: the loss is nan .* on clips tiny-00\d"):
@@ -182,7 +183,9 @@ def test_the_program_stops_with_a_sentence_when_a_run_goes_astray(small, tmp_pat
     path = tmp_path / "c.toml"
     path.write_text(as_toml(settings_for(small, tmp_path / "run")))
     for raised, words in ((NotFinite("step 3: the loss is nan"), "stopped: step 3"), (out_of_memory(), "lower batch")):
-        monkeypatch.setattr("effectpairs.training.loop.train", lambda _, raised=raised: (_ for _ in ()).throw(raised))
+        monkeypatch.setattr(
+            "effectpairs.training.fitting.loop.train", lambda _, raised=raised: (_ for _ in ()).throw(raised)
+        )
         assert run.main(["train", str(path)]) == 3
         assert words in capsys.readouterr().err
 
@@ -204,7 +207,7 @@ def test_a_killed_loader_is_one_sentence(small, tmp_path, monkeypatch):
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
         yield
 
-    monkeypatch.setattr("effectpairs.training.loop.loader", ended)
+    monkeypatch.setattr("effectpairs.training.fitting.loop.loader", ended)
     with pytest.raises(LoaderDied, match=r"killed by signal.* start again, the last checkpoint"):
         train(settings_for(small, tmp_path))
 

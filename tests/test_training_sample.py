@@ -5,16 +5,17 @@ import itertools
 
 import numpy as np
 import pytest
-from effectpairs.training.windows import Windows, spans, weights
+from effectpairs.training.sampling.windows import Windows, spans, weights
 
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 diffusers = pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
 from effectpairs.tests.small_corpus import square_with_shadow  # noqa: E402
 from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
-from effectpairs.training import checkpoint, conditioning, models, vae  # noqa: E402
-from effectpairs.training.lengths import latent_of  # noqa: E402
-from effectpairs.training.pipeline import Asked, EffectPipeline, reflected, soft  # noqa: E402
-from effectpairs.training.sample import Sampling, denoise, first_noise  # noqa: E402
+from effectpairs.training.base import conditioning, models, vae  # noqa: E402
+from effectpairs.training.base.lengths import latent_of  # noqa: E402
+from effectpairs.training.fitting import checkpoint  # noqa: E402
+from effectpairs.training.sampling.pipeline import Asked, EffectPipeline, reflected, soft  # noqa: E402
+from effectpairs.training.sampling.sample import Sampling, denoise, first_noise  # noqa: E402
 
 torch.set_num_threads(1)
 QUICK = Sampling(steps=2, guidance=3.0)
@@ -73,7 +74,7 @@ def test_one_window_is_plain_sampling(parts):
     found = denoise(parts.transformer, parts.scheduler, told, texts, QUICK)
     again = denoise(parts.transformer, parts.scheduler, told, texts, dataclasses.replace(QUICK, windows=SMALL))
     assert torch.equal(found, again)
-    where = pytest.importorskip("effectpairs.training.network").rotary(parts.transformer.config, 4, 4, 6, "cpu")
+    where = pytest.importorskip("effectpairs.training.base.network").rotary(parts.transformer.config, 4, 4, 6, "cpu")
     latents, alphas = first_noise(told, QUICK.seed), [*parts.scheduler.alphas_cumprod.tolist(), 1.0]
     for now, then in ((999, 499), (499, -1)):
         ask = torch.cat([latents, told], 2)

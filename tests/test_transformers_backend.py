@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from effectpairs.captioning.captioner import Captioner, Seen
-from effectpairs.captioning.chat import Answer, Ask, ChatClient, Unavailable
-from effectpairs.captioning.in_process import Loaded, Transformers
-from effectpairs.captioning.weights import find
+from effectpairs.captioning.models.chat import Answer, Ask, ChatClient, Unavailable
+from effectpairs.captioning.models.in_process import Loaded, Transformers
+from effectpairs.captioning.models.weights import find
 from effectpairs.tests import tiny_models
 
 torch = pytest.importorskip("torch", reason="models run on torch: pip install 'effectpairs[models]'")

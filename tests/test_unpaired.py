@@ -11,10 +11,10 @@ from effectpairs.datasets.ledger import read_ledger
 from effectpairs.datasets.publish import Publishing
 from effectpairs.datasets.verify import verify
 from effectpairs.flows.direct import pairs_directly, publish_directly
+from effectpairs.flows.from_captions.prompts import Prompt, PromptRefusal, list_prompts
+from effectpairs.flows.from_captions.source import UnpairedSource
+from effectpairs.flows.from_captions.steps import attributes
 from effectpairs.flows.runs import begin, load_any, load_for
-from effectpairs.flows.unpaired_prompts import Prompt, PromptRefusal, list_prompts
-from effectpairs.flows.unpaired_source import UnpairedSource
-from effectpairs.flows.unpaired_steps import attributes
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.makers.film import Film
 from effectpairs.render.worded import worded

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 from effectpairs.captioning.captioner import Captioner, Seen
-from effectpairs.captioning.chat import Ask, ChatClient, Unavailable
-from effectpairs.captioning.offline import VARIABLE, Vllm
+from effectpairs.captioning.models.chat import Ask, ChatClient, Unavailable
+from effectpairs.captioning.models.offline import VARIABLE, Vllm
 from effectpairs.tests import fake_vllm
 
 SEEN = Seen(gt=np.zeros((13, 32, 48, 3), np.uint8), subject="dog")

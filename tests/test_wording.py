@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from effectpairs.captioning.captioner import Seen
-from effectpairs.captioning.checks import check_caption, check_description, check_variant
-from effectpairs.captioning.describing import describe
-from effectpairs.captioning.knowing import know
-from effectpairs.captioning.naming import Name, subject_in, with_article
-from effectpairs.captioning.phrases import effect_phrase, ing, joined, sentence, third
+from effectpairs.captioning.checking.checks import check_caption, check_description, check_variant
+from effectpairs.captioning.grammar.describing import describe
+from effectpairs.captioning.grammar.knowing import know
+from effectpairs.captioning.grammar.naming import Name, subject_in, with_article
+from effectpairs.captioning.grammar.phrases import effect_phrase, ing, joined, sentence, third
+from effectpairs.captioning.grammar.vocabulary import COLOURS, EFFECTS, SLOTS, agree, plain
+from effectpairs.captioning.grammar.wording import caption
 from effectpairs.captioning.restyling import phrases, restyled
-from effectpairs.captioning.vocabulary import COLOURS, EFFECTS, SLOTS, agree, plain
-from effectpairs.captioning.wording import caption
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

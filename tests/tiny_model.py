@@ -6,8 +6,8 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from effectpairs.training import models, text
-from effectpairs.training.tiny import write_tiny_model
+from effectpairs.training.base import models, text
+from effectpairs.training.base.tiny import write_tiny_model
 
 
 class Parts(NamedTuple):

@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from effectpairs.training.tiny import write_tiny_model
+from effectpairs.training.base.tiny import write_tiny_model
 
 
 def write_tiny_pipeline(folder: Path) -> Path:

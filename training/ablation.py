@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .mix import KINDS
+from .latents.mix import KINDS
 from .strict import STRICT
 
 Kind = Literal["real", "synthetic", "unpaired"]

@@ -12,8 +12,8 @@ from .ablation import Variant
 from .evaluation.groups import Line
 from .evaluation.metric import COLUMNS
 from .evaluation.tables import LATEX, as_table, cells_of, markdown, read_lines, values_of
-from .journal import EVALUATION
-from .mix import KINDS
+from .fitting.journal import EVALUATION
+from .latents.mix import KINDS
 
 MEASURED = "trained"
 """The row of a run's own evaluation that is its model's."""

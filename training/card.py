@@ -7,7 +7,7 @@ from typing import Any
 import jinja2
 
 from ..datasets.durable import write_whole
-from .journal import RECORD, SAMPLES, TRAINED, read_progress
+from .fitting.journal import RECORD, SAMPLES, TRAINED, read_progress
 
 TABLE = "table.md"
 """What the evaluation leaves in its folder."""

@@ -10,11 +10,11 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from .ablation import Variant, check_variants
-from .mix import DataSettings
-from .models import BaseModel
+from .base.models import BaseModel
+from .latents.mix import DataSettings
+from .latents.worklist import CacheSettings
 from .optimiser import Optimiser, Trainable
 from .strict import STRICT
-from .worklist import CacheSettings
 
 
 @dataclass(frozen=True, kw_only=True)

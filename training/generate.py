@@ -15,11 +15,11 @@ from ..arrays import Rgb
 from ..datasets import codec
 from ..datasets.durable import explaining, json_bytes, partial_beside, write_whole
 from ..extras import require
-from .decode import write_mp4
-from .journal import RECORD
-from .models import BaseModel
-from .pipeline import Asked, EffectPipeline
-from .sample import Sampling
+from .base.models import BaseModel
+from .fitting.journal import RECORD
+from .sampling.decode import write_mp4
+from .sampling.pipeline import Asked, EffectPipeline
+from .sampling.sample import Sampling
 
 torch = require("torch", extra="train")
 Report = Callable[[int, int], None]

@@ -22,9 +22,9 @@ from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.kept import Kept
 from .evaluation.tables import write_tables
 from .evaluation.videos import Method
+from .fitting.journal import EVALUATION, SAMPLES
 from .held_out import measured_split, what_they_are
-from .journal import EVALUATION, SAMPLES
-from .precompute import shrunk
+from .latents.precompute import shrunk
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

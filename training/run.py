@@ -15,10 +15,10 @@ from pathlib import Path
 from ..datasets.corpus import open_corpus
 from ..datasets.durable import CannotWrite
 from ..extras import require
+from .base.models import ModelMissing, locate
 from .config import Training, load_training
-from .journal import Stopped
-from .models import ModelMissing, locate
-from .worklist import finish, left_over, recipe_of
+from .fitting.journal import Stopped
+from .latents.worklist import finish, left_over, recipe_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,15 +18,15 @@ from ..datasets import codec
 from ..datasets.clip import Clip
 from ..datasets.corpus import open_corpus
 from ..datasets.durable import CannotWrite, digest_of, digest_of_file, json_bytes, write_whole
+from .base.models import ModelMissing
 from .config import Training, load_training
+from .fitting.journal import SAMPLES, TRAINED
 from .generate import Machine, load
 from .held_out import held_out
-from .journal import SAMPLES, TRAINED
-from .models import ModelMissing
-from .pipeline import Asked
-from .precompute import shrunk
-from .sample import Sampling
-from .worklist import window
+from .latents.precompute import shrunk
+from .latents.worklist import window
+from .sampling.pipeline import Asked
+from .sampling.sample import Sampling
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ import cv2
 import effectpairs
 import numpy as np
 from effectpairs.captioning.captioner import Seen
-from effectpairs.captioning.knowing import know
+from effectpairs.captioning.grammar.knowing import know
 from effectpairs.captioning.measured import Measured
 from effectpairs.captioning.steps import Wanted, augmented, described, refined
 

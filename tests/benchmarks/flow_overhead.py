@@ -21,8 +21,8 @@ from effectpairs.datasets import codec
 from effectpairs.datasets.footage.layouts import Footage, list_footage
 from effectpairs.datasets.schema import LAYERS
 from effectpairs.datasets.source import load_source
-from effectpairs.flows.ingest import Ingested, ingest
-from effectpairs.flows.real_source import RealSource
+from effectpairs.flows.footage.ingest import Ingested, ingest
+from effectpairs.flows.footage.source import RealSource
 from effectpairs.stages import pair
 from effectpairs.stages.verdict import judge
 from effectpairs.tests.scenes import sliding_square, write_h264

@@ -14,19 +14,19 @@ from pathlib import Path
 import diffusers
 import torch
 from effectpairs.tests.small_corpus import make_small_corpus
-from effectpairs.training import text, vae
+from effectpairs.training.base import text, vae
+from effectpairs.training.base.models import BaseModel, load_scheduler, load_text_model, load_transformer, load_vae
+from effectpairs.training.base.network import Batch, loss_of, rotary
+from effectpairs.training.base.tiny import TEXT_LENGTH, write_tiny_model
 from effectpairs.training.config import Training, Validation
-from effectpairs.training.data import CachedSamples, collate
-from effectpairs.training.journal import read_progress
-from effectpairs.training.loop import train
-from effectpairs.training.mix import DataSettings
-from effectpairs.training.models import BaseModel, load_scheduler, load_text_model, load_transformer, load_vae
-from effectpairs.training.network import Batch, loss_of, rotary
+from effectpairs.training.fitting.journal import read_progress
+from effectpairs.training.fitting.loop import train
+from effectpairs.training.latents.data import CachedSamples, collate
+from effectpairs.training.latents.mix import DataSettings
+from effectpairs.training.latents.precompute import precompute
+from effectpairs.training.latents.worklist import CacheSettings, finish
 from effectpairs.training.optimiser import Optimiser
-from effectpairs.training.precompute import precompute
-from effectpairs.training.sample import Sampling, denoise
-from effectpairs.training.tiny import TEXT_LENGTH, write_tiny_model
-from effectpairs.training.worklist import CacheSettings, finish
+from effectpairs.training.sampling.sample import Sampling, denoise
 
 FRAMES, SIZE = 13, (64, 96)
 CACHE = CacheSettings(frames=FRAMES, stored="float16", compute="float32", device="cpu")

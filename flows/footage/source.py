@@ -1,0 +1,46 @@
+"""All settings of one source of real footage: where it is, and how each stage treats it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...captioning.chosen import ChosenCaptioner
+from ...captioning.measured import Measured
+from ...captioning.steps import Wanted
+from ...datasets.schema import EFFECTS
+from ...datasets.source import FootageSource
+from ...stages.external import External
+from ...stages.normalise import Normalise
+from ...stages.plate import Plate
+from ...stages.propagate import Propagate
+from ...stages.provided import Provided
+from ...stages.prune import Prune
+from ...stages.verdict import Gates
+from ..captions.settings import Captioning
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealSource(FootageSource):
+    """A file in `datasets/sources/`, key for key; a table's `kind` chooses the backend."""
+
+    normalise: Normalise = Normalise()
+    subject: Provided | Propagate = Provided()
+    decompose: Plate | External = Plate()
+    prune: Prune = Prune()
+    gates: Gates = Gates()
+    caption: ChosenCaptioner = Measured()
+    wording: Wanted = Wanted()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        unknown = [effect for effect in self.effects if effect not in EFFECTS]
+        if unknown:
+            raise ValueError(f"effects: {unknown[0]!r} is not an effect; the words are {', '.join(EFFECTS)}")
+
+    @property
+    def captioning(self) -> Captioning:
+        """How its clips get their words."""
+        return Captioning(caption=self.caption, wording=self.wording)
+
+    def settings_of(self, stage: str) -> Any:
+        """The settings of a stage of the pair chain; None for those that have none."""
+        return {"subject": self.subject, "decompose": self.decompose, "prune": self.prune}.get(stage)

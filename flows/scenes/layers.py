@@ -1,0 +1,81 @@
+"""A scene's frame files to everything that is kept of it: shared layers, and each variant's with its numbers."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...datasets.codec import Frames
+from ...render import layers, truth
+from ...render.layers import Own, Shared
+from ...render.passes import open_frames
+from ...render.scene import Scene, Variant
+from ...render.telling import facts_of, words_of
+from ...stages import composite, prune, quality
+from ...stages.quality import Pair
+from .source import SceneSource
+
+Add = Callable[[str, Frames], None]
+"""Where a layer goes, by its name; those of a variant are VARIANT/NAME."""
+SHARED = ("background", "foreground", "over", "subject_mask")
+OWN = ("gt", "effect_mask")
+"""The layers of a row that a variant has for itself; beside them it keeps otsu_mask and truth_KIND."""
+
+
+def compose(scene: Scene, folder: Path, frames: Sequence[int], source: SceneSource, add: Add) -> dict[str, Any]:
+    """Make every layer of these frames; one variant is in memory at a time.
+
+    Returns:
+        By variant: `numbers`, `white_steps` by effect, `facts`, `effects`; or `refused`, why it cannot be used.
+
+    Raises:
+        ValueError: the scene as a whole cannot be used.
+        BrokenFrame: a frame file is missing or damaged.
+    """
+    files = open_frames(folder)
+    shared = layers.shared_layers(files, frames)
+    if not shared.subject_mask.any():
+        raise ValueError(f"{scene.subject.name}: is in no frame of the picture; move it, or point the camera at it")
+    over = shared.over
+    if scene.rendering.composite == "eq2":
+        over = composite.over(shared.foreground, shared.background, shared.subject_mask)
+    for name, layer in zip(SHARED, (shared.background, shared.foreground, over, shared.subject_mask), strict=True):
+        add(name, layer)
+    made = {}
+    for number, variant in enumerate(scene.variants):
+        try:
+            kinds = tuple(effect.kind for effect in variant.effects)
+            own = layers.own_layers(files, number, kinds, shared, over)
+            found = _variant(variant, own, shared, over, source, add)
+        except ValueError as unusable:
+            found = {"refused": str(unusable)}
+        made[variant.name] = found | {"facts": facts_of(scene, variant), "effects": words_of(variant)}
+    return made
+
+
+def _variant(variant: Variant, own: Own, shared: Shared, over: Frames, source: SceneSource, add: Add) -> dict[str, Any]:
+    mask = truth.visible(truth.effect_mask(own.steps.values(), source.truth), own.gt, shared.over, source.truth)
+    otsu = prune.effect_mask(own.gt, over, shared.subject_mask, source.prune).mask
+    add(f"{variant.name}/gt", own.gt)
+    add(f"{variant.name}/effect_mask", mask)
+    add(f"{variant.name}/otsu_mask", otsu)
+    white = {}
+    for kind, steps in own.steps.items():
+        soft, white[kind] = truth.soft_mask(steps, source.truth)
+        add(f"{variant.name}/truth_{kind}", soft)
+    known = {
+        "otsu_iou": truth.agreement(otsu, mask),
+        "subject_error": float(own.subject_error),
+        "firefly_share": own.fireflies / mask.size,
+    }
+    pair = Pair(
+        gt=own.gt,
+        over=over,
+        background=shared.background,
+        foreground=shared.foreground,
+        alpha=None,
+        subject_mask=shared.subject_mask,
+        effect_mask=mask,
+        confidence=None,
+        facts=known,
+    )
+    return {"numbers": quality.measure(pair), "white_steps": white}

@@ -1,0 +1,90 @@
+"""All settings of one source of rendered scenes: who makes them, how many, how they are drawn and judged."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from ...captioning.chosen import ChosenCaptioner
+from ...captioning.measured import Measured
+from ...captioning.steps import Wanted
+from ...datasets.source import Source
+from ...render.blender import Blender
+from ...render.makers.blender import Procedural
+from ...render.makers.film import Film
+from ...render.makers.kubric import Tossed
+from ...render.scene import Rendering
+from ...render.truth import Truth
+from ...stages.prune import Prune
+from ...stages.verdict import Gates
+from ..captions.settings import Captioning
+
+GATES = Gates(
+    preservation_psnr_db_min=(45.0, 40.0),
+    effect_peak_area_max=(0.85, 0.98),
+    effect_flicker_max=(0.8, 1.0),
+    effect_strength_min=(4.0, 2.0),
+    firefly_share_max=(0.001, 0.005),
+    subject_area_min=(0.002, 0.0005),
+    edge_effect_max=(0.9, 1.0),
+)
+"""Of rendered pairs, whose layers are exact: off the effect nothing may differ, while splashes and smoke may come and
+go, lie close to the subject and be faint. `firefly_share_max` is that of FIREFLY_SIZE: 16 pixels of a frame, and 81."""
+FIREFLY_SIZE = (96, 168)
+"""Glints on ripples and floors are up to 5 single pixels of a frame at 96x168, hardly one at 192x336."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneSource(Source):
+    """A file in `datasets/sources/`, key for key; a maker's `kind` chooses it."""
+
+    flow: Literal["synthetic-pairs"] = "synthetic-pairs"
+    scenes: str | None = None
+    """A glob pattern of scenes' JSON files, instead of a maker; ~ and ${VARIABLE} are expanded."""
+    maker: Procedural | Tossed | None = None
+    count: int = 12
+    """Scenes that the maker makes; more of them later leaves the first as they are."""
+    seed: int = 0
+    size: tuple[int, int] = (384, 672)
+    frames: int = 85
+    fps: float = 16.0
+    rendering: Rendering = Rendering()
+    truth: Truth = Truth()
+    prune: Prune = Prune()
+    """The difference recipe that the truth is compared with."""
+    gates: Gates = GATES
+    blender: Blender = Blender()
+    caption: ChosenCaptioner = Measured()
+    wording: Wanted = Wanted()
+    licence: str = "CC0-1.0"
+    origin: str = "rendered by effectpairs"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.maker is None) == (self.scenes is None):
+            raise ValueError("a source of scenes has either a maker or scenes='FOLDER/*.json'; give one of them")
+        if not 1 <= self.count <= 1_000_000:
+            raise ValueError(f"count={self.count} is not in 1 to 1000000; give how many scenes to make")
+        if self.maker is not None:
+            film = self.film  # checks itself
+            if isinstance(self.maker, Tossed):
+                self.maker.check(film)
+
+    def gates_for(self, size: tuple[int, int]) -> Gates:
+        """The gates for pictures of that size, in which as many pixels may shine alone as in those of FIREFLY_SIZE."""
+        scale = FIREFLY_SIZE[0] * FIREFLY_SIZE[1] / (size[0] * size[1])
+        review, reject = self.gates.firefly_share_max
+        return replace(self.gates, firefly_share_max=(review * scale, reject * scale))
+
+    @property
+    def captioning(self) -> Captioning:
+        """How its clips get their words."""
+        return Captioning(caption=self.caption, wording=self.wording)
+
+    @property
+    def film(self) -> Film:
+        """What all scenes of the maker have in common."""
+        return Film(frames=self.frames, size=self.size, fps=self.fps, rendering=self.rendering)
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """The settings that decide a scene's layers, beside the scene itself."""
+        return {"truth": asdict(self.truth), "prune": asdict(self.prune)}

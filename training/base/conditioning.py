@@ -1,0 +1,110 @@
+"""What the transformer is told beside text and noise: where the effect may be, and the composite without it.
+
+Seventeen channels, concatenated to the sixteen noisy ones: one of the mask, sixteen of the composite's latents. The
+mask is not encoded; it is turned over (the base model reads 0 as "make something here", 1 as "keep"), resized to the
+latents and multiplied by their scaling factor:
+
+| meaning        | effect mask | fed to the model |
+|----------------|-------------|------------------|
+| effect here    | 1           | 0                |
+| unknown        | 0.5         | 0.35             |
+| no effect      | 0           | 0.7              |
+| no pair at all | -           | 17 channels of 0 |
+
+Of the four frames behind a latent frame a linear resize looks at the middle two alone. A mask that is drawn on one
+frame is therefore held over all frames of its latent frame; otherwise half of all keyframes would do nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from ...extras import require
+from .lengths import PIXELS_PER_LATENT, check_shape, frames_of, latent_frames, latent_of
+from .tensors import Conditioning, LatentMask, Latents, PixelMask, Tensor
+from .trimask import Downsample
+
+torch = require("torch", extra="train")
+functional: Any = require("torch.nn.functional", extra="train")
+
+SCALE = 0.7
+"""Scaling factor of the latents in every 5B model of the family."""
+UNKNOWN = 0.5
+CHANNELS = 17
+SoftMask = Float[np.ndarray, "F H W"]
+MaskImage = Float[np.ndarray, "H W"]
+
+
+def fed_mask(mask: PixelMask, *, how: Downsample = "trilinear", scale: float = SCALE) -> LatentMask:
+    """An effect mask as the model reads it: turned over, resized to the latents, scaled.
+
+    Raises:
+        ValueError: the length is not 8k+5 or a side does not divide by 16.
+    """
+    check_shape(*mask.shape[1:], what="effect mask")
+    return resized(1 - mask, how=how).unsqueeze(2) * scale
+
+
+def resized(keep: PixelMask, *, how: Downsample = "trilinear") -> Float[Tensor, "b f h w"]:
+    """The first frame goes to the first latent frame alone, every four others share one."""
+    first, rest = keep[:, None, :1], keep[:, None, 1:]
+    frames, height, width = latent_frames(keep.shape[1]), *(side // PIXELS_PER_LATENT for side in keep.shape[2:])
+    parts = [_shrunk(first, (1, height, width), how), _shrunk(rest, (frames - 1, height, width), how)]
+    return torch.cat(parts, dim=2)[:, 0]
+
+
+def join(mask: LatentMask, over: Latents) -> Conditioning:
+    """Mask first, then the composite's latents (already scaled)."""
+    return torch.cat([mask, over], dim=2)
+
+
+def unpaired_like(latents: Latents) -> Conditioning:
+    """No pair: every channel exactly 0, which is how the base model is asked for text-to-video."""
+    batch, frames, _, height, width = latents.shape
+    return latents.new_zeros(batch, frames, CHANNELS, height, width)
+
+
+def unknown_mask(frames: int, height: int, width: int) -> SoftMask:
+    """A mask that says nothing: the model decides where the effect goes."""
+    return np.full((frames, height, width), UNKNOWN, np.float32)
+
+
+def keyframed_mask(keys: Mapping[int, MaskImage], frames: int) -> SoftMask:
+    """Masks of single frames as the mask of a clip: each held over its latent frame, unknown elsewhere.
+
+    Two keys in one latent frame are united, for the model cannot tell them apart.
+
+    Raises:
+        ValueError: no keys, a frame that the clip does not have, or keys of different sizes.
+    """
+    if not keys:
+        raise ValueError("no keyframes are given; give at least one FRAME=PNG, or no mask at all")
+    strange = [frame for frame in keys if not 0 <= frame < frames]
+    if strange:
+        raise ValueError(f"keyframe {strange[0]} is not in [0, {frames}); number the frames of the clip from 0")
+    sizes = sorted({mask.shape for mask in keys.values()})
+    if len(sizes) > 1:
+        raise ValueError(f"keyframes of {sizes[0]} and {sizes[1]} pixels do not go together; give them all one size")
+    held = unknown_mask(frames, *sizes[0])
+    groups: dict[int, list[MaskImage]] = {}
+    for frame, mask in keys.items():
+        groups.setdefault(latent_of(frame), []).append(mask)
+    for latent, masks in groups.items():
+        span = frames_of(latent)
+        held[span.start : span.stop] = np.max(masks, axis=0)
+    return held
+
+
+def quantised(mask: SoftMask) -> SoftMask:
+    """A drawn mask as the model knows masks: below a quarter no effect, above three quarters effect, else unknown."""
+    return np.where(mask < 0.25, 0, np.where(mask > 0.75, 1, UNKNOWN)).astype(np.float32)
+
+
+def _shrunk(keep: Any, size: tuple[int, int, int], how: Downsample) -> Any:
+    if how == "trilinear":
+        return functional.interpolate(keep, size=size, mode="trilinear", align_corners=False)
+    if how == "area":
+        return functional.adaptive_avg_pool3d(keep, size)
+    return -functional.adaptive_max_pool3d(-keep, size)  # the mask's maximum is the minimum of what is kept

@@ -1,0 +1,211 @@
+"""The base model's parts, loaded with the stock classes from a folder or from the hub's local store.
+
+Nothing is fetched here: a model that is not there is one sentence with the command that brings it. Weights are
+safetensors alone (the older formats run code on loading). The revision that was found is recorded with what is made.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...extras import require
+from ..strict import STRICT
+
+PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+CONDITIONED_CHANNELS = 33
+"""16 noisy, 1 mask, 16 of the composite."""
+PLAIN_CHANNELS = 16
+_COLUMNS_PER_CHANNEL = 8
+"""Of the patch embedding: patches of 2 in time, height and width; a channel's columns stand together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseModel:
+    """Which model to start from."""
+
+    __pydantic_config__ = STRICT
+    id: str = "alibaba-pai/CogVideoX-Fun-V1.5-5b-InP"
+    """A folder, or the name of a hub repository that was fetched before."""
+    revision: str | None = None
+    """Commit, tag or branch of the repository; None takes what was fetched as main, and its commit is recorded."""
+
+
+class ModelMissing(RuntimeError):
+    """A model is on no disk of this machine; the message says where it was looked for and how to get it."""
+
+    is_sentence = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """A model's folder, and the commit it holds where it came from the hub."""
+
+    id: str
+    folder: Path
+    revision: str | None
+
+
+def locate(model: BaseModel) -> Located:
+    """Find a model on this machine, without any network.
+
+    Raises:
+        ModelMissing: it is not there, or a part of it is not.
+    """
+    folder = Path(model.id).expanduser()
+    found = Located(id=model.id, folder=folder, revision=None) if folder.is_dir() else _from_hub(model)
+    gone = [part for part in PARTS if not (found.folder / part).is_dir()]
+    if gone:
+        raise ModelMissing(f"{model.id}: {found.folder} has no {gone[0]}/; {_remedy(model)}")
+    return found
+
+
+def fingerprint(folder: Path, *parts: str) -> str:
+    """SHA-256 over the files of some parts: their names and every byte."""
+    digest = hashlib.sha256()
+    for path in sorted(path for part in parts for path in (folder / part).rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def load_transformer(folder: Path, *, dtype: str | None = "float32") -> Any:
+    """The transformer with 33 input channels; a plain one of 16 is widened with zeros, which changes no output.
+
+    Args:
+        folder: of the whole model, or of a transformer alone.
+        dtype: of all weights, by its torch name; None leaves each as it is stored.
+
+    Raises:
+        ValueError: it is no CogVideoX 1.5 transformer, its weights are damaged or do not fit its config.
+    """
+    diffusers = require("diffusers", extra="train")
+    path = folder / "transformer" if (folder / "transformer").is_dir() else folder
+    config, weights = _config(path), _weights(path, dtype)
+    channels = config.get("in_channels")
+    if config.get("patch_size_t") != 2 or channels not in (PLAIN_CHANNELS, CONDITIONED_CHANNELS):
+        raise ValueError(
+            f"{path}: patch_size_t={config.get('patch_size_t')} and in_channels={channels} are not those of a "
+            "CogVideoX 1.5 model (2, and 16 or 33); choose CogVideoX-Fun-V1.5-5b-InP or CogVideoX1.5-5B"
+        )
+    if channels == PLAIN_CHANNELS:
+        weights = widened(weights)
+    wide = {**config, "in_channels": CONDITIONED_CHANNELS}
+    return _assembled(diffusers.CogVideoXTransformer3DModel, wide, weights, path)
+
+
+def load_vae(folder: Path, *, dtype: str = "float32") -> Any:
+    """The video autoencoder, for reading only."""
+    diffusers, path = require("diffusers", extra="train"), folder / "vae"
+    vae = _assembled(diffusers.AutoencoderKLCogVideoX, _config(path), _weights(path, dtype), path)
+    return vae.eval().requires_grad_(False)
+
+
+def load_text_model(folder: Path, *, dtype: str = "float32") -> tuple[Any, Any]:
+    """The tokenizer and the text encoder, for reading only."""
+    transformers = require("transformers", extra="train")
+    _safetensors_in(folder / "text_encoder")
+    transformers.utils.logging.disable_progress_bar()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    encoder = transformers.T5EncoderModel.from_pretrained(
+        folder / "text_encoder", local_files_only=True, use_safetensors=True, dtype=_dtype(dtype)
+    )
+    return tokenizer, encoder.eval().requires_grad_(False)
+
+
+def text_length(folder: Path) -> int:
+    """Rows of text that the transformer expects: 226 in the real one."""
+    return int(_config(folder / "transformer").get("max_text_seq_length", 226))
+
+
+def load_scheduler(folder: Path) -> Any:
+    """The noise schedule as a DDIM scheduler: it keeps no state between steps, which overlapping windows need.
+
+    Raises:
+        ValueError: the schedule is that of the 2B model, which this scheduler would get wrong.
+    """
+    diffusers = require("diffusers", extra="train")
+    path = folder / "scheduler"
+    config = json.loads((path / "scheduler_config.json").read_text())
+    shift, prediction = config.get("snr_shift_scale", 1.0), config.get("prediction_type", "v_prediction")
+    if shift != 1.0 or prediction != "v_prediction":
+        raise ValueError(
+            f"{path}: snr_shift_scale={shift} and prediction_type={prediction} are not 1.0 and v_prediction, those of "
+            "the 5B models; choose a 5B model"
+        )
+    forced = {"timestep_spacing": "trailing", "clip_sample": False, "set_alpha_to_one": True}
+    return diffusers.DDIMScheduler.from_config(config, **forced, prediction_type="v_prediction")
+
+
+def widened(weights: dict[str, Any]) -> dict[str, Any]:
+    """The patch embedding of 16 channels with columns of zeros for the 17 of the conditioning."""
+    torch = require("torch", extra="train")
+    plain = weights["patch_embed.proj.weight"]
+    wide = torch.zeros(plain.shape[0], CONDITIONED_CHANNELS * _COLUMNS_PER_CHANNEL, dtype=plain.dtype)
+    wide[:, : plain.shape[1]] = plain
+    return {**weights, "patch_embed.proj.weight": wide}
+
+
+def _from_hub(model: BaseModel) -> Located:
+    hub = require("huggingface_hub", extra="train")
+    constants = require("huggingface_hub.constants", extra="train")
+    try:
+        folder = Path(hub.snapshot_download(model.id, revision=model.revision, local_files_only=True))
+    except (FileNotFoundError, ValueError, OSError) as missing:
+        looked = f"no folder {Path(model.id).absolute()} and nothing in {constants.HF_HUB_CACHE}"
+        raise ModelMissing(f"{model.id}: there is {looked}; {_remedy(model)}") from missing
+    return Located(id=model.id, folder=folder, revision=folder.name)
+
+
+def _remedy(model: BaseModel) -> str:
+    revision = f" --revision {model.revision}" if model.revision else ""
+    return f"fetch it with: hf download {model.id}{revision}"
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((path / "config.json").read_text())
+    except (OSError, ValueError) as broken:
+        raise ValueError(f"{path / 'config.json'}: is not there or no JSON; fetch the model again") from broken
+    return {name: value for name, value in found.items() if name != "_name_or_path"}
+
+
+def _safetensors_in(path: Path) -> list[Path]:
+    files = sorted(path.glob("*.safetensors"))
+    if not files:
+        raise ValueError(f"{path}: has no *.safetensors; weights in other formats are not loaded, fetch it as such")
+    return files
+
+
+def _weights(path: Path, dtype: str | None) -> dict[str, Any]:
+    """All shards together, with or without an index beside them; copies, so that no file stays mapped into memory."""
+    safetensors = require("safetensors", extra="train")
+    loader = require("safetensors.torch", extra="train")
+    merged: dict[str, Any] = {}
+    for file in _safetensors_in(path):
+        try:
+            merged |= {name: held.to(_dtype(dtype), copy=True) for name, held in loader.load_file(file).items()}
+        except safetensors.SafetensorError as broken:
+            raise ValueError(f"{file}: is damaged ({broken}); fetch the model again") from broken
+    return merged
+
+
+def _assembled(kind: Any, config: dict[str, Any], weights: dict[str, Any], path: Path) -> Any:
+    """A module of its config's shape around these tensors, with none allocated twice."""
+    torch = require("torch", extra="train")
+    with torch.device("meta"):
+        module = kind.from_config(config)
+    try:
+        module.load_state_dict(weights, strict=True, assign=True)
+    except RuntimeError as unfit:
+        first = str(unfit).splitlines()[1:2] or [str(unfit)]
+        raise ValueError(
+            f"{path}: its weights do not fit its config.json ({first[0].strip()}); fetch it again"
+        ) from unfit
+    return module
+
+
+def _dtype(name: str | None) -> Any:
+    return None if name is None else getattr(require("torch", extra="train"), name)

@@ -1,0 +1,93 @@
+"""A base model in miniature: random weights, the real architecture, 0.15 million parameters, a folder of 1 MB.
+
+For tests, the demo and continuous integration. It has the layout of a CogVideoX-Fun InP folder (transformer with 33
+input channels, vae, text_encoder, tokenizer, scheduler), so everything that loads the real one loads it.
+"""
+
+import string
+from pathlib import Path
+from typing import Any
+
+from ...extras import require
+
+TEXT_LENGTH = 32
+"""Tokens of a caption; the real one has 226."""
+_WORDS = ("a", "the", "of", "and", "in", "on", "shadow", "splash", "dust", "smoke", "reflection", "water", "square")
+
+VAE = {
+    "block_out_channels": (8, 8, 8, 8),
+    "norm_num_groups": 2,
+    "layers_per_block": 1,
+    "latent_channels": 16,
+    "scaling_factor": 0.7,
+    "sample_height": 64,
+    "sample_width": 96,
+}
+TRANSFORMER = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 16,
+    "in_channels": 33,
+    "out_channels": 16,
+    "time_embed_dim": 8,
+    "text_embed_dim": 32,
+    "num_layers": 2,
+    "sample_width": 300,
+    "sample_height": 300,
+    "sample_frames": 81,
+    "patch_size": 2,
+    "patch_size_t": 2,
+    "max_text_seq_length": TEXT_LENGTH,
+    "use_rotary_positional_embeddings": True,
+    "patch_bias": False,
+}
+TEXT_ENCODER = {
+    "d_model": 32,
+    "d_kv": 8,
+    "d_ff": 64,
+    "num_layers": 2,
+    "num_heads": 4,
+    "feed_forward_proj": "gated-gelu",
+}
+SCHEDULER = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "v_prediction",
+    "timestep_spacing": "trailing",
+    "rescale_betas_zero_snr": True,
+    "set_alpha_to_one": True,
+    "clip_sample": False,
+}
+
+
+def write_tiny_model(folder: Path, *, seed: int = 0, **transformer: Any) -> Path:
+    """Write the family into a folder, the same for the same seed; transformer settings may be changed by name."""
+    torch, diffusers = require("torch", extra="train"), require("diffusers", extra="train")
+    tokenizer = _tokenizer()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        parts = {
+            "transformer": diffusers.CogVideoXTransformer3DModel(**TRANSFORMER | transformer),
+            "vae": diffusers.AutoencoderKLCogVideoX(**VAE),
+            "text_encoder": _text_encoder(len(tokenizer)),
+            "tokenizer": tokenizer,
+            "scheduler": diffusers.DDIMScheduler(**SCHEDULER),
+        }
+    for name, part in parts.items():
+        part.save_pretrained(folder / name)
+    return folder
+
+
+def _text_encoder(vocabulary: int) -> Any:
+    transformers = require("transformers", extra="train")
+    transformers.utils.logging.disable_progress_bar()
+    return transformers.T5EncoderModel(transformers.T5Config(vocab_size=vocabulary, dropout_rate=0.0, **TEXT_ENCODER))
+
+
+def _tokenizer() -> Any:
+    """Letters and some words; longer pieces score higher, so words that it knows stay whole."""
+    transformers = require("transformers", extra="train")
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0)]
+    letters = [(letter, -8.0) for letter in ("▁", *string.ascii_letters, *string.digits, *string.punctuation)]
+    words = [(f"▁{word}", -4.0) for word in _WORDS]
+    return transformers.T5Tokenizer(vocab=[*special, *letters, *words], extra_ids=0, model_max_length=TEXT_LENGTH)

@@ -1,0 +1,203 @@
+"""Latents on disk: one Parquet file for each window of a clip, and `cache.json`, which says that all are there.
+
+A row holds what the video autoencoder and the text encoder made of a clip, so neither is needed while training: the
+moments of `gt` and `over` (a sample is drawn anew at every step), all rows of the caption, and the effect mask in
+pixels, bit by bit. A file is named by the digest of what it was made from, so what is there is never made again, and
+the files of several processes do not meet. An unpaired clip has neither `over` nor a mask.
+"""
+
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float
+
+from ...arrays import Mask
+from ...datasets.durable import json_bytes, write_whole
+
+FORMAT = 1
+MANIFEST = "cache.json"
+LatentArray = Float[np.ndarray, "f 16 h w"]
+TextArray = Float[np.ndarray, "L D"]
+
+_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("clip_id", pa.string()),
+        ("caption", pa.string()),
+        ("start", pa.int32()),
+        ("gt_mean", pa.binary()),
+        ("gt_logvar", pa.binary()),
+        ("over_mean", pa.binary()),
+        ("over_logvar", pa.binary()),
+        ("latent_shape", pa.list_(pa.int32())),
+        ("mask_bits", pa.binary()),
+        ("mask_shape", pa.list_(pa.int32())),
+        ("text", pa.binary()),
+        ("text_shape", pa.list_(pa.int32())),
+        ("stored", pa.string()),
+    ]
+)
+_COMPRESSION = {name: "ZSTD" if name == "mask_bits" else "NONE" for name in _SCHEMA.names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedRow:
+    """One window of a clip as the models see it; `over` and `mask` are None where the clip has no pair."""
+
+    key: str
+    clip_id: str
+    caption: str
+    start: int
+    gt: tuple[LatentArray, LatentArray]
+    """Mean and log-variance, not scaled."""
+    over: tuple[LatentArray, LatentArray] | None
+    mask: Mask | None
+    text: TextArray
+
+
+class LatentCache:
+    """A finished cache: `cache.rows` says what is in it, `cache.read(key)` reads one row. Picklable."""
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = dict(manifest)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Of each row: key, clip_id, kind, source, split, frames, height, width."""
+        found: list[dict[str, Any]] = self.manifest["rows"]
+        return found
+
+    @property
+    def digest(self) -> str:
+        """Of everything in it and what it was made from."""
+        return str(self.manifest["digest"])
+
+    def read(self, key: str) -> CachedRow:
+        """Read a row.
+
+        Raises:
+            ValueError: its file is gone or damaged.
+        """
+        return read_row(self.folder, key)
+
+    def no_caption(self) -> TextArray:
+        """The rows of an empty caption, for classifier-free guidance."""
+        return read_row(self.folder, self.manifest["no_caption"]).text
+
+    def __repr__(self) -> str:
+        kinds = Counter(row["kind"] for row in self.rows)
+        return f"<LatentCache {self.folder}: {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}>"
+
+
+def open_cache(folder: Path) -> LatentCache:
+    """Open a finished cache.
+
+    Raises:
+        ValueError: there is none, it is unfinished, damaged or of another format.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ValueError(f"{folder}: has no {MANIFEST}, so no cache was finished there; precompute it first")
+    try:
+        manifest = json.loads(path.read_text())
+        written = manifest["format"]
+    except (ValueError, KeyError, TypeError) as broken:
+        raise ValueError(f"{path}: is damaged; precompute again, finished rows are kept") from broken
+    if written != FORMAT:
+        raise ValueError(f"{path}: has format {written}, not {FORMAT}; precompute again into another folder")
+    return LatentCache(folder, manifest)
+
+
+def row_path(folder: Path, key: str) -> Path:
+    """Where a row lies."""
+    return folder / "rows" / key[:2] / f"{key}.parquet"
+
+
+def write_row(folder: Path, row: CachedRow, *, stored: str) -> None:
+    """Write a row whole or not at all, its numbers as `stored` ("float16" or "float32").
+
+    Raises:
+        ValueError: a number is not finite, or too large to be stored so.
+        CannotWrite: the disk is full or the folder cannot be written.
+    """
+    values = {
+        "key": row.key,
+        "clip_id": row.clip_id,
+        "caption": row.caption,
+        "start": row.start,
+        "gt_mean": _packed(row.gt[0], stored, row),
+        "gt_logvar": _packed(row.gt[1], stored, row),
+        "over_mean": None if row.over is None else _packed(row.over[0], stored, row),
+        "over_logvar": None if row.over is None else _packed(row.over[1], stored, row),
+        "latent_shape": list(row.gt[0].shape),
+        "mask_bits": None if row.mask is None else np.packbits(row.mask).tobytes(),
+        "mask_shape": None if row.mask is None else list(row.mask.shape),
+        "text": _packed(row.text, stored, row),
+        "text_shape": list(row.text.shape),
+        "stored": stored,
+    }
+    buffer = io.BytesIO()
+    table = pa.Table.from_pylist([values], schema=_SCHEMA)
+    pq.write_table(table, buffer, compression=_COMPRESSION, use_dictionary=False, write_page_checksum=True)
+    write_whole(row_path(folder, row.key), buffer.getvalue())
+
+
+def read_row(folder: Path, key: str) -> CachedRow:
+    """Read a row; its numbers come back as 32-bit.
+
+    Raises:
+        ValueError: its file is gone or damaged.
+    """
+    path = row_path(folder, key)
+    try:
+        values = (
+            pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+            .read(use_threads=False)
+            .to_pylist()[0]
+        )
+    except (OSError, IndexError, pa.ArrowException) as broken:
+        raise ValueError(f"{path}: is gone or damaged; delete it and precompute again") from broken
+    shape, stored = values["latent_shape"], values["stored"]
+    return CachedRow(
+        key=key,
+        clip_id=values["clip_id"],
+        caption=values["caption"],
+        start=values["start"],
+        gt=(_unpacked(values["gt_mean"], shape, stored), _unpacked(values["gt_logvar"], shape, stored)),
+        over=None
+        if values["over_mean"] is None
+        else (_unpacked(values["over_mean"], shape, stored), _unpacked(values["over_logvar"], shape, stored)),
+        mask=None if values["mask_bits"] is None else _mask(values["mask_bits"], values["mask_shape"]),
+        text=_unpacked(values["text"], values["text_shape"], stored),
+    )
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """The last file of a cache: with it the cache is finished."""
+    write_whole(folder / MANIFEST, json_bytes(dict(manifest)))
+
+
+def _packed(values: np.ndarray, stored: str, row: CachedRow) -> bytes:
+    with np.errstate(over="ignore"):
+        packed = values.astype(stored)
+    if not np.isfinite(packed).all():
+        raise ValueError(f"clip '{row.clip_id}': its latents are not finite as {stored}; set cache.stored = 'float32'")
+    return packed.tobytes()
+
+
+def _unpacked(content: bytes, shape: list[int], stored: str) -> np.ndarray:
+    return np.frombuffer(content, stored).reshape(shape).astype(np.float32)
+
+
+def _mask(bits: bytes, shape: list[int]) -> Mask:
+    count = int(np.prod(shape))
+    return np.unpackbits(np.frombuffer(bits, np.uint8), count=count).reshape(shape).astype(bool)
