@@ -226,7 +226,7 @@ MEMORY = """
 from pathlib import Path
 import resource, sys
 from effectpairs.datasets.footage.layouts import Footage
-from effectpairs.flows.ingest import ingest
+from effectpairs.flows.footage.ingest import ingest
 from effectpairs.stages.normalise import Normalise
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 frames = sum(len(one.gt) for one in ingest(Footage(name="long", video=Path(sys.argv[1])), Normalise(max_frames=13)))

@@ -192,7 +192,8 @@ def test_the_program_stops_with_a_sentence_when_a_run_goes_astray(small, tmp_pat
 
 def test_settings_and_progress_are_read_without_torch():
     """The command line and the flows read them, and need not wait for it."""
-    modules = ("config", "journal", "worklist", "cache", "run", "lengths", "windows", "optimiser")
+    inner = ("fitting.journal", "latents.worklist", "latents.cache", "base.lengths", "sampling.windows")
+    modules = ("config", "run", "optimiser", *inner)
     program = f"import sys; {'; '.join(f'import effectpairs.training.{name}' for name in modules)}; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     assert not {"torch", "diffusers", "transformers", "accelerate", "prefect"} & set(found.stdout.split())

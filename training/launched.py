@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     threading.Thread(target=_end_with_input, daemon=True).start()
     what, *rest = sys.argv[1:] if arguments is None else arguments
     if what == "tiny":
-        require(f"{__package__}.tiny", extra="train").write_tiny_model(Path(rest[0]))
+        require(f"{__package__}.base.tiny", extra="train").write_tiny_model(Path(rest[0]))
         return 0
     if what in _OWN:
         return int(require(f"{__package__}.{_OWN[what]}", extra="train").main(rest))

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.what == "precompute":
             precompute_all(settings, _share(asked.share))
         else:
-            require(f"{__package__}.loop", extra="train").train(settings)
+            require(f"{__package__}.fitting.loop", extra="train").train(settings)
     except (ValueError, FileNotFoundError, ImportError, ModelMissing, CannotWrite) as wrong:
         print(f"error: {wrong}", file=sys.stderr)
         return 2
@@ -50,7 +50,7 @@ def precompute_all(settings: Training, share: tuple[int, int] = (0, 1)) -> None:
         ValueError: the corpus is empty, or a clip cannot be encoded; rows that are done stay.
         ModelMissing: the base model is not on this machine.
     """
-    encoding = require(f"{__package__}.precompute", extra="train")
+    encoding = require(f"{__package__}.latents.precompute", extra="train")
     corpus, folder = open_corpus(settings.corpus), settings.cache_path
     for clip_id in encoding.precompute(corpus, settings.model, folder, settings.cache, share=share):
         print(f"encoded {clip_id}", flush=True)
