@@ -5,6 +5,7 @@ there is such a one. The effect's adjectives then set its colour, strength, spre
 seed give the same scene.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,11 +21,13 @@ from .makers.palettes import PAINTS
 from .scene import Scene, Variant
 from .styling import Style, lit, styled
 
-VERSION = 1
+VERSION = 2
 """Raise it when other scenes come of the same words."""
 TRIES = 40
 """Scenes of the maker that are looked through for one that shows all that the caption names."""
 
+UNSAID = ("shadow", "reflection")
+"""Effects that go without saying: a scene has them whether or not its caption names them."""
 NEAR = 0.03
 """Share of the picture that the subject's box should cover, so that its effect is seen."""
 
@@ -61,6 +64,15 @@ ACTS_WITH: dict[Shape, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+SIDE = re.compile(
+    r"\bshadow(?:(?!\b(?:as|while)\b|[,.;]).)*?\b(?:to (?:the|its|their|his|her)|lower|upper) (left|right)\b",
+    re.IGNORECASE,
+)
+"""Where a caption says that the shadow lies; what moves in a clause of its own does not count."""
+IN_LINE_DEG = 50.0
+"""Nearer to the way we look, ahead or behind, the sun throws a shadow towards us or away rather than to one side."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Worded:
     """A scene for a caption, and how far it keeps to it."""
@@ -93,11 +105,14 @@ def worded(caption: str, effects: Mapping[str, Sequence[str]], *, seed: int, fil
         effects=tuple(
             styled(effect, Style(words=tuple(effects[effect.word]))) if effect.word in effects else effect
             for effect in chosen.variants[0].effects
+            if effect.word in {*wanted, *UNSAID}
         ),
     )
     scene = replace(_painted(chosen, caption), name="worded", seed=seed, variants=(variant,))
     for effect in wanted:
         scene = lit(scene, effect, Style(words=tuple(effects[effect])))
+    if "shadow" in wanted:
+        scene = _sided(scene, caption)
     unlike = () if figure is not None else ("the subject",)
     return Worded(scene=scene, missing=(*unlike, *missing))
 
@@ -131,8 +146,7 @@ def _fitting(
             has = {effect.word for effect in variant.effects}
             lacks = tuple(effect for effect in wanted if effect not in has)
             other = figure is not None and scene.subject.shape != figure
-            more = has - {*wanted, "shadow", "reflection"}
-            rank = (16 * (wanted[0] in lacks) + 8 * other + 4 * len(lacks) + 2 * poor + len(more), place)
+            rank = (8 * (wanted[0] in lacks) + 4 * other + 2 * len(lacks) + poor, place)
             if best is None or rank < best[0]:
                 best = (rank, replace(scene, variants=(variant,)), (*(["the subject"] if other else []), *lacks))
         if best is not None and best[0][0] == 0:
@@ -162,3 +176,16 @@ def _painted(scene: Scene, caption: str) -> Scene:
     name = found.group(1).lower()
     look = replace(scene.subject.look, colour=PAINTS[name])
     return replace(scene, subject=replace(scene.subject, name=f"{name} {scene.subject.name.split()[-1]}", look=look))
+
+
+def _sided(scene: Scene, caption: str) -> Scene:
+    """The sun on the side where the shadow falls to the other one, as the caption has it."""
+    found = SIDE.search(caption)
+    if not found:
+        return scene
+    (x, y, _), (to_x, to_y, _) = scene.camera.at, scene.camera.look_at
+    ahead = math.degrees(math.atan2(to_y - y, to_x - x))
+    turned = (scene.sun.azimuth_deg - ahead + 180) % 360 - 180  # positive: the sun is on the left
+    beside = min(max(abs(turned), IN_LINE_DEG), 180 - IN_LINE_DEG)
+    azimuth = ahead + (beside if found.group(1).lower() == "right" else -beside)
+    return replace(scene, sun=replace(scene.sun, azimuth_deg=round(azimuth, 3)))

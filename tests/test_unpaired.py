@@ -270,6 +270,23 @@ def test_every_effect_of_the_vocabulary_can_be_drawn(effect):
     assert made.missing == ("the subject",)
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("tail", "side"),
+    [
+        ("casting a dark shadow to its left", -1),
+        ("casting a dark shadow to the right of it", 1),
+        ("and a dark shadow lies at its lower left as the camera pans to the right", -1),
+    ],
+)
+def test_a_shadow_falls_to_the_side_that_the_caption_names(tail, side, seed):
+    scene = worded(f"A car drives over dry ground, {tail}.", {"shadow": ("dark",)}, seed=seed, film=FILM).scene
+    ahead = np.subtract(scene.camera.look_at, scene.camera.at)[:2]
+    to_the_right = np.array((ahead[1], -ahead[0])) / np.hypot(*ahead)
+    sun = np.radians(scene.sun.azimuth_deg)
+    assert side * float(-np.array((np.cos(sun), np.sin(sun))) @ to_the_right) > 0.7
+
+
 def test_what_no_scene_has_is_said():
     made = worded("A duck swims, trailing black smoke.", {"smoke": ("black",)}, seed=1, film=FILM)
     assert "the subject" in made.missing
