@@ -219,3 +219,11 @@ def test_validation_of_a_clip_that_is_not_there_is_refused_at_the_start(small, t
     ):
         train(settings_for(small, tmp_path, validation=Validation(clips=("gone",))))
     assert read_progress(tmp_path) == []
+
+
+def test_sharding_that_accelerate_passes_over_is_said(small, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "c.toml"
+    path.write_text(as_toml(settings_for(small, tmp_path / "run")))
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert run.main(["train", str(path)]) == 2
+    assert "accelerate does not take FSDP on this machine" in capsys.readouterr().err

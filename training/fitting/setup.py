@@ -99,12 +99,7 @@ def make_accelerator(settings: Training) -> Any:
     gone = [name for name in settings.trackers if name not in there]
     if gone:  # accelerate would go on without it and say nothing
         raise ValueError(f"trackers names '{gone[0]}', which is not installed; get it with: pip install {gone[0]}")
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if started != accelerator.num_processes:  # each would train alone, into the same folder
-        raise ValueError(
-            f"{started} processes were started and accelerate joined {accelerator.num_processes}; "
-            "start them with accelerate launch, or without GPUs with torchrun"
-        )
+    _check_joined(accelerator)
     accelerator.gradient_accumulation_steps = settings.accumulate(accelerator.num_processes)
     plugin = accelerator.state.deepspeed_plugin
     if plugin is not None:
@@ -114,6 +109,22 @@ def make_accelerator(settings: Training) -> Any:
     if settings.optimiser.ema is not None and accelerator.distributed_type.name in SHARDED:
         raise ValueError("optimiser.ema needs whole weights in each process; leave it out under FSDP or DeepSpeed")
     return accelerator
+
+
+def _check_joined(accelerator: Any) -> None:
+    """Do all processes work together, and as they were asked to?"""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != accelerator.num_processes:  # each would train alone, into the same folder
+        raise ValueError(
+            f"{started} processes were started and accelerate joined {accelerator.num_processes}; "
+            "start them with accelerate launch, or without GPUs with torchrun"
+        )
+    for word in SHARDED:  # without GPUs accelerate does without, and says nothing
+        asked = os.environ.get(f"ACCELERATE_USE_{word}", "false") == "true"
+        if asked and accelerator.distributed_type.name != word:
+            raise ValueError(
+                f"accelerate does not take {word} on this machine, it wants GPUs; leave it out of its settings"
+            )
 
 
 def check_cache(cache: LatentCache, located: Located, settings: Training) -> None:
