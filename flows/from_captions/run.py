@@ -14,7 +14,7 @@ from ...stages.text_to_video.text_to_video import ModelMissing
 from ..captions.chunks import caption_chunk
 from ..captions.chunks import pending as captions_to_do
 from ..captions.steps import walk
-from ..running.chunks import WORKING_BYTES, Chunk, Failure, divide, is_transient, write_chunk
+from ..running.chunks import WORKING_BYTES, Chunk, Failure, divide, failure_of, write_chunk
 from ..running.phases import Phase
 from ..running.workers import Worker, how_many
 from ..scenes.run import BLENDER_BYTES
@@ -100,10 +100,7 @@ class UnpairedRun:
         try:
             worker.call(_make, jobs, self.source, self.workspace, self.maker)
         except Exception as problem:
-            reason = str(problem) if isinstance(problem, SPEAKING) else f"{type(problem).__name__}: {problem}"
-            again = is_transient(problem)
-            names = [job.clip_id(self.source) for job in jobs]
-            return [Failure(item=name, stage=STAGE, reason=reason, transient=again) for name in names]
+            return [failure_of(job.clip_id(self.source), STAGE, problem, SPEAKING) for job in jobs]
         return []
 
     def _to_augment(self) -> list[Prompt]:

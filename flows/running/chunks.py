@@ -22,7 +22,8 @@ CHUNK_CLIPS = 3
 """Clips of a chunk at the working size, so that a chunk's layers fit a worker's cache from stage to stage."""
 WORKING_BYTES = 85 * 384 * 672 * 3
 """One colour layer of a clip at the working size."""
-SPEAKING = (OSError, WorkerDied, BrokenFrame, RenderFailed, NoBlender)
+Speaking = tuple[type[Exception], ...]
+SPEAKING: Speaking = (OSError, WorkerDied, BrokenFrame, RenderFailed, NoBlender)
 """Whose own words are a sentence for the user."""
 
 
@@ -60,6 +61,12 @@ def is_transient(problem: BaseException) -> bool:
     return isinstance(problem, (MemoryError, WorkerDied, BrokenFrame))
 
 
+def failure_of(item: str, stage: str, problem: Exception, speaking: Speaking = SPEAKING) -> Failure:
+    """What is kept of an exception: its own words if it is one of speaking, else with its class before them."""
+    reason = str(problem) if isinstance(problem, speaking) else f"{type(problem).__name__}: {problem}"
+    return Failure(item=item, stage=stage, reason=reason, transient=is_transient(problem))
+
+
 def work_off(items: Iterable[tuple[str, tuple[Any, ...]]], stage: str, worker: Worker) -> list[Failure]:
     """Have a worker make one call for each named item; what fails costs its item and no other."""
     failures = []
@@ -67,8 +74,7 @@ def work_off(items: Iterable[tuple[str, tuple[Any, ...]]], stage: str, worker: W
         try:
             worker.call(*call)
         except Exception as problem:
-            reason = str(problem) if isinstance(problem, SPEAKING) else f"{type(problem).__name__}: {problem}"
-            failures.append(Failure(item=name, stage=stage, reason=reason, transient=is_transient(problem)))
+            failures.append(failure_of(name, stage, problem))
     return failures
 
 
