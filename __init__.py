@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .datasets.corpus import Corpus
+    from .datasets.corpus.reader import Corpus
 
 __all__ = ["open"]
 
@@ -24,6 +24,6 @@ def open(path_or_url: str | Path, *, threads: int = 1) -> Corpus:
         ValueError: the corpus was written in a later format than this version reads.
     """
     # Imported here so that `import effectpairs` costs nothing.
-    from .datasets.corpus import open_corpus
+    from .datasets.corpus.reader import open_corpus
 
     return open_corpus(str(path_or_url), threads=threads)

@@ -1,6 +1,6 @@
 """`python -m effectpairs`."""
 
-from .cli import main
+from .cli.data import main
 
 if __name__ == "__main__":
     main()

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from effectpairs.render import blender, diversity, layers
-from effectpairs.render.makers.film import Film
-from effectpairs.render.makers.makers import MAKERS, scene_at
-from effectpairs.render.passes import open_frames
-from effectpairs.render.plan import passes_of, plan
-from effectpairs.render.scene import Rendering, Scene
+from effectpairs.render.blender import process
+from effectpairs.render.blender.exr_frames import open_frames
+from effectpairs.render.blender.plan import passes_of, plan
+from effectpairs.render.compositing import layers
+from effectpairs.render.generators import diversity
+from effectpairs.render.generators.clip_format import Film
+from effectpairs.render.generators.registry import MAKERS, scene_at
+from effectpairs.render.scene.scene import Rendering, Scene
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt  # after the choice of a backend that needs no screen
@@ -55,7 +57,7 @@ def measured(scene: Scene) -> list[dict[str, object]]:
         narrow = [
             type(one)(**{**vars(one), "frames": one.frames if len(one.frames) == 1 else (FRAME,)}) for one in wanted
         ]
-        blender.draw(plan(scene, Path(folder), narrow), Path(folder))
+        process.draw(plan(scene, Path(folder), narrow), Path(folder))
         files = open_frames(Path(folder))
         shared = layers.shared_layers(files, (FRAME,))
         own = layers.own_layers(files, 0, ("all",), shared, shared.over)

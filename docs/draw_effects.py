@@ -12,19 +12,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from effectpairs.flows.scenes import one as render_one
-from effectpairs.render.bodies import Body, Look, Travel
+from effectpairs.flows.scenes import single_scene as render_one
+from effectpairs.render.compositing.contact_sheet import difference, sheet
 from effectpairs.render.effects.dust import Dust
-from effectpairs.render.effects.effects import AnyEffect
 from effectpairs.render.effects.glow import CastLight, Glow
 from effectpairs.render.effects.reflection import Reflection
+from effectpairs.render.effects.registry import AnyEffect
 from effectpairs.render.effects.shadow import Shadow
 from effectpairs.render.effects.smoke import Smoke
 from effectpairs.render.effects.splash import Splash, Spray
 from effectpairs.render.effects.waves import Ripple, Wake
-from effectpairs.render.scene import Rendering, Scene, Variant
-from effectpairs.render.sheet import difference, sheet
-from effectpairs.render.surroundings import Camera, Ground, Sky, Sun
+from effectpairs.render.scene.environment import Camera, Ground, Sky, Sun
+from effectpairs.render.scene.objects import Body, Look, Travel
+from effectpairs.render.scene.scene import Rendering, Scene, Variant
 
 FOLDER = Path(__file__).parent / "effects"
 SAND = Look(kind="noise", colour=(0.66, 0.56, 0.42), second=(0.54, 0.45, 0.34), roughness=0.95, scale_m=0.5)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from effectpairs.render import blender
-from effectpairs.render.composite import encode
-from effectpairs.render.makers.film import Film
-from effectpairs.render.makers.makers import MAKERS, scene_at
-from effectpairs.render.passes import open_frames
-from effectpairs.render.plan import Pass, plan
-from effectpairs.render.scene import Scene
+from effectpairs.render.blender import process
+from effectpairs.render.blender.exr_frames import open_frames
+from effectpairs.render.blender.plan import Pass, plan
+from effectpairs.render.compositing.composite import encode
+from effectpairs.render.generators.clip_format import Film
+from effectpairs.render.generators.registry import MAKERS, scene_at
+from effectpairs.render.scene.scene import Scene
 
 FILM = Film(frames=21, size=(144, 252))
 COUNT, COLUMNS, FRAME = 24, 4, 13
@@ -38,7 +38,7 @@ def drawn(scene: Scene) -> np.ndarray:
     """The first variant, everything in it."""
     whole = Pass(name="v00", what="whole", variant=0, samples=8, denoise=True, frames=(FRAME,))
     with tempfile.TemporaryDirectory() as folder:
-        blender.draw(plan(scene, Path(folder), (whole,)), Path(folder))
+        process.draw(plan(scene, Path(folder), (whole,)), Path(folder))
         return np.asarray(encode(open_frames(Path(folder)).light("v00", FRAME)))
 
 

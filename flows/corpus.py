@@ -10,10 +10,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from ..datasets.place import Place
-from ..datasets.publish import Publishing, ShardPlan, plan_shards, write_planned
-from ..datasets.seal import seal
-from .running.progress import Pieces
+from ..datasets.corpus.finalize import seal
+from ..datasets.corpus.publish import Publishing, ShardPlan, plan_shards, write_planned
+from ..datasets.store.location import Place
+from ..progress import Pieces
 
 
 @task(task_run_name="shard-{plan.path}", cache_policy=NO_CACHE)

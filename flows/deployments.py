@@ -7,10 +7,10 @@ from typing import Any
 from prefect import serve
 from prefect.types.entrypoint import EntrypointType
 
-from ..datasets.source import source_names
+from ..datasets.sources.source import source_names
 from .corpus import publish
+from .engine.sources import load_any
 from .real_pairs import real_pairs
-from .runs import load_any
 from .synthetic_pairs import synthetic_pairs
 from .training import training
 from .unpaired import unpaired

@@ -12,9 +12,9 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 
-from .models.ablation import table, variants_of
-from .models.run import Job, card, encode, learn, measure, open_job, sample, told
-from .running.programs import Killed
+from ..processes import Killed
+from ..training.run import Job, card, encode, learn, measure, open_job, sample, told
+from ..training.run_ablation import table, variants_of
 
 SHOW_EVERY = 0.02
 """Share of a part after which the UI is told; more often would load the server for nothing."""

@@ -7,8 +7,8 @@ from typing import Any
 from prefect import flow, runtime
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from .running.scheduled import run_scheduled
-from .runs import begin, load_for
+from .engine.sources import begin, load_for
+from .prefect_runner import run_scheduled
 
 NAME = "unpaired"
 

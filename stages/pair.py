@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from . import composite, external, plate, propagate, provided, prune, quality
+from . import composite, effect_mask, external, plate, propagate, provided, quality
 from .decompose import Decomposer
+from .effect_mask import Prune
 from .external import External
 from .plate import Plate
 from .propagate import Propagate
 from .provided import Provided
-from .prune import Prune
 from .quality import Pair
 from .subject import Masker, Prompt
 
@@ -32,7 +32,7 @@ _VERSIONS = {
     Propagate: propagate.VERSION,
     Plate: plate.VERSION,
     External: external.VERSION,
-    Prune: prune.VERSION,
+    Prune: effect_mask.VERSION,
 }
 
 
@@ -91,7 +91,7 @@ def _composite(layers: Layers, facts: Facts, settings: None) -> Made:
 
 
 def _prune(layers: Layers, facts: Facts, settings: Prune) -> Made:
-    found = prune.effect_mask(layers["gt"], layers["over"], layers["subject_mask"], settings)
+    found = effect_mask.effect_mask(layers["gt"], layers["over"], layers["subject_mask"], settings)
     return Made(layers={"effect_mask": found.mask}, facts={"numbers": _plain(found.facts)})
 
 

@@ -17,11 +17,11 @@ from ..arrays import Mask, Matte, Rgb
 from .decompose import Layers, check_subject
 from .plates.effect_region import Attachment, attached, grown, strength
 from .plates.fill import fill, level
-from .plates.lookup import Footage, Window, gather, nearest, smoothed, spread_out
 from .plates.masked_median import envelope, farthest, lit_mode, masked_median, masked_spread, mean_level
 from .plates.matting import solve
+from .plates.persistent_shadow import lasting_shade
 from .plates.registration import CameraPath, register
-from .plates.shade import lasting_shade
+from .plates.temporal_samples import Footage, Window, gather, nearest, smoothed, spread_out
 
 VERSION = 1
 SMOOTH_PX = 2.5

@@ -16,10 +16,10 @@ from jaxtyping import UInt8
 
 from ..arrays import Matte, MatteImage, PerFrame, Rgb
 from .subject import Prompt, Tracked
-from .tracking.carry import Carried, Carrier
 from .tracking.colour_model import Plane, learn
-from .tracking.draft import mask_from_box
-from .tracking.plausibility import area_ratio, overlap, steadiness
+from .tracking.flow_propagation import Carried, Carrier
+from .tracking.mask_confidence import area_ratio, overlap, steadiness
+from .tracking.mask_from_box import mask_from_box
 
 VERSION = 1
 

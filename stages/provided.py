@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays import Matte, PerFrame, Rgb
 from .subject import Prompt, Tracked
-from .tracking.plausibility import continuity, edge_contrast, presence, steadiness, within_frame
+from .tracking.mask_confidence import continuity, edge_contrast, presence, steadiness, within_frame
 
 VERSION = 1
 

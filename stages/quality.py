@@ -15,7 +15,7 @@ from jaxtyping import Bool, UInt8
 
 from ..arrays import Image, Mask, Matte, PerFrame, Rgb
 from . import composite, difference, morphology
-from .prune import WORKING_PX
+from .effect_mask import WORKING_PX
 
 VERSION = 2
 """Raise it when results change; stored results of older versions are then made again."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ..arrays import Rgb
-from .verdict import Verdict
+from .quality_gates import Verdict
 
 VERSION = 1
 """Raise it when results change; stored results of older versions are then made again."""

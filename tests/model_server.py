@@ -6,8 +6,8 @@ Small and slow, for tests: it takes one question at a time. It prints its addres
 import sys
 
 import torch
-from effectpairs.captioning.models.chat import Ask, Unavailable
-from effectpairs.captioning.models.in_process import Transformers
+from effectpairs.captioning.llm.chat import Ask, Unavailable
+from effectpairs.captioning.llm.transformers_local import Transformers
 from effectpairs.tests.llm_server import Forgetful, Raw, StubServer, completion, error
 
 

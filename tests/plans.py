@@ -4,7 +4,7 @@ import copy
 from pathlib import Path
 
 import numpy as np
-from effectpairs.render.passes import read_exr
+from effectpairs.render.blender.exr_frames import read_exr
 
 SIZE = (36, 64)
 GREY = {

@@ -8,16 +8,16 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from effectpairs.datasets.corpus import Corpus
+from effectpairs.datasets.corpus.reader import Corpus
 from effectpairs.tests.small_corpus import make_small_corpus
 from effectpairs.training.base.models import BaseModel
+from effectpairs.training.base.optimiser import Optimiser
 from effectpairs.training.base.tiny import write_tiny_model
-from effectpairs.training.config import Training, Validation
+from effectpairs.training.configs.config import Training, Validation
 from effectpairs.training.latents.cache import LatentCache
-from effectpairs.training.latents.mix import DataSettings
-from effectpairs.training.latents.precompute import precompute
-from effectpairs.training.latents.worklist import CacheSettings, finish
-from effectpairs.training.optimiser import Optimiser
+from effectpairs.training.latents.encode import precompute
+from effectpairs.training.latents.encode_plan import CacheSettings, finish
+from effectpairs.training.latents.sampler import DataSettings
 from safetensors.torch import load_file
 
 SETTINGS = CacheSettings(frames=13, stored="float32", compute="float32", device="cpu")

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from effectpairs.datasets import codec
-from effectpairs.datasets.corpus import Corpus, open_corpus
-from effectpairs.datasets.ledger import Entry, write_ledger
-from effectpairs.datasets.place import Place
-from effectpairs.datasets.publish import Publishing, plan_shards, write_planned
-from effectpairs.datasets.schema import QUALITY_NUMBERS
-from effectpairs.datasets.seal import seal
+from effectpairs.datasets.corpus.finalize import seal
+from effectpairs.datasets.corpus.publish import Publishing, plan_shards, write_planned
+from effectpairs.datasets.corpus.reader import Corpus, open_corpus
+from effectpairs.datasets.corpus.schema import QUALITY_NUMBERS
+from effectpairs.datasets.store import codec
+from effectpairs.datasets.store.ledger import Entry, write_ledger
+from effectpairs.datasets.store.location import Place
 from effectpairs.stages.composite import over
 from effectpairs.stages.quality import Pair, measure
-from effectpairs.stages.verdict import Gates, judge
+from effectpairs.stages.quality_gates import Gates, judge
 
 KINDS = ("real", "synthetic", "unpaired")
 EFFECTS = (("shadow",), ("splash", "shadow"), ("dust",))

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from effectpairs.flows.models import ablation as ablation_run
-from effectpairs.flows.models import run as training_run
 from effectpairs.tests.small_corpus import make_small_corpus
-from effectpairs.training.ablation import Variant, check_counts
-from effectpairs.training.ablation_table import write_ablation
-from effectpairs.training.evaluation.groups import Line
+from effectpairs.training import run as training_run
+from effectpairs.training import run_ablation as ablation_run
+from effectpairs.training.configs.ablation import Variant, check_counts
+from effectpairs.training.evaluation.ablation_table import write_ablation
+from effectpairs.training.evaluation.aggregation import Line
 from effectpairs.training.evaluation.metric import known, unavailable
 from effectpairs.training.evaluation.tables import read_lines, write_tables
-from effectpairs.training.latents.mix import Deck, SourceMix
+from effectpairs.training.latents.sampler import Deck, SourceMix
 
 
 @pytest.fixture(scope="module")

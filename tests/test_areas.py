@@ -10,15 +10,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from effectpairs.render.blender import Blender, draw
-from effectpairs.render.bodies import Body
-from effectpairs.render.composite import encode
-from effectpairs.render.effects.effects import CastLight, Reflection, Shadow
-from effectpairs.render.layers import own_layers, shared_layers
-from effectpairs.render.passes import BrokenFrame, open_frames, pasted, read_exr
-from effectpairs.render.plan import passes_of, plan
-from effectpairs.render.scene import Rendering, Scene, Variant
-from effectpairs.render.surroundings import Camera, Ground, Sun
+from effectpairs.render.blender.exr_frames import BrokenFrame, open_frames, pasted, read_exr
+from effectpairs.render.blender.plan import passes_of, plan
+from effectpairs.render.blender.process import Blender, draw
+from effectpairs.render.compositing.composite import encode
+from effectpairs.render.compositing.layers import own_layers, shared_layers
+from effectpairs.render.effects.registry import CastLight, Reflection, Shadow
+from effectpairs.render.scene.environment import Camera, Ground, Sun
+from effectpairs.render.scene.objects import Body
+from effectpairs.render.scene.scene import Rendering, Scene, Variant
 
 blender = pytest.mark.blender
 SIZE = (72, 128)
@@ -138,7 +138,7 @@ def test_areas_are_the_same_in_any_order_by_any_number_of_processes(drawn, tmp_p
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from effectpairs.render.blender import draw
+from effectpairs.render.blender.process import draw
 folder = Path(sys.argv[1])
 draw(json.loads((folder / "plan.json").read_text()), folder, step=lambda *said: print(*said, flush=True))
 """

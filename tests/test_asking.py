@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from effectpairs.captioning.captioner import Captioner, Reply, Seen
-from effectpairs.captioning.checking.asking import ask, ask_many
-from effectpairs.captioning.checking.checks import check_caption
-from effectpairs.captioning.measured import MODEL
-from effectpairs.captioning.steps import Wanted, augmented, described, refined
+from effectpairs.captioning.checks.retry import ask, ask_many
+from effectpairs.captioning.checks.validators import check_caption
+from effectpairs.captioning.interface.captioner import Captioner, Reply, Seen
+from effectpairs.captioning.pipeline import Wanted, augmented, described, refined
+from effectpairs.captioning.rule_based.captioner import MODEL
 
 GOOD = "A dog trots over the sand, casting a soft shadow to its left."
 FRAMES = np.zeros((5, 16, 16, 3), np.uint8)

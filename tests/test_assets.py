@@ -7,9 +7,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from effectpairs.render import archives
-from effectpairs.render.archives import Limits, download, unpack
-from effectpairs.render.assets import Asset, check, digest, fetch, models_in, read_manifest, skies_in
+from effectpairs.render.generators import archives
+from effectpairs.render.generators.archives import Limits, download, unpack
+from effectpairs.render.generators.assets import Asset, check, digest, fetch, models_in, read_manifest, skies_in
 
 OBJ = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
 DATA = json.dumps({"paths": {"visual_geometry": ["visual.obj"]}}).encode()

@@ -7,9 +7,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from effectpairs.datasets.ledger import Entry, read_ledger
-from effectpairs.datasets.source import load_source
-from effectpairs.flows.direct import pairs_directly, publish_directly
+from effectpairs.datasets.sources.source import load_source
+from effectpairs.datasets.store.ledger import Entry, read_ledger
+from effectpairs.flows.engine.local_runner import pairs_directly, publish_directly
 from effectpairs.flows.footage.source import RealSource
 from effectpairs.tests.scenes import sliding_square, write_h264
 

@@ -11,15 +11,15 @@ import sys
 from dataclasses import replace
 
 import pytest
-from effectpairs.datasets.ledger import read_ledger
-from effectpairs.flows.direct import pairs_directly
+from effectpairs.datasets.store.ledger import read_ledger
+from effectpairs.flows.engine.local_runner import pairs_directly
 from effectpairs.flows.scenes.source import SceneSource
-from effectpairs.render.archives import Limits
-from effectpairs.render.blender import VARIABLE, Blender
-from effectpairs.render.bodies import Body, Look, Travel
+from effectpairs.render.blender.process import VARIABLE, Blender
 from effectpairs.render.effects.shadow import Shadow
-from effectpairs.render.scene import Rendering, Scene, Variant, as_values
-from effectpairs.render.surroundings import Sky
+from effectpairs.render.generators.archives import Limits
+from effectpairs.render.scene.environment import Sky
+from effectpairs.render.scene.objects import Body, Look, Travel
+from effectpairs.render.scene.scene import Rendering, Scene, Variant, as_values
 
 FAKE = """#!{python}
 import json, os, signal, sys, time

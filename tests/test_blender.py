@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from effectpairs.render.blender import VARIABLE, Blender, NoBlender, RenderFailed, draw, find_python, version_of
+from effectpairs.render.blender.process import VARIABLE, Blender, NoBlender, RenderFailed, draw, find_python, version_of
 from effectpairs.tests.plans import a_pass, a_plan
 
 FAKE = """#!{python}

@@ -4,10 +4,10 @@ import json
 
 import pyarrow as pa
 import pytest
-from effectpairs.datasets import shards, verify
-from effectpairs.datasets.corpus import open_corpus
+from effectpairs.datasets.corpus import shards, verify
+from effectpairs.datasets.corpus.reader import open_corpus
 from effectpairs.datasets.gallery.report import write_report
-from effectpairs.flows.caption_corpus import caption_corpus, settings_of
+from effectpairs.flows.captions.corpus_captions import caption_corpus, settings_of
 from effectpairs.tests import fake_vllm, llm_server, tiny_models
 from effectpairs.tests.small_corpus import make_small_corpus
 
@@ -23,7 +23,7 @@ def wordless(tmp_path_factory):
         kept = pa.struct([field for field in provenance.type if field.name != "captions"])
         older = shards.ROW.set(shards.ROW.get_field_index("provenance"), provenance.with_type(kept))
         patched.setattr(shards, "ROW", older)
-        patched.setattr("effectpairs.datasets.schema.ROW", older)
+        patched.setattr("effectpairs.datasets.corpus.schema.ROW", older)
         make_small_corpus(folder, clips=1, kinds=("real",))
     return str(folder / "corpus")
 

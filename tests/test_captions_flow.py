@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from effectpairs.captioning.chosen import STEPS
-from effectpairs.captioning.measured import MODEL
-from effectpairs.datasets.corpus import open_corpus
-from effectpairs.datasets.ledger import read_ledger
-from effectpairs.datasets.publish import Publishing
-from effectpairs.datasets.verify import verify
-from effectpairs.flows.caption_corpus import caption_corpus, settings_of
+from effectpairs.captioning.config import STEPS
+from effectpairs.captioning.rule_based.captioner import MODEL
+from effectpairs.datasets.corpus.publish import Publishing
+from effectpairs.datasets.corpus.reader import open_corpus
+from effectpairs.datasets.corpus.verify import verify
+from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.flows.captions import chunks as caption_chunks
 from effectpairs.flows.captions import steps as caption_steps
-from effectpairs.flows.direct import pairs_directly, publish_directly
-from effectpairs.flows.runs import begin, load_any
+from effectpairs.flows.captions.corpus_captions import caption_corpus, settings_of
+from effectpairs.flows.engine.local_runner import pairs_directly, publish_directly
+from effectpairs.flows.engine.sources import begin, load_any
 from effectpairs.tests import llm_server, workspaces
 from effectpairs.tests.small_corpus import make_small_corpus
 
@@ -313,7 +313,7 @@ def test_words_of_which_there_is_no_record_are_a_persons(tmp_path):
 
 def test_a_corpus_of_before_reads_with_empty_records(tmp_path, monkeypatch):
     import pyarrow as pa
-    from effectpairs.datasets import schema, shards
+    from effectpairs.datasets.corpus import schema, shards
 
     known = schema.ROW
     fields = [field for field in known.field("provenance").type if field.name != "captions"]
@@ -328,7 +328,7 @@ def test_a_corpus_of_before_reads_with_empty_records(tmp_path, monkeypatch):
 
 
 def test_the_command_captions_a_corpus(tmp_path):
-    from effectpairs.cli import app
+    from effectpairs.cli.data import app
     from typer.testing import CliRunner
 
     make_small_corpus(tmp_path)

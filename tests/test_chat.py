@@ -7,12 +7,12 @@ import time
 
 import numpy as np
 import pytest
-from effectpairs.captioning.abreast import abreast
-from effectpairs.captioning.captioner import Captioner, Seen
-from effectpairs.captioning.checking.answers import caption_in, captions_in, said, whole_sentences
-from effectpairs.captioning.frames import as_jpegs, evenly, glimpse, parts
-from effectpairs.captioning.models.chat import Answer
-from effectpairs.captioning.models.prompted import LONGEST_HINT, Prompted, prompt, quoted
+from effectpairs.captioning.checks.response_parsing import caption_in, captions_in, said, whole_sentences
+from effectpairs.captioning.interface.captioner import Captioner, Seen
+from effectpairs.captioning.interface.concurrency import abreast
+from effectpairs.captioning.interface.frame_sampling import as_jpegs, evenly, glimpse, parts
+from effectpairs.captioning.llm.chat import Answer
+from effectpairs.captioning.llm.llm_captioner import LONGEST_HINT, Prompted, prompt, quoted
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -224,7 +224,7 @@ def test_what_a_model_gave_too_much_is_left_out_and_too_little_stays():
 
 @pytest.mark.parametrize("over", [{"max_frames": 0}, {"temperature": 3.0}, {"max_tokens": 1}])
 def test_settings_are_checked(over):
-    from effectpairs.captioning.models.endpoint import OpenAi
+    from effectpairs.captioning.llm.openai_compatible import OpenAi
 
     with pytest.raises(ValueError, match=next(iter(over))):
         OpenAi(model="m", **over)

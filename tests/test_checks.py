@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from effectpairs.captioning.checking.checks import check_caption, check_description, check_variant
-from effectpairs.captioning.grammar.clauses import effects_named, split
-from effectpairs.captioning.grammar.vocabulary import EFFECTS
-from effectpairs.captioning.restyling import restyled
-from effectpairs.datasets import schema
+from effectpairs.captioning.checks.validators import check_caption, check_description, check_variant
+from effectpairs.captioning.language.caption_parsing import effects_named, split
+from effectpairs.captioning.language.vocabulary import EFFECTS
+from effectpairs.captioning.rule_based.augment import restyled
+from effectpairs.datasets.corpus import schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ import io
 import av
 import numpy as np
 import pytest
-from effectpairs.datasets import codec
+from effectpairs.datasets.store import codec
 from effectpairs.tests.workspaces import psnr_db
 from hypothesis import given, settings
 from hypothesis import strategies as st

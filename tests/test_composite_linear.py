@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 import pytest
-from effectpairs.render import composite
-from effectpairs.render.passes import BrokenFrame, open_frames
+from effectpairs.render.blender.exr_frames import BrokenFrame, open_frames
+from effectpairs.render.compositing import composite
 from effectpairs.tests.frame_files import SHADE, frame_plan, plate_of, subject_of, write_exr, write_frames
 from hypothesis import given
 from hypothesis import strategies as st

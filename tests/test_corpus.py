@@ -11,9 +11,9 @@ import fsspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from effectpairs.datasets import corpus as corpus_module
-from effectpairs.datasets.schema import LAYERS, PLAIN_COLUMNS
-from effectpairs.datasets.shards import Row, write_shard
+from effectpairs.datasets.corpus import reader as corpus_module
+from effectpairs.datasets.corpus.schema import LAYERS, PLAIN_COLUMNS
+from effectpairs.datasets.corpus.shards import Row, write_shard
 from effectpairs.tests import workspaces
 from effectpairs.tests.small_corpus import make_small_corpus, square_with_shadow
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem

@@ -5,18 +5,18 @@ import shutil
 from pathlib import Path
 
 import pytest
-from effectpairs.captioning.chosen import STEPS
-from effectpairs.datasets.corpus import open_corpus
-from effectpairs.datasets.ledger import read_account, read_ledger
-from effectpairs.datasets.publish import Publishing
-from effectpairs.datasets.source import load_source
-from effectpairs.datasets.verify import verify
-from effectpairs.flows.direct import pairs_directly, publish_directly
+from effectpairs.captioning.config import STEPS
+from effectpairs.datasets.corpus.publish import Publishing
+from effectpairs.datasets.corpus.reader import open_corpus
+from effectpairs.datasets.corpus.verify import verify
+from effectpairs.datasets.sources.source import load_source
+from effectpairs.datasets.store.ledger import read_account, read_ledger
+from effectpairs.flows.engine import batches
+from effectpairs.flows.engine.local_runner import pairs_directly, publish_directly
+from effectpairs.flows.engine.workers import WorkerDied
 from effectpairs.flows.footage import run as source_run
 from effectpairs.flows.footage.run import begin
 from effectpairs.flows.footage.source import RealSource
-from effectpairs.flows.running import chunks
-from effectpairs.flows.running.workers import WorkerDied
 
 EVERYTHING = Publishing(include=("accept", "review", "reject"))
 
@@ -114,7 +114,7 @@ def test_one_bad_video_costs_itself_alone(source_file, footage_root, tmp_path):
 def test_a_clip_that_kills_its_worker_is_tried_once_more_and_then_given_up(source_file, tmp_path, monkeypatch):
     source, workspace = load(source_file), tmp_path / "workspace"
     calls: list[str] = []
-    real_call = chunks.Worker.call
+    real_call = batches.Worker.call
 
     def call(self, function, *arguments):
         job = arguments[0]
@@ -123,7 +123,7 @@ def test_a_clip_that_kills_its_worker_is_tried_once_more_and_then_given_up(sourc
             raise WorkerDied("the worker process died: out of memory, or a crash in a library")
         return real_call(self, function, *arguments)
 
-    monkeypatch.setattr(chunks.Worker, "call", call)
+    monkeypatch.setattr(batches.Worker, "call", call)
     account = pairs_directly(source, workspace, workers=1)
     assert len(calls) == 2
     assert (account.inputs, account.failed) == (4, 1)
@@ -138,8 +138,8 @@ def test_a_clip_that_kills_its_worker_is_tried_once_more_and_then_given_up(sourc
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_chunks_hold_every_item_once(workers):
     items = list(range(17))
-    runs = chunks.divide(items, size=4, workers=workers)
+    runs = batches.divide(items, size=4, workers=workers)
     assert [item for run in runs for item in run] == items
     assert all(1 <= len(run) <= 4 for run in runs)
     assert len(runs) >= min(workers, 17)
-    assert chunks.divide([], size=4, workers=2) == []
+    assert batches.divide([], size=4, workers=2) == []

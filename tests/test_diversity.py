@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from effectpairs.render import diversity
-from effectpairs.render.bodies import Body, Still
+from effectpairs.render.compositing.layers import Own, Shared
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.shadow import Shadow
-from effectpairs.render.layers import Own, Shared
-from effectpairs.render.scene import Scene, Variant
-from effectpairs.render.surroundings import Camera, Sun
+from effectpairs.render.generators import diversity
+from effectpairs.render.scene.environment import Camera, Sun
+from effectpairs.render.scene.objects import Body, Still
+from effectpairs.render.scene.scene import Scene, Variant
 
 SCENE = Scene(
     name="test", seed=1, frames=13, size=(60, 100), subject=Body(name="cube", shape="cube", size_m=1.0),

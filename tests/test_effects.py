@@ -4,17 +4,17 @@ import time
 
 import numpy as np
 import pytest
-from effectpairs.datasets import schema
+from effectpairs.datasets.corpus import schema
+from effectpairs.render.effects.base import Contact, Effect, Track
 from effectpairs.render.effects.colours import WORDS, word_of
 from effectpairs.render.effects.dust import Dust
-from effectpairs.render.effects.effect import Contact, Effect, Track
-from effectpairs.render.effects.effects import EFFECTS
 from effectpairs.render.effects.glow import CastLight, Glow
-from effectpairs.render.effects.media import Cloud, Drops, Lamp, Medium, Sheets, Waves, arrays_of, fields_of
+from effectpairs.render.effects.registry import EFFECTS
+from effectpairs.render.effects.render_data import Cloud, Drops, Lamp, Medium, Sheets, Waves, arrays_of, fields_of
 from effectpairs.render.effects.smoke import Smoke
 from effectpairs.render.effects.splash import Splash, Spray
+from effectpairs.render.effects.trajectory import births, way_of
 from effectpairs.render.effects.waves import Ripple, Wake
-from effectpairs.render.effects.way import births, way_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

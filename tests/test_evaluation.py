@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from effectpairs.datasets import codec
+from effectpairs.datasets.store import codec
 from effectpairs.tests.small_corpus import make_small_corpus
 from effectpairs.tests.small_metrics import (
     fetch_nothing,
@@ -97,7 +97,7 @@ def test_the_tables_hold_numbers_or_reasons(lines, tmp_path):
 
 
 def test_the_best_is_bold_and_the_second_underlined():
-    from effectpairs.training.evaluation.groups import Line
+    from effectpairs.training.evaluation.aggregation import Line
 
     lines = [
         Line(method=method, level="all", key="", value=known("lpips", value))
@@ -154,7 +154,7 @@ def test_fvd_by_a_network_that_was_never_trained_is_unavailable(video_features):
 
 
 def test_the_command_tells_what_is_missing(corpus, methods, tmp_path, monkeypatch):
-    from effectpairs.cli import app
+    from effectpairs.cli.data import app
     from typer.testing import CliRunner
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -6,9 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from effectpairs.datasets import codec
-from effectpairs.flows.models.generation import Request, keyframes, read_inputs, read_size
+from effectpairs.datasets.store import codec
 from effectpairs.tests.small_corpus import square_with_shadow
+from effectpairs.training.generation import Request, keyframes, read_inputs, read_size
 
 FRAMES, SIZE = 29, (32, 48)
 
@@ -120,7 +120,7 @@ def machine(tmp_path_factory):
 
 
 def made(files, machine, out, **given) -> np.ndarray:
-    from effectpairs.flows.models.generation import make_video
+    from effectpairs.training.generation import make_video
     from effectpairs.training.sampling.sample import Sampling
     from effectpairs.training.sampling.windows import Windows
 

@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 import pytest
-from effectpairs.datasets.footage.layouts import Footage, SubjectFiles, list_footage
-from effectpairs.datasets.source import FootageSource, load_source
+from effectpairs.datasets.footage.listing import Footage, SubjectFiles, list_footage
+from effectpairs.datasets.sources.source import FootageSource, load_source
 from effectpairs.flows.footage.ingest import Ingested, Rejected, ingest, keys_within, pick
 from effectpairs.stages.geometry import fit_frame
 from effectpairs.stages.normalise import Normalise
@@ -225,7 +225,7 @@ def test_imports_no_heavy_package():
 MEMORY = """
 from pathlib import Path
 import resource, sys
-from effectpairs.datasets.footage.layouts import Footage
+from effectpairs.datasets.footage.listing import Footage
 from effectpairs.flows.footage.ingest import ingest
 from effectpairs.stages.normalise import Normalise
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

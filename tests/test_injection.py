@@ -5,10 +5,10 @@ import threading
 
 import numpy as np
 import pytest
-from effectpairs.captioning.abreast import abreast
-from effectpairs.captioning.captioner import Seen
-from effectpairs.captioning.models.endpoint import OpenAi
-from effectpairs.captioning.steps import augmented, described, refined
+from effectpairs.captioning.interface.captioner import Seen
+from effectpairs.captioning.interface.concurrency import abreast
+from effectpairs.captioning.llm.openai_compatible import OpenAi
+from effectpairs.captioning.pipeline import augmented, described, refined
 from effectpairs.tests.llm_server import MODEL, StubServer, data_of, error, sensible
 
 pytest.importorskip("openai", reason="the endpoint backend needs it: pip install 'effectpairs[captions]'")

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
-from effectpairs.datasets import codec
+from effectpairs.datasets.store import codec
 from effectpairs.tests.small_corpus import make_small_corpus
 from effectpairs.tests.small_metrics import fetch_nothing, length_bench, noise, sample
 from effectpairs.training.evaluation.evaluate import Evaluation, evaluate
-from effectpairs.training.evaluation.kept import Kept
 from effectpairs.training.evaluation.metric import Sample, Unavailable, Weights, known, unavailable, undefined
+from effectpairs.training.evaluation.result_cache import Kept
 from effectpairs.training.evaluation.videos import Method
 
 TRAINED = Weights(id="ruler", sha256="a" * 64)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.datasets.footage.layouts import Footage, Refusal, SubjectFiles, list_footage
-from effectpairs.datasets.source import FootageSource
+from effectpairs.datasets.footage.listing import Footage, Refusal, SubjectFiles, list_footage
+from effectpairs.datasets.sources.source import FootageSource
 from effectpairs.tests.filming import film, label, photograph, scene, square
 from PIL import Image
 

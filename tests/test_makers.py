@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from effectpairs.render.bodies import Toss, Travel
-from effectpairs.render.makers.acts import ACTS
-from effectpairs.render.makers.blender import Procedural
-from effectpairs.render.makers.film import Film
-from effectpairs.render.makers.framing import framing
-from effectpairs.render.makers.kubric import Tossed
-from effectpairs.render.makers.lights import SUNS
-from effectpairs.render.makers.makers import scene_at, scenes
-from effectpairs.render.motion import track_of
-from effectpairs.render.scene import Rendering, Scene, as_values
+from effectpairs.render.animation.motion import track_of
+from effectpairs.render.generators.blender_generator import Procedural
+from effectpairs.render.generators.clip_format import Film
+from effectpairs.render.generators.framing import framing
+from effectpairs.render.generators.kubric_generator import Tossed
+from effectpairs.render.generators.lights import SUNS
+from effectpairs.render.generators.registry import scene_at, scenes
+from effectpairs.render.generators.scenarios import ACTS
+from effectpairs.render.scene.objects import Toss, Travel
+from effectpairs.render.scene.scene import Rendering, Scene, as_values
 
 FILM = Film(frames=21, size=(96, 168), rendering=Rendering(samples=4))
 MAKERS = [Procedural(), Tossed()]
@@ -24,10 +24,10 @@ COUNT = {"blender": 40, "kubric": 8}
 OTHER_PROCESS = """
 import json
 from effectpairs.render.makers.{kind} import {name} as Maker
-from effectpairs.render.makers.film import Film
-from effectpairs.render.makers.lights import SUNS
-from effectpairs.render.makers.makers import scene_at
-from effectpairs.render.scene import as_values
+from effectpairs.render.generators.clip_format import Film
+from effectpairs.render.generators.lights import SUNS
+from effectpairs.render.generators.registry import scene_at
+from effectpairs.render.scene.scene import as_values
 print(json.dumps(as_values(scene_at(Maker(), 3, 5, Film(frames=21, size=(96, 168))))))
 """
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from effectpairs.captioning.captioner import Captioner, Seen
-from effectpairs.captioning.checking.checks import check_caption, check_description
-from effectpairs.captioning.grammar.knowing import know
-from effectpairs.captioning.grammar.tagging import mirroring, tags
-from effectpairs.captioning.measured import Measured
-from effectpairs.captioning.measuring.colours import colour_word, tint_word
-from effectpairs.captioning.measuring.fitting import edge_width, fit
-from effectpairs.captioning.measuring.measures import measure
-from effectpairs.captioning.steps import augmented, described, refined
+from effectpairs.captioning.checks.validators import check_caption, check_description
+from effectpairs.captioning.interface.captioner import Captioner, Seen
+from effectpairs.captioning.measuring.clip_measures import measure
+from effectpairs.captioning.measuring.colour_names import colour_word, tint_word
+from effectpairs.captioning.measuring.opacity_fit import edge_width, fit
+from effectpairs.captioning.pipeline import augmented, described, refined
+from effectpairs.captioning.rule_based.captioner import Measured
+from effectpairs.captioning.rule_based.clip_facts import know
+from effectpairs.captioning.rule_based.effect_classifier import mirroring, tags
 
 FRAMES, HEIGHT, WIDTH = 13, 192, 336
 

@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
-from effectpairs.render.blender import draw
-from effectpairs.render.bodies import Body, Look, Travel
+from effectpairs.render.blender.plan import Pass, plan
+from effectpairs.render.blender.process import draw
 from effectpairs.render.effects.dust import Dust
-from effectpairs.render.effects.effects import AnyEffect
 from effectpairs.render.effects.glow import CastLight, Glow
+from effectpairs.render.effects.registry import AnyEffect
 from effectpairs.render.effects.splash import Splash
 from effectpairs.render.effects.waves import Ripple, Wake
-from effectpairs.render.plan import Pass, plan
-from effectpairs.render.scene import Scene, Variant
-from effectpairs.render.surroundings import Camera, Ground, Sky, Sun
+from effectpairs.render.scene.environment import Camera, Ground, Sky, Sun
+from effectpairs.render.scene.objects import Body, Look, Travel
+from effectpairs.render.scene.scene import Scene, Variant
 from effectpairs.render.worker import noise
 from effectpairs.tests.plans import frames_of
 

@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 import torch
-from effectpairs.datasets.durable import digest_of_file
+from effectpairs.datasets.store.atomic_io import digest_of_file
 from effectpairs.tests.small_metrics import (
     CONVOLUTIONS,
     alexnet,

@@ -5,7 +5,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from effectpairs.datasets import codec
+from effectpairs.datasets.store import codec
 from effectpairs.tests.small_metrics import (
     fetch_nothing,
     noise,

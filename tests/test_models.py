@@ -5,9 +5,9 @@ import struct
 
 import numpy as np
 import pytest
-from effectpairs.render.bodies import Body
-from effectpairs.render.figures.figures import extent_of
-from effectpairs.render.figures.models import proportions
+from effectpairs.render.procedural_models.registry import extent_of
+from effectpairs.render.procedural_models.user_models import proportions
+from effectpairs.render.scene.objects import Body
 
 BOX = np.array([[x, y, z] for x in (0.0, 4.0) for y in (1.0, 2.0) for z in (-1.0, 1.0)])
 """4 long, 1 along y, 2 along z."""

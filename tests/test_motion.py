@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from effectpairs.render import camera, motion
-from effectpairs.render.bodies import SHAPES, Body, Still, Travel
+from effectpairs.render.animation import camera, motion
 from effectpairs.render.effects.shadow import Shadow
-from effectpairs.render.figures.figures import bounds_of, extent_of, parts_of
-from effectpairs.render.figures.part import Gait, box_of
-from effectpairs.render.poses import from_quaternions, moved, shift, turn_x, turn_y, turn_z
-from effectpairs.render.scene import Scene, Variant
-from effectpairs.render.surroundings import Camera
+from effectpairs.render.procedural_models.part import Gait, box_of
+from effectpairs.render.procedural_models.registry import bounds_of, extent_of, parts_of
+from effectpairs.render.scene.environment import Camera
+from effectpairs.render.scene.objects import SHAPES, Body, Still, Travel
+from effectpairs.render.scene.scene import Scene, Variant
+from effectpairs.render.scene.transforms import from_quaternions, moved, shift, turn_x, turn_y, turn_z
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -12,7 +12,7 @@ import av
 import effectpairs
 import numpy as np
 import pytest
-from effectpairs.datasets.schema import LAYERS, PLAIN_COLUMNS
+from effectpairs.datasets.corpus.schema import LAYERS, PLAIN_COLUMNS
 from effectpairs.tests import workspaces
 from effectpairs.tests.small_corpus import make_small_corpus
 
@@ -112,9 +112,9 @@ def test_the_data_card_names_every_split(tmp_path, hugging_face):
 @pytest.mark.parametrize("title", ["plain", "with: a colon # and 'marks' \"of\" every kind", "- a list", "日本"])
 def test_any_title_makes_a_valid_data_card(tmp_path, title):
     yaml = pytest.importorskip("yaml")
-    from effectpairs.datasets.place import Place
-    from effectpairs.datasets.publish import Publishing, plan_shards, write_planned
-    from effectpairs.datasets.seal import seal
+    from effectpairs.datasets.corpus.finalize import seal
+    from effectpairs.datasets.corpus.publish import Publishing, plan_shards, write_planned
+    from effectpairs.datasets.store.location import Place
 
     workspaces.fill(tmp_path / "w", ["clip-a"])
     place, settings = Place(str(tmp_path / "corpus")), Publishing()

@@ -10,10 +10,10 @@ import time
 
 import numpy as np
 import pytest
-from effectpairs.captioning.captioner import Captioner, Seen
-from effectpairs.captioning.models.chat import Ask, ChatClient, Unavailable
-from effectpairs.captioning.models.endpoint import OpenAi
-from effectpairs.captioning.models.line import BudgetSpent
+from effectpairs.captioning.interface.captioner import Captioner, Seen
+from effectpairs.captioning.llm.chat import Ask, ChatClient, Unavailable
+from effectpairs.captioning.llm.line import BudgetSpent
+from effectpairs.captioning.llm.openai_compatible import OpenAi
 from effectpairs.tests.llm_server import MODEL, Endless, Raw, StubServer, completion, data_of, error, sensible
 
 pytest.importorskip("openai", reason="the endpoint backend needs it: pip install 'effectpairs[captions]'")

@@ -3,9 +3,9 @@ import json
 
 import numpy as np
 import pytest
-from effectpairs.datasets.gallery import overview
-from effectpairs.datasets.gallery.numbers import NUMBERS, finite, shown
-from effectpairs.datasets.schema import QUALITY_NUMBERS
+from effectpairs.datasets.corpus.schema import QUALITY_NUMBERS
+from effectpairs.datasets.gallery import tables
+from effectpairs.datasets.gallery.formatting import NUMBERS, finite, shown
 from effectpairs.stages import quality
 from effectpairs.tests.small_corpus import make_small_corpus
 from rich.console import Console
@@ -19,7 +19,7 @@ def corpus(tmp_path_factory):
 @pytest.fixture(scope="module")
 def printed(corpus):
     console = Console(width=200, file=io.StringIO())
-    for table in overview.as_tables(corpus):
+    for table in tables.as_tables(corpus):
         console.print(table)
     return console.file.getvalue()
 
@@ -42,7 +42,7 @@ def test_tables_name_every_clip_and_every_count(corpus, printed):
 
 def test_an_id_and_a_number_are_never_cut_however_narrow_the_terminal(corpus):
     console = Console(width=40, file=io.StringIO(), soft_wrap=True)
-    for table in overview.as_tables(corpus):
+    for table in tables.as_tables(corpus):
         console.print(table)
     text = console.file.getvalue()
     assert all(clip_id in text for clip_id in corpus.ids)
@@ -50,7 +50,7 @@ def test_an_id_and_a_number_are_never_cut_however_narrow_the_terminal(corpus):
 
 
 def test_values_survive_strict_json_and_say_what_the_tables_say(corpus):
-    found = overview.as_values(corpus)
+    found = tables.as_values(corpus)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["counts"] == corpus.manifest["counts"]
     assert [clip["clip_id"] for clip in found["clips"]] == list(corpus.ids)
@@ -58,7 +58,7 @@ def test_values_survive_strict_json_and_say_what_the_tables_say(corpus):
 
 
 def test_quantiles_are_those_of_the_clips_that_have_the_number(corpus):
-    found = overview.as_values(corpus)
+    found = tables.as_values(corpus)
     areas = [clip["quality"]["effect_area"] for clip in found["clips"] if clip["kind"] != "unpaired"]
     marks = found["quality"]["effect_area"]
     assert marks["clips"] == len(areas) == 4
@@ -66,7 +66,7 @@ def test_quantiles_are_those_of_the_clips_that_have_the_number(corpus):
 
 
 def test_the_account_counts_what_was_not_accepted_by_reason(corpus, printed):
-    account = overview.as_values(corpus)["account"]
+    account = tables.as_values(corpus)["account"]
     assert account["sources"]["broken"]["failed"] == 1
     assert {entry["name"] for entry in account["left_out"]} == {"broken-bad", "broken-dull"}
     assert {(found["outcome"], found["reason"], found["clips"]) for found in account["not_accepted"]} == {
@@ -87,13 +87,13 @@ def test_the_account_counts_what_was_not_accepted_by_reason(corpus, printed):
     ],
 )
 def test_a_reason_is_reduced_to_its_kind(reasons, kind):
-    assert overview.main_reason(reasons) == kind
+    assert tables.main_reason(reasons) == kind
 
 
 def test_only_the_first_clips_of_a_large_corpus_are_listed(corpus, monkeypatch):
-    monkeypatch.setattr(overview, "ROWS", 2)
+    monkeypatch.setattr(tables, "ROWS", 2)
     console = Console(width=200, file=io.StringIO())
-    for table in overview.as_tables(corpus):
+    for table in tables.as_tables(corpus):
         console.print(table)
     text = console.file.getvalue()
     assert "and 3 clips more; all of them with --json" in text

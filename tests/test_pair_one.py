@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from effectpairs.datasets import codec
-from effectpairs.datasets.schema import COLOUR_LAYERS, LAYERS, QUALITY_NUMBERS
+from effectpairs.datasets.corpus.schema import COLOUR_LAYERS, LAYERS, QUALITY_NUMBERS
+from effectpairs.datasets.store import codec
 from effectpairs.tests.scenes import sliding_square, write_h264
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from effectpairs.render import motion, physics
-from effectpairs.render.bodies import Body, Still, Toss
+from effectpairs.render.animation import motion, physics
 from effectpairs.render.effects.shadow import Shadow
-from effectpairs.render.scene import Scene, Variant
-from effectpairs.render.surroundings import Wall
+from effectpairs.render.scene.environment import Wall
+from effectpairs.render.scene.objects import Body, Still, Toss
+from effectpairs.render.scene.scene import Scene, Variant
 
 pytest.importorskip("pybullet", reason="Kubric's core is not installed; run `make`")
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.render.bodies import SHAPES, Body, Still, Travel
+from effectpairs.render.blender.plan import passes_of, plan, preview_passes, write_plan
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.reflection import Reflection
 from effectpairs.render.effects.shadow import Shadow
 from effectpairs.render.effects.waves import Wake
-from effectpairs.render.plan import passes_of, plan, preview_passes, write_plan
-from effectpairs.render.scene import Rendering, Scene, Variant
-from effectpairs.render.surroundings import Camera, Ground, Sky
+from effectpairs.render.scene.environment import Camera, Ground, Sky
+from effectpairs.render.scene.objects import SHAPES, Body, Still, Travel
+from effectpairs.render.scene.scene import Rendering, Scene, Variant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

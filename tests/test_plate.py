@@ -6,8 +6,8 @@ from effectpairs.stages.plate import Plate
 from effectpairs.stages.plates.effect_region import STEPS_PER_LEVEL, Attachment, attached, grown, strength
 from effectpairs.stages.plates.fill import fill, level
 from effectpairs.stages.plates.masked_median import masked_median, masked_spread
+from effectpairs.stages.plates.persistent_shadow import lasting_shade
 from effectpairs.stages.plates.registration import CameraPath
-from effectpairs.stages.plates.shade import lasting_shade
 
 FRAMES, HEIGHT, WIDTH = 11, 48, 96
 

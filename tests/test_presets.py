@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from effectpairs.captioning.by_step import ByStep, preset
-from effectpairs.captioning.captioner import Captioner, Seen
-from effectpairs.captioning.chosen import ChosenCaptioner, Preset
-from effectpairs.captioning.measured import Measured
-from effectpairs.captioning.models.endpoint import OpenAi
-from effectpairs.captioning.models.offline import Vllm
+from effectpairs.captioning.config import ChosenCaptioner, Preset
+from effectpairs.captioning.interface.captioner import Captioner, Seen
+from effectpairs.captioning.llm.openai_compatible import OpenAi
+from effectpairs.captioning.llm.vllm_server import Vllm
+from effectpairs.captioning.per_step import ByStep, preset
+from effectpairs.captioning.rule_based.captioner import Measured
 from effectpairs.tests.llm_server import MODEL, StubServer, sensible
 from pydantic import TypeAdapter, ValidationError
 

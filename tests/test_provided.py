@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from effectpairs.stages.provided import Provided
 from effectpairs.stages.subject import Masker, Prompt
-from effectpairs.stages.tracking import plausibility
+from effectpairs.stages.tracking import mask_confidence
 
 FRAMES, HEIGHT, WIDTH, SIDE = 12, 64, 96, 20
 
@@ -118,15 +118,15 @@ def test_steadiness_is_the_ratio_to_the_median_area() -> None:
     mask = np.zeros((len(areas), 8, 8), np.uint8)
     for frame, area in enumerate(areas):
         mask[frame].flat[:area] = 255
-    np.testing.assert_allclose(plausibility.steadiness(mask), [1, 1, 0.25, 1, 1, 1, 1 / 1], atol=0.51)
-    assert plausibility.steadiness(mask)[2] == pytest.approx(0.25)
-    assert plausibility.steadiness(mask)[4] == 1
+    np.testing.assert_allclose(mask_confidence.steadiness(mask), [1, 1, 0.25, 1, 1, 1, 1 / 1], atol=0.51)
+    assert mask_confidence.steadiness(mask)[2] == pytest.approx(0.25)
+    assert mask_confidence.steadiness(mask)[4] == 1
 
 
 def test_overlap_and_area_ratio_by_hand() -> None:
     one, other = np.zeros((2, 4, 4), np.uint8)
     one[:2], other[1:4] = 255, 255
-    assert plausibility.overlap(one, other) == 4 / 16
-    assert plausibility.area_ratio(one, other) == 8 / 12
-    assert plausibility.overlap(one * 0, other * 0) == plausibility.area_ratio(one * 0, other * 0) == 1
-    assert plausibility.overlap(one, other * 0) == plausibility.area_ratio(one, other * 0) == 0
+    assert mask_confidence.overlap(one, other) == 4 / 16
+    assert mask_confidence.area_ratio(one, other) == 8 / 12
+    assert mask_confidence.overlap(one * 0, other * 0) == mask_confidence.area_ratio(one * 0, other * 0) == 1
+    assert mask_confidence.overlap(one, other * 0) == mask_confidence.area_ratio(one, other * 0) == 0

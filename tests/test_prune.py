@@ -6,7 +6,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from effectpairs.stages import morphology, prune
+from effectpairs.stages import effect_mask, morphology
 from effectpairs.tests import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ from scipy import ndimage
 
 def at_working_size(monkeypatch, side):
     """Let settings in pixels hold for clips of this side, as they stand."""
-    monkeypatch.setattr(prune, "WORKING_PX", side)
+    monkeypatch.setattr(effect_mask, "WORKING_PX", side)
 
 
 def textured(frames, height, width, seed=0):
@@ -75,7 +75,7 @@ def clips(draw):
 
 
 some_settings = st.builds(
-    prune.Prune,
+    effect_mask.Prune,
     otsu_scope=st.sampled_from(["clip", "frame"]),
     floor=st.integers(0, 10),
     ceiling=st.sampled_from([10, 255]),
@@ -96,7 +96,7 @@ some_settings = st.builds(
 def test_equals_the_reference(clip, chosen):
     with pytest.MonkeyPatch.context() as patch:
         at_working_size(patch, min(clip[0].shape[1:3]))
-        fast = prune.effect_mask(*clip, chosen).mask
+        fast = effect_mask.effect_mask(*clip, chosen).mask
     assert np.array_equal(fast, reference.effect_mask(*clip, chosen))
 
 
@@ -105,8 +105,8 @@ def test_equals_the_reference_on_a_shadow_in_grain(monkeypatch):
     plate = textured(13, 96, 160)
     gt = with_noise(plate * (1 - 0.4 * soft_shadow(13, 96, 160)[..., None]), 4)
     over, nobody = with_noise(plate, 2, seed=2), np.zeros(gt.shape[:3], np.uint8)
-    for chosen in (prune.Prune(), prune.Prune(otsu_scope="frame", ceiling=255)):
-        fast = prune.effect_mask(gt, over, nobody, chosen)
+    for chosen in (effect_mask.Prune(), effect_mask.Prune(otsu_scope="frame", ceiling=255)):
+        fast = effect_mask.effect_mask(gt, over, nobody, chosen)
         assert fast.mask.any()
         assert np.array_equal(fast.mask, reference.effect_mask(gt, over, nobody, chosen))
 
@@ -114,7 +114,7 @@ def test_equals_the_reference_on_a_shadow_in_grain(monkeypatch):
 @settings(max_examples=30, deadline=None)
 @given(clips(), some_settings)
 def test_no_difference_no_mask(clip, chosen):
-    found = prune.effect_mask(clip[0], clip[0], clip[2], chosen)
+    found = effect_mask.effect_mask(clip[0], clip[0], clip[2], chosen)
     assert not found.mask.any()
     assert found.coherence == 0
 
@@ -125,7 +125,7 @@ def test_noise_is_no_effect(sigma, scope):
     plate = textured(8, 192, 256)
     nobody = np.zeros(plate.shape[:3], np.uint8)
     for over in (with_noise(plate, 0), with_noise(plate, sigma, seed=2)):
-        found = prune.effect_mask(with_noise(plate, sigma), over, nobody, prune.Prune(otsu_scope=scope))
+        found = effect_mask.effect_mask(with_noise(plate, sigma), over, nobody, effect_mask.Prune(otsu_scope=scope))
         assert not found.mask.any(), (sigma, found.threshold, found.coherence)
 
 
@@ -133,7 +133,7 @@ def test_noise_is_no_effect(sigma, scope):
 def test_jpeg_is_no_effect(quality):
     gt = with_noise(textured(8, 192, 256), 6)
     over = np.stack([cv2.imdecode(cv2.imencode(".jpg", f, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 1) for f in gt])
-    found = prune.effect_mask(gt, over, np.zeros(gt.shape[:3], np.uint8), prune.Prune())
+    found = effect_mask.effect_mask(gt, over, np.zeros(gt.shape[:3], np.uint8), effect_mask.Prune())
     assert not found.mask.any(), (found.threshold, found.coherence)
 
 
@@ -141,7 +141,7 @@ def test_jpeg_is_no_effect(quality):
 @pytest.mark.parametrize("crf", [18, 28, 33])
 def test_h264_is_no_effect(grain, crf):
     gt = with_noise(textured(8, 192, 256), grain)
-    found = prune.effect_mask(gt, h264(gt, crf), np.zeros(gt.shape[:3], np.uint8), prune.Prune())
+    found = effect_mask.effect_mask(gt, h264(gt, crf), np.zeros(gt.shape[:3], np.uint8), effect_mask.Prune())
     assert not found.mask.any(), (found.threshold, found.coherence)
 
 
@@ -150,7 +150,7 @@ def test_a_faint_shadow_is_an_effect(sigma):
     plate = textured(8, 192, 256)
     shadow = soft_shadow(8, 192, 256)
     gt, over = with_noise(plate * (1 - 0.1 * shadow[..., None]), sigma), with_noise(plate, sigma / 2, seed=2)
-    mask = prune.effect_mask(gt, over, np.zeros(gt.shape[:3], np.uint8), prune.Prune()).mask
+    mask = effect_mask.effect_mask(gt, over, np.zeros(gt.shape[:3], np.uint8), effect_mask.Prune()).mask
     core = shadow > 0.9
     assert mask[core].mean() > 0.5
     assert mask[shadow == 0].mean() < 0.02
@@ -160,8 +160,8 @@ def test_a_soft_shadow_is_covered_and_little_else():
     plate = textured(8, 192, 256)
     shadow = soft_shadow(8, 192, 256)
     gt = with_noise(plate * (1 - 0.5 * shadow[..., None]), 2)
-    mask = prune.effect_mask(gt, with_noise(plate, 0), np.zeros(gt.shape[:3], np.uint8), prune.Prune()).mask
-    truth = 0.5 * shadow * plate.mean(axis=-1) > prune.Prune().floor
+    mask = effect_mask.effect_mask(gt, with_noise(plate, 0), np.zeros(gt.shape[:3], np.uint8), effect_mask.Prune()).mask
+    truth = 0.5 * shadow * plate.mean(axis=-1) > effect_mask.Prune().floor
     assert (mask & truth).sum() / (mask | truth).sum() > 0.85
 
 
@@ -179,11 +179,11 @@ def test_a_painted_shadow_on_real_footage(clips_dir, strength, softness):
     near = ndimage.binary_dilation(shadow > 0, np.ones((1, 25, 25)))[..., None]
     over = np.where(near, h264(with_noise(plate, 1, seed=2), 20), gt)
     subject = np.uint8(255) * (np.hypot(x - 400, y - 150) < 60)[None].repeat(8, axis=0)
-    mask = prune.effect_mask(gt, over, subject, prune.Prune()).mask
-    truth = strength * shadow * plate.mean(axis=-1) > prune.Prune().floor
+    mask = effect_mask.effect_mask(gt, over, subject, effect_mask.Prune()).mask
+    truth = strength * shadow * plate.mean(axis=-1) > effect_mask.Prune().floor
     assert (mask & truth).sum() / (mask | truth).sum() > 0.75
     if strength == 0.4:
-        assert np.array_equal(mask, reference.effect_mask(gt, over, subject, prune.Prune()))
+        assert np.array_equal(mask, reference.effect_mask(gt, over, subject, effect_mask.Prune()))
 
 
 def test_neither_the_subject_nor_its_rim():
@@ -191,7 +191,7 @@ def test_neither_the_subject_nor_its_rim():
     gt, subject = over.copy(), np.zeros(over.shape[:3], np.uint8)
     subject[:, 60:100, 60:100] = 255
     gt[:, 58:102, 58:140] = 60
-    mask = prune.effect_mask(gt, over, subject, prune.Prune(subject_margin_px=4)).mask
+    mask = effect_mask.effect_mask(gt, over, subject, effect_mask.Prune(subject_margin_px=4)).mask
     assert not mask[:, 60:100, 58:102].any()
     assert mask[:, 62:98, 106:136].all()
 
@@ -218,7 +218,7 @@ def test_memory_does_not_grow_with_the_clip():
         gt = with_noise(textured(frames, 96, 128), 4)
         over, nobody = with_noise(gt, 4, seed=2), np.zeros(gt.shape[:3], np.uint8)
         tracemalloc.start()
-        mask = prune.effect_mask(gt, over, nobody, prune.Prune()).mask
+        mask = effect_mask.effect_mask(gt, over, nobody, effect_mask.Prune()).mask
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak - mask.nbytes
@@ -228,9 +228,9 @@ def test_memory_does_not_grow_with_the_clip():
 
 
 def test_sizes_follow_the_picture():
-    doubled = prune._scaled(prune.Prune(erode_px=1, dilate_px=0, median_px=5, min_speck_px=10), 768)
+    doubled = effect_mask._scaled(effect_mask.Prune(erode_px=1, dilate_px=0, median_px=5, min_speck_px=10), 768)
     assert (doubled.erode_px, doubled.dilate_px, doubled.median_px, doubled.min_speck_px) == (2, 0, 9, 40)
-    tiny = prune._scaled(prune.Prune(erode_px=1, median_px=1), 32)
+    tiny = effect_mask._scaled(effect_mask.Prune(erode_px=1, median_px=1), 32)
     assert (tiny.erode_px, tiny.median_px) == (1, 1)
 
 
@@ -245,4 +245,4 @@ def test_sizes_follow_the_picture():
 )
 def test_wrong_settings_are_named(wrong, said):
     with pytest.raises(ValueError, match=said):
-        prune.Prune(**wrong)
+        effect_mask.Prune(**wrong)

@@ -10,13 +10,14 @@ import effectpairs
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from effectpairs.datasets import ledger, packing, shards
-from effectpairs.datasets.durable import CannotWrite, Damaged
-from effectpairs.datasets.packing import Publishing, split_of
-from effectpairs.datasets.place import Place
-from effectpairs.datasets.publish import plan_shards, write_planned
-from effectpairs.datasets.seal import seal
-from effectpairs.datasets.verify import verify
+from effectpairs.datasets.corpus import sharding, shards
+from effectpairs.datasets.corpus.finalize import seal
+from effectpairs.datasets.corpus.publish import plan_shards, write_planned
+from effectpairs.datasets.corpus.sharding import Publishing, split_of
+from effectpairs.datasets.corpus.verify import verify
+from effectpairs.datasets.store import ledger
+from effectpairs.datasets.store.atomic_io import CannotWrite, Damaged
+from effectpairs.datasets.store.location import Place
 from effectpairs.tests import workspaces
 from effectpairs.tests.small_corpus import square_with_shadow
 from hypothesis import given
@@ -270,8 +271,8 @@ def test_pairs_that_change_while_they_are_published_are_noticed(tmp_path):
 
 def test_ledgers_are_read_once(tmp_path, monkeypatch):
     reads = []
-    real = packing.read_ledger
-    monkeypatch.setattr(packing, "read_ledger", lambda *where: (reads.append(where), real(*where))[1])
+    real = sharding.read_ledger
+    monkeypatch.setattr(sharding, "read_ledger", lambda *where: (reads.append(where), real(*where))[1])
     workspaces.fill(tmp_path / "w", [f"clip-{number}" for number in range(6)])
     workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
     assert len(reads) == 1

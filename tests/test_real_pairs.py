@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from effectpairs.datasets.publish import Publishing
-from effectpairs.datasets.source import load_source, source_names
+from effectpairs.datasets.corpus.publish import Publishing
+from effectpairs.datasets.sources.source import load_source, source_names
 from effectpairs.flows.deployments import FLOWS
-from effectpairs.flows.direct import pairs_directly, publish_directly
+from effectpairs.flows.engine.batches import Failure, is_transient
+from effectpairs.flows.engine.local_runner import pairs_directly, publish_directly
+from effectpairs.flows.engine.sources import load_any
+from effectpairs.flows.engine.workers import WorkerDied
 from effectpairs.flows.footage.source import RealSource
-from effectpairs.flows.running.chunks import Failure, is_transient
-from effectpairs.flows.running.workers import WorkerDied
-from effectpairs.flows.runs import load_any
 
 EVERYTHING = Publishing(include=("accept", "review", "reject"))
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.datasets.codec import decode
-from effectpairs.datasets.footage.layouts import Footage, Refusal, SubjectFiles, list_footage
-from effectpairs.datasets.ledger import read_ledger
-from effectpairs.datasets.source import load_source
-from effectpairs.flows.direct import pairs_directly
+from effectpairs.datasets.footage.listing import Footage, Refusal, SubjectFiles, list_footage
+from effectpairs.datasets.sources.source import load_source
+from effectpairs.datasets.store.codec import decode
+from effectpairs.datasets.store.ledger import read_ledger
+from effectpairs.flows.engine.local_runner import pairs_directly
 from effectpairs.flows.footage.source import RealSource
 from effectpairs.tests.filming import film, photograph
 

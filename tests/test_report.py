@@ -6,7 +6,7 @@ import time
 import av
 import numpy as np
 import pytest
-from effectpairs.datasets.gallery import pictures, report
+from effectpairs.datasets.gallery import report, thumbnails
 from effectpairs.tests import browser
 from effectpairs.tests.small_corpus import make_small_corpus, square_with_shadow
 from PIL import Image
@@ -72,7 +72,7 @@ def test_a_clip_that_does_not_decode_is_shown_with_the_reason(corpus, tmp_path, 
     def fail(clip, **_):
         raise ValueError("its bytes are <damaged>")
 
-    monkeypatch.setattr(pictures, "views", fail)
+    monkeypatch.setattr(thumbnails, "views", fail)
     text = report.write_report(corpus, tmp_path, step=lambda *_: None, limit=1).read_text()
     assert "its bytes are &lt;damaged&gt;" in text
     assert "effectpairs verify" in text
@@ -100,11 +100,11 @@ def test_a_histogram_holds_every_clip_that_has_the_number():
 def test_views_show_what_they_say(corpus):
     clip = corpus["tiny-000"]
     layers = square_with_shadow(13, (48, 80), seed=0)
-    made = pictures.views(clip)
-    assert list(made) == [view.name for view in pictures.VIEWS]
+    made = thumbnails.views(clip)
+    assert list(made) == [view.name for view in thumbnails.VIEWS]
     np.testing.assert_array_equal(made["gt"], layers["gt"])
     apart = np.abs(layers["gt"].astype(int) - layers["over"])
-    np.testing.assert_array_equal(made["difference"], np.minimum(apart * pictures.GAIN, 255))
+    np.testing.assert_array_equal(made["difference"], np.minimum(apart * thumbnails.GAIN, 255))
     np.testing.assert_array_equal(made["alpha"], np.repeat(layers["alpha"][..., None], 3, axis=-1))
     shadow = layers["effect_mask"]
     assert (made["effect"][~shadow] == layers["gt"][~shadow]).all()
@@ -115,18 +115,18 @@ def test_views_show_what_they_say(corpus):
 
 
 def test_a_large_clip_is_shown_small_and_a_clip_without_a_pair_shows_gt_alone(corpus):
-    small = pictures.views(corpus["tiny-000"], width_px=40, names=("gt", "effect"))
+    small = thumbnails.views(corpus["tiny-000"], width_px=40, names=("gt", "effect"))
     assert {name: frames.shape for name, frames in small.items()} == dict.fromkeys(("gt", "effect"), (13, 24, 40, 3))
-    assert list(pictures.views(corpus["tiny-002"])) == ["gt"]
+    assert list(thumbnails.views(corpus["tiny-002"])) == ["gt"]
     with pytest.raises(ValueError, match="no view 'nothing'"):
-        pictures.views(corpus["tiny-000"], names=("nothing",))
+        thumbnails.views(corpus["tiny-000"], names=("nothing",))
 
 
 def test_a_film_gives_the_colours_back(corpus):
-    whole, corners = pictures.mosaic(pictures.views(corpus["tiny-000"]))
+    whole, corners = thumbnails.mosaic(thumbnails.views(corpus["tiny-000"]))
     assert whole.shape == (13, 96, 320, 3)
     assert corners["background"] == (0, 48)
-    with av.open(io.BytesIO(pictures.film(whole, fps=16.0))) as container:
+    with av.open(io.BytesIO(thumbnails.film(whole, fps=16.0))) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
         assert stream.codec_context.colorspace == 1  # BT.709, said and not guessed

@@ -23,9 +23,9 @@ def start(source: Path, folder: Path) -> subprocess.Popen[bytes]:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from effectpairs.datasets.publish import Publishing\n"
-        "from effectpairs.datasets.source import load_source\n"
-        "from effectpairs.flows.direct import publish_directly, pairs_directly\n"
+        "from effectpairs.datasets.corpus.publish import Publishing\n"
+        "from effectpairs.datasets.sources.source import load_source\n"
+        "from effectpairs.flows.engine.local_runner import publish_directly, pairs_directly\n"
         "from effectpairs.flows.footage.source import RealSource\n"
         "if __name__ == '__main__':\n"
         "    source, folder = load_source(sys.argv[1], into=RealSource), Path(sys.argv[2])\n"

@@ -4,13 +4,13 @@ import json
 from dataclasses import replace
 
 import pytest
-from effectpairs.render.bodies import Body, Still, Toss, Travel
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.shadow import Shadow
-from effectpairs.render.makers.film import Film
-from effectpairs.render.makers.makers import MAKERS, scene_at
-from effectpairs.render.scene import Scene, Variant, as_values, read_scene, scene_of
-from effectpairs.render.surroundings import Camera, Sky
+from effectpairs.render.generators.clip_format import Film
+from effectpairs.render.generators.registry import MAKERS, scene_at
+from effectpairs.render.scene.environment import Camera, Sky
+from effectpairs.render.scene.objects import Body, Still, Toss, Travel
+from effectpairs.render.scene.scene import Scene, Variant, as_values, read_scene, scene_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

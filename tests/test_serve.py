@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from effectpairs.datasets.ledger import read_account
+from effectpairs.datasets.store.ledger import read_account
 
 PREFECT = Path(sys.executable).with_name("prefect")
 

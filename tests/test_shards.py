@@ -6,8 +6,9 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from effectpairs.datasets import codec, shards
-from effectpairs.datasets.schema import LAYERS, PLAIN_COLUMNS, ROW
+from effectpairs.datasets.corpus import shards
+from effectpairs.datasets.corpus.schema import LAYERS, PLAIN_COLUMNS, ROW
+from effectpairs.datasets.store import codec
 from effectpairs.tests import workspaces
 
 

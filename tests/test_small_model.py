@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.captioning.captioner import Seen
-from effectpairs.captioning.checking.checks import check_caption, check_variant
-from effectpairs.captioning.models.endpoint import OpenAi
-from effectpairs.captioning.steps import Wanted, augmented, refined
+from effectpairs.captioning.checks.validators import check_caption, check_variant
+from effectpairs.captioning.interface.captioner import Seen
+from effectpairs.captioning.llm.openai_compatible import OpenAi
+from effectpairs.captioning.pipeline import Wanted, augmented, refined
 
 VARIABLE = "EFFECTPAIRS_SMALL_MODEL"
 FOLDER = os.environ.get(VARIABLE, "")

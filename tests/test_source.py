@@ -3,8 +3,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
-from effectpairs.datasets.source import SOURCES, FootageSource, load_source, source_names
-from effectpairs.flows.runs import load_any
+from effectpairs.datasets.sources.source import SOURCES, FootageSource, load_source, source_names
+from effectpairs.flows.engine.sources import load_any
 
 
 @dataclass(frozen=True, kw_only=True)

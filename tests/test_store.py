@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.datasets import durable, store
-from effectpairs.datasets.durable import CannotWrite, Damaged
-from effectpairs.datasets.layer_cache import LayerCache
-from effectpairs.datasets.store import Store, Work
+from effectpairs.datasets.store import atomic_io, store
+from effectpairs.datasets.store.atomic_io import CannotWrite, Damaged
+from effectpairs.datasets.store.layer_cache import LayerCache
+from effectpairs.datasets.store.store import Store, Work
 from effectpairs.tests import workspaces
 
 WORK = Work(stage="draw", version=1, settings={"size": (16, 24)}, inputs={"gt": "a" * 64})
@@ -112,7 +112,8 @@ def test_killed_at_any_touch_of_a_file_the_next_run_ends_with_the_same_bytes(tmp
 
 def test_a_program_killed_from_outside_leaves_nothing_that_counts(tmp_path):
     program = (
-        "import sys, time, numpy as np\nfrom pathlib import Path\nfrom effectpairs.datasets.store import Store, Work\n"
+        "import sys, time, numpy as np\nfrom pathlib import Path\n"
+        "from effectpairs.datasets.store.store import Store, Work\n"
         "def make(draft):\n    draft.add('gt', np.zeros((5, 16, 24, 3), np.uint8))\n    print('in it', flush=True)\n"
         "    time.sleep(60)\n"
         "Store(Path(sys.argv[1])).once(Work(stage='draw', version=1, settings={}, inputs={}), make)\n"
@@ -249,7 +250,7 @@ def test_a_simulated_full_disk_says_so(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(durable.os, "fsync", full)
+    monkeypatch.setattr(atomic_io.os, "fsync", full)
     with pytest.raises(CannotWrite, match="the disk is full") as caught:
         Store(tmp_path).once(replace(WORK, version=2), draw)
     assert caught.value.errno == errno.ENOSPC
@@ -264,7 +265,7 @@ def test_a_read_only_workspace_is_named(tmp_path):
         with pytest.raises(CannotWrite, match=rf"{disk}: cannot be written; choose another folder"):
             Store(disk).once(WORK, draw)
         with pytest.raises(CannotWrite, match="cannot be written"):
-            durable.write_whole(disk / "account.json", b"{}")
+            atomic_io.write_whole(disk / "account.json", b"{}")
 
 
 def test_a_file_in_the_way_of_the_workspace_is_named(tmp_path):
@@ -283,25 +284,25 @@ def test_an_input_that_cannot_be_read_is_not_blamed_on_the_workspace(tmp_path):
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
     path = tmp_path / "account.json"
-    durable.write_whole(path, b"old")
+    atomic_io.write_whole(path, b"old")
     for moment in range(1, 50):
         killed = workspaces.in_child(
-            lambda: durable.write_whole(path, b"new" * 1000), kill_at=moment, near=tmp_path / "account"
+            lambda: atomic_io.write_whole(path, b"new" * 1000), kill_at=moment, near=tmp_path / "account"
         )
         assert path.read_bytes() in (b"old", b"new" * 1000)
         if not killed:
             break
-        durable.write_whole(path, b"old")
+        atomic_io.write_whole(path, b"old")
     assert path.read_bytes() == b"new" * 1000
     assert moment > 1
 
 
 def test_json_is_the_same_for_equal_values():
     value = {"b": np.float64(1.5), "a": [Path("x"), np.int32(3)], "c": None}
-    assert durable.json_bytes(value) == durable.json_bytes(dict(reversed(value.items())))
-    assert json.loads(durable.json_bytes(value)) == {"a": ["x", 3], "b": 1.5, "c": None}
+    assert atomic_io.json_bytes(value) == atomic_io.json_bytes(dict(reversed(value.items())))
+    assert json.loads(atomic_io.json_bytes(value)) == {"a": ["x", 3], "b": 1.5, "c": None}
     with pytest.raises(TypeError, match="is not a JSON value"):
-        durable.json_bytes({"a": {1, 2}})
+        atomic_io.json_bytes({"a": {1, 2}})
 
 
 def test_the_manifest_is_the_last_thing_written(tmp_path, monkeypatch):

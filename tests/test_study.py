@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from effectpairs.datasets import codec
+from effectpairs.datasets.store import codec
 from effectpairs.tests import browser
 from effectpairs.tests.small_corpus import make_small_corpus
 from effectpairs.training.evaluation.videos import Method
@@ -113,7 +113,7 @@ def test_bad_input_is_one_sentence(corpus, methods, tmp_path):
 
 
 def test_the_commands_make_a_study_and_count_it(corpus, methods, tmp_path):
-    from effectpairs.cli import app
+    from effectpairs.cli.data import app
     from typer.testing import CliRunner
 
     folders = [str(method.folder) for method in methods]

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.datasets.corpus import open_corpus
-from effectpairs.datasets.ledger import read_ledger
-from effectpairs.datasets.publish import Publishing
-from effectpairs.datasets.schema import QUALITY_NUMBERS
-from effectpairs.datasets.verify import verify
-from effectpairs.flows.direct import pairs_directly, publish_directly
-from effectpairs.flows.runs import begin, load_any, load_for, once_begun
+from effectpairs.datasets.corpus.publish import Publishing
+from effectpairs.datasets.corpus.reader import open_corpus
+from effectpairs.datasets.corpus.schema import QUALITY_NUMBERS
+from effectpairs.datasets.corpus.verify import verify
+from effectpairs.datasets.store.ledger import read_ledger
+from effectpairs.flows.engine.local_runner import pairs_directly, publish_directly
+from effectpairs.flows.engine.sources import begin, load_any, load_for, once_begun
 from effectpairs.flows.scenes.source import SceneSource
-from effectpairs.render.bodies import Body, Travel
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.shadow import Shadow
-from effectpairs.render.scene import Rendering, Scene, Variant, as_values
+from effectpairs.render.scene.objects import Body, Travel
+from effectpairs.render.scene.scene import Rendering, Scene, Variant, as_values
 
 EVERYTHING = Publishing(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
 SCENE = Scene(
@@ -41,8 +41,8 @@ SCENE = Scene(
 SCRIPT = """
 import sys
 from pathlib import Path
-from effectpairs.flows.direct import pairs_directly
-from effectpairs.flows.runs import load_any
+from effectpairs.flows.engine.local_runner import pairs_directly
+from effectpairs.flows.engine.sources import load_any
 if __name__ == "__main__":
     pairs_directly(load_any(sys.argv[1]), Path(sys.argv[2]), workers=2)
 """
@@ -148,7 +148,7 @@ def test_in_display_space_the_inside_is_equal_too(tmp_path):
 
 @pytest.mark.blender
 def test_a_frame_is_drawn_in_a_moment_with_every_layer(tmp_path):
-    from effectpairs.cli import app
+    from effectpairs.cli.data import app
     from typer.testing import CliRunner
 
     path = tmp_path / "scene.json"
@@ -165,7 +165,7 @@ def test_a_frame_is_drawn_in_a_moment_with_every_layer(tmp_path):
 
 @pytest.mark.blender
 def test_a_whole_clip_is_written_with_its_numbers(tmp_path):
-    from effectpairs.flows.scenes import one as render_one
+    from effectpairs.flows.scenes import single_scene as render_one
 
     told = []
     path = tmp_path / "scene.json"
@@ -182,8 +182,8 @@ def test_a_whole_clip_is_written_with_its_numbers(tmp_path):
 
 
 def test_the_example_is_a_scene_and_never_overwrites(tmp_path):
-    from effectpairs.flows.scenes import one as render_one
-    from effectpairs.render.scene import read_scene
+    from effectpairs.flows.scenes import single_scene as render_one
+    from effectpairs.render.scene.scene import read_scene
 
     path = tmp_path / "scene.json"
     render_one.write_example(path)
@@ -193,7 +193,7 @@ def test_the_example_is_a_scene_and_never_overwrites(tmp_path):
 
 
 def test_overrides_reach_any_value_of_a_scene(tmp_path):
-    from effectpairs.flows.scenes import one as render_one
+    from effectpairs.flows.scenes import single_scene as render_one
 
     path = tmp_path / "scene.json"
     path.write_text(json.dumps(as_values(SCENE)))
@@ -206,9 +206,9 @@ def test_overrides_reach_any_value_of_a_scene(tmp_path):
 
 
 def test_without_blender_one_sentence_says_so(tmp_path, monkeypatch):
-    from effectpairs.cli import app
-    from effectpairs.console import sentence
-    from effectpairs.render.blender import VARIABLE
+    from effectpairs.cli.console import sentence
+    from effectpairs.cli.data import app
+    from effectpairs.render.blender.process import VARIABLE
     from typer.testing import CliRunner
 
     monkeypatch.setenv(VARIABLE, "/nowhere/python")
@@ -271,8 +271,8 @@ def test_a_texture_beside_a_model_counts(tmp_path):
 
 
 def test_descriptions_are_kept_until_something_decides_otherwise(tmp_path, monkeypatch):
-    from effectpairs.datasets.store import Store
-    from effectpairs.flows.scenes import listed as scene_list
+    from effectpairs.datasets.store.store import Store
+    from effectpairs.flows.scenes import listing as scene_list
 
     def listed(*overrides):
         source = load_any("blender", ["count=2", "frames=5", "size=36x64", *overrides])
@@ -299,7 +299,7 @@ def test_a_film_that_nothing_can_fall_in_is_refused_at_once():
 
 
 def test_makers_give_the_same_scenes_again_and_more_of_them():
-    from effectpairs.flows.scenes.listed import list_scenes
+    from effectpairs.flows.scenes.listing import list_scenes
 
     few, more = (list(list_scenes(load_any("blender", [f"count={n}", "frames=5", "size=36x64"]))) for n in (2, 4))
     assert few == more[:2]

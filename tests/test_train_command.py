@@ -14,13 +14,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 for needed in ("diffusers", "accelerate", "tensorboard"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
-from effectpairs.flows.models import run as training_run  # noqa: E402
-from effectpairs.flows.running import programs  # noqa: E402
+from effectpairs import processes  # noqa: E402
 from effectpairs.tests.small_corpus import make_small_corpus  # noqa: E402
-from effectpairs.training.card import averaged, write_card  # noqa: E402
-from effectpairs.training.fitting import checkpoint  # noqa: E402
-from effectpairs.training.fitting.journal import read_progress  # noqa: E402
-from effectpairs.training.held_out import what_they_are  # noqa: E402
+from effectpairs.training import run as training_run  # noqa: E402
+from effectpairs.training.base import checkpoint  # noqa: E402
+from effectpairs.training.evaluation.held_out import what_they_are  # noqa: E402
+from effectpairs.training.fitting.step_log import read_progress  # noqa: E402
+from effectpairs.training.model_card import averaged, write_card  # noqa: E402
 
 QUICK = ("cache.size=[32, 48]", "validation.steps=2")
 
@@ -131,14 +131,14 @@ def test_every_config_of_the_house_is_valid(corpus, tmp_path):
 
 def test_a_program_ends_in_its_own_words_or_is_said_to_be_killed(tmp_path):
     def run(program: str) -> None:
-        programs.run_program([sys.executable, "-c", program], tmp_path / "log", lambda: None)
+        processes.run_program([sys.executable, "-c", program], tmp_path / "log", lambda: None)
 
     run("print('fine')")
-    with pytest.raises(programs.Failed, match=r"^no room; make some$"):
+    with pytest.raises(processes.Failed, match=r"^no room; make some$"):
         run("import sys; print('error: no room; make some'); print('noise'); sys.exit(2)")
-    with pytest.raises(programs.Failed, match="ended with status 3: the last word"):
+    with pytest.raises(processes.Failed, match="ended with status 3: the last word"):
         run("import sys; print('the last word'); sys.exit(3)")
-    with pytest.raises(programs.Killed, match="run again to go on"):
+    with pytest.raises(processes.Killed, match="run again to go on"):
         run("import os; os.kill(os.getpid(), 9)")
 
 
@@ -146,7 +146,7 @@ def test_lines_are_handed_on_whole_and_once(tmp_path):
     program = "import time\nfor n in range(3):\n print('piece', n, flush=True); time.sleep(0.2)"
     heard: list[str] = []
     for _ in range(2):
-        programs.run_program([sys.executable, "-c", program], tmp_path / "log", lambda: None, heard.append)
+        processes.run_program([sys.executable, "-c", program], tmp_path / "log", lambda: None, heard.append)
     assert heard == [f"piece {n}" for n in range(3)] * 2
 
 

@@ -6,7 +6,7 @@ from effectpairs.training.base.trimask import TriMask, seen_frames
 
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 from effectpairs.training.base import conditioning as cond  # noqa: E402
-from effectpairs.training.base import lengths  # noqa: E402
+from effectpairs.training.base import latent_shapes  # noqa: E402
 from effectpairs.training.latents.data import jittered  # noqa: E402
 
 torch.set_num_threads(1)
@@ -36,7 +36,7 @@ def test_a_keyframe_anywhere_acts_with_full_force_on_its_latent_frame_alone(fram
     held = cond.keyframed_mask({frame: np.ones((16, 16), np.float32)}, 85)
     fed = cond.fed_mask(torch.from_numpy(held)[None])[0, :, 0, 0, 0]
     expected = torch.full((22,), 0.35)
-    expected[lengths.latent_of(frame)] = 0
+    expected[latent_shapes.latent_of(frame)] = 0
     torch.testing.assert_close(fed, expected, atol=1e-6, rtol=0)
 
 
@@ -88,13 +88,13 @@ def test_bad_shapes_are_refused(shape, words):
 
 
 def test_lengths():
-    assert [n for n in range(60) if lengths.is_whole(n)] == [5, 13, 21, 29, 37, 45, 53]
-    assert [lengths.longest_within(n) for n in (4, 5, 12, 13, 80, 85)] == [0, 5, 5, 13, 77, 85]
-    assert [lengths.padded(n) for n in (1, 5, 6, 13, 80, 86)] == [5, 5, 13, 13, 85, 93]
+    assert [n for n in range(60) if latent_shapes.is_whole(n)] == [5, 13, 21, 29, 37, 45, 53]
+    assert [latent_shapes.longest_within(n) for n in (4, 5, 12, 13, 80, 85)] == [0, 5, 5, 13, 77, 85]
+    assert [latent_shapes.padded(n) for n in (1, 5, 6, 13, 80, 86)] == [5, 5, 13, 13, 85, 93]
     for frames in (5, 13, 85, 197):
-        assert lengths.pixel_frames(lengths.latent_frames(frames)) == frames
-        owners = [lengths.latent_of(frame) for frame in range(frames)]
-        assert owners == [f for f in range(lengths.latent_frames(frames)) for _ in lengths.frames_of(f)]
+        assert latent_shapes.pixel_frames(latent_shapes.latent_frames(frames)) == frames
+        owners = [latent_shapes.latent_of(frame) for frame in range(frames)]
+        assert owners == [f for f in range(latent_shapes.latent_frames(frames)) for _ in latent_shapes.frames_of(f)]
 
 
 def test_the_three_ways_come_as_often_as_asked():

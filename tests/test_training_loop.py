@@ -17,18 +17,17 @@ for needed in ("diffusers", "accelerate", "tensorboard"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
 from effectpairs.tests.small_cache import DATA, as_toml, make_small_cache, settings_for, trained  # noqa: E402
 from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
-from effectpairs.training.base import text, vae  # noqa: E402
+from effectpairs.training.base import checkpoint, text, vae  # noqa: E402
 from effectpairs.training.base.conditioning import fed_mask  # noqa: E402
 from effectpairs.training.base.models import load_transformer  # noqa: E402
 from effectpairs.training.base.network import Batch, loss_of, rotary  # noqa: E402
-from effectpairs.training.config import Validation  # noqa: E402
-from effectpairs.training.fitting import checkpoint  # noqa: E402
-from effectpairs.training.fitting.journal import read_progress  # noqa: E402
+from effectpairs.training.base.optimiser import Optimiser, choose  # noqa: E402
+from effectpairs.training.configs.config import Validation  # noqa: E402
 from effectpairs.training.fitting.loop import train  # noqa: E402
+from effectpairs.training.fitting.step_log import read_progress  # noqa: E402
 from effectpairs.training.latents.cache import CachedRow  # noqa: E402
 from effectpairs.training.latents.data import CachedSamples, collate, numbers_of  # noqa: E402
-from effectpairs.training.latents.mix import SourceMix  # noqa: E402
-from effectpairs.training.optimiser import Optimiser, choose  # noqa: E402
+from effectpairs.training.latents.sampler import SourceMix  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 torch.set_num_threads(1)
@@ -94,7 +93,7 @@ def test_a_killed_run_ends_in_the_very_weights_of_an_unbroken_one(small, tmp_pat
     endless = dataclasses.replace(settings, steps=100_000, keep=1000)
     config = tmp_path / "endless.toml"
     config.write_text(as_toml(endless))
-    program = [sys.executable, "-m", "effectpairs.training.run", "train", str(config)]
+    program = [sys.executable, "-m", "effectpairs.training.train", "train", str(config)]
     running = subprocess.Popen(program, env=os.environ | {"OMP_NUM_THREADS": "1"})
     try:
         deadline = time.monotonic() + 120
@@ -275,7 +274,7 @@ def test_two_processes_learn_what_one_does(small, tmp_path):
     settings = settings_for(small, tmp_path / "one", global_batch=4, data=data, steps=6, checkpoint_every=3)
     train(settings)
     torchrun = Path(sys.executable).with_name("torchrun")
-    program = [str(torchrun), "--nproc_per_node", "2", "-m", "effectpairs.training.run"]
+    program = [str(torchrun), "--nproc_per_node", "2", "-m", "effectpairs.training.train"]
     config = tmp_path / "two.toml"
     config.write_text(as_toml(dataclasses.replace(settings, output=str(tmp_path / "two"), steps=3)))
     asked = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
-from effectpairs.datasets.corpus import open_corpus  # noqa: E402
+from effectpairs.datasets.corpus.reader import open_corpus  # noqa: E402
 from effectpairs.tests.small_cache import SETTINGS, make_small_cache  # noqa: E402
 from effectpairs.tests.small_corpus import make_small_corpus  # noqa: E402
 from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
@@ -16,8 +16,8 @@ from effectpairs.training.base import text, vae  # noqa: E402
 from effectpairs.training.base.models import BaseModel  # noqa: E402
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
 from effectpairs.training.latents.cache import open_cache, row_path  # noqa: E402
-from effectpairs.training.latents.precompute import precompute  # noqa: E402
-from effectpairs.training.latents.worklist import CacheSettings, finish, recipe_of, works  # noqa: E402
+from effectpairs.training.latents.encode import precompute  # noqa: E402
+from effectpairs.training.latents.encode_plan import CacheSettings, finish, recipe_of, works  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -49,7 +49,7 @@ def test_a_row_is_what_the_models_make_of_the_clip(small):
 
 
 def test_the_second_run_does_nothing_and_loads_no_model(small, monkeypatch):
-    monkeypatch.setattr("effectpairs.training.latents.precompute.load_vae", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("effectpairs.training.latents.encode.load_vae", lambda *_, **__: pytest.fail("loaded"))
     assert run(small.corpus, small.model, small.cache.folder) == []
     again = finish(small.corpus, small.model, small.cache.folder, SETTINGS)
     assert again.digest == small.cache.digest

@@ -12,16 +12,16 @@ for needed in ("diffusers", "accelerate", "tensorboard"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
 from effectpairs.tests.small_cache import DATA, SETTINGS, as_toml, make_small_cache, settings_for  # noqa: E402
 from effectpairs.tests.workspaces import small_disk  # noqa: E402
-from effectpairs.training import run  # noqa: E402
+from effectpairs.training import train as train_program  # noqa: E402
+from effectpairs.training.base import checkpoint  # noqa: E402
 from effectpairs.training.base.models import BaseModel  # noqa: E402
+from effectpairs.training.base.optimiser import Optimiser  # noqa: E402
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
-from effectpairs.training.config import Validation, load_training  # noqa: E402
-from effectpairs.training.fitting import checkpoint  # noqa: E402
-from effectpairs.training.fitting.journal import read_progress  # noqa: E402
+from effectpairs.training.configs.config import Validation, load_training  # noqa: E402
 from effectpairs.training.fitting.loop import LoaderDied, NotFinite, train  # noqa: E402
+from effectpairs.training.fitting.step_log import read_progress  # noqa: E402
 from effectpairs.training.latents.data import CachedSamples, collate  # noqa: E402
-from effectpairs.training.latents.mix import SourceMix  # noqa: E402
-from effectpairs.training.optimiser import Optimiser  # noqa: E402
+from effectpairs.training.latents.sampler import SourceMix  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -170,12 +170,12 @@ def test_the_program_precomputes_trains_and_says_what_is_wrong(small, tmp_path, 
     settings = settings_for(small, tmp_path / "run", cache_folder="", cache=SETTINGS, steps=2)
     path = tmp_path / "c.toml"
     path.write_text(as_toml(settings))
-    assert run.main(["train", str(path)]) == 2
+    assert train_program.main(["train", str(path)]) == 2
     assert "has no cache.json, so no cache was finished there; precompute it first" in capsys.readouterr().err
-    assert [run.main(["precompute", str(path), "--share", f"{number}/2"]) for number in range(2)] == [0, 0]
-    assert run.main(["train", str(path)]) == 0
+    assert [train_program.main(["precompute", str(path), "--share", f"{number}/2"]) for number in range(2)] == [0, 0]
+    assert train_program.main(["train", str(path)]) == 0
     assert (tmp_path / "run" / "trained" / "transformer" / "config.json").exists()
-    assert run.main(["train", str(path), "--set", "model.id=nobody/nothing"]) == 2
+    assert train_program.main(["train", str(path), "--set", "model.id=nobody/nothing"]) == 2
     assert "hf download nobody/nothing" in capsys.readouterr().err
 
 
@@ -186,7 +186,7 @@ def test_the_program_stops_with_a_sentence_when_a_run_goes_astray(small, tmp_pat
         monkeypatch.setattr(
             "effectpairs.training.fitting.loop.train", lambda _, raised=raised: (_ for _ in ()).throw(raised)
         )
-        assert run.main(["train", str(path)]) == 3
+        assert train_program.main(["train", str(path)]) == 3
         assert words in capsys.readouterr().err
 
 
@@ -225,5 +225,5 @@ def test_sharding_that_accelerate_passes_over_is_said(small, tmp_path, monkeypat
     path = tmp_path / "c.toml"
     path.write_text(as_toml(settings_for(small, tmp_path / "run")))
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    assert run.main(["train", str(path)]) == 2
+    assert train_program.main(["train", str(path)]) == 2
     assert "accelerate does not take FSDP on this machine" in capsys.readouterr().err

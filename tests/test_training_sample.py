@@ -11,9 +11,8 @@ torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 diffusers = pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
 from effectpairs.tests.small_corpus import square_with_shadow  # noqa: E402
 from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
-from effectpairs.training.base import conditioning, models, vae  # noqa: E402
-from effectpairs.training.base.lengths import latent_of  # noqa: E402
-from effectpairs.training.fitting import checkpoint  # noqa: E402
+from effectpairs.training.base import checkpoint, conditioning, models, vae  # noqa: E402
+from effectpairs.training.base.latent_shapes import latent_of  # noqa: E402
 from effectpairs.training.sampling.pipeline import Asked, EffectPipeline, reflected, soft  # noqa: E402
 from effectpairs.training.sampling.sample import Sampling, denoise, first_noise  # noqa: E402
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from effectpairs.captioning.captioner import Captioner, Seen
-from effectpairs.captioning.models.chat import Answer, Ask, ChatClient, Unavailable
-from effectpairs.captioning.models.in_process import Loaded, Transformers
-from effectpairs.captioning.models.weights import find
+from effectpairs.captioning.interface.captioner import Captioner, Seen
+from effectpairs.captioning.llm.chat import Answer, Ask, ChatClient, Unavailable
+from effectpairs.captioning.llm.model_files import find
+from effectpairs.captioning.llm.transformers_local import Loaded, Transformers
 from effectpairs.tests import tiny_models
 
 torch = pytest.importorskip("torch", reason="models run on torch: pip install 'effectpairs[models]'")
@@ -141,7 +141,7 @@ def test_a_folder_that_holds_no_model(tmp_path):
 
 @pytest.mark.clips
 def test_a_real_clip_is_described(minicpm, clips_dir):
-    from effectpairs.datasets import codec
+    from effectpairs.datasets.store import codec
 
     video = sorted(clips_dir.rglob("input_video.mp4"))
     if not video:

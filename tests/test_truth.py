@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from effectpairs.render import composite, truth
-from effectpairs.render.passes import open_frames
-from effectpairs.render.truth import Truth
+from effectpairs.render.blender.exr_frames import open_frames
+from effectpairs.render.compositing import composite, effect_masks
+from effectpairs.render.compositing.effect_masks import Truth
 from effectpairs.tests.frame_files import frame_plan, shadow_of, smoke_of, subject_of, write_frames
 
 FRAMES = 5
@@ -20,7 +20,7 @@ def steps_of_each(folder, plan):
         ahead = composite.ahead(files.layer("v00-front", frame)[1])
         whole = files.light("v00-truth", frame)
         for effect, steps in found.items():
-            steps.append(truth.steps_between(whole, files.light(f"v00-without-{effect}", frame), cover, ahead))
+            steps.append(effect_masks.steps_between(whole, files.light(f"v00-without-{effect}", frame), cover, ahead))
     return {effect: np.stack(steps) for effect, steps in found.items()}
 
 
@@ -31,8 +31,8 @@ def test_each_effect_of_several_has_its_own_mask(tmp_path):
         _, cover = subject_of(plan, frame)
         shadow, smoke = (shadow_of(plan, frame) > 0) & (cover == 0), smoke_of(plan, frame) > 0
         found = {effect: values[frame] >= 4 for effect, values in steps.items()}
-        assert truth.agreement(found["shadow"][None], shadow[None]) > 0.6  # half the size: edges are soft
-        assert truth.agreement(found["dust"][None], smoke[None]) > 0.7
+        assert effect_masks.agreement(found["shadow"][None], shadow[None]) > 0.6  # half the size: edges are soft
+        assert effect_masks.agreement(found["dust"][None], smoke[None]) > 0.7
         assert not (found["shadow"] & (cover == 1)).any()
         assert (found["dust"] & (cover == 1)).any()
 
@@ -43,11 +43,11 @@ def test_one_effect_is_gt_against_over():
     gt[5:10, 5:15, 1] -= 40
     cover, ahead = np.zeros((20, 30), np.float32), np.zeros((20, 30), np.float32)
     cover[5:10, 10:15] = 1
-    steps = truth.steps_of(gt, over, cover, ahead)
+    steps = effect_masks.steps_of(gt, over, cover, ahead)
     assert (steps[5:10, 5:10] == 40).all()
     assert steps.sum() == 40 * 25
     ahead[5:10, 10:15] = 1
-    assert truth.steps_of(gt, over, cover, ahead).sum() == 40 * 50
+    assert effect_masks.steps_of(gt, over, cover, ahead).sum() == 40 * 50
 
 
 def test_an_outline_has_no_more_effect_than_what_lies_beside_it():
@@ -56,9 +56,9 @@ def test_an_outline_has_no_more_effect_than_what_lies_beside_it():
     cover, ahead = np.zeros((20, 40), np.float32), np.zeros((20, 40), np.float32)
     cover[5:15, 10:30], cover[6:14, 11:29] = 0.5, 1
     gt[cover == 0.5] -= 20  # noise of two passes
-    assert not truth.steps_of(gt, over, cover, ahead).any()
+    assert not effect_masks.steps_of(gt, over, cover, ahead).any()
     gt[12:20, 20:36] -= 60  # a shadow that begins under it
-    steps = truth.steps_of(gt, over, cover, ahead)
+    steps = effect_masks.steps_of(gt, over, cover, ahead)
     assert (steps[15:20, 20:36] == 60).all()
     assert (steps[14, 22:28] == 40).all()
     assert not steps[5].any()
@@ -67,7 +67,7 @@ def test_an_outline_has_no_more_effect_than_what_lies_beside_it():
 def test_the_soft_mask_is_white_where_the_effect_is_strong():
     steps = np.zeros((4, 20, 30), np.uint8)
     steps[:, 5:15, 5:25] = np.linspace(0, 60, 20).astype(np.uint8)
-    mask, white = truth.soft_mask(steps, Truth())
+    mask, white = effect_masks.soft_mask(steps, Truth())
     assert 50 <= white <= 60
     assert mask.max() == 255
     assert (mask[steps == 0] == 0).all()
@@ -76,10 +76,10 @@ def test_the_soft_mask_is_white_where_the_effect_is_strong():
 
 def test_an_effect_that_never_shows_has_a_black_mask():
     steps = np.full((4, 20, 30), 2, np.uint8)
-    mask, white = truth.soft_mask(steps, Truth(level=4))
+    mask, white = effect_masks.soft_mask(steps, Truth(level=4))
     assert white == 0
     assert not mask.any()
-    assert not truth.effect_mask([steps], Truth(level=4)).any()
+    assert not effect_masks.effect_mask([steps], Truth(level=4)).any()
 
 
 def test_specks_go_unless_they_are_sure():
@@ -87,7 +87,7 @@ def test_specks_go_unless_they_are_sure():
     steps[0, 10:12, 10:12] = 9  # noise
     steps[0, 50:52, 50:52] = 60  # a drop
     steps[0, 100:120, 100:120] = 11  # faint, but a patch
-    mask = truth.effect_mask([steps], Truth())
+    mask = effect_masks.effect_mask([steps], Truth())
     assert not mask[0, 10:12, 10:12].any()
     assert mask[0, 50:52, 50:52].all()
     assert mask[0, 100:120, 100:120].all()
@@ -97,7 +97,7 @@ def test_specks_go_unless_they_are_sure():
 def test_the_mask_of_several_effects_is_their_union():
     steps = np.zeros((2, 1, 40, 40), np.uint8)
     steps[0, 0, :20], steps[1, 0, :, :20] = 30, 30
-    mask = truth.effect_mask(steps, Truth())
+    mask = effect_masks.effect_mask(steps, Truth())
     assert mask.sum() == 3 * 400
 
 
@@ -106,16 +106,16 @@ def test_where_gt_is_over_there_is_no_effect_whatever_the_passes_say():
     gt, mask = over.copy(), np.zeros((1, 30, 30), bool)
     gt[0, 5:15, 5:15] = 60
     mask[0, 5:15, 5:25] = True
-    found = truth.visible(mask, gt, over, Truth())
+    found = effect_masks.visible(mask, gt, over, Truth())
     assert found[0, 5:15, 5:15].all()
     assert not found[0, :, 16:].any()
 
 
 def test_agreement_is_intersection_over_union():
     one, other = np.zeros((1, 4, 4), bool), np.zeros((1, 4, 4), bool)
-    assert truth.agreement(one, other) == 1
+    assert effect_masks.agreement(one, other) == 1
     one[0, 0], other[0, 0, :2] = True, True
-    assert truth.agreement(one, other) == 0.5
+    assert effect_masks.agreement(one, other) == 0.5
 
 
 def test_settings_out_of_range_are_refused():

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.datasets.corpus import open_corpus
-from effectpairs.datasets.ledger import read_ledger
-from effectpairs.datasets.publish import Publishing
-from effectpairs.datasets.verify import verify
-from effectpairs.flows.direct import pairs_directly, publish_directly
-from effectpairs.flows.from_captions.prompts import Prompt, PromptRefusal, list_prompts
-from effectpairs.flows.from_captions.source import UnpairedSource
-from effectpairs.flows.from_captions.steps import attributes
-from effectpairs.flows.runs import begin, load_any, load_for
+from effectpairs.datasets.corpus.publish import Publishing
+from effectpairs.datasets.corpus.reader import open_corpus
+from effectpairs.datasets.corpus.verify import verify
+from effectpairs.datasets.store.ledger import read_ledger
+from effectpairs.flows.engine.local_runner import pairs_directly, publish_directly
+from effectpairs.flows.engine.sources import begin, load_any, load_for
+from effectpairs.flows.prompts.prompts import Prompt, PromptRefusal, list_prompts
+from effectpairs.flows.prompts.source import UnpairedSource
+from effectpairs.flows.prompts.steps import attributes
 from effectpairs.render.effects.dust import Dust
-from effectpairs.render.makers.film import Film
-from effectpairs.render.worded import worded
+from effectpairs.render.generators.clip_format import Film
+from effectpairs.render.generators.scene_from_caption import worded
 from effectpairs.stages.text_to_video.cogvideox import CogVideoX
 from effectpairs.stages.text_to_video.diffusion_weights import locate
 from effectpairs.stages.text_to_video.text_to_video import ModelMissing, Shot, TextToVideo, corpus_length

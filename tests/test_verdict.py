@@ -3,7 +3,7 @@ from dataclasses import fields
 
 import pytest
 from effectpairs.stages.quality import QUALITY_NUMBERS
-from effectpairs.stages.verdict import MEANING, Gates, Verdict, judge
+from effectpairs.stages.quality_gates import MEANING, Gates, Verdict, judge
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from effectpairs.datasets import codec
-from effectpairs.datasets.durable import digest_of, digest_of_file, json_bytes
-from effectpairs.datasets.schema import shard_schema
-from effectpairs.datasets.verify import verify
+from effectpairs.datasets.corpus.schema import shard_schema
+from effectpairs.datasets.corpus.verify import verify
+from effectpairs.datasets.store import codec
+from effectpairs.datasets.store.atomic_io import digest_of, digest_of_file, json_bytes
 from effectpairs.tests import workspaces
 from effectpairs.tests.small_corpus import make_small_corpus, square_with_shadow
 

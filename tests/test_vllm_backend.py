@@ -6,9 +6,9 @@ import time
 
 import numpy as np
 import pytest
-from effectpairs.captioning.captioner import Captioner, Seen
-from effectpairs.captioning.models.chat import Ask, ChatClient, Unavailable
-from effectpairs.captioning.models.offline import VARIABLE, Vllm
+from effectpairs.captioning.interface.captioner import Captioner, Seen
+from effectpairs.captioning.llm.chat import Ask, ChatClient, Unavailable
+from effectpairs.captioning.llm.vllm_server import VARIABLE, Vllm
 from effectpairs.tests import fake_vllm
 
 SEEN = Seen(gt=np.zeros((13, 32, 48, 3), np.uint8), subject="dog")
@@ -62,7 +62,7 @@ def test_one_question_that_is_refused_does_not_spoil_the_batch(captioner):
         except Unavailable as error:
             return str(error)
 
-    from effectpairs.captioning.abreast import abreast
+    from effectpairs.captioning.interface.concurrency import abreast
 
     asks = [ask("too long" if n == 3 else "fine", seed=n) for n in range(8)]
     found = {question.seed: text for question, text in abreast(asks, answer, at_once=8)}

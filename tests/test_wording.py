@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from effectpairs.captioning.captioner import Seen
-from effectpairs.captioning.checking.checks import check_caption, check_description, check_variant
-from effectpairs.captioning.grammar.describing import describe
-from effectpairs.captioning.grammar.knowing import know
-from effectpairs.captioning.grammar.naming import Name, subject_in, with_article
-from effectpairs.captioning.grammar.phrases import effect_phrase, ing, joined, sentence, third
-from effectpairs.captioning.grammar.vocabulary import COLOURS, EFFECTS, SLOTS, agree, plain
-from effectpairs.captioning.grammar.wording import caption
-from effectpairs.captioning.restyling import phrases, restyled
+from effectpairs.captioning.checks.validators import check_caption, check_description, check_variant
+from effectpairs.captioning.interface.captioner import Seen
+from effectpairs.captioning.language.inflection import effect_phrase, ing, joined, sentence, third
+from effectpairs.captioning.language.subjects import Name, subject_in, with_article
+from effectpairs.captioning.language.vocabulary import COLOURS, EFFECTS, SLOTS, agree, plain
+from effectpairs.captioning.rule_based.augment import phrases, restyled
+from effectpairs.captioning.rule_based.clip_facts import know
+from effectpairs.captioning.rule_based.long_caption import describe
+from effectpairs.captioning.rule_based.short_caption import caption
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.render.blender import Blender, Drawn, draw, find_python
-from effectpairs.render.watch import HOME
+from effectpairs.render.blender.process import Blender, Drawn, draw, find_python
+from effectpairs.render.blender.worker_process import HOME
 from effectpairs.tests.plans import a_pass, a_plan, at, frames_of, full, look, part
 
 WORKER = Path(__file__).parents[1] / "render" / "worker"
@@ -141,7 +141,7 @@ def test_a_killed_clip_goes_on_and_ends_with_the_same_pixels(ball, tmp_path):
     folder, _ = ball
     plan = json.loads((folder / "plan.json").read_text())
     program = (
-        "import json, sys; from pathlib import Path; from effectpairs.render.blender import draw\n"
+        "import json, sys; from pathlib import Path; from effectpairs.render.blender.process import draw\n"
         "plan = json.loads(Path(sys.argv[1]).read_text())\n"
         "draw(plan, Path(sys.argv[2]), step=lambda *said: print(*said, flush=True))"
     )
@@ -165,7 +165,7 @@ def test_a_killed_clip_goes_on_and_ends_with_the_same_pixels(ball, tmp_path):
 def test_the_worker_dies_with_the_one_who_wanted_it(tmp_path):
     (tmp_path / "plan.json").write_text(json.dumps(a_plan(passes=[a_pass("whole", samples=16384)])))
     program = (
-        "import sys, time; from pathlib import Path; from effectpairs.render.watch import Worker\n"
+        "import sys, time; from pathlib import Path; from effectpairs.render.blender.worker_process import Worker\n"
         "worker = Worker(Path(sys.argv[1]), Path(sys.argv[2]), (1, 1))\n"
         "while not worker.hear(): time.sleep(0.05)\n"
         "print(worker._process.pid, flush=True); time.sleep(60)"

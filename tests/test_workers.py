@@ -8,8 +8,8 @@ import time
 
 import psutil
 import pytest
-from effectpairs.flows.running import workers
-from effectpairs.flows.running.workers import Worker, WorkerDied, Workers, how_many
+from effectpairs.flows.engine import workers
+from effectpairs.flows.engine.workers import Worker, WorkerDied, Workers, how_many
 
 FULL_CLIP = 85 * 384 * 672 * 3
 
@@ -56,7 +56,7 @@ def test_a_worker_imports_neither_prefect_nor_torch():
 
 def test_workers_end_when_their_parent_is_killed():
     code = (
-        "from effectpairs.flows.running.workers import Worker; import os, time\n"
+        "from effectpairs.flows.engine.workers import Worker; import os, time\n"
         "if __name__ == '__main__':\n"
         "    worker = Worker(); print(worker.call(os.getpid), flush=True); time.sleep(60)\n"
     )

@@ -36,7 +36,7 @@ def tokenizer(vocabulary: int = 800) -> Any:
     bpe.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=specials, initial_alphabet=alphabet)
-    texts = (Path(__file__).parents[1] / "captioning" / "prompts").glob("*.md")
+    texts = (Path(__file__).parents[1] / "captioning" / "llm" / "prompts").glob("*.md")
     bpe.train_from_iterator([path.read_text() for path in sorted(texts)], trainer)
     made = transformers.PreTrainedTokenizerFast(
         tokenizer_object=bpe,

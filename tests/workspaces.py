@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from effectpairs.datasets.ledger import Entry, write_ledger
-from effectpairs.datasets.place import Place
-from effectpairs.datasets.publish import Publishing, plan_shards, write_planned
-from effectpairs.datasets.seal import seal
+from effectpairs.datasets.corpus.finalize import seal
+from effectpairs.datasets.corpus.publish import Publishing, plan_shards, write_planned
+from effectpairs.datasets.store.ledger import Entry, write_ledger
+from effectpairs.datasets.store.location import Place
 from effectpairs.tests.small_corpus import square_with_shadow, store_clip
 
 FRAMES, SIZE = 5, (16, 24)
@@ -38,7 +38,7 @@ def fill(workspace: Path, names: list[str], *, source: str = "tiny", kind: str =
 
 def accepted() -> dict:
     """Quality of a pair that gets in."""
-    from effectpairs.datasets.schema import QUALITY_NUMBERS
+    from effectpairs.datasets.corpus.schema import QUALITY_NUMBERS
 
     return {**dict.fromkeys(QUALITY_NUMBERS, 0.25), "verdict": "accept", "reasons": ["all is well"]}
 

@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ..arrays import Rgb
-from ..datasets import codec
-from ..datasets.durable import explaining, json_bytes, partial_beside, write_whole
+from ..datasets.store import codec
+from ..datasets.store.atomic_io import explaining, json_bytes, partial_beside, write_whole
 from ..extras import require
 from .base.models import BaseModel
-from .fitting.journal import RECORD
+from .fitting.step_log import RECORD
 from .sampling.decode import write_mp4
 from .sampling.pipeline import Asked, EffectPipeline
 from .sampling.sample import Sampling

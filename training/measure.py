@@ -13,18 +13,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..datasets import codec
-from ..datasets.clip import Clip
-from ..datasets.corpus import Corpus, open_corpus
-from ..datasets.durable import CannotWrite, write_whole
-from .config import Training, load_training
+from ..datasets.corpus.clip import Clip
+from ..datasets.corpus.reader import Corpus, open_corpus
+from ..datasets.store import codec
+from ..datasets.store.atomic_io import CannotWrite, write_whole
+from .configs.config import Training, load_training
 from .evaluation.evaluate import Evaluation, evaluate
-from .evaluation.kept import Kept
+from .evaluation.held_out import measured_split, what_they_are
+from .evaluation.result_cache import Kept
 from .evaluation.tables import write_tables
 from .evaluation.videos import Method
-from .fitting.journal import EVALUATION, SAMPLES
-from .held_out import measured_split, what_they_are
-from .latents.precompute import shrunk
+from .fitting.step_log import EVALUATION, SAMPLES
+from .latents.encode import shrunk
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ...arrays import MatteImage
-from .found import mask_folders
 from .images import SUFFIXES, image_size, is_palette, load_values, number_of, numbered_images
 from .probe import FootageInfo, need_readable
 from .reader import count_frames
+from .types import mask_folders
 from .video import VideoFile, open_video
 
 SUBJECT = 128

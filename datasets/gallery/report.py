@@ -14,13 +14,13 @@ import av
 import jinja2
 import numpy as np
 
-from ..clip import Clip
-from ..corpus import Corpus
-from ..durable import explaining, flush_folder, partial_beside
-from ..schema import VERDICTS
-from . import pictures
-from .numbers import NUMBERS, finite, shown
-from .overview import as_values
+from ..corpus.clip import Clip
+from ..corpus.reader import Corpus
+from ..corpus.schema import VERDICTS
+from ..store.atomic_io import explaining, flush_folder, partial_beside
+from . import thumbnails
+from .formatting import NUMBERS, finite, shown
+from .tables import as_values
 
 Values = dict[str, Any]
 BINS = 24
@@ -53,9 +53,9 @@ def write_report(corpus: Corpus, folder: Path, *, step: Callable[[int, int], Non
         **_whole(corpus),
         shown=len(chosen),
         clips=_cards(corpus, chosen, step),
-        views=pictures.VIEWS,
+        views=thumbnails.VIEWS,
         numbers=NUMBERS,
-        gain=pictures.GAIN,
+        gain=thumbnails.GAIN,
     )
     return _write(page, folder / "index.html")
 
@@ -158,17 +158,17 @@ def _rank(value: float | None, text: str) -> float | None:
 def _pictures(clip: Clip) -> Values:
     """The clip's film, its middle frame and strip as base64, and where in the film each view lies; or why none are."""
     try:
-        made = pictures.views(clip)
+        made = thumbnails.views(clip)
     except (av.error.FFmpegError, ValueError, OSError) as broken:
         return {"broken": f"Its video cannot be decoded ({broken}); run: effectpairs verify", "places": []}
-    whole, corners = pictures.mosaic(made)
+    whole, corners = thumbnails.mosaic(made)
     height, width = made["gt"].shape[1:3]
-    film = pictures.film(whole, fps=clip.row["fps"])
-    strip = pictures.strip({name: made[name] for name in PRINTED if name in made})
-    known = {view.name: view for view in pictures.VIEWS}
+    film = thumbnails.film(whole, fps=clip.row["fps"])
+    strip = thumbnails.strip({name: made[name] for name in PRINTED if name in made})
+    known = {view.name: view for view in thumbnails.VIEWS}
     return {
         "film": base64.b64encode(film).decode(),
-        "still": base64.b64encode(pictures.jpeg(whole[len(whole) // 2])).decode(),
+        "still": base64.b64encode(thumbnails.jpeg(whole[len(whole) // 2])).decode(),
         "strip": base64.b64encode(strip).decode(),
         "places": [{"view": known[name], "x": x, "y": y} for name, (x, y) in corners.items()],
         "size": (width, height),

@@ -7,14 +7,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ...captioning.abreast import abreast
-from ...captioning.chosen import STEPS, Step, at_once, is_asked
-from ...captioning.models.chat import Unavailable
-from ...datasets.store import Store
-from ..running.chunks import CHUNK_CLIPS, WORKING_BYTES, Chunk, Failure, divide, is_transient, work_off, write_chunk
-from ..running.lean import give_back
-from ..running.phases import Phase
-from ..running.workers import Worker, WorkerDied
+from ...captioning.config import STEPS, Step, at_once, is_asked
+from ...captioning.interface.concurrency import abreast
+from ...captioning.llm.chat import Unavailable
+from ...datasets.store.store import Store
+from ..engine.batches import CHUNK_CLIPS, WORKING_BYTES, Chunk, Failure, divide, is_transient, work_off, write_chunk
+from ..engine.lean import give_back
+from ..engine.phases import Phase
+from ..engine.workers import Worker, WorkerDied
 from .job import CaptionJob
 from .settings import Captioning
 from .steps import TAGS, caption_stage, tag_stage, walk

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Mask
-from ...captioning.captioner import Seen
-from ...datasets.codec import Frames
-from ...datasets.corpus import Corpus, open_corpus
-from ...datasets.durable import digest_of
-from ...datasets.store import Result, Store
+from ...captioning.interface.captioner import Seen
+from ...datasets.corpus.reader import Corpus, open_corpus
+from ...datasets.store.atomic_io import digest_of
+from ...datasets.store.codec import Frames
+from ...datasets.store.store import Result, Store
 
 SEEN = ("gt", "over", "subject_mask", "effect_mask")
 """The layers that captions are measured in."""

@@ -3,9 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ...captioning.chosen import STEPS, ChosenCaptioner, Step, decisive
-from ...captioning.measured import Measured
-from ...captioning.steps import Wanted
+from ...captioning.config import STEPS, ChosenCaptioner, Step, decisive
+from ...captioning.pipeline import Wanted
+from ...captioning.rule_based.captioner import Measured
 
 VERSION = 3
 """Raise it when a check or the grammar changes; captions of older versions are then made again."""

@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from ...captioning import steps
-from ...captioning.captioner import Seen
-from ...captioning.checking.asking import Asked
-from ...captioning.chosen import STEPS, Step, captioner_of
-from ...captioning.frames import glimpse
-from ...captioning.grammar import tagging
-from ...captioning.measured import Measured
-from ...captioning.models.prompted import Prompted
-from ...captioning.steps import Wanted
-from ...datasets.durable import digest_of
-from ...datasets.store import Draft, Result, Store, Work
+from ...captioning import pipeline
+from ...captioning.checks.retry import Asked
+from ...captioning.config import STEPS, Step, captioner_of
+from ...captioning.interface.captioner import Seen
+from ...captioning.interface.frame_sampling import glimpse
+from ...captioning.llm.llm_captioner import Prompted
+from ...captioning.pipeline import Wanted
+from ...captioning.rule_based import effect_classifier
+from ...captioning.rule_based.captioner import Measured
+from ...datasets.store.atomic_io import digest_of
+from ...datasets.store.store import Draft, Result, Store, Work
 from .job import CaptionJob, see
 from .settings import VERSION, Captioning
 
@@ -124,7 +124,7 @@ def _lacks(stage: str, before: Worded) -> bool:
 def _once(stage: str, before: Worded, settings: Captioning, store: Store) -> None:
     def make(draft: Draft) -> None:
         if stage == TAGS:
-            draft.facts |= asdict(_decoder.submit(lambda: tagging.tags(see(before.job, store))).result())
+            draft.facts |= asdict(_decoder.submit(lambda: effect_classifier.tags(see(before.job, store))).result())
         else:
             draft.facts |= _asked(stage, before, settings, store).as_values()
 
@@ -139,7 +139,7 @@ def _asked(stage: str, before: Worded, settings: Captioning, store: Store) -> As
     if stage == "augment":
         seen, text = _blind(job), before.said("refine")
         assert text is not None, job.clip_id
-        return steps.augmented(captioner, text, seen, wanted, seed=job.seed)
+        return pipeline.augmented(captioner, text, seen, wanted, seed=job.seed)
     if not isinstance(captioner, Prompted):
         return _said(stage, captioner, see(job, store), before, wanted)
     seen = _shown(job, captioner.max_frames, store) if stage == "describe" else _blind(job)
@@ -152,8 +152,8 @@ def _asked(stage: str, before: Worded, settings: Captioning, store: Store) -> As
 
 def _said(stage: str, captioner: Any, seen: Seen, before: Worded, wanted: Wanted) -> Asked:
     if stage == "describe":
-        return steps.described(captioner, seen, wanted, seed=before.job.seed)
-    return steps.refined(captioner, before.said("describe") or "", seen, wanted, seed=before.job.seed)
+        return pipeline.described(captioner, seen, wanted, seed=before.job.seed)
+    return pipeline.refined(captioner, before.said("describe") or "", seen, wanted, seed=before.job.seed)
 
 
 def _blind(job: CaptionJob) -> Seen:

@@ -4,15 +4,15 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from ...datasets.durable import json_bytes
-from ...datasets.footage.layouts import Footage, Refusal
-from ...datasets.ledger import Account, Entry, Outcome, write_ledger
-from ...datasets.schema import LAYERS, QUALITY_NUMBERS
-from ...datasets.store import Result, Store
+from ...datasets.corpus.schema import LAYERS, QUALITY_NUMBERS
+from ...datasets.footage.listing import Footage, Refusal
+from ...datasets.store.atomic_io import json_bytes
+from ...datasets.store.ledger import Account, Entry, Outcome, write_ledger
+from ...datasets.store.store import Result, Store
 from ...stages import normalise, pair
-from ...stages.verdict import judge
+from ...stages.quality_gates import judge
+from ..captions.record import captioned, finished, words_of
 from ..captions.steps import walk
-from ..captions.words import captioned, finished, words_of
 from .captions import of_chain
 from .source import RealSource
 from .steps import Chain, Job, chain, jobs_of

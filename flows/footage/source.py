@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ...captioning.chosen import ChosenCaptioner
-from ...captioning.measured import Measured
-from ...captioning.steps import Wanted
-from ...datasets.schema import EFFECTS
-from ...datasets.source import FootageSource
+from ...captioning.config import ChosenCaptioner
+from ...captioning.pipeline import Wanted
+from ...captioning.rule_based.captioner import Measured
+from ...datasets.corpus.schema import EFFECTS
+from ...datasets.sources.source import FootageSource
+from ...stages.effect_mask import Prune
 from ...stages.external import External
 from ...stages.normalise import Normalise
 from ...stages.plate import Plate
 from ...stages.propagate import Propagate
 from ...stages.provided import Provided
-from ...stages.prune import Prune
-from ...stages.verdict import Gates
+from ...stages.quality_gates import Gates
 from ..captions.settings import Captioning
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ...datasets.durable import digest_of, digest_of_file
-from ...datasets.footage.layouts import Footage
-from ...datasets.store import Draft, Result, Store, Work
+from ...datasets.footage.listing import Footage
+from ...datasets.store.atomic_io import digest_of, digest_of_file
+from ...datasets.store.store import Draft, Result, Store, Work
 from ...stages import normalise, pair
-from ..running.ids import plain_name
+from ..engine.ids import plain_name
 from .ingest import Ingested, Rejected, ingest
 from .source import RealSource
 

@@ -5,14 +5,14 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from ...datasets.durable import json_bytes
-from ...datasets.ledger import Account, Entry, write_ledger
-from ...datasets.schema import QUALITY_NUMBERS
-from ...datasets.store import Result, Store
-from ...render.scene import Variant
-from ...stages.verdict import Verdict, judge
+from ...datasets.corpus.schema import QUALITY_NUMBERS
+from ...datasets.store.atomic_io import json_bytes
+from ...datasets.store.ledger import Account, Entry, write_ledger
+from ...datasets.store.store import Result, Store
+from ...render.scene.scene import Variant
+from ...stages.quality_gates import Verdict, judge
+from ..captions.record import captioned, finished, words_of
 from ..captions.steps import walk
-from ..captions.words import captioned, finished, words_of
 from .captions import of_scene
 from .layers import OWN, SHARED
 from .source import SceneSource

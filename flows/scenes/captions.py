@@ -1,6 +1,6 @@
 """Which clips of a scene are captioned, and what the scene says of them."""
 
-from ...datasets.store import Result
+from ...datasets.store.store import Result
 from ..captions.job import SEEN, CaptionJob, stored
 from .layers import OWN, SHARED
 from .source import SceneSource

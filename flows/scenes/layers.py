@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...datasets.codec import Frames
-from ...render import layers, truth
-from ...render.layers import Own, Shared
-from ...render.passes import open_frames
-from ...render.scene import Scene, Variant
-from ...render.telling import facts_of, words_of
-from ...stages import composite, prune, quality
+from ...datasets.store.codec import Frames
+from ...render.blender.exr_frames import open_frames
+from ...render.compositing import effect_masks, layers
+from ...render.compositing.layers import Own, Shared
+from ...render.scene.scene import Scene, Variant
+from ...render.scene.scene_facts import facts_of, words_of
+from ...stages import composite, effect_mask, quality
 from ...stages.quality import Pair
 from .source import SceneSource
 
@@ -53,17 +53,19 @@ def compose(scene: Scene, folder: Path, frames: Sequence[int], source: SceneSour
 
 
 def _variant(variant: Variant, own: Own, shared: Shared, over: Frames, source: SceneSource, add: Add) -> dict[str, Any]:
-    mask = truth.visible(truth.effect_mask(own.steps.values(), source.truth), own.gt, shared.over, source.truth)
-    otsu = prune.effect_mask(own.gt, over, shared.subject_mask, source.prune).mask
+    mask = effect_masks.visible(
+        effect_masks.effect_mask(own.steps.values(), source.truth), own.gt, shared.over, source.truth
+    )
+    otsu = effect_mask.effect_mask(own.gt, over, shared.subject_mask, source.prune).mask
     add(f"{variant.name}/gt", own.gt)
     add(f"{variant.name}/effect_mask", mask)
     add(f"{variant.name}/otsu_mask", otsu)
     white = {}
     for kind, steps in own.steps.items():
-        soft, white[kind] = truth.soft_mask(steps, source.truth)
+        soft, white[kind] = effect_masks.soft_mask(steps, source.truth)
         add(f"{variant.name}/truth_{kind}", soft)
     known = {
-        "otsu_iou": truth.agreement(otsu, mask),
+        "otsu_iou": effect_masks.agreement(otsu, mask),
         "subject_error": float(own.subject_error),
         "firefly_share": own.fireflies / mask.size,
     }

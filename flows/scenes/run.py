@@ -7,19 +7,19 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from ...captioning.chosen import STEPS
-from ...datasets.ledger import Account
-from ...datasets.store import Result, Store
-from ...render.blender import NoBlender, find_python, version_of
+from ...captioning.config import STEPS
+from ...datasets.store.ledger import Account
+from ...datasets.store.store import Result, Store
+from ...render.blender.process import NoBlender, find_python, version_of
 from ..captions.chunks import caption_chunk, caption_phase, is_captioned
 from ..captions.chunks import pending as captions_to_do
 from ..captions.job import CaptionJob
-from ..running.chunks import WORKING_BYTES, Chunk, Failure, divide, work_off, write_chunk
-from ..running.phases import Phase
-from ..running.workers import Worker, how_many
+from ..engine.batches import WORKING_BYTES, Chunk, Failure, divide, work_off, write_chunk
+from ..engine.phases import Phase
+from ..engine.workers import Worker, how_many
 from .account import SceneRefusal, close_account
 from .captions import of_scene
-from .listed import list_scenes
+from .listing import list_scenes
 from .source import SceneSource
 from .steps import STAGE, SceneJob, rendered, scene_work, sweep_frames
 

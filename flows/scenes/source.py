@@ -3,18 +3,18 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from ...captioning.chosen import ChosenCaptioner
-from ...captioning.measured import Measured
-from ...captioning.steps import Wanted
-from ...datasets.source import Source
-from ...render.blender import Blender
-from ...render.makers.blender import Procedural
-from ...render.makers.film import Film
-from ...render.makers.kubric import Tossed
-from ...render.scene import Rendering
-from ...render.truth import Truth
-from ...stages.prune import Prune
-from ...stages.verdict import Gates
+from ...captioning.config import ChosenCaptioner
+from ...captioning.pipeline import Wanted
+from ...captioning.rule_based.captioner import Measured
+from ...datasets.sources.source import Source
+from ...render.blender.process import Blender
+from ...render.compositing.effect_masks import Truth
+from ...render.generators.blender_generator import Procedural
+from ...render.generators.clip_format import Film
+from ...render.generators.kubric_generator import Tossed
+from ...render.scene.scene import Rendering
+from ...stages.effect_mask import Prune
+from ...stages.quality_gates import Gates
 from ..captions.settings import Captioning
 
 GATES = Gates(

@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...datasets.durable import ABANDONED_AFTER_S, digest_of
-from ...datasets.store import Draft, Result, Store, Work
-from ...render import composite, plan, truth
-from ...render.assets import check_files, digest, sha256_of
-from ...render.blender import draw
-from ...render.passes import BrokenFrame
-from ...render.scene import Scene, Variant, as_values
+from ...datasets.store.atomic_io import ABANDONED_AFTER_S, digest_of
+from ...datasets.store.store import Draft, Result, Store, Work
+from ...render.blender import plan
+from ...render.blender.exr_frames import BrokenFrame
+from ...render.blender.process import draw
+from ...render.compositing import composite, effect_masks
+from ...render.generators.assets import check_files, digest, sha256_of
+from ...render.scene.scene import Scene, Variant, as_values
 from ...stages import composite as display
-from ...stages import prune, quality
-from ..running.ids import plain_name
+from ...stages import effect_mask, quality
+from ..engine.ids import plain_name
 from .layers import compose
 from .source import SceneSource
 
@@ -56,9 +57,9 @@ def scene_work(job: SceneJob, source: SceneSource, blender: str) -> Work:
     versions = {
         "plan": plan.VERSION,
         "composite": composite.VERSION,
-        "truth": truth.VERSION,
+        "truth": effect_masks.VERSION,
         "over": display.VERSION,
-        "prune": prune.VERSION,
+        "prune": effect_mask.VERSION,
         "quality": quality.VERSION,
     }
     inputs = {"scene": digest_of(job.content), "code": digest_of(versions), "blender": blender}

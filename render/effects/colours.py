@@ -1,6 +1,6 @@
 """Words for colours, as a caption says them."""
 
-from .media import Colour
+from .render_data import Colour
 
 WORDS: dict[str, Colour] = {
     "black": (0.06, 0.06, 0.06), "charcoal": (0.16, 0.16, 0.17), "dark grey": (0.28, 0.28, 0.28),

@@ -5,11 +5,11 @@ from typing import Literal
 
 import numpy as np
 
-from ..ranges import STRICT, all_within, within
-from . import puffs, way
+from . import smoke_puffs, trajectory
+from .base import Track
 from .colours import word_of
-from .effect import Track
-from .media import Cloud, Colour, Medium
+from .ranges import STRICT, all_within, within
+from .render_data import Cloud, Colour, Medium
 
 TRAIL = 26.0
 """Puffs a metre."""
@@ -48,9 +48,9 @@ class Dust:
 
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
         """One cloud: puffs along the way, by metre, and at every hit, by its speed; none where nothing moves."""
-        eddies = puffs.some_eddies(rng, 2.5 * self.spread_m)
+        eddies = smoke_puffs.some_eddies(rng, 2.5 * self.spread_m)
         lots = [self._trail(track, rng), *(self._burst(track, hit, rng) for hit in range(len(track.contacts)))]
-        air = puffs.Air(
+        air = smoke_puffs.Air(
             first_m=0.35 * self.spread_m,
             full_m=self.spread_m,
             lasts_s=self.lasts_s,
@@ -60,8 +60,8 @@ class Dust:
             thinning=0.6,
             seat=0.25,
         )
-        everything = puffs.joined(*lots)
-        states = [puffs.at(everything, air, float(second), eddies) for second in way.frame_seconds(track)]
+        everything = smoke_puffs.joined(*lots)
+        states = [smoke_puffs.at(everything, air, float(second), eddies) for second in trajectory.frame_seconds(track)]
         balls, strengths, phases = zip(*states, strict=True)
         cloud = Cloud(
             frames=balls,
@@ -79,14 +79,14 @@ class Dust:
         thickness = "thin" if self.density < 0.8 else "dense" if self.density > 3 else "moderate"
         return {"colour": word_of(self.colour), "intensity": thickness, "density_per_m": self.density}
 
-    def _trail(self, track: Track, rng: np.random.Generator) -> puffs.Puffs:
+    def _trail(self, track: Track, rng: np.random.Generator) -> smoke_puffs.Puffs:
         """From where its rear meets the ground, at both sides."""
         length, width, height = track.extent
-        course = way.way_of(track, self.lasts_s)
-        born = way.births(course, per_metre=TRAIL * self.amount)
+        course = trajectory.way_of(track, self.lasts_s)
+        born = trajectory.births(course, per_metre=TRAIL * self.amount)
         here = course.at(born)
         chance = rng.random((len(born), 8))
-        forward, left = way.axes(here.heading)
+        forward, left = trajectory.axes(here.heading)
         side = np.where(chance[:, 0] < 0.5, -1.0, 1.0)
         across = side * width * 0.33 + (chance[:, 1] - 0.5) * (0.3 * width + 0.2 * self.spread_m)
         along = -0.42 * length + (chance[:, 2] - 0.5) * 0.25 * length
@@ -99,14 +99,14 @@ class Dust:
         ground = here.place * (1.0, 1.0, 0.0)
         # Measured from frame 0, so that neither the lead nor the frame rate moves the gusts.
         gone = np.interp(born, course.second, course.distance_m) - np.interp(0.0, course.second, course.distance_m)
-        gust = way.gusts(gone, 5 * self.spread_m, rng)
+        gust = trajectory.gusts(gone, 5 * self.spread_m, rng)
         push[:, 2] *= 0.5 + 1.6 * gust**2
         vigour = (
             (0.4 + 0.6 * gust)
             * np.clip(speed / 2.5, 0.0, 1.0) ** 0.7
-            * way.nearness(here.place[:, 2], 0.25 * height + 0.05)
+            * trajectory.nearness(here.place[:, 2], 0.25 * height + 0.05)
         )
-        return puffs.Puffs(
+        return smoke_puffs.Puffs(
             born_s=born,
             place=ground + forward * along[:, None] + left * across[:, None] + (0.0, 0.0, 0.1 * self.spread_m),
             push=push,
@@ -115,7 +115,7 @@ class Dust:
             size=(0.45 + 0.55 * chance[:, 7]) * (0.75 + 0.6 * gust),
         )
 
-    def _burst(self, track: Track, hit: int, rng: np.random.Generator) -> puffs.Puffs:
+    def _burst(self, track: Track, hit: int, rng: np.random.Generator) -> smoke_puffs.Puffs:
         """A ring that runs outward from a hit."""
         contact = track.contacts[hit]
         hardness = float(np.clip(contact.speed / 4, 0.0, 1.5))
@@ -126,7 +126,7 @@ class Dust:
         reach = 0.35 * min(track.extent[:2]) * np.sqrt(chance[:, 1])
         push = ring * (contact.speed * (0.15 + 0.5 * chance[:, 2]))[:, None]
         push[:, 2] = 0.6 * contact.speed * chance[:, 3] ** 1.5
-        return puffs.Puffs(
+        return smoke_puffs.Puffs(
             born_s=np.full(count, contact.frame / track.fps) - 1e-6 - 0.03 * chance[:, 4],
             place=np.asarray(contact.at) + ring * reach[:, None] + (0.0, 0.0, 0.08 * self.spread_m),
             push=push,

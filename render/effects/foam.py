@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from scipy import fft
 
-from .effect import Track
-from .sea import Grid
-from .way import Way, axes, births, nearness
+from .base import Track
+from .trajectory import Way, axes, births, nearness
+from .wave_field import Grid
 
 LASTS_S = 2.2
 PATCHES = 24.0

@@ -6,11 +6,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
-from ..ranges import STRICT, all_within, within
-from . import way
+from . import trajectory
+from .base import Track
 from .colours import word_of
-from .effect import Track
-from .media import Cloud, Colour, Lamp, Medium
+from .ranges import STRICT, all_within, within
+from .render_data import Cloud, Colour, Lamp, Medium
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Glow:
         round_m = min(width, height) / 2
         count = max(1, round(length / max(0.4 * length, 2 * round_m)))
         along = (np.arange(count) - (count - 1) / 2) * (length - 2 * round_m if count > 1 else 0.0) / max(1, count - 1)
-        forward, _ = way.axes(track.heading)
+        forward, _ = trajectory.axes(track.heading)
         middle = track.foot + np.array([0.0, 0.0, height / 2])
         frames, reach = [], round_m + self.radius_m
         for ahead, centre in zip(forward, middle, strict=True):
@@ -92,7 +92,7 @@ class CastLight:
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
         """One lamp in the subject's middle."""
         length, width, height = track.extent
-        wavering = _wavering(way.frame_seconds(track), rng)
+        wavering = _wavering(trajectory.frame_seconds(track), rng)
         return (
             Lamp(
                 at=(track.foot + np.array([0.0, 0.0, height / 2])).astype(np.float32),

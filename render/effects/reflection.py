@@ -5,9 +5,9 @@ from typing import Literal
 
 import numpy as np
 
-from ..ranges import STRICT
-from .effect import Track
-from .media import Medium
+from .base import Track
+from .ranges import STRICT
+from .render_data import Medium
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,11 @@ from typing import Literal
 
 import numpy as np
 
-from ..ranges import STRICT, all_within, within
-from . import puffs, way
+from . import smoke_puffs, trajectory
+from .base import Track
 from .colours import word_of
-from .effect import Track
-from .media import Cloud, Colour, Medium
+from .ranges import STRICT, all_within, within
+from .render_data import Cloud, Colour, Medium
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +50,8 @@ class Smoke:
 
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
         """One cloud: a puff every few moments, and closer together when the subject moves fast."""
-        eddies = puffs.some_eddies(rng, 2.2 * self.spread_m)
-        air = puffs.Air(
+        eddies = smoke_puffs.some_eddies(rng, 2.2 * self.spread_m)
+        air = smoke_puffs.Air(
             first_m=0.2 * self.spread_m,
             full_m=self.spread_m,
             lasts_s=self.lasts_s,
@@ -62,7 +62,7 @@ class Smoke:
             seat=0.3,
         )
         leaving = self._leaving(track, rng)
-        states = [puffs.at(leaving, air, float(second), eddies) for second in way.frame_seconds(track)]
+        states = [smoke_puffs.at(leaving, air, float(second), eddies) for second in trajectory.frame_seconds(track)]
         balls, strengths, phases = zip(*states, strict=True)
         cloud = Cloud(
             frames=balls,
@@ -80,21 +80,21 @@ class Smoke:
         thickness = "thin" if self.density < 1.5 else "dense" if self.density > 6 else "moderate"
         return {"colour": word_of(self.colour), "intensity": thickness, "density_per_m": self.density}
 
-    def _leaving(self, track: Track, rng: np.random.Generator) -> puffs.Puffs:
+    def _leaving(self, track: Track, rng: np.random.Generator) -> smoke_puffs.Puffs:
         """From one place of the subject, or from its whole width."""
-        course = way.way_of(track, self.lasts_s)
+        course = trajectory.way_of(track, self.lasts_s)
         spacing = 0.055 * self.spread_m
-        born = way.births(course, per_metre=0.5 / spacing, per_second=0.5 * max(self.rise_mps, 0.3) / spacing)
+        born = trajectory.births(course, per_metre=0.5 / spacing, per_second=0.5 * max(self.rise_mps, 0.3) / spacing)
         here = course.at(born)
         chance = rng.random((len(born), 6))
-        forward, left = way.axes(here.heading)
+        forward, left = trajectory.axes(here.heading)
         ahead, aside, up = (share * whole for share, whole in zip(self.leaves, track.extent, strict=True))
         mouth = 0.8 * track.extent[1] if self.leaves[2] < 0.2 else min(0.1 * track.extent[1], 0.2 * self.spread_m)
         along = ahead + (chance[:, 0] - 0.5) * min(mouth, 0.3 * self.spread_m)
         across = aside + (chance[:, 1] - 0.5) * mouth
         gust = rng.normal(size=(len(born), 3)) * (0.25, 0.25, 0.2) * max(self.rise_mps, 0.4)
         gust[:, 2] += 0.6 * self.rise_mps  # hot at first
-        return puffs.Puffs(
+        return smoke_puffs.Puffs(
             born_s=born,
             place=here.place + forward * along[:, None] + left * across[:, None] + (0.0, 0.0, up),
             push=here.velocity * 0.35 + gust,

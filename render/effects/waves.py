@@ -6,10 +6,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Complex64, Float32
 
-from ..ranges import STRICT, within
-from . import foam, sea, way
-from .effect import Track
-from .media import Medium, Waves
+from . import foam, trajectory, wave_field
+from .base import Track
+from .ranges import STRICT, within
+from .render_data import Medium, Waves
 
 LEAD_S = 3.0
 """A wake this long lies behind the subject in the first frame."""
@@ -37,15 +37,15 @@ class Wake:
 
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
         """One field of waves, with foam where it is turbulent; none where nothing moves."""
-        course = way.way_of(track, LEAD_S)
+        course = trajectory.way_of(track, LEAD_S)
         length, width, _ = track.extent
-        grid = sea.grid_around(course.place[:, :2], margin_m=1.5 * length + 2.0, finest_m=max(0.03, width / 14))
+        grid = wave_field.grid_around(course.place[:, :2], margin_m=1.5 * length + 2.0, finest_m=max(0.03, width / 14))
         kx, ky = grid.waves()
 
         def pressure(second: float, span: float) -> Complex64[np.ndarray, "rows half"] | None:
             here = course.at(np.array([second]))
             speed = float(np.linalg.norm(here.velocity[0, :2]))
-            weight = span * speed * float(way.nearness(here.place[:, 2], 0.3 * width)[0])
+            weight = span * speed * float(trajectory.nearness(here.place[:, 2], 0.3 * width)[0])
             if weight < 1e-9:
                 return None
             (x, y, _), heading = here.place[0], np.float32(here.heading[0])
@@ -56,7 +56,7 @@ class Wake:
             stern = grid.push_at(x - 0.38 * length * float(cos), y - 0.38 * length * float(sin))
             return np.asarray(np.float32(-weight) * blunt * (bow - np.float32(0.85) * stern))
 
-        heights = sea.moved(grid, track, LEAD_S, pressure, calming_s=2.5)
+        heights = wave_field.moved(grid, track, LEAD_S, pressure, calming_s=2.5)
         beside = _around_hull(grid, track)
         white = foam.churned(grid, track, course, self.turbulence, rng) * beside if self.turbulence > 0 else None
         fastest = float(np.linalg.norm(track.velocity[:, :2], axis=1).max())
@@ -93,13 +93,15 @@ class Ripple:
 
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
         """One field of waves: pulses at the waterline while the subject moves, and from every hit."""
-        course = way.way_of(track, LEAD_S)
+        course = trajectory.way_of(track, LEAD_S)
         size = max(track.extent[:2])
-        grid = sea.grid_around(course.place[:, :2], margin_m=size + 10 * self.length_m, finest_m=self.length_m / 6)
+        grid = wave_field.grid_around(
+            course.place[:, :2], margin_m=size + 10 * self.length_m, finest_m=self.length_m / 6
+        )
         length = max(self.length_m, 5 * grid.step_m)
         kx, ky = grid.waves()
         number = 2 * np.pi / length
-        beat = np.sqrt(sea.GRAVITY * number)
+        beat = np.sqrt(wave_field.GRAVITY * number)
         # Only waves about as long as asked for, and a ring as wide as the subject's waterline.
         band = np.exp(-(((np.hypot(kx, ky) - number) / (0.3 * number)) ** 2)).astype(np.float32)
         start = rng.uniform(0, 2 * np.pi)
@@ -107,7 +109,7 @@ class Ripple:
 
         def pressure(second: float, span: float) -> Complex64[np.ndarray, "rows half"] | None:
             here = course.at(np.array([second]))
-            bobbing = float(np.linalg.norm(here.velocity[0]) * way.nearness(here.place[:, 2], 0.3 * size)[0])
+            bobbing = float(np.linalg.norm(here.velocity[0]) * trajectory.nearness(here.place[:, 2], 0.3 * size)[0])
             pushes = [(here.place[0], min(1.0, 2 * bobbing) * np.sin(beat * second + start))]
             for moment, at, speed in touching:
                 since = (second - moment) * beat / (2 * np.pi)  # in beats
@@ -120,7 +122,7 @@ class Ripple:
                 total += np.float32(span * weight) * grid.push_at(float(at[0]), float(at[1]))
             return total * band if total.any() else None
 
-        heights = sea.moved(grid, track, LEAD_S, pressure, calming_s=2.0)
+        heights = wave_field.moved(grid, track, LEAD_S, pressure, calming_s=2.0)
         liveliest = max(
             [min(1.0, 2 * float(np.linalg.norm(track.velocity, axis=1).max()))]
             + [min(1.0, speed / 2) for _, _, speed in touching]
@@ -134,7 +136,7 @@ class Ripple:
         return {"intensity": height, "height_m": self.height_m, "length_m": self.length_m}
 
 
-def _around_hull(grid: sea.Grid, track: Track) -> Float32[np.ndarray, "T rows columns"]:
+def _around_hull(grid: wave_field.Grid, track: Track) -> Float32[np.ndarray, "T rows columns"]:
     """0 where the subject lies in the water, 1 beside it: no wave and no foam stands inside a hull."""
     outside = np.ones((len(track), grid.rows, grid.columns), np.float32)
     length, width, height = track.extent

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .reporting import Refused, Reporter
+from .events import Refused, Reporter
 
 REFUSED, UNUSABLE = 3, 4
 
@@ -71,11 +71,11 @@ def draw(folder: Path, share: tuple[int, int], cores: set[int], reporter: Report
     begin = time.perf_counter()
     import bpy
 
-    from . import areas, passes, studio
+    from . import blender_scene, crop_regions, passes
 
     plan: dict[str, Any] = json.loads((folder / "plan.json").read_text())
-    made = studio.build(plan, folder)
-    found = areas.Areas(made, folder)
+    made = blender_scene.build(plan, folder)
+    found = crop_regions.Areas(made, folder)
     all_cores(cores)
     _write_whole(folder / "boxes.json", json.dumps(made.boxes))
     reporter.say("ready", blender=bpy.app.version_string.split()[0], seconds=round(time.perf_counter() - begin, 3))

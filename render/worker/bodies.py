@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from . import imported, materials, shapes
+from . import asset_import, materials, shapes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ def build(given: dict[str, Any]) -> Body:
 
 def _meshes(part: dict[str, Any]) -> list[Any]:
     if part["mesh"] == "asset":
-        return imported.load(Path(part["asset"]), max(part["size"]), part["look"])
+        return asset_import.load(Path(part["asset"]), max(part["size"]), part["look"])
     mesh = shapes.build(part)
     mesh.materials.append(materials.surface(part["look"]))
     return [mesh]

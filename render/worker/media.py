@@ -7,7 +7,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import clouds, drops, lamps, skins, water
+from . import clouds, droplets, lamps, water, water_sheets
 
 
 class Media:
@@ -70,9 +70,9 @@ def _piece(name: str, plan: dict[str, Any], entry: dict[str, Any], arrays: dict[
     if entry["kind"] == "cloud":
         made: Any = clouds.build(name, entry, arrays, plan)
     elif entry["kind"] == "drops":
-        made = drops.build(name, entry, arrays)
+        made = droplets.build(name, entry, arrays)
     elif entry["kind"] == "sheets":
-        made = skins.build(name, entry, arrays)
+        made = water_sheets.build(name, entry, arrays)
     else:
         subject = tuple(piece for piece in bpy.context.scene.objects if piece.get("role") == "subject")
         made = lamps.build(name, entry, arrays, subject)

@@ -9,8 +9,8 @@ from typing import Any
 
 import bpy
 
-from . import blinds, framing, picture
-from .studio import Studio
+from . import framing, render_mask, render_settings
+from .blender_scene import Studio
 
 Used = tuple[list[int], Any]
 """Of a picture: the box that is drawn, and of each cell of it [rows, columns] how much is used."""
@@ -28,13 +28,13 @@ def draw(studio: Studio, chosen: dict[str, Any], frame: int, target: Path, used:
     area = studio.boxes[frame] if chosen["what"] in ("subject", "front") else used[0] if used else None
     box = None if area is None else framing.scaled(area, (height, width), size)
     seed = studio.plan["seed"] + (0 if studio.plan["holds_still"] else frame)
-    picture.choose(scene, chosen, seed)
-    picture.resize(scene, size, box)
+    render_settings.choose(scene, chosen, seed)
+    render_settings.resize(scene, size, box)
     studio.stage.set_frame(frame)
     for body in studio.bodies:
         body.set_frame(frame)
     _show(studio, chosen, frame)
-    hidden = None if used is None else blinds.unused(used[1], used[0], (height, width))
+    hidden = None if used is None else render_mask.unused(used[1], used[0], (height, width))
     studio.blind.close(hidden, studio.stage.camera.matrix_world)
     partial = target.with_name(f"{target.name}.partial")
     scene.render.filepath = str(partial)

@@ -6,8 +6,8 @@ from typing import Any
 
 import bpy
 
+from .events import Refused
 from .nodes import Nodes, linear
-from .reporting import Refused
 
 BUNDLED = ("city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset")
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
-from effectpairs.datasets.ledger import write_ledger
+from effectpairs.datasets.store.ledger import write_ledger
 from effectpairs.tests.small_corpus import publish, square_with_shadow, store_clip
 
 SERVER = Path(__file__).parents[1] / "llm_server.py"

@@ -16,10 +16,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import psutil
-from effectpairs.captioning.abreast import abreast
-from effectpairs.captioning.captioner import Seen
-from effectpairs.captioning.frames import glimpse
-from effectpairs.captioning.models.endpoint import OpenAi
+from effectpairs.captioning.interface.captioner import Seen
+from effectpairs.captioning.interface.concurrency import abreast
+from effectpairs.captioning.interface.frame_sampling import glimpse
+from effectpairs.captioning.llm.openai_compatible import OpenAi
 
 SERVER = Path(__file__).parents[1] / "llm_server.py"
 LATENCY_S, AT_ONCE, TARGET, MOST_MB = 0.2, 16, 0.9, 500

@@ -11,10 +11,10 @@ from pathlib import Path
 import cv2
 import effectpairs
 import numpy as np
-from effectpairs.captioning.captioner import Seen
-from effectpairs.captioning.grammar.knowing import know
-from effectpairs.captioning.measured import Measured
-from effectpairs.captioning.steps import Wanted, augmented, described, refined
+from effectpairs.captioning.interface.captioner import Seen
+from effectpairs.captioning.pipeline import Wanted, augmented, described, refined
+from effectpairs.captioning.rule_based.captioner import Measured
+from effectpairs.captioning.rule_based.clip_facts import know
 
 SHOWN, HEIGHT, TEXT = 4, 120, 22
 

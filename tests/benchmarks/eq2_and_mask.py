@@ -11,7 +11,7 @@ import time
 
 import cv2
 import numpy as np
-from effectpairs.stages import composite, prune
+from effectpairs.stages import composite, effect_mask
 from effectpairs.tests import reference
 
 TARGET = 12.0
@@ -43,7 +43,7 @@ def run(stage, stage_mask, gt, foreground, background, subject_mask):
     """One side: seconds and mask."""
     start = time.perf_counter()
     blended = stage(foreground, background, subject_mask)
-    mask = stage_mask(gt, blended, subject_mask, prune.Prune())
+    mask = stage_mask(gt, blended, subject_mask, effect_mask.Prune())
     return time.perf_counter() - start, mask
 
 
@@ -59,7 +59,7 @@ def main():
         seconds, expected = run(reference.over, reference.effect_mask, *layers)
         slow.append(seconds)
         for _ in range(3):
-            seconds, found = run(composite.over, prune.effect_mask, *layers)
+            seconds, found = run(composite.over, effect_mask.effect_mask, *layers)
             fast.append(seconds)
         if not np.array_equal(found.mask, expected):
             raise SystemExit("the masks differ: the fast stage and its reference have come apart")

@@ -17,14 +17,14 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
 
 import cv2
-from effectpairs.datasets import codec
-from effectpairs.datasets.footage.layouts import Footage, list_footage
-from effectpairs.datasets.schema import LAYERS
-from effectpairs.datasets.source import load_source
+from effectpairs.datasets.corpus.schema import LAYERS
+from effectpairs.datasets.footage.listing import Footage, list_footage
+from effectpairs.datasets.sources.source import load_source
+from effectpairs.datasets.store import codec
 from effectpairs.flows.footage.ingest import Ingested, ingest
 from effectpairs.flows.footage.source import RealSource
 from effectpairs.stages import pair
-from effectpairs.stages.verdict import judge
+from effectpairs.stages.quality_gates import judge
 from effectpairs.tests.scenes import sliding_square, write_h264
 
 CLIPS = 8

@@ -22,9 +22,9 @@ import av
 import cv2
 import numpy as np
 from effectpairs.stages.composite import over
+from effectpairs.stages.effect_mask import Prune, effect_mask
 from effectpairs.stages.plate import Plate
 from effectpairs.stages.plates.registration import register
-from effectpairs.stages.prune import Prune, effect_mask
 
 CLIPS = Path(os.environ.get("EFFECTPAIRS_CLIPS", Path(__file__).parents[3] / "shared" / "clips"))
 SIZE = (384, 672)

@@ -20,8 +20,8 @@ import av
 import cv2
 import effectpairs
 import numpy as np
-from effectpairs.datasets import shards
-from effectpairs.datasets.ledger import write_ledger
+from effectpairs.datasets.corpus import shards
+from effectpairs.datasets.store.ledger import write_ledger
 from effectpairs.tests import workspaces
 from effectpairs.tests.small_corpus import store_clip
 

@@ -18,13 +18,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from effectpairs.render.blender import find_python
-from effectpairs.render.bodies import Body, Look, Shape, Travel
-from effectpairs.render.effects.effects import AnyEffect, CastLight, Dust, Glow, Reflection, Shadow, Smoke, Splash, Wake
-from effectpairs.render.plan import passes_of, write_plan
-from effectpairs.render.scene import Rendering, Scene, Variant
-from effectpairs.render.surroundings import Camera, Ground, Sky, Sun
-from effectpairs.render.watch import Worker
+from effectpairs.render.blender.plan import passes_of, write_plan
+from effectpairs.render.blender.process import find_python
+from effectpairs.render.blender.worker_process import Worker
+from effectpairs.render.effects.registry import (
+    AnyEffect,
+    CastLight,
+    Dust,
+    Glow,
+    Reflection,
+    Shadow,
+    Smoke,
+    Splash,
+    Wake,
+)
+from effectpairs.render.scene.environment import Camera, Ground, Sky, Sun
+from effectpairs.render.scene.objects import Body, Look, Shape, Travel
+from effectpairs.render.scene.scene import Rendering, Scene, Variant
 
 SIZES = ((96, 168), (192, 336))
 AIMS = {"moving": 2.0, "still": 1.4, "variant": 0.5}

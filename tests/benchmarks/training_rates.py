@@ -17,15 +17,15 @@ from effectpairs.tests.small_corpus import make_small_corpus
 from effectpairs.training.base import text, vae
 from effectpairs.training.base.models import BaseModel, load_scheduler, load_text_model, load_transformer, load_vae
 from effectpairs.training.base.network import Batch, loss_of, rotary
+from effectpairs.training.base.optimiser import Optimiser
 from effectpairs.training.base.tiny import TEXT_LENGTH, write_tiny_model
-from effectpairs.training.config import Training, Validation
-from effectpairs.training.fitting.journal import read_progress
+from effectpairs.training.configs.config import Training, Validation
 from effectpairs.training.fitting.loop import train
+from effectpairs.training.fitting.step_log import read_progress
 from effectpairs.training.latents.data import CachedSamples, collate
-from effectpairs.training.latents.mix import DataSettings
-from effectpairs.training.latents.precompute import precompute
-from effectpairs.training.latents.worklist import CacheSettings, finish
-from effectpairs.training.optimiser import Optimiser
+from effectpairs.training.latents.encode import precompute
+from effectpairs.training.latents.encode_plan import CacheSettings, finish
+from effectpairs.training.latents.sampler import DataSettings
 from effectpairs.training.sampling.sample import Sampling, denoise
 
 FRAMES, SIZE = 13, (64, 96)

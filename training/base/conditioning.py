@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...extras import require
-from .lengths import PIXELS_PER_LATENT, check_shape, frames_of, latent_frames, latent_of
+from .latent_shapes import PIXELS_PER_LATENT, check_shape, frames_of, latent_frames, latent_of
 from .tensors import Conditioning, LatentMask, Latents, PixelMask, Tensor
 from .trimask import Downsample
 

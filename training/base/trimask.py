@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool
 
-from ..strict import STRICT
+from .strict import STRICT
 
 Downsample = Literal["trilinear", "area", "max"]
 """How a mask shrinks to the latents: trilinear is what the base model learnt with; max keeps thin strokes alive."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...arrays import Rgb
 from ...extras import require
-from .lengths import FRAMES_PER_LATENT, check_shape
+from .latent_shapes import FRAMES_PER_LATENT, check_shape
 from .tensors import Latents, Video
 
 torch = require("torch", extra="train")

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from PIL import Image
 
 from ...arrays import Rgb
-from ...datasets.durable import digest_of
-from ...datasets.durable import digest_of_file as sha256_of
+from ...datasets.store.atomic_io import digest_of
+from ...datasets.store.atomic_io import digest_of_file as sha256_of
 from ...extras import require
 from .metric import MetricValue, Sample, Unavailable, Weights, known, unavailable, undefined
 

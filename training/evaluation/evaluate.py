@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...arrays import Rgb
-from ...datasets.clip import Clip as CorpusClip
-from ...datasets.corpus import Corpus
-from ...datasets.gallery.pictures import film
+from ...datasets.corpus.clip import Clip as CorpusClip
+from ...datasets.corpus.reader import Corpus
+from ...datasets.gallery.thumbnails import film
+from .aggregation import Line, grouped
 from .clip import Clip
 from .fvd import Features, Fvd, distance
-from .groups import Line, grouped
-from .kept import Kept, pixels_key
 from .lpips import Lpips
 from .metric import MetricValue, Sample, Scorer, Unavailable, Weights, mean, unavailable
 from .pixels import Pixels
+from .result_cache import Kept, pixels_key
 from .vbench import VBench
 from .videos import Method, find_video, read_video, require_videos
 from .vmaf import Vmaf

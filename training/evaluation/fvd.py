@@ -15,7 +15,7 @@ from jaxtyping import Float
 from scipy import linalg
 
 from ...arrays import Rgb
-from ...datasets.durable import digest_of_file
+from ...datasets.store.atomic_io import digest_of_file
 from ...extras import require
 from .metric import MetricValue, Unavailable, Weights, known, undefined
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Rgb
-from ...datasets.durable import digest_of_file
+from ...datasets.store.atomic_io import digest_of_file
 from ...extras import require
 from .metric import MetricValue, Sample, Unavailable, Weights, known, unavailable
 

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...datasets.durable import explaining, partial_beside, write_whole
-from .groups import Level, Line
+from ...datasets.store.atomic_io import explaining, partial_beside, write_whole
+from .aggregation import Level, Line
 from .metric import COLUMNS, Column, MetricValue, Weights
 
 SCHEMA = pa.schema(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...datasets.durable import digest_of_file
+from ...datasets.store.atomic_io import digest_of_file
 from .metric import MetricValue, Weights, known, unavailable, undefined
 
 VARIABLE = "EFFECTPAIRS_VBENCH"

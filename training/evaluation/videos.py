@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from ...arrays import Rgb
-from ...datasets import codec
+from ...datasets.store import codec
 
 SUFFIXES = (".mkv", ".mp4", ".mov", ".webm", ".avi")
 IMAGES = (".png", ".jpg", ".jpeg")

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from ...arrays import Rgb
-from ...datasets.durable import digest_of_file
+from ...datasets.store.atomic_io import digest_of_file
 from ...extras import require
 from .metric import MetricValue, Sample, Unavailable, Weights, known, unavailable
 

@@ -14,12 +14,12 @@ from typing import Any
 
 from ...extras import require
 from ..base.network import Batch, loss_of, rotary
-from ..config import Training
+from ..configs.config import Training
 from ..latents.data import loader, numbers_of
-from ..latents.mix import KINDS
-from .journal import Journal, StepNumbers, Stopped
+from ..latents.sampler import KINDS
 from .setup import Ready, make_ready
 from .state import export, resume, save
+from .step_log import Journal, StepNumbers, Stopped
 from .validate import fixed_clips, sample_fixed_clips, wait_for_videos
 
 torch = require("torch", extra="train")

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...datasets.corpus import open_corpus
-from ...datasets.place import Place
-from ...datasets.publish import MANIFEST
+from ...datasets.corpus.publish import MANIFEST
+from ...datasets.corpus.reader import open_corpus
+from ...datasets.store.location import Place
 from ...extras import require
 from ..base.models import Located, fingerprint, load_scheduler, load_transformer, locate
-from ..config import Training
+from ..base.optimiser import RunningMean, build, choose
+from ..configs.config import Training
 from ..latents.cache import LatentCache, open_cache
 from ..latents.data import CachedSamples
-from ..optimiser import RunningMean, build, choose
 
 torch = require("torch", extra="train")
 SHARDED = ("FSDP", "DEEPSPEED")

@@ -5,12 +5,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ...datasets.durable import json_bytes, write_whole
+from ...datasets.store.atomic_io import json_bytes, write_whole
 from ...extras import require
-from ..optimiser import RunningMean
-from . import checkpoint
-from .journal import RECORD, TRAINED
+from ..base import checkpoint
+from ..base.optimiser import RunningMean
 from .setup import Ready
+from .step_log import RECORD, TRAINED
 
 torch = require("torch", extra="train")
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from ...arrays import Mask
-from ...datasets.durable import json_bytes, write_whole
+from ...datasets.store.atomic_io import json_bytes, write_whole
 
 FORMAT = 1
 MANIFEST = "cache.json"

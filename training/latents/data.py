@@ -21,7 +21,7 @@ from ..base.tensors import Latents
 from ..base.trimask import seen_frames
 from ..base.vae import Moments, draw
 from .cache import CachedRow, TextArray
-from .mix import DataSettings, Deck, rng_of
+from .sampler import DataSettings, Deck, rng_of
 
 torch = require("torch", extra="train")
 _data = require("torch.utils.data", extra="train")

@@ -14,12 +14,11 @@ import numpy as np
 
 from ...arrays import Mask, Matte, Rgb
 from ...extras import require
-from ..base import models, text, vae
+from ..base import checkpoint, models, text, vae
 from ..base.conditioning import CHANNELS, SoftMask, fed_mask, join, quantised, unknown_mask
-from ..base.lengths import PIXELS_PER_LATENT, check_shape, latent_frames, padded
+from ..base.latent_shapes import PIXELS_PER_LATENT, check_shape, latent_frames, padded
 from ..base.tensors import Conditioning, Latents
 from ..base.trimask import Downsample
-from ..fitting import checkpoint
 from .sample import Sampling, denoise
 
 torch = require("torch", extra="train")

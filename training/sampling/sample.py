@@ -10,8 +10,8 @@ from typing import Any
 
 from ...extras import require
 from ..base.network import predict, rotary
+from ..base.strict import STRICT
 from ..base.tensors import Conditioning, Latents, TextRows
-from ..strict import STRICT
 from .windows import Windows, spans, weights
 
 torch = require("torch", extra="train")

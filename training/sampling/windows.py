@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from ..strict import STRICT
+from ..base.strict import STRICT
 
 
 @dataclass(frozen=True, kw_only=True)

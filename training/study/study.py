@@ -14,9 +14,9 @@ import jinja2
 import numpy as np
 
 from ...arrays import Mask, Rgb
-from ...datasets.corpus import Corpus
-from ...datasets.durable import digest_of, json_bytes, write_whole
-from ...datasets.gallery.pictures import film
+from ...datasets.corpus.reader import Corpus
+from ...datasets.gallery.thumbnails import film
+from ...datasets.store.atomic_io import digest_of, json_bytes, write_whole
 from ..evaluation.videos import Method, clip_ids, find_video, read_video
 
 QUESTIONS = {

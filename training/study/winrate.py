@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...datasets.durable import write_whole
+from ...datasets.store.atomic_io import write_whole
 from .study import NAMES, QUESTIONS
 
 Z = 1.959963984540054

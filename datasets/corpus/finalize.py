@@ -1,0 +1,176 @@
+"""The last step of publishing: sums, data card, and `corpus.json`, which makes the corpus what it is."""
+
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..store.atomic_io import Damaged, digest_of, json_bytes
+from ..store.ledger import Account, Entry, finished_sources, read_account, read_ledger
+from ..store.location import Place
+from .publish import CARD, CARD_MARK, MANIFEST, is_ours
+from .schema import QUALITY_NUMBERS, SCHEMA_VERSION
+from .sharding import Publishing, contents, included_entries, split_of
+
+
+def seal(
+    workspace: Path, corpus: Place, files: Sequence[Mapping[str, Any]], settings: Publishing, name: str
+) -> dict[str, Any]:
+    """Write the account, the data card and `corpus.json`, then remove what no longer belongs; return the manifest.
+
+    Args:
+        workspace: where the pairs come from.
+        corpus: where the shards are already.
+        files: the shards' entries, in any order.
+        settings: those that the shards were written with.
+        name: title of the data card.
+
+    Raises:
+        Damaged: the ledgers changed since the shards were planned.
+        CannotWrite: the disk is full, or the corpus cannot be written.
+    """
+    files = sorted(files, key=lambda file: str(file["path"]))
+    if sorted(file["content"] for file in files) != contents(workspace, settings):
+        raise Damaged(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
+    manifest = _manifest(workspace, files, settings, name)
+    accounts = [account for account, _ in _accounts(workspace).values()]
+    return put_in_place(corpus, manifest, included_entries(workspace, settings), accounts, _told(workspace))
+
+
+def put_in_place(
+    corpus: Place,
+    manifest: dict[str, Any],
+    entries: Sequence[Entry],
+    accounts: Sequence[Account],
+    told: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Write the account, the data card and, last, `corpus.json`; told holds what became of every clip."""
+    manifest["account"]["clips"] = _write_account(told, corpus)
+    manifest["digest"] = digest_of(manifest)
+    corpus.write(CARD, _card(manifest, entries, accounts).encode())
+    corpus.write(MANIFEST, json_bytes(manifest))
+    _remove_stale(corpus, manifest)
+    return manifest
+
+
+def _manifest(workspace: Path, files: Sequence[Mapping[str, Any]], settings: Publishing, name: str) -> dict[str, Any]:
+    """What `corpus.json` says, before the account of clips is written."""
+    entries, accounts = included_entries(workspace, settings), _accounts(workspace)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "version": version_of(files),
+        "software": f"effectpairs {version('effectpairs')}",
+        "settings": {
+            "publishing": asdict(settings),
+            "sources": {source: found for source, (_, found) in accounts.items()},
+        },
+        **sums_of(entries, settings),
+        "account": {"sources": {source: asdict(account) for source, (account, _) in accounts.items()}},
+        "files": files,
+    }
+
+
+def _accounts(workspace: Path) -> dict[str, tuple[Account, dict[str, Any]]]:
+    """Of each finished source its sums, and the settings they came from."""
+    return {source: read_account(workspace, source) for source in finished_sources(workspace)}
+
+
+def version_of(files: Sequence[Mapping[str, Any]]) -> str:
+    """A corpus's version: its content, shard by shard."""
+    return digest_of([file["content"] for file in files])[:12]
+
+
+def sums_of(entries: Sequence[Entry], settings: Publishing) -> dict[str, Any]:
+    """What `corpus.json` adds up over the clips: counts and quality."""
+    return {"counts": _counts(entries, settings), "quality": _quality(entries)}
+
+
+def _counts(entries: Sequence[Entry], settings: Publishing) -> dict[str, Any]:
+    rows = [entry.row for entry in entries if entry.row is not None]
+    return {
+        "clips": len(rows),
+        "groups": len({row["group"] for row in rows}),
+        "frames": sum(row["num_frames"] for row in rows),
+        "seconds": round(sum(row["num_frames"] / row["fps"] for row in rows), 3),
+        "by_kind": dict(sorted(Counter(row["kind"] for row in rows).items())),
+        "by_source": dict(sorted(Counter(row["source"] for row in rows).items())),
+        "by_split": dict(sorted(Counter(split_of(row["group"], settings) for row in rows).items())),
+        "by_effect": dict(sorted(Counter(effect for row in rows for effect in row["effects"]).items())),
+        "by_captioner": dict(sorted(Counter(filter(None, map(captioner_of, rows))).items())),
+        "by_verdict": dict(sorted(Counter(row["quality"]["verdict"] for row in rows).items())),
+    }
+
+
+def captioner_of(row: Mapping[str, Any]) -> str | None:
+    """Who wrote a row's caption: a model's id, or "a person"; None where there is no caption."""
+    if not row["caption"]:
+        return None
+    record = json.loads(row["provenance"].get("captions") or "{}")
+    return str(record.get("caption_by") or "a person")
+
+
+def _quality(entries: Sequence[Entry]) -> dict[str, Any]:
+    """Smallest, median and largest of each quality number over the clips that have it."""
+    found = {}
+    for number in QUALITY_NUMBERS:
+        values = [entry.row["quality"].get(number) for entry in entries if entry.row is not None]
+        known = [value for value in values if value is not None]
+        if known:
+            low, middle, high = np.quantile(known, [0, 0.5, 1])
+            found[number] = {"min": float(low), "median": float(middle), "max": float(high), "clips": len(known)}
+    return found
+
+
+def _told(workspace: Path) -> list[dict[str, Any]]:
+    """Every clip of every source, in the corpus or not, with its outcome and reasons."""
+    return [
+        {"source": source, "name": entry.name, "outcome": entry.outcome, "stage": entry.stage, "reasons": entry.reasons}
+        for source in finished_sources(workspace)
+        for entry in read_ledger(workspace, source)
+    ]
+
+
+def _write_account(rows: Sequence[Mapping[str, Any]], corpus: Place) -> dict[str, Any]:
+    """What became of every clip as one small Parquet file."""
+    words = [(name, pa.string()) for name in ("source", "name", "outcome", "stage")]
+    table = pa.Table.from_pylist(list(rows), schema=pa.schema([*words, ("reasons", pa.list_(pa.string()))]))
+    content = io.BytesIO()
+    pq.write_table(table, content, compression="zstd")
+    # Named by content: the account of the corpus that stands is never overwritten by one that is not sealed yet.
+    path = f"account-{digest_of(list(rows))[:12]}.parquet"
+    corpus.write(path, content.getvalue())
+    return {"path": path, "rows": len(rows), "size_bytes": content.tell(), "sha256": corpus.digest(path)}
+
+
+def _card(manifest: Mapping[str, Any], entries: Sequence[Entry], accounts: Sequence[Account]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    licences: dict[str, dict[str, str]] = {}
+    for entry in entries:
+        if entry.row is not None:
+            provenance = entry.row["provenance"]
+            licences.setdefault(entry.row["source"], {})[provenance["licence"] or "unknown"] = provenance["origin"]
+    return environment.get_template("card.md.j2").render(
+        corpus=manifest, accounts=accounts, licences=licences, mark=CARD_MARK, dumps=json.dumps
+    )
+
+
+def _remove_stale(corpus: Place, manifest: Mapping[str, Any]) -> None:
+    """Delete shards and accounts of the corpus before this one, or of an interrupted publishing."""
+    belongs = {file["path"] for file in manifest["files"]} | {manifest["account"]["clips"]["path"]}
+    for name in corpus.names():
+        whole, _, partial = name.partition(".partial-")
+        stale = corpus.is_abandoned(name) if partial else name not in belongs
+        if stale and (is_ours(whole) or (partial and whole in (CARD, MANIFEST))):
+            corpus.remove(name)

@@ -1,0 +1,190 @@
+"""Finished pairs of a workspace to a corpus: splits, shards, data card, and last of all `corpus.json`.
+
+A corpus changes by its `corpus.json` alone. New shards take file names that the present one does not use, shards whose
+rows did not change stay as they are, and files that no longer belong go after the new `corpus.json` is in place; a
+publishing killed anywhere leaves the old corpus whole.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..store import codec
+from ..store.atomic_io import Damaged, explaining
+from ..store.codec import Storage
+from ..store.ledger import Entry
+from ..store.location import Place
+from . import shards
+from .schema import COLOUR_LAYERS
+from .sharding import Publishing as Publishing  # flows and the command line find it here, beside the verbs
+from .sharding import content_of_rows, included_entries, packed
+
+MANIFEST = "corpus.json"
+CARD = "README.md"
+CARD_MARK = "# data card written by effectpairs"
+"""A line of the data card's front matter: a README.md without it is somebody else's and stays."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardPlan:
+    """One file of the corpus to be, small enough to travel: the rows are read anew from the ledgers by their ids."""
+
+    path: str
+    split: str
+    kind: str
+    content: str
+    """Digest of all that decides the shard's bytes."""
+    clip_ids: tuple[str, ...]
+    sha256: str | None = None
+    """Of the file, where the present corpus lists it already."""
+
+
+def plan_shards(workspace: Path, corpus: Place, settings: Publishing) -> list[ShardPlan]:
+    """Divide the finished pairs into shards and give them file names.
+
+    Raises:
+        ValueError: nothing is finished, two pairs have the same id, or the folder holds something else.
+    """
+    refuse_foreign(corpus)
+    entries = included_entries(workspace, settings)
+    present = {file["content"]: file for file in present_manifest(corpus).get("files", [])}
+    taken = {file["path"] for file in present.values()}
+    plans: list[ShardPlan] = []
+    for split, kind, group in packed(entries, settings):
+        content = content_of_rows(group, split, settings)
+        kept = present.get(content)
+        path = kept["path"] if kept else free_name(split, kind, taken)
+        taken.add(path)
+        ids = tuple(entry.name for entry in group)
+        sha256 = kept["sha256"] if kept else None
+        plans.append(ShardPlan(path=path, split=split, kind=kind, content=content, clip_ids=ids, sha256=sha256))
+    return plans
+
+
+def write_planned(plan: ShardPlan, workspace: Path, corpus: Place, settings: Publishing) -> dict[str, Any]:
+    """Write one shard unless it is there already, whole; return its entry for `corpus.json`.
+
+    Raises:
+        Damaged: a stored layer is gone or damaged, or the ledgers changed since the plan.
+        CannotWrite: the disk is full, or the corpus cannot be written.
+    """
+    digest = corpus.digest(plan.path) if _stands(plan, corpus) else None
+    if digest is None or (plan.sha256 or digest) != digest:
+        _write(plan, workspace, corpus, settings)
+        digest = corpus.digest(plan.path)
+    return {
+        "path": plan.path,
+        "split": plan.split,
+        "kind": plan.kind,
+        "rows": len(plan.clip_ids),
+        "size_bytes": corpus.size(plan.path),
+        "sha256": digest,
+        "content": plan.content,
+    }
+
+
+def is_ours(name: str) -> bool:
+    """Is this a file that publishing writes beside `corpus.json`?"""
+    return re.fullmatch(r"data/[a-z]+/[a-z]+-\d{5,}\.parquet|account-[0-9a-f]{12}\.parquet", name) is not None
+
+
+def present_manifest(corpus: Place) -> Mapping[str, Any]:
+    """The corpus.json that stands there now, or an empty one.
+
+    Raises:
+        ValueError: it is damaged, so it is not known what it replaces.
+    """
+    if not corpus.exists(MANIFEST):
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(corpus.read(MANIFEST))
+        return {
+            **found,
+            "files": [{key: file[key] for key in ("path", "content", "sha256")} for file in found["files"]],
+        }
+    except (ValueError, KeyError, TypeError) as broken:
+        raise ValueError(f"{corpus.url}/{MANIFEST} is damaged; delete it and publish again") from broken
+
+
+def refuse_foreign(corpus: Place) -> None:
+    """A folder with other things in it is no place for a corpus: its README.md would be lost."""
+    if corpus.exists(MANIFEST):
+        return
+    top = corpus.top()
+    foreign = [name for name in top if name not in ("data", CARD) and not _is_left_over(name)]
+    if CARD in top and CARD_MARK.encode() not in corpus.read(CARD):
+        foreign.append(CARD)
+    if not foreign and "data" in top:
+        foreign = [name for name in corpus.names() if name != CARD and not _is_left_over(name)]
+    if foreign:
+        raise ValueError(
+            f"{corpus.url} holds no corpus but other things ({foreign[0]}); choose a new or an empty folder"
+        )
+
+
+def _is_left_over(name: str) -> bool:
+    """Is this what an interrupted first publishing leaves?"""
+    whole = name.split(".partial-")[0]
+    return is_ours(whole) or whole in (MANIFEST, CARD)
+
+
+def free_name(split: str, kind: str, taken: set[str]) -> str:
+    """The first file name of a split and kind that is not taken."""
+    number = 0
+    while (name := f"data/{split}/{kind}-{number:05d}.parquet") in taken:
+        number += 1
+    return name
+
+
+def _stands(plan: ShardPlan, corpus: Place) -> bool:
+    """Is there a whole file with this content already?"""
+    if not corpus.exists(plan.path):
+        return False
+    with corpus.open(plan.path) as file:
+        return shards.content_of(file) == plan.content
+
+
+def _write(plan: ShardPlan, workspace: Path, corpus: Place, settings: Publishing) -> None:
+    by_id = {entry.name: entry for entry in included_entries(workspace, settings)}
+    entries = [by_id[clip_id] for clip_id in plan.clip_ids if clip_id in by_id]
+    if content_of_rows(entries, plan.split, settings) != plan.content:
+        raise Damaged(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
+    scratch = corpus.scratch(plan.path, workspace / "scratch")
+    try:
+        with explaining(scratch.parent):
+            shards.write_shard(scratch, _rows(entries, plan.split, workspace, settings), content=plan.content)
+        corpus.take(scratch, plan.path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _rows(entries: Sequence[Entry], split: str, workspace: Path, settings: Publishing) -> Iterator[shards.Row]:
+    for entry in entries:
+        assert entry.row is not None, entry.name
+        plain = {**entry.row, "split": split}
+        yield shards.Row(plain=plain, layer=_reader(entry, workspace, settings.storage))
+
+
+def _reader(entry: Entry, workspace: Path, storage: Storage) -> shards.ReadLayer:
+    row = entry.row or {}
+
+    def read(layer: str) -> bytes | None:
+        stored = (entry.layers or {}).get(layer)
+        if stored is None:
+            return None
+        path = workspace / stored["file"]
+        try:
+            content: bytes = path.read_bytes()
+        except FileNotFoundError as gone:
+            raise Damaged(f"{path} is gone; run source '{row['source']}' again to re-make it") from gone
+        if hashlib.sha256(content).hexdigest() != stored["sha256"]:
+            raise Damaged(f"{path} is damaged; delete the folder {path.parent} and run its source again")
+        if storage == "compact" and layer in COLOUR_LAYERS:
+            return codec.encode(codec.decode(content), fps=row["fps"], storage=storage)
+        return content
+
+    return read

@@ -1,0 +1,193 @@
+"""Read a finished corpus: words and numbers as one Arrow table, clips by id, layers decoded on access."""
+
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from functools import cached_property, partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..store.location import Place
+from . import shards
+from .clip import Clip
+from .publish import MANIFEST, is_ours
+from .schema import PLAIN_COLUMNS, ROW, SCHEMA_VERSION
+
+OPEN_SHARDS = 16
+"""Shards kept open at once by one reader: their footers are then parsed once."""
+WORDS_BLOCK_BYTES = 1 << 16
+"""What a remote file reads ahead where words alone are wanted; the default of some MB would bring video along."""
+
+
+class Corpus:
+    """A corpus on disk or behind an fsspec URL.
+
+    `len(corpus)`, `corpus[clip_id]`, `for clip in corpus`; `corpus.table` has every column but the videos. It can be
+    pickled and sent to workers, or forked; each process opens the files anew.
+    """
+
+    def __init__(self, place: Place, *, threads: int = 1) -> None:
+        if not 1 <= threads <= 4:
+            raise ValueError(f"threads={threads} is not in [1, 4]; a frame is stored in 4 slices, more cannot share it")
+        self.place = place
+        self.threads = threads
+        self.manifest = _read_manifest(place)
+        self._forget_files()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"place": self.place, "threads": self.threads, "manifest": self.manifest}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget_files()
+
+    def __len__(self) -> int:
+        return sum(int(file["rows"]) for file in self.manifest["files"])
+
+    def __iter__(self) -> Iterator[Clip]:
+        return (self[clip_id] for clip_id in self.ids)
+
+    def __contains__(self, clip_id: str) -> bool:
+        return clip_id in self._where
+
+    def __getitem__(self, clip_id: str) -> Clip:
+        return self.clip(clip_id)
+
+    def __repr__(self) -> str:
+        counts = self.manifest["counts"]
+        return f"<Corpus {self.manifest['name']} {self.manifest['version']}: {len(self)} clips, {counts['seconds']} s>"
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """All rows without their videos, in the order of the files; no byte of video is read.
+
+        Raises:
+            ValueError: a shard is missing or damaged.
+        """
+        parts = [pa.schema([ROW.field(name) for name in PLAIN_COLUMNS]).empty_table()]
+        for file in self.manifest["files"]:
+            try:
+                with self.place.open(file["path"], block_bytes=WORDS_BLOCK_BYTES) as opened:
+                    parts.append(shards.read_plain(opened))
+            except (FileNotFoundError, pa.ArrowException) as broken:
+                raise ValueError(self._unreadable(file["path"])) from broken
+        return pa.concat_tables(parts)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The clips' ids, in the order of the files."""
+        return tuple(self._where)
+
+    @cached_property
+    def _where(self) -> dict[str, tuple[str, int, int]]:
+        """Of each clip: its file, its row group in it, its row in the table."""
+        ids = self.table.column("clip_id").to_pylist()
+        spots = [(file["path"], row) for file in self.manifest["files"] for row in range(file["rows"])]
+        if len(ids) != len(spots):
+            raise ValueError(f"{self.place.url}: {len(ids)} clips are there, {MANIFEST} lists {len(spots)}; verify it")
+        return {clip_id: (*spot, row) for row, (clip_id, spot) in enumerate(zip(ids, spots, strict=True))}
+
+    def clip(self, clip_id: str, *, threads: int | None = None) -> Clip:
+        """One clip by its id.
+
+        Raises:
+            KeyError: there is no such clip; the message names some that there are.
+        """
+        if clip_id not in self._where:
+            some = ", ".join(self.ids[:3])
+            raise KeyError(f"{self.place.url} has no clip '{clip_id}'; it has {len(self)}, such as {some}")
+        path, group, row = self._where[clip_id]
+        plain = self.table.slice(row, 1).to_pylist()[0]
+        return Clip(plain, partial(self._layer, path, group), threads=threads or self.threads)
+
+    def torch(self, *, streaming: bool = False, **options: Any) -> Any:
+        """A PyTorch dataset over the clips: map style, or iterable with `streaming=True`.
+
+        The options are those of `MappedClips` and `StreamedClips` in `datasets/corpus/torch_dataset.py`.
+
+        Raises:
+            ImportError: torch is not installed, with the command that installs it.
+        """
+        from . import torch_dataset
+
+        return (torch_dataset.StreamedClips if streaming else torch_dataset.MappedClips)(self, **options)
+
+    def _layer(self, path: str, group: int, layer: str) -> bytes | None:
+        try:
+            return shards.read_layer(self._shard(path), group, layer)
+        except (FileNotFoundError, pa.ArrowException) as broken:
+            raise ValueError(self._unreadable(path)) from broken
+
+    def _shard(self, path: str) -> pq.ParquetFile:
+        if self._pid != os.getpid():
+            self._forget_files()  # a forked worker must not share the parent's file positions and connections
+        shard = self._open.get(path)
+        if shard is None:
+            local = self.place.local
+            source = str(local / path) if local is not None else self.place.open(path)
+            shard = self._open[path] = pq.ParquetFile(source, pre_buffer=False)
+            if len(self._open) > OPEN_SHARDS:
+                self._open.popitem(last=False)[1].close(force=True)
+        self._open.move_to_end(path)
+        return shard
+
+    def _forget_files(self) -> None:
+        self.place = Place(self.place.url)
+        self._open: OrderedDict[str, pq.ParquetFile] = OrderedDict()
+        self._pid = os.getpid()
+
+    def _unreadable(self, path: str) -> str:
+        url = self.place.url
+        return f"{url}/{path} is missing or damaged; see all that is wrong with: effectpairs verify {url}"
+
+
+def open_corpus(path_or_url: str, *, threads: int = 1) -> Corpus:
+    """Open a corpus by folder or fsspec URL; threads (1 to 4) share the decoding of one layer.
+
+    Raises:
+        FileNotFoundError: no `corpus.json` stands there.
+        ValueError: it is damaged, or was written in a later format than this version reads.
+    """
+    return Corpus(Place(str(path_or_url)), threads=threads)
+
+
+def _read_manifest(place: Place) -> dict[str, Any]:
+    if not place.exists(MANIFEST):
+        raise FileNotFoundError(
+            f"{place.url}: no {MANIFEST} is there, so it is no finished corpus; make one with: "
+            f"effectpairs publish {place.url}"
+        )
+    try:
+        found: dict[str, Any] = json.loads(place.read(MANIFEST))
+        written = int(found["schema_version"])
+        problem = None if written > SCHEMA_VERSION else _problem_of(found)
+    except (ValueError, KeyError, TypeError, AttributeError) as broken:
+        problem, written = f"{type(broken).__name__}: {broken}", SCHEMA_VERSION
+    if problem:
+        raise ValueError(f"{place.url}/{MANIFEST} is damaged ({problem}); delete it and publish the corpus again")
+    if written > SCHEMA_VERSION:
+        raise ValueError(
+            f"{place.url} has schema version {written}, newer than {SCHEMA_VERSION} which is read here; "
+            "upgrade effectpairs"
+        )
+    if written < SCHEMA_VERSION:
+        raise ValueError(
+            f"{place.url} has schema version {written}, older than {SCHEMA_VERSION} which is read here; "
+            f"publish it again from its workspace: effectpairs publish {place.url}"
+        )
+    return found
+
+
+def _problem_of(manifest: dict[str, Any]) -> str | None:
+    """What a reader relies on and does not find."""
+    files = [*manifest["files"], manifest["account"]["clips"]]
+    strange = [file["path"] for file in files if not is_ours(file["path"])]
+    if strange:
+        return f"'{strange[0]}' is no file of a corpus"
+    wrong = [file["path"] for file in files if not (int(file["rows"]) >= 0 and file["size_bytes"] and file["sha256"])]
+    if wrong:
+        return f"rows, size or SHA-256 of {wrong[0]} are not there"
+    return None if manifest["counts"]["clips"] >= 0 and manifest["name"] else "its counts are not there"

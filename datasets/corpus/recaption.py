@@ -1,0 +1,112 @@
+"""A published corpus with other words: new rows beside the same videos, byte for byte, and `corpus.json` last."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+
+from ..store.atomic_io import digest_of, explaining
+from ..store.ledger import Account, Entry, account_of
+from ..store.location import Place
+from . import shards
+from .clip import Clip
+from .finalize import put_in_place, sums_of, version_of
+from .publish import free_name, present_manifest, refuse_foreign
+from .reader import Corpus
+from .schema import SCHEMA_VERSION
+from .sharding import Publishing
+
+Row = Mapping[str, Any]
+
+
+def reword(
+    corpus: Corpus, place: Place, change: Callable[[Row], Row], settings: Mapping[str, Any], scratch: Path
+) -> dict[str, Any]:
+    """Publish a corpus with changed rows; shards whose rows stay the same stay as they are. Return the manifest.
+
+    Args:
+        corpus: what is there; its videos are copied as they stand.
+        place: where the corpus with the new words is to be; it may be the same.
+        change: from a row's plain columns to the new ones.
+        settings: how the words were made, by source.
+        scratch: a local folder for large files on their way to a remote place.
+
+    Raises:
+        ValueError: the place holds something else than a corpus.
+        CannotWrite: the disk is full, or the place cannot be written.
+    """
+    refuse_foreign(place)
+    manifest = {name: value for name, value in corpus.manifest.items() if name != "digest"}
+    taken = {file["path"] for file in present_manifest(place).get("files", [])}
+    entries: list[Entry] = []
+    files = []
+    for file, clips in _by_file(corpus):
+        rows = [change(clip.row) for clip in clips]
+        entries += [_entry(row) for row in rows]
+        stays = rows == [clip.row for clip in clips] and corpus.place.url == place.url
+        files.append(file if stays else _write(file, clips, rows, place, taken, scratch))
+    settled = TypeAdapter(Publishing).validate_python(manifest["settings"]["publishing"])
+    told = _told(corpus, entries)
+    accounts = _accounts(told)
+    manifest |= {
+        **sums_of(entries, settled),
+        "version": version_of(files),
+        "files": sorted(files, key=lambda file: str(file["path"])),
+        "account": {"sources": {account.source: vars(account) for account in accounts}},
+        "settings": {**manifest["settings"], "sources": settings},
+    }
+    return put_in_place(place, manifest, entries, accounts, told)
+
+
+def _by_file(corpus: Corpus) -> Iterator[tuple[dict[str, Any], list[Clip]]]:
+    """Each shard's entry with its clips."""
+    ids = iter(corpus.ids)
+    for file in corpus.manifest["files"]:
+        yield dict(file), [corpus[next(ids)] for _ in range(file["rows"])]
+
+
+def _write(
+    file: Mapping[str, Any], clips: Sequence[Clip], rows: Sequence[Row], place: Place, taken: set[str], scratch: Path
+) -> dict[str, Any]:
+    """A shard with these rows and the clips' own videos; its new entry for `corpus.json`."""
+    path = free_name(file["split"], file["kind"], taken)
+    taken.add(path)
+    content = digest_of([SCHEMA_VERSION, file["sha256"], list(rows)])
+    partial = place.scratch(path, scratch)
+    made = (shards.Row(plain=row, layer=clip.encoded) for row, clip in zip(rows, clips, strict=True))
+    try:
+        with explaining(partial.parent):
+            shards.write_shard(partial, made, content=content)
+        place.take(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    size, digest = place.size(path), place.digest(path)
+    return {**file, "path": path, "size_bytes": size, "sha256": digest, "content": content}
+
+
+def _entry(row: Row) -> Entry:
+    quality = row["quality"]
+    reasons = tuple(quality["reasons"] or ())
+    return Entry(name=row["clip_id"], outcome=quality["verdict"], stage="captions", reasons=reasons, row=row)
+
+
+def _told(corpus: Corpus, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """What became of every clip that was ever looked at; of those in the corpus, anew."""
+    by_name = {entry.name: entry for entry in entries}
+    with corpus.place.open(corpus.manifest["account"]["clips"]["path"]) as file:
+        rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+    for row in rows:
+        entry = by_name.get(row["name"])
+        if entry is not None and (row["outcome"], tuple(row["reasons"])) != (entry.outcome, entry.reasons):
+            row |= {"outcome": entry.outcome, "stage": entry.stage, "reasons": list(entry.reasons)}
+    return rows
+
+
+def _accounts(told: Sequence[Mapping[str, Any]]) -> list[Account]:
+    by_source: dict[str, list[Entry]] = {}
+    for row in told:
+        entry = Entry(name=row["name"], outcome=row["outcome"], stage=row["stage"], reasons=tuple(row["reasons"]))
+        by_source.setdefault(row["source"], []).append(entry)
+    return [account_of(source, entries) for source, entries in sorted(by_source.items())]

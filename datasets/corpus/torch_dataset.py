@@ -1,0 +1,185 @@
+"""A corpus as PyTorch datasets. Only `Corpus.torch` imports this module: torch is an optional package.
+
+A sample is a dict: `clip_id`, `caption`, `fps`, and per asked layer a uint8 tensor `[T, C, H, W]`, C = 3 for colour and
+1 for mattes (0 to 255) and masks (0 or 1). A layer that the clip does not have (unpaired clips) is left out.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pyarrow as pa
+
+from ...extras import require
+from ..store.location import Place
+from .clip import Clip
+from .schema import LAYERS, MASK_LAYERS
+
+torch = require("torch", extra="train")
+_data = require("torch.utils.data", extra="train")
+Dataset: Any = _data.Dataset
+IterableDataset: Any = _data.IterableDataset
+
+DEFAULT_LAYERS = ("gt", "over", "effect_mask")
+
+
+@runtime_checkable
+class Clips(Protocol):
+    """What the datasets ask of a corpus."""
+
+    place: Place
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The clips' ids, in order."""
+
+    @property
+    def table(self) -> pa.Table:
+        """Their words and numbers, in the same order."""
+
+    def clip(self, clip_id: str) -> Clip:
+        """One of them."""
+
+
+class MappedClips(Dataset):  # type: ignore[misc]
+    """Clips by number, for a DataLoader with a sampler of its own (a `DistributedSampler` shares them among ranks)."""
+
+    def __init__(self, corpus: Clips, *, layers: Sequence[str] = DEFAULT_LAYERS, split: str | None = None) -> None:
+        self.corpus, self.layers = corpus, _known(layers)
+        self.ids = _ids_of(corpus, split)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return _sample(self.corpus.clip(self.ids[index]), self.layers)
+
+
+class StreamedClips(IterableDataset):  # type: ignore[misc]
+    """Clips in a shuffled order that seed and epoch fix, shared among ranks and DataLoader workers without overlap.
+
+    Every rank yields the same number of samples (the order is filled up from its start), so that ranks stay in step.
+    Workers take the order in runs of `batch_size`, so a DataLoader of that batch size gives the same batches in the
+    same order for any number of workers. To go on in the middle of an epoch, use
+    `torchdata.stateful_dataloader.StatefulDataLoader`, or a plain DataLoader with `resume_at`.
+    """
+
+    def __init__(
+        self,
+        corpus: Clips,
+        *,
+        layers: Sequence[str] = DEFAULT_LAYERS,
+        split: str | None = None,
+        seed: int | None = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        batch_size: int = 1,
+        resume_at: int = 0,
+    ) -> None:
+        """Set up the stream.
+
+        Args:
+            corpus: the corpus to read.
+            layers: which layers to decode.
+            split: "train", "validation" or "test"; None takes all.
+            seed: of the shuffling; None keeps the corpus order.
+            rank: this process among world_size; both are taken from `torch.distributed` where not given.
+            world_size: how many processes share the clips.
+            batch_size: the DataLoader's, so that a worker's run is a batch.
+            resume_at: samples of this rank's epoch that are already used.
+        """
+        super().__init__()
+        if batch_size < 1 or resume_at < 0:
+            raise ValueError(f"batch_size={batch_size} is below 1 or resume_at={resume_at} below 0")
+        self.corpus, self.layers = corpus, _known(layers)
+        self.ids = _ids_of(corpus, split)
+        self.seed = seed
+        self.rank, self.world_size = _place_among(rank, world_size)
+        self.batch_size = batch_size
+        # In shared memory, so that a new epoch reaches workers that live on between epochs.
+        self._shared = torch.tensor([0, resume_at]).share_memory_()
+        self._loaded, self._yielded = 0, 0
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch, which the shuffling depends on."""
+        return int(self._shared[0])
+
+    @property
+    def resume_at(self) -> int:
+        """Samples of this rank's epoch that were used before this stream."""
+        return int(self._shared[1])
+
+    def __len__(self) -> int:
+        """Samples of one epoch on this rank."""
+        return -(-len(self.ids) // self.world_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Shuffle anew, the same way in every rank; call before each epoch."""
+        self._shared[0], self._shared[1] = epoch, 0
+
+    def order(self) -> list[str]:
+        """The clip ids of this rank's epoch, before they are shared among workers."""
+        order = list(self.ids)
+        if self.seed is not None:
+            order = [order[i] for i in np.random.default_rng([self.seed, self.epoch]).permutation(len(order))]
+        return [order[i % len(order)] for i in range(self.rank, len(self) * self.world_size, self.world_size)]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        worker = _data.get_worker_info()
+        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        order = self.order()[self.resume_at :]
+        mine = [clip_id for place, clip_id in enumerate(order) if place // self.batch_size % workers == number]
+        self._yielded, self._loaded = self._loaded, 0
+        for clip_id in mine[self._yielded :]:
+            self._yielded += 1
+            yield _sample(self.corpus.clip(clip_id), self.layers)
+
+    def state_dict(self) -> dict[str, int]:
+        """Where this (worker's copy of the) stream stands."""
+        return {"epoch": self.epoch, "resume_at": self.resume_at, "yielded": self._yielded}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a state; the number of ranks and workers must be what it was."""
+        self._shared[0], self._shared[1] = state["epoch"], state["resume_at"]
+        self._loaded = state["yielded"]
+
+
+def _sample(clip: Clip, layers: Sequence[str]) -> dict[str, Any]:
+    sample: dict[str, Any] = {"clip_id": clip.clip_id, "caption": clip.caption or "", "fps": clip.fps}
+    for layer in layers:
+        frames = clip.decode(layer)
+        if frames is None:
+            continue
+        if layer in MASK_LAYERS:
+            frames = frames.astype(np.uint8)
+        planes = frames.transpose(0, 3, 1, 2) if frames.ndim == 4 else frames[:, None]
+        sample[layer] = torch.from_numpy(np.ascontiguousarray(planes))
+    return sample
+
+
+def _ids_of(corpus: Clips, split: str | None) -> tuple[str, ...]:
+    if split is None:
+        return corpus.ids
+    splits = corpus.table.column("split").to_pylist()
+    found = tuple(clip_id for clip_id, of in zip(corpus.ids, splits, strict=True) if of == split)
+    if not found:
+        raise ValueError(f"{corpus.place.url} has no clip in split '{split}'; it has {sorted(set(splits))}")
+    return found
+
+
+def _known(layers: Sequence[str]) -> tuple[str, ...]:
+    unknown = [layer for layer in layers if layer not in LAYERS]
+    if unknown:
+        raise ValueError(f"'{unknown[0]}' is not a layer; the layers are {', '.join(LAYERS)}")
+    return tuple(layers)
+
+
+def _place_among(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    distributed = torch.distributed
+    running = distributed.is_available() and distributed.is_initialized()
+    rank = rank if rank is not None else (distributed.get_rank() if running else 0)
+    world_size = world_size if world_size is not None else (distributed.get_world_size() if running else 1)
+    if not 0 <= rank < world_size:
+        raise ValueError(f"rank={rank} is not in [0, world_size={world_size})")
+    return rank, world_size

@@ -1,0 +1,163 @@
+"""Check a corpus to its last byte: sums, tables, every video decoded; the first thing wrong with each file is named."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..store import codec
+from ..store.atomic_io import digest_of
+from . import shards
+from .publish import CARD, MANIFEST, is_ours
+from .reader import Corpus
+from .schema import COLOUR_LAYERS, KINDS, LAYERS, MASK_LAYERS, MAY_BE_ABSENT, SPLITS, VERDICTS, is_row
+
+Row = dict[str, Any]
+File = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """The first thing wrong with one file."""
+
+    file: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.problem}"
+
+
+@dataclass(kw_only=True)
+class Whereabouts:
+    """In which files each clip id, and in which splits each group stands: what no shard knows of the others."""
+
+    files: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    splits: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+
+def verify(corpus: Corpus, *, step: Callable[[str], None] = lambda _: None) -> list[Fault]:
+    """Read every byte of a corpus and decode every video.
+
+    Args:
+        corpus: the corpus, already open.
+        step: called with each file's name once that file has been checked.
+
+    Returns:
+        The first fault of each file, in the order of the files; empty where all is well.
+    """
+    known = _whereabouts(corpus)
+    faults = []
+    for file in [*corpus.manifest["files"], corpus.manifest["account"]["clips"]]:
+        problem = next(_faults_of(corpus, file, known), None)
+        if problem is not None:
+            faults.append(Fault(file=file["path"], problem=problem))
+        step(file["path"])
+    return [*faults, *_faults_around(corpus)]
+
+
+def _whereabouts(corpus: Corpus) -> Whereabouts:
+    known = Whereabouts()
+    for file in corpus.manifest["files"]:
+        try:
+            with corpus.place.open(file["path"]) as opened:
+                rows = shards.read_plain(opened, ("clip_id", "group", "split")).to_pylist()
+        except (pa.ArrowException, OSError, KeyError):
+            continue  # its own check says what is wrong with it
+        for row in rows:
+            known.files[row["clip_id"]].append(file["path"])
+            known.splits[row["group"]].add(row["split"])
+    return known
+
+
+def _faults_of(corpus: Corpus, file: File, known: Whereabouts) -> Iterator[str]:
+    place, path = corpus.place, file["path"]
+    if not place.exists(path):
+        yield f"is missing though {MANIFEST} lists it; publish the corpus again"
+        return
+    size = place.size(path)
+    if size != file["size_bytes"]:
+        yield f"has {size} bytes instead of {file['size_bytes']}; copy or publish it again"
+    if place.digest(path) != file["sha256"]:
+        yield "its bytes are not those that were published (SHA-256 differs); copy or publish it again"
+    try:
+        with place.open(path) as opened:
+            shard = pq.ParquetFile(opened, pre_buffer=False)
+            if shard.metadata.num_rows != file["rows"]:
+                yield f"has {shard.metadata.num_rows} rows instead of {file['rows']}"
+            if "split" in file:
+                yield from _faults_of_shard(shard, file, known)
+    except (pa.ArrowException, OSError) as broken:
+        yield f"is no readable Parquet file: {broken}"
+
+
+def _faults_of_shard(shard: pq.ParquetFile, file: File, known: Whereabouts) -> Iterator[str]:
+    if not is_row(shard.schema_arrow):
+        yield "its columns are not those of the row's schema"
+        return
+    if shard.num_row_groups != shard.metadata.num_rows:
+        yield f"has {shard.metadata.num_rows} rows in {shard.num_row_groups} row groups; each clip has its own"
+        return
+    rows = shards.plain_of(shard).to_pylist()
+    for row in rows:
+        yield from (f"clip {row['clip_id']}: {problem}" for problem in _faults_of_row(row, file, known))
+    for group, row in enumerate(rows):
+        problems = _faults_of_videos(row, partial(shards.read_layer, shard, group))
+        yield from (f"clip {row['clip_id']}: {problem}" for problem in problems)
+
+
+def _faults_of_row(row: Row, file: File, known: Whereabouts) -> Iterator[str]:
+    others = list(known.files[row["clip_id"]])
+    others.remove(file["path"])
+    if others:
+        yield f"the same id stands again in {others[0]}"
+    if row["split"] != file["split"] or row["kind"] != file["kind"]:
+        yield f"is {row['kind']}/{row['split']} in a file of {file['kind']}/{file['split']}"
+    if row["kind"] not in KINDS or row["split"] not in SPLITS:
+        yield f"kind '{row['kind']}' or split '{row['split']}' is not a known word"
+    if len(known.splits[row["group"]]) > 1:
+        yield f"its group {row['group']} is in the splits {' and '.join(sorted(known.splits[row['group']]))}"
+    if row["num_frames"] < 5 or row["num_frames"] % 8 != 5:
+        yield f"has {row['num_frames']} frames, which is not 8k+5"
+    if row["quality"]["verdict"] not in VERDICTS:
+        yield f"verdict '{row['quality']['verdict']}' is not a known word"
+
+
+def _faults_of_videos(row: Row, read: shards.ReadLayer) -> Iterator[str]:
+    for layer in LAYERS:
+        stored = read(layer)
+        if stored is None:
+            if layer not in MAY_BE_ABSENT.get(row["kind"], ()):
+                yield f"has no {layer}"
+            continue
+        colour = layer in COLOUR_LAYERS
+        size = {name: row[name] for name in ("num_frames", "height", "width")}
+        expected = codec.VideoShape(**size, colour=colour)
+        try:
+            found = codec.probe(stored)
+            if found != expected:
+                yield f"{layer} is {found} instead of {expected}"
+            elif layer in MASK_LAYERS and not np.isin(codec.decode(stored), (0, 255)).all():
+                yield f"{layer} is not a hard mask of 0 and 255"
+        except ValueError as broken:
+            yield f"{layer} {broken}"
+
+
+def _faults_around(corpus: Corpus) -> Iterator[Fault]:
+    """What is wrong with the manifest and the data card, and shards that nobody listed.
+
+    Programs that take every file of a folder would read those too.
+    """
+    manifest = corpus.manifest
+    if manifest.get("digest") != digest_of({name: held for name, held in manifest.items() if name != "digest"}):
+        yield Fault(file=MANIFEST, problem="was changed by hand or damaged; publish the corpus again")
+    if not corpus.place.exists(CARD):
+        yield Fault(file=CARD, problem="the data card is missing; publish the corpus again")
+    listed = {file["path"] for file in manifest["files"]} | {manifest["account"]["clips"]["path"]}
+    for name in corpus.place.names():
+        if name not in listed and (is_ours(name) or (name.startswith("data/") and name.endswith(".parquet"))):
+            yield Fault(file=name, problem=f"is not listed in {MANIFEST}; delete it or publish again")

@@ -1,0 +1,186 @@
+"""A corpus at a glance, for `effectpairs inspect`: tables for a terminal, the same facts as plain values for a program.
+
+Nothing here reads a byte of video.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from ..corpus.reader import Corpus
+from .formatting import NUMBERS, finite, shown
+
+ROWS = 200  # clips that the table of a terminal lists
+Values = dict[str, Any]
+
+
+def as_values(corpus: Corpus) -> Values:
+    """All that `inspect` knows as values that JSON can hold: identity, counts, quality, account, clips.
+
+    A number that was not measured, and a PSNR of equal pictures, is None; nothing is NaN or infinite.
+    """
+    clips = [_clip_values(row) for row in corpus.table.to_pylist()]
+    manifest = corpus.manifest
+    return {
+        "corpus": corpus.place.url,
+        **{key: manifest[key] for key in ("name", "version", "schema_version", "software", "counts")},
+        "quality": {name: found for name in NUMBERS if (found := _quantiles(name, clips))},
+        "account": account_values(corpus),
+        "clips": clips,
+    }
+
+
+def account_values(corpus: Corpus) -> Values:
+    """What became of every clip that was looked at.
+
+    `sources` holds the sums of each source; `not_accepted` counts clips by source, outcome and main reason (the
+    gravest), without the numbers and file names in it; `left_out` lists each clip that is not in the corpus.
+    """
+    account = corpus.manifest["account"]
+    with corpus.place.open(account["clips"]["path"]) as file:
+        entries = pq.read_table(file).to_pylist()
+    counts = Counter(
+        (entry["source"], entry["outcome"], main_reason(entry["reasons"]))
+        for entry in entries
+        if entry["outcome"] != "accept"
+    )
+    keys = ("source", "outcome", "reason")
+    return {
+        "sources": account["sources"],
+        "not_accepted": [{**dict(zip(keys, key, strict=True)), "clips": n} for key, n in counts.most_common()],
+        "left_out": [entry for entry in entries if entry["name"] not in corpus],
+    }
+
+
+def main_reason(reasons: Iterable[str]) -> str:
+    """The first reason reduced to its kind, so that equal reasons count as one: no file in front, no numbers behind."""
+    first = next(iter(reasons), "no reason was given")
+    head, colon, rest = first.partition(": ")
+    is_file = bool(re.search(r"[/\\]|\.\w{2,5}$", head))
+    kept = rest if colon and is_file else head
+    return re.sub(r"\d+(\.\d+)?", "…", kept)
+
+
+def as_tables(corpus: Corpus) -> list[Any]:
+    """The same as tables for a terminal; of a large corpus the first clips alone are listed."""
+    found = as_values(corpus)
+    counts = found["counts"]
+    title = f"{found['name']}, version {found['version']}: {counts['clips']} clips from {counts['groups']} originals, "
+    title += f"{counts['frames']} frames, {counts['seconds']:.1f} s"
+    tables = [Text(title, style="bold"), _clips_table(found["clips"])]
+    if len(found["clips"]) > ROWS:
+        tables.append(Text(f"and {len(found['clips']) - ROWS} clips more; all of them with --json", style="dim"))
+    tables += [_counts_table(counts), _quality_table(found["quality"]), _account_table(found["account"]["sources"])]
+    if found["account"]["not_accepted"]:
+        tables.append(_reasons_table(found["account"]["not_accepted"]))
+    return tables
+
+
+def _clip_values(row: Mapping[str, Any]) -> Values:
+    words = ("clip_id", "kind", "source", "split", "group", "effects", "caption")
+    quality = row["quality"]
+    numbers = {name: finite(quality[name]) for name in NUMBERS}
+    return {
+        **{name: row[name] for name in (*words, "num_frames", "height", "width", "fps")},
+        "verdict": quality["verdict"],
+        "reasons": quality["reasons"],
+        "quality": numbers,
+        "origin": row["provenance"]["origin"],
+        "licence": row["provenance"]["licence"],
+    }
+
+
+def _quantiles(name: str, clips: list[Values]) -> Values | None:
+    known = [value for clip in clips if (value := clip["quality"][name]) is not None]
+    if not known:
+        return None
+    marks = ("min", "q25", "median", "q75", "max")
+    found = dict(zip(marks, map(float, np.quantile(known, [0, 0.25, 0.5, 0.75, 1])), strict=True))
+    return {**found, "clips": len(known)}
+
+
+@dataclass(frozen=True)
+class _NeverCut:
+    """A table that takes its room from one column; ids and numbers stay whole, if need be past the terminal's edge."""
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        least = self.table.__rich_measure__(console, options.update(max_width=10_000)).minimum
+        return console.render(self.table, options.update(width=max(options.max_width, least)))
+
+
+def _clips_table(clips: list[Values]) -> _NeverCut:
+    headings = ("id", "kind", "split", "frames", "size", "effects", "verdict", "effect area", "preservation", "caption")
+    table = _table("clips", headings, right=("frames", "size", "effect area", "preservation"))
+    for clip in clips[:ROWS]:
+        numbers = [shown(name, clip["quality"]) for name in ("effect_area", "preservation_psnr_db")]
+        size = f"{clip['height']}x{clip['width']}"
+        words = (clip["clip_id"], clip["kind"], clip["split"], str(clip["num_frames"]), size)
+        verdict = Text(clip["verdict"], style=_COLOURS.get(clip["verdict"], ""))
+        table.add_row(*words, ", ".join(clip["effects"]), verdict, *numbers, Text(_cut(clip["caption"] or "", 48)))
+    table.columns[-1].no_wrap, table.columns[-1].min_width = True, 16
+    return _never_cut(table, but="caption")
+
+
+_COLOURS = {"accept": "green", "review": "yellow", "reject": "red", "fail": "red"}
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
+
+
+def _counts_table(counts: Values) -> _NeverCut:
+    table = _table("counts", ("by", "clips"))
+    for key in ("kind", "split", "source", "effect", "verdict"):
+        found = counts[f"by_{key}"]
+        table.add_row(key, ", ".join(f"{name} {n}" for name, n in found.items()) or "none named")
+    return _never_cut(table, but="clips")
+
+
+def _quality_table(quality: Values) -> _NeverCut:
+    headings = ("smallest", "25 %", "median", "75 %", "largest", "clips")
+    table = _table("quality", ("number", *headings), right=headings)
+    for name, found in quality.items():
+        marks = [NUMBERS[name].text(found[mark]) for mark in ("min", "q25", "median", "q75", "max")]
+        table.add_row(NUMBERS[name].title, *marks, str(found["clips"]))
+    return _never_cut(table)
+
+
+def _account_table(sources: Mapping[str, Values]) -> _NeverCut:
+    headings = ("inputs", "accepted", "review", "rejected", "failed")
+    table = _table("account: what became of every clip", ("source", *headings), right=headings)
+    for name, sums in sources.items():
+        table.add_row(name, *(str(sums[heading]) for heading in headings))
+    return _never_cut(table)
+
+
+def _reasons_table(reasons: list[Values]) -> _NeverCut:
+    table = _table("not accepted, by main reason", ("source", "outcome", "clips", "reason"), right=("clips",))
+    for found in reasons:
+        table.add_row(found["source"], found["outcome"], str(found["clips"]), Text(found["reason"]))
+    return _never_cut(table, but="reason")
+
+
+def _table(title: str, headings: Iterable[str], *, right: tuple[str, ...] = ()) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in right else "left")
+    return table
+
+
+def _never_cut(table: Table, *, but: str = "") -> _NeverCut:
+    for column in table.columns:
+        if column.header != but:
+            column.min_width = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
+    return _NeverCut(table)

@@ -1,0 +1,223 @@
+"""A clip as small moving pictures: views for the eye, side by side in one video so that they stay in step."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+from jaxtyping import UInt8
+from PIL import Image as Pictures
+
+from ...arrays import Image, Mask, Matte, MatteImage, Rgb
+from ..corpus.clip import Clip
+
+Whole = UInt8[np.ndarray, "T rows columns 3"]  # several pictures in one
+Small = UInt8[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w"]
+Corner = tuple[int, int]
+"""x, y of the left upper corner, in pixels."""
+
+GAIN = 4  # a difference of 16 steps, a light shadow, then shows as a mid grey
+TINT = (255, 0, 200)  # of the effect mask; hardly any footage has this magenta
+SQUARE_PX = 12  # of the checkerboard
+# Of 85 frames of eight views at 336x192 (a camel), crf 25: medium 838 kB in 2.0 s, veryfast 745 kB in 0.9 s.
+_X264 = {"crf": "24", "preset": "veryfast", "g": "48"}
+_BT709 = 1  # the number that the H.264 standard gives to BT.709 for primaries, transfer and matrix alike
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One way to look at a clip."""
+
+    name: str
+    title: str
+    meaning: str
+    needs: tuple[str, ...]
+    """Layers it is made of; a clip that lacks one does not have the view."""
+
+
+VIEWS = (
+    View(name="gt", title="gt", meaning="The video with its effects.", needs=("gt",)),
+    View(name="over", title="over", meaning="The same subject over the clean background: no effects.", needs=("over",)),
+    View(
+        name="difference",
+        title=f"difference ×{GAIN}",
+        meaning=f"How far gt and over are apart, made {GAIN} times stronger. Black: equal.",
+        needs=("gt", "over"),
+    ),
+    View(
+        name="effect",
+        title="effect mask on gt",
+        meaning="Where the effect is, in magenta over gt.",
+        needs=("gt", "effect_mask"),
+    ),
+    View(
+        name="background",
+        title="background",
+        meaning="The clean plate: neither the subject nor its effects.",
+        needs=("background",),
+    ),
+    View(
+        name="foreground",
+        title="foreground",
+        meaning="The subject with its effects, cut out by alpha. Checkerboard: nothing is there.",
+        needs=("foreground", "alpha"),
+    ),
+    View(
+        name="alpha",
+        title="alpha",
+        meaning="How much of each pixel is foreground. White: all of it.",
+        needs=("alpha",),
+    ),
+    View(
+        name="subject_mask",
+        title="subject mask",
+        meaning="The subject alone, without its effects.",
+        needs=("subject_mask",),
+    ),
+)
+
+
+def views(clip: Clip, *, width_px: int = 336, names: Sequence[str] = ()) -> dict[str, Rgb]:
+    """Small frames of each view that the clip has, by name; width and height are even, as video wants them.
+
+    Args:
+        clip: decoded here, layer by layer; nothing of it is kept.
+        width_px: widest picture; a clip that is smaller keeps its size.
+        names: the views to make; all where none are named.
+
+    Raises:
+        ValueError: there is no view of such a name.
+    """
+    known = {view.name: view for view in VIEWS}
+    if strange := [name for name in names if name not in known]:
+        raise ValueError(f"there is no view '{strange[0]}'; the views are {', '.join(known)}")
+    scale = min(1.0, width_px / clip.row["width"])
+    size = tuple(max(2, round(clip.row[side] * scale / 2) * 2) for side in ("width", "height"))
+    layers = _Decoded(clip)
+    wanted = [known[name] for name in names] or list(VIEWS)
+    made = {}
+    for index, view in enumerate(wanted):
+        frames = _make(view, layers, (size[0], size[1]))
+        if frames is not None:
+            made[view.name] = frames
+        layers.keep({name for later in wanted[index + 1 :] for name in later.needs})
+    return made
+
+
+def mosaic(pictures: Mapping[str, Rgb], columns: int = 4) -> tuple[Whole, dict[str, Corner]]:
+    """All views in one picture, row by row, and the left upper corner of each in pixels."""
+    first = next(iter(pictures.values()))
+    frames, height, width = first.shape[:3]
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    whole = np.zeros((frames, rows * height, columns * width, 3), np.uint8)
+    corners = {}
+    for index, (name, picture) in enumerate(pictures.items()):
+        x, y = index % columns * width, index // columns * height
+        whole[:, y : y + height, x : x + width] = picture
+        corners[name] = (x, y)
+    return whole, corners
+
+
+def film(frames: Rgb, *, fps: float) -> bytes:
+    """H.264 in MP4, BT.709, 4:2:0: what every browser plays. For the eye; the corpus itself is exact."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=_X264)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        context = stream.codec_context
+        context.thread_count = 1
+        # Said in the file, or browsers guess the matrix by the picture's size and colours shift.
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = ColorRange.MPEG
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            container.mux(stream.encode(picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def strip(pictures: Mapping[str, Rgb], *, count: int = 5, width_px: int = 168) -> bytes:
+    """A still for paper and for browsers that play nothing: a row a view, evenly spaced frames, as JPEG."""
+    rows = []
+    for frames in pictures.values():
+        chosen = frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
+        scale = min(1.0, width_px / frames.shape[2])
+        size = max(1, round(frames.shape[2] * scale)), max(1, round(frames.shape[1] * scale))
+        rows.append(np.concatenate([_shrunk(frame, size) for frame in chosen], axis=1))
+    return jpeg(np.concatenate(rows))
+
+
+def jpeg(picture: Image) -> bytes:
+    """One picture as JPEG."""
+    buffer = io.BytesIO()
+    Pictures.fromarray(picture).save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+class _Decoded:
+    """A clip's layers, each decoded once and held no longer than a view needs it."""
+
+    def __init__(self, clip: Clip) -> None:
+        self._clip = clip
+        self._held: dict[str, Rgb | Matte | Mask | None] = {}
+
+    def find(self, name: str) -> Rgb | Matte | Mask | None:
+        if name not in self._held:
+            self._held[name] = self._clip.decode(name)
+        return self._held[name]
+
+    def keep(self, names: set[str]) -> None:
+        self._held = {name: layer for name, layer in self._held.items() if name in names}
+
+
+def _make(view: View, layers: _Decoded, size: tuple[int, int]) -> Rgb | None:
+    found = [layers.find(name) for name in view.needs]
+    needed = [layer for layer in found if layer is not None]
+    if len(needed) < len(found):
+        return None
+    made = np.empty((len(needed[0]), size[1], size[0], 3), np.uint8)
+    for index, picture in enumerate(_frames(view.name, needed, size)):
+        made[index] = picture
+    return made
+
+
+def _frames(name: str, layers: list[Rgb | Matte | Mask], size: tuple[int, int]) -> Iterator[Image]:
+    for parts in zip(*layers, strict=True):
+        if name == "difference":
+            # Taken at full size: shrinking first would hide fine differences.
+            yield cv2.multiply(_shrunk(cv2.absdiff(*parts), size), (GAIN,) * 4)
+        elif name == "effect":
+            yield _tinted(_shrunk(parts[0], size), _shrunk(parts[1].view(np.uint8) * np.uint8(255), size))
+        elif name == "foreground":
+            yield _shrunk(_on_checkerboard(*parts), size)
+        else:
+            small = _shrunk(parts[0], size)
+            yield small if small.ndim == 3 else np.repeat(small[..., None], 3, axis=2)
+
+
+def _shrunk(picture: Image | MatteImage, size: tuple[int, int]) -> Small:
+    return picture if picture.shape[1::-1] == size else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+def _tinted(picture: Image, mask: MatteImage) -> Image:
+    """Tint where the mask is and draw its outline."""
+    weight = mask[..., None] * np.float32(0.4 / 255)
+    colour = np.array(TINT, np.float32)
+    tinted: Image = np.rint(picture + weight * (colour - picture)).astype(np.uint8)
+    outlines, _ = cv2.findContours((mask > 127).view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(tinted, outlines, -1, TINT, 1)
+    return tinted
+
+
+def _on_checkerboard(picture: Image, alpha: MatteImage) -> Image:
+    rows, columns = (np.arange(side) // SQUARE_PX for side in alpha.shape)
+    board = np.where((rows[:, None] + columns) % 2, 96, 144)[..., None].astype(np.float32)
+    weight = alpha[..., None] / np.float32(255)
+    blended: Image = np.rint(board + weight * (picture - board)).astype(np.uint8)
+    return blended

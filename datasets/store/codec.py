@@ -1,0 +1,167 @@
+"""Layers as encoded video: FFV1 in Matroska by default, which gives back every bit; decoded straight into one array.
+
+Colour is stored as 8-bit BGR (no chroma loss), mattes and masks as 8-bit grey. Every frame is a key frame of four
+slices, so any frame can be read alone and up to four threads share the work. The bytes depend on the pixels alone: no
+dates, no random ids, whatever the number of threads.
+"""
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+import av
+import cv2
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from ...arrays import Matte, Rgb
+
+Storage = Literal["exact", "compact"]
+
+BITEXACT = 0x00800000  # AV_CODEC_FLAG_BITEXACT: the encoder writes no version of itself
+_FFV1 = {"level": "3", "slicecrc": "1", "slices": "4", "g": "1", "coder": "rice"}
+# 4:4:4 keeps coloured edges; crf 10 measured 41 dB on real footage at a sixth of the size.
+_X264 = {"crf": "10", "preset": "medium", "tune": "grain", "g": "16"}
+
+Frames = UInt8[np.ndarray, "T H W 3"] | UInt8[np.ndarray, "T H W"] | Bool[np.ndarray, "T H W"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoShape:
+    """What a decode found: all of a layer's video that can be checked without its pixels."""
+
+    num_frames: int
+    height: int
+    width: int
+    colour: bool
+
+    def __str__(self) -> str:
+        return f"{self.num_frames} {'colour' if self.colour else 'grey'} frames of {self.height}x{self.width}"
+
+
+def encode(frames: Frames, *, fps: float, storage: Storage = "exact", threads: int = 1) -> bytes:
+    """Encode colour, a matte or a mask (True becomes 255).
+
+    With storage "compact" colour is visually lossless (x264, 4:4:4) and no longer equal bit for bit; mattes and masks
+    stay exact in either case.
+
+    Raises:
+        ValueError: no frames, no pixels to speak of, or no frame rate.
+    """
+    if len(frames) == 0:
+        raise ValueError("a clip of 0 frames cannot be encoded; a clip has at least 5")
+    height, width = frames.shape[1:3]
+    if min(height, width) < 2:
+        raise ValueError(f"frames of {height}x{width} cannot be encoded; a side has at least 2 pixels")
+    if not 0 < fps < float("inf"):
+        raise ValueError(f"fps={fps} is not a frame rate; give a positive number")
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska", options={"fflags": "+bitexact"}) as container:
+        colour = frames.ndim == 4
+        stream = _add_stream(container, (height, width), colour, colour and storage == "compact")
+        context = stream.codec_context
+        context.thread_count, context.framerate = threads, _rational(fps)
+        context.time_base = 1 / context.framerate
+        for index, frame in enumerate(_as_bytes(frames)):
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24" if colour else "gray")
+            picture.pts, picture.time_base = index, context.time_base
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def decode(video: bytes, *, threads: int = 1) -> Rgb | Matte:
+    """Decode a layer into colour `[T, H, W, 3]` or, where it was stored as grey, `[T, H, W]`; both uint8."""
+    with av.open(io.BytesIO(video)) as container:
+        stream = _video_stream(container, threads)
+        colour = stream.codec_context.pix_fmt != "gray"
+        shape = (stream.codec_context.height, stream.codec_context.width) + ((3,) if colour else ())
+        expected = _expected_frames(stream)
+        frames = np.empty((expected or 1, *shape), np.uint8)
+        count = 0
+        for picture in container.decode(stream):
+            if count == len(frames):
+                # The container did not say how many frames there are: grow by doubling.
+                frames = np.concatenate([frames, np.empty_like(frames)])
+            _copy_pixels(picture, frames[count])
+            count += 1
+    return frames if count == len(frames) else frames[:count].copy()
+
+
+def decode_mask(video: bytes, *, threads: int = 1) -> Bool[np.ndarray, "T H W"]:
+    """Decode a hard mask: True where the stored grey is 128 or more."""
+    return decode(video, threads=threads) > 127
+
+
+def probe(video: bytes) -> VideoShape:
+    """Decode every frame and keep only what was found.
+
+    A decoder conceals some damage; bytes are checked by their SHA-256, this checks that they are a video at all.
+
+    Raises:
+        ValueError: the video does not decode to its end.
+    """
+    count = 0
+    try:
+        with av.open(io.BytesIO(video)) as container:
+            stream = _video_stream(container, 1)
+            for _ in container.decode(stream):
+                count += 1
+            context = stream.codec_context
+            colour = context.pix_fmt != "gray"
+            return VideoShape(num_frames=count, height=context.height, width=context.width, colour=colour)
+    except (av.error.FFmpegError, IndexError) as broken:
+        raise ValueError(f"does not decode after frame {count}: {broken}") from broken
+
+
+def _add_stream(container: Any, size: tuple[int, int], colour: bool, lossy: bool) -> Any:
+    stream = container.add_stream("libx264" if lossy else "ffv1", options=_X264 if lossy else _FFV1)
+    stream.height, stream.width = size
+    stream.pix_fmt = ("yuv444p" if lossy else "bgr0") if colour else "gray"
+    stream.codec_context.flags |= BITEXACT
+    return stream
+
+
+def _video_stream(container: Any, threads: int) -> Any:
+    stream = container.streams.video[0]
+    stream.thread_type = "SLICE"
+    stream.codec_context.thread_count = threads
+    return stream
+
+
+def _expected_frames(stream: Any) -> int:
+    """Frames by the container's word: its count, or its duration times its rate; 0 where it says neither."""
+    if stream.frames:
+        return int(stream.frames)
+    tagged = stream.metadata.get("DURATION")
+    if not tagged or not stream.average_rate:
+        return 0
+    hours, minutes, seconds = tagged.split(":")
+    length_s = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    return round(length_s * float(stream.average_rate))
+
+
+def _copy_pixels(picture: Any, out: UInt8[np.ndarray, "..."]) -> None:
+    """Copy a decoded picture's pixels; stored BGR and grey need no colour conversion."""
+    name = picture.format.name
+    if name == "bgr0":
+        plane = picture.planes[0]
+        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, -1, 4)[:, : plane.width]
+        cv2.cvtColor(rows, cv2.COLOR_BGRA2RGB, dst=out)
+    elif name == "gray":
+        plane = picture.planes[0]
+        out[...] = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+    else:
+        out[...] = picture.to_ndarray(format="rgb24")
+
+
+def _as_bytes(frames: Frames) -> Iterator[UInt8[np.ndarray, "..."]]:
+    layers: Iterable[Any] = frames
+    for frame in layers:
+        yield frame.view(np.uint8) * np.uint8(255) if frame.dtype == bool else np.ascontiguousarray(frame)
+
+
+def _rational(fps: float) -> Fraction:
+    return Fraction(fps).limit_denominator(1001)

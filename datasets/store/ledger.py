@@ -1,0 +1,118 @@
+"""The account of a source: every clip with its outcome and why, and for a finished pair all that a row needs.
+
+`<workspace>/sources/<source>/ledger.jsonl` holds a line a clip; `account.json` beside it has the sums and the ledger's
+digest, and is written last.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .atomic_io import Damaged, json_bytes, write_whole
+
+Outcome = Literal["accept", "review", "reject", "fail"]
+OUTCOMES: tuple[Outcome, ...] = ("accept", "review", "reject", "fail")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What became of one clip (or of one video of which no clip came)."""
+
+    name: str
+    """The clip's id, or the video's name where there is no clip."""
+    outcome: Outcome
+    stage: str
+    """The last stage that was reached."""
+    reasons: tuple[str, ...]
+    row: Mapping[str, Any] | None = None
+    """The plain columns of a finished pair; its split comes with publishing."""
+    layers: Mapping[str, Mapping[str, Any]] | None = None
+    """Of a finished pair, by layer: file (relative to the workspace), sha256, size_bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """A source's sums; inputs = accepted + review + rejected + failed."""
+
+    source: str
+    inputs: int
+    accepted: int
+    review: int
+    rejected: int
+    failed: int
+
+    def __str__(self) -> str:
+        parts = f"{self.accepted} accepted + {self.review} review + {self.rejected} rejected + {self.failed} failed"
+        return f"{self.source}: {self.inputs} clips = {parts}"
+
+
+def account_of(source: str, entries: Iterable[Entry]) -> Account:
+    """Add up the outcomes."""
+    counts = Counter(entry.outcome for entry in entries)
+    return Account(
+        source=source,
+        inputs=counts.total(),
+        accepted=counts["accept"],
+        review=counts["review"],
+        rejected=counts["reject"],
+        failed=counts["fail"],
+    )
+
+
+def write_ledger(workspace: Path, source: str, entries: Iterable[Entry], settings: Mapping[str, Any]) -> Account:
+    """Write a source's entries, sorted by name, and then its account; return the account."""
+    ordered = sorted(entries, key=lambda entry: entry.name)
+    folder = workspace / "sources" / source
+    lines = (json.dumps(json.loads(json_bytes(asdict(entry))), sort_keys=True) for entry in ordered)
+    content = "".join(f"{line}\n" for line in lines).encode()
+    account = account_of(source, ordered)
+    sums = {**asdict(account), "settings": settings, "ledger": hashlib.sha256(content).hexdigest()}
+    write_whole(folder / "ledger.jsonl", content)
+    write_whole(folder / "account.json", json_bytes(sums))
+    return account
+
+
+def read_ledger(workspace: Path, source: str) -> list[Entry]:
+    """A source's entries as they were last written.
+
+    Raises:
+        Damaged: the ledger is not the one that the account was made of.
+    """
+    path = workspace / "sources" / source / "ledger.jsonl"
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != _sums(workspace, source)["ledger"]:
+        raise Damaged(f"{path} is damaged, or its run was interrupted at the very end; run source '{source}' again")
+    entries = [json.loads(line) for line in content.splitlines()]
+    return [Entry(**{**entry, "reasons": tuple(entry["reasons"])}) for entry in entries]
+
+
+def read_account(workspace: Path, source: str) -> tuple[Account, dict[str, Any]]:
+    """A source's sums and the settings they came from."""
+    sums = _sums(workspace, source)
+    return Account(**{name: sums[name] for name in Account.__dataclass_fields__}), sums["settings"]
+
+
+def finished_sources(workspace: Path) -> list[str]:
+    """The sources of a workspace that have an account, sorted."""
+    return sorted(path.parent.name for path in workspace.glob("sources/*/account.json"))
+
+
+def ledger_stamp(workspace: Path) -> tuple[tuple[str, int, int], ...]:
+    """Changes whenever a ledger does: source, time and file number of each account."""
+    found = (
+        (source, (workspace / "sources" / source / "account.json").stat()) for source in finished_sources(workspace)
+    )
+    return tuple((source, stat.st_mtime_ns, stat.st_ino) for source, stat in found)
+
+
+def _sums(workspace: Path, source: str) -> dict[str, Any]:
+    path = workspace / "sources" / source / "account.json"
+    try:
+        sums: dict[str, Any] = json.loads(path.read_bytes())
+        return {**sums, "ledger": sums["ledger"], "settings": sums["settings"]}
+    except (ValueError, KeyError, TypeError) as broken:
+        raise Damaged(f"{path} is damaged; run source '{source}' again") from broken

@@ -1,0 +1,238 @@
+"""What is done: each stage's result in a folder named by a digest of everything that went into it.
+
+The key of a result is the SHA-256 of the stage's name and version, its settings and the content of its inputs, so
+doing the same again finds the folder and does nothing, and a change re-makes just what depends on it. A result is
+written beside its place, flushed, and renamed, its `result.json` last: present means whole, and a process killed at any
+moment leaves only a `.partial` folder that the next run sweeps away.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import codec
+from .atomic_io import (
+    Damaged,
+    digest_of,
+    explaining,
+    flush_folder,
+    is_abandoned,
+    json_bytes,
+    partial_beside,
+    write_flushed,
+)
+from .codec import Frames
+from .layer_cache import LayerCache
+
+MANIFEST = "result.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One stage over one thing, described fully before it is done."""
+
+    stage: str
+    version: int
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    """Digest of the content of each input, by its name."""
+
+    @property
+    def key(self) -> str:
+        """The digest under which the result is kept."""
+        return digest_of(
+            {"stage": self.stage, "version": self.version, "settings": self.settings, "inputs": self.inputs}
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredLayer:
+    """A layer's video in a result's folder."""
+
+    file: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A finished stage: its layers as files and its facts as JSON values, or the reason why the input was refused."""
+
+    folder: Path
+    key: str
+    refused: str | None
+    layers: Mapping[str, StoredLayer]
+    facts: Mapping[str, Any]
+
+    @property
+    def facts_digest(self) -> str:
+        """Digest of the facts, for stages that build on them."""
+        return digest_of(self.facts)
+
+    def read(self, layer: str) -> bytes:
+        """A layer's encoded video.
+
+        Raises:
+            Damaged: the file is not what was written, with the remedy.
+        """
+        stored = self.layers[layer]
+        path = self.folder / stored.file
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != stored.sha256:
+            raise Damaged(f"{path} is damaged; delete the folder {self.folder} and run again to re-make it")
+        return content
+
+
+@dataclass(kw_only=True)
+class Draft:
+    """A result in the making: layers go to disk as they come, so a long video never stands in memory whole."""
+
+    folder: Path
+    fps: float
+    cache: LayerCache
+    layers: dict[str, StoredLayer] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, layer: str, frames: Frames) -> None:
+        """Encode and write one layer; its name may hold a folder, as in `000/gt`."""
+        content = codec.encode(frames, fps=self.fps)
+        path = self.folder / f"{layer}.mkv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_flushed(path, content)
+        digest = hashlib.sha256(content).hexdigest()
+        self.layers[layer] = StoredLayer(file=f"{layer}.mkv", sha256=digest, size_bytes=len(content))
+        self.cache.keep(digest, frames)
+
+
+class Store:
+    """The results of a workspace, in `<workspace>/store/<stage>/<two digits>/<key>/`."""
+
+    def __init__(self, workspace: Path, *, cache_bytes: int = 0) -> None:
+        self.workspace = workspace
+        self.cache = LayerCache(budget_bytes=cache_bytes)
+
+    def find(self, work: Work) -> Result | None:
+        """The finished result of this work, or None where it is still to be done."""
+        return self.get(work.stage, work.key)
+
+    def get(self, stage: str, key: str) -> Result | None:
+        """A finished result by its stage and key."""
+        return self._load(self._folder(stage, key), key)
+
+    def once(self, work: Work, make: Callable[[Draft], None], *, fps: float = 16.0) -> Result:
+        """Return the result of this work, making it if it is not there yet.
+
+        A `ValueError` from make means that the input itself cannot be used: its sentence is kept as the result, and
+        the same input is not tried again. Any other exception leaves nothing behind.
+
+        Raises:
+            CannotWrite: the disk is full, or the workspace cannot be written.
+        """
+        found = self.find(work)
+        if found is not None:
+            return found
+        with self._draft(work, fps) as draft:
+            refused = None
+            try:
+                make(draft)
+            except ValueError as unusable:
+                refused = str(unusable) or type(unusable).__name__
+                _empty(draft)
+            return self._commit(work, draft, refused)
+
+    def layer(self, result: Result, name: str) -> Frames:
+        """A layer's decoded frames, from memory where this process made or read them lately."""
+        digest = result.layers[name].sha256
+        kept = self.cache.find(digest)
+        if kept is None:
+            kept = codec.decode(result.read(name))
+            self.cache.keep(digest, kept)
+        return kept
+
+    def sweep(self) -> int:
+        """Delete what killed processes left half-made in the workspace; return how many things that were."""
+        partials = [
+            partial
+            for pattern in ("store/*/*/*.partial-*", "sources/*/*.partial-*", "sources/*/*/*.partial-*", "scratch/*")
+            for partial in self.workspace.glob(pattern)
+            if is_abandoned(partial)
+        ]
+        for partial in partials:
+            if partial.is_dir():
+                shutil.rmtree(partial, ignore_errors=True)
+            else:
+                partial.unlink(missing_ok=True)
+        return len(partials)
+
+    def _folder(self, stage: str, key: str) -> Path:
+        return self.workspace / "store" / stage / key[:2] / key
+
+    @contextlib.contextmanager
+    def _draft(self, work: Work, fps: float) -> Iterator[Draft]:
+        partial = partial_beside(self._folder(work.stage, work.key))
+        try:
+            with explaining(self.workspace, within=self.workspace):
+                partial.mkdir(parents=True)
+                yield Draft(folder=partial, fps=fps, cache=self.cache)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _commit(self, work: Work, draft: Draft, refused: str | None) -> Result:
+        manifest = {
+            "stage": work.stage,
+            "version": work.version,
+            "settings": work.settings,
+            "inputs": work.inputs,
+            "refused": refused,
+            "layers": {name: vars(layer) for name, layer in draft.layers.items()},
+            "facts": draft.facts,
+        }
+        content = json_bytes(manifest)
+        write_flushed(draft.folder / MANIFEST, content)
+        for subfolder, _, _ in os.walk(draft.folder):
+            flush_folder(Path(subfolder))
+        folder = self._folder(work.stage, work.key)
+        self._settle(draft.folder, folder, work.key)
+        return _result(folder, work.key, json.loads(content))
+
+    def _settle(self, partial: Path, folder: Path, key: str) -> None:
+        """Give a finished draft its name."""
+        try:
+            partial.rename(folder)
+        except OSError as taken:
+            if taken.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            # Another process finished the same work first, with the same bytes; or a damaged result stands in the way.
+            if self._load(folder, key) is None:
+                aside = partial_beside(folder)
+                folder.rename(aside)
+                partial.rename(folder)
+                shutil.rmtree(aside, ignore_errors=True)
+        flush_folder(folder.parent)
+
+    def _load(self, folder: Path, key: str) -> Result | None:
+        try:
+            found = _result(folder, key, json.loads((folder / MANIFEST).read_bytes()))
+            sizes = [(folder / layer.file).stat().st_size == layer.size_bytes for layer in found.layers.values()]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None  # not there, or damaged: to be made
+        return found if all(sizes) else None
+
+
+def _result(folder: Path, key: str, manifest: Mapping[str, Any]) -> Result:
+    layers = {name: StoredLayer(**layer) for name, layer in manifest["layers"].items()}
+    return Result(folder=folder, key=key, refused=manifest["refused"], layers=layers, facts=manifest["facts"])
+
+
+def _empty(draft: Draft) -> None:
+    """A refused input leaves its reason alone."""
+    draft.layers, draft.facts = {}, {}
+    for path in draft.folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,0 +1,137 @@
+"""The captions that unpaired clips are made for: lines of a text file, or the captions of a corpus.
+
+Whatever stands there is data. A line that is no caption is refused with its reason, and no other line suffers.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...captioning.checks.text_checks import form
+from ...captioning.language.caption_parsing import effects_named
+from ...datasets.corpus.reader import open_corpus
+from ...datasets.store.atomic_io import digest_of
+from ..captions.job import CaptionJob
+from .source import UnpairedSource
+
+LARGEST_BYTES = 64 * 1024**2
+MOST_WORDS = 120
+"""Text-to-video models read 226 tokens, which is about 150 words; what comes after is not seen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """One caption, and where it came from."""
+
+    name: str
+    """The line's number, or the clip's id."""
+    caption: str
+    effects: tuple[str, ...]
+    group: str
+    """Of the clips made for it: those of a corpus stay in the split of the clip whose caption it was."""
+    augmented: tuple[str, ...] = ()
+    """Augmented captions that are there already."""
+
+    def job(self, source: UnpairedSource) -> CaptionJob:
+        """What the captioner is told; it is only augmented, as a person's caption is."""
+        return CaptionJob(
+            clip_id=f"{source.name}-{self.name}", fps=16.0, layers={}, effects=self.effects, given=self.caption
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptRefusal:
+    """A caption that no clip can be made for, and why."""
+
+    name: str
+    reason: str
+
+
+def list_prompts(source: UnpairedSource) -> list[Prompt | PromptRefusal]:
+    """The captions of a source, in order; those that will not do with the reason.
+
+    Raises:
+        ValueError: the file or corpus as a whole cannot be read, or holds no caption.
+    """
+    raw = _of_file(source.prompts) if source.prompts is not None else _of_corpus(str(source.corpus), source.kinds)
+    found: list[Prompt | PromptRefusal] = []
+    seen: dict[str, str] = {}
+    for one in raw:
+        checked = _checked(one, seen) if isinstance(one, Prompt) else one
+        found.append(checked)
+        if source.count and len(found) == source.count:
+            break
+    if not found:
+        where = source.prompts if source.prompts is not None else source.corpus
+        raise ValueError(f"{where}: holds no caption; write one a line, such as 'A red car kicks up thick brown dust.'")
+    return found
+
+
+def _checked(prompt: Prompt, seen: dict[str, str]) -> Prompt | PromptRefusal:
+    wrong = form(prompt.caption.replace("\u2028", "\n").replace("\u2029", "\n"))
+    count = len(prompt.caption.split())
+    key = " ".join(prompt.caption.lower().split())
+    if wrong:
+        reason = f"is no caption: {wrong[0]}"
+    elif count > MOST_WORDS:
+        reason = f"has {count} words, of which a model reads the first 150 at most; use {MOST_WORDS} or fewer"
+    elif not prompt.effects:
+        reason = "names no effect; say what shadow, dust, smoke, splash, wake, reflection or glow is there"
+    elif key in seen:
+        reason = f"stands already under {seen[key]}; take it out, or change seed for other clips of the same captions"
+    else:
+        seen[key] = prompt.name
+        return prompt
+    return PromptRefusal(name=prompt.name, reason=reason)
+
+
+def _of_file(name: str) -> Iterator[Prompt | PromptRefusal]:
+    path = Path(os.path.expandvars(name)).expanduser()
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_BYTES:
+            raise ValueError(f"{path}: has {size} bytes, more than {LARGEST_BYTES}; give a text file of captions")
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as missing:
+        raise ValueError(
+            f"{path}: cannot be read ({missing.strerror}); give a text file, one caption a line"
+        ) from missing
+    except UnicodeDecodeError as wrong:
+        raise ValueError(f"{path}: is no UTF-8 text ({wrong.reason}); save it as plain text") from wrong
+    # Only line feeds part lines: other marks that Unicode calls line ends stay in theirs, and are refused with it.
+    for number, line in enumerate(re.split(r"\r?\n", text), start=1):
+        caption = line.strip(" \t")
+        if caption and not caption.startswith("#"):
+            group = digest_of(["prompt", caption])[:16]
+            yield Prompt(name=f"line-{number:05d}", caption=caption, effects=effects_named(caption), group=group)
+
+
+def _of_corpus(url: str, kinds: Sequence[str]) -> Iterator[Prompt | PromptRefusal]:
+    columns = ["clip_id", "kind", "group", "effects", "caption", "provenance"]
+    for row in open_corpus(url).table.select(columns).to_pylist():
+        if row["kind"] not in kinds:
+            continue
+        if not row["caption"]:
+            yield PromptRefusal(name=row["clip_id"], reason="has no caption; caption the corpus first")
+            continue
+        effects = tuple(row["effects"] or ()) or effects_named(row["caption"])
+        told = _told(row["provenance"])
+        yield Prompt(
+            name=row["clip_id"],
+            caption=row["caption"],
+            effects=effects,
+            group=row["group"],
+            augmented=tuple(text for text in told.get("augmented") or () if isinstance(text, str) and not form(text)),
+        )
+
+
+def _told(provenance: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    try:
+        told = json.loads((provenance or {}).get("captions") or "{}")
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}

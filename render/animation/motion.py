@@ -1,0 +1,210 @@
+"""What a motion means: where a body is in each frame, how it is turned, and what it hits."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float64
+
+from ..effects.base import Contact, Track
+from ..procedural_models.creatures import stride
+from ..procedural_models.part import Gait, Part
+from ..procedural_models.registry import extent_of, parts_of
+from ..scene.environment import Wall
+from ..scene.objects import Body, Still, Toss, Travel
+from ..scene.scene import Scene
+from ..scene.transforms import Matrices, from_quaternions, shift, turn_x, turn_y, turn_z
+from . import physics
+
+GRAVITY = 9.81
+DRAUGHT = {"boat": 0.22, "duck": 0.3, "ball": 0.25, "sphere": 0.4}
+"""How much of its height a body has under water; what is not named sinks in by 0.45."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Way:
+    """A body's way through the clip."""
+
+    matrices: Matrices
+    """From the figure (front +x, lowest point at z = 0) to the world; one for each frame, or one for all."""
+    foot: Float64[np.ndarray, "T 3"]
+    """Under its middle, at its lowest height."""
+    gait: Gait
+    contacts: tuple[Contact, ...] = ()
+
+
+def way_of(scene: Scene, body: Body) -> Way:
+    """Where a body of the scene is, frame by frame."""
+    motion = body.motion
+    if isinstance(motion, Toss):
+        return _tossed(scene, body)
+    time_s = np.arange(scene.frames) / scene.fps
+    if isinstance(motion, Still):
+        matrices = shift(*motion.at) @ turn_z(np.radians(motion.heading_deg))
+        return Way(matrices=matrices, foot=np.tile(motion.at, (scene.frames, 1)), gait=Gait.at_rest(scene.frames))
+    return _travelled(motion, body, time_s)
+
+
+def parts_along(scene: Scene, body: Body) -> tuple[tuple[Part, ...], Way]:
+    """A body's parts with limbs and wheels as its way asks for, and that way."""
+    way = way_of(scene, body)
+    return parts_of(body, way.gait), way
+
+
+def track_of(scene: Scene) -> Track:
+    """The subject as effects see it."""
+    way = way_of(scene, scene.subject)
+    velocity = np.gradient(way.foot, 1 / scene.fps, axis=0)
+    front = np.broadcast_to(way.matrices, (scene.frames, 4, 4))[:, :2, 0]
+    heading = np.unwrap(np.arctan2(front[:, 1], front[:, 0]))
+    if isinstance(scene.subject.motion, Toss):  # a tumbling body has no front: it faces where it goes
+        heading = _course(velocity)
+    return Track(
+        foot=way.foot,
+        velocity=velocity,
+        heading=heading,
+        extent=extent_of(scene.subject),
+        fps=scene.fps,
+        contacts=way.contacts,
+    )
+
+
+def _travelled(motion: Travel, body: Body, time_s: Float64[np.ndarray, "T"]) -> Way:
+    """A body that makes its own way along an arc, with the bearing of its kind."""
+    turn = np.radians(motion.turn_deg_s)
+    course = np.radians(motion.heading_deg) + turn * time_s
+    x, y = _arc(motion, time_s)
+    gait = Gait(
+        travelled=motion.speed_mps * time_s, time_s=time_s, speed=motion.speed_mps, turn_rad_s=turn,
+        phase=motion.phase, kind=motion.kind,
+    )  # fmt: skip
+    z, yaw, pitch, roll = BEARINGS[motion.kind](motion, gait, body)
+    z, yaw, pitch, roll = np.broadcast_arrays(z, yaw, pitch, roll, time_s)[:4]
+    matrices = shift(x, y, z) @ turn_z(course + yaw) @ turn_y(pitch) @ turn_x(roll)
+    foot = np.stack([x, y, np.maximum(z, 0.0)], axis=-1)
+    contacts = _landings(motion, foot, time_s) if motion.kind == "bounce" else ()
+    return Way(matrices=matrices, foot=foot, gait=gait, contacts=contacts)
+
+
+def _arc(motion: Travel, time_s: Float64[np.ndarray, "T"]) -> tuple[Float64[np.ndarray, "T"], Float64[np.ndarray, "T"]]:
+    """Its places on the ground, x and y: along a circle, or a line."""
+    course, turn = np.radians(motion.heading_deg), np.radians(motion.turn_deg_s)
+    half = turn * time_s / 2
+    chord = motion.speed_mps * time_s * np.sinc(half / np.pi)  # the line from the start to here
+    return motion.start[0] + chord * np.cos(course + half), motion.start[1] + chord * np.sin(course + half)
+
+
+Bearing = tuple[np.ndarray | float, np.ndarray | float, np.ndarray | float, np.ndarray | float]
+"""Height, and turns around z, y and x on top of the course."""
+
+
+def _walks(motion: Travel, gait: Gait, body: Body) -> Bearing:
+    step = 2 * np.pi * (2 * gait.travelled / (stride(motion.speed_mps / body.size_m) * body.size_m) + 2 * motion.phase)
+    alive = min(1.0, motion.speed_mps / max(0.3 * body.size_m, 1e-6))
+    return 0.0, 0.015 * alive * np.sin(step / 2), 0.02 * alive, 0.012 * alive * np.sin(step / 2 + 0.7)
+
+
+def _drives(motion: Travel, gait: Gait, body: Body) -> Bearing:
+    if body.shape in ("sphere", "ball"):
+        return 0.0, 0.0, 0.0, 0.0
+    sideways = motion.speed_mps * gait.turn_rad_s / GRAVITY
+    shake = 0.0025 * np.sin(2 * np.pi * (1.7 * gait.time_s + motion.phase)) * (motion.speed_mps > 0)
+    return 0.0, 0.0, shake, float(np.clip(0.12 * sideways, -0.06, 0.06)) + 0.5 * shake  # leans out of the turn
+
+
+def _drifts(motion: Travel, gait: Gait, body: Body) -> Bearing:
+    """Slides: its nose points into the turn by up to an arc tangent of height_m, or fishtails on a straight course."""
+    slip = np.arctan(motion.height_m)
+    swing = np.sin(2 * np.pi * (0.35 * gait.time_s + motion.phase))
+    yaw = np.sign(gait.turn_rad_s) * slip * (0.85 + 0.15 * swing) if gait.turn_rad_s else slip * swing
+    sideways = motion.speed_mps * gait.turn_rad_s / GRAVITY
+    return 0.0, yaw, 0.0, float(np.clip(0.16 * sideways, -0.09, 0.09))
+
+
+def _floats(motion: Travel, gait: Gait, body: Body) -> Bearing:
+    """Bobs, pitches and rolls by height_m, and lifts its bow as it goes faster."""
+    length, width, height = extent_of(body)
+    sunk = DRAUGHT.get(body.shape, 0.45) * height
+    swing = 2 * np.pi * (gait.time_s * min(1.2, 0.55 / max(length, 0.1) ** 0.5 + 0.25) + motion.phase)
+    trim = 0.05 * min(1.0, motion.speed_mps**2 / (GRAVITY * length))
+    heel = float(np.clip(-0.25 * motion.speed_mps * gait.turn_rad_s / GRAVITY, -0.2, 0.2))
+    bob = motion.height_m * (0.5 * np.sin(swing) + 0.2 * np.sin(1.7 * swing + 1))
+    pitch = np.arctan(motion.height_m / length) * np.sin(swing + 1.2) - trim
+    roll = np.arctan(0.6 * motion.height_m / width) * np.sin(1.3 * swing + 0.4) + heel
+    return bob - sunk, 0.03 * np.sin(0.5 * swing), pitch, roll
+
+
+def _bounces(motion: Travel, gait: Gait, body: Body) -> Bearing:
+    leap = _leap_s(motion)
+    share = np.mod(gait.time_s / leap + motion.phase, 1.0)
+    height = 4 * motion.height_m * share * (1 - share)
+    nod = 0.0 if body.shape in ("sphere", "ball") else 0.25 * (share - 0.5) * min(1.0, motion.speed_mps)
+    return height, 0.0, nod, 0.0
+
+
+def _flies(motion: Travel, gait: Gait, body: Body) -> Bearing:
+    beat = 2 * np.pi * (0.6 * gait.time_s + motion.phase)
+    bank = float(np.arctan(motion.speed_mps * gait.turn_rad_s / GRAVITY))
+    height = motion.height_m + 0.08 * body.size_m * np.sin(beat)
+    lean = 0.03 * motion.speed_mps if body.shape == "drone" else -0.05 * np.cos(beat)
+    return np.maximum(height, 0.0), 0.02 * np.sin(0.7 * beat), np.clip(lean, -0.3, 0.3), -bank + 0.03 * np.sin(beat)
+
+
+BEARINGS = {
+    "walk": _walks, "drive": _drives, "drift": _drifts, "boat": _floats, "bounce": _bounces, "fly": _flies,
+}  # fmt: skip
+
+
+def _leap_s(motion: Travel) -> float:
+    """How long a leap of height_m lasts."""
+    return 2 * float(np.sqrt(2 * max(motion.height_m, 1e-4) / GRAVITY))
+
+
+def _landings(
+    motion: Travel, foot: Float64[np.ndarray, "T 3"], time_s: Float64[np.ndarray, "T"]
+) -> tuple[Contact, ...]:
+    """Every landing of a bounce, at the first frame that is not before it."""
+    leap = _leap_s(motion)
+    count = int(np.floor(time_s[-1] / leap + motion.phase)) if motion.height_m > 0.005 else 0
+    found = []
+    for number in range(1, count + 1):
+        moment = (number - motion.phase) * leap
+        frame = min(int(np.ceil(moment / time_s[1] - 1e-9)), len(time_s) - 1)
+        x, y = _arc(motion, np.array([moment]))
+        at = (float(x[0]), float(y[0]), 0.0)
+        found.append(Contact(frame=frame, at=at, speed=float(np.sqrt(2 * GRAVITY * motion.height_m))))
+    return tuple(found)
+
+
+def _tossed(scene: Scene, body: Body) -> Way:
+    """A body that gravity and collisions move."""
+    bodies = (scene.subject, *scene.props)
+    index = next(number for number, other in enumerate(bodies) if other is body or other == body)
+    fall = _falls(bodies, scene.walls, physics.Clock(frames=scene.frames, fps=scene.fps))[index]
+    assert fall is not None  # what is tossed is simulated
+    height = extent_of(body)[2]
+    matrices = shift(*fall.at.T) @ from_quaternions(fall.turn) @ shift(0.0, 0.0, -height / 2)
+    foot = np.stack([fall.at[:, 0], fall.at[:, 1], np.maximum(fall.at[:, 2] - height / 2, 0.0)], axis=-1)
+    time_s = np.arange(scene.frames) / scene.fps
+    return Way(
+        matrices=matrices,
+        foot=foot,
+        gait=Gait(travelled=np.zeros(scene.frames), time_s=time_s, kind="toss"),
+        contacts=fall.contacts,
+    )
+
+
+@lru_cache(maxsize=8)
+def _falls(bodies: tuple[Body, ...], walls: tuple[Wall, ...], clock: physics.Clock) -> tuple[physics.Fall | None, ...]:
+    return physics.simulate(bodies, walls, clock)
+
+
+def _course(velocity: Float64[np.ndarray, "T 3"]) -> Float64[np.ndarray, "T"]:
+    """Direction of travel; what stands keeps the last one."""
+    heading = np.zeros(len(velocity))
+    last = 0.0
+    for frame, (x, y, _) in enumerate(velocity):
+        if np.hypot(x, y) > 0.05:
+            last = float(np.arctan2(y, x))
+        heading[frame] = last
+    return np.unwrap(heading)

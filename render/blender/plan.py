@@ -1,0 +1,243 @@
+"""From a scene to all that Blender has to know: `plan.json`, with the effects' arrays beside it.
+
+The plan is plain: every place is a matrix per frame, every figure is a list of simple meshes, every picture to draw is
+a pass. The worker that reads it decides nothing and has no randomness of its own.
+
+    {"version": 1,
+     "size": [H, W], "frames": T, "fps": f, "seed": n,     seed of frame t: n if holds_still, else n + t
+     "holds_still": bool, "device": "CPU" | "OPTIX" | ...,
+     "camera": {"matrices": [T or 1][16], "focal_mm": f, "sensor_mm": 36},
+                                                           row-major camera to world; looks along -z, y is up
+     "sky", "sun", "ground", "walls":                      as in the scene's JSON; sky.hdri a name or an absolute path
+     "bodies": [{"name", "role": "subject" | "prop",
+                 "parts": [{"mesh": "sphere" | "box" | "capsule" | "cylinder" | "cone" | "torus" | "monkey" | "rock"
+                                    | "hull" | "prism" | "asset",
+                            "size": [x, y, z],             full extents of the mesh before its matrix, metres
+                            "bevel_m": f,                  0 for sharp edges
+                            "outline": [[x, z], ...] or null,
+                                                           prism: its side view, in shares of its size, -0.5 to 0.5,
+                                                           counter-clockwise seen from -y; extruded along y
+                            "taper": f,                    prism: how much narrower (along y) it is at its top, 0 to 1
+                            "asset": path or null,         its largest extent is scaled to max(size), stands on z = 0
+                            "look": {...},                 as in the scene's JSON
+                            "matrices": [T or 1][16]}]}],  row-major, mesh to world
+     "variants": [{"name", "softness_deg": f or null,      of the sun, where the variant has its own
+                   "rays": ["shadow", "reflection"],       those of the two that the variant shows
+                   "media": [{"effect": "dust", "kind": "cloud" | "drops" | "waves" | "lamp",
+                              "file": "dust.npz", ...}]}], the other fields of the medium in effects/media.py
+     "passes": [{"name": "background",                     frame files: <name>/<frame:04d>.exr, linear, half float RGBA
+                 "what": "plate" | "whole" | "subject" | "front",
+                 "variant": index or null, "off": effect kind or null,
+                 "samples": n, "denoise": bool, "scale": f, "crop": bool, "frames": [t, ...]}]}
+
+Meshes are centred on their origin (an asset stands on z = 0): capsule, cylinder, cone and torus turn around z (a cone's
+tip is up), a hull's bow is at +x and its deck on top, a monkey looks along +x. Round ones are shaded smoothly.
+
+What a pass shows:
+    plate    neither subject nor media; water is calm. With a variant: under that variant's sun.
+    whole    everything of the variant, less the effect `off`.
+    subject  the subject alone, premultiplied, with exact alpha: everything else is held out, media are hidden; lit by
+             the whole scene. Cropped to the subject's box of that frame.
+    front    the variant's clouds and drops alone, with everything else, the subject too, held out: alpha says how much
+             of them lies before what is solid. Cropped to the subject's box.
+
+With `crop` a pass of a variant is drawn only where the variant differs from its plate:
+areas/<variant:02d>-<frame:04d>.npz holds its `box` [x0, y0, x1, y1] in pixels of the full size, rounded outwards for a
+pass of another scale, and `share` [rows, columns], 8 bit, of the whole picture at a small size: 255 where the variant
+shows, 0 where only its noise would.
+
+Effects switched off: "shadow" and "reflection" by the subject's ray visibility, the others by hiding their media
+("wake" and "ripple" make the water calm again). A variant without "shadow" in its rays is drawn as if shadow were off.
+
+Of each medium `file` holds what `effects.media.arrays_of` gives, and the plan's entry what `fields_of` gives: cloud
+`points` [N, 4], `strength` [N], `phase` [N], `ends` [T] (frame t owns ends[t-1]:ends[t]); drops `points`, `ends`; waves
+`heights` [T, rows, columns] and maybe `foam`; lamp `at` [T, 3], `power_w` [T]. All float32, ends int64.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..animation.camera import SENSOR_MM, camera_matrices
+from ..animation.motion import parts_along, track_of, way_of
+from ..effects.registry import EFFECTS
+from ..effects.render_data import Medium, arrays_of, fields_of
+from ..scene.objects import Body
+from ..scene.scene import Scene, as_values
+from ..scene.transforms import Matrices
+
+OWN_PLATE_SCALE = 0.5
+"""Of a variant's plate under its own sun, where every frame needs one."""
+VERSION = 2
+RAYS = ("shadow", "reflection")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """One kind of picture, and the frames of it that are to be drawn."""
+
+    name: str
+    what: Literal["plate", "whole", "subject", "front"]
+    variant: int | None = None
+    off: str | None = None
+    samples: int
+    denoise: bool
+    scale: float = 1.0
+    crop: bool = False
+    """Only where the variant differs from its plate."""
+    frames: tuple[int, ...]
+
+
+def plan(scene: Scene, folder: Path, passes: Sequence[Pass]) -> dict[str, Any]:
+    """All that Blender has to know of a scene, as JSON values; the media's arrays are written into folder.
+
+    Raises:
+        ValueError: the scene asks for what does not go together.
+        ImportError: bodies are tossed, and Kubric is not installed.
+    """
+    values = as_values(scene)
+    sky = values["sky"]
+    if sky["hdri"] and "/" in sky["hdri"]:
+        sky["hdri"] = str(Path(sky["hdri"]).expanduser().absolute())
+    return {
+        "version": VERSION,
+        "size": list(scene.size),
+        "frames": scene.frames,
+        "fps": scene.fps,
+        "seed": scene.seed,
+        "holds_still": scene.holds_still,
+        "device": scene.rendering.device,
+        "camera": {
+            "matrices": _flat(camera_matrices(scene, way_of(scene, scene.subject).foot)),
+            "focal_mm": scene.camera.focal_mm,
+            "sensor_mm": SENSOR_MM,
+        },
+        **{key: values[key] for key in ("sky", "sun", "ground", "walls")},
+        "bodies": [
+            _body(scene, body, role)
+            for body, role in ((scene.subject, "subject"), *((prop, "prop") for prop in scene.props))
+        ],
+        "variants": _variants(scene, folder),
+        "passes": [_pass(one) for one in passes],
+    }
+
+
+def write_plan(scene: Scene, folder: Path, passes: Sequence[Pass]) -> Path:
+    """`plan.json` and the media beside it, in folder; the path of the former."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "plan.json"
+    path.write_text(json.dumps(plan(scene, folder, passes)))
+    return path
+
+
+def passes_of(scene: Scene) -> tuple[Pass, ...]:
+    """Every pass that a clip needs: its layers at full quality, and what its effects' own masks come from."""
+    rendering = scene.rendering
+    every = tuple(range(scene.frames))
+    best = Pass(name="", what="whole", samples=rendering.samples, denoise=rendering.denoise, frames=every)
+    truth = replace(best, samples=rendering.truth_samples, denoise=True, scale=rendering.truth_scale)
+    return (*_layers(scene, best), *_truths(scene, replace(truth, crop=rendering.crop)))
+
+
+def preview_passes(scene: Scene, frame: int, samples: int) -> tuple[Pass, ...]:
+    """The layers of one frame, quickly.
+
+    Raises:
+        ValueError: there is no such frame.
+    """
+    if not 0 <= frame < scene.frames:
+        raise ValueError(f"frame {frame} is not in the clip; give one from 0 to {scene.frames - 1}")
+    quick = Pass(name="", what="whole", samples=samples, denoise=scene.rendering.denoise, frames=(frame,))
+    return tuple(_layers(scene, quick))
+
+
+def _layers(scene: Scene, like: Pass) -> Iterator[Pass]:
+    """Background and subject once, and what each variant adds."""
+    plate = replace(like, what="plate", frames=like.frames[:1] if scene.holds_still else like.frames)
+    yield replace(plate, name="background")
+    yield replace(like, name="subject", what="subject")
+    for number, variant in enumerate(scene.variants):
+        name = f"v{number:02d}"
+        crop = scene.rendering.crop
+        yield replace(like, name=name, variant=number, crop=crop)
+        if any(effect.kind in ("dust", "smoke", "splash", "spray", "glow") for effect in variant.effects):
+            yield replace(like, name=f"{name}-front", what="front", variant=number)
+        if any(getattr(effect, "softness_deg", None) is not None for effect in variant.effects):
+            # Only how it differs from the shared plate is used, which is smooth: a small one will do for each frame.
+            own = replace(plate, name=f"{name}-plate", variant=number)
+            yield own if scene.holds_still else replace(own, crop=crop, scale=OWN_PLATE_SCALE)
+
+
+def _truths(scene: Scene, like: Pass) -> Iterator[Pass]:
+    """Where a variant has several effects: all of them, and all but each. One alone is told from gt and over."""
+    for number, variant in enumerate(scene.variants):
+        if len(variant.effects) > 1:
+            yield replace(like, name=f"v{number:02d}-truth", variant=number)
+            for effect in variant.effects:
+                yield replace(like, name=f"v{number:02d}-without-{effect.kind}", variant=number, off=effect.kind)
+
+
+def _body(scene: Scene, body: Body, role: str) -> dict[str, Any]:
+    parts, way = parts_along(scene, body)
+    return {
+        "name": body.name,
+        "role": role,
+        "parts": [
+            {
+                "mesh": part.mesh,
+                "size": [float(side) for side in part.size],
+                "bevel_m": part.bevel_m,
+                "outline": None if part.outline is None else [list(point) for point in part.outline],
+                "taper": part.taper,
+                "asset": None if part.asset is None else str(Path(part.asset).expanduser().absolute()),
+                "look": _plain(part.look),
+                "matrices": _flat(way.matrices @ part.matrices),
+            }
+            for part in parts
+        ],
+    }
+
+
+def _variants(scene: Scene, folder: Path) -> list[dict[str, Any]]:
+    track = track_of(scene)
+    kinds = [effect.kind for effect in EFFECTS]
+    found = []
+    for number, variant in enumerate(scene.variants):
+        media = []
+        for effect in variant.effects:
+            # The same effect has the same chances in every variant: what differs between two of them is settings alone.
+            rng = np.random.default_rng([scene.seed, kinds.index(effect.kind)])
+            for count, medium in enumerate(effect.media(track, rng)):
+                name = f"v{number:02d}-{effect.kind}-{count}.npz"
+                media.append({"effect": effect.kind, **_medium(medium, folder / name)})
+        soft = [effect.softness_deg for effect in variant.effects if effect.kind == "shadow"]
+        rays = [effect.kind for effect in variant.effects if effect.kind in RAYS]
+        found.append({"name": variant.name, "softness_deg": soft[0] if soft else None, "rays": rays, "media": media})
+    return found
+
+
+def _medium(medium: Medium, path: Path) -> dict[str, Any]:
+    """Write a medium's arrays; return its other fields."""
+    np.savez(path, allow_pickle=False, **arrays_of(medium))
+    rest = {key: list(value) if isinstance(value, tuple) else value for key, value in fields_of(medium).items()}
+    return {"file": path.name, **rest}
+
+
+def _pass(one: Pass) -> dict[str, Any]:
+    return {**_plain(one), "frames": list(one.frames)}
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """A flat dataclass as JSON values."""
+    return {
+        field.name: list(got) if isinstance(got := getattr(value, field.name), tuple) else got
+        for field in fields(value)
+    }
+
+
+def _flat(matrices: Matrices) -> list[list[float]]:
+    return [[float(number) for number in matrix.reshape(16)] for matrix in matrices]

@@ -1,0 +1,250 @@
+"""Models and skies that users bring: folders of files, or manifests of archives as Kubric's asset sources have them.
+
+A manifest is a JSON file by path or URI: {"assets": {ID: {"asset_type", "path", "kwargs", "metadata"}}, "data_dir"}.
+Each asset is an archive ID.tar.gz (or what "path" names) in "data_dir", by default beside the manifest; inside, flat or
+in a folder ID, lie data.json and the files that "{asset_dir}/..." in kwargs mean. Nothing is fetched before it is asked
+for, and nothing twice.
+"""
+
+import hashlib
+import json
+import posixpath
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from ..scene.scene import Scene
+from .archives import Limits, download, read_all, unpack
+
+MODELS: dict[str, tuple[bytes, ...]] = {
+    ".blend": (b"BLENDER", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"),
+    ".glb": (b"glTF",),
+    ".gltf": (b"{", b"\xef\xbb\xbf{", b"\n", b" ", b"\r", b"\t"),
+    ".obj": (),
+    ".ply": (b"ply",),
+    ".stl": (),
+    ".usd": (b"PXR-USDC", b"#usda"),
+    ".usda": (b"#usda",),
+    ".usdc": (b"PXR-USDC",),
+    ".usdz": (b"PK",),
+}
+"""What Blender imports, and how such a file begins; nothing where any bytes may come first."""
+SKIES: dict[str, tuple[bytes, ...]] = {".exr": (b"\x76\x2f\x31\x01",), ".hdr": (b"#?",)}
+TEXTURES = {".bin", ".bmp", ".dds", ".jpeg", ".jpg", ".ktx2", ".mtl", ".png", ".tga", ".tif", ".tiff", ".webp"}
+MANIFEST_BYTES = 64 << 20
+Kind = Literal["model", "sky"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asset:
+    """One model or sky, here or elsewhere."""
+
+    name: str
+    kind: Kind
+    uri: str
+    """The file itself, or the archive that holds it."""
+    is_archive: bool = False
+    file: str | None = None
+    """Which file of the archive; None where only the archive's own data.json knows."""
+    category: str | None = None
+    """What its makers call such things: "Shoe"."""
+
+
+def models_in(folder: Path) -> tuple[Asset, ...]:
+    """The models in a folder and the folders below it, by path.
+
+    Raises:
+        ValueError: there is no such folder, or no model in it.
+    """
+    return _files_in(folder, "model", MODELS)
+
+
+def skies_in(folder: Path) -> tuple[Asset, ...]:
+    """The panoramas in a folder and the folders below it, by path.
+
+    Raises:
+        ValueError: there is no such folder, or no panorama in it.
+    """
+    return _files_in(folder, "sky", SKIES)
+
+
+def _files_in(folder: Path, kind: Kind, known: dict[str, tuple[bytes, ...]]) -> tuple[Asset, ...]:
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: is no folder of {kind} files; give one, or leave the setting out")
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in known and path.is_file()]
+    if not files:
+        raise ValueError(f"{folder}: holds no {kind} file; put some there ({', '.join(sorted(known))})")
+    shown = [path for path in files if not path.name.startswith(".")]
+    # A scene tells a sky's file from one of Blender's own by its slash.
+    return tuple(Asset(name=path.stem, kind=kind, uri=posixpath.join(path.parent, path.name)) for path in shown)
+
+
+def read_manifest(uri: str) -> tuple[Asset, ...]:
+    """The assets of a manifest, by name; none of them is fetched.
+
+    Raises:
+        ValueError: the manifest is missing, denied, no JSON, or describes no assets.
+    """
+    try:
+        manifest = json.loads(read_all(uri, MANIFEST_BYTES))
+        entries = manifest["assets"]
+        place = str(manifest.get("data_dir", posixpath.dirname(uri) or "."))
+        found = [_entry(name, entry, place) for name, entry in sorted(entries.items())]
+    except (UnicodeDecodeError, json.JSONDecodeError) as wrong:
+        raise ValueError(f"{uri}: is no JSON ({wrong}); give the manifest of an asset source") from wrong
+    except (AttributeError, KeyError, TypeError) as wrong:
+        raise ValueError(f'{uri}: is no manifest; it must be {{"assets": {{ID: {{"kwargs": ...}}}}}}') from wrong
+    if not found:
+        raise ValueError(f"{uri}: the manifest lists no assets; give another, or leave the setting out")
+    return tuple(asset for asset in found if asset is not None)
+
+
+def _entry(name: str, entry: dict[str, Any], place: str) -> Asset | None:
+    path = entry.get("path", "")
+    if path is None:
+        return None  # made by code, not out of a file
+    kwargs = entry.get("kwargs", {})
+    file = kwargs.get("render_filename") or kwargs.get("filename")
+    return Asset(
+        name=name,
+        kind="sky" if entry.get("asset_type") == "Texture" else "model",
+        uri=posixpath.join(place, path or f"{name}.tar.gz"),
+        is_archive=Path(path or ".tar.gz").suffix.lower() not in {*MODELS, *SKIES},
+        file=file.removeprefix("{asset_dir}/") if file else None,
+        category=entry.get("metadata", {}).get("category") or None,
+    )
+
+
+def fetch(asset: Asset, cache: Path, limits: Limits = Limits()) -> Path:
+    """The asset's own file on this machine, checked; what lies elsewhere is fetched into the cache, once.
+
+    Raises:
+        ValueError: it is missing, denied, broken, too large, of an unknown type, or an archive not to be trusted.
+    """
+    if not asset.is_archive and "://" not in asset.uri:
+        return check(Path(asset.uri), asset.kind, limits)
+    key = _key(asset.uri)
+    if not asset.is_archive:
+        file = cache / f"{key}{Path(asset.uri).suffix.lower()}"
+        if not file.exists():
+            download(asset.uri, file, limits.file_bytes)
+        return check(file, asset.kind, limits)
+    folder = cache / key
+    if not folder.is_dir():
+        archive = cache / f"{key}.tar.gz"
+        download(asset.uri, archive, limits.file_bytes)
+        try:
+            unpack(archive, folder, limits)
+        except ValueError as wrong:
+            raise ValueError(str(wrong).replace(str(archive), asset.uri)) from wrong
+        finally:
+            archive.unlink(missing_ok=True)
+    return check(_inside(asset, folder), asset.kind, limits)
+
+
+def _key(uri: str) -> str:
+    """What fetched content is kept under: its address, and of a local archive also which state of it."""
+    state = ""
+    if "://" not in uri and Path(uri).exists():
+        found = Path(uri).stat()
+        state = f" {found.st_size} {found.st_mtime_ns}"
+    return hashlib.sha256(f"{uri}{state}".encode()).hexdigest()[:16]
+
+
+def _inside(asset: Asset, folder: Path) -> Path:
+    """Which file of an unpacked archive is the asset."""
+    home = folder / asset.name
+    if not (home.resolve().is_relative_to(folder.resolve()) and home.is_dir()):
+        home = folder
+    name = asset.file or _told(home / "data.json") or _only(home, asset)
+    file = home / name
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{asset.uri}: its file {name!r} leads out of the archive's folder; name a file inside")
+    return file
+
+
+def _only(home: Path, asset: Asset) -> str:
+    known = MODELS if asset.kind == "model" else SKIES
+    files = [file for file in sorted(home.rglob("*")) if file.suffix.lower() in known]
+    if len(files) != 1:
+        raise ValueError(
+            f"{asset.uri}: holds {len(files)} {asset.kind} files and no data.json that names one; name it there or in "
+            "the manifest"
+        )
+    return str(files[0].relative_to(home))
+
+
+def _told(data: Path) -> str | None:
+    """What data.json says is drawn."""
+    try:
+        told = json.loads(data.read_bytes())
+        named = told.get("kwargs", {}).get("render_filename") or told.get("paths", {}).get("visual_geometry")
+    except (OSError, ValueError, AttributeError):
+        return None
+    named = named[0] if isinstance(named, list) and named else named
+    return named.removeprefix("{asset_dir}/") if isinstance(named, str) else None
+
+
+def check(file: Path, kind: Kind, limits: Limits = Limits()) -> Path:
+    """A model's or sky's file, if Blender can be expected to read it.
+
+    Raises:
+        ValueError: it is missing, empty, too large, of an unknown type, or not what its name says.
+    """
+    known = MODELS if kind == "model" else SKIES
+    begins = known.get(file.suffix.lower())
+    if begins is None:
+        raise ValueError(f"{file}: {file.suffix or 'no suffix'} is no type of {kind}; give {', '.join(sorted(known))}")
+    try:
+        with file.open("rb") as content:
+            first = content.read(16)
+            size_bytes = file.stat().st_size
+    except OSError as problem:
+        raise ValueError(f"{file}: cannot be read ({problem.strerror}); check the path of the {kind}") from problem
+    if not first:
+        raise ValueError(f"{file}: is empty; copy or export it again")
+    if size_bytes > limits.file_bytes:
+        raise ValueError(f"{file}: has {size_bytes} bytes, above the limit of {limits.file_bytes}; give a smaller one")
+    if begins and not first.startswith(begins):
+        raise ValueError(f"{file}: is no {file.suffix} file, whatever its name says; copy or export it again")
+    return file
+
+
+def check_files(scene: Scene) -> None:
+    """Look at every file that a scene names, before Blender does.
+
+    Raises:
+        ValueError: one of them is missing, empty, too large, of an unknown type, or not what its name says.
+    """
+    for body in (scene.subject, *scene.props):
+        if body.asset:
+            check(Path(body.asset).expanduser(), "model")
+    if scene.sky.hdri and "/" in scene.sky.hdri:
+        check(Path(scene.sky.hdri).expanduser(), "sky")
+
+
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file's content; a file that has not changed since is not read again."""
+    found = file.stat()
+    return _sha256_of(file, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=10_000)
+def _sha256_of(file: Path, size_bytes: int, mtime_ns: int) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def digest(file: Path) -> str:
+    """SHA-256 over an asset's content: its file, and the textures and buffers that could belong to it.
+
+    Of .obj, .gltf, .usd and .blend files they lie in the same folder or one below, under names that only the importer
+    knows; what else is there, other models and skies too, does not count.
+    """
+    alone = file.suffix.lower() in {".glb", ".ply", ".stl", ".usdz", *SKIES}
+    beside = () if alone else (*file.parent.glob("*"), *file.parent.glob("*/*"))
+    content = hashlib.sha256()
+    for part in (file, *sorted(other for other in beside if other.suffix.lower() in TEXTURES and other.is_file())):
+        content.update(f"{part.relative_to(file.parent)}\0{sha256_of(part)}".encode())
+    return content.hexdigest()

@@ -1,0 +1,23 @@
+"""What all scenes of one making have in common: the picture's format, and how well it is drawn."""
+
+from dataclasses import dataclass
+
+from ..scene.scene import Rendering, check_format
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """Frames, size (height, width), frame rate and quality of every scene."""
+
+    frames: int = 85
+    size: tuple[int, int] = (384, 672)
+    fps: float = 16.0
+    rendering: Rendering = Rendering()
+
+    def __post_init__(self) -> None:
+        check_format(self)
+
+    @property
+    def lasts_s(self) -> float:
+        """From the first frame to the last."""
+        return (self.frames - 1) / self.fps

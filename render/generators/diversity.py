@@ -1,0 +1,132 @@
+"""How much scenes differ, told from their descriptions alone, and what Generative Omnimatte's generator draws from.
+
+Nothing is rendered here: the subject is projected as its box, the camera's motion as that of the ground it first looks
+at. What needs pixels (how much of the picture an effect changes, and whether it darkens) is told from drawn frames.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from ..compositing.composite import OPAQUE
+from ..compositing.layers import Own, Shared
+from ..scene.scene import Scene
+from .framing import framing
+
+CHANGED_STEPS = 8
+"""Of 255: a smaller change is noise at few samples, and hardly seen."""
+GENERATOR = {
+    "frames": "80", "picture": "256 x 256", "frame rate": "8, 12, 16, 20 or 24", "objects": "1 to 5",
+    "object size": "1 to 3", "sensor": "32 mm", "focal length": "35 to 45 mm", "camera from the middle": "5 to 15",
+    "camera's way in a clip": "0 to 4, straight", "sun": "one lamp, within 4 of the middle, half of the time below 0.2",
+    "wall": "1 of 4 scenes", "mirror on the ground": "1 of 2 scenes", "effects": "shadow, reflection",
+}  # fmt: skip
+"""Defaults of the published script of Generative Omnimatte (datasets/effect_removal_synthesis.py); lengths have no
+unit there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a description alone tells."""
+
+    subject_share: float
+    """Of the picture, that the subject's box covers, averaged over frames in which it shows."""
+    drift: float
+    """How far the ground moves from frame to frame, as a share of the picture's width, averaged."""
+    sun_elevation_deg: float
+    effects: tuple[str, ...]
+    """Of all variants."""
+    bodies: int
+    variants: int
+    camera: str
+    ground: str
+    subject: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What one drawn frame of one variant tells."""
+
+    effect_area: float
+    """Share of the picture that effects change by more than CHANGED_STEPS."""
+    darkening: float
+    """By how many steps of 255 they darken it there; below 0 they lighten it."""
+    variant: str
+
+
+def told(scene: Scene) -> Told:
+    """Measure a description."""
+    seen = framing(scene)
+    shows = seen.area[seen.area > 0]
+    return Told(
+        subject_share=float(shows.mean()) if len(shows) else 0.0,
+        drift=float(seen.drift_px[1:].mean()) / scene.size[1],
+        sun_elevation_deg=scene.sun.elevation_deg,
+        effects=tuple(sorted({effect.kind for variant in scene.variants for effect in variant.effects})),
+        bodies=1 + sum(prop.name != "hill" for prop in scene.props),
+        variants=len(scene.variants),
+        camera=scene.camera.kind,
+        ground=scene.ground.kind,
+        subject=scene.subject.shape,
+    )
+
+
+def seen(scene: Scene, number: int, shared: Shared, gt: Own) -> Seen:
+    """Measure the drawn frames of a variant, beside the subject."""
+    free = shared.subject_mask < OPAQUE // 2
+    change = gt.gt.astype(np.float64).mean(axis=-1) - shared.over.mean(axis=-1)
+    strong = (np.abs(gt.gt.astype(np.int16) - shared.over).max(axis=-1) > CHANGED_STEPS) & free
+    darkening = -float(change[strong].mean()) if strong.any() else 0.0
+    return Seen(effect_area=float(strong.mean()), darkening=darkening, variant=scene.variants[number].name)
+
+
+def counts(scenes: Iterable[Told]) -> dict[str, int]:
+    """In how many scenes each effect is seen."""
+    found = Counter(effect for scene in scenes for effect in scene.effects)
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+def generator_draws(count: int, rng: np.random.Generator) -> dict[str, Float64[np.ndarray, "count"]]:
+    """Draws by the generator's published ranges: subject's share, camera's drift, the sun's height.
+
+    A sketch of it, not it: an object is a ball of its size somewhere up to 3 from the middle, points of a half shell
+    are even in volume, and all that its own retries refuse is kept.
+    """
+    focal = rng.uniform(35, 45, count) / 32
+    first = _half_shell(rng, count, (5.0, 15.0))
+    way = rng.normal(size=(count, 3)) - 0.5
+    last = first + way / np.linalg.norm(way, axis=1, keepdims=True) * rng.uniform(0, 4, (count, 1))
+    aims = _half_shell(rng, count, (0.0, 2.5)), _half_shell(rng, count, (0.0, 2.5))
+    place = rng.uniform([-3, -3, 0.5], [3, 3, 2], (count, 3))
+    far = np.linalg.norm(place - (first + last) / 2, axis=1)
+    share = np.pi / 4 * (rng.uniform(1, 3, count) * focal / far) ** 2
+    lamp, aim = _half_shell(rng, count, (0.0, 4.0)), _half_shell(rng, count, (0.0, 1.0))
+    low = rng.random(count) < 0.5
+    lamp[low, 2] = rng.uniform(0, 0.2, low.sum())
+    beam = lamp - aim
+    elevation = np.degrees(np.arcsin(np.abs(beam[:, 2]) / np.linalg.norm(beam, axis=1)))
+    return {"subject_share": np.clip(share, 0, 1), "drift": _turning(last, aims, focal), "sun_elevation_deg": elevation}
+
+
+def _turning(
+    last: Float64[np.ndarray, "n 3"],
+    aims: tuple[Float64[np.ndarray, "n 3"], Float64[np.ndarray, "n 3"]],
+    focal: Float64[np.ndarray, "n"],
+) -> Float64[np.ndarray, "n"]:
+    """How far the point first looked at moves in the picture, per frame of 80, as a share of its width."""
+    to_last, now = aims[1] - last, aims[0] - last
+    now, to_last = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (now, to_last))
+    angle = np.arccos(np.clip(np.sum(now * to_last, axis=1), -1, 1))
+    return np.asarray(np.tan(np.minimum(angle, 1.4)) * focal / 79)
+
+
+def _half_shell(rng: np.random.Generator, count: int, radius: tuple[float, float]) -> Float64[np.ndarray, "count 3"]:
+    """Points between two half spheres above the ground."""
+    direction = rng.normal(size=(count, 3))
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    direction[:, 2] = np.abs(direction[:, 2])
+    reach = rng.uniform(radius[0] ** 3, radius[1] ** 3, (count, 1)) ** (1 / 3)
+    return np.asarray(direction * reach)

@@ -1,0 +1,111 @@
+"""Where the subject is in the picture, told by projection alone: nothing is drawn."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from ..animation.camera import camera_matrices, project
+from ..animation.motion import way_of
+from ..procedural_models.registry import bounds_of
+from ..scene.objects import Body
+from ..scene.scene import Scene
+from ..scene.transforms import Matrices, moved
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Framing:
+    """Of every frame."""
+
+    inside: Bool[np.ndarray, "T"]
+    """Is the subject's whole box in the picture?"""
+    area: Float64[np.ndarray, "T"]
+    """Share of the picture that the box's outline covers, what lies outside not counted."""
+    hidden: Float64[np.ndarray, "T"]
+    """Share of the subject's box that the box of a nearer thing covers."""
+    shadow: Bool[np.ndarray, "T"]
+    """Does the middle of the shadow on the ground fall into the picture?"""
+    drift_px: Float64[np.ndarray, "T"]
+    """How far the ground where the camera looked first moves from frame to frame; 0 in the first."""
+
+    @property
+    def fits(self) -> bool:
+        """Is the subject in view, neither tiny nor huge, nor behind something, in seven frames of ten?"""
+        shows = self.inside & (self.area >= 0.01) & (self.area <= 0.30) & (self.hidden < 0.5)
+        return bool(np.mean(shows) >= 0.7)
+
+    @property
+    def shadow_fits(self) -> bool:
+        """Can one see what the subject does to the light, in six frames of ten?"""
+        return bool(np.mean(self.shadow) >= 0.6)
+
+
+def framing(scene: Scene) -> Framing:
+    """Project the subject of a scene."""
+    way = way_of(scene, scene.subject)
+    cameras = np.broadcast_to(camera_matrices(scene, way.foot), (scene.frames, 4, 4))
+    box = _outline(scene, scene.subject, cameras)
+    low, high, ahead = box.low, box.high, box.ahead
+    limit = np.array([scene.size[1], scene.size[0]], np.float64)
+    inside = ahead & (low >= 0).all(axis=1) & (high <= limit).all(axis=1)
+    cut = np.clip(np.minimum(high, limit) - np.maximum(low, 0), 0, None)
+    area = np.where(ahead, np.prod(cut, axis=1) / np.prod(limit), 0.0)
+    shade = project(_shadow(scene)[:, None], cameras, scene.camera.focal_mm, scene.size)[:, 0]
+    shadow = (shade[:, 2] > 0.05) & (shade[:, :2] >= 0).all(axis=1) & (shade[:, :2] <= limit).all(axis=1)
+    others = [_outline(scene, prop, cameras) for prop in scene.props]
+    hidden = np.max([np.zeros(scene.frames), *(_covered(box, other) for other in others)], axis=0)
+    return Framing(inside=inside, area=area, hidden=hidden, shadow=shadow, drift_px=_drift(scene, cameras))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Outline:
+    """A body's box in the picture, in every frame."""
+
+    low: Float64[np.ndarray, "T 2"]
+    high: Float64[np.ndarray, "T 2"]
+    depth: Float64[np.ndarray, "T"]
+    ahead: Bool[np.ndarray, "T"]
+
+
+def _outline(scene: Scene, body: Body, cameras: Matrices) -> _Outline:
+    box = project(box_along(scene, body), cameras, scene.camera.focal_mm, scene.size)
+    return _Outline(
+        low=box[..., :2].min(axis=1),
+        high=box[..., :2].max(axis=1),
+        depth=box[..., 2].mean(axis=1),
+        ahead=np.asarray((box[..., 2] > 0.05).all(axis=1)),
+    )
+
+
+def _covered(box: _Outline, other: _Outline) -> Float64[np.ndarray, "T"]:
+    """Share of the box that a nearer one covers."""
+    shared = np.clip(np.minimum(box.high, other.high) - np.maximum(box.low, other.low), 0, None)
+    share = np.prod(shared, axis=1) / np.maximum(np.prod(box.high - box.low, axis=1), 1e-9)
+    return np.where(other.ahead & (other.depth < box.depth), share, 0.0)
+
+
+def box_along(scene: Scene, body: Body) -> Float64[np.ndarray, "T 8 3"]:
+    """Corners of a body's box at rest, moved along its way."""
+    low, high = bounds_of(body)
+    corners = np.array(
+        [[x, y, z, 1.0] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])]
+    )
+    return moved(np.broadcast_to(way_of(scene, body).matrices, (scene.frames, 4, 4)), corners)
+
+
+def _shadow(scene: Scene) -> Float64[np.ndarray, "T 3"]:
+    """Where on the ground the shadow of the subject's middle falls."""
+    middle = box_along(scene, scene.subject).mean(axis=1)
+    azimuth, elevation = np.radians(scene.sun.azimuth_deg), np.radians(scene.sun.elevation_deg)
+    reach = middle[:, 2:] / np.tan(elevation)
+    return np.concatenate(
+        [middle[:, :2] - reach * [np.cos(azimuth), np.sin(azimuth)], np.zeros((len(middle), 1))], axis=1
+    )
+
+
+def _drift(scene: Scene, cameras: Matrices) -> Float64[np.ndarray, "T"]:
+    at, aim = np.array(scene.camera.at), np.array(scene.camera.look_at)
+    fall = aim - at
+    spot = at + fall * (at[2] / -fall[2] if fall[2] < -1e-3 * np.linalg.norm(fall) else 1.0)
+    pixels = project(np.tile(spot, (scene.frames, 1, 1)), cameras, scene.camera.focal_mm, scene.size)[:, 0, :2]
+    return np.asarray(np.concatenate([[0.0], np.linalg.norm(np.diff(pixels, axis=0), axis=1)]))

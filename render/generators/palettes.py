@@ -1,0 +1,121 @@
+"""Colours, grounds and lights that go together; the numbers are the makers' taste, not measurements."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..effects.render_data import Colour
+from ..scene.environment import Ground
+from ..scene.objects import Look, Pattern
+
+GroundKind = Literal["dry", "wet", "puddles", "glossy", "water"]
+PAINTS: dict[str, Colour] = {
+    "red": (0.68, 0.06, 0.05), "dark red": (0.38, 0.04, 0.06), "orange": (0.86, 0.36, 0.06),
+    "yellow": (0.90, 0.70, 0.12), "green": (0.14, 0.45, 0.18), "dark green": (0.07, 0.24, 0.15),
+    "turquoise": (0.12, 0.55, 0.56), "light blue": (0.42, 0.63, 0.82), "blue": (0.08, 0.24, 0.62),
+    "dark blue": (0.05, 0.10, 0.28), "purple": (0.36, 0.16, 0.48), "pink": (0.86, 0.48, 0.56),
+    "white": (0.88, 0.88, 0.86), "silver": (0.62, 0.64, 0.66), "grey": (0.36, 0.37, 0.38),
+    "black": (0.05, 0.05, 0.06), "beige": (0.76, 0.68, 0.54), "brown": (0.33, 0.21, 0.13),
+}  # fmt: skip
+CLOTHS = ("red", "orange", "yellow", "green", "turquoise", "light blue", "blue", "purple", "white", "grey", "beige")
+TROUSERS: tuple[Colour, ...] = (
+    (0.13, 0.16, 0.25), (0.20, 0.22, 0.27), (0.08, 0.08, 0.09), (0.42, 0.36, 0.27), (0.30, 0.22, 0.16),
+)  # fmt: skip
+COATS: dict[str, Colour] = {
+    "brown": (0.36, 0.22, 0.12), "black": (0.07, 0.06, 0.06), "white": (0.86, 0.84, 0.80),
+    "golden": (0.72, 0.51, 0.27), "grey": (0.40, 0.39, 0.38),
+}  # fmt: skip
+
+LAMPLIGHT: dict[str, Colour] = {
+    "warm": (1.0, 0.70, 0.35), "golden": (1.0, 0.80, 0.40), "red": (1.0, 0.42, 0.28), "blue": (0.50, 0.72, 1.0),
+    "green": (0.62, 1.0, 0.62), "white": (1.0, 0.94, 0.84),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surface:
+    """A ground by its usual name."""
+
+    kind: Pattern
+    colour: Colour
+    second: Colour
+    scale_m: float
+    roughness: float = 0.9
+    bumps_m: float = 0.0
+    dust: Colour = (0.62, 0.56, 0.48)
+    """What it gives off when it is whirled up."""
+
+
+SURFACES: dict[str, Surface] = {
+    "asphalt": Surface(kind="noise", colour=(0.35, 0.35, 0.36), second=(0.45, 0.45, 0.45), scale_m=0.10, bumps_m=0.003),
+    "concrete": Surface(kind="noise", colour=(0.60, 0.59, 0.57), second=(0.52, 0.51, 0.49), scale_m=0.5),
+    "paving": Surface(kind="tiles", colour=(0.60, 0.57, 0.52), second=(0.38, 0.36, 0.33), scale_m=0.6),
+    "cobbles": Surface(kind="bricks", colour=(0.47, 0.45, 0.44), second=(0.27, 0.26, 0.25), scale_m=0.24),
+    "brick paving": Surface(kind="bricks", colour=(0.52, 0.30, 0.24), second=(0.42, 0.38, 0.34), scale_m=0.25),
+    "boards": Surface(kind="wood", colour=(0.56, 0.40, 0.26), second=(0.42, 0.28, 0.17), scale_m=0.35, roughness=0.6),
+    "grass": Surface(kind="noise", colour=(0.28, 0.38, 0.14), second=(0.18, 0.28, 0.09), scale_m=0.08, bumps_m=0.03),
+    "sand": Surface(
+        kind="noise", colour=(0.80, 0.69, 0.52), second=(0.72, 0.60, 0.43), scale_m=0.35, bumps_m=0.025,
+        dust=(0.78, 0.68, 0.52),
+    ),
+    "dirt": Surface(
+        kind="noise", colour=(0.45, 0.34, 0.24), second=(0.35, 0.26, 0.18), scale_m=0.2, bumps_m=0.02,
+        dust=(0.56, 0.45, 0.33),
+    ),
+    "red earth": Surface(
+        kind="noise", colour=(0.58, 0.31, 0.19), second=(0.48, 0.24, 0.14), scale_m=0.25, bumps_m=0.02,
+        dust=(0.66, 0.40, 0.27),
+    ),
+    "gravel": Surface(
+        kind="noise", colour=(0.55, 0.53, 0.50), second=(0.34, 0.33, 0.31), scale_m=0.05, bumps_m=0.015,
+        dust=(0.64, 0.61, 0.57),
+    ),
+    "snow": Surface(
+        kind="noise", colour=(0.88, 0.91, 0.95), second=(0.82, 0.86, 0.92), scale_m=0.6, bumps_m=0.03, roughness=0.7,
+        dust=(0.93, 0.95, 0.98),
+    ),
+    "marble": Surface(kind="marble", colour=(0.86, 0.84, 0.80), second=(0.45, 0.43, 0.42), scale_m=1.3, roughness=0.1),
+    "dark marble": Surface(
+        kind="marble", colour=(0.10, 0.11, 0.12), second=(0.50, 0.50, 0.48), scale_m=1.1, roughness=0.1
+    ),
+    "chequered tiles": Surface(
+        kind="checker", colour=(0.84, 0.82, 0.78), second=(0.12, 0.12, 0.13), scale_m=1.0, roughness=0.1
+    ),
+    "parquet": Surface(kind="wood", colour=(0.60, 0.40, 0.23), second=(0.45, 0.28, 0.15), scale_m=0.3, roughness=0.2),
+    "white tiles": Surface(
+        kind="tiles", colour=(0.80, 0.81, 0.80), second=(0.55, 0.55, 0.54), scale_m=0.5, roughness=0.1
+    ),
+    "epoxy": Surface(kind="plain", colour=(0.40, 0.44, 0.47), second=(0.40, 0.44, 0.47), scale_m=1.0, roughness=0.1),
+}  # fmt: skip
+LOOSE = ("sand", "dirt", "red earth", "gravel", "snow")
+PAVED = ("asphalt", "concrete", "paving", "cobbles", "brick paving", "boards")
+OPEN = (*PAVED, "grass", "sand", "dirt", "gravel", "snow")
+POLISHED = ("marble", "dark marble", "chequered tiles", "parquet", "white tiles", "epoxy")
+LAKES: tuple[Colour, ...] = ((0.07, 0.20, 0.22), (0.05, 0.13, 0.20), (0.10, 0.17, 0.10), (0.10, 0.26, 0.30))
+
+
+def ground(rng: np.random.Generator, name: str, kind: GroundKind) -> Ground:
+    """A ground of that surface, a shade lighter or darker than usual."""
+    surface = SURFACES[name]
+    shade = float(rng.uniform(0.85, 1.12))
+    look = Look(
+        kind=surface.kind, colour=shaded(surface.colour, shade), second=shaded(surface.second, shade),
+        roughness=surface.roughness, scale_m=round(surface.scale_m * float(rng.uniform(0.8, 1.25)), 3),
+    )  # fmt: skip
+    return Ground(kind=kind, look=look, bumps_m=surface.bumps_m)
+
+
+def lake(rng: np.random.Generator) -> Ground:
+    """Calm water, a little ruffled."""
+    colour = LAKES[int(rng.integers(len(LAKES)))]
+    return Ground(
+        kind="water", look=Look(colour=shaded(colour, float(rng.uniform(0.8, 1.3))), roughness=0.05),
+        bumps_m=round(float(rng.choice([0.0, 0.006, 0.012, 0.02])), 4),
+    )  # fmt: skip
+
+
+def shaded(colour: Colour, share: float) -> Colour:
+    """A colour made lighter or darker."""
+    red, green, blue = (round(min(1.0, channel * share), 4) for channel in colour)
+    return red, green, blue

@@ -1,0 +1,124 @@
+"""Where an act takes place before the camera: the subject's way, the camera, the sun.
+
+The middle of the way is the origin. All is laid out as the camera sees it (right, and away from it) and then turned by
+a random angle, so that no direction of the world is special.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..animation.camera import SENSOR_MM
+from ..procedural_models.registry import extent_of
+from ..scene.environment import Camera
+from ..scene.objects import Travel
+from .clip_format import Film
+from .lights import azimuth_deg
+from .scenarios import Act
+
+Rng = np.random.Generator
+CameraKind = Literal["still", "pan", "handheld", "follow"]
+ROOM = 0.80
+"""Share of the picture's width that a way may take, the subject's own length included, if the camera stays."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """How the camera stands to the scene."""
+
+    away_deg: float
+    """The direction in which the camera looks, on the ground."""
+    distance_m: float
+    lift_deg: float
+    focal_mm: float
+
+    def at(self, right_m: float, away_m: float) -> tuple[float, float]:
+        """A place on the ground, as seen from the camera, in the world's x and y."""
+        away = np.radians(self.away_deg)
+        x = right_m * np.sin(away) + away_m * np.cos(away)
+        y = -right_m * np.cos(away) + away_m * np.sin(away)
+        return round(float(x), 4), round(float(y), 4)
+
+    def width_m(self, away_m: float = 0.0) -> float:
+        """How much of the world the picture's width shows at that depth."""
+        return SENSOR_MM / self.focal_mm * (self.distance_m + away_m)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """The subject's motion, the camera, and where the sun stands."""
+
+    motion: Travel
+    camera: Camera
+    view: View
+    sun_deg: float
+
+
+def stage(rng: Rng, act: Act, film: Film, kind: CameraKind, focal: tuple[float, float]) -> Stage:
+    """Draw one: the speed is such that the subject stays in view of a camera that does not follow it."""
+    long, wide, tall = extent_of(act.subject)
+    tilt = np.radians(rng.uniform(-act.facing, act.facing))
+    across = long * abs(np.cos(tilt)) + wide * abs(np.sin(tilt))
+    share = float(np.exp(rng.uniform(np.log(0.014), np.log(0.16))))
+    focal_mm = round(float(np.exp(rng.uniform(*np.log(focal)))), 1)
+    height, width = film.size
+    seen = (SENSOR_MM / focal_mm) ** 2 * height / width
+    view = View(
+        away_deg=float(rng.uniform(0, 360)), focal_mm=focal_mm, lift_deg=float(rng.uniform(*act.lift_deg)),
+        distance_m=max(float(np.sqrt(across * tall / (share * seen))), 1.2 * long),
+    )  # fmt: skip
+    speed = float(rng.uniform(*act.speed))
+    room = (ROOM * view.width_m() - across) / max(abs(np.cos(tilt)), 0.3)
+    if kind in ("still", "handheld"):
+        speed = min(speed, max(room, 0.0) / film.lasts_s)
+    motion = _way(rng, act, film, (view, tilt, speed))
+    return Stage(
+        motion=motion,
+        camera=_camera(rng, act, view, (kind, motion, tall)),
+        view=view,
+        sun_deg=azimuth_deg(rng, view.away_deg),
+    )
+
+
+def _way(rng: Rng, act: Act, film: Film, given: tuple[View, float, float]) -> Travel:
+    """From left to right or back, whose middle in time is the origin."""
+    view, tilt, speed = given
+    turn = float(rng.uniform(-act.turn, act.turn)) * (rng.random() < 0.6 or act.kind == "drift")
+    if abs(turn) * film.lasts_s > 100:
+        turn = np.sign(turn) * 100 / film.lasts_s
+    middle = np.radians(view.away_deg - 90) + tilt + (np.pi if rng.random() < 0.5 else 0.0)
+    begin = middle - np.radians(turn) * film.lasts_s / 2
+    half = film.lasts_s / 2
+    swing = np.radians(turn) * half / 2
+    chord = speed * half * np.sinc(swing / np.pi)
+    return Travel(
+        kind=act.kind,  # type: ignore[arg-type]
+        start=(round(float(-chord * np.cos(begin + swing)), 4), round(float(-chord * np.sin(begin + swing)), 4)),
+        heading_deg=round(float(np.degrees(begin)) % 360, 3),
+        speed_mps=round(speed, 4),
+        turn_deg_s=round(float(turn), 3),
+        height_m=act.height_m,
+        phase=round(float(rng.random()), 3),
+    )
+
+
+def _camera(rng: Rng, act: Act, view: View, given: tuple[CameraKind, Travel, float]) -> Camera:
+    kind, motion, tall = given
+    lift, away = np.radians(view.lift_deg), np.radians(view.away_deg)
+    height = 0.45 * tall + (act.height_m if act.kind == "fly" else 0.5 * act.height_m if act.kind == "bounce" else 0.0)
+    back = view.distance_m * np.cos(lift)
+    at = np.array(
+        [-back * np.cos(away), -back * np.sin(away), max(height + view.distance_m * np.sin(lift), 0.25 * tall)]
+    )
+    right, up = rng.uniform(-0.06, 0.06), rng.uniform(-0.04, 0.07)
+    aim = (*view.at(float(right) * view.width_m(), 0.0), height + float(up) * view.width_m())
+    amount = {"still": 1.0, "handheld": float(rng.uniform(0.5, 1.8)), "follow": float(rng.uniform(0.75, 1.0))}
+    if kind == "pan":
+        course = np.arctan2(-motion.start[1], -motion.start[0])
+        across = motion.speed_mps * np.sin(course - away)  # to the left as the camera sees it
+        amount["pan"] = float(np.degrees(across / view.distance_m)) * float(rng.uniform(0.7, 1.05))
+    back_to = amount["follow"] * np.array([*motion.start, 0.0]) if kind == "follow" else np.zeros(3)
+    x, y, z = (round(float(value), 4) for value in at + back_to)  # it begins where the subject does
+    u, v, w = (round(float(value), 4) for value in np.array(aim) + back_to)
+    return Camera(kind=kind, at=(x, y, z), look_at=(u, v, w), focal_mm=view.focal_mm, amount=round(amount[kind], 4))

@@ -1,0 +1,226 @@
+"""What goes on wheels: cars and trucks. Wheels turn with the distance made, front wheels steer into the turn."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..scene.objects import Body, Look
+from ..scene.transforms import Matrices, shift, turn_x, turn_y, turn_z
+from .part import Gait, Part
+from .primitives import CHROME, GLASS, LAMP, RUBBER, TAIL_LAMP, TRIM, block, darker, fate, plain, profile
+
+Points = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarStyle:
+    """Side views in shares of the length, from the middle of the car: counter-clockwise seen from its right."""
+
+    lower: Points
+    glass: Points
+    roof: Points
+    pillars: tuple[float, ...]
+    width: float
+    wheel: float
+    axles: tuple[float, float]
+
+
+SALOON = CarStyle(
+    lower=(
+        (-0.48, 0.05),
+        (0.48, 0.05),
+        (0.5, 0.09),
+        (0.49, 0.145),
+        (0.44, 0.17),
+        (0.2, 0.195),
+        (-0.36, 0.2),
+        (-0.48, 0.19),
+        (-0.5, 0.12),
+    ),
+    glass=((-0.35, 0.19), (0.205, 0.188), (0.06, 0.305), (-0.2, 0.305)),
+    roof=((-0.24, 0.295), (0.08, 0.295), (0.03, 0.318), (-0.18, 0.318)),
+    pillars=(-0.075,),
+    width=0.4,
+    wheel=0.145,
+    axles=(-0.3, 0.31),
+)
+HATCHBACK = CarStyle(
+    lower=(
+        (-0.48, 0.06),
+        (0.48, 0.06),
+        (0.5, 0.1),
+        (0.485, 0.17),
+        (0.43, 0.2),
+        (0.22, 0.225),
+        (-0.46, 0.235),
+        (-0.5, 0.19),
+        (-0.5, 0.1),
+    ),
+    glass=((-0.46, 0.225), (0.23, 0.218), (0.07, 0.36), (-0.36, 0.355)),
+    roof=((-0.41, 0.345), (0.09, 0.35), (0.03, 0.375), (-0.38, 0.37)),
+    pillars=(-0.1, -0.37),
+    width=0.44,
+    wheel=0.16,
+    axles=(-0.31, 0.32),
+)
+JEEP = CarStyle(
+    lower=(
+        (-0.48, 0.09),
+        (0.48, 0.09),
+        (0.5, 0.13),
+        (0.495, 0.23),
+        (0.46, 0.245),
+        (0.2, 0.265),
+        (-0.48, 0.265),
+        (-0.5, 0.2),
+    ),
+    glass=((-0.47, 0.26), (0.2, 0.26), (0.11, 0.39), (-0.45, 0.39)),
+    roof=((-0.48, 0.382), (0.13, 0.382), (0.11, 0.41), (-0.46, 0.41)),
+    pillars=(-0.12, -0.44),
+    width=0.44,
+    wheel=0.19,
+    axles=(-0.3, 0.31),
+)
+ROADSTER = CarStyle(
+    lower=(
+        (-0.47, 0.05),
+        (0.47, 0.05),
+        (0.5, 0.08),
+        (0.48, 0.13),
+        (0.38, 0.165),
+        (0.16, 0.19),
+        (-0.34, 0.205),
+        (-0.47, 0.19),
+        (-0.5, 0.12),
+    ),
+    glass=((-0.3, 0.18), (0.2, 0.18), (0.0, 0.275), (-0.14, 0.275)),
+    roof=((-0.17, 0.268), (0.02, 0.268), (-0.02, 0.285), (-0.14, 0.285)),
+    pillars=(-0.13,),
+    width=0.43,
+    wheel=0.15,
+    axles=(-0.29, 0.31),
+)
+CARS = (SALOON, HATCHBACK, JEEP, ROADSTER)
+
+
+def car(body: Body, gait: Gait) -> tuple[Part, ...]:
+    """A car of one of four cuts."""
+    style = CARS[fate(body, len(CARS), "cut")]
+    wide = style.width
+    paint = body.look
+    parts = [
+        profile(style.lower, wide, paint, (0, 0, 0), 0.06),
+        profile(style.glass, wide * 0.9, GLASS, (0, 0, 0), 0.2),
+        profile(style.roof, wide * 0.735, paint, (0, 0, 0), 0.06),
+        block("box", (0.9, wide * 0.9, 0.05), TRIM, (0, 0, 0.07), 0.01),
+        *_pillars(style, paint),
+        *_lights(style),
+    ]
+    for axle in style.axles:
+        for side in (-1, 1):
+            hub = shift(axle, side * (wide / 2 - 0.022), style.wheel / 2)
+            parts += wheel(hub @ _steered(gait, axle > 0), style.wheel, 0.05, gait, side)
+            arch = shift(axle, side * (wide / 2 - 0.012), style.wheel * 0.53)
+            size = (style.wheel * 1.2, style.wheel * 1.2, 0.03)
+            parts.append(block("cylinder", size, RUBBER, arch @ turn_x(np.pi / 2)))
+    return tuple(parts)
+
+
+def wheel(hub: Matrices, across_m: float, thick_m: float, gait: Gait, side: int) -> list[Part]:
+    """A tyre, a rim and spokes that show it turning; side is +1 on the left."""
+    turned = hub @ turn_y(gait.travelled / (across_m / 2) + gait.phase)
+    flat = turned @ turn_x(np.pi / 2)
+    tyre = block("cylinder", (across_m, across_m, thick_m), RUBBER, flat, 0.12 * thick_m)
+    rim = block("cylinder", (across_m * 0.64, across_m * 0.64, thick_m * 1.06), CHROME, flat, 0.03 * thick_m)
+    gaps = [
+        block(
+            "box",
+            (across_m * 0.13, thick_m * 0.2, across_m * 0.2),
+            TRIM,
+            turned @ turn_y(angle) @ shift(0, side * thick_m * 0.46, across_m * 0.18),
+        )
+        for angle in np.arange(5) * (2 * np.pi / 5)
+    ]
+    return [tyre, rim, *gaps]
+
+
+def _steered(gait: Gait, front: bool) -> Matrices:
+    if not front or gait.kind == "still" or gait.speed < 0.02:
+        return np.eye(4)[None]
+    return turn_z(float(np.clip(0.62 * gait.turn_rad_s / max(gait.speed, 0.1), -0.5, 0.5)))
+
+
+def _pillars(style: CarStyle, paint: Look) -> list[Part]:
+    """Strips of paint between the windows, as the cabin leans in."""
+    low, high = min(z for _, z in style.glass), max(z for _, z in style.glass)
+    strips = []
+    for x in style.pillars:
+        points = ((x - 0.014, low), (x + 0.014, low), (x + 0.014, high), (x - 0.014, high))
+        strips.append(profile(points, style.width * 0.915, paint, (0, 0, 0), 0.2))
+    return strips
+
+
+def _lights(style: CarStyle) -> list[Part]:
+    wide, parts = style.width, []
+    high = style.lower[3][1] * 0.9
+    for side in (-1, 1):
+        at = side * wide * 0.36
+        parts.append(block("sphere", (0.05, 0.07, 0.035), LAMP, (0.476, at, high)))
+        rear = (-0.487, at, 0.165)
+        parts.append(block("box", (0.02, 0.07, 0.03), TAIL_LAMP, rear, 0.006))
+        mirror = (0.13, side * wide * 0.5, max(z for _, z in style.lower) + 0.015)
+        parts.append(block("sphere", (0.025, 0.04, 0.025), TRIM, mirror))
+    grille = (0.483, 0, 0.095)
+    plate = (-0.494, 0, 0.11)
+    return [
+        *parts,
+        block("box", (0.02, wide * 0.6, 0.035), TRIM, grille, 0.005),
+        block("box", (0.012, wide * 0.28, 0.025), LAMP, plate),
+    ]
+
+
+def truck(body: Body, gait: Gait) -> tuple[Part, ...]:
+    """A truck with a box, a tank or a tipper behind its cab, and an exhaust stack."""
+    wide, across = 0.3, 0.125
+    cab = ((0.26, 0.1), (0.495, 0.1), (0.5, 0.2), (0.465, 0.36), (0.44, 0.385), (0.26, 0.385))
+    screen = ((0.4, 0.23), (0.5, 0.225), (0.472, 0.345), (0.4, 0.345))
+    window = ((0.31, 0.235), (0.43, 0.235), (0.42, 0.34), (0.31, 0.34))
+    parts = [
+        profile(cab, wide * 0.95, body.look, (0, 0, 0), 0.05),
+        profile(screen, wide * 0.82, GLASS, (0.002, 0, 0), 0.05),
+        profile(window, wide * 0.958, GLASS, (0, 0, 0), 0.05),
+        block("box", (0.93, wide * 0.5, 0.05), TRIM, (-0.02, 0, 0.1)),
+        block("box", (0.03, wide * 0.98, 0.06), TRIM, (0.487, 0, 0.085), 0.01),
+        block("cylinder", (0.022, 0.022, 0.36), CHROME, (0.235, wide * 0.36, 0.3)),
+        *_load(body, wide),
+    ]
+    for side in (-1, 1):
+        lamp = (0.5, side * wide * 0.36, 0.125)
+        parts.append(block("sphere", (0.02, 0.05, 0.03), LAMP, lamp))
+        for axle in (-0.38, -0.24, 0.36):
+            hub = shift(axle, side * (wide / 2 - 0.03), across / 2)
+            parts += wheel(hub @ _steered(gait, axle > 0), across, 0.055, gait, side)
+    return tuple(parts)
+
+
+def _load(body: Body, wide: float) -> list[Part]:
+    kind = fate(body, 3, "load")
+    if kind == 0:
+        cloth = Look(
+            kind=body.look.kind,
+            colour=body.look.second,
+            second=darker(body.look.second, 0.8),
+            roughness=0.7,
+            scale_m=body.look.scale_m,
+        )
+        return [block("box", (0.7, wide, 0.31), cloth, (-0.14, 0, 0.285), 0.008)]
+    if kind == 1:
+        tank = shift(-0.14, 0, 0.265) @ turn_y(np.pi / 2)
+        return [
+            block("capsule", (0.25, wide * 0.98, 0.7), CHROME, tank),
+            block("box", (0.68, wide * 0.7, 0.05), TRIM, (-0.14, 0, 0.145)),
+        ]
+    tub = ((-0.5, 0.26), (-0.44, 0.13), (0.2, 0.13), (0.215, 0.31), (-0.46, 0.29))
+    earth = plain((0.36, 0.28, 0.2), 0.95)
+    heap = block("sphere", (0.58, wide * 0.86, 0.16), earth, (-0.13, 0, 0.285))
+    return [profile(tub, wide, plain(body.look.second, 0.6), (0, 0, 0)), heap]

@@ -1,0 +1,77 @@
+"""Which weights learn, how fast, and what is remembered of them."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ...extras import require
+from .strict import STRICT
+
+Trainable = Literal["attn1", "transformer_blocks", "all"]
+"""attn1: the attention of every block (1.6 of 5.6 billion weights); transformer_blocks: those whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimiser:
+    """AdamW on 32-bit weights; a constant rate after a warm-up."""
+
+    __pydantic_config__ = STRICT
+    rate: float = 2e-5
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 3e-2
+    epsilon: float = 1e-10
+    warmup_steps: int = 100
+    clip: float = 0.05
+    """Largest norm of the gradient; the norm before clipping is what is logged."""
+    ema: float | None = None
+    """Decay of a running mean of the weights, such as 0.999; None keeps none."""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.rate < 1 and self.clip > 0 and self.warmup_steps >= 0 and self.weight_decay >= 0):
+            raise ValueError(
+                f"optimiser rate={self.rate}, clip={self.clip}, warmup_steps={self.warmup_steps}, "
+                f"weight_decay={self.weight_decay}: the rate lies in (0, 1), clip is above 0, the others not below"
+            )
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"optimiser.ema={self.ema} is not in (0, 1); leave it out for none")
+
+    def rate_at(self, step: int) -> float:
+        """The rate of a step counted from 0."""
+        return self.rate * min(1.0, (step + 1) / max(self.warmup_steps, 1))
+
+
+def choose(transformer: Any, trainable: Trainable, *, frozen_dtype: str = "float32") -> list[str]:
+    """Freeze all but the chosen weights, which become 32-bit masters; return their names.
+
+    Rounded to 16 bits, two thirds of all updates at this rate would be lost. The frozen ones may be 16-bit.
+    """
+    torch, names = require("torch", extra="train"), []
+    for name, weight in transformer.named_parameters():
+        learns = trainable == "all" or f".{trainable}." in f".{name}"
+        weight.requires_grad_(learns)
+        weight.data = weight.data.to(torch.float32 if learns else getattr(torch, frozen_dtype))
+        names += [name] if learns else []
+    return names
+
+
+def build(settings: Optimiser, weights: list[Any]) -> Any:
+    """The optimiser over these weights."""
+    return require("torch", extra="train").optim.AdamW(
+        weights,
+        lr=settings.rate_at(0),
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        eps=settings.epsilon,
+    )
+
+
+class RunningMean:
+    """The exponential mean of some weights."""
+
+    def __init__(self, decay: float, weights: dict[str, Any]) -> None:
+        self.decay = decay
+        self.mean = {name: weight.detach().clone() for name, weight in weights.items()}
+
+    def update(self, weights: dict[str, Any]) -> None:
+        """Take in the weights after a step."""
+        for name, weight in weights.items():
+            self.mean[name].lerp_(weight.detach(), 1 - self.decay)
