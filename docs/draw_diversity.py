@@ -17,16 +17,16 @@ from effectpairs.render.blender.exr_frames import open_frames
 from effectpairs.render.blender.plan import passes_of, plan
 from effectpairs.render.compositing import layers
 from effectpairs.render.generators import diversity
-from effectpairs.render.generators.clip_format import Film
-from effectpairs.render.generators.registry import MAKERS, scene_at
+from effectpairs.render.generators.clip_format import ClipFormat
+from effectpairs.render.generators.registry import GENERATORS, scene_at
 from effectpairs.render.scene.scene import Rendering, Scene
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt  # after the choice of a backend that needs no screen
 
 HERE = Path(__file__).parent
-FILM = Film(frames=21, size=(384, 672))
-TINY = Film(frames=21, size=(64, 112), rendering=Rendering(samples=4, truth_samples=1, truth_scale=0.25))
+CLIP_FORMAT = ClipFormat(frames=21, size=(384, 672))
+TINY = ClipFormat(frames=21, size=(64, 112), rendering=Rendering(samples=4, truth_samples=1, truth_scale=0.25))
 FRAME = 12
 COLOURS = {"blender": "#2a6f97", "kubric": "#c8553d", "generator": "#8d99ae"}
 NAMES = {"blender": "maker blender", "kubric": "maker kubric", "generator": "Generative Omnimatte (its ranges)"}
@@ -41,9 +41,9 @@ def main() -> None:
     kept = HERE / "diversity.json"
     earlier = json.loads(kept.read_text()) if kept.exists() else {}
     found = {}
-    for kind, maker in MAKERS.items():
-        told = [asdict(diversity.told(scene_at(maker(), index, 0, FILM))) for index in range(given.told)]
-        drawn = [one for index in range(given.drawn) for one in measured(scene_at(maker(), index, 0, TINY))]
+    for kind, generator in GENERATORS.items():
+        told = [asdict(diversity.told(scene_at(generator(), index, 0, CLIP_FORMAT))) for index in range(given.told)]
+        drawn = [one for index in range(given.drawn) for one in measured(scene_at(generator(), index, 0, TINY))]
         found[kind] = {"told": told, "drawn": drawn or earlier.get(kind, {}).get("drawn", [])}
     kept.write_text(json.dumps(found, indent=None, separators=(",", ":")) + "\n")
     plot(found)
@@ -59,8 +59,8 @@ def measured(scene: Scene) -> list[dict[str, object]]:
         ]
         process.draw(plan(scene, Path(folder), narrow), Path(folder))
         files = open_frames(Path(folder))
-        shared = layers.shared_layers(files, (FRAME,))
-        own = layers.own_layers(files, 0, ("all",), shared, shared.over)
+        shared = layers.compose_shared(files, (FRAME,))
+        own = layers.compose_variant(files, 0, ("all",), shared, shared.over)
     return [asdict(diversity.seen(scene, 0, shared, own))]
 
 

@@ -13,11 +13,11 @@ from effectpairs.render.blender import process
 from effectpairs.render.blender.exr_frames import open_frames
 from effectpairs.render.blender.plan import Pass, plan
 from effectpairs.render.compositing.composite import encode
-from effectpairs.render.generators.clip_format import Film
-from effectpairs.render.generators.registry import MAKERS, scene_at
+from effectpairs.render.generators.clip_format import ClipFormat
+from effectpairs.render.generators.registry import GENERATORS, scene_at
 from effectpairs.render.scene.scene import Scene
 
-FILM = Film(frames=21, size=(144, 252))
+CLIP_FORMAT = ClipFormat(frames=21, size=(144, 252))
 COUNT, COLUMNS, FRAME = 24, 4, 13
 
 
@@ -26,8 +26,8 @@ def main() -> None:
     asked = argparse.ArgumentParser()
     asked.add_argument("--seed", type=int, default=0)
     seed = asked.parse_args().seed
-    for kind, maker in MAKERS.items():
-        tiles = [drawn(scene_at(maker(), index, seed, FILM)) for index in range(COUNT)]
+    for kind, generator in GENERATORS.items():
+        tiles = [drawn(scene_at(generator(), index, seed, CLIP_FORMAT)) for index in range(COUNT)]
         rows = [np.hstack(tiles[start : start + COLUMNS]) for start in range(0, COUNT, COLUMNS)]
         sheet = np.vstack(rows)[..., ::-1]
         path = Path(__file__).parent / f"makers-{kind}.jpg"

@@ -14,11 +14,11 @@ cv2.setNumThreads(1)  # two threads on a loaded machine are many times slower on
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """What draws with Blender skips where there is none."""
     if item.get_closest_marker("blender"):
-        from effectpairs.render.blender.process import NoBlender, find_python
+        from effectpairs.render.blender.process import BlenderNotFound, find_python
 
         try:
             find_python()
-        except NoBlender as missing:
+        except BlenderNotFound as missing:
             pytest.skip(str(missing))
 
 

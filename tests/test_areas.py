@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from effectpairs.render.blender.exr_frames import BrokenFrame, open_frames, pasted, read_exr
+from effectpairs.render.blender.exr_frames import CorruptFrame, open_frames, pasted, read_exr
 from effectpairs.render.blender.plan import passes_of, plan
 from effectpairs.render.blender.process import Blender, draw
 from effectpairs.render.compositing.composite import encode
-from effectpairs.render.compositing.layers import own_layers, shared_layers
+from effectpairs.render.compositing.layers import compose_shared, compose_variant
 from effectpairs.render.effects.registry import CastLight, Reflection, Shadow
 from effectpairs.render.scene.environment import Camera, Ground, Sun
 from effectpairs.render.scene.objects import Body
@@ -111,10 +111,10 @@ def test_outside_its_area_a_variant_is_its_plate_to_the_eye(drawn):
 def test_gt_is_the_background_outside_the_area_whatever_the_sun(drawn):
     folder, scene = drawn
     files = open_frames(folder)
-    shared = shared_layers(files, FRAMES)
+    shared = compose_shared(files, FRAMES)
     for variant in (0, 1):
         kinds = tuple(effect.kind for effect in scene.variants[variant].effects)
-        own = own_layers(files, variant, kinds, shared, shared.over)
+        own = compose_variant(files, variant, kinds, shared, shared.over)
         for place, frame in enumerate(FRAMES):
             left, top, right, bottom = area(folder, variant, frame)
             same = (own.gt[place] == shared.background[place]).all(axis=2)
@@ -170,7 +170,7 @@ def test_a_lost_area_is_found_again_and_a_full_scene_has_none(drawn, tmp_path):
     (lost,) = tmp_path.glob("areas/*.npz")
     before = lost.read_bytes()
     lost.unlink()
-    with pytest.raises(BrokenFrame, match=r"00-0000\.npz"):
+    with pytest.raises(CorruptFrame, match=r"00-0000\.npz"):
         open_frames(tmp_path).light("v00", 0)
     draw(plan(scene, tmp_path, passes), tmp_path)
     assert lost.read_bytes() == before

@@ -128,7 +128,7 @@ def found(folder):
     variants = tuple(Variant(name=name, effects=(Shadow(),)) for name in ("calm", "wild"))
     odd = [(name, json.dumps(as_values(scene(name)) | change)) for name, (change, _) in DESCRIPTIONS.items()]
     scenes = [scene("fine"), scene("blinding", variants=variants), *(scene(name) for name in TROUBLES)]
-    blender = Blender(python=str(program), silent_s=3.0, tries=2)
+    blender = Blender(python=str(program), frame_timeout_s=3.0, max_attempts=2)
     return run(source_of(folder, *odd, *TEXTS.items(), *scenes, blender=blender), folder / "w")
 
 
@@ -232,7 +232,7 @@ def brought(tmp_path_factory):
     (folder / "dusk.exr").write_bytes(b"no picture")
     scenes.append(scene("dusk", sky=Sky(kind="hdri", hdri=str(folder / "dusk.exr"))))
     quick = [replace(one, rendering=Rendering(samples=2, truth_samples=2)) for one in scenes]
-    return run(source_of(folder, *quick, blender=Blender(silent_s=120.0, tries=1)), folder / "w")
+    return run(source_of(folder, *quick, blender=Blender(frame_timeout_s=120.0, max_attempts=1)), folder / "w")
 
 
 @pytest.mark.blender

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from effectpairs.render.blender.process import VARIABLE, Blender, NoBlender, RenderFailed, draw, find_python, version_of
+from effectpairs.render.blender.process import (
+    VARIABLE,
+    Blender,
+    BlenderNotFound,
+    RenderFailed,
+    draw,
+    find_python,
+    version_of,
+)
 from effectpairs.tests.plans import a_pass, a_plan
 
 FAKE = """#!{python}
@@ -48,7 +56,7 @@ def fake(tmp_path):
         path = tmp_path / "python"
         path.write_text(FAKE.format(python=sys.executable, body=body))
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
-        return Blender(python=str(path), silent_s=2.0)
+        return Blender(python=str(path), frame_timeout_s=2.0)
 
     return write
 
@@ -80,7 +88,7 @@ def test_a_crash_is_tried_again_and_goes_on_from_the_frames_on_disk(fake, tmp_pa
     told = []
     body = "ready(); frame(start - 1)\nif start < 5: os.abort()\nsay('done')"
     draw(a_plan(), tmp_path / "f", fake(body), lambda *f: told.append(f[1]))
-    assert told == [0, 1, 2, 3, 4]  # more crashes than tries, but each after a new frame
+    assert told == [0, 1, 2, 3, 4]  # more crashes than max_attempts, but each after a new frame
 
 
 def test_crashing_without_progress_ends_with_the_log(fake, tmp_path):
@@ -95,7 +103,7 @@ def test_a_hang_is_killed_with_everything_it_started(fake, tmp_path):
     body += "(folder / 'pid').write_text(str(child.pid)); time.sleep(300)"
     begin = time.monotonic()
     with pytest.raises(RenderFailed, match="made no frame for 2 s"):
-        draw(a_plan(), tmp_path / "f", replace(fake(body), tries=2))
+        draw(a_plan(), tmp_path / "f", replace(fake(body), max_attempts=2))
     assert time.monotonic() - begin < 30
     assert not alive(int((tmp_path / "f" / "pid").read_text()))
 
@@ -151,17 +159,19 @@ def test_frames_of_another_plan_are_taken_away(fake, tmp_path):
 
 def test_without_an_environment_one_sentence_says_what_to_do(monkeypatch):
     monkeypatch.setenv(VARIABLE, "/nowhere/python")
-    with pytest.raises(NoBlender, match=f"/nowhere/python is no program; run `make blender`, or set {VARIABLE}"):
+    with pytest.raises(BlenderNotFound, match=f"/nowhere/python is no program; run `make blender`, or set {VARIABLE}"):
         find_python()
 
 
 def test_a_python_without_blender_is_told_at_once(tmp_path):
-    with pytest.raises(NoBlender, match=r"cannot be loaded .*bpy.*; run `make blender`"):
+    with pytest.raises(BlenderNotFound, match=r"cannot be loaded .*bpy.*; run `make blender`"):
         draw(a_plan(), tmp_path, Blender(python=sys.executable))
     assert version_of(Path(sys.executable)) is None
 
 
-@pytest.mark.parametrize("wrong", [{"tries": 0}, {"silent_s": 0.0}, {"processes": 0}, {"silent_s": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong", [{"max_attempts": 0}, {"frame_timeout_s": 0.0}, {"processes": 0}, {"frame_timeout_s": float("nan")}]
+)
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match="is not in"):
         Blender(**wrong)

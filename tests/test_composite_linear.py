@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from effectpairs.render.blender.exr_frames import BrokenFrame, open_frames
+from effectpairs.render.blender.exr_frames import CorruptFrame, open_frames
 from effectpairs.render.compositing import composite
 from effectpairs.tests.frame_files import SHADE, frame_plan, plate_of, subject_of, write_exr, write_frames
 from hypothesis import given
@@ -140,7 +140,7 @@ def test_damaged_frames_are_told_from_bad_scenes(tmp_path, capfd):
         (lambda: files.light("v00", 3), "is missing"),
         (lambda: files.layer("subject", 1), "is 5x5, its box 18x14"),
     ):
-        with pytest.raises(BrokenFrame, match=said):
+        with pytest.raises(CorruptFrame, match=said):
             read()
-    with pytest.raises(BrokenFrame, match=r"plan\.json or boxes\.json"):
+    with pytest.raises(CorruptFrame, match=r"plan\.json or boxes\.json"):
         open_frames(tmp_path)

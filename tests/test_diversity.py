@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from effectpairs.render.compositing.layers import Own, Shared
+from effectpairs.render.compositing.layers import SharedLayers, VariantLayers
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.shadow import Shadow
 from effectpairs.render.generators import diversity
@@ -42,8 +42,8 @@ def test_what_a_drawn_frame_tells():
     gt[:, :5, :4] = 80
     mask = np.zeros((1, 10, 10), np.uint8)
     mask[:, :5, :2] = 255
-    shared = Shared(frames=(0,), background=over, foreground=over, subject_mask=mask, over=over)
-    seen = diversity.seen(SCENE, 1, shared, Own(gt=gt, steps={}, subject_error=0, fireflies=0))
+    shared = SharedLayers(frames=(0,), background=over, foreground=over, subject_mask=mask, over=over)
+    seen = diversity.seen(SCENE, 1, shared, VariantLayers(gt=gt, steps={}, subject_error=0, fireflies=0))
     assert seen.effect_area == pytest.approx(0.1)
     assert seen.darkening == pytest.approx(20)
     assert seen.variant == "b"

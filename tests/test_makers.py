@@ -8,53 +8,53 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from effectpairs.render.animation.motion import track_of
-from effectpairs.render.generators.blender_generator import Procedural
-from effectpairs.render.generators.clip_format import Film
+from effectpairs.render.generators.blender_generator import BlenderGenerator
+from effectpairs.render.generators.clip_format import ClipFormat
 from effectpairs.render.generators.framing import framing
-from effectpairs.render.generators.kubric_generator import Tossed
+from effectpairs.render.generators.kubric_generator import KubricGenerator
 from effectpairs.render.generators.lights import SUNS
 from effectpairs.render.generators.registry import scene_at, scenes
-from effectpairs.render.generators.scenarios import ACTS
+from effectpairs.render.generators.scenarios import SCENARIOS
 from effectpairs.render.scene.objects import Toss, Travel
 from effectpairs.render.scene.scene import Rendering, Scene, as_values
 
-FILM = Film(frames=21, size=(96, 168), rendering=Rendering(samples=4))
-MAKERS = [Procedural(), Tossed()]
+CLIP_FORMAT = ClipFormat(frames=21, size=(96, 168), rendering=Rendering(samples=4))
+GENERATORS = [BlenderGenerator(), KubricGenerator()]
 COUNT = {"blender": 40, "kubric": 8}
 OTHER_PROCESS = """
 import json
-from effectpairs.render.makers.{kind} import {name} as Maker
-from effectpairs.render.generators.clip_format import Film
+from effectpairs.render.generators.{kind}_generator import {name} as Maker
+from effectpairs.render.generators.clip_format import ClipFormat
 from effectpairs.render.generators.lights import SUNS
 from effectpairs.render.generators.registry import scene_at
 from effectpairs.render.scene.scene import as_values
-print(json.dumps(as_values(scene_at(Maker(), 3, 5, Film(frames=21, size=(96, 168))))))
+print(json.dumps(as_values(scene_at(Maker(), 3, 5, ClipFormat(frames=21, size=(96, 168))))))
 """
 
 
-@pytest.fixture(scope="module", params=MAKERS, ids=lambda maker: maker.kind)
+@pytest.fixture(scope="module", params=GENERATORS, ids=lambda generator: generator.kind)
 def made(request) -> tuple[object, list[Scene]]:
     if request.param.kind == "kubric":
         pytest.importorskip("pybullet", reason="Kubric's core is not installed; run `make`")
-    return request.param, list(scenes(request.param, COUNT[request.param.kind], 1, FILM))
+    return request.param, list(scenes(request.param, COUNT[request.param.kind], 1, CLIP_FORMAT))
 
 
 def test_a_scene_depends_on_seed_and_number_alone(made):
-    maker, all_of_them = made
-    for index in (0, 3, COUNT[maker.kind] - 1):
-        assert scene_at(maker, index, 1, FILM) == all_of_them[index]
-    assert scene_at(maker, 0, 2, FILM) != all_of_them[0]
+    generator, all_of_them = made
+    for index in (0, 3, COUNT[generator.kind] - 1):
+        assert scene_at(generator, index, 1, CLIP_FORMAT) == all_of_them[index]
+    assert scene_at(generator, 0, 2, CLIP_FORMAT) != all_of_them[0]
     assert len({json.dumps(as_values(scene)) for scene in all_of_them}) == len(all_of_them)
     assert len({scene.name for scene in all_of_them}) == len(all_of_them)
 
 
-@pytest.mark.parametrize("maker", MAKERS, ids=lambda maker: maker.kind)
-def test_another_process_makes_the_same_scene(maker):
-    if maker.kind == "kubric":
+@pytest.mark.parametrize("generator", GENERATORS, ids=lambda generator: generator.kind)
+def test_another_process_makes_the_same_scene(generator):
+    if generator.kind == "kubric":
         pytest.importorskip("pybullet", reason="Kubric's core is not installed; run `make`")
-    program = OTHER_PROCESS.format(kind=maker.kind, name=type(maker).__name__)
+    program = OTHER_PROCESS.format(kind=generator.kind, name=type(generator).__name__)
     there = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
-    here = scene_at(maker, 3, 5, Film(frames=21, size=(96, 168)))
+    here = scene_at(generator, 3, 5, ClipFormat(frames=21, size=(96, 168)))
     assert there.stdout.strip() == json.dumps(as_values(here))
 
 
@@ -92,10 +92,14 @@ def test_the_sun_stands_where_the_panorama_shows_it(made):
 
 
 def test_films_and_variants_are_as_asked(made):
-    maker, all_of_them = made
+    generator, all_of_them = made
     for scene in all_of_them:
-        assert (scene.frames, scene.size, scene.rendering) == (FILM.frames, FILM.size, FILM.rendering)
-        assert maker.variants[0] <= len(scene.variants) <= maker.variants[1]
+        assert (scene.frames, scene.size, scene.rendering) == (
+            CLIP_FORMAT.frames,
+            CLIP_FORMAT.size,
+            CLIP_FORMAT.rendering,
+        )
+        assert generator.variants[0] <= len(scene.variants) <= generator.variants[1]
         assert scene.subject.name
     assert len({scene.camera.kind for scene in all_of_them}) >= 2
     assert any(len(scene.variants) > 1 for scene in all_of_them)
@@ -103,16 +107,16 @@ def test_films_and_variants_are_as_asked(made):
 
 def test_tossed_subjects_hit_what_their_effects_need():
     pytest.importorskip("pybullet", reason="Kubric's core is not installed; run `make`")
-    for scene in scenes(Tossed(floors=("loose", "puddles")), 4, 3, FILM):
+    for scene in scenes(KubricGenerator(floors=("loose", "puddles")), 4, 3, CLIP_FORMAT):
         assert isinstance(scene.subject.motion, Toss)
         assert track_of(scene).contacts
         assert 3 <= 1 + len(scene.props) <= 10 or len(scene.props) < 3
 
 
-@pytest.mark.parametrize("act", list(ACTS))
-def test_every_act_can_be_had_alone(act):
-    maker = Procedural(acts=(act,), cameras=("still",))
-    for scene in scenes(maker, 3, 4, FILM):
+@pytest.mark.parametrize("scenario", list(SCENARIOS))
+def test_every_act_can_be_had_alone(scenario):
+    generator = BlenderGenerator(scenarios=(scenario,), cameras=("still",))
+    for scene in scenes(generator, 3, 4, CLIP_FORMAT):
         assert isinstance(scene.subject.motion, Travel)
         assert scene.camera.kind == "still"
 
@@ -120,7 +124,7 @@ def test_every_act_can_be_had_alone(act):
 @pytest.mark.parametrize("size", [(64, 64), (168, 96), (96, 168)])
 @pytest.mark.parametrize("frames", [5, 85])
 def test_any_format_will_do(size, frames):
-    for scene in scenes(Procedural(), 6, 0, Film(frames=frames, size=size)):
+    for scene in scenes(BlenderGenerator(), 6, 0, ClipFormat(frames=frames, size=size)):
         assert framing(scene).fits
 
 
@@ -129,30 +133,32 @@ def test_users_models_and_skies_are_used(tmp_path):
     (tmp_path / "skies").mkdir()
     (tmp_path / "models" / "green_chair.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
     (tmp_path / "skies" / "own.hdr").write_bytes(b"#?RADIANCE\n")
-    maker = Procedural(models=str(tmp_path / "models"), model_share=1.0, skies=str(tmp_path / "skies"), acts=("drive",))
-    made = list(scenes(maker, 8, 0, FILM))
+    generator = BlenderGenerator(
+        models=str(tmp_path / "models"), model_probability=1.0, skies=str(tmp_path / "skies"), scenarios=("drive",)
+    )
+    made = list(scenes(generator, 8, 0, CLIP_FORMAT))
     assert {scene.subject.shape for scene in made} == {"asset"}
     assert {scene.subject.name for scene in made} == {"green chair"}
     assert {scene.sky.hdri for scene in made if scene.sky.kind == "hdri"} <= {str(tmp_path / "skies" / "own.hdr")}
     pytest.importorskip("pybullet", reason="Kubric's core is not installed; run `make`")
-    tossed = Tossed(models=str(tmp_path / "models"), model_share=1.0)
-    assert scene_at(tossed, 0, 0, FILM).subject.asset == str(tmp_path / "models" / "green_chair.obj")
+    tossed = KubricGenerator(models=str(tmp_path / "models"), model_probability=1.0)
+    assert scene_at(tossed, 0, 0, CLIP_FORMAT).subject.asset == str(tmp_path / "models" / "green_chair.obj")
 
 
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"acts": ("dance",)}, "name some of walk"),
+        ({"scenarios": ("dance",)}, "name some of walk"),
         ({"cameras": ()}, "name some of still"),
         ({"variants": (0, 3)}, "within 1 to 4"),
         ({"variants": (3, 2)}, "within 1 to 4"),
         ({"focal_mm": (80.0, 20.0)}, "shortest and longest"),
-        ({"occluders": 2.0}, "occluders=2 is not in"),
+        ({"occluder_probability": 2.0}, "occluder_probability=2 is not in"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, says):
     with pytest.raises(ValueError, match=says):
-        replace(Procedural(), **settings)
+        replace(BlenderGenerator(), **settings)
 
 
 @pytest.mark.parametrize(
@@ -165,11 +171,18 @@ def test_settings_out_of_range_are_refused(settings, says):
 )
 def test_settings_of_the_other_maker_too(settings, says):
     with pytest.raises(ValueError, match=says):
-        replace(Tossed(), **settings)
+        replace(KubricGenerator(), **settings)
 
 
 def test_missing_folders_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"nothing: is no folder of model files"):
-        list(scenes(Procedural(models=str(tmp_path / "nothing"), model_share=1.0, acts=("drive",)), 1, 0, FILM))
+        list(
+            scenes(
+                BlenderGenerator(models=str(tmp_path / "nothing"), model_probability=1.0, scenarios=("drive",)),
+                1,
+                0,
+                CLIP_FORMAT,
+            )
+        )
     with pytest.raises(ValueError, match=r"nothing: is no folder of sky files"):
-        list(scenes(Tossed(skies=str(tmp_path / "nothing")), 1, 0, FILM))
+        list(scenes(KubricGenerator(skies=str(tmp_path / "nothing")), 1, 0, CLIP_FORMAT))

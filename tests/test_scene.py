@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.shadow import Shadow
-from effectpairs.render.generators.clip_format import Film
-from effectpairs.render.generators.registry import MAKERS, scene_at
+from effectpairs.render.generators.clip_format import ClipFormat
+from effectpairs.render.generators.registry import GENERATORS, scene_at
 from effectpairs.render.scene.environment import Camera, Sky
 from effectpairs.render.scene.objects import Body, Still, Toss, Travel
 from effectpairs.render.scene.scene import Scene, Variant, as_values, read_scene, scene_of
@@ -50,12 +50,12 @@ def test_a_scene_reads_back_equal(motion, size, seed, k):
     assert json.dumps(as_values(scene_of(text))) == text
 
 
-@pytest.mark.parametrize("kind", list(MAKERS))
+@pytest.mark.parametrize("kind", list(GENERATORS))
 def test_what_makers_make_reads_back_equal(kind):
     if kind == "kubric":
         pytest.importorskip("pybullet", reason="Kubric's core is not installed; run `make`")
     for index in range(4):
-        scene = scene_at(MAKERS[kind](), index, 5, Film(frames=13, size=(64, 112)))
+        scene = scene_at(GENERATORS[kind](), index, 5, ClipFormat(frames=13, size=(64, 112)))
         assert scene_of(json.dumps(as_values(scene))) == scene
 
 

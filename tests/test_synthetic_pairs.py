@@ -241,7 +241,7 @@ def test_a_source_says_which_flow_reads_it(tmp_path):
     assert load_any("movies").kind == "synthetic"
     with pytest.raises(ValueError, match="source 'blender' is for synthetic-pairs; run it as synthetic-pairs/blender"):
         load_for("real-pairs", "blender")
-    with pytest.raises(ValueError, match="either a maker or scenes"):
+    with pytest.raises(ValueError, match="either a generator or scenes"):
         load_any("blender", ["scenes='x/*.json'"])
 
 
@@ -284,7 +284,7 @@ def test_descriptions_are_kept_until_something_decides_otherwise(tmp_path, monke
     source = load_any("blender", ["count=2", "frames=5", "size=36x64"])
     assert list(scene_list.list_scenes(source, Store(tmp_path))) == made
     monkeypatch.undo()
-    for other in ("seed=2", "frames=13", "maker.occluders=0.9"):
+    for other in ("seed=2", "frames=13", "generator.occluder_probability=0.9"):
         described, alone = listed(other)
         assert described == alone != made
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from effectpairs.render.blender.exr_frames import open_frames
 from effectpairs.render.compositing import composite, effect_masks
-from effectpairs.render.compositing.effect_masks import Truth
+from effectpairs.render.compositing.effect_masks import MaskFromPasses
 from effectpairs.tests.frame_files import frame_plan, shadow_of, smoke_of, subject_of, write_frames
 
 FRAMES = 5
@@ -67,7 +67,7 @@ def test_an_outline_has_no_more_effect_than_what_lies_beside_it():
 def test_the_soft_mask_is_white_where_the_effect_is_strong():
     steps = np.zeros((4, 20, 30), np.uint8)
     steps[:, 5:15, 5:25] = np.linspace(0, 60, 20).astype(np.uint8)
-    mask, white = effect_masks.soft_mask(steps, Truth())
+    mask, white = effect_masks.soft_mask(steps, MaskFromPasses())
     assert 50 <= white <= 60
     assert mask.max() == 255
     assert (mask[steps == 0] == 0).all()
@@ -76,10 +76,10 @@ def test_the_soft_mask_is_white_where_the_effect_is_strong():
 
 def test_an_effect_that_never_shows_has_a_black_mask():
     steps = np.full((4, 20, 30), 2, np.uint8)
-    mask, white = effect_masks.soft_mask(steps, Truth(level=4))
+    mask, white = effect_masks.soft_mask(steps, MaskFromPasses(threshold=4))
     assert white == 0
     assert not mask.any()
-    assert not effect_masks.effect_mask([steps], Truth(level=4)).any()
+    assert not effect_masks.effect_mask([steps], MaskFromPasses(threshold=4)).any()
 
 
 def test_specks_go_unless_they_are_sure():
@@ -87,7 +87,7 @@ def test_specks_go_unless_they_are_sure():
     steps[0, 10:12, 10:12] = 9  # noise
     steps[0, 50:52, 50:52] = 60  # a drop
     steps[0, 100:120, 100:120] = 11  # faint, but a patch
-    mask = effect_masks.effect_mask([steps], Truth())
+    mask = effect_masks.effect_mask([steps], MaskFromPasses())
     assert not mask[0, 10:12, 10:12].any()
     assert mask[0, 50:52, 50:52].all()
     assert mask[0, 100:120, 100:120].all()
@@ -97,7 +97,7 @@ def test_specks_go_unless_they_are_sure():
 def test_the_mask_of_several_effects_is_their_union():
     steps = np.zeros((2, 1, 40, 40), np.uint8)
     steps[0, 0, :20], steps[1, 0, :, :20] = 30, 30
-    mask = effect_masks.effect_mask(steps, Truth())
+    mask = effect_masks.effect_mask(steps, MaskFromPasses())
     assert mask.sum() == 3 * 400
 
 
@@ -106,7 +106,7 @@ def test_where_gt_is_over_there_is_no_effect_whatever_the_passes_say():
     gt, mask = over.copy(), np.zeros((1, 30, 30), bool)
     gt[0, 5:15, 5:15] = 60
     mask[0, 5:15, 5:25] = True
-    found = effect_masks.visible(mask, gt, over, Truth())
+    found = effect_masks.visible(mask, gt, over, MaskFromPasses())
     assert found[0, 5:15, 5:15].all()
     assert not found[0, :, 16:].any()
 
@@ -119,5 +119,5 @@ def test_agreement_is_intersection_over_union():
 
 
 def test_settings_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="level=0"):
-        Truth(level=0)
+    with pytest.raises(ValueError, match=r"truth\.threshold=0"):
+        MaskFromPasses(threshold=0)

@@ -16,8 +16,8 @@ from effectpairs.flows.prompts.prompts import Prompt, PromptRefusal, list_prompt
 from effectpairs.flows.prompts.source import UnpairedSource
 from effectpairs.flows.prompts.steps import attributes
 from effectpairs.render.effects.dust import Dust
-from effectpairs.render.generators.clip_format import Film
-from effectpairs.render.generators.scene_from_caption import worded
+from effectpairs.render.generators.clip_format import ClipFormat
+from effectpairs.render.generators.scene_from_caption import scene_from_caption
 from effectpairs.stages.text_to_video.cogvideox import CogVideoX
 from effectpairs.stages.text_to_video.diffusion_weights import locate
 from effectpairs.stages.text_to_video.text_to_video import ModelMissing, Shot, TextToVideo, corpus_length
@@ -27,7 +27,7 @@ from effectpairs.tests.tiny_video_model import write_tiny_pipeline, write_tiny_w
 EVERYTHING = Publishing(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
 DUSTY = "A red car drives across sand, kicking up dense orange dust behind it."
 SMOKY = "A truck drives along a road, trailing thick black smoke."
-FILM = Film(frames=13, size=(96, 168))
+CLIP_FORMAT = ClipFormat(frames=13, size=(96, 168))
 
 
 @pytest.fixture(scope="module")
@@ -248,14 +248,14 @@ def test_the_described_colour_is_looked_for_where_the_effect_is():
 def test_words_set_the_effect_and_the_same_words_give_the_same_scene():
     told = attributes(DUSTY, ("dust",))
     assert told == {"dust": ("dense", "orange")}
-    made = worded(DUSTY, told, seed=4, film=FILM)
-    assert made == worded(DUSTY, told, seed=4, film=FILM)
-    assert made != worded(DUSTY, told, seed=5, film=FILM)
+    made = scene_from_caption(DUSTY, told, seed=4, clip_format=CLIP_FORMAT)
+    assert made == scene_from_caption(DUSTY, told, seed=4, clip_format=CLIP_FORMAT)
+    assert made != scene_from_caption(DUSTY, told, seed=5, clip_format=CLIP_FORMAT)
     assert made.missing == ()
     assert made.scene.subject.name == "red car"
     dust = next(effect for effect in made.scene.variants[0].effects if isinstance(effect, Dust))
     assert dust.colour == (0.95, 0.52, 0.12)
-    thin = worded(DUSTY, {"dust": ("thin", "pale", "grey")}, seed=4, film=FILM)
+    thin = scene_from_caption(DUSTY, {"dust": ("thin", "pale", "grey")}, seed=4, clip_format=CLIP_FORMAT)
     other = next(effect for effect in thin.scene.variants[0].effects if isinstance(effect, Dust))
     assert other.density < dust.density / 2
     assert other.colour == (0.74, 0.74, 0.74)
@@ -265,7 +265,9 @@ def test_words_set_the_effect_and_the_same_words_give_the_same_scene():
     "effect", ["shadow", "reflection", "splash", "wake", "ripple", "spray", "dust", "smoke", "glow", "light"]
 )
 def test_every_effect_of_the_vocabulary_can_be_drawn(effect):
-    made = worded(f"Something makes a {effect}.", {effect: ("strong", "wide")}, seed=1, film=FILM)
+    made = scene_from_caption(
+        f"Something makes a {effect}.", {effect: ("strong", "wide")}, seed=1, clip_format=CLIP_FORMAT
+    )
     assert effect in {one.word for one in made.scene.variants[0].effects}
     assert made.missing == ("the subject",)
 
@@ -280,7 +282,9 @@ def test_every_effect_of_the_vocabulary_can_be_drawn(effect):
     ],
 )
 def test_a_shadow_falls_to_the_side_that_the_caption_names(tail, side, seed):
-    scene = worded(f"A car drives over dry ground, {tail}.", {"shadow": ("dark",)}, seed=seed, film=FILM).scene
+    scene = scene_from_caption(
+        f"A car drives over dry ground, {tail}.", {"shadow": ("dark",)}, seed=seed, clip_format=CLIP_FORMAT
+    ).scene
     ahead = np.subtract(scene.camera.look_at, scene.camera.at)[:2]
     to_the_right = np.array((ahead[1], -ahead[0])) / np.hypot(*ahead)
     sun = np.radians(scene.sun.azimuth_deg)
@@ -288,10 +292,12 @@ def test_a_shadow_falls_to_the_side_that_the_caption_names(tail, side, seed):
 
 
 def test_what_no_scene_has_is_said():
-    made = worded("A duck swims, trailing black smoke.", {"smoke": ("black",)}, seed=1, film=FILM)
+    made = scene_from_caption(
+        "A duck swims, trailing black smoke.", {"smoke": ("black",)}, seed=1, clip_format=CLIP_FORMAT
+    )
     assert "the subject" in made.missing
     with pytest.raises(ValueError, match="names no effect"):
-        worded("A dog sits.", {}, seed=1, film=FILM)
+        scene_from_caption("A dog sits.", {}, seed=1, clip_format=CLIP_FORMAT)
 
 
 @pytest.mark.blender

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.render.blender.process import Blender, Drawn, draw, find_python
+from effectpairs.render.blender.process import Blender, RenderResult, draw, find_python
 from effectpairs.render.blender.worker_process import HOME
 from effectpairs.tests.plans import a_pass, a_plan, at, frames_of, full, look, part
 
@@ -30,7 +30,7 @@ def test_the_worker_imports_blender_numpy_and_nothing_of_the_house(path):
 
 
 @pytest.fixture(scope="module")
-def ball(tmp_path_factory) -> tuple[Path, Drawn]:
+def ball(tmp_path_factory) -> tuple[Path, RenderResult]:
     """The ball drawn, with its shadow and its reflection switched off in turn, and once more at half the size."""
     folder = tmp_path_factory.mktemp("ball")
     offs = [a_pass("whole", name=f"without-{ray}", off=ray) for ray in ("shadow", "reflection")]

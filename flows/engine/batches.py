@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from ...datasets.store.atomic_io import write_whole
-from ...render.blender.exr_frames import BrokenFrame
-from ...render.blender.process import NoBlender, RenderFailed
+from ...render.blender.exr_frames import CorruptFrame
+from ...render.blender.process import BlenderNotFound, RenderFailed
 from .workers import Worker, WorkerDied
 
 CHUNK_CLIPS = 3
@@ -23,7 +23,7 @@ CHUNK_CLIPS = 3
 WORKING_BYTES = 85 * 384 * 672 * 3
 """One colour layer of a clip at the working size."""
 Speaking = tuple[type[Exception], ...]
-SPEAKING: Speaking = (OSError, WorkerDied, BrokenFrame, RenderFailed, NoBlender)
+SPEAKING: Speaking = (OSError, WorkerDied, CorruptFrame, RenderFailed, BlenderNotFound)
 """Whose own words are a sentence for the user."""
 
 
@@ -58,7 +58,7 @@ def is_transient(problem: BaseException) -> bool:
     if isinstance(problem, OSError):
         lasting = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
         return problem.errno not in lasting
-    return isinstance(problem, (MemoryError, WorkerDied, BrokenFrame))
+    return isinstance(problem, (MemoryError, WorkerDied, CorruptFrame))
 
 
 def failure_of(item: str, stage: str, problem: Exception, speaking: Speaking = SPEAKING) -> Failure:

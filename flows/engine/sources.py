@@ -29,7 +29,7 @@ def load_any(name_or_path: str | Path, overrides: Iterable[str] = ()) -> AnySour
     _, data = given(name_or_path, changes)
     if data.get("flow") == "unpaired":
         return load_source(name_or_path, changes, into=UnpairedSource)
-    if "maker" in data or "scenes" in data or (data.get("flow") == "synthetic-pairs" and "layout" not in data):
+    if "generator" in data or "scenes" in data or (data.get("flow") == "synthetic-pairs" and "layout" not in data):
         return load_source(name_or_path, changes, into=SceneSource)
     return load_source(name_or_path, changes, into=RealSource)
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from ...datasets.store.ledger import Account
 from ...datasets.store.store import Result, Store
-from ...render.blender.process import NoBlender
+from ...render.blender.process import BlenderNotFound
 from ...stages.text_to_video.text_to_video import ModelMissing
 from ..captions.chunks import caption_chunk
 from ..captions.chunks import pending as captions_to_do
@@ -21,11 +21,11 @@ from ..scenes.run import BLENDER_BYTES
 from ..scenes.steps import sweep_frames
 from .account import Wish, close_account
 from .prompts import Prompt, PromptRefusal, list_prompts
-from .source import Rendered, UnpairedSource
+from .source import BlenderTextToVideo, UnpairedSource
 from .steps import STAGE, ClipJob, clip_work, made, maker_of
 
 CHUNK_CLIPS = 4
-SPEAKING = (NoBlender, ModelMissing, OSError)
+SPEAKING = (BlenderNotFound, ModelMissing, OSError)
 """Whose own words are a sentence for the user."""
 
 
@@ -155,7 +155,7 @@ def begin(source: UnpairedSource, workspace: Path, workers: int = 0) -> Unpaired
     store = Store(workspace)
     store.sweep()
     sweep_frames(store)
-    if isinstance(source.video, Rendered):
+    if isinstance(source.video, BlenderTextToVideo):
         size = max(source.format.frames * source.size[0] * source.size[1] * 3, WORKING_BYTES)
         count = how_many(size, workers, beside_bytes=BLENDER_BYTES)
     else:
@@ -163,7 +163,7 @@ def begin(source: UnpairedSource, workspace: Path, workers: int = 0) -> Unpaired
     run = UnpairedRun(source=source, workspace=workspace, workers=count, prompts=prompts, maker=None)
     try:
         run.maker = maker_of(source)
-    except (NoBlender, ModelMissing, ImportError) as missing:
+    except (BlenderNotFound, ModelMissing, ImportError) as missing:
         run.absent = str(missing)
     return run
 

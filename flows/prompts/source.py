@@ -9,7 +9,7 @@ from ...captioning.pipeline import Wanted
 from ...captioning.rule_based.captioner import Measured
 from ...datasets.sources.source import Source
 from ...render.blender.process import Blender
-from ...render.generators.clip_format import Film
+from ...render.generators.clip_format import ClipFormat
 from ...render.scene.scene import Rendering
 from ...stages.text_to_video.cogvideox import CogVideoX
 from ...stages.text_to_video.text_to_video import Format, corpus_length
@@ -21,7 +21,7 @@ OPERATIONAL = frozenset({"memory", "batch", "device", "blender"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rendered:
+class BlenderTextToVideo:
     """No model: Blender draws a scene that shows the described effect."""
 
     __pydantic_config__ = STRICT
@@ -61,7 +61,7 @@ class UnpairedSource(Source):
     size: tuple[int, int] = (384, 672)
     frames: int = 85
     """At most; a model that makes fewer gives as many as fit 8k+5."""
-    video: Rendered | CogVideoX = Rendered()
+    video: BlenderTextToVideo | CogVideoX = BlenderTextToVideo()
     caption: ChosenCaptioner = Measured()
     """Who augments captions that are not augmented yet."""
     wording: Wanted = Wanted()
@@ -93,11 +93,11 @@ class UnpairedSource(Source):
         return self.video.format(self.frames, self.size)
 
     @property
-    def film(self) -> Film:
+    def clip_format(self) -> ClipFormat:
         """The same, for a scene."""
-        assert isinstance(self.video, Rendered)
+        assert isinstance(self.video, BlenderTextToVideo)
         made = self.format
-        return Film(frames=made.frames, size=made.size, fps=made.fps, rendering=self.video.rendering)
+        return ClipFormat(frames=made.frames, size=made.size, fps=made.fps, rendering=self.video.rendering)
 
     @property
     def decisive(self) -> dict[str, Any]:

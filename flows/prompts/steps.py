@@ -13,10 +13,10 @@ from ...captioning.rule_based.augment import phrases
 from ...datasets.store.atomic_io import digest_of
 from ...datasets.store.store import Draft, Result, Store, Work
 from ...render.blender import plan
-from ...render.blender.exr_frames import BrokenFrame, open_frames
+from ...render.blender.exr_frames import CorruptFrame, open_frames
 from ...render.blender.process import draw, find_python, version_of
 from ...render.compositing import composite
-from ...render.compositing.layers import own_layers, shared_layers
+from ...render.compositing.layers import compose_shared, compose_variant
 from ...render.generators import scene_from_caption
 from ...render.generators.effect_styles import Style
 from ...render.scene.scene import as_values
@@ -26,7 +26,7 @@ from ...stages.text_to_video.diffusion_weights import locate
 from ...stages.text_to_video.text_to_video import Shot
 from ..engine.ids import plain_name
 from ..scenes.steps import frames_folder
-from .source import Rendered, UnpairedSource
+from .source import BlenderTextToVideo, UnpairedSource
 
 STAGE = "unpaired"
 VERSION = 1
@@ -61,7 +61,7 @@ def maker_of(source: UnpairedSource) -> dict[str, str]:
     """Model or renderer, and the revision of it that is here: part of every result's key.
 
     Raises:
-        NoBlender, ModelMissing: it is not here.
+        BlenderNotFound, ModelMissing: it is not here.
         ValueError: what is here is no such model.
     """
     if isinstance(source.video, CogVideoX):
@@ -73,7 +73,7 @@ def maker_of(source: UnpairedSource) -> dict[str, str]:
 def clip_work(job: ClipJob, source: UnpairedSource, maker: dict[str, str]) -> Work:
     """What decides a clip."""
     code = {"quality": unpaired_quality.VERSION}
-    if isinstance(source.video, Rendered):
+    if isinstance(source.video, BlenderTextToVideo):
         code |= {"worded": scene_from_caption.VERSION, "plan": plan.VERSION, "composite": composite.VERSION}
     inputs = {
         "caption": digest_of(job.caption),
@@ -89,11 +89,11 @@ def made(jobs: Sequence[ClipJob], source: UnpairedSource, store: Store, maker: d
     """The clips of some jobs, at most a batch, made if they are not there yet.
 
     Raises:
-        NoBlender, RenderFailed, ModelMissing: nothing is kept.
-        BrokenFrame: frame files were damaged; they are gone, the next try draws them again.
+        BlenderNotFound, RenderFailed, ModelMissing: nothing is kept.
+        CorruptFrame: frame files were damaged; they are gone, the next try draws them again.
     """
     works = [clip_work(job, source, maker) for job in jobs]
-    if isinstance(source.video, Rendered):
+    if isinstance(source.video, BlenderTextToVideo):
         return [_drawn(job, source, store, work) for job, work in zip(jobs, works, strict=True)]
     missing = [place for place, work in enumerate(works) if store.find(work) is None]
     clips: dict[int, Rgb] = {}
@@ -122,16 +122,18 @@ def _drawn(job: ClipJob, source: UnpairedSource, store: Store, work: Work) -> Re
 
     def make(draft: Draft) -> None:
         told = attributes(job.caption, job.effects)
-        found = scene_from_caption.worded(job.caption, told, seed=job.seed(source), film=source.film)
+        found = scene_from_caption.scene_from_caption(
+            job.caption, told, seed=job.seed(source), clip_format=source.clip_format
+        )
         frames.mkdir(parents=True, exist_ok=True)
         passes = tuple(one for one in plan.passes_of(found.scene) if not _of_truth(one.name))
-        assert isinstance(source.video, Rendered)
+        assert isinstance(source.video, BlenderTextToVideo)
         draw(plan.plan(found.scene, frames, passes), frames, source.video.blender)
         try:
             files, every = open_frames(frames), range(found.scene.frames)
-            shared = shared_layers(files, every)
-            gt = own_layers(files, 0, ("described",), shared, shared.over).gt
-        except BrokenFrame:
+            shared = compose_shared(files, every)
+            gt = compose_variant(files, 0, ("described",), shared, shared.over).gt
+        except CorruptFrame:
             shutil.rmtree(frames, ignore_errors=True)
             raise
         draft.add("gt", gt)

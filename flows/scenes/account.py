@@ -95,7 +95,9 @@ def judged(made: Mapping[str, Any], source: SceneSource, size: tuple[int, int]) 
     unseen = [kind for kind, white in made["white_steps"].items() if not white]
     if not unseen:
         return verdict
-    reason = f"the {unseen[0]} shows in no pixel: it lies out of view, or changes less than {source.truth.level} steps"
+    reason = (
+        f"the {unseen[0]} shows in no pixel: it lies out of view, or changes less than {source.truth.threshold} steps"
+    )
     doubts = () if verdict.verdict == "accept" else verdict.reasons
     return Verdict(verdict="reject", reasons=(reason, *doubts))
 

@@ -7,7 +7,7 @@ from typing import Any
 from ...datasets.store.codec import Frames
 from ...render.blender.exr_frames import open_frames
 from ...render.compositing import effect_masks, layers
-from ...render.compositing.layers import Own, Shared
+from ...render.compositing.layers import SharedLayers, VariantLayers
 from ...render.scene.scene import Scene, Variant
 from ...render.scene.scene_facts import facts_of, words_of
 from ...stages import composite, effect_mask, quality
@@ -29,10 +29,10 @@ def compose(scene: Scene, folder: Path, frames: Sequence[int], source: SceneSour
 
     Raises:
         ValueError: the scene as a whole cannot be used.
-        BrokenFrame: a frame file is missing or damaged.
+        CorruptFrame: a frame file is missing or damaged.
     """
     files = open_frames(folder)
-    shared = layers.shared_layers(files, frames)
+    shared = layers.compose_shared(files, frames)
     if not shared.subject_mask.any():
         raise ValueError(f"{scene.subject.name}: is in no frame of the picture; move it, or point the camera at it")
     over = shared.over
@@ -44,7 +44,7 @@ def compose(scene: Scene, folder: Path, frames: Sequence[int], source: SceneSour
     for number, variant in enumerate(scene.variants):
         try:
             kinds = tuple(effect.kind for effect in variant.effects)
-            own = layers.own_layers(files, number, kinds, shared, over)
+            own = layers.compose_variant(files, number, kinds, shared, over)
             found = _variant(variant, own, shared, over, source, add)
         except ValueError as unusable:
             found = {"refused": str(unusable)}
@@ -52,7 +52,9 @@ def compose(scene: Scene, folder: Path, frames: Sequence[int], source: SceneSour
     return made
 
 
-def _variant(variant: Variant, own: Own, shared: Shared, over: Frames, source: SceneSource, add: Add) -> dict[str, Any]:
+def _variant(
+    variant: Variant, own: VariantLayers, shared: SharedLayers, over: Frames, source: SceneSource, add: Add
+) -> dict[str, Any]:
     mask = effect_masks.visible(
         effect_masks.effect_mask(own.steps.values(), source.truth), own.gt, shared.over, source.truth
     )

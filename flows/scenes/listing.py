@@ -1,4 +1,4 @@
-"""The scenes of a source: those of its files, or those of its maker, whose descriptions the store keeps.
+"""The scenes of a source: those of its files, or those of its generator, whose descriptions the store keeps.
 
 To describe a scene is to try cameras and to let things fall, which takes tenths of a second; to read it again, none.
 """
@@ -14,40 +14,40 @@ from typing import Any
 from ...datasets.sources.source import SOURCES
 from ...datasets.store.atomic_io import digest_of, digest_of_file, json_bytes
 from ...datasets.store.store import Store, Work
-from ...render.generators.registry import AnyMaker, brought, scene_at
+from ...render.generators.registry import AnyGenerator, assets_of, scene_at
 from ...render.scene.scene import Scene, as_values, read_scene, scene_of
 from .account import SceneRefusal
 from .source import SceneSource
 from .steps import SceneJob
 
 STAGE = "describe"
-VERSION = 1
+VERSION = 2
 RENDER = Path(__file__).parents[2] / "render"
 
 
 def list_scenes(source: SceneSource, store: Store | None = None) -> Iterator[SceneJob | SceneRefusal]:
-    """The scenes of a source in order; with a store, what its maker described before is read from there.
+    """The scenes of a source in order; with a store, what its generator described before is read from there.
 
     Raises:
-        ValueError: there is no file of a scene, or what the maker is to use as a whole cannot be read.
+        ValueError: there is no file of a scene, or what the generator is to use as a whole cannot be read.
     """
     if source.scenes is not None:
         yield from _read(_files(source.scenes))
         return
-    assert source.maker is not None, "a source has a maker or files"
-    made_of = _made_of(source.maker, source)
+    assert source.generator is not None, "a source has a generator or files"
+    made_of = _made_of(source.generator, source)
     for index in range(source.count):
         name = f"{index:05d}"
         try:
-            yield SceneJob(name=name, scene=_described(source.maker, index, source, made_of, store))
+            yield SceneJob(name=name, scene=_described(source.generator, index, source, made_of, store))
         except ValueError as wrong:
             yield SceneRefusal(name=name, reason=str(wrong))
 
 
-def _made_of(maker: AnyMaker, source: SceneSource) -> dict[str, str]:
-    """Digests of all that decides a maker's scenes beside their number."""
-    decisive = {"maker": asdict(maker), "seed": source.seed, "film": asdict(source.film)}
-    assets = [asdict(asset) for asset in brought(maker)]
+def _made_of(generator: AnyGenerator, source: SceneSource) -> dict[str, str]:
+    """Digests of all that decides a generator's scenes beside their number."""
+    decisive = {"generator": asdict(generator), "seed": source.seed, "clip_format": asdict(source.clip_format)}
+    assets = [asdict(asset) for asset in assets_of(generator)]
     return {"settings": digest_of(decisive), "assets": digest_of(assets), "code": _code()}
 
 
@@ -58,17 +58,19 @@ def _code() -> str:
     return digest_of([[str(path.relative_to(RENDER)), digest_of_file(path)] for path in files])
 
 
-def _described(maker: AnyMaker, index: int, source: SceneSource, made_of: dict[str, str], store: Store | None) -> Scene:
-    """What the store has, as long as the files that it names are there; else what the maker makes."""
+def _described(
+    generator: AnyGenerator, index: int, source: SceneSource, made_of: dict[str, str], store: Store | None
+) -> Scene:
+    """What the store has, as long as the files that it names are there; else what the generator makes."""
     if store is None:
-        return scene_at(maker, index, source.seed, source.film)
+        return scene_at(generator, index, source.seed, source.clip_format)
     work = Work(stage=STAGE, version=VERSION, settings={"index": index}, inputs=made_of)
     found = store.find(work)
     if found is not None and found.refused is None:
         scene = scene_of(json_bytes(found.facts["scene"]))
         if all(Path(file).expanduser().is_file() for file in _assets(scene)):
             return scene
-    scene = scene_at(maker, index, source.seed, source.film)
+    scene = scene_at(generator, index, source.seed, source.clip_format)
 
     def keep(draft: Any) -> None:
         draft.facts["scene"] = as_values(scene)

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from ...captioning.config import STEPS
 from ...datasets.store.ledger import Account
 from ...datasets.store.store import Result, Store
-from ...render.blender.process import NoBlender, find_python, version_of
+from ...render.blender.process import BlenderNotFound, find_python, version_of
 from ..captions.chunks import caption_chunk, caption_phase, is_captioned
 from ..captions.chunks import pending as captions_to_do
 from ..captions.job import CaptionJob
@@ -134,7 +134,7 @@ def begin(source: SceneSource, workspace: Path, workers: int = 0) -> SceneRun:
     )
     try:
         run.blender = version_of(find_python(source.blender)) or "unknown"
-    except NoBlender as missing:
+    except BlenderNotFound as missing:
         run.note(
             Failure(item=job.name, stage=STAGE, reason=str(missing), transient=False)
             for job in jobs

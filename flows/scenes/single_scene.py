@@ -31,7 +31,7 @@ Told = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rendered:
+class RenderOutput:
     """What came of a scene."""
 
     sheet: Path
@@ -86,12 +86,12 @@ def write_example(path: Path) -> None:
     write_whole(path, EXAMPLE.read_bytes())
 
 
-def preview(scene: Scene, frame: int, out: Path, source: SceneSource, told: Told) -> Rendered:
+def preview(scene: Scene, frame: int, out: Path, source: SceneSource, told: Told) -> RenderOutput:
     """One frame: every layer as `<layer>.png`, and `sheet.png` with all of them.
 
     Raises:
         ValueError: there is no such frame, or the scene cannot be used.
-        NoBlender, RenderFailed: it cannot be drawn.
+        BlenderNotFound, RenderFailed: it cannot be drawn.
     """
     if not 0 <= frame < scene.frames:
         raise ValueError(f"frame {frame} is not in the clip; give one from 0 to {scene.frames - 1}")
@@ -105,13 +105,13 @@ def preview(scene: Scene, frame: int, out: Path, source: SceneSource, told: Told
     return _rendered(scene, _write_sheet(out, layers, made), made, source)
 
 
-def clip(scene: Scene, out: Path, source: SceneSource, told: Told) -> Rendered:
+def clip(scene: Scene, out: Path, source: SceneSource, told: Told) -> RenderOutput:
     """The whole clip: every layer as `<layer>.mkv`, of each variant in a folder with `pair.json`; `sheet.png` shows the
     frame in the middle. Killed in between, the same call goes on frame by frame.
 
     Raises:
         ValueError: the scene cannot be used.
-        NoBlender, RenderFailed: it cannot be drawn.
+        BlenderNotFound, RenderFailed: it cannot be drawn.
     """
     middle: dict[str, Picture] = {}
 
@@ -127,10 +127,10 @@ def clip(scene: Scene, out: Path, source: SceneSource, told: Told) -> Rendered:
     return rendered
 
 
-def _rendered(scene: Scene, path: Path, made: Mapping[str, Any], source: SceneSource) -> Rendered:
+def _rendered(scene: Scene, path: Path, made: Mapping[str, Any], source: SceneSource) -> RenderOutput:
     verdicts = {name: judged(found, source, scene.size) for name, found in made.items() if "refused" not in found}
     refused = {name: found["refused"] for name, found in made.items() if "refused" in found}
-    return Rendered(sheet=path, verdicts=verdicts, refused=refused)
+    return RenderOutput(sheet=path, verdicts=verdicts, refused=refused)
 
 
 def _drawn(

@@ -8,10 +8,10 @@ from ...captioning.pipeline import Wanted
 from ...captioning.rule_based.captioner import Measured
 from ...datasets.sources.source import Source
 from ...render.blender.process import Blender
-from ...render.compositing.effect_masks import Truth
-from ...render.generators.blender_generator import Procedural
-from ...render.generators.clip_format import Film
-from ...render.generators.kubric_generator import Tossed
+from ...render.compositing.effect_masks import MaskFromPasses
+from ...render.generators.blender_generator import BlenderGenerator
+from ...render.generators.clip_format import ClipFormat
+from ...render.generators.kubric_generator import KubricGenerator
 from ...render.scene.scene import Rendering
 from ...stages.effect_mask import Prune
 from ...stages.quality_gates import Gates
@@ -34,20 +34,20 @@ FIREFLY_SIZE = (96, 168)
 
 @dataclass(frozen=True, kw_only=True)
 class SceneSource(Source):
-    """A file in `datasets/sources/`, key for key; a maker's `kind` chooses it."""
+    """A file in `datasets/sources/`, key for key; a generator's `kind` chooses it."""
 
     flow: Literal["synthetic-pairs"] = "synthetic-pairs"
     scenes: str | None = None
-    """A glob pattern of scenes' JSON files, instead of a maker; ~ and ${VARIABLE} are expanded."""
-    maker: Procedural | Tossed | None = None
+    """A glob pattern of scenes' JSON files, instead of a generator; ~ and ${VARIABLE} are expanded."""
+    generator: BlenderGenerator | KubricGenerator | None = None
     count: int = 12
-    """Scenes that the maker makes; more of them later leaves the first as they are."""
+    """Scenes that the generator makes; more of them later leaves the first as they are."""
     seed: int = 0
     size: tuple[int, int] = (384, 672)
     frames: int = 85
     fps: float = 16.0
     rendering: Rendering = Rendering()
-    truth: Truth = Truth()
+    truth: MaskFromPasses = MaskFromPasses()
     prune: Prune = Prune()
     """The difference recipe that the truth is compared with."""
     gates: Gates = GATES
@@ -59,14 +59,14 @@ class SceneSource(Source):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.maker is None) == (self.scenes is None):
-            raise ValueError("a source of scenes has either a maker or scenes='FOLDER/*.json'; give one of them")
+        if (self.generator is None) == (self.scenes is None):
+            raise ValueError("a source of scenes has either a generator or scenes='FOLDER/*.json'; give one of them")
         if not 1 <= self.count <= 1_000_000:
             raise ValueError(f"count={self.count} is not in 1 to 1000000; give how many scenes to make")
-        if self.maker is not None:
-            film = self.film  # checks itself
-            if isinstance(self.maker, Tossed):
-                self.maker.check(film)
+        if self.generator is not None:
+            clip_format = self.clip_format  # checks itself
+            if isinstance(self.generator, KubricGenerator):
+                self.generator.check(clip_format)
 
     def gates_for(self, size: tuple[int, int]) -> Gates:
         """The gates for pictures of that size, in which as many pixels may shine alone as in those of FIREFLY_SIZE."""
@@ -80,9 +80,9 @@ class SceneSource(Source):
         return Captioning(caption=self.caption, wording=self.wording)
 
     @property
-    def film(self) -> Film:
-        """What all scenes of the maker have in common."""
-        return Film(frames=self.frames, size=self.size, fps=self.fps, rendering=self.rendering)
+    def clip_format(self) -> ClipFormat:
+        """What all scenes of the generator have in common."""
+        return ClipFormat(frames=self.frames, size=self.size, fps=self.fps, rendering=self.rendering)
 
     @property
     def decisive(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from ...datasets.store.atomic_io import ABANDONED_AFTER_S, digest_of
 from ...datasets.store.store import Draft, Result, Store, Work
 from ...render.blender import plan
-from ...render.blender.exr_frames import BrokenFrame
+from ...render.blender.exr_frames import CorruptFrame
 from ...render.blender.process import draw
 from ...render.compositing import composite, effect_masks
 from ...render.generators.assets import check_files, digest, sha256_of
@@ -83,8 +83,8 @@ def rendered(job: SceneJob, source: SceneSource, store: Store, blender: str) -> 
     """A scene's layers, drawn if they are not there yet.
 
     Raises:
-        NoBlender, RenderFailed: nothing is kept, the next run tries again where this one stopped.
-        BrokenFrame: frame files were damaged; they are gone, the next try draws them again.
+        BlenderNotFound, RenderFailed: nothing is kept, the next run tries again where this one stopped.
+        CorruptFrame: frame files were damaged; they are gone, the next try draws them again.
     """
     work = scene_work(job, source, blender)
     frames = frames_folder(store.workspace, work.key)
@@ -94,7 +94,7 @@ def rendered(job: SceneJob, source: SceneSource, store: Store, blender: str) -> 
         drawn = draw(plan.plan(job.scene, _made(frames), plan.passes_of(job.scene)), frames, source.blender)
         try:
             made = compose(job.scene, frames, range(job.scene.frames), source, draft.add)
-        except BrokenFrame:
+        except CorruptFrame:
             shutil.rmtree(frames, ignore_errors=True)
             raise
         inputs = {"scene": digest_of(job.content), **inputs_of(job.scene)}

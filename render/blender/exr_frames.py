@@ -32,7 +32,7 @@ FADE = 0.04
 """Of the picture's shorter side: how far inside its border a cut-out picture fades into what surrounds it."""
 
 
-class BrokenFrame(RuntimeError):
+class CorruptFrame(RuntimeError):
     """A frame file is missing or damaged: it is to be drawn again; nothing is wrong with the scene."""
 
     is_sentence = True
@@ -66,7 +66,7 @@ class FrameFiles:
 
         Raises:
             ValueError: a value of it is not finite.
-            BrokenFrame: the file is not there, damaged, or not of its box's size.
+            CorruptFrame: the file is not there, damaged, or not of its box's size.
         """
         drawn = np.ascontiguousarray(self._read(name, frame)[..., :3])
         if name not in self.cropped:
@@ -74,7 +74,9 @@ class FrameFiles:
         box, share = self.used(name, frame)
         size = share.shape
         if drawn.shape[:2] != (box[3] - box[1], box[2] - box[0]):
-            raise BrokenFrame(f"{self._path(name, frame)} is not of its box's size; delete {self.folder} and run again")
+            raise CorruptFrame(
+                f"{self._path(name, frame)} is not of its box's size; delete {self.folder} and run again"
+            )
         around = np.zeros((*self.size, 3), np.float32) if beyond is None else beyond
         if around.shape[:2] != size:
             around = cv2.resize(around, size[::-1], interpolation=cv2.INTER_AREA)
@@ -85,7 +87,7 @@ class FrameFiles:
 
         Raises:
             ValueError: a value of it is not finite.
-            BrokenFrame: the file is not there, damaged, or not of its box's size.
+            CorruptFrame: the file is not there, damaged, or not of its box's size.
         """
         light, cover = np.zeros((*self.size, 3), np.float32), np.zeros(self.size, np.float32)
         left, top, right, bottom = self.boxes[frame]
@@ -93,7 +95,7 @@ class FrameFiles:
             return light, cover
         drawn = self._read(name, frame)
         if drawn.shape != (bottom - top, right - left, 4):
-            raise BrokenFrame(
+            raise CorruptFrame(
                 f"{self._path(name, frame)} is {drawn.shape[0]}x{drawn.shape[1]}, its box {bottom - top}x"
                 f"{right - left}; delete {self.folder} and run again"
             )
@@ -105,7 +107,7 @@ class FrameFiles:
         """Where a cropped pass lies in its picture, and how much of each pixel of that picture is its own.
 
         Raises:
-            BrokenFrame: the area's file is not there or damaged.
+            CorruptFrame: the area's file is not there or damaged.
         """
         size = (round(self.size[0] * self.scales[name]), round(self.size[1] * self.scales[name]))
         path = area_path(self.folder, self.cropped[name], frame)
@@ -113,7 +115,7 @@ class FrameFiles:
             with np.load(path, allow_pickle=False) as kept:
                 (left, top, right, bottom), small = (int(edge) for edge in kept["box"]), kept["share"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as broken:
-            raise BrokenFrame(f"{path} is missing or damaged; delete {self.folder} and run again") from broken
+            raise CorruptFrame(f"{path} is missing or damaged; delete {self.folder} and run again") from broken
         down, across = size[0] / self.size[0], size[1] / self.size[1]
         box = (
             math.floor(left * across),
@@ -140,7 +142,7 @@ def open_frames(folder: Path) -> FrameFiles:
     """The frame files of a folder that Blender has filled.
 
     Raises:
-        BrokenFrame: the folder's own description cannot be read.
+        CorruptFrame: the folder's own description cannot be read.
     """
     try:
         plan: dict[str, Any] = json.loads((folder / "plan.json").read_bytes())
@@ -154,7 +156,7 @@ def open_frames(folder: Path) -> FrameFiles:
             scales={drawn["name"]: drawn.get("scale", 1.0) for drawn in plan["passes"]},
         )
     except (OSError, ValueError, KeyError, IndexError, TypeError) as broken:
-        raise BrokenFrame(
+        raise CorruptFrame(
             f"{folder}: plan.json or boxes.json is missing or damaged; delete it and run again"
         ) from broken
 
@@ -191,13 +193,13 @@ def read_exr(path: Path) -> Drawn:
     """An OpenEXR file of red, green, blue and coverage.
 
     Raises:
-        BrokenFrame: it is not there, or cut short.
+        CorruptFrame: it is not there, or cut short.
     """
     exr = require("OpenEXR", extra="render")
     if not path.is_file():
-        raise BrokenFrame(f"{path} is missing; run again to draw it")
+        raise CorruptFrame(f"{path} is missing; run again to draw it")
     try:
         pixels = exr.File(str(path)).channels()["RGBA"].pixels
     except (RuntimeError, ValueError, KeyError) as broken:
-        raise BrokenFrame(f"{path} is damaged; delete it and run again") from broken
+        raise CorruptFrame(f"{path} is damaged; delete it and run again") from broken
     return np.asarray(pixels, np.float32)

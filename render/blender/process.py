@@ -26,7 +26,7 @@ _TICK_S = 0.5
 _SAMPLE_S = 2e-5
 
 
-class NoBlender(RuntimeError):
+class BlenderNotFound(RuntimeError):
     """There is no Python with Blender's module, or it cannot be used."""
 
     is_sentence = True
@@ -47,19 +47,19 @@ class Blender:
     """A Python with Blender's module; None: the variable EFFECTPAIRS_BLENDER, else the one that `make blender` made."""
     processes: int = 1
     """How many draw one clip together, one thread each; as many clips as cores are better still."""
-    silent_s: float = 300.0
+    frame_timeout_s: float = 300.0
     """Without a frame for so long, it hangs; frames of many samples get more on top."""
-    tries: int = 3
+    max_attempts: int = 3
     """How often it may break in a row without one new frame."""
 
     def __post_init__(self) -> None:
         within(self, "processes", 1, 256)
-        within(self, "silent_s", 1, 86400)
-        within(self, "tries", 1, 100)
+        within(self, "frame_timeout_s", 1, 86400)
+        within(self, "max_attempts", 1, 100)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
+class RenderResult:
     """What a folder of frame files is."""
 
     boxes: tuple[Box, ...]
@@ -74,14 +74,14 @@ def find_python(settings: Blender = Blender()) -> Path:
     """The Python that has Blender's module.
 
     Raises:
-        NoBlender: there is none; the sentence says what to do.
+        BlenderNotFound: there is none; the sentence says what to do.
     """
     made = HOME.parent / ".venv-blender" / "bin" / "python"
     named = settings.python or os.environ.get(VARIABLE)
     found = shutil.which(Path(named).expanduser() if named else made)
     if found is None:
         wrong = f"{named} is no program" if named else "there is no Blender environment"
-        raise NoBlender(f"{wrong}; run `make blender`, or set {VARIABLE} to a Python 3.11 that has bpy==4.5.*")
+        raise BlenderNotFound(f"{wrong}; run `make blender`, or set {VARIABLE} to a Python 3.11 that has bpy==4.5.*")
     return Path(found).absolute()
 
 
@@ -91,11 +91,13 @@ def version_of(python: Path) -> str | None:
     return found[-1].name.removesuffix(".dist-info").split("-")[1] if found else None
 
 
-def draw(plan: Mapping[str, Any], folder: Path, settings: Blender = Blender(), step: Step | None = None) -> Drawn:
+def draw(
+    plan: Mapping[str, Any], folder: Path, settings: Blender = Blender(), step: Step | None = None
+) -> RenderResult:
     """Draw every frame file of a plan that is not in folder yet; what the media's files hold lies there already.
 
     Raises:
-        NoBlender: no environment to draw in.
+        BlenderNotFound: no environment to draw in.
         ValueError: the plan is refused: an asset, a sky or a device that cannot be used.
         RenderFailed: Blender broke again and again; with the end of its log.
     """
@@ -111,11 +113,11 @@ def draw(plan: Mapping[str, Any], folder: Path, settings: Blender = Blender(), s
             _let_work(hands, settings, step)
             done.write_text(hands[0].version)
             cpu_s = sum((hand.cpu_s for hand in hands), cpu_s)
-        return Drawn(boxes=boxes_in(folder), version=done.read_text(), cpu_s=dict(cpu_s))
+        return RenderResult(boxes=boxes_in(folder), version=done.read_text(), cpu_s=dict(cpu_s))
 
 
 @dataclass(kw_only=True)
-class _Hand:
+class RenderProcess:
     """A share of the work, through as many processes as it takes."""
 
     python: Path
@@ -129,6 +131,7 @@ class _Hand:
     cpu_s: "Counter[str]" = field(default_factory=Counter)
 
     def stop(self) -> None:
+        """End the process, if it runs."""
         if self.worker:
             self.worker.end()
             self.worker = None
@@ -149,7 +152,7 @@ class _Hand:
         elif last.get("event") == "refused":
             raise ValueError(str(last["reason"]))
         elif last.get("event") == "unusable":
-            raise NoBlender(f"{self.python}: {last['reason']}; run `make blender`, which says what is missing")
+            raise BlenderNotFound(f"{self.python}: {last['reason']}; run `make blender`, which says what is missing")
         else:
             how = f"made no frame for {self.patience_s:.0f} s" if hangs else f"ended with code {code}"
             self._broke(worker, how, settings)
@@ -165,7 +168,7 @@ class _Hand:
 
     def _broke(self, worker: Worker, how: str, settings: Blender) -> None:
         self.failures += 1
-        if self.failures >= settings.tries:
+        if self.failures >= settings.max_attempts:
             said = worker.tail()
             raise RenderFailed(
                 f"{self.folder}: Blender {how}, {self.failures} times without a new frame; try the scene with less in "
@@ -174,13 +177,13 @@ class _Hand:
             )
 
 
-def _hands(plan: Mapping[str, Any], folder: Path, python: Path, settings: Blender) -> list[_Hand]:
-    count, patience_s = settings.processes, settings.silent_s + _longest_s(plan)
+def _hands(plan: Mapping[str, Any], folder: Path, python: Path, settings: Blender) -> list[RenderProcess]:
+    count, patience_s = settings.processes, settings.frame_timeout_s + _longest_s(plan)
     shares = [(number + 1, count) for number in range(count)]
-    return [_Hand(python=python, folder=folder, share=share, patience_s=patience_s) for share in shares]
+    return [RenderProcess(python=python, folder=folder, share=share, patience_s=patience_s) for share in shares]
 
 
-def _let_work(hands: list[_Hand], settings: Blender, step: Step | None) -> None:
+def _let_work(hands: list[RenderProcess], settings: Blender, step: Step | None) -> None:
     """Until every share is drawn; whatever goes wrong, no process is left behind."""
     try:
         while working := [hand for hand in hands if not hand.finished]:
@@ -190,7 +193,7 @@ def _let_work(hands: list[_Hand], settings: Blender, step: Step | None) -> None:
             hand.stop()
 
 
-def _listen(working: list[_Hand], settings: Blender, step: Step | None) -> None:
+def _listen(working: list[RenderProcess], settings: Blender, step: Step | None) -> None:
     """Wait until some worker says something, or for a moment."""
     for hand in working:
         hand.work(settings, step)

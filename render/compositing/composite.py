@@ -62,7 +62,7 @@ def base(files: FrameFiles, frame: int) -> Base:
 
     Raises:
         ValueError: a pass has a value that is not finite.
-        BrokenFrame: a frame file is missing or damaged.
+        CorruptFrame: a frame file is missing or damaged.
     """
     plate = files.light("background", frame)
     subject, cover = files.layer("subject", frame)

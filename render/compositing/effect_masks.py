@@ -7,6 +7,7 @@ a quality of its own; the difference to the pass with all of them is what that e
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from ..blender.exr_frames import Cover
 from ..effects.ranges import within
 from .composite import display
 
-VERSION = 3
+VERSION = 4
 """Raise it when results change; stored results of older versions are then made again."""
 
 Steps = UInt8[np.ndarray, "T H W"]
@@ -32,17 +33,20 @@ WORKING_PX = 384  # the shorter side for which areas in pixels are given
 
 
 @dataclass(frozen=True, kw_only=True)
-class Truth:
-    """How changes become masks."""
+class MaskFromPasses:
+    """Thresholds that turn an effect's change of each pixel into its masks; the table `truth` of a source."""
 
-    level: int = 6
+    kind: ClassVar[str] = "truth"
+    """Its table's name in error sentences."""
+
+    threshold: int = 6
     """Steps from which a pixel is effect; the recipe for real pairs has the same floor."""
-    grows: int = 4
+    grow_threshold: int = 4
     """Steps, averaged over 5x5 pixels, from which a pixel that hangs together with effect is effect too: a wave or a
     shadow runs out slowly, and what it still changes is not to be counted as untouched."""
-    faint: int = 2
+    soft_threshold: int = 2
     """Steps from which a pixel beside effect shows in the soft mask; fainter, or apart from all effect, it is noise."""
-    sure: int = 12
+    seed_threshold: int = 12
     """A connected patch without a pixel of this many steps must be of some size: a drop is small, but bright."""
     min_speck_px: int = 96
     """That size, in pixels of a picture whose shorter side is 384; it goes with the square of the side."""
@@ -50,10 +54,10 @@ class Truth:
     """The soft mask is white from this percentile on, of all pixels of the clip that are effect."""
 
     def __post_init__(self) -> None:
-        within(self, "level", 1, 255)
-        within(self, "grows", 1, self.level)
-        within(self, "faint", 1, self.level)
-        within(self, "sure", 1, 255)
+        within(self, "threshold", 1, 255)
+        within(self, "grow_threshold", 1, self.threshold)
+        within(self, "soft_threshold", 1, self.threshold)
+        within(self, "seed_threshold", 1, 255)
         within(self, "min_speck_px", 0, 100000)
         within(self, "white_percentile", 50, 100)
 
@@ -77,12 +81,12 @@ def steps_between(with_effect: Small, without: Small, cover: Cover, ahead: Cover
     return _shown(cv2.resize(change, (width, height), interpolation=cv2.INTER_LINEAR), cover, ahead)
 
 
-def soft_mask(steps: Steps, settings: Truth) -> tuple[Matte, int]:
+def soft_mask(steps: Steps, settings: MaskFromPasses) -> tuple[Matte, int]:
     """An effect's own soft mask, and the steps at which it is white; all black where the effect never shows."""
     counts = np.zeros(256, np.int64)
     for frame in steps:
         counts += np.bincount(frame.ravel(), minlength=256)
-    counts[: settings.level] = 0
+    counts[: settings.threshold] = 0
     if not counts.any():
         return np.zeros_like(steps), 0
     share = np.cumsum(counts) / counts.sum()
@@ -92,7 +96,7 @@ def soft_mask(steps: Steps, settings: Truth) -> tuple[Matte, int]:
     return mask, white
 
 
-def effect_mask(effects: Iterable[Steps], settings: Truth) -> Mask:
+def effect_mask(effects: Iterable[Steps], settings: MaskFromPasses) -> Mask:
     """Where any of the effects is, as the row's binary mask; at least one effect is needed."""
     union: Mask | None = None
     for steps in effects:
@@ -104,12 +108,12 @@ def effect_mask(effects: Iterable[Steps], settings: Truth) -> Mask:
     return union
 
 
-def visible(mask: Mask, gt: Rgb, over: Rgb, settings: Truth) -> Mask:
+def visible(mask: Mask, gt: Rgb, over: Rgb, settings: MaskFromPasses) -> Mask:
     """The mask where gt itself differs from over, there or beside it: the passes of truth have noise of their own."""
     seen = np.empty_like(mask)
     for index, chosen in enumerate(mask):
         change = cv2.dilate(cv2.absdiff(gt[index], over[index]).max(axis=2), np.ones((3, 3), np.uint8))
-        seen[index] = chosen & (change >= settings.grows)
+        seen[index] = chosen & (change >= settings.grow_threshold)
     return seen
 
 
@@ -132,22 +136,26 @@ def _shown(change: Cover, cover: Cover, ahead: Cover) -> StepsImage:
     return np.where((cover > 0) & (ahead == 0), np.minimum(steps, beside), steps)
 
 
-def _near(steps: StepsImage, settings: Truth) -> Chosen:
+def _near(steps: StepsImage, settings: MaskFromPasses) -> Chosen:
     """Faint pixels that hang together with effect."""
-    return _touching(steps >= settings.faint, _chosen(steps, settings))
+    return _touching(steps >= settings.soft_threshold, _chosen(steps, settings))
 
 
-def _chosen(steps: StepsImage, settings: Truth) -> Chosen:
+def _chosen(steps: StepsImage, settings: MaskFromPasses) -> Chosen:
     """Patches that reach the level and are large or somewhere sure, with all that hangs together with them."""
     # A pixel's neighbours have a say, or the border of thin smoke is a lace of noise.
-    above = ((cv2.GaussianBlur(steps, (3, 3), 0) >= settings.level) & (steps >= settings.faint)).view(np.uint8)
+    above = ((cv2.GaussianBlur(steps, (3, 3), 0) >= settings.threshold) & (steps >= settings.soft_threshold)).view(
+        np.uint8
+    )
     count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
     smallest = round(settings.min_speck_px * (min(steps.shape) / WORKING_PX) ** 2)
     keep = stats[:, cv2.CC_STAT_AREA] >= max(1, smallest)
-    keep |= np.bincount(labels[steps >= settings.sure], minlength=count) > 0
+    keep |= np.bincount(labels[steps >= settings.seed_threshold], minlength=count) > 0
     keep[0] = False
     seeds: Chosen = keep[labels]
-    runs_out = (cv2.blur(steps.astype(np.float32), (5, 5)) >= settings.grows) & (steps >= settings.faint)
+    runs_out = (cv2.blur(steps.astype(np.float32), (5, 5)) >= settings.grow_threshold) & (
+        steps >= settings.soft_threshold
+    )
     return _touching(seeds | runs_out, seeds)
 
 

@@ -13,7 +13,7 @@ from .effect_masks import Steps
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shared:
+class SharedLayers:
     """The layers that every variant of a scene has."""
 
     frames: tuple[int, ...]
@@ -27,7 +27,7 @@ class Shared:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Own:
+class VariantLayers:
     """What one variant adds."""
 
     gt: Rgb
@@ -39,12 +39,12 @@ class Own:
     """Pixels that shine alone, over all frames."""
 
 
-def shared_layers(files: FrameFiles, frames: Sequence[int]) -> Shared:
+def compose_shared(files: FrameFiles, frames: Sequence[int]) -> SharedLayers:
     """Compose what the variants share.
 
     Raises:
         ValueError: a pass has a value that is not finite.
-        BrokenFrame: a frame file is missing or damaged.
+        CorruptFrame: a frame file is missing or damaged.
     """
     shape = (len(frames), *files.size)
     background, foreground, over = (np.empty((*shape, 3), np.uint8) for _ in range(3))
@@ -53,12 +53,14 @@ def shared_layers(files: FrameFiles, frames: Sequence[int]) -> Shared:
         found = composite.base(files, frame)
         background[place], foreground[place], over[place] = found.background, found.foreground, found.over
         subject_mask[place] = found.subject_mask
-    return Shared(
+    return SharedLayers(
         frames=tuple(frames), background=background, foreground=foreground, subject_mask=subject_mask, over=over
     )
 
 
-def own_layers(files: FrameFiles, number: int, effects: tuple[str, ...], shared: Shared, over: Rgb) -> Own:
+def compose_variant(
+    files: FrameFiles, number: int, effects: tuple[str, ...], shared: SharedLayers, over: Rgb
+) -> VariantLayers:
     """Compose one variant.
 
     Args:
@@ -90,7 +92,7 @@ def own_layers(files: FrameFiles, number: int, effects: tuple[str, ...], shared:
         for effect in effects:
             without = files.light(f"{name}-without-{effect}", frame, base.plate)
             steps[effect][place] = effect_masks.steps_between(every, without, base.cover, ahead)
-    return Own(gt=gt, steps=steps, subject_error=error, fireflies=lonely)
+    return VariantLayers(gt=gt, steps=steps, subject_error=error, fireflies=lonely)
 
 
 def _apart(one: Image, other: Image, where: Bool[np.ndarray, "H W"]) -> int:

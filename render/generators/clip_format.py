@@ -6,7 +6,7 @@ from ..scene.scene import Rendering, check_format
 
 
 @dataclass(frozen=True, kw_only=True)
-class Film:
+class ClipFormat:
     """Frames, size (height, width), frame rate and quality of every scene."""
 
     frames: int = 85

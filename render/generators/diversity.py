@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from ..compositing.composite import OPAQUE
-from ..compositing.layers import Own, Shared
+from ..compositing.layers import SharedLayers, VariantLayers
 from ..scene.scene import Scene
 from .framing import framing
 
@@ -74,7 +74,7 @@ def told(scene: Scene) -> Told:
     )
 
 
-def seen(scene: Scene, number: int, shared: Shared, gt: Own) -> Seen:
+def seen(scene: Scene, number: int, shared: SharedLayers, gt: VariantLayers) -> Seen:
     """Measure the drawn frames of a variant, beside the subject."""
     free = shared.subject_mask < OPAQUE // 2
     change = gt.gt.astype(np.float64).mean(axis=-1) - shared.over.mean(axis=-1)

@@ -78,13 +78,13 @@ class Style:
         return _between(self.plain & SOFT, self.plain & CRISP, (crisp, usual, soft))
 
 
-def styled(effect: AnyEffect, style: Style) -> AnyEffect:
+def apply_style(effect: AnyEffect, style: Style) -> AnyEffect:
     """The effect as it is described; what is not said stays."""
     change: Callable[[Any, Style], AnyEffect] | None = _STYLED.get(type(effect))
     return effect if change is None else change(effect, style)
 
 
-def lit(scene: Scene, effect: str, style: Style) -> Scene:
+def light_for(scene: Scene, effect: str, style: Style) -> Scene:
     """The scene with what of an effect is a matter of light and ground: shadows, mirror images, a lamp's own colour."""
     if effect == "shadow":
         height = style.reach(62.0, scene.sun.elevation_deg, 18.0)

@@ -13,9 +13,9 @@ from ..animation.camera import SENSOR_MM
 from ..procedural_models.registry import extent_of
 from ..scene.environment import Camera
 from ..scene.objects import Travel
-from .clip_format import Film
+from .clip_format import ClipFormat
 from .lights import azimuth_deg
-from .scenarios import Act
+from .scenarios import Scenario
 
 Rng = np.random.Generator
 CameraKind = Literal["still", "pan", "handheld", "follow"]
@@ -46,7 +46,7 @@ class View:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class Placement:
     """The subject's motion, the camera, and where the sun stands."""
 
     motion: Travel
@@ -55,58 +55,62 @@ class Stage:
     sun_deg: float
 
 
-def stage(rng: Rng, act: Act, film: Film, kind: CameraKind, focal: tuple[float, float]) -> Stage:
+def stage(
+    rng: Rng, scenario: Scenario, clip_format: ClipFormat, kind: CameraKind, focal: tuple[float, float]
+) -> Placement:
     """Draw one: the speed is such that the subject stays in view of a camera that does not follow it."""
-    long, wide, tall = extent_of(act.subject)
-    tilt = np.radians(rng.uniform(-act.facing, act.facing))
+    long, wide, tall = extent_of(scenario.subject)
+    tilt = np.radians(rng.uniform(-scenario.facing, scenario.facing))
     across = long * abs(np.cos(tilt)) + wide * abs(np.sin(tilt))
     share = float(np.exp(rng.uniform(np.log(0.014), np.log(0.16))))
     focal_mm = round(float(np.exp(rng.uniform(*np.log(focal)))), 1)
-    height, width = film.size
+    height, width = clip_format.size
     seen = (SENSOR_MM / focal_mm) ** 2 * height / width
     view = View(
-        away_deg=float(rng.uniform(0, 360)), focal_mm=focal_mm, lift_deg=float(rng.uniform(*act.lift_deg)),
+        away_deg=float(rng.uniform(0, 360)), focal_mm=focal_mm, lift_deg=float(rng.uniform(*scenario.lift_deg)),
         distance_m=max(float(np.sqrt(across * tall / (share * seen))), 1.2 * long),
     )  # fmt: skip
-    speed = float(rng.uniform(*act.speed))
+    speed = float(rng.uniform(*scenario.speed))
     room = (ROOM * view.width_m() - across) / max(abs(np.cos(tilt)), 0.3)
     if kind in ("still", "handheld"):
-        speed = min(speed, max(room, 0.0) / film.lasts_s)
-    motion = _way(rng, act, film, (view, tilt, speed))
-    return Stage(
+        speed = min(speed, max(room, 0.0) / clip_format.lasts_s)
+    motion = _way(rng, scenario, clip_format, (view, tilt, speed))
+    return Placement(
         motion=motion,
-        camera=_camera(rng, act, view, (kind, motion, tall)),
+        camera=_camera(rng, scenario, view, (kind, motion, tall)),
         view=view,
         sun_deg=azimuth_deg(rng, view.away_deg),
     )
 
 
-def _way(rng: Rng, act: Act, film: Film, given: tuple[View, float, float]) -> Travel:
+def _way(rng: Rng, scenario: Scenario, clip_format: ClipFormat, given: tuple[View, float, float]) -> Travel:
     """From left to right or back, whose middle in time is the origin."""
     view, tilt, speed = given
-    turn = float(rng.uniform(-act.turn, act.turn)) * (rng.random() < 0.6 or act.kind == "drift")
-    if abs(turn) * film.lasts_s > 100:
-        turn = np.sign(turn) * 100 / film.lasts_s
+    turn = float(rng.uniform(-scenario.turn, scenario.turn)) * (rng.random() < 0.6 or scenario.kind == "drift")
+    if abs(turn) * clip_format.lasts_s > 100:
+        turn = np.sign(turn) * 100 / clip_format.lasts_s
     middle = np.radians(view.away_deg - 90) + tilt + (np.pi if rng.random() < 0.5 else 0.0)
-    begin = middle - np.radians(turn) * film.lasts_s / 2
-    half = film.lasts_s / 2
+    begin = middle - np.radians(turn) * clip_format.lasts_s / 2
+    half = clip_format.lasts_s / 2
     swing = np.radians(turn) * half / 2
     chord = speed * half * np.sinc(swing / np.pi)
     return Travel(
-        kind=act.kind,  # type: ignore[arg-type]
+        kind=scenario.kind,  # type: ignore[arg-type]
         start=(round(float(-chord * np.cos(begin + swing)), 4), round(float(-chord * np.sin(begin + swing)), 4)),
         heading_deg=round(float(np.degrees(begin)) % 360, 3),
         speed_mps=round(speed, 4),
         turn_deg_s=round(float(turn), 3),
-        height_m=act.height_m,
+        height_m=scenario.height_m,
         phase=round(float(rng.random()), 3),
     )
 
 
-def _camera(rng: Rng, act: Act, view: View, given: tuple[CameraKind, Travel, float]) -> Camera:
+def _camera(rng: Rng, scenario: Scenario, view: View, given: tuple[CameraKind, Travel, float]) -> Camera:
     kind, motion, tall = given
     lift, away = np.radians(view.lift_deg), np.radians(view.away_deg)
-    height = 0.45 * tall + (act.height_m if act.kind == "fly" else 0.5 * act.height_m if act.kind == "bounce" else 0.0)
+    height = 0.45 * tall + (
+        scenario.height_m if scenario.kind == "fly" else 0.5 * scenario.height_m if scenario.kind == "bounce" else 0.0
+    )
     back = view.distance_m * np.cos(lift)
     at = np.array(
         [-back * np.cos(away), -back * np.sin(away), max(height + view.distance_m * np.sin(lift), 0.25 * tall)]

@@ -6,36 +6,40 @@ from pathlib import Path
 from ..scene.scene import Scene
 from . import blender_generator, kubric_generator
 from .assets import Asset, skies_in
-from .blender_generator import Procedural
-from .clip_format import Film
-from .kubric_generator import Tossed
+from .blender_generator import BlenderGenerator
+from .clip_format import ClipFormat
+from .kubric_generator import KubricGenerator
 
-AnyMaker = Procedural | Tossed
-MAKERS = {"blender": Procedural, "kubric": Tossed}
+AnyGenerator = BlenderGenerator | KubricGenerator
+GENERATORS = {"blender": BlenderGenerator, "kubric": KubricGenerator}
 
 
-def scene_at(maker: AnyMaker, index: int, seed: int, film: Film) -> Scene:
+def scene_at(generator: AnyGenerator, index: int, seed: int, clip_format: ClipFormat) -> Scene:
     """Scene number `index` of a maker; it depends on the maker, the seed, the film and the number alone.
 
     Raises:
         ValueError: the maker's assets are missing, or it cannot bring its subject into view.
         ImportError: the `kubric` maker, and Kubric is not installed.
     """
-    if isinstance(maker, Procedural):
-        return blender_generator.scene_at(maker, index, seed, film)
-    return kubric_generator.scene_at(maker, index, seed, film)
+    if isinstance(generator, BlenderGenerator):
+        return blender_generator.scene_at(generator, index, seed, clip_format)
+    return kubric_generator.scene_at(generator, index, seed, clip_format)
 
 
-def brought(maker: AnyMaker) -> tuple[Asset, ...]:
+def assets_of(generator: AnyGenerator) -> tuple[Asset, ...]:
     """The users' models and skies that a maker chooses from, listed and not fetched.
 
     Raises:
         ValueError: a folder or a manifest cannot be read, or holds none.
     """
-    models = kubric_generator.models(maker) if isinstance(maker, Tossed) else blender_generator.models(maker)
-    return (*models, *(() if maker.skies is None else skies_in(Path(maker.skies).expanduser())))
+    models = (
+        kubric_generator.models(generator)
+        if isinstance(generator, KubricGenerator)
+        else blender_generator.models(generator)
+    )
+    return (*models, *(() if generator.skies is None else skies_in(Path(generator.skies).expanduser())))
 
 
-def scenes(maker: AnyMaker, count: int, seed: int, film: Film) -> Iterator[Scene]:
+def scenes(generator: AnyGenerator, count: int, seed: int, clip_format: ClipFormat) -> Iterator[Scene]:
     """The first `count` scenes of a maker."""
-    return (scene_at(maker, index, seed, film) for index in range(count))
+    return (scene_at(generator, index, seed, clip_format) for index in range(count))

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from ..effects.render_data import Colour
 from ..scene.objects import Shape
 from ..scene.scene import Scene, Variant
-from .blender_generator import Procedural
+from .blender_generator import BlenderGenerator
 from .blender_generator import scene_at as made_at
-from .clip_format import Film
-from .effect_styles import Style, lit, styled
+from .clip_format import ClipFormat
+from .effect_styles import Style, apply_style, light_for
 from .framing import framing
 from .palettes import PAINTS
-from .scenarios import ACTS
+from .scenarios import SCENARIOS
 
 VERSION = 2
 """Raise it when other scenes come of the same words."""
@@ -74,7 +74,7 @@ IN_LINE_DEG = 50.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worded:
+class CaptionScene:
     """A scene for a caption, and how far it keeps to it."""
 
     scene: Scene
@@ -83,14 +83,16 @@ class Worded:
     """What the caption names and the scene does not have, in words; empty where it has everything."""
 
 
-def worded(caption: str, effects: Mapping[str, Sequence[str]], *, seed: int, film: Film) -> Worded:
+def scene_from_caption(
+    caption: str, effects: Mapping[str, Sequence[str]], *, seed: int, clip_format: ClipFormat
+) -> CaptionScene:
     """A scene that shows the described effects.
 
     Args:
         caption: who does what; read for the subject alone.
         effects: by the corpus's word for an effect, the adjectives that the caption gives it; the first matters most.
         seed: what is not described depends on it.
-        film: format and quality.
+        clip_format: format and quality.
 
     Raises:
         ValueError: no effect is named that can be drawn, or no draw of the maker brings its subject into view.
@@ -99,22 +101,22 @@ def worded(caption: str, effects: Mapping[str, Sequence[str]], *, seed: int, fil
     if not wanted:
         raise ValueError(f"{caption!r} names no effect that can be drawn; name one of {', '.join(ACTS_OF)}")
     figure = named_figure(caption)
-    chosen, missing = _fitting(effects, figure, seed, film)
+    chosen, missing = _fitting(effects, figure, seed, clip_format)
     variant = Variant(
         name="described",
         effects=tuple(
-            styled(effect, Style(words=tuple(effects[effect.word]))) if effect.word in effects else effect
+            apply_style(effect, Style(words=tuple(effects[effect.word]))) if effect.word in effects else effect
             for effect in chosen.variants[0].effects
             if effect.word in {*wanted, *UNSAID}
         ),
     )
     scene = replace(_painted(chosen, caption), name="worded", seed=seed, variants=(variant,))
     for effect in wanted:
-        scene = lit(scene, effect, Style(words=tuple(effects[effect])))
+        scene = light_for(scene, effect, Style(words=tuple(effects[effect])))
     if "shadow" in wanted:
         scene = _sided(scene, caption)
     unlike = () if figure is not None else ("the subject",)
-    return Worded(scene=scene, missing=(*unlike, *missing))
+    return CaptionScene(scene=scene, missing=(*unlike, *missing))
 
 
 def named_figure(caption: str) -> Shape | None:
@@ -129,18 +131,18 @@ def named_figure(caption: str) -> Shape | None:
 
 
 def _fitting(
-    effects: Mapping[str, Sequence[str]], figure: Shape | None, seed: int, film: Film
+    effects: Mapping[str, Sequence[str]], figure: Shape | None, seed: int, clip_format: ClipFormat
 ) -> tuple[Scene, tuple[str, ...]]:
     """The first scene that has it all, else the one that lacks least; with that variant alone."""
     wanted = [effect for effect in effects if effect in ACTS_OF]
     able = ACTS_OF[wanted[0]]
     clouds = [Style(words=tuple(effects[effect])).colour for effect in wanted if effect in ("dust", "smoke")]
-    acts = tuple(act for act in able if figure is None or act in ACTS_WITH[figure]) or able[:1]
-    assert set(acts) <= set(ACTS), acts
-    maker = Procedural(acts=acts, variants=(4, 4), occluders=0.0)
+    scenarios = tuple(scenario for scenario in able if figure is None or scenario in ACTS_WITH[figure]) or able[:1]
+    assert set(scenarios) <= set(SCENARIOS), scenarios
+    generator = BlenderGenerator(scenarios=scenarios, variants=(4, 4), occluder_probability=0.0)
     best: tuple[tuple[int, int], Scene, tuple[str, ...]] | None = None
     for index in range(TRIES):
-        scene = made_at(maker, index, seed, film)
+        scene = made_at(generator, index, seed, clip_format)
         poor = _hides(scene, wanted) + sum(_alike(colour, scene.ground.look.colour) for colour in clouds if colour)
         for place, variant in enumerate(scene.variants):
             has = {effect.word for effect in variant.effects}

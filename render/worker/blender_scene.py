@@ -14,11 +14,11 @@ class Studio:
     """A scene ready to be drawn."""
 
     plan: dict[str, Any]
-    stage: environment.Stage
+    stage: environment.Environment
     bodies: tuple[bodies.Body, ...]
     media: tuple[Any, ...]
     """Of each variant, what effects are made of."""
-    blind: render_mask.Blind
+    blind: render_mask.RenderMask
     boxes: list[list[int]]
 
 
@@ -41,7 +41,7 @@ def build(plan: dict[str, Any], folder: Path) -> Studio:
         stage=place,
         bodies=made,
         media=effects,
-        blind=render_mask.Blind(plan),
+        blind=render_mask.RenderMask(plan),
         boxes=framing.boxes(plan, subject),
     )
 

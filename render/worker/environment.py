@@ -25,7 +25,7 @@ class Ground:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class Environment:
     """All that is neither body nor medium."""
 
     camera: Any
@@ -45,11 +45,11 @@ class Stage:
         self.sun.data.angle = math.radians(self.softness_deg if softness_deg is None else softness_deg)
 
 
-def build(plan: dict[str, Any]) -> Stage:
+def build(plan: dict[str, Any]) -> Environment:
     """Make them from the plan."""
     sky.build(plan["sky"])
     camera = _camera(plan["camera"])
-    return Stage(
+    return Environment(
         camera=camera,
         places=tuple(bodies.matrix(values) for values in plan["camera"]["matrices"]),
         sun=_sun(plan["sun"]),

@@ -17,7 +17,7 @@ LEAST = 0.08
 """Of the box: less is not worth a blind."""
 
 
-class Blind:
+class RenderMask:
     """One mesh of rectangles, made anew for each frame that has some."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
