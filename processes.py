@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from .datasets.store.atomic_io import explaining
+from .datasets.store.atomic_io import explain_os_errors
 
 LOOK_EVERY_S = 0.3
 _BY_SIGNAL = ("died with <Signals", "(SIGKILL)")
@@ -41,7 +41,7 @@ def run_program(
         Killed: a signal ended it.
         Failed: it ended with an error, in its own words.
     """
-    with explaining(log):
+    with explain_os_errors(log):
         log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:
         file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n")

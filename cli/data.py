@@ -23,7 +23,7 @@ from .console import (
 from .models import models
 
 if TYPE_CHECKING:
-    from ..datasets.store.ledger import Account
+    from ..datasets.store.ledger import RunSummary
     from ..flows.engine.sources import AnySource
 
 app = typer.Typer(
@@ -87,11 +87,11 @@ def publish(
     """Publish the finished pairs of a workspace as a corpus; `corpus.json` comes last."""
     from pydantic import TypeAdapter, ValidationError
 
-    from ..datasets.corpus.publish import Publishing
+    from ..datasets.corpus.publish import PublishSettings
 
     given = {"storage": storage, "include": include.split(","), "validation_share": validation, "test_share": test}
     try:
-        settings = TypeAdapter(Publishing).validate_python(given)
+        settings = TypeAdapter(PublishSettings).validate_python(given)
     except ValidationError as wrong:
         first = wrong.errors()[0]
         raise typer.BadParameter(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from wrong
@@ -239,7 +239,7 @@ def demo(
     direct: Direct = False,
 ) -> None:
     """Do the main job on a real clip and on rendered scenes: from there to a corpus, and a gallery to look at."""
-    from ..datasets.corpus.publish import Publishing
+    from ..datasets.corpus.publish import PublishSettings
     from ..flows.footage.demo import CREDIT, lay_out_footage
 
     out.print(CREDIT, markup=False)
@@ -251,15 +251,15 @@ def demo(
     if any(account.inputs == account.failed for account in accounts):
         raise typer.Exit(1)
     # One video is one group, one scene another: with shares for the other splits some might have none.
-    settings = Publishing(include=("accept", "review"), validation_share=0, test_share=0)
+    settings = PublishSettings(include=("accept", "review"), validation_share=0, test_share=0)
     _publish(str(corpus), workspace, settings, "effectpairs demo", direct)
     out.print(f"gallery: {gallery(str(corpus), None)}", markup=False)
 
 
 def _run_source(
     name: str, settings: "AnySource", workspace: Path, overrides: list[str] | None, workers: int, direct: bool
-) -> "Account":
-    from ..datasets.store.ledger import Account, read_ledger
+) -> "RunSummary":
+    from ..datasets.store.ledger import RunSummary, read_ledger
     from ..flows.engine.local_runner import pairs_directly
     from ..flows.engine.sources import begin, once_begun
 
@@ -273,7 +273,7 @@ def _run_source(
         from ..flows.deployments import FLOWS
 
         with bar() as show, reporting(show), once_begun(known):
-            account = Account(**FLOWS[settings.flow](name, str(workspace), overrides, workers))
+            account = RunSummary(**FLOWS[settings.flow](name, str(workspace), overrides, workers))
     for entry in read_ledger(workspace, account.source):
         if entry.outcome != "accept":
             out.print(f"  {entry.outcome} {entry.name}: {'; '.join(entry.reasons)}", markup=False)

@@ -16,7 +16,7 @@ from prefect.artifacts import create_progress_artifact, create_table_artifact, u
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
 
-from ..datasets.store.ledger import Account, read_ledger
+from ..datasets.store.ledger import RunSummary, read_ledger
 from ..progress import Pieces
 from .engine.batches import Chunk, Failure
 from .engine.phases import Phase, Run
@@ -107,7 +107,7 @@ def _mapped(phase: Phase, chunks: list[Chunk]) -> list[PrefectFuture[Any]]:
     return list(run_stages.map(chunks, phase=phase.name, stages=unmapped(phase.stages)))
 
 
-def _show(account: Account, run: Run) -> None:
+def _show(account: RunSummary, run: Run) -> None:
     """The account as a table in the UI, and under it every clip that was not accepted."""
     sums = [{"outcome": name, "clips": count} for name, count in asdict(account).items() if name != "source"]
     create_table_artifact(sums, key=_key(f"{account.source}-account"), description=str(account))

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from effectpairs.datasets.corpus.finalize import seal
-from effectpairs.datasets.corpus.publish import Publishing, plan_shards, write_planned
+from effectpairs.datasets.corpus.finalize import finalize
+from effectpairs.datasets.corpus.publish import PublishSettings, plan_shards, write_planned
 from effectpairs.datasets.corpus.reader import Corpus, open_corpus
 from effectpairs.datasets.corpus.schema import QUALITY_NUMBERS
 from effectpairs.datasets.store import codec
-from effectpairs.datasets.store.ledger import Entry, write_ledger
-from effectpairs.datasets.store.location import Place
+from effectpairs.datasets.store.ledger import ClipOutcome, write_ledger
+from effectpairs.datasets.store.location import Location
 from effectpairs.stages.composite import over
 from effectpairs.stages.quality import Pair, measure
 from effectpairs.stages.quality_gates import Gates, judge
@@ -28,7 +28,7 @@ def make_small_corpus(
 ) -> Corpus:
     """Publish clips of a square that drags a shadow, beside two that did not get in; kinds and effects take turns."""
     workspace = folder / "workspace"
-    by_source: dict[str, list[Entry]] = {}
+    by_source: dict[str, list[ClipOutcome]] = {}
     for number in range(clips):
         kind = kinds[number % len(kinds)]
         layers = square_with_shadow(frames, size, seed=number)
@@ -44,17 +44,17 @@ def make_small_corpus(
 
 def publish(workspace: Path, corpus: Path, name: str = "small corpus") -> Corpus:
     """Publish what a workspace's ledgers hold, accepted or doubtful."""
-    place, settings = Place(str(corpus)), Publishing(include=("accept", "review"))
+    place, settings = Location(str(corpus)), PublishSettings(include=("accept", "review"))
     files = [write_planned(plan, workspace, place, settings) for plan in plan_shards(workspace, place, settings)]
-    seal(workspace, place, files, settings, name)
+    finalize(workspace, place, files, settings, name)
     return open_corpus(str(corpus))
 
 
-def left_out() -> list[Entry]:
+def left_out() -> list[ClipOutcome]:
     """One that failed, one that was rejected, with a reason that tries to be HTML."""
     cut_off, dull = "bad.mp4: is cut off; <b>fetch</b> it again", "hardly any effect: 0 %, below 1 %"
-    fail = Entry(name="broken-bad", outcome="fail", stage="normalise", reasons=(cut_off,))
-    reject = Entry(name="broken-dull", outcome="reject", stage="quality", reasons=(dull,))
+    fail = ClipOutcome(name="broken-bad", outcome="fail", stage="normalise", reasons=(cut_off,))
+    reject = ClipOutcome(name="broken-dull", outcome="reject", stage="quality", reasons=(dull,))
     return [fail, reject]
 
 
@@ -85,7 +85,9 @@ def square_with_shadow(frames: int, size: tuple[int, int], *, seed: int = 0) -> 
     }
 
 
-def store_clip(workspace: Path, clip_id: str, kind: str, layers: dict, *, effects, fps: float = 16.0, **row) -> Entry:
+def store_clip(
+    workspace: Path, clip_id: str, kind: str, layers: dict, *, effects, fps: float = 16.0, **row
+) -> ClipOutcome:
     """Write a clip's layers to a workspace, measure and judge them, and give its entry for a ledger."""
     stored = {}
     for name, frames in layers.items():
@@ -115,7 +117,7 @@ def store_clip(workspace: Path, clip_id: str, kind: str, layers: dict, *, effect
         "provenance": _provenance(count),
     } | row
     verdict, reasons = plain["quality"]["verdict"], tuple(plain["quality"]["reasons"])
-    return Entry(name=clip_id, outcome=verdict, stage="quality", reasons=reasons, row=plain, layers=stored)
+    return ClipOutcome(name=clip_id, outcome=verdict, stage="quality", reasons=reasons, row=plain, layers=stored)
 
 
 def _measured(layers: dict, facts: dict) -> dict:

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 from effectpairs.datasets.sources.source import load_source
-from effectpairs.datasets.store.ledger import Entry, read_ledger
+from effectpairs.datasets.store.ledger import ClipOutcome, read_ledger
 from effectpairs.flows.engine.local_runner import pairs_directly, publish_directly
 from effectpairs.flows.footage.source import RealSource
 from effectpairs.tests.scenes import sliding_square, write_h264
@@ -104,7 +104,7 @@ def test_each_bad_video_is_told_in_a_sentence_and_the_good_one_goes_through(bad_
     assert all(entry.outcome != "fail" for entry in entries if "-good-" in entry.name)
 
 
-def entry_of(name: str, entries: list[Entry]) -> Entry:
+def entry_of(name: str, entries: list[ClipOutcome]) -> ClipOutcome:
     (entry,) = (entry for entry in entries if entry.name == f"bad-{name}")
     return entry
 

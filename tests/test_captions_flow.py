@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from effectpairs.captioning.config import STEPS
 from effectpairs.captioning.rule_based.captioner import MODEL
-from effectpairs.datasets.corpus.publish import Publishing
+from effectpairs.datasets.corpus.publish import PublishSettings
 from effectpairs.datasets.corpus.reader import open_corpus
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store.ledger import read_ledger
@@ -20,7 +20,7 @@ from effectpairs.flows.engine.sources import begin, load_any
 from effectpairs.tests import llm_server, workspaces
 from effectpairs.tests.small_corpus import make_small_corpus
 
-EVERYTHING = Publishing(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
+EVERYTHING = PublishSettings(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
 PATIENCE = ("caption.tries=1", "caption.first_wait_s=0", "caption.answer_deadline_s=20")
 
 

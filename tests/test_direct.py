@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from effectpairs.captioning.config import STEPS
-from effectpairs.datasets.corpus.publish import Publishing
+from effectpairs.datasets.corpus.publish import PublishSettings
 from effectpairs.datasets.corpus.reader import open_corpus
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.sources.source import load_source
@@ -18,7 +18,7 @@ from effectpairs.flows.footage import run as source_run
 from effectpairs.flows.footage.run import begin
 from effectpairs.flows.footage.source import RealSource
 
-EVERYTHING = Publishing(include=("accept", "review", "reject"))
+EVERYTHING = PublishSettings(include=("accept", "review", "reject"))
 
 
 def load(path: Path, *overrides: str) -> RealSource:

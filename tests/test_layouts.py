@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.datasets.footage.listing import Footage, Refusal, SubjectFiles, list_footage
+from effectpairs.datasets.footage.listing import Footage, SubjectFiles, UnusableFootage, list_footage
 from effectpairs.datasets.sources.source import FootageSource
 from effectpairs.tests.filming import film, label, photograph, scene, square
 from PIL import Image
@@ -77,7 +77,7 @@ def test_davis_refusals(tmp_path):
     (tmp_path / "Annotations/480p/torn/00002.png").write_text("no image")
     bear, lonely, torn, void = listed(tmp_path, "davis")
     assert isinstance(bear, Footage)
-    assert isinstance(lonely, Refusal)
+    assert isinstance(lonely, UnusableFootage)
     assert "lonely: has no mask beside it" in lonely.reason
     assert "00002.png: is not an image" in torn.reason
     assert "empty in all frames" in void.reason
@@ -180,7 +180,7 @@ def test_two_of_one_name(tmp_path):
         (tmp_path / name).write_bytes(b"x")
     first, second = listed(tmp_path, video="*.m*")
     assert isinstance(first, Footage)
-    assert second == Refusal(
+    assert second == UnusableFootage(
         name="a", reason=f"{tmp_path / 'a.mp4'}: has the same name as {tmp_path / 'a.mov'}; rename one of the two"
     )
 

@@ -112,15 +112,15 @@ def test_the_data_card_names_every_split(tmp_path, hugging_face):
 @pytest.mark.parametrize("title", ["plain", "with: a colon # and 'marks' \"of\" every kind", "- a list", "日本"])
 def test_any_title_makes_a_valid_data_card(tmp_path, title):
     yaml = pytest.importorskip("yaml")
-    from effectpairs.datasets.corpus.finalize import seal
-    from effectpairs.datasets.corpus.publish import Publishing, plan_shards, write_planned
-    from effectpairs.datasets.store.location import Place
+    from effectpairs.datasets.corpus.finalize import finalize
+    from effectpairs.datasets.corpus.publish import PublishSettings, plan_shards, write_planned
+    from effectpairs.datasets.store.location import Location
 
     workspaces.fill(tmp_path / "w", ["clip-a"])
-    place, settings = Place(str(tmp_path / "corpus")), Publishing()
+    place, settings = Location(str(tmp_path / "corpus")), PublishSettings()
     (plan,) = plan_shards(tmp_path / "w", place, settings)
     files = [write_planned(plan, tmp_path / "w", place, settings)]
-    seal(tmp_path / "w", place, files, settings, title)
+    finalize(tmp_path / "w", place, files, settings, title)
     front = (tmp_path / "corpus" / "README.md").read_text().split("---\n")[1]
     card = yaml.safe_load(front)
     assert card["pretty_name"] == title

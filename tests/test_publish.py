@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from effectpairs.datasets.corpus import sharding, shards
-from effectpairs.datasets.corpus.finalize import seal
+from effectpairs.datasets.corpus.finalize import finalize
 from effectpairs.datasets.corpus.publish import plan_shards, write_planned
-from effectpairs.datasets.corpus.sharding import Publishing, split_of
+from effectpairs.datasets.corpus.sharding import PublishSettings, split_of
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store import ledger
-from effectpairs.datasets.store.atomic_io import CannotWrite, Damaged
-from effectpairs.datasets.store.location import Place
+from effectpairs.datasets.store.atomic_io import CannotWrite, CorruptFile
+from effectpairs.datasets.store.location import Location
 from effectpairs.tests import workspaces
 from effectpairs.tests.small_corpus import square_with_shadow
 from hypothesis import given
@@ -41,26 +41,26 @@ def test_every_layer_comes_back_bit_for_bit(tmp_path):
 def test_the_same_pairs_give_the_same_bytes_in_any_order(tmp_path):
     workspaces.fill(tmp_path / "w", NAMES)
     workspaces.publish(tmp_path / "w", tmp_path / "one" / "corpus", shard_bytes=1)
-    place, settings = Place(str(tmp_path / "two" / "corpus")), Publishing(shard_bytes=1)
+    place, settings = Location(str(tmp_path / "two" / "corpus")), PublishSettings(shard_bytes=1)
     plans = plan_shards(tmp_path / "w", place, settings)
     assert len(plans) == 3
     files = [write_planned(plan, tmp_path / "w", place, settings) for plan in reversed(plans)]
-    seal(tmp_path / "w", place, files, settings, "tiny corpus")
+    finalize(tmp_path / "w", place, files, settings, "tiny corpus")
     assert workspaces.content(tmp_path / "one") == workspaces.content(tmp_path / "two")
 
 
 @given(st.text(min_size=1), st.floats(0, 0.45), st.floats(0, 0.45))
 def test_a_group_stays_in_its_split(group, validation, test):
-    chosen = split_of(group, Publishing(validation_share=validation, test_share=test))
-    assert chosen == split_of(group, Publishing(validation_share=validation, test_share=test))
+    chosen = split_of(group, PublishSettings(validation_share=validation, test_share=test))
+    assert chosen == split_of(group, PublishSettings(validation_share=validation, test_share=test))
     if validation == test == 0:
         assert chosen == "train"
     if chosen == "test":  # a larger share takes nothing away
-        assert split_of(group, Publishing(validation_share=validation, test_share=0.5)) == "test"
+        assert split_of(group, PublishSettings(validation_share=validation, test_share=0.5)) == "test"
 
 
 def test_splits_have_about_the_shares_that_were_asked_for():
-    settings = Publishing(validation_share=0.2, test_share=0.1)
+    settings = PublishSettings(validation_share=0.2, test_share=0.1)
     found = [split_of(f"group-{number}", settings) for number in range(4000)]
     assert abs(found.count("validation") / 4000 - 0.2) < 0.03
     assert abs(found.count("test") / 4000 - 0.1) < 0.03
@@ -96,14 +96,14 @@ def test_the_old_corpus_stays_readable_until_the_new_corpus_json(tmp_path):
     workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     old = effectpairs.open(tmp_path / "corpus")
     workspaces.fill(tmp_path / "w", ["clip-d"], source="more")
-    place, settings = Place(str(tmp_path / "corpus")), Publishing()
+    place, settings = Location(str(tmp_path / "corpus")), PublishSettings()
     files = [
         write_planned(plan, tmp_path / "w", place, settings) for plan in plan_shards(tmp_path / "w", place, settings)
     ]
     reopened = effectpairs.open(tmp_path / "corpus")
     assert reopened.manifest == old.manifest
     assert all(clip.gt.shape[0] == workspaces.FRAMES for clip in reopened)
-    seal(tmp_path / "w", place, files, settings, "tiny corpus")
+    finalize(tmp_path / "w", place, files, settings, "tiny corpus")
     new = effectpairs.open(tmp_path / "corpus")
     assert len(new) == 4
     assert not verify(new), "stale shards are gone"
@@ -120,8 +120,10 @@ def test_a_clip_taken_out_takes_its_shard_away(tmp_path):
 
 def test_corpus_json_is_written_last(tmp_path, monkeypatch):
     written = []
-    real = Place.write
-    monkeypatch.setattr(Place, "write", lambda self, name, content: (written.append(name), real(self, name, content)))
+    real = Location.write
+    monkeypatch.setattr(
+        Location, "write", lambda self, name, content: (written.append(name), real(self, name, content))
+    )
     workspaces.fill(tmp_path / "w", NAMES)
     workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     assert written[-1] == "corpus.json"
@@ -231,7 +233,7 @@ def test_nothing_to_publish_is_said(tmp_path):
 )
 def test_wrong_settings_are_named(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
-        Publishing(**wrong)
+        PublishSettings(**wrong)
 
 
 @pytest.mark.parametrize("harm", ["damaged", "gone"])
@@ -239,7 +241,7 @@ def test_a_stored_layer_that_is_not_whole_is_named(tmp_path, harm):
     entries = workspaces.fill(tmp_path / "w", NAMES)
     path = tmp_path / "w" / entries[0].layers["over"]["file"]
     path.write_bytes(b"x") if harm == "damaged" else path.unlink()
-    with pytest.raises(Damaged, match=rf"over.mkv is {harm}; .*run"):
+    with pytest.raises(CorruptFile, match=rf"over.mkv is {harm}; .*run"):
         workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     assert not [name for name in workspaces.content(tmp_path / "corpus") if not name.startswith("data/")]
     assert not [name for name in workspaces.content(tmp_path / "corpus") if "partial" in name]
@@ -249,23 +251,23 @@ def test_a_ledger_that_does_not_fit_its_account_is_named(tmp_path):
     workspaces.fill(tmp_path / "w", NAMES)
     path = tmp_path / "w" / "sources" / "tiny" / "ledger.jsonl"
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(Damaged, match=r"ledger\.jsonl is damaged, .* run source 'tiny' again"):
+    with pytest.raises(CorruptFile, match=r"ledger\.jsonl is damaged, .* run source 'tiny' again"):
         workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     (path.parent / "account.json").write_text("{")
-    with pytest.raises(Damaged, match=r"account\.json is damaged; run source 'tiny' again"):
+    with pytest.raises(CorruptFile, match=r"account\.json is damaged; run source 'tiny' again"):
         ledger.read_account(tmp_path / "w", "tiny")
 
 
 def test_pairs_that_change_while_they_are_published_are_noticed(tmp_path):
     workspaces.fill(tmp_path / "w", NAMES)
-    place, settings = Place(str(tmp_path / "corpus")), Publishing()
+    place, settings = Location(str(tmp_path / "corpus")), PublishSettings()
     plan = plan_shards(tmp_path / "w", place, settings)[0]
     file = write_planned(plan, tmp_path / "w", place, settings)
     workspaces.fill(tmp_path / "w", NAMES[:2])
-    with pytest.raises(Damaged, match="its pairs changed while they were published; publish again"):
-        seal(tmp_path / "w", place, [file], settings, "tiny corpus")
+    with pytest.raises(CorruptFile, match="its pairs changed while they were published; publish again"):
+        finalize(tmp_path / "w", place, [file], settings, "tiny corpus")
     (tmp_path / "corpus" / plan.path).unlink()
-    with pytest.raises(Damaged, match="its pairs changed"):
+    with pytest.raises(CorruptFile, match="its pairs changed"):
         write_planned(plan, tmp_path / "w", place, settings)
 
 
@@ -296,7 +298,7 @@ def test_compact_storage_keeps_masks_exact_and_says_so(tmp_path):
 
 def test_the_account_lists_every_clip(tmp_path):
     workspaces.fill(tmp_path / "w", NAMES)
-    failed = ledger.Entry(name="bad", outcome="fail", stage="normalise", reasons=("bad.mp4: is empty",))
+    failed = ledger.ClipOutcome(name="bad", outcome="fail", stage="normalise", reasons=("bad.mp4: is empty",))
     ledger.write_ledger(tmp_path / "w", "broken", [failed], {})
     manifest = workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     table = pq.read_table(tmp_path / "corpus" / manifest["account"]["clips"]["path"]).to_pylist()
@@ -311,7 +313,7 @@ def test_no_nan_gets_into_ledger_or_corpus(tmp_path):
         ledger.write_ledger(
             tmp_path / "w",
             "tiny",
-            [ledger.Entry(name="a", outcome="accept", stage="quality", reasons=(), row={"quality": quality})],
+            [ledger.ClipOutcome(name="a", outcome="accept", stage="quality", reasons=(), row={"quality": quality})],
             {},
         )
     assert not workspaces.content(tmp_path)
@@ -389,7 +391,7 @@ def test_memory_is_a_place_as_good_as_a_folder(tmp_path):
 
 def test_a_remote_folder_with_other_things_is_refused(tmp_path):
     workspaces.fill(tmp_path / "w", NAMES)
-    place = Place(f"memory://{tmp_path.name}-{time.time_ns()}")
+    place = Location(f"memory://{tmp_path.name}-{time.time_ns()}")
     place.write("README.md", b"# mine")
     with pytest.raises(ValueError, match="holds no corpus but other things"):
         workspaces.publish(tmp_path / "w", place.url)

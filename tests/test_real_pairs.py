@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from effectpairs.datasets.corpus.publish import Publishing
+from effectpairs.datasets.corpus.publish import PublishSettings
 from effectpairs.datasets.sources.source import load_source, source_names
 from effectpairs.flows.deployments import FLOWS
 from effectpairs.flows.engine.batches import Failure, is_transient
@@ -15,7 +15,7 @@ from effectpairs.flows.engine.sources import load_any
 from effectpairs.flows.engine.workers import WorkerDied
 from effectpairs.flows.footage.source import RealSource
 
-EVERYTHING = Publishing(include=("accept", "review", "reject"))
+EVERYTHING = PublishSettings(include=("accept", "review", "reject"))
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.datasets.footage.listing import Footage, Refusal, SubjectFiles, list_footage
+from effectpairs.datasets.footage.listing import Footage, SubjectFiles, UnusableFootage, list_footage
 from effectpairs.datasets.sources.source import load_source
 from effectpairs.datasets.store.codec import decode
 from effectpairs.datasets.store.ledger import read_ledger
@@ -114,7 +114,7 @@ def test_a_part_that_is_missing(tmp_path, gone):
     kubric_clip(tmp_path / "b")
     a, b = listed("kubric-pairs", tmp_path)
     assert isinstance(b, Footage)
-    assert a == Refusal(
+    assert a == UnusableFootage(
         name="a",
         reason=f"{tmp_path / 'a'}: lacks {gone} ({gone}.mp4 or a folder {gone} of images); fetch the clip again, or "
         "exclude 'a'",

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from effectpairs.datasets.store import atomic_io, store
-from effectpairs.datasets.store.atomic_io import CannotWrite, Damaged
+from effectpairs.datasets.store.atomic_io import CannotWrite, CorruptFile
 from effectpairs.datasets.store.layer_cache import LayerCache
-from effectpairs.datasets.store.store import Store, Work
+from effectpairs.datasets.store.store import StageKey, Store
 from effectpairs.tests import workspaces
 
-WORK = Work(stage="draw", version=1, settings={"size": (16, 24)}, inputs={"gt": "a" * 64})
+WORK = StageKey(stage="draw", version=1, settings={"size": (16, 24)}, inputs={"gt": "a" * 64})
 
 
 def layers(seed=0):
@@ -42,7 +42,7 @@ def test_a_result_reads_back_equal(tmp_path):
     assert result == kept.find(WORK)
     for name, frames in layers().items():
         expected = frames.astype(np.uint8) * 255 if frames.dtype == bool else frames
-        assert np.array_equal(kept.layer(result, name), expected)
+        assert np.array_equal(kept.layer(result.layers[name]), expected)
 
 
 def test_the_same_again_does_nothing(tmp_path):
@@ -113,10 +113,10 @@ def test_killed_at_any_touch_of_a_file_the_next_run_ends_with_the_same_bytes(tmp
 def test_a_program_killed_from_outside_leaves_nothing_that_counts(tmp_path):
     program = (
         "import sys, time, numpy as np\nfrom pathlib import Path\n"
-        "from effectpairs.datasets.store.store import Store, Work\n"
+        "from effectpairs.datasets.store.store import StageKey, Store\n"
         "def make(draft):\n    draft.add('gt', np.zeros((5, 16, 24, 3), np.uint8))\n    print('in it', flush=True)\n"
         "    time.sleep(60)\n"
-        "Store(Path(sys.argv[1])).once(Work(stage='draw', version=1, settings={}, inputs={}), make)\n"
+        "Store(Path(sys.argv[1])).once(StageKey(stage='draw', version=1, settings={}, inputs={}), make)\n"
     )
     child = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, cwd=tmp_path)
     assert child.stdout.readline() == b"in it\n"
@@ -124,7 +124,7 @@ def test_a_program_killed_from_outside_leaves_nothing_that_counts(tmp_path):
     assert len(workspaces.content(tmp_path)) == 1
     child.kill()
     child.communicate()
-    assert Store(tmp_path).find(Work(stage="draw", version=1, settings={}, inputs={})) is None
+    assert Store(tmp_path).find(StageKey(stage="draw", version=1, settings={}, inputs={})) is None
     assert Store(tmp_path).sweep() == 1
     assert not workspaces.content(tmp_path)
 
@@ -166,25 +166,27 @@ def test_a_damaged_layer_is_noticed_with_the_remedy(tmp_path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(Damaged, match=rf"gt.mkv is damaged; delete the folder {result.folder} and run again"):
-        Store(tmp_path).layer(result, "gt")
+    with pytest.raises(CorruptFile, match=rf"gt.mkv is damaged; delete the folder {result.folder} and run again"):
+        Store(tmp_path).layer(result.layers["gt"])
 
 
 def test_damage_is_no_refusal_of_what_builds_on_it(tmp_path):
     kept = Store(tmp_path)
     result = kept.once(WORK, draw)
     (result.folder / "gt.mkv").write_bytes(b"x" * result.layers["gt"].size_bytes)
-    later = Work(stage="later", version=1, settings={}, inputs={"gt": result.layers["gt"].sha256})
+    later = StageKey(stage="later", version=1, settings={}, inputs={"gt": result.layers["gt"].sha256})
 
     def build(draft):
-        draft.add("gt", kept.layer(result, "gt"))
+        draft.add("gt", kept.layer(result.layers["gt"]))
 
-    with pytest.raises(Damaged):
+    with pytest.raises(CorruptFile):
         kept.once(later, build)
     assert kept.find(later) is None
     for path in result.folder.glob("*.mkv"):
         path.unlink()
-    assert kept.once(later, lambda draft: draft.add("gt", kept.layer(kept.once(WORK, draw), "gt"))).refused is None
+    assert (
+        kept.once(later, lambda draft: draft.add("gt", kept.layer(kept.once(WORK, draw).layers["gt"]))).refused is None
+    )
 
 
 @pytest.mark.parametrize("harm", ["cut", "gone", "manifest", "empty object", "no object"])
@@ -207,8 +209,8 @@ def test_memory_gives_what_the_disk_has(tmp_path):
     kept = Store(tmp_path, cache_bytes=1 << 20)
     result = kept.once(WORK, draw)
     (result.folder / "gt.mkv").unlink()
-    assert np.array_equal(kept.layer(result, "gt"), layers()["gt"])
-    effect = kept.layer(result, "000/effect")
+    assert np.array_equal(kept.layer(result.layers["gt"]), layers()["gt"])
+    effect = kept.layer(result.layers["000/effect"])
     assert effect.dtype == np.uint8
     assert set(np.unique(effect)) == {0, 255}
     with pytest.raises(ValueError, match="read-only"):
@@ -240,7 +242,7 @@ def test_a_full_disk_harms_nothing_and_says_so(tmp_path):
         with pytest.raises(CannotWrite, match=rf"{disk}: the disk is full; free some space or choose another folder"):
             kept.once(replace(WORK, version=2), lambda draft: draft.add("gt", noise))
         assert workspaces.content(disk) == before
-        assert np.array_equal(kept.layer(first, "gt"), layers()["gt"])
+        assert np.array_equal(kept.layer(first.layers["gt"]), layers()["gt"])
 
 
 def test_a_simulated_full_disk_says_so(tmp_path, monkeypatch):
@@ -265,7 +267,7 @@ def test_a_read_only_workspace_is_named(tmp_path):
         with pytest.raises(CannotWrite, match=rf"{disk}: cannot be written; choose another folder"):
             Store(disk).once(WORK, draw)
         with pytest.raises(CannotWrite, match="cannot be written"):
-            atomic_io.write_whole(disk / "account.json", b"{}")
+            atomic_io.atomic_write(disk / "account.json", b"{}")
 
 
 def test_a_file_in_the_way_of_the_workspace_is_named(tmp_path):
@@ -284,15 +286,15 @@ def test_an_input_that_cannot_be_read_is_not_blamed_on_the_workspace(tmp_path):
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
     path = tmp_path / "account.json"
-    atomic_io.write_whole(path, b"old")
+    atomic_io.atomic_write(path, b"old")
     for moment in range(1, 50):
         killed = workspaces.in_child(
-            lambda: atomic_io.write_whole(path, b"new" * 1000), kill_at=moment, near=tmp_path / "account"
+            lambda: atomic_io.atomic_write(path, b"new" * 1000), kill_at=moment, near=tmp_path / "account"
         )
         assert path.read_bytes() in (b"old", b"new" * 1000)
         if not killed:
             break
-        atomic_io.write_whole(path, b"old")
+        atomic_io.atomic_write(path, b"old")
     assert path.read_bytes() == b"new" * 1000
     assert moment > 1
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.datasets.corpus.publish import Publishing
+from effectpairs.datasets.corpus.publish import PublishSettings
 from effectpairs.datasets.corpus.reader import open_corpus
 from effectpairs.datasets.corpus.schema import QUALITY_NUMBERS
 from effectpairs.datasets.corpus.verify import verify
@@ -24,7 +24,7 @@ from effectpairs.render.effects.shadow import Shadow
 from effectpairs.render.scene.objects import Body, Travel
 from effectpairs.render.scene.scene import Rendering, Scene, Variant, as_values
 
-EVERYTHING = Publishing(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
+EVERYTHING = PublishSettings(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
 SCENE = Scene(
     name="car",
     seed=5,

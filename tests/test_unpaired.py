@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.datasets.corpus.publish import Publishing
+from effectpairs.datasets.corpus.publish import PublishSettings
 from effectpairs.datasets.corpus.reader import open_corpus
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store.ledger import read_ledger
@@ -24,7 +24,7 @@ from effectpairs.stages.text_to_video.text_to_video import ModelMissing, Shot, T
 from effectpairs.stages.unpaired_quality import Watchable, judge, measure
 from effectpairs.tests.tiny_video_model import write_tiny_pipeline, write_tiny_wan
 
-EVERYTHING = Publishing(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
+EVERYTHING = PublishSettings(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
 DUSTY = "A red car drives across sand, kicking up dense orange dust behind it."
 SMOKY = "A truck drives along a road, trailing thick black smoke."
 CLIP_FORMAT = ClipFormat(frames=13, size=(96, 168))

@@ -13,17 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from effectpairs.datasets.corpus.finalize import seal
-from effectpairs.datasets.corpus.publish import Publishing, plan_shards, write_planned
-from effectpairs.datasets.store.ledger import Entry, write_ledger
-from effectpairs.datasets.store.location import Place
+from effectpairs.datasets.corpus.finalize import finalize
+from effectpairs.datasets.corpus.publish import PublishSettings, plan_shards, write_planned
+from effectpairs.datasets.store.ledger import ClipOutcome, write_ledger
+from effectpairs.datasets.store.location import Location
 from effectpairs.tests.small_corpus import square_with_shadow, store_clip
 
 FRAMES, SIZE = 5, (16, 24)
 TOUCHES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.scandir", "os.listdir")
 
 
-def fill(workspace: Path, names: list[str], *, source: str = "tiny", kind: str = "real", **row) -> list[Entry]:
+def fill(workspace: Path, names: list[str], *, source: str = "tiny", kind: str = "real", **row) -> list[ClipOutcome]:
     """Finish a source with a pair of each name."""
     entries = []
     for number, name in enumerate(names):
@@ -45,9 +45,9 @@ def accepted() -> dict:
 
 def publish(workspace: Path, corpus: Path | str, **settings) -> dict:
     """Publish as the flow does; return the manifest."""
-    place, chosen = Place(str(corpus)), Publishing(**settings)
+    place, chosen = Location(str(corpus)), PublishSettings(**settings)
     files = [write_planned(plan, workspace, place, chosen) for plan in plan_shards(workspace, place, chosen)]
-    return seal(workspace, place, files, chosen, "tiny corpus")
+    return finalize(workspace, place, files, chosen, "tiny corpus")
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 from ..arrays import Rgb
 from ..datasets.store import codec
-from ..datasets.store.atomic_io import explaining, json_bytes, partial_beside, write_whole
+from ..datasets.store.atomic_io import atomic_write, explain_os_errors, json_bytes, partial_beside
 from ..extras import require
 from .base.models import BaseModel
 from .fitting.step_log import RECORD
@@ -96,9 +96,9 @@ def generate(pipeline: EffectPipeline, asked: Asked, sampling: Sampling, output:
         CannotWrite: the disk is full.
     """
     made = pipeline(asked, sampling, report=report)
-    with explaining(output.folder, within=output.folder):
+    with explain_os_errors(output.folder, within=output.folder):
         output.folder.mkdir(parents=True, exist_ok=True)
-    write_whole(output.folder / "video.mkv", codec.encode(made, fps=output.fps))
+    atomic_write(output.folder / "video.mkv", codec.encode(made, fps=output.fps))
     shown = {"video": made}
     if asked.over is not None:
         shown |= {"difference": difference_map(made, asked.over), "side_by_side": side_by_side(made, asked)}
@@ -106,7 +106,7 @@ def generate(pipeline: EffectPipeline, asked: Asked, sampling: Sampling, output:
         _write_mp4(output.folder / f"{name}.mp4", frames, output.fps)
     shape = dict(zip(("num_frames", "height", "width"), asked.size, strict=True)) | {"fps": output.fps}
     said = {"prompt": asked.prompt, "negative": asked.negative, "sampling": asdict(sampling)}
-    write_whole(output.folder / "generate.json", json_bytes(shape | said | output.record))
+    atomic_write(output.folder / "generate.json", json_bytes(shape | said | output.record))
     return made
 
 
@@ -132,7 +132,7 @@ def side_by_side(made: Rgb, asked: Asked) -> UInt8[np.ndarray, "T H wide 3"]:
 def _write_mp4(path: Path, frames: Rgb, fps: float) -> None:
     partial = Path(f"{partial_beside(path)}.mp4")  # the writer goes by the ending
     try:
-        with explaining(path):
+        with explain_os_errors(path):
             write_mp4(partial, frames, fps=fps).replace(path)
     finally:
         partial.unlink(missing_ok=True)

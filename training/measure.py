@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from ..datasets.corpus.clip import Clip
 from ..datasets.corpus.reader import Corpus, open_corpus
 from ..datasets.store import codec
-from ..datasets.store.atomic_io import CannotWrite, write_whole
+from ..datasets.store.atomic_io import CannotWrite, atomic_write
 from .configs.config import Training, load_training
 from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.held_out import measured_split, what_they_are
@@ -55,7 +55,7 @@ def measure(settings: Training) -> Path:
     folder = output / EVALUATION
     for clip_id in seen.ids:
         clip = seen[clip_id]
-        write_whole(folder / "composite" / f"{clip_id}.mkv", codec.encode(clip.over, fps=clip.fps))
+        atomic_write(folder / "composite" / f"{clip_id}.mkv", codec.encode(clip.over, fps=clip.fps))
     methods = [Method(name="trained", folder=output / SAMPLES), Method(name="composite", folder=folder / "composite")]
     clips = what_they_are(measured_split(corpus), len(seen.ids), trained_on=settings.data.split)
     title = f"{clips}; {settings.validation.steps} steps of sampling"

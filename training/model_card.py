@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from ..datasets.store.atomic_io import write_whole
+from ..datasets.store.atomic_io import atomic_write
 from .fitting.step_log import RECORD, SAMPLES, TRAINED, read_progress
 
 TABLE = "table.md"
@@ -44,7 +44,7 @@ def write_card(output: Path, evaluation: Path | None = None) -> Path:
         tiny="tiny" in Path(said["base"]["id"]).name,
         dumps=json.dumps,
     )
-    write_whole(trained / "README.md", text.encode())
+    atomic_write(trained / "README.md", text.encode())
     return trained / "README.md"
 
 

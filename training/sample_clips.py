@@ -17,7 +17,7 @@ from typing import Any
 from ..datasets.corpus.clip import Clip
 from ..datasets.corpus.reader import open_corpus
 from ..datasets.store import codec
-from ..datasets.store.atomic_io import CannotWrite, digest_of, digest_of_file, json_bytes, write_whole
+from ..datasets.store.atomic_io import CannotWrite, atomic_write, digest_of, digest_of_file, json_bytes
 from .base.models import ModelMissing
 from .configs.config import Training, load_training
 from .evaluation.held_out import held_out
@@ -63,8 +63,8 @@ def sample_clips(settings: Training, count: int) -> Iterator[str]:
         if not _is_made(place, key):
             pipeline = pipeline or load(Machine(trained=output / TRAINED))
             made = pipeline(_asked(clip, settings), sampling)
-            write_whole(place, codec.encode(made, fps=clip.fps))
-            write_whole(place.with_suffix(".json"), json_bytes({"key": key, "caption": clip.caption}))
+            atomic_write(place, codec.encode(made, fps=clip.fps))
+            atomic_write(place.with_suffix(".json"), json_bytes({"key": key, "caption": clip.caption}))
         yield clip_id
 
 

@@ -14,16 +14,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..store.atomic_io import Damaged, digest_of, json_bytes
-from ..store.ledger import Account, Entry, finished_sources, read_account, read_ledger
-from ..store.location import Place
+from ..store.atomic_io import CorruptFile, digest_of, json_bytes
+from ..store.ledger import ClipOutcome, RunSummary, finished_sources, read_account, read_ledger
+from ..store.location import Location
 from .publish import CARD, CARD_MARK, MANIFEST, is_ours
 from .schema import QUALITY_NUMBERS, SCHEMA_VERSION
-from .sharding import Publishing, contents, included_entries, split_of
+from .sharding import PublishSettings, contents, included_entries, split_of
 
 
-def seal(
-    workspace: Path, corpus: Place, files: Sequence[Mapping[str, Any]], settings: Publishing, name: str
+def finalize(
+    workspace: Path, corpus: Location, files: Sequence[Mapping[str, Any]], settings: PublishSettings, name: str
 ) -> dict[str, Any]:
     """Write the account, the data card and `corpus.json`, then remove what no longer belongs; return the manifest.
 
@@ -40,17 +40,17 @@ def seal(
     """
     files = sorted(files, key=lambda file: str(file["path"]))
     if sorted(file["content"] for file in files) != contents(workspace, settings):
-        raise Damaged(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
+        raise CorruptFile(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
     manifest = _manifest(workspace, files, settings, name)
     accounts = [account for account, _ in _accounts(workspace).values()]
-    return put_in_place(corpus, manifest, included_entries(workspace, settings), accounts, _told(workspace))
+    return commit_manifest(corpus, manifest, included_entries(workspace, settings), accounts, _told(workspace))
 
 
-def put_in_place(
-    corpus: Place,
+def commit_manifest(
+    corpus: Location,
     manifest: dict[str, Any],
-    entries: Sequence[Entry],
-    accounts: Sequence[Account],
+    entries: Sequence[ClipOutcome],
+    accounts: Sequence[RunSummary],
     told: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Write the account, the data card and, last, `corpus.json`; told holds what became of every clip."""
@@ -62,7 +62,9 @@ def put_in_place(
     return manifest
 
 
-def _manifest(workspace: Path, files: Sequence[Mapping[str, Any]], settings: Publishing, name: str) -> dict[str, Any]:
+def _manifest(
+    workspace: Path, files: Sequence[Mapping[str, Any]], settings: PublishSettings, name: str
+) -> dict[str, Any]:
     """What `corpus.json` says, before the account of clips is written."""
     entries, accounts = included_entries(workspace, settings), _accounts(workspace)
     return {
@@ -80,7 +82,7 @@ def _manifest(workspace: Path, files: Sequence[Mapping[str, Any]], settings: Pub
     }
 
 
-def _accounts(workspace: Path) -> dict[str, tuple[Account, dict[str, Any]]]:
+def _accounts(workspace: Path) -> dict[str, tuple[RunSummary, dict[str, Any]]]:
     """Of each finished source its sums, and the settings they came from."""
     return {source: read_account(workspace, source) for source in finished_sources(workspace)}
 
@@ -90,12 +92,12 @@ def version_of(files: Sequence[Mapping[str, Any]]) -> str:
     return digest_of([file["content"] for file in files])[:12]
 
 
-def sums_of(entries: Sequence[Entry], settings: Publishing) -> dict[str, Any]:
+def sums_of(entries: Sequence[ClipOutcome], settings: PublishSettings) -> dict[str, Any]:
     """What `corpus.json` adds up over the clips: counts and quality."""
     return {"counts": _counts(entries, settings), "quality": _quality(entries)}
 
 
-def _counts(entries: Sequence[Entry], settings: Publishing) -> dict[str, Any]:
+def _counts(entries: Sequence[ClipOutcome], settings: PublishSettings) -> dict[str, Any]:
     rows = [entry.row for entry in entries if entry.row is not None]
     return {
         "clips": len(rows),
@@ -119,7 +121,7 @@ def captioner_of(row: Mapping[str, Any]) -> str | None:
     return str(record.get("caption_by") or "a person")
 
 
-def _quality(entries: Sequence[Entry]) -> dict[str, Any]:
+def _quality(entries: Sequence[ClipOutcome]) -> dict[str, Any]:
     """Smallest, median and largest of each quality number over the clips that have it."""
     found = {}
     for number in QUALITY_NUMBERS:
@@ -140,7 +142,7 @@ def _told(workspace: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _write_account(rows: Sequence[Mapping[str, Any]], corpus: Place) -> dict[str, Any]:
+def _write_account(rows: Sequence[Mapping[str, Any]], corpus: Location) -> dict[str, Any]:
     """What became of every clip as one small Parquet file."""
     words = [(name, pa.string()) for name in ("source", "name", "outcome", "stage")]
     table = pa.Table.from_pylist(list(rows), schema=pa.schema([*words, ("reasons", pa.list_(pa.string()))]))
@@ -152,7 +154,7 @@ def _write_account(rows: Sequence[Mapping[str, Any]], corpus: Place) -> dict[str
     return {"path": path, "rows": len(rows), "size_bytes": content.tell(), "sha256": corpus.digest(path)}
 
 
-def _card(manifest: Mapping[str, Any], entries: Sequence[Entry], accounts: Sequence[Account]) -> str:
+def _card(manifest: Mapping[str, Any], entries: Sequence[ClipOutcome], accounts: Sequence[RunSummary]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
@@ -166,7 +168,7 @@ def _card(manifest: Mapping[str, Any], entries: Sequence[Entry], accounts: Seque
     )
 
 
-def _remove_stale(corpus: Place, manifest: Mapping[str, Any]) -> None:
+def _remove_stale(corpus: Location, manifest: Mapping[str, Any]) -> None:
     """Delete shards and accounts of the corpus before this one, or of an interrupted publishing."""
     belongs = {file["path"] for file in manifest["files"]} | {manifest["account"]["clips"]["path"]}
     for name in corpus.names():

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from ..store import codec
-from ..store.atomic_io import Damaged, explaining
+from ..store.atomic_io import CorruptFile, explain_os_errors
 from ..store.codec import Storage
-from ..store.ledger import Entry
-from ..store.location import Place
+from ..store.ledger import ClipOutcome
+from ..store.location import Location
 from . import shards
 from .schema import COLOUR_LAYERS
-from .sharding import Publishing as Publishing  # flows and the command line find it here, beside the verbs
+from .sharding import PublishSettings as PublishSettings  # flows and the command line find it here, beside the verbs
 from .sharding import content_of_rows, included_entries, packed
 
 MANIFEST = "corpus.json"
@@ -43,7 +43,7 @@ class ShardPlan:
     """Of the file, where the present corpus lists it already."""
 
 
-def plan_shards(workspace: Path, corpus: Place, settings: Publishing) -> list[ShardPlan]:
+def plan_shards(workspace: Path, corpus: Location, settings: PublishSettings) -> list[ShardPlan]:
     """Divide the finished pairs into shards and give them file names.
 
     Raises:
@@ -65,7 +65,7 @@ def plan_shards(workspace: Path, corpus: Place, settings: Publishing) -> list[Sh
     return plans
 
 
-def write_planned(plan: ShardPlan, workspace: Path, corpus: Place, settings: Publishing) -> dict[str, Any]:
+def write_planned(plan: ShardPlan, workspace: Path, corpus: Location, settings: PublishSettings) -> dict[str, Any]:
     """Write one shard unless it is there already, whole; return its entry for `corpus.json`.
 
     Raises:
@@ -92,7 +92,7 @@ def is_ours(name: str) -> bool:
     return re.fullmatch(r"data/[a-z]+/[a-z]+-\d{5,}\.parquet|account-[0-9a-f]{12}\.parquet", name) is not None
 
 
-def present_manifest(corpus: Place) -> Mapping[str, Any]:
+def present_manifest(corpus: Location) -> Mapping[str, Any]:
     """The corpus.json that stands there now, or an empty one.
 
     Raises:
@@ -110,7 +110,7 @@ def present_manifest(corpus: Place) -> Mapping[str, Any]:
         raise ValueError(f"{corpus.url}/{MANIFEST} is damaged; delete it and publish again") from broken
 
 
-def refuse_foreign(corpus: Place) -> None:
+def refuse_foreign(corpus: Location) -> None:
     """A folder with other things in it is no place for a corpus: its README.md would be lost."""
     if corpus.exists(MANIFEST):
         return
@@ -140,7 +140,7 @@ def free_name(split: str, kind: str, taken: set[str]) -> str:
     return name
 
 
-def _stands(plan: ShardPlan, corpus: Place) -> bool:
+def _stands(plan: ShardPlan, corpus: Location) -> bool:
     """Is there a whole file with this content already?"""
     if not corpus.exists(plan.path):
         return False
@@ -148,28 +148,30 @@ def _stands(plan: ShardPlan, corpus: Place) -> bool:
         return shards.content_of(file) == plan.content
 
 
-def _write(plan: ShardPlan, workspace: Path, corpus: Place, settings: Publishing) -> None:
+def _write(plan: ShardPlan, workspace: Path, corpus: Location, settings: PublishSettings) -> None:
     by_id = {entry.name: entry for entry in included_entries(workspace, settings)}
     entries = [by_id[clip_id] for clip_id in plan.clip_ids if clip_id in by_id]
     if content_of_rows(entries, plan.split, settings) != plan.content:
-        raise Damaged(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
+        raise CorruptFile(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
     scratch = corpus.scratch(plan.path, workspace / "scratch")
     try:
-        with explaining(scratch.parent):
+        with explain_os_errors(scratch.parent):
             shards.write_shard(scratch, _rows(entries, plan.split, workspace, settings), content=plan.content)
         corpus.take(scratch, plan.path)
     finally:
         scratch.unlink(missing_ok=True)
 
 
-def _rows(entries: Sequence[Entry], split: str, workspace: Path, settings: Publishing) -> Iterator[shards.Row]:
+def _rows(
+    entries: Sequence[ClipOutcome], split: str, workspace: Path, settings: PublishSettings
+) -> Iterator[shards.Row]:
     for entry in entries:
         assert entry.row is not None, entry.name
         plain = {**entry.row, "split": split}
         yield shards.Row(plain=plain, layer=_reader(entry, workspace, settings.storage))
 
 
-def _reader(entry: Entry, workspace: Path, storage: Storage) -> shards.ReadLayer:
+def _reader(entry: ClipOutcome, workspace: Path, storage: Storage) -> shards.ReadLayer:
     row = entry.row or {}
 
     def read(layer: str) -> bytes | None:
@@ -180,9 +182,9 @@ def _reader(entry: Entry, workspace: Path, storage: Storage) -> shards.ReadLayer
         try:
             content: bytes = path.read_bytes()
         except FileNotFoundError as gone:
-            raise Damaged(f"{path} is gone; run source '{row['source']}' again to re-make it") from gone
+            raise CorruptFile(f"{path} is gone; run source '{row['source']}' again to re-make it") from gone
         if hashlib.sha256(content).hexdigest() != stored["sha256"]:
-            raise Damaged(f"{path} is damaged; delete the folder {path.parent} and run its source again")
+            raise CorruptFile(f"{path} is damaged; delete the folder {path.parent} and run its source again")
         if storage == "compact" and layer in COLOUR_LAYERS:
             return codec.encode(codec.decode(content), fps=row["fps"], storage=storage)
         return content

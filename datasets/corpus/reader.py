@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..store.location import Place
+from ..store.location import Location
 from . import shards
 from .clip import Clip
 from .publish import MANIFEST, is_ours
@@ -29,7 +29,7 @@ class Corpus:
     pickled and sent to workers, or forked; each process opens the files anew.
     """
 
-    def __init__(self, place: Place, *, threads: int = 1) -> None:
+    def __init__(self, place: Location, *, threads: int = 1) -> None:
         if not 1 <= threads <= 4:
             raise ValueError(f"threads={threads} is not in [1, 4]; a frame is stored in 4 slices, more cannot share it")
         self.place = place
@@ -135,7 +135,7 @@ class Corpus:
         return shard
 
     def _forget_files(self) -> None:
-        self.place = Place(self.place.url)
+        self.place = Location(self.place.url)
         self._open: OrderedDict[str, pq.ParquetFile] = OrderedDict()
         self._pid = os.getpid()
 
@@ -151,10 +151,10 @@ def open_corpus(path_or_url: str, *, threads: int = 1) -> Corpus:
         FileNotFoundError: no `corpus.json` stands there.
         ValueError: it is damaged, or was written in a later format than this version reads.
     """
-    return Corpus(Place(str(path_or_url)), threads=threads)
+    return Corpus(Location(str(path_or_url)), threads=threads)
 
 
-def _read_manifest(place: Place) -> dict[str, Any]:
+def _read_manifest(place: Location) -> dict[str, Any]:
     if not place.exists(MANIFEST):
         raise FileNotFoundError(
             f"{place.url}: no {MANIFEST} is there, so it is no finished corpus; make one with: "

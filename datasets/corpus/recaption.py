@@ -7,22 +7,22 @@ from typing import Any
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
-from ..store.atomic_io import digest_of, explaining
-from ..store.ledger import Account, Entry, account_of
-from ..store.location import Place
+from ..store.atomic_io import digest_of, explain_os_errors
+from ..store.ledger import ClipOutcome, RunSummary, account_of
+from ..store.location import Location
 from . import shards
 from .clip import Clip
-from .finalize import put_in_place, sums_of, version_of
+from .finalize import commit_manifest, sums_of, version_of
 from .publish import free_name, present_manifest, refuse_foreign
 from .reader import Corpus
 from .schema import SCHEMA_VERSION
-from .sharding import Publishing
+from .sharding import PublishSettings
 
 Row = Mapping[str, Any]
 
 
 def reword(
-    corpus: Corpus, place: Place, change: Callable[[Row], Row], settings: Mapping[str, Any], scratch: Path
+    corpus: Corpus, place: Location, change: Callable[[Row], Row], settings: Mapping[str, Any], scratch: Path
 ) -> dict[str, Any]:
     """Publish a corpus with changed rows; shards whose rows stay the same stay as they are. Return the manifest.
 
@@ -40,14 +40,14 @@ def reword(
     refuse_foreign(place)
     manifest = {name: value for name, value in corpus.manifest.items() if name != "digest"}
     taken = {file["path"] for file in present_manifest(place).get("files", [])}
-    entries: list[Entry] = []
+    entries: list[ClipOutcome] = []
     files = []
     for file, clips in _by_file(corpus):
         rows = [change(clip.row) for clip in clips]
         entries += [_entry(row) for row in rows]
         stays = rows == [clip.row for clip in clips] and corpus.place.url == place.url
         files.append(file if stays else _write(file, clips, rows, place, taken, scratch))
-    settled = TypeAdapter(Publishing).validate_python(manifest["settings"]["publishing"])
+    settled = TypeAdapter(PublishSettings).validate_python(manifest["settings"]["publishing"])
     told = _told(corpus, entries)
     accounts = _accounts(told)
     manifest |= {
@@ -57,7 +57,7 @@ def reword(
         "account": {"sources": {account.source: vars(account) for account in accounts}},
         "settings": {**manifest["settings"], "sources": settings},
     }
-    return put_in_place(place, manifest, entries, accounts, told)
+    return commit_manifest(place, manifest, entries, accounts, told)
 
 
 def _by_file(corpus: Corpus) -> Iterator[tuple[dict[str, Any], list[Clip]]]:
@@ -68,7 +68,7 @@ def _by_file(corpus: Corpus) -> Iterator[tuple[dict[str, Any], list[Clip]]]:
 
 
 def _write(
-    file: Mapping[str, Any], clips: Sequence[Clip], rows: Sequence[Row], place: Place, taken: set[str], scratch: Path
+    file: Mapping[str, Any], clips: Sequence[Clip], rows: Sequence[Row], place: Location, taken: set[str], scratch: Path
 ) -> dict[str, Any]:
     """A shard with these rows and the clips' own videos; its new entry for `corpus.json`."""
     path = free_name(file["split"], file["kind"], taken)
@@ -77,7 +77,7 @@ def _write(
     partial = place.scratch(path, scratch)
     made = (shards.Row(plain=row, layer=clip.encoded) for row, clip in zip(rows, clips, strict=True))
     try:
-        with explaining(partial.parent):
+        with explain_os_errors(partial.parent):
             shards.write_shard(partial, made, content=content)
         place.take(partial, path)
     finally:
@@ -86,13 +86,13 @@ def _write(
     return {**file, "path": path, "size_bytes": size, "sha256": digest, "content": content}
 
 
-def _entry(row: Row) -> Entry:
+def _entry(row: Row) -> ClipOutcome:
     quality = row["quality"]
     reasons = tuple(quality["reasons"] or ())
-    return Entry(name=row["clip_id"], outcome=quality["verdict"], stage="captions", reasons=reasons, row=row)
+    return ClipOutcome(name=row["clip_id"], outcome=quality["verdict"], stage="captions", reasons=reasons, row=row)
 
 
-def _told(corpus: Corpus, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+def _told(corpus: Corpus, entries: Sequence[ClipOutcome]) -> list[dict[str, Any]]:
     """What became of every clip that was ever looked at; of those in the corpus, anew."""
     by_name = {entry.name: entry for entry in entries}
     with corpus.place.open(corpus.manifest["account"]["clips"]["path"]) as file:
@@ -104,9 +104,9 @@ def _told(corpus: Corpus, entries: Sequence[Entry]) -> list[dict[str, Any]]:
     return rows
 
 
-def _accounts(told: Sequence[Mapping[str, Any]]) -> list[Account]:
-    by_source: dict[str, list[Entry]] = {}
+def _accounts(told: Sequence[Mapping[str, Any]]) -> list[RunSummary]:
+    by_source: dict[str, list[ClipOutcome]] = {}
     for row in told:
-        entry = Entry(name=row["name"], outcome=row["outcome"], stage=row["stage"], reasons=tuple(row["reasons"]))
+        entry = ClipOutcome(name=row["name"], outcome=row["outcome"], stage=row["stage"], reasons=tuple(row["reasons"]))
         by_source.setdefault(row["source"], []).append(entry)
     return [account_of(source, entries) for source, entries in sorted(by_source.items())]

@@ -9,12 +9,12 @@ from typing import Literal
 
 from ..store.atomic_io import digest_of
 from ..store.codec import Storage
-from ..store.ledger import Entry, finished_sources, ledger_stamp, read_ledger
+from ..store.ledger import ClipOutcome, finished_sources, ledger_stamp, read_ledger
 from .schema import SCHEMA_VERSION, SPLITS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Publishing:
+class PublishSettings:
     """How rows become a corpus."""
 
     storage: Storage = "exact"
@@ -38,7 +38,7 @@ class Publishing:
             raise ValueError(f"shard_bytes={self.shard_bytes} is not positive")
 
 
-def included_entries(workspace: Path, settings: Publishing) -> tuple[Entry, ...]:
+def included_entries(workspace: Path, settings: PublishSettings) -> tuple[ClipOutcome, ...]:
     """The finished pairs that get in, sorted by id; read once as long as no ledger changes.
 
     Raises:
@@ -48,13 +48,13 @@ def included_entries(workspace: Path, settings: Publishing) -> tuple[Entry, ...]
     return _included(workspace, settings.include, ledger_stamp(workspace))
 
 
-def contents(workspace: Path, settings: Publishing) -> list[str]:
+def contents(workspace: Path, settings: PublishSettings) -> list[str]:
     """The content digests of the shards that the finished pairs make, sorted."""
     shards = packed(included_entries(workspace, settings), settings)
     return sorted(content_of_rows(group, split, settings) for split, _, group in shards)
 
 
-def split_of(group: str, settings: Publishing) -> str:
+def split_of(group: str, settings: PublishSettings) -> str:
     """A group's split, from its name alone: it stays where it is when the corpus grows."""
     draw = int.from_bytes(hashlib.sha256(f"split:{group}".encode()).digest()[:8], "big") / 2**64
     if draw < settings.test_share:
@@ -63,12 +63,12 @@ def split_of(group: str, settings: Publishing) -> str:
 
 
 @lru_cache(maxsize=2)
-def _included(workspace: Path, include: tuple[str, ...], stamp: object) -> tuple[Entry, ...]:
+def _included(workspace: Path, include: tuple[str, ...], stamp: object) -> tuple[ClipOutcome, ...]:
     """`included_entries`, anew for every stamp of the ledgers."""
     sources = finished_sources(workspace)
     if not sources:
         raise ValueError(f"{workspace}: no finished source is there; run one first: effectpairs run SOURCE")
-    found: dict[str, Entry] = {}
+    found: dict[str, ClipOutcome] = {}
     for source in sources:
         for entry in read_ledger(workspace, source):
             if entry.outcome not in include:
@@ -88,14 +88,14 @@ def _included(workspace: Path, include: tuple[str, ...], stamp: object) -> tuple
     return tuple(found[name] for name in sorted(found))
 
 
-def packed(entries: Sequence[Entry], settings: Publishing) -> Iterator[tuple[str, str, list[Entry]]]:
+def packed(entries: Sequence[ClipOutcome], settings: PublishSettings) -> Iterator[tuple[str, str, list[ClipOutcome]]]:
     """Runs of entries of one split and kind, each below the size of a shard."""
-    keyed: dict[tuple[str, str], list[Entry]] = {}
+    keyed: dict[tuple[str, str], list[ClipOutcome]] = {}
     for entry in entries:
         assert entry.row is not None, entry.name
         keyed.setdefault((split_of(entry.row["group"], settings), entry.row["kind"]), []).append(entry)
     for split, kind in sorted(keyed, key=lambda key: (SPLITS.index(key[0]), key[1])):
-        group: list[Entry] = []
+        group: list[ClipOutcome] = []
         size = 0
         for entry in keyed[split, kind]:
             if group and size + _size(entry) > settings.shard_bytes:
@@ -106,11 +106,11 @@ def packed(entries: Sequence[Entry], settings: Publishing) -> Iterator[tuple[str
         yield split, kind, group
 
 
-def _size(entry: Entry) -> int:
+def _size(entry: ClipOutcome) -> int:
     return sum(layer["size_bytes"] for layer in (entry.layers or {}).values())
 
 
-def content_of_rows(entries: Sequence[Entry], split: str, settings: Publishing) -> str:
+def content_of_rows(entries: Sequence[ClipOutcome], split: str, settings: PublishSettings) -> str:
     """Digest of all that decides the bytes of a shard."""
     rows = []
     for entry in entries:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...extras import require
-from ..store.location import Place
+from ..store.location import Location
 from .clip import Clip
 from .schema import LAYERS, MASK_LAYERS
 
@@ -27,7 +27,7 @@ DEFAULT_LAYERS = ("gt", "over", "effect_mask")
 class Clips(Protocol):
     """What the datasets ask of a corpus."""
 
-    place: Place
+    place: Location
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ File = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
+class IntegrityError:
     """The first thing wrong with one file."""
 
     file: str
@@ -40,7 +40,7 @@ class Whereabouts:
     splits: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
 
-def verify(corpus: Corpus, *, step: Callable[[str], None] = lambda _: None) -> list[Fault]:
+def verify(corpus: Corpus, *, step: Callable[[str], None] = lambda _: None) -> list[IntegrityError]:
     """Read every byte of a corpus and decode every video.
 
     Args:
@@ -55,7 +55,7 @@ def verify(corpus: Corpus, *, step: Callable[[str], None] = lambda _: None) -> l
     for file in [*corpus.manifest["files"], corpus.manifest["account"]["clips"]]:
         problem = next(_faults_of(corpus, file, known), None)
         if problem is not None:
-            faults.append(Fault(file=file["path"], problem=problem))
+            faults.append(IntegrityError(file=file["path"], problem=problem))
         step(file["path"])
     return [*faults, *_faults_around(corpus)]
 
@@ -147,17 +147,17 @@ def _faults_of_videos(row: Row, read: shards.ReadLayer) -> Iterator[str]:
             yield f"{layer} {broken}"
 
 
-def _faults_around(corpus: Corpus) -> Iterator[Fault]:
+def _faults_around(corpus: Corpus) -> Iterator[IntegrityError]:
     """What is wrong with the manifest and the data card, and shards that nobody listed.
 
     Programs that take every file of a folder would read those too.
     """
     manifest = corpus.manifest
     if manifest.get("digest") != digest_of({name: held for name, held in manifest.items() if name != "digest"}):
-        yield Fault(file=MANIFEST, problem="was changed by hand or damaged; publish the corpus again")
+        yield IntegrityError(file=MANIFEST, problem="was changed by hand or damaged; publish the corpus again")
     if not corpus.place.exists(CARD):
-        yield Fault(file=CARD, problem="the data card is missing; publish the corpus again")
+        yield IntegrityError(file=CARD, problem="the data card is missing; publish the corpus again")
     listed = {file["path"] for file in manifest["files"]} | {manifest["account"]["clips"]["path"]}
     for name in corpus.place.names():
         if name not in listed and (is_ours(name) or (name.startswith("data/") and name.endswith(".parquet"))):
-            yield Fault(file=name, problem=f"is not listed in {MANIFEST}; delete it or publish again")
+            yield IntegrityError(file=name, problem=f"is not listed in {MANIFEST}; delete it or publish again")

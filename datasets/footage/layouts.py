@@ -7,13 +7,13 @@ import numpy as np
 
 from ..sources.source import FootageSource
 from .images import is_palette, load_values
-from .types import Footage, Refusal, SubjectFiles, beside, folders, image_files, is_image_folder
+from .types import Footage, SubjectFiles, UnusableFootage, beside, folders, image_files, is_image_folder
 
 VOID = 255
 """DAVIS and its kin mark pixels that no one should judge so, in palette images of several subjects."""
 
 
-def davis(source: FootageSource, root: Path) -> Iterator[Footage | Refusal]:
+def davis(source: FootageSource, root: Path) -> Iterator[Footage | UnusableFootage]:
     """JPEGImages/RESOLUTION/NAME/*.jpg and Annotations/RESOLUTION/NAME/*.png; each label is a subject."""
     images = _resolution(source, root / "JPEGImages")
     masks = root / "Annotations" / images.relative_to(root / "JPEGImages")
@@ -25,15 +25,17 @@ def davis(source: FootageSource, root: Path) -> Iterator[Footage | Refusal]:
         try:
             subjects = tuple(SubjectFiles(masks=annotations, label=label) for label in labels_in(annotations))
         except ValueError as wrong:
-            yield Refusal(name=video.name, reason=str(wrong))
+            yield UnusableFootage(name=video.name, reason=str(wrong))
             continue
         except OSError:
-            yield Refusal(
+            yield UnusableFootage(
                 name=video.name, reason=f"{annotations}: may not be read; change its permissions (chmod u+rx)"
             )
             continue
         if not subjects:
-            yield Refusal(name=video.name, reason=f"{annotations}: the masks are empty in all frames; draw the subject")
+            yield UnusableFootage(
+                name=video.name, reason=f"{annotations}: the masks are empty in all frames; draw the subject"
+            )
             continue
         yield Footage(
             name=video.name, video=video, subjects=subjects, caption=source.given_caption, image_fps=source.image_fps
@@ -67,13 +69,15 @@ def labels_in(annotations: Path) -> list[int | None]:
     return [None] if len(values) > 1 else list(values)
 
 
-def gen_omnimatte(source: FootageSource, root: Path) -> Iterator[Footage | Refusal]:
+def gen_omnimatte(source: FootageSource, root: Path) -> Iterator[Footage | UnusableFootage]:
     """NAME/input_video.mp4 and NAME/mask_00.mp4, ..., each of one subject; prompt.json is no caption of the clip."""
     clips = [root] if (root / "input_video.mp4").is_file() else folders(root)
     for clip in clips:
         video = clip / "input_video.mp4"
         if not video.is_file():
-            yield Refusal(name=clip.name, reason=f"{video}: is not there; a clip of this layout has its video so named")
+            yield UnusableFootage(
+                name=clip.name, reason=f"{video}: is not there; a clip of this layout has its video so named"
+            )
             continue
         masks = sorted(clip.glob("mask_*.mp4"))
         if not masks:
@@ -84,7 +88,7 @@ def gen_omnimatte(source: FootageSource, root: Path) -> Iterator[Footage | Refus
         yield Footage(name=name, video=video, subjects=subjects, caption=source.given_caption)
 
 
-def videos(source: FootageSource, root: Path) -> Iterator[Footage | Refusal]:
+def videos(source: FootageSource, root: Path) -> Iterator[Footage | UnusableFootage]:
     """Whatever the source's pattern matches, with the files that its other patterns find beside each video."""
     patterns = [*source.masks, *filter(None, (source.keys, source.background))]
     shots = sorted(path for path in root.glob(source.video) if not path.name.startswith("."))
@@ -120,7 +124,7 @@ def _name(source: FootageSource, root: Path, video: Path) -> str:
     return "-".join(inside.parts) or (root.resolve().name if fixed else video.stem)
 
 
-def _no_mask(name: str, video: Path, expected: Path) -> Refusal:
-    return Refusal(
+def _no_mask(name: str, video: Path, expected: Path) -> UnusableFootage:
+    return UnusableFootage(
         name=name, reason=f"{video}: has no mask beside it; {expected} is not there, make it or exclude {name!r}"
     )

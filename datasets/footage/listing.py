@@ -8,19 +8,19 @@ from pathlib import Path
 
 from ..sources.source import FootageSource
 from . import layouts, rendered_datasets
-from .types import Footage, Refusal, SubjectFiles
+from .types import Footage, SubjectFiles, UnusableFootage
 
-__all__ = ["Footage", "Refusal", "SubjectFiles", "expand_root", "list_footage"]
+__all__ = ["Footage", "SubjectFiles", "UnusableFootage", "expand_root", "list_footage"]
 
 
-def list_footage(source: FootageSource) -> list[Footage | Refusal]:
+def list_footage(source: FootageSource) -> list[Footage | UnusableFootage]:
     """Find a source's footage, sorted by name; what cannot be used is in the list too, with its reason.
 
     Raises:
         ValueError: when the root is missing or nothing at all is found there.
     """
     root = expand_root(source)
-    listers: dict[str, Callable[[FootageSource, Path], Iterator[Footage | Refusal]]] = {
+    listers: dict[str, Callable[[FootageSource, Path], Iterator[Footage | UnusableFootage]]] = {
         "davis": layouts.davis,
         "gen-omnimatte": layouts.gen_omnimatte,
         "videos": layouts.videos,
@@ -60,42 +60,48 @@ def expand_root(source: FootageSource) -> Path:
     return root
 
 
-def _kept_inside(root: Path, item: Footage | Refusal) -> Footage | Refusal:
+def _kept_inside(root: Path, item: Footage | UnusableFootage) -> Footage | UnusableFootage:
     """Refuse footage of which any file lies elsewhere, by a link or by '..'."""
-    if isinstance(item, Refusal):
+    if isinstance(item, UnusableFootage):
         return item
     try:
         files = item.files()
     except OSError as wrong:
-        return Refusal(name=item.name, reason=f"{wrong.filename}: may not be read; change its permissions (chmod u+rx)")
+        return UnusableFootage(
+            name=item.name, reason=f"{wrong.filename}: may not be read; change its permissions (chmod u+rx)"
+        )
     for _, file in files:
         if not file.resolve().is_relative_to(root.resolve()):
-            return Refusal(
+            return UnusableFootage(
                 name=item.name, reason=f"{file}: leads out of the source's folder {root}; copy it in, or move root up"
             )
     return item
 
 
-def _without_doubles(items: list[Footage | Refusal]) -> list[Footage | Refusal]:
-    first: dict[str, Footage | Refusal] = {}
-    listed: list[Footage | Refusal] = []
+def _without_doubles(items: list[Footage | UnusableFootage]) -> list[Footage | UnusableFootage]:
+    first: dict[str, Footage | UnusableFootage] = {}
+    listed: list[Footage | UnusableFootage] = []
     for item in items:
         other = first.setdefault(item.name, item)
         if other is not item and isinstance(item, Footage):
             taken = getattr(other, "video", item.name)
-            item = Refusal(name=item.name, reason=f"{item.video}: has the same name as {taken}; rename one of the two")
+            item = UnusableFootage(
+                name=item.name, reason=f"{item.video}: has the same name as {taken}; rename one of the two"
+            )
         listed.append(item)
     return listed
 
 
-def _unreadable(root: Path) -> Iterator[Refusal]:
+def _unreadable(root: Path) -> Iterator[UnusableFootage]:
     """Folders that may not be looked into, which glob would pass over in silence."""
     refused: list[OSError] = []
     for _ in os.walk(root, onerror=refused.append):
         pass
     for wrong in refused:
         folder = Path(str(wrong.filename))
-        yield Refusal(name=folder.name, reason=f"{folder}: may not be read; change its permissions (chmod u+rx)")
+        yield UnusableFootage(
+            name=folder.name, reason=f"{folder}: may not be read; change its permissions (chmod u+rx)"
+        )
 
 
 def _wanted(source: FootageSource, name: str) -> bool:

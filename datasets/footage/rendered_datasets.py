@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..sources.source import FootageSource
-from .types import Footage, Refusal, SubjectFiles, beside, folders, is_image_folder
+from .types import Footage, SubjectFiles, UnusableFootage, beside, folders, is_image_folder
 
 REMOVED = 0
 """The value of a trimask's pixels that the plate was rendered without."""
@@ -33,7 +33,7 @@ VIDEOS = {".mp4", ".mkv", ".mov", ".webm", ".avi"}
 PARTS = (("rgb_full", "rgb_removed", "mask"), ("input", "bg", "trimask"))
 
 
-def kubric_pairs(source: FootageSource, root: Path) -> Iterator[Footage | Refusal]:
+def kubric_pairs(source: FootageSource, root: Path) -> Iterator[Footage | UnusableFootage]:
     """CLIP/rgb_full.mp4, rgb_removed.mp4 and mask.mp4, or folders of images so named, anywhere under root."""
     for clip in _clips(root, ("rgb_full", "rgb_removed", "trimask")):
         name = _name(root, clip)
@@ -42,7 +42,7 @@ def kubric_pairs(source: FootageSource, root: Path) -> Iterator[Footage | Refusa
         gone = next((part for part, place in zip(parts, found, strict=True) if place is None), None)
         video, plate, mask = found
         if video is None or plate is None or mask is None:
-            yield Refusal(
+            yield UnusableFootage(
                 name=name,
                 reason=f"{clip}: lacks {gone} ({gone}.mp4 or a folder {gone} of images); "
                 f"fetch the clip again, or exclude {name!r}",
@@ -58,27 +58,27 @@ def kubric_pairs(source: FootageSource, root: Path) -> Iterator[Footage | Refusa
         )
 
 
-def movies(source: FootageSource, root: Path) -> Iterator[Footage | Refusal]:
+def movies(source: FootageSource, root: Path) -> Iterator[Footage | UnusableFootage]:
     """CLIP/rgb_1x, CLIP/masks/mask, and the clean plate where `background` says."""
     for clip in _clips(root, ("rgb_1x", "masks")):
         name, video, masks = _name(root, clip), clip / "rgb_1x", clip / "masks" / "mask"
         if not is_image_folder(video):
-            yield Refusal(name=name, reason=f"{video}: holds no images; put the video's frames there")
+            yield UnusableFootage(name=name, reason=f"{video}: holds no images; put the video's frames there")
             continue
         if not any(is_image_folder(place) for place in (masks, *folders(masks))):
-            yield Refusal(
+            yield UnusableFootage(
                 name=name, reason=f"{masks}: holds no mask images; put them there, or in a folder 00, 01, ... an object"
             )
             continue
         if source.background is None:
-            yield Refusal(
+            yield UnusableFootage(
                 name=name,
                 reason=f"{clip}: where its clean plate lies is not set; give --set background=FOLDER, below the clip's",
             )
             continue
         plates = beside(video, source.background.replace("{stem}", clip.name))
         if not plates:
-            yield Refusal(
+            yield UnusableFootage(
                 name=name,
                 reason=f"{clip}: has no clean plate {source.background!r}; render or fetch it, or name it with "
                 "--set background=FOLDER",

@@ -44,7 +44,7 @@ class Footage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
+class UnusableFootage:
     """Footage that cannot be used, and why, in a sentence with the file and the remedy."""
 
     name: str

@@ -17,7 +17,7 @@ import numpy as np
 from ..corpus.clip import Clip
 from ..corpus.reader import Corpus
 from ..corpus.schema import VERDICTS
-from ..store.atomic_io import explaining, flush_folder, partial_beside
+from ..store.atomic_io import explain_os_errors, flush_folder, partial_beside
 from . import thumbnails
 from .formatting import NUMBERS, finite, shown
 from .tables import as_values
@@ -70,7 +70,7 @@ def _template() -> jinja2.Template:
 def _write(page: Any, path: Path) -> Path:
     partial = partial_beside(path)
     try:
-        with explaining(path):
+        with explain_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
                 page.enable_buffering(64)

@@ -30,12 +30,12 @@ class CannotWrite(OSError):
         return str(self.strerror)
 
 
-class Damaged(OSError):
+class CorruptFile(OSError):
     """A file is no longer what was written; the message names it and the remedy. It says nothing against an input."""
 
 
 @contextlib.contextmanager
-def explaining(place: Path, *, within: Path | None = None) -> Iterator[None]:
+def explain_os_errors(place: Path, *, within: Path | None = None) -> Iterator[None]:
     """Turn a full disk or missing rights at place into a sentence; what fails outside `within` passes as it is.
 
     Raises:
@@ -74,11 +74,11 @@ def json_bytes(value: Any) -> bytes:
         raise ValueError(f"{where} is no JSON value; where a number is not known store None") from refused
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def atomic_write(path: Path, content: bytes) -> None:
     """Write a file so that it appears whole or not at all."""
     partial = partial_beside(path)
     try:
-        with explaining(path):
+        with explain_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_flushed(partial, content)
             partial.replace(path)

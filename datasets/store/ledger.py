@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .atomic_io import Damaged, json_bytes, write_whole
+from .atomic_io import CorruptFile, atomic_write, json_bytes
 
 Outcome = Literal["accept", "review", "reject", "fail"]
 OUTCOMES: tuple[Outcome, ...] = ("accept", "review", "reject", "fail")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ClipOutcome:
     """What became of one clip (or of one video of which no clip came)."""
 
     name: str
@@ -35,7 +35,7 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
+class RunSummary:
     """A source's sums; inputs = accepted + review + rejected + failed."""
 
     source: str
@@ -50,10 +50,10 @@ class Account:
         return f"{self.source}: {self.inputs} clips = {parts}"
 
 
-def account_of(source: str, entries: Iterable[Entry]) -> Account:
+def account_of(source: str, entries: Iterable[ClipOutcome]) -> RunSummary:
     """Add up the outcomes."""
     counts = Counter(entry.outcome for entry in entries)
-    return Account(
+    return RunSummary(
         source=source,
         inputs=counts.total(),
         accepted=counts["accept"],
@@ -63,7 +63,9 @@ def account_of(source: str, entries: Iterable[Entry]) -> Account:
     )
 
 
-def write_ledger(workspace: Path, source: str, entries: Iterable[Entry], settings: Mapping[str, Any]) -> Account:
+def write_ledger(
+    workspace: Path, source: str, entries: Iterable[ClipOutcome], settings: Mapping[str, Any]
+) -> RunSummary:
     """Write a source's entries, sorted by name, and then its account; return the account."""
     ordered = sorted(entries, key=lambda entry: entry.name)
     folder = workspace / "sources" / source
@@ -71,12 +73,12 @@ def write_ledger(workspace: Path, source: str, entries: Iterable[Entry], setting
     content = "".join(f"{line}\n" for line in lines).encode()
     account = account_of(source, ordered)
     sums = {**asdict(account), "settings": settings, "ledger": hashlib.sha256(content).hexdigest()}
-    write_whole(folder / "ledger.jsonl", content)
-    write_whole(folder / "account.json", json_bytes(sums))
+    atomic_write(folder / "ledger.jsonl", content)
+    atomic_write(folder / "account.json", json_bytes(sums))
     return account
 
 
-def read_ledger(workspace: Path, source: str) -> list[Entry]:
+def read_ledger(workspace: Path, source: str) -> list[ClipOutcome]:
     """A source's entries as they were last written.
 
     Raises:
@@ -85,15 +87,15 @@ def read_ledger(workspace: Path, source: str) -> list[Entry]:
     path = workspace / "sources" / source / "ledger.jsonl"
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != _sums(workspace, source)["ledger"]:
-        raise Damaged(f"{path} is damaged, or its run was interrupted at the very end; run source '{source}' again")
+        raise CorruptFile(f"{path} is damaged, or its run was interrupted at the very end; run source '{source}' again")
     entries = [json.loads(line) for line in content.splitlines()]
-    return [Entry(**{**entry, "reasons": tuple(entry["reasons"])}) for entry in entries]
+    return [ClipOutcome(**{**entry, "reasons": tuple(entry["reasons"])}) for entry in entries]
 
 
-def read_account(workspace: Path, source: str) -> tuple[Account, dict[str, Any]]:
+def read_account(workspace: Path, source: str) -> tuple[RunSummary, dict[str, Any]]:
     """A source's sums and the settings they came from."""
     sums = _sums(workspace, source)
-    return Account(**{name: sums[name] for name in Account.__dataclass_fields__}), sums["settings"]
+    return RunSummary(**{name: sums[name] for name in RunSummary.__dataclass_fields__}), sums["settings"]
 
 
 def finished_sources(workspace: Path) -> list[str]:
@@ -115,4 +117,4 @@ def _sums(workspace: Path, source: str) -> dict[str, Any]:
         sums: dict[str, Any] = json.loads(path.read_bytes())
         return {**sums, "ledger": sums["ledger"], "settings": sums["settings"]}
     except (ValueError, KeyError, TypeError) as broken:
-        raise Damaged(f"{path} is damaged; run source '{source}' again") from broken
+        raise CorruptFile(f"{path} is damaged; run source '{source}' again") from broken

@@ -10,11 +10,11 @@ from typing import Any
 
 import fsspec
 
-from .atomic_io import explaining, flush_folder, is_abandoned, partial_beside, write_whole
+from .atomic_io import atomic_write, explain_os_errors, flush_folder, is_abandoned, partial_beside
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """A folder by path or URL. Picklable: the connection is made anew where it is used."""
 
     url: str
@@ -30,7 +30,7 @@ class Place:
         return filesystem, str(root)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Place, (self.url,))
+        return (Location, (self.url,))
 
     @property
     def local(self) -> Path | None:
@@ -77,7 +77,7 @@ class Place:
         """Write a small file whole or not at all."""
         local = self.local
         if local is not None:
-            write_whole(local / name, content)
+            atomic_write(local / name, content)
         else:
             self._filesystem[0].pipe_file(self.at(name), content)
 
@@ -85,7 +85,7 @@ class Place:
         """Where to write a large file before `take`: beside its place, or in a local folder for a remote place."""
         local = self.local
         folder = elsewhere if local is None else (local / name).parent
-        with explaining(folder):
+        with explain_os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return partial_beside(folder / posixpath.basename(name))
 
@@ -96,7 +96,7 @@ class Place:
             self._filesystem[0].put_file(str(scratch), self.at(name))
             scratch.unlink()
             return
-        with explaining(local / name):
+        with explain_os_errors(local / name):
             scratch.replace(local / name)
             flush_folder((local / name).parent)
 

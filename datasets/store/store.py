@@ -19,9 +19,9 @@ from typing import Any
 
 from . import codec
 from .atomic_io import (
-    Damaged,
+    CorruptFile,
     digest_of,
-    explaining,
+    explain_os_errors,
     flush_folder,
     is_abandoned,
     json_bytes,
@@ -35,7 +35,7 @@ MANIFEST = "result.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class StageKey:
     """One stage over one thing, described fully before it is done."""
 
     stage: str
@@ -53,51 +53,35 @@ class Work:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredLayer:
-    """A layer's video in a result's folder."""
+class LayerRef:
+    """A stored layer by reference: its encoded video in a workspace."""
 
     file: str
+    """Path below the workspace."""
     sha256: str
     size_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class StageResult:
     """A finished stage: its layers as files and its facts as JSON values, or the reason why the input was refused."""
 
     folder: Path
     key: str
     refused: str | None
-    layers: Mapping[str, StoredLayer]
+    layers: Mapping[str, LayerRef]
     facts: Mapping[str, Any]
-
-    @property
-    def facts_digest(self) -> str:
-        """Digest of the facts, for stages that build on them."""
-        return digest_of(self.facts)
-
-    def read(self, layer: str) -> bytes:
-        """A layer's encoded video.
-
-        Raises:
-            Damaged: the file is not what was written, with the remedy.
-        """
-        stored = self.layers[layer]
-        path = self.folder / stored.file
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != stored.sha256:
-            raise Damaged(f"{path} is damaged; delete the folder {self.folder} and run again to re-make it")
-        return content
 
 
 @dataclass(kw_only=True)
-class Draft:
+class ResultWriter:
     """A result in the making: layers go to disk as they come, so a long video never stands in memory whole."""
 
     folder: Path
     fps: float
     cache: LayerCache
-    layers: dict[str, StoredLayer] = field(default_factory=dict)
+    layers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """File below the folder, sha256 and size_bytes by layer, as `result.json` has them."""
     facts: dict[str, Any] = field(default_factory=dict)
 
     def add(self, layer: str, frames: Frames) -> None:
@@ -107,7 +91,7 @@ class Draft:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_flushed(path, content)
         digest = hashlib.sha256(content).hexdigest()
-        self.layers[layer] = StoredLayer(file=f"{layer}.mkv", sha256=digest, size_bytes=len(content))
+        self.layers[layer] = {"file": f"{layer}.mkv", "sha256": digest, "size_bytes": len(content)}
         self.cache.keep(digest, frames)
 
 
@@ -118,15 +102,16 @@ class Store:
         self.workspace = workspace
         self.cache = LayerCache(budget_bytes=cache_bytes)
 
-    def find(self, work: Work) -> Result | None:
+    def find(self, work: StageKey) -> StageResult | None:
         """The finished result of this work, or None where it is still to be done."""
         return self.get(work.stage, work.key)
 
-    def get(self, stage: str, key: str) -> Result | None:
-        """A finished result by its stage and key."""
-        return self._load(self._folder(stage, key), key)
+    def get(self, stage: str, key: str) -> StageResult | None:
+        """A finished result by its stage and key; a missing one costs a look-up, and no file is opened."""
+        folder = self._folder(stage, key)
+        return self._load(folder, key) if (folder / MANIFEST).exists() else None
 
-    def once(self, work: Work, make: Callable[[Draft], None], *, fps: float = 16.0) -> Result:
+    def once(self, work: StageKey, make: Callable[[ResultWriter], None], *, fps: float = 16.0) -> StageResult:
         """Return the result of this work, making it if it is not there yet.
 
         A `ValueError` from make means that the input itself cannot be used: its sentence is kept as the result, and
@@ -147,14 +132,26 @@ class Store:
                 _empty(draft)
             return self._commit(work, draft, refused)
 
-    def layer(self, result: Result, name: str) -> Frames:
-        """A layer's decoded frames, from memory where this process made or read them lately."""
-        digest = result.layers[name].sha256
-        kept = self.cache.find(digest)
-        if kept is None:
-            kept = codec.decode(result.read(name))
-            self.cache.keep(digest, kept)
-        return kept
+    def read(self, layer: LayerRef) -> bytes:
+        """Encoded video of a layer.
+
+        Raises:
+            CorruptFile: the file is not what was written, with the remedy.
+        """
+        path = self.workspace / layer.file
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != layer.sha256:
+            folder = self.workspace / Path(*Path(layer.file).parts[:4])
+            raise CorruptFile(f"{path} is damaged; delete the folder {folder} and run again to re-make it")
+        return content
+
+    def layer(self, layer: LayerRef) -> Frames:
+        """Decoded frames of a layer, from memory where this process made or read them lately."""
+        frames = self.cache.find(layer.sha256)
+        if frames is None:
+            frames = codec.decode(self.read(layer))
+            self.cache.keep(layer.sha256, frames)
+        return frames
 
     def sweep(self) -> int:
         """Delete what killed processes left half-made in the workspace; return how many things that were."""
@@ -175,23 +172,23 @@ class Store:
         return self.workspace / "store" / stage / key[:2] / key
 
     @contextlib.contextmanager
-    def _draft(self, work: Work, fps: float) -> Iterator[Draft]:
+    def _draft(self, work: StageKey, fps: float) -> Iterator[ResultWriter]:
         partial = partial_beside(self._folder(work.stage, work.key))
         try:
-            with explaining(self.workspace, within=self.workspace):
+            with explain_os_errors(self.workspace, within=self.workspace):
                 partial.mkdir(parents=True)
-                yield Draft(folder=partial, fps=fps, cache=self.cache)
+                yield ResultWriter(folder=partial, fps=fps, cache=self.cache)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
-    def _commit(self, work: Work, draft: Draft, refused: str | None) -> Result:
+    def _commit(self, work: StageKey, draft: ResultWriter, refused: str | None) -> StageResult:
         manifest = {
             "stage": work.stage,
             "version": work.version,
             "settings": work.settings,
             "inputs": work.inputs,
             "refused": refused,
-            "layers": {name: vars(layer) for name, layer in draft.layers.items()},
+            "layers": draft.layers,
             "facts": draft.facts,
         }
         content = json_bytes(manifest)
@@ -200,7 +197,7 @@ class Store:
             flush_folder(Path(subfolder))
         folder = self._folder(work.stage, work.key)
         self._settle(draft.folder, folder, work.key)
-        return _result(folder, work.key, json.loads(content))
+        return self._result(folder, work.key, json.loads(content))
 
     def _settle(self, partial: Path, folder: Path, key: str) -> None:
         """Give a finished draft its name."""
@@ -217,21 +214,26 @@ class Store:
                 shutil.rmtree(aside, ignore_errors=True)
         flush_folder(folder.parent)
 
-    def _load(self, folder: Path, key: str) -> Result | None:
+    def _result(self, folder: Path, key: str, manifest: Mapping[str, Any]) -> StageResult:
+        below = folder.relative_to(self.workspace)
+        layers = {
+            name: LayerRef(**{**layer, "file": (below / layer["file"]).as_posix()})
+            for name, layer in manifest["layers"].items()
+        }
+        return StageResult(folder=folder, key=key, refused=manifest["refused"], layers=layers, facts=manifest["facts"])
+
+    def _load(self, folder: Path, key: str) -> StageResult | None:
         try:
-            found = _result(folder, key, json.loads((folder / MANIFEST).read_bytes()))
-            sizes = [(folder / layer.file).stat().st_size == layer.size_bytes for layer in found.layers.values()]
+            found = self._result(folder, key, json.loads((folder / MANIFEST).read_bytes()))
+            sizes = [
+                (self.workspace / layer.file).stat().st_size == layer.size_bytes for layer in found.layers.values()
+            ]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # not there, or damaged: to be made
         return found if all(sizes) else None
 
 
-def _result(folder: Path, key: str, manifest: Mapping[str, Any]) -> Result:
-    layers = {name: StoredLayer(**layer) for name, layer in manifest["layers"].items()}
-    return Result(folder=folder, key=key, refused=manifest["refused"], layers=layers, facts=manifest["facts"])
-
-
-def _empty(draft: Draft) -> None:
+def _empty(draft: ResultWriter) -> None:
     """A refused input leaves its reason alone."""
     draft.layers, draft.facts = {}, {}
     for path in draft.folder.iterdir():

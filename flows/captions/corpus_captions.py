@@ -12,8 +12,8 @@ from ...datasets.corpus.reader import Corpus, open_corpus
 from ...datasets.corpus.recaption import reword
 from ...datasets.sources.source import Source, settings_from
 from ...datasets.store.atomic_io import json_bytes
-from ...datasets.store.ledger import Account
-from ...datasets.store.location import Place
+from ...datasets.store.ledger import RunSummary
+from ...datasets.store.location import Location
 from ...datasets.store.store import Store
 from ..engine.batches import WORKING_BYTES, Chunk, Failure
 from ..engine.ids import plain_name
@@ -32,7 +32,7 @@ class CorpusCaptions:
     """One run over a corpus's clips; the workspace's store has all that counts."""
 
     corpus: Corpus
-    place: Place
+    place: Location
     settings: Captioning
     workspace: Path
     workers: int
@@ -69,14 +69,14 @@ class CorpusCaptions:
         """Does the store hold all words?"""
         return is_captioned(self.jobs, self.settings, self.workspace)
 
-    def close(self) -> Account:
+    def close(self) -> RunSummary:
         """Publish the corpus with the new words; return what became of its clips."""
         rows = {job.clip_id: self._row(job) for job in self.jobs}
         sources = self.corpus.manifest["settings"]["sources"]
         settings = {name: {**found, "captions": self.settings.values} for name, found in sources.items()}
         reword(self.corpus, self.place, lambda row: rows[row["clip_id"]], settings, self.workspace / "scratch")
         verdicts = [row["quality"]["verdict"] for row in rows.values()]
-        return Account(
+        return RunSummary(
             source=self.source.name,
             inputs=len(rows),
             accepted=verdicts.count("accept"),
@@ -114,7 +114,7 @@ def settings_of(overrides: Iterable[str]) -> Captioning:
 
 def caption_corpus(
     corpus: str, workspace: Path, settings: Captioning, *, out: str | None = None, workers: int = 0
-) -> tuple[Account, list[Failure]]:
+) -> tuple[RunSummary, list[Failure]]:
     """Caption the clips of a corpus anew and publish it again, in place or elsewhere.
 
     Returns:
@@ -129,7 +129,7 @@ def caption_corpus(
     jobs = [job_of(found[clip_id], corpus) for clip_id in found.ids]
     count = how_many(WORKING_BYTES, workers)
     run = CorpusCaptions(
-        corpus=found, place=Place(out or corpus), settings=settings, workspace=workspace, workers=count, jobs=jobs
+        corpus=found, place=Location(out or corpus), settings=settings, workspace=workspace, workers=count, jobs=jobs
     )
     return run_directly(run), sorted(run.failures.values(), key=lambda failure: failure.item)
 

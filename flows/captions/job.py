@@ -12,7 +12,7 @@ from ...captioning.interface.captioner import Seen
 from ...datasets.corpus.reader import Corpus, open_corpus
 from ...datasets.store.atomic_io import digest_of
 from ...datasets.store.codec import Frames
-from ...datasets.store.store import Result, Store
+from ...datasets.store.store import StageResult, Store
 
 SEEN = ("gt", "over", "subject_mask", "effect_mask")
 """The layers that captions are measured in."""
@@ -61,7 +61,7 @@ class CaptionJob:
         return int(digest_of(["captions", self.clip_id])[:7], 16)
 
 
-def stored(result: Result, name: str) -> LayerAt:
+def stored(result: StageResult, name: str) -> LayerAt:
     """A layer of a result, by reference."""
     return LayerAt(stage=result.folder.parent.parent.name, key=result.key, name=name, sha256=result.layers[name].sha256)
 
@@ -97,7 +97,7 @@ def _frames(job: CaptionJob, at: LayerAt, store: Store) -> Frames:
         return frames
     result = store.get(at.stage, at.key)
     assert result is not None, at
-    return store.layer(result, at.name)
+    return store.layer(result.layers[at.name])
 
 
 def _hard(frames: Frames, above: int) -> Mask:

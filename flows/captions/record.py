@@ -8,7 +8,7 @@ from typing import Any
 from ...captioning.config import STEPS
 from ...captioning.language.caption_parsing import effects_named
 from ...datasets.store.atomic_io import json_bytes
-from ...datasets.store.ledger import Entry
+from ...datasets.store.ledger import ClipOutcome
 from .settings import Captioning
 from .steps import Worded
 
@@ -94,10 +94,10 @@ def captioned(row: Mapping[str, Any], words: Words) -> dict[str, Any]:
     }
 
 
-def finished(row: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) -> Entry:
+def finished(row: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) -> ClipOutcome:
     """The entry of a pair that went through every stage."""
     quality = row["quality"]
-    return Entry(
+    return ClipOutcome(
         name=row["clip_id"],
         outcome=quality["verdict"],
         stage="captions" if json.loads(row["provenance"]["captions"])["doubt"] else "quality",

@@ -20,7 +20,7 @@ from ...captioning.pipeline import Wanted
 from ...captioning.rule_based import effect_classifier
 from ...captioning.rule_based.captioner import Measured
 from ...datasets.store.atomic_io import digest_of
-from ...datasets.store.store import Draft, Result, Store, Work
+from ...datasets.store.store import ResultWriter, StageKey, StageResult, Store
 from .job import CaptionJob, see
 from .settings import VERSION, Captioning
 
@@ -35,7 +35,7 @@ class Worded:
     """How far the captions of one clip are."""
 
     job: CaptionJob
-    results: dict[str, Result] = field(default_factory=dict)
+    results: dict[str, StageResult] = field(default_factory=dict)
     missing: str | None = None
     """The first stage that has no result."""
 
@@ -78,7 +78,7 @@ def walk(job: CaptionJob, settings: Captioning, store: Store, *, until: str | No
     return walked
 
 
-def work_of(stage: str, before: Worded, settings: Captioning) -> Work:
+def work_of(stage: str, before: Worded, settings: Captioning) -> StageKey:
     """What decides the words of the next stage."""
     job = before.job
     inputs = {"known": digest_of(job.known)}
@@ -89,7 +89,7 @@ def work_of(stage: str, before: Worded, settings: Captioning) -> Work:
     if stage == "refine":
         inputs["description"] = digest_of(before.said("describe"))
     more = {} if stage == TAGS else {"seed": job.seed, "fps": job.fps}
-    return Work(stage=stage, version=VERSION, settings={**settings.settings_of(stage), **more}, inputs=inputs)
+    return StageKey(stage=stage, version=VERSION, settings={**settings.settings_of(stage), **more}, inputs=inputs)
 
 
 def caption_stage(job: CaptionJob, step: Step, settings: Captioning, store: Store) -> None:
@@ -122,7 +122,7 @@ def _lacks(stage: str, before: Worded) -> bool:
 
 
 def _once(stage: str, before: Worded, settings: Captioning, store: Store) -> None:
-    def make(draft: Draft) -> None:
+    def make(draft: ResultWriter) -> None:
         if stage == TAGS:
             draft.facts |= asdict(_decoder.submit(lambda: effect_classifier.tags(see(before.job, store))).result())
         else:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ...datasets.store.atomic_io import write_whole
+from ...datasets.store.atomic_io import atomic_write
 from ...render.blender.exr_frames import CorruptFrame
 from ...render.blender.process import BlenderNotFound, RenderFailed
 from .workers import Worker, WorkerDied
@@ -82,5 +82,5 @@ def write_chunk(items: Sequence[Any], name: str, source: str, workspace: Path) -
     """A chunk's file; its items are of one settings class, which reads them back."""
     path = workspace / "sources" / source / "chunks" / f"{name}.json"
     adapter: TypeAdapter[Any] = TypeAdapter(list[type(items[0])])  # type: ignore[misc, arg-type]
-    write_whole(path, adapter.dump_json(list(items)))
+    atomic_write(path, adapter.dump_json(list(items)))
     return Chunk(name=name, path=path)

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...datasets.corpus.finalize import seal
-from ...datasets.corpus.publish import Publishing, plan_shards, write_planned
-from ...datasets.store.ledger import Account
-from ...datasets.store.location import Place
+from ...datasets.corpus.finalize import finalize
+from ...datasets.corpus.publish import PublishSettings, plan_shards, write_planned
+from ...datasets.store.ledger import RunSummary
+from ...datasets.store.location import Location
 from ...progress import Pieces
 from .batches import Chunk, Failure
 from .phases import Phase, Run
@@ -19,12 +19,12 @@ from .workers import Workers
 TRIES = 2
 
 
-def pairs_directly(source: AnySource, workspace: Path, *, workers: int = 0) -> Account:
+def pairs_directly(source: AnySource, workspace: Path, *, workers: int = 0) -> RunSummary:
     """Everything of a source, footage or scenes, through every stage; return its account."""
     return run_directly(begin(source, workspace, workers))
 
 
-def run_directly(run: Run) -> Account:
+def run_directly(run: Run) -> RunSummary:
     """Every phase of a run in turn; return its account."""
     with Workers(run.workers) as pool:
         for phase in run.phases():
@@ -34,17 +34,17 @@ def run_directly(run: Run) -> Account:
 
 
 def publish_directly(
-    corpus: str, workspace: Path, settings: Publishing = Publishing(), name: str | None = None
+    corpus: str, workspace: Path, settings: PublishSettings = PublishSettings(), name: str | None = None
 ) -> dict[str, Any]:
     """Publish the finished pairs of a workspace; return the corpus's counts."""
-    place = Place(corpus)
+    place = Location(corpus)
     plans = plan_shards(workspace, place, settings)
     done = Pieces("shards", len(plans))
     files = []
     for plan in plans:
         files.append(write_planned(plan, workspace, place, settings))
         done.one_more()
-    return dict(seal(workspace, place, files, settings, name or place.title)["counts"])
+    return dict(finalize(workspace, place, files, settings, name or place.title)["counts"])
 
 
 def _tried(work: Callable[[], list[Failure]]) -> list[Failure]:

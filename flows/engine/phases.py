@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from ...datasets.sources.source import Source
-from ...datasets.store.ledger import Account
+from ...datasets.store.ledger import RunSummary
 from .batches import Chunk, Failure
 from .workers import Worker
 
@@ -45,5 +45,5 @@ class Run(Protocol):
     def is_done(self) -> bool:
         """Does the store hold a result for everything?"""
 
-    def close(self) -> Account:
+    def close(self) -> RunSummary:
         """Judge every clip, write the ledger and the account."""

@@ -5,10 +5,10 @@ from importlib.metadata import version
 from typing import Any
 
 from ...datasets.corpus.schema import LAYERS, QUALITY_NUMBERS
-from ...datasets.footage.listing import Footage, Refusal
+from ...datasets.footage.listing import Footage, UnusableFootage
 from ...datasets.store.atomic_io import json_bytes
-from ...datasets.store.ledger import Account, Entry, Outcome, write_ledger
-from ...datasets.store.store import Result, Store
+from ...datasets.store.ledger import ClipOutcome, Outcome, RunSummary, write_ledger
+from ...datasets.store.store import StageResult, Store
 from ...stages import normalise, pair
 from ...stages.quality_gates import judge
 from ..captions.record import captioned, finished, words_of
@@ -24,22 +24,22 @@ Failures = Mapping[str, tuple[str, str]]
 def close_account(
     source: RealSource,
     store: Store,
-    videos: Iterable[tuple[Footage | Refusal, Result | None]],
+    videos: Iterable[tuple[Footage | UnusableFootage, StageResult | None]],
     failures: Failures,
-) -> Account:
+) -> RunSummary:
     """Judge every clip and write the source's ledger and account."""
-    entries: list[Entry] = []
+    entries: list[ClipOutcome] = []
     for footage, result in videos:
         entries += entries_of(footage, result, source, store, failures)
     return write_ledger(store.workspace, source.name, entries, settings_of(source))
 
 
 def entries_of(
-    footage: Footage | Refusal, result: Result | None, source: RealSource, store: Store, failures: Failures
-) -> list[Entry]:
+    footage: Footage | UnusableFootage, result: StageResult | None, source: RealSource, store: Store, failures: Failures
+) -> list[ClipOutcome]:
     """What became of one video: an entry a clip, or one for a video that gave none."""
     name = f"{source.name}-{footage.name}"
-    if isinstance(footage, Refusal):
+    if isinstance(footage, UnusableFootage):
         return [_entry(name, "fail", "list", footage.reason)]
     if result is None:
         stage, reason = failures.get(footage.name, ("normalise", "was not reached; run the source again"))
@@ -69,11 +69,11 @@ def settings_of(source: RealSource) -> dict[str, Any]:
     return {"normalise": first, **settings, "gates": gates, "captions": source.captioning.values}
 
 
-def _entry(name: str, outcome: Outcome, stage: str, reason: str) -> Entry:
-    return Entry(name=name, outcome=outcome, stage=stage, reasons=(reason,))
+def _entry(name: str, outcome: Outcome, stage: str, reason: str) -> ClipOutcome:
+    return ClipOutcome(name=name, outcome=outcome, stage=stage, reasons=(reason,))
 
 
-def _clip_entry(done: Chain, source: RealSource, store: Store, failures: Failures) -> Entry:
+def _clip_entry(done: Chain, source: RealSource, store: Store, failures: Failures) -> ClipOutcome:
     clip_id = done.job.clip_id
     if done.refused is not None:
         return _entry(clip_id, "fail", *done.refused)
@@ -85,7 +85,7 @@ def _clip_entry(done: Chain, source: RealSource, store: Store, failures: Failure
     verdict = judge(numbers, source.gates, tuple(notes))
     layers = {
         name: {
-            "file": str((result.folder / result.layers[stored].file).relative_to(store.workspace)),
+            "file": result.layers[stored].file,
             "sha256": result.layers[stored].sha256,
             "size_bytes": result.layers[stored].size_bytes,
         }

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...captioning.config import STEPS
-from ...datasets.footage.listing import Footage, Refusal, list_footage
-from ...datasets.store.ledger import Account
-from ...datasets.store.store import Result, Store
+from ...datasets.footage.listing import Footage, UnusableFootage, list_footage
+from ...datasets.store.ledger import RunSummary
+from ...datasets.store.store import StageResult, Store
 from ...stages.pair import STAGES
 from ..captions.chunks import caption_chunk, caption_phase, is_captioned, pending_tags, tag_phase
 from ..captions.chunks import pending as captions_to_do
@@ -30,8 +30,8 @@ class SourceRun:
     source: RealSource
     workspace: Path
     workers: int
-    footage: list[Footage | Refusal]
-    results: dict[str, Result | None] = field(default_factory=dict)
+    footage: list[Footage | UnusableFootage]
+    results: dict[str, StageResult | None] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
 
     def phases(self) -> tuple[Phase, ...]:
@@ -102,7 +102,7 @@ class SourceRun:
         for failure in failures:
             self.failures.setdefault(failure.item, failure)
 
-    def close(self) -> Account:
+    def close(self) -> RunSummary:
         """Judge every clip, write the ledger and the account."""
         self.look()
         failures = {name: (failure.stage, failure.reason) for name, failure in self.failures.items()}
@@ -124,7 +124,7 @@ class SourceRun:
         done = (chain(job, self.source, store) for job in self.jobs())
         return [of_chain(clip, self.source) for clip in done if not clip.broken]
 
-    def _find(self, footage: Footage, store: Store) -> Result | None:
+    def _find(self, footage: Footage, store: Store) -> StageResult | None:
         try:
             return store.find(normalise_work(footage, self.source))
         except OSError as problem:

@@ -15,7 +15,7 @@ from ...datasets.corpus.schema import LAYERS
 from ...datasets.footage.listing import Footage, SubjectFiles
 from ...datasets.footage.reader import open_frames
 from ...datasets.store import codec
-from ...datasets.store.atomic_io import json_bytes, write_whole
+from ...datasets.store.atomic_io import atomic_write, json_bytes
 from ...stages import pair
 from ...stages.geometry import fit_frame
 from ...stages.quality_gates import Verdict, judge
@@ -70,9 +70,9 @@ def make_pair(request: Request, source: RealSource, out: Path) -> tuple[Verdict,
     notes = [*piece.notes, *(note for found in facts.values() for note in found.get("notes", ()))]
     verdict = judge(facts["quality"]["numbers"], source.gates, tuple(notes))
     for name in LAYERS:
-        write_whole(out / f"{name}.mkv", codec.encode(held[name], fps=piece.fps))
+        atomic_write(out / f"{name}.mkv", codec.encode(held[name], fps=piece.fps))
     clock("write")
-    write_whole(out / "pair.json", json_bytes(_record(request, piece, source, facts, verdict, notes, seconds)))
+    atomic_write(out / "pair.json", json_bytes(_record(request, piece, source, facts, verdict, notes, seconds)))
     return verdict, (piece.source_frames[0], piece.source_frames[-1])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...datasets.footage.listing import Footage
 from ...datasets.store.atomic_io import digest_of, digest_of_file
-from ...datasets.store.store import Draft, Result, Store, Work
+from ...datasets.store.store import ResultWriter, StageKey, StageResult, Store
 from ...stages import normalise, pair
 from ..engine.ids import plain_name
 from .ingest import Ingested, Rejected, ingest
@@ -30,13 +30,13 @@ class Job:
     caption: str | None = None
 
 
-def normalised(footage: Footage, source: RealSource, store: Store) -> Result:
+def normalised(footage: Footage, source: RealSource, store: Store) -> StageResult:
     """Stage 1 over one video: its clips, with what is known of their subjects."""
     work = normalise_work(footage, source)
     return store.once(work, lambda draft: _ingest(footage, source, work, draft), fps=source.normalise.fps)
 
 
-def jobs_of(footage: Footage, source: RealSource, result: Result) -> list[Job]:
+def jobs_of(footage: Footage, source: RealSource, result: StageResult) -> list[Job]:
     """The rows that a normalised video will give, in order."""
     digest = digest_of([footage.name, result.facts["content"], asdict(source.normalise)])[:8]
     name = plain_name(footage.name)
@@ -55,7 +55,7 @@ def jobs_of(footage: Footage, source: RealSource, result: Result) -> list[Job]:
     ]
 
 
-def run_stage(job: Job, stage: str, source: RealSource, store: Store) -> Result | None:
+def run_stage(job: Job, stage: str, source: RealSource, store: Store) -> StageResult | None:
     """One stage over one clip; None where an earlier stage has no usable result, so that there is nothing to do."""
     before = chain(job, source, store, until=stage)
     if before.broken:
@@ -70,8 +70,8 @@ class Chain:
 
     job: Job
     clip: dict[str, Any]
-    results: dict[str, Result]
-    layers: dict[str, tuple[Result, str]]
+    results: dict[str, StageResult]
+    layers: dict[str, tuple[StageResult, str]]
     facts: dict[str, dict[str, Any]]
     missing: str | None = None
     """The first stage that has no result."""
@@ -94,21 +94,21 @@ class Chain:
         """Frames per second of the clip."""
         return float(self.clip["fps"])
 
-    def work(self, stage: str, source: RealSource) -> Work:
+    def work(self, stage: str, source: RealSource) -> StageKey:
         """What decides the result of the next stage."""
         link = pair.STAGES[stage]
         wanted = [*link.needs, *(name for name in link.takes if name in self.layers)]
         inputs = {name: self.layers[name][0].layers[self.layers[name][1]].sha256 for name in wanted}
         inputs |= {f"facts of {name}": digest_of(self.facts[name]) for name in link.reads}
         settings = source.settings_of(stage)
-        return Work(
+        return StageKey(
             stage=stage,
             version=pair.version_of(stage, settings),
             settings=pair.settings_digestible(settings),
             inputs=inputs,
         )
 
-    def add(self, stage: str, result: Result) -> None:
+    def add(self, stage: str, result: StageResult) -> None:
         """Take a finished stage in."""
         self.results[stage] = result
         self.facts[stage] = dict(result.facts)
@@ -141,19 +141,19 @@ def chain(job: Job, source: RealSource, store: Store, *, until: str | None = Non
     return walked
 
 
-def _make(before: Chain, stage: str, source: RealSource, store: Store, draft: Draft) -> None:
+def _make(before: Chain, stage: str, source: RealSource, store: Store, draft: ResultWriter) -> None:
     link = pair.STAGES[stage]
     names = [name for name in (*link.needs, *link.takes) if name in before.layers]
-    layers = {name: store.layer(*before.layers[name]) for name in names}
+    layers = {name: store.layer(before.layers[name][0].layers[before.layers[name][1]]) for name in names}
     made = link.make(layers, before.facts, source.settings_of(stage))
     for name, frames in made.layers.items():
         draft.add(name, frames)
     draft.facts.update(made.facts)
 
 
-def normalise_work(footage: Footage, source: RealSource) -> Work:
+def normalise_work(footage: Footage, source: RealSource) -> StageKey:
     """What decides the result of stage 1; reads every file once for its digest."""
-    return Work(
+    return StageKey(
         stage="normalise",
         version=normalise.VERSION,
         settings=asdict(source.normalise)
@@ -170,7 +170,7 @@ def content_of(footage: Footage) -> dict[str, str]:
     return {role: found[0] if len(found) == 1 else digest_of(found) for role, found in digests.items()}
 
 
-def _ingest(footage: Footage, source: RealSource, work: Work, draft: Draft) -> None:
+def _ingest(footage: Footage, source: RealSource, work: StageKey, draft: ResultWriter) -> None:
     clips, rejected = [], []
     for piece in ingest(footage, source.normalise):
         if isinstance(piece, Rejected):
@@ -183,7 +183,7 @@ def _ingest(footage: Footage, source: RealSource, work: Work, draft: Draft) -> N
     )
 
 
-def _add_clip(piece: Ingested, draft: Draft) -> dict[str, Any]:
+def _add_clip(piece: Ingested, draft: ResultWriter) -> dict[str, Any]:
     folder = f"{piece.index:03d}"
     draft.add(f"{folder}/gt", piece.gt)
     if piece.given is not None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from ...datasets.corpus.schema import QUALITY_NUMBERS
 from ...datasets.store.atomic_io import digest_of, json_bytes
-from ...datasets.store.ledger import Account, Entry, write_ledger
-from ...datasets.store.store import Result, Store
+from ...datasets.store.ledger import ClipOutcome, RunSummary, write_ledger
+from ...datasets.store.store import StageResult, Store
 from ...stages.quality_gates import Verdict
 from ...stages.unpaired_quality import judge
 from ..captions.record import finished
@@ -36,9 +36,9 @@ def close_account(
     source: UnpairedSource,
     store: Store,
     wishes: Sequence[Wish | PromptRefusal],
-    results: Mapping[str, Result],
+    results: Mapping[str, StageResult],
     failures: Failures,
-) -> Account:
+) -> RunSummary:
     """Judge every clip and write the source's ledger and account."""
     entries = [entry for wish in wishes for entry in _entries(wish, source, store, results, failures)]
     return write_ledger(store.workspace, source.name, entries, values_of(source))
@@ -48,9 +48,9 @@ def _entries(
     wish: Wish | PromptRefusal,
     source: UnpairedSource,
     store: Store,
-    results: Mapping[str, Result],
+    results: Mapping[str, StageResult],
     failures: Failures,
-) -> Iterator[Entry]:
+) -> Iterator[ClipOutcome]:
     if isinstance(wish, PromptRefusal):
         yield _failed(f"{source.name}-{wish.name}", "list", wish.reason)
         return
@@ -70,20 +70,20 @@ def _entries(
             yield _finished(job, wish, result, source, store)
 
 
-def _failed(name: str, stage: str, reason: str) -> Entry:
-    return Entry(name=name, outcome="fail", stage=stage, reasons=(reason,))
+def _failed(name: str, stage: str, reason: str) -> ClipOutcome:
+    return ClipOutcome(name=name, outcome="fail", stage=stage, reasons=(reason,))
 
 
-def _finished(job: ClipJob, wish: Wish, result: Result, source: UnpairedSource, store: Store) -> Entry:
+def _finished(job: ClipJob, wish: Wish, result: StageResult, source: UnpairedSource, store: Store) -> ClipOutcome:
     made = result.layers["gt"]
     verdict = judged(result, source)
     quality = dict.fromkeys(QUALITY_NUMBERS) | {"verdict": verdict.verdict, "reasons": list(verdict.reasons)}
-    file = str((result.folder / made.file).relative_to(store.workspace))
+    file = made.file
     layers = {"gt": {"file": file, "sha256": made.sha256, "size_bytes": made.size_bytes}}
     return finished(_row(job, wish, result, source) | {"quality": quality}, layers)
 
 
-def judged(result: Result, source: UnpairedSource) -> Verdict:
+def judged(result: StageResult, source: UnpairedSource) -> Verdict:
     """By its numbers; a scene that lacks something the caption names goes to review."""
     wanted = source.format.frames
     verdict = judge(result.facts["numbers"], source.limits, frames=wanted, wanted=wanted)
@@ -94,7 +94,7 @@ def judged(result: Result, source: UnpairedSource) -> Verdict:
     return Verdict(verdict="review", reasons=(reason, *(verdict.reasons if verdict.verdict == "review" else ())))
 
 
-def _row(job: ClipJob, wish: Wish, result: Result, source: UnpairedSource) -> dict[str, Any]:
+def _row(job: ClipJob, wish: Wish, result: StageResult, source: UnpairedSource) -> dict[str, Any]:
     form, maker = source.format, result.facts["maker"]
     facts = {name: value for name, value in result.facts.items() if name not in ("maker",)}
     return {

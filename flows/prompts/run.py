@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from ...datasets.store.ledger import Account
-from ...datasets.store.store import Result, Store
+from ...datasets.store.ledger import RunSummary
+from ...datasets.store.store import StageResult, Store
 from ...render.blender.process import BlenderNotFound
 from ...stages.text_to_video.text_to_video import ModelMissing
 from ..captions.chunks import caption_chunk
@@ -41,7 +41,7 @@ class UnpairedRun:
     """What makes the clips; None where it is not there."""
     absent: str | None = None
     """Why it is not there."""
-    results: dict[str, Result] = field(default_factory=dict)
+    results: dict[str, StageResult] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
 
     def phases(self) -> tuple[Phase, ...]:
@@ -86,7 +86,7 @@ class UnpairedRun:
         for failure in failures:
             self.failures.setdefault(failure.item, failure)
 
-    def close(self) -> Account:
+    def close(self) -> RunSummary:
         """Judge every clip, write the ledger and the account."""
         self._to_make()
         failures = {name: (failure.stage, failure.reason) for name, failure in self.failures.items()}

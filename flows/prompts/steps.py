@@ -11,7 +11,7 @@ from typing import Any
 from ...arrays import Rgb
 from ...captioning.rule_based.augment import phrases
 from ...datasets.store.atomic_io import digest_of
-from ...datasets.store.store import Draft, Result, Store, Work
+from ...datasets.store.store import ResultWriter, StageKey, StageResult, Store
 from ...render.blender import plan
 from ...render.blender.exr_frames import CorruptFrame, open_frames
 from ...render.blender.process import draw, find_python, version_of
@@ -70,7 +70,7 @@ def maker_of(source: UnpairedSource) -> dict[str, str]:
     return {"model": "blender", "revision": version_of(find_python(source.video.blender)) or "unknown"}
 
 
-def clip_work(job: ClipJob, source: UnpairedSource, maker: dict[str, str]) -> Work:
+def clip_work(job: ClipJob, source: UnpairedSource, maker: dict[str, str]) -> StageKey:
     """What decides a clip."""
     code = {"quality": unpaired_quality.VERSION}
     if isinstance(source.video, BlenderTextToVideo):
@@ -82,10 +82,10 @@ def clip_work(job: ClipJob, source: UnpairedSource, maker: dict[str, str]) -> Wo
         "code": digest_of(code),
         "maker": digest_of(maker),
     }
-    return Work(stage=STAGE, version=VERSION, settings=source.decisive, inputs=inputs)
+    return StageKey(stage=STAGE, version=VERSION, settings=source.decisive, inputs=inputs)
 
 
-def made(jobs: Sequence[ClipJob], source: UnpairedSource, store: Store, maker: dict[str, str]) -> list[Result]:
+def made(jobs: Sequence[ClipJob], source: UnpairedSource, store: Store, maker: dict[str, str]) -> list[StageResult]:
     """The clips of some jobs, at most a batch, made if they are not there yet.
 
     Raises:
@@ -101,7 +101,7 @@ def made(jobs: Sequence[ClipJob], source: UnpairedSource, store: Store, maker: d
         shots = [Shot(prompt=jobs[place].caption, seed=jobs[place].seed(source)) for place in missing]
         clips = dict(zip(missing, source.video.make(shots, source.format).clips, strict=True))
 
-    def keep(place: int, draft: Draft) -> None:
+    def keep(place: int, draft: ResultWriter) -> None:
         draft.add("gt", clips[place])
         draft.facts |= {"maker": maker, "numbers": unpaired_quality.measure(clips[place]), "missing": []}
 
@@ -115,12 +115,12 @@ def attributes(caption: str, effects: Sequence[str]) -> dict[str, tuple[str, ...
     return {effect: found.get(effect, ()) for effect in effects}
 
 
-def _drawn(job: ClipJob, source: UnpairedSource, store: Store, work: Work) -> Result:
+def _drawn(job: ClipJob, source: UnpairedSource, store: Store, work: StageKey) -> StageResult:
     """Draw the scene that the caption describes; killed in between, it goes on frame by frame."""
     frames = frames_folder(store.workspace, work.key)
     maker = maker_of(source)
 
-    def make(draft: Draft) -> None:
+    def make(draft: ResultWriter) -> None:
         told = attributes(job.caption, job.effects)
         found = scene_from_caption.scene_from_caption(
             job.caption, told, seed=job.seed(source), clip_format=source.clip_format

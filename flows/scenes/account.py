@@ -7,8 +7,8 @@ from typing import Any
 
 from ...datasets.corpus.schema import QUALITY_NUMBERS
 from ...datasets.store.atomic_io import json_bytes
-from ...datasets.store.ledger import Account, Entry, write_ledger
-from ...datasets.store.store import Result, Store
+from ...datasets.store.ledger import ClipOutcome, RunSummary, write_ledger
+from ...datasets.store.store import StageResult, Store
 from ...render.scene.scene import Variant
 from ...stages.quality_gates import Verdict, judge
 from ..captions.record import captioned, finished, words_of
@@ -31,11 +31,11 @@ def close_account(
     source: SceneSource,
     store: Store,
     jobs: Iterable[SceneJob | SceneRefusal],
-    results: Mapping[str, Result],
+    results: Mapping[str, StageResult],
     failures: Mapping[str, tuple[str, str]],
-) -> Account:
+) -> RunSummary:
     """Judge every variant and write the source's ledger and account."""
-    entries: list[Entry] = []
+    entries: list[ClipOutcome] = []
     for job in jobs:
         if isinstance(job, SceneRefusal):
             entries.append(_failed(f"{source.name}-{job.name}", "list", job.reason))
@@ -52,18 +52,18 @@ def settings_of(source: SceneSource) -> dict[str, Any]:
     return drawn | {"captions": source.captioning.values}
 
 
-def _failed(name: str, stage: str, reason: str) -> Entry:
-    return Entry(name=name, outcome="fail", stage=stage, reasons=(reason,))
+def _failed(name: str, stage: str, reason: str) -> ClipOutcome:
+    return ClipOutcome(name=name, outcome="fail", stage=stage, reasons=(reason,))
 
 
 def _entry(
     job: SceneJob,
     variant: Variant,
-    result: Result | None,
+    result: StageResult | None,
     source: SceneSource,
     store: Store,
     failures: Mapping[str, tuple[str, str]],
-) -> Entry:
+) -> ClipOutcome:
     clip_id = job.clip_id(source, variant)
     if result is None:
         return _failed(clip_id, STAGE, failures.get(job.name, (STAGE, "was not reached; run the source again"))[1])
@@ -80,7 +80,7 @@ def _entry(
     words = words_of(walk(clip, source.captioning, store), source.captioning, failures.get(clip_id))
     layers = {
         name: {
-            "file": str((result.folder / result.layers[kept].file).relative_to(store.workspace)),
+            "file": result.layers[kept].file,
             "sha256": result.layers[kept].sha256,
             "size_bytes": result.layers[kept].size_bytes,
         }
@@ -102,7 +102,7 @@ def judged(made: Mapping[str, Any], source: SceneSource, size: tuple[int, int]) 
     return Verdict(verdict="reject", reasons=(reason, *doubts))
 
 
-def _row(job: SceneJob, variant: Variant, result: Result, source: SceneSource) -> dict[str, Any]:
+def _row(job: SceneJob, variant: Variant, result: StageResult, source: SceneSource) -> dict[str, Any]:
     scene, content = job.scene, job.content
     made = result.facts["variants"][variant.name]
     return {

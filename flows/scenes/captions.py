@@ -1,13 +1,13 @@
 """Which clips of a scene are captioned, and what the scene says of them."""
 
-from ...datasets.store.store import Result
+from ...datasets.store.store import StageResult
 from ..captions.job import SEEN, CaptionJob, stored
 from .layers import OWN, SHARED
 from .source import SceneSource
 from .steps import SceneJob
 
 
-def of_scene(job: SceneJob, source: SceneSource, result: Result) -> list[CaptionJob]:
+def of_scene(job: SceneJob, source: SceneSource, result: StageResult) -> list[CaptionJob]:
     """A scene's finished variants."""
     jobs = []
     for variant in job.scene.variants:

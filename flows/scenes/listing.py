@@ -13,7 +13,7 @@ from typing import Any
 
 from ...datasets.sources.source import SOURCES
 from ...datasets.store.atomic_io import digest_of, digest_of_file, json_bytes
-from ...datasets.store.store import Store, Work
+from ...datasets.store.store import StageKey, Store
 from ...render.generators.registry import AnyGenerator, assets_of, scene_at
 from ...render.scene.scene import Scene, as_values, read_scene, scene_of
 from .account import SceneRefusal
@@ -64,7 +64,7 @@ def _described(
     """What the store has, as long as the files that it names are there; else what the generator makes."""
     if store is None:
         return scene_at(generator, index, source.seed, source.clip_format)
-    work = Work(stage=STAGE, version=VERSION, settings={"index": index}, inputs=made_of)
+    work = StageKey(stage=STAGE, version=VERSION, settings={"index": index}, inputs=made_of)
     found = store.find(work)
     if found is not None and found.refused is None:
         scene = scene_of(json_bytes(found.facts["scene"]))

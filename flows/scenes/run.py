@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from ...captioning.config import STEPS
-from ...datasets.store.ledger import Account
-from ...datasets.store.store import Result, Store
+from ...datasets.store.ledger import RunSummary
+from ...datasets.store.store import StageResult, Store
 from ...render.blender.process import BlenderNotFound, find_python, version_of
 from ..captions.chunks import caption_chunk, caption_phase, is_captioned
 from ..captions.chunks import pending as captions_to_do
@@ -40,7 +40,7 @@ class SceneRun:
     jobs: list[SceneJob | SceneRefusal]
     blender: str | None
     """Blender's version; None where there is no Blender."""
-    results: dict[str, Result] = field(default_factory=dict)
+    results: dict[str, StageResult] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
 
     def phases(self) -> tuple[Phase, ...]:
@@ -88,7 +88,7 @@ class SceneRun:
         for failure in failures:
             self.failures.setdefault(failure.item, failure)
 
-    def close(self) -> Account:
+    def close(self) -> RunSummary:
         """Judge every variant, write the ledger and the account."""
         self._to_do()
         failures = {name: (failure.stage, failure.reason) for name, failure in self.failures.items()}

@@ -12,7 +12,7 @@ import cv2
 
 from ...datasets.sources.source import override
 from ...datasets.store import codec
-from ...datasets.store.atomic_io import json_bytes, write_whole
+from ...datasets.store.atomic_io import atomic_write, json_bytes
 from ...datasets.store.codec import Frames
 from ...render.blender import plan
 from ...render.blender.plan import Pass
@@ -83,7 +83,7 @@ def write_example(path: Path) -> None:
     """
     if path.exists():
         raise ValueError(f"{path}: is there already; name another file, or delete it first")
-    write_whole(path, EXAMPLE.read_bytes())
+    atomic_write(path, EXAMPLE.read_bytes())
 
 
 def preview(scene: Scene, frame: int, out: Path, source: SceneSource, told: Told) -> RenderOutput:
@@ -116,14 +116,14 @@ def clip(scene: Scene, out: Path, source: SceneSource, told: Told) -> RenderOutp
     middle: dict[str, Picture] = {}
 
     def keep(name: str, frames: Frames) -> None:
-        write_whole(out / f"{name}.mkv", codec.encode(frames, fps=scene.fps))
+        atomic_write(out / f"{name}.mkv", codec.encode(frames, fps=scene.fps))
         middle[name] = frames[len(frames) // 2]
 
     with _frames_in(out) as folder:
         made = _drawn(scene, plan.passes_of(scene), range(scene.frames), folder, source, keep, told)
     rendered = _rendered(scene, _write_sheet(out, middle, made), made, source)
     for name, found in made.items():
-        write_whole(out / name / "pair.json", json_bytes(_record(scene, found, rendered.verdicts.get(name))))
+        atomic_write(out / name / "pair.json", json_bytes(_record(scene, found, rendered.verdicts.get(name))))
     return rendered
 
 
@@ -204,4 +204,4 @@ def _grey(picture: Any) -> Picture:
 
 def _write_png(path: Path, picture: Any) -> None:
     _, encoded = cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)
-    write_whole(path, encoded.tobytes())
+    atomic_write(path, encoded.tobytes())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets.store.atomic_io import ABANDONED_AFTER_S, digest_of
-from ...datasets.store.store import Draft, Result, Store, Work
+from ...datasets.store.store import ResultWriter, StageKey, StageResult, Store
 from ...render.blender import plan
 from ...render.blender.exr_frames import CorruptFrame
 from ...render.blender.process import draw
@@ -52,7 +52,7 @@ class SceneJob:
         return f"{source.name}-{plain_name(self.name)}-{variant.name}-{digest}"
 
 
-def scene_work(job: SceneJob, source: SceneSource, blender: str) -> Work:
+def scene_work(job: SceneJob, source: SceneSource, blender: str) -> StageKey:
     """What decides a scene's layers: with each asset count the textures beside it."""
     versions = {
         "plan": plan.VERSION,
@@ -64,7 +64,7 @@ def scene_work(job: SceneJob, source: SceneSource, blender: str) -> Work:
     }
     inputs = {"scene": digest_of(job.content), "code": digest_of(versions), "blender": blender}
     assets = {role: digest(path) if path.is_file() else "missing" for role, path in _assets_of(job.scene).items()}
-    return Work(stage=STAGE, version=VERSION, settings=source.decisive, inputs=inputs | assets)
+    return StageKey(stage=STAGE, version=VERSION, settings=source.decisive, inputs=inputs | assets)
 
 
 def inputs_of(scene: Scene) -> dict[str, str]:
@@ -79,7 +79,7 @@ def _assets_of(scene: Scene) -> dict[str, Path]:
     return {role: Path(name).expanduser() for role, name in named}
 
 
-def rendered(job: SceneJob, source: SceneSource, store: Store, blender: str) -> Result:
+def rendered(job: SceneJob, source: SceneSource, store: Store, blender: str) -> StageResult:
     """A scene's layers, drawn if they are not there yet.
 
     Raises:
@@ -89,7 +89,7 @@ def rendered(job: SceneJob, source: SceneSource, store: Store, blender: str) -> 
     work = scene_work(job, source, blender)
     frames = frames_folder(store.workspace, work.key)
 
-    def make(draft: Draft) -> None:
+    def make(draft: ResultWriter) -> None:
         check_files(job.scene)
         drawn = draw(plan.plan(job.scene, _made(frames), plan.passes_of(job.scene)), frames, source.blender)
         try:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ...datasets.store.atomic_io import (
     digest_of_file,
-    explaining,
+    explain_os_errors,
     flush_folder,
     is_abandoned,
     json_bytes,
@@ -49,7 +49,7 @@ def save(
     place = folder / f"step-{step:08d}"
     partial = partial_beside(place)
     try:
-        with explaining(place):
+        with explain_os_errors(place):
             partial.mkdir(parents=True)
             for name, held in tensors.items():
                 _write(partial / name, held)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...datasets.store.atomic_io import explaining, partial_beside, write_whole
+from ...datasets.store.atomic_io import atomic_write, explain_os_errors, partial_beside
 from ..configs.ablation import Variant
 from ..fitting.step_log import EVALUATION
 from ..latents.sampler import KINDS
@@ -36,9 +36,9 @@ def write_ablation(output: Path, variants: Sequence[Variant], title: str) -> Pat
     _check_clips(output, lines)
     every = [line for found in lines.values() for line in found]
     _write_parquet(output / "ablation.parquet", every, variants)
-    write_whole(output / "ablation.tex", _latex(every, variants).encode())
+    atomic_write(output / "ablation.tex", _latex(every, variants).encode())
     page = output / "ablation.md"
-    write_whole(page, _page(every, variants, title).encode())
+    atomic_write(page, _page(every, variants, title).encode())
     return page
 
 
@@ -66,7 +66,7 @@ def _write_parquet(path: Path, lines: Sequence[Line], variants: Sequence[Variant
         table = table.append_column(kind, pa.array(told, pa.bool_()))
     partial = partial_beside(path)
     try:
-        with explaining(path):
+        with explain_os_errors(path):
             pq.write_table(table, partial)
             partial.replace(path)
     finally:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Rgb
-from ...datasets.store.atomic_io import digest_of, json_bytes, write_whole
+from ...datasets.store.atomic_io import atomic_write, digest_of, json_bytes
 from .metric import MetricValue, Sample, Scorer, Unavailable, Weights
 
 FORMAT = 1
@@ -52,7 +52,7 @@ class Kept:
         except (OSError, ValueError):
             found, written = make(frames), io.BytesIO()
             np.save(written, found, allow_pickle=False)
-            write_whole(place, written.getvalue())
+            atomic_write(place, written.getvalue())
         return found
 
     def read(self, asked: Sequence[Any]) -> Values | None:
@@ -68,7 +68,7 @@ class Kept:
         """Keep this, unless some of it is unavailable."""
         place = self._place(asked, "json")
         if place is not None and all(one.status != "unavailable" for values in found.values() for one in values):
-            write_whole(place, json_bytes({name: [asdict(one) for one in found[name]] for name in found}))
+            atomic_write(place, json_bytes({name: [asdict(one) for one in found[name]] for name in found}))
 
     def _place(self, asked: Sequence[Any], suffix: str) -> Path | None:
         if self.folder is None:

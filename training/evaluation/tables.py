@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...datasets.store.atomic_io import explaining, partial_beside, write_whole
+from ...datasets.store.atomic_io import atomic_write, explain_os_errors, partial_beside
 from .aggregation import Level, Line
 from .metric import COLUMNS, Column, MetricValue, Weights
 
@@ -40,13 +40,13 @@ def write_tables(lines: Sequence[Line], folder: Path, title: str) -> None:
     path = folder / "metrics.parquet"
     partial = partial_beside(path)
     try:
-        with explaining(path):
+        with explain_os_errors(path):
             pq.write_table(as_table(lines), partial)
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    write_whole(folder / "table.md", markdown(lines, title).encode())
-    write_whole(folder / "table.tex", latex(lines).encode())
+    atomic_write(folder / "table.md", markdown(lines, title).encode())
+    atomic_write(folder / "table.tex", latex(lines).encode())
 
 
 def as_table(lines: Sequence[Line]) -> pa.Table:

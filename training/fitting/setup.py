@@ -7,7 +7,7 @@ from typing import Any
 
 from ...datasets.corpus.publish import MANIFEST
 from ...datasets.corpus.reader import open_corpus
-from ...datasets.store.location import Place
+from ...datasets.store.location import Location
 from ...extras import require
 from ..base.models import Located, fingerprint, load_scheduler, load_transformer, locate
 from ..base.optimiser import RunningMean, build, choose
@@ -140,7 +140,7 @@ def check_cache(cache: LatentCache, located: Located, settings: Training) -> Non
                 f"{cache.folder}: was made by {folders[0]} of {' '.join(filter(None, made))}, and that of "
                 f"{located.id} differs; precompute with this model, or train the other"
             )
-    if Place(settings.corpus).exists(MANIFEST):  # a training machine may have the cache alone
+    if Location(settings.corpus).exists(MANIFEST):  # a training machine may have the cache alone
         found = open_corpus(settings.corpus).manifest
         if found["digest"] != cache.manifest["corpus"]["digest"]:
             raise ValueError(

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ...datasets.store.atomic_io import json_bytes, write_whole
+from ...datasets.store.atomic_io import atomic_write, json_bytes
 from ...extras import require
 from ..base import checkpoint
 from ..base.optimiser import RunningMean
@@ -71,7 +71,7 @@ def export(ready: Ready) -> Path:
         if ready.mean is not None:
             state = {**state, **ready.mean.mean}
         _whole(ready.config, state).save_pretrained(str(folder))
-        write_whole(folder.parent / RECORD, json_bytes(_record(ready)))
+        atomic_write(folder.parent / RECORD, json_bytes(_record(ready)))
     ready.accelerator.wait_for_everyone()
     return folder.parent
 

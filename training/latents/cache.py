@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from ...arrays import Mask
-from ...datasets.store.atomic_io import json_bytes, write_whole
+from ...datasets.store.atomic_io import atomic_write, json_bytes
 
 FORMAT = 1
 MANIFEST = "cache.json"
@@ -148,7 +148,7 @@ def write_row(folder: Path, row: CachedRow, *, stored: str) -> None:
     buffer = io.BytesIO()
     table = pa.Table.from_pylist([values], schema=_SCHEMA)
     pq.write_table(table, buffer, compression=_COMPRESSION, use_dictionary=False, write_page_checksum=True)
-    write_whole(row_path(folder, row.key), buffer.getvalue())
+    atomic_write(row_path(folder, row.key), buffer.getvalue())
 
 
 def read_row(folder: Path, key: str) -> CachedRow:
@@ -183,7 +183,7 @@ def read_row(folder: Path, key: str) -> CachedRow:
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """The last file of a cache: with it the cache is finished."""
-    write_whole(folder / MANIFEST, json_bytes(dict(manifest)))
+    atomic_write(folder / MANIFEST, json_bytes(dict(manifest)))
 
 
 def _packed(values: np.ndarray, stored: str, row: CachedRow) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
-from ...datasets.store.atomic_io import digest_of, is_abandoned, json_bytes, write_whole
+from ...datasets.store.atomic_io import atomic_write, digest_of, is_abandoned, json_bytes
 from ..base.latent_shapes import SHORTEST, check_shape, is_whole, longest_within
 from ..base.models import BaseModel, fingerprint, locate
 from ..base.strict import STRICT
@@ -142,7 +142,7 @@ def is_done(work: Work, folder: Path) -> bool:
 
 def mark_done(work: Work, keys: Sequence[str]) -> None:
     """Note which rows a clip became."""
-    write_whole(work.memo, json_bytes({"clip_id": work.clip_id, "keys": list(keys)}))
+    atomic_write(work.memo, json_bytes({"clip_id": work.clip_id, "keys": list(keys)}))
 
 
 def starts(clip: Clip, frames: int) -> list[int]:

@@ -16,7 +16,7 @@ import numpy as np
 from ...arrays import Mask, Rgb
 from ...datasets.corpus.reader import Corpus
 from ...datasets.gallery.thumbnails import film
-from ...datasets.store.atomic_io import digest_of, json_bytes, write_whole
+from ...datasets.store.atomic_io import atomic_write, digest_of, json_bytes
 from ..evaluation.videos import Method, clip_ids, find_video, read_video
 
 QUESTIONS = {
@@ -64,9 +64,9 @@ def write_study(
         key[pair] = {"clip": clip_id, **{name: method.name for name, method in zip(NAMES, order, strict=True)}}
         pairs.append(_write_pair(corpus[clip_id], order, folder / "page" / "videos" / pair, settings))
     study = digest_of(key)[:16]
-    write_whole(folder / "key.json", json_bytes({"study": study, "pairs": key}))
+    atomic_write(folder / "key.json", json_bytes({"study": study, "pairs": key}))
     page = folder / "page" / "index.html"
-    write_whole(page, _page(study, pairs).encode())
+    atomic_write(page, _page(study, pairs).encode())
     step(len(shared), len(shared))
     return page
 
@@ -102,7 +102,7 @@ def _write_pair(clip: Any, order: Sequence[Method], folder: Path, settings: Stud
     length = min(len(video) for video in videos.values())
     for name, video in videos.items():
         height, width = (side - side % 2 for side in video.shape[1:3])
-        write_whole(folder / f"{name}.mp4", film(video[:length, :height, :width], fps=clip.fps))
+        atomic_write(folder / f"{name}.mp4", film(video[:length, :height, :width], fps=clip.fps))
     answerable = {"text": bool(clip.caption.strip()), "mask": "mask" in videos, "content": True}
     asked = [name for name in QUESTIONS if answerable[name]]
     return {"id": folder.name, "prompt": clip.caption, "questions": asked, "input": "input" in videos}

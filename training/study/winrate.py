@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...datasets.store.atomic_io import write_whole
+from ...datasets.store.atomic_io import atomic_write
 from .study import NAMES, QUESTIONS
 
 Z = 1.959963984540054
@@ -101,8 +101,8 @@ def write_rates(rates: Sequence[WinRate], folder: Path) -> None:
         shares = [f"{value:.6f}" for value in (rate.rate, *rate.interval)]
         first = [rate.question, rate.method, rate.other, rate.wins, rate.answers]
         writer.writerow([*first, *shares, rate.participants, rate.pairs])
-    write_whole(folder / "winrate.csv", text.getvalue().encode())
-    write_whole(folder / "winrate.md", markdown(rates).encode())
+    atomic_write(folder / "winrate.csv", text.getvalue().encode())
+    atomic_write(folder / "winrate.md", markdown(rates).encode())
 
 
 def _of_study(study: str, files: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
