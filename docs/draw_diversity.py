@@ -13,8 +13,8 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from effectpairs.render.blender import process
-from effectpairs.render.blender.exr_frames import open_frames
-from effectpairs.render.blender.plan import passes_of, plan
+from effectpairs.render.blender.exr_frames import open_render_frames
+from effectpairs.render.blender.plan import make_plan, passes_of
 from effectpairs.render.compositing import layers
 from effectpairs.render.generators import diversity
 from effectpairs.render.generators.clip_format import ClipFormat
@@ -57,8 +57,8 @@ def measured(scene: Scene) -> list[dict[str, object]]:
         narrow = [
             type(one)(**{**vars(one), "frames": one.frames if len(one.frames) == 1 else (FRAME,)}) for one in wanted
         ]
-        process.draw(plan(scene, Path(folder), narrow), Path(folder))
-        files = open_frames(Path(folder))
+        process.render_frames(make_plan(scene, Path(folder), narrow), Path(folder))
+        files = open_render_frames(Path(folder))
         shared = layers.compose_shared(files, (FRAME,))
         own = layers.compose_variant(files, 0, ("all",), shared, shared.over)
     return [asdict(diversity.seen(scene, 0, shared, own))]

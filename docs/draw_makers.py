@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from effectpairs.render.blender import process
-from effectpairs.render.blender.exr_frames import open_frames
-from effectpairs.render.blender.plan import Pass, plan
+from effectpairs.render.blender.exr_frames import open_render_frames
+from effectpairs.render.blender.plan import Pass, make_plan
 from effectpairs.render.compositing.composite import encode
 from effectpairs.render.generators.clip_format import ClipFormat
 from effectpairs.render.generators.registry import GENERATORS, scene_at
@@ -36,10 +36,10 @@ def main() -> None:
 
 def drawn(scene: Scene) -> np.ndarray:
     """The first variant, everything in it."""
-    whole = Pass(name="v00", what="whole", variant=0, samples=8, denoise=True, frames=(FRAME,))
+    whole = Pass(name="v00", kind="whole", variant=0, samples=8, denoise=True, frames=(FRAME,))
     with tempfile.TemporaryDirectory() as folder:
-        process.draw(plan(scene, Path(folder), (whole,)), Path(folder))
-        return np.asarray(encode(open_frames(Path(folder)).light("v00", FRAME)))
+        process.render_frames(make_plan(scene, Path(folder), (whole,)), Path(folder))
+        return np.asarray(encode(open_render_frames(Path(folder)).light("v00", FRAME)))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def frame_plan(
 
 def one(name, what, frames, variant=None, off=None, scale=1.0) -> dict[str, Any]:
     """A pass of a plan."""
-    return {"name": name, "what": what, "variant": variant, "off": off, "frames": frames, "scale": scale}
+    return {"name": name, "kind": what, "variant": variant, "off": off, "frames": frames, "scale": scale}
 
 
 def write_frames(plan: Mapping[str, Any], folder: Path) -> list[list[int]]:
@@ -45,7 +45,7 @@ def write_frames(plan: Mapping[str, Any], folder: Path) -> list[list[int]]:
         (folder / drawn["name"]).mkdir(exist_ok=True)
         for frame in drawn["frames"]:
             picture = draw(plan, drawn, frame)
-            if drawn["what"] in ("subject", "front"):
+            if drawn["kind"] in ("subject", "front"):
                 left, top, right, bottom = boxes[frame]
                 picture = picture[top:bottom, left:right]
             write_exr(folder / drawn["name"] / f"{frame:04d}.exr", picture)
@@ -64,13 +64,13 @@ def draw(plan, drawn, frame) -> np.ndarray:
     height, width = plan["size"]
     plate = plate_of(height, width)
     subject, cover = subject_of(plan, frame)
-    if drawn["what"] == "plate":
+    if drawn["kind"] == "plate":
         picture = plate if drawn["variant"] is None else plate * 0.5
         return with_cover(picture, np.ones((height, width)))
-    if drawn["what"] == "subject":
+    if drawn["kind"] == "subject":
         return with_cover(subject, cover)
     smoke = smoke_of(plan, frame)
-    if drawn["what"] == "front":
+    if drawn["kind"] == "front":
         return with_cover(SMOKE * smoke[..., None], smoke)
     effects = plan["variants"][drawn["variant"]]["effects"]
     light = plate * (0.5 if any(one["name"].endswith("-plate") for one in plan["passes"]) else 1)

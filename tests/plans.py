@@ -40,7 +40,7 @@ def part(mesh, size, places, **more):
 def a_pass(what, frames=2, **changes):
     variant = 0 if what in ("whole", "front") else None
     return {
-        "name": what, "what": what, "variant": variant, "off": None, "samples": 4, "denoise": False, "scale": 1.0,
+        "name": what, "kind": what, "variant": variant, "off": None, "samples": 4, "denoise": False, "scale": 1.0,
         "frames": list(range(frames)),
     } | changes  # fmt: skip
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from effectpairs.render.blender.exr_frames import CorruptFrame, open_frames, pasted, read_exr
-from effectpairs.render.blender.plan import passes_of, plan
-from effectpairs.render.blender.process import Blender, draw
+from effectpairs.render.blender.exr_frames import CorruptFrame, open_render_frames, paste, read_exr
+from effectpairs.render.blender.plan import make_plan, passes_of
+from effectpairs.render.blender.process import Blender, render_frames
 from effectpairs.render.compositing.composite import encode
 from effectpairs.render.compositing.layers import compose_shared, compose_variant
 from effectpairs.render.effects.registry import CastLight, Reflection, Shadow
@@ -38,7 +38,7 @@ def draw_both(scene, folder, **how):
     """Every pass as planned, and again in full under another name."""
     passes = [replace(one, frames=FRAMES) for one in passes_of(scene)]
     whole = [replace(one, name=f"{one.name}-full", crop=False) for one in passes if one.crop]
-    return draw(plan(scene, folder, [*passes, *whole]), folder, **how)
+    return render_frames(make_plan(scene, folder, [*passes, *whole]), folder, **how)
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +58,10 @@ def area(folder, variant, frame):
 @blender
 def test_where_it_is_used_a_cropped_pass_is_the_full_one(drawn):
     folder, _ = drawn
-    files = open_frames(folder)
+    files = open_render_frames(folder)
     for name in ("v00", "v01", "v01-plate", "v02"):
         for frame in FRAMES:
-            (left, top, right, bottom), share = files.used(name, frame)
+            (left, top, right, bottom), share = files.crop_region(name, frame)
             full = read_exr(folder / f"{name}-full" / f"{frame:04d}.exr")[top:bottom, left:right]
             cut = read_exr(folder / name / f"{frame:04d}.exr")
             used = share[top:bottom, left:right] > 0
@@ -73,7 +73,7 @@ def test_where_it_is_used_a_cropped_pass_is_the_full_one(drawn):
 def test_what_nobody_uses_is_covered(tmp_path):
     low = replace(scene_of((Shadow(),), denoise=False), sun=Sun(elevation_deg=12.0, azimuth_deg=150.0))
     draw_both(low, tmp_path)  # a long shadow, aslant: the corners of its box are empty
-    (left, top, right, bottom), share = open_frames(tmp_path).used("v00", 0)
+    (left, top, right, bottom), share = open_render_frames(tmp_path).crop_region("v00", 0)
     cut = read_exr(tmp_path / "v00" / "0000.exr")[..., :3]
     full, used = read_exr(tmp_path / "v00-full" / "0000.exr")[..., :3], share[top:bottom, left:right] > 0
     assert np.array_equal(cut[used], full[top:bottom, left:right][used])
@@ -110,7 +110,7 @@ def test_outside_its_area_a_variant_is_its_plate_to_the_eye(drawn):
 @blender
 def test_gt_is_the_background_outside_the_area_whatever_the_sun(drawn):
     folder, scene = drawn
-    files = open_frames(folder)
+    files = open_render_frames(folder)
     shared = compose_shared(files, FRAMES)
     for variant in (0, 1):
         kinds = tuple(effect.kind for effect in scene.variants[variant].effects)
@@ -128,7 +128,7 @@ def test_gt_is_the_background_outside_the_area_whatever_the_sun(drawn):
 def test_areas_are_the_same_in_any_order_by_any_number_of_processes(drawn, tmp_path):
     folder, scene = drawn
     passes = [replace(one, frames=FRAMES[::-1]) for one in passes_of(scene)][::-1]
-    draw(plan(scene, tmp_path, passes), tmp_path, Blender(processes=2))
+    render_frames(make_plan(scene, tmp_path, passes), tmp_path, Blender(processes=2))
     for path in tmp_path.glob("areas/*.npz"):
         assert path.read_bytes() == (folder / "areas" / path.name).read_bytes()
     for path in tmp_path.glob("*/*.exr"):
@@ -138,9 +138,9 @@ def test_areas_are_the_same_in_any_order_by_any_number_of_processes(drawn, tmp_p
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from effectpairs.render.blender.process import draw
+from effectpairs.render.blender.process import render_frames
 folder = Path(sys.argv[1])
-draw(json.loads((folder / "plan.json").read_text()), folder, step=lambda *said: print(*said, flush=True))
+render_frames(json.loads((folder / "plan.json").read_text()), folder, on_frame=lambda *said: print(*said, flush=True))
 """
 
 
@@ -148,14 +148,14 @@ draw(json.loads((folder / "plan.json").read_text()), folder, step=lambda *said: 
 def test_a_clip_killed_among_its_cropped_frames_ends_with_the_same_pixels(drawn, tmp_path):
     folder, scene = drawn
     passes = [replace(one, frames=FRAMES) for one in passes_of(scene) if one.name in ("v00", "v01", "v01-plate")]
-    given = plan(scene, tmp_path, passes)
+    given = make_plan(scene, tmp_path, passes)
     (tmp_path / "plan.json").write_text(json.dumps(given))
     with subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path)], stdout=subprocess.PIPE, text=True) as running:
         for _ in range(2):
             running.stdout.readline()
         time.sleep(0.1)  # now it looks for the next frame's area, or draws it
         os.kill(running.pid, signal.SIGKILL)
-    draw(given, tmp_path)
+    render_frames(given, tmp_path)
     made = [path.relative_to(tmp_path) for path in tmp_path.glob("*/*.exr")]
     assert len(made) == 6
     assert all(np.array_equal(read_exr(tmp_path / path), read_exr(folder / path)) for path in made)
@@ -166,13 +166,13 @@ def test_a_clip_killed_among_its_cropped_frames_ends_with_the_same_pixels(drawn,
 def test_a_lost_area_is_found_again_and_a_full_scene_has_none(drawn, tmp_path):
     scene = scene_of((Shadow(),))
     passes = [replace(one, frames=(0,)) for one in passes_of(scene)]
-    draw(plan(scene, tmp_path, passes), tmp_path)
+    render_frames(make_plan(scene, tmp_path, passes), tmp_path)
     (lost,) = tmp_path.glob("areas/*.npz")
     before = lost.read_bytes()
     lost.unlink()
     with pytest.raises(CorruptFrame, match=r"00-0000\.npz"):
-        open_frames(tmp_path).light("v00", 0)
-    draw(plan(scene, tmp_path, passes), tmp_path)
+        open_render_frames(tmp_path).light("v00", 0)
+    render_frames(make_plan(scene, tmp_path, passes), tmp_path)
     assert lost.read_bytes() == before
     assert not any(one.crop for one in passes_of(scene_of((Shadow(),), crop=False)))
 
@@ -180,12 +180,12 @@ def test_a_lost_area_is_found_again_and_a_full_scene_has_none(drawn, tmp_path):
 def test_a_cut_out_picture_fades_into_what_surrounds_it_but_not_at_the_pictures_border():
     around, cut = np.zeros((100, 160, 3), np.float32), np.ones((60, 80, 3), np.float32)
     share = np.ones((100, 160), np.float32)
-    light = pasted(cut, (0, 20, 80, 80), around, share)
+    light = paste(cut, (0, 20, 80, 80), around, share)
     assert light[50, :76, 0].min() == 1
     assert 0 < light[50, 79, 0] < light[50, 77, 0] < 1
     assert 0 < light[20, 9, 0] < light[21, 9, 0] < light[22, 9, 0] < light[24, 9, 0] == 1
     share[40:60, 20:40] = 0  # nothing of the variant shows here: the plate is used
-    assert not pasted(cut, (0, 20, 80, 80), around, share)[40:60, 20:40].any()
+    assert not paste(cut, (0, 20, 80, 80), around, share)[40:60, 20:40].any()
     assert not light[:20].any()
     assert not light[:, 80:].any()
-    assert pasted(np.ones_like(around), (0, 0, 160, 100), around, np.ones_like(share)).min() == 1
+    assert paste(np.ones_like(around), (0, 0, 160, 100), around, np.ones_like(share)).min() == 1

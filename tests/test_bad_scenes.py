@@ -46,7 +46,7 @@ for chosen in plan["passes"]:
     (folder / chosen["name"]).mkdir(exist_ok=True)
     for frame in chosen["frames"]:
         path = folder / chosen["name"] / f"{{frame:04d}}.exr"
-        cut = chosen["what"] in ("subject", "front")
+        cut = chosen["kind"] in ("subject", "front")
         if path.exists() or cut and not any(boxes[frame]):
             continue
         if named == "hanging" and frame == 2:
@@ -55,15 +55,15 @@ for chosen in plan["passes"]:
             os.kill(os.getpid(), signal.SIGKILL)
         effects = [] if named == "unseen" else ["shadow"]
         picture = frame_files.draw(plan | {{"variants": [{{"effects": effects}}] * 2}}, chosen, frame)
-        if named == "absent" and chosen["what"] == "whole":
-            picture = frame_files.draw(plan, chosen | {{"what": "plate", "variant": None}}, frame)
-        if named == "blinding" and chosen["what"] == "whole" and chosen["variant"] == 1:
+        if named == "absent" and chosen["kind"] == "whole":
+            picture = frame_files.draw(plan, chosen | {{"kind": "plate", "variant": None}}, frame)
+        if named == "blinding" and chosen["kind"] == "whole" and chosen["variant"] == 1:
             picture[3, 3] = np.inf
         if cut:
             left, top, right, bottom = boxes[frame]
             picture = picture[top:bottom, left:right]
         frame_files.write_exr(path, picture)
-        if named == "torn" and chosen["what"] == "whole" and frame == 3:
+        if named == "torn" and chosen["kind"] == "whole" and frame == 3:
             path.write_bytes(path.read_bytes()[:99])
         say("frame", **{{"pass": chosen["name"]}}, frame=frame, seconds=0.1, cpu=0.1)
 say("done")

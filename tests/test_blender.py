@@ -15,9 +15,9 @@ from effectpairs.render.blender.process import (
     Blender,
     BlenderNotFound,
     RenderFailed,
-    draw,
+    blender_version,
     find_python,
-    version_of,
+    render_frames,
 )
 from effectpairs.tests.plans import a_pass, a_plan
 
@@ -77,7 +77,9 @@ def alive(pid: int, patience_s: float = 10.0) -> bool:
 
 def test_frames_are_told_and_boxes_returned(fake, tmp_path):
     told = []
-    drawn = draw(a_plan(), tmp_path / "f", fake("ready(); frame(0); frame(1); say('done')"), lambda *f: told.append(f))
+    drawn = render_frames(
+        a_plan(), tmp_path / "f", fake("ready(); frame(0); frame(1); say('done')"), lambda *f: told.append(f)
+    )
     assert told == [("whole", 0, 0.1), ("whole", 1, 0.1)]
     assert drawn.boxes == ((0, 0, 4, 4), (0, 0, 0, 0))
     assert drawn.version == "4.5.15"
@@ -87,14 +89,14 @@ def test_frames_are_told_and_boxes_returned(fake, tmp_path):
 def test_a_crash_is_tried_again_and_goes_on_from_the_frames_on_disk(fake, tmp_path):
     told = []
     body = "ready(); frame(start - 1)\nif start < 5: os.abort()\nsay('done')"
-    draw(a_plan(), tmp_path / "f", fake(body), lambda *f: told.append(f[1]))
+    render_frames(a_plan(), tmp_path / "f", fake(body), lambda *f: told.append(f[1]))
     assert told == [0, 1, 2, 3, 4]  # more crashes than max_attempts, but each after a new frame
 
 
 def test_crashing_without_progress_ends_with_the_log(fake, tmp_path):
     body = "ready(); print('Segmentation fault: tile 7', file=sys.stderr); sys.exit(139)"
     with pytest.raises(RenderFailed, match=r"(?s)ended with code 139, 3 times.*tile 7"):
-        draw(a_plan(), tmp_path / "f", fake(body))
+        render_frames(a_plan(), tmp_path / "f", fake(body))
     assert starts(tmp_path / "f") == 3
 
 
@@ -103,14 +105,16 @@ def test_a_hang_is_killed_with_everything_it_started(fake, tmp_path):
     body += "(folder / 'pid').write_text(str(child.pid)); time.sleep(300)"
     begin = time.monotonic()
     with pytest.raises(RenderFailed, match="made no frame for 2 s"):
-        draw(a_plan(), tmp_path / "f", replace(fake(body), max_attempts=2))
+        render_frames(a_plan(), tmp_path / "f", replace(fake(body), max_attempts=2))
     assert time.monotonic() - begin < 30
     assert not alive(int((tmp_path / "f" / "pid").read_text()))
 
 
 def test_what_is_refused_is_not_tried_again(fake, tmp_path):
     with pytest.raises(ValueError, match=r"^horse\.glb: it holds no mesh$"):
-        draw(a_plan(), tmp_path / "f", fake("say('refused', reason='horse.glb: it holds no mesh'); sys.exit(3)"))
+        render_frames(
+            a_plan(), tmp_path / "f", fake("say('refused', reason='horse.glb: it holds no mesh'); sys.exit(3)")
+        )
     assert starts(tmp_path / "f") == 1
 
 
@@ -120,7 +124,7 @@ def test_an_interruption_ends_the_worker(fake, tmp_path):
 
     body = "(folder / 'pid').write_text(str(os.getpid())); ready(); frame(0); time.sleep(300)"
     with pytest.raises(KeyboardInterrupt):
-        draw(a_plan(), tmp_path / "f", fake(body), interrupt)
+        render_frames(a_plan(), tmp_path / "f", fake(body), interrupt)
     assert not alive(int((tmp_path / "f" / "pid").read_text()))
     assert threading.active_count() < 10
 
@@ -129,7 +133,7 @@ def test_two_runs_of_one_clip_do_not_fight(fake, tmp_path):
     told = []
     settings = fake("ready(); frame(0); time.sleep(0.5); frame(1); say('done')")
     runs = [
-        threading.Thread(target=draw, args=(a_plan(), tmp_path / "f", settings, lambda *f: told.append(f[1])))
+        threading.Thread(target=render_frames, args=(a_plan(), tmp_path / "f", settings, lambda *f: told.append(f[1])))
         for _ in range(2)
     ]
     for run in runs:
@@ -142,18 +146,18 @@ def test_two_runs_of_one_clip_do_not_fight(fake, tmp_path):
 def test_what_is_drawn_needs_no_blender_and_what_is_deleted_is_drawn_again(fake, tmp_path):
     passes = [a_pass("whole"), a_pass("subject", frames=0)]
     settings = fake("ready(); frame(0); frame(1); say('done')")
-    first, second = (draw(a_plan(passes=passes), tmp_path / "f", settings) for _ in range(2))
+    first, second = (render_frames(a_plan(passes=passes), tmp_path / "f", settings) for _ in range(2))
     assert starts(tmp_path / "f") == 1
     assert second == replace(first, cpu_s={})
     (tmp_path / "f" / "whole" / "0001.exr").unlink()
-    assert draw(a_plan(passes=passes), tmp_path / "f", settings).cpu_s == {"whole": 0.1}
+    assert render_frames(a_plan(passes=passes), tmp_path / "f", settings).cpu_s == {"whole": 0.1}
 
 
 def test_frames_of_another_plan_are_taken_away(fake, tmp_path):
     settings = fake("ready(); frame(0); frame(1); say('done')")
     told = []
     for seed in (1, 1, 2):
-        draw(a_plan(seed=seed), tmp_path / "f", settings, lambda *f: told.append(f[1]))
+        render_frames(a_plan(seed=seed), tmp_path / "f", settings, lambda *f: told.append(f[1]))
     assert told == [0, 1, 0, 1]
 
 
@@ -165,8 +169,8 @@ def test_without_an_environment_one_sentence_says_what_to_do(monkeypatch):
 
 def test_a_python_without_blender_is_told_at_once(tmp_path):
     with pytest.raises(BlenderNotFound, match=r"cannot be loaded .*bpy.*; run `make blender`"):
-        draw(a_plan(), tmp_path, Blender(python=sys.executable))
-    assert version_of(Path(sys.executable)) is None
+        render_frames(a_plan(), tmp_path, Blender(python=sys.executable))
+    assert blender_version(Path(sys.executable)) is None
 
 
 @pytest.mark.parametrize(
@@ -179,5 +183,5 @@ def test_settings_out_of_range_are_refused(wrong):
 
 @pytest.mark.blender
 def test_the_version_is_read_without_starting_blender():
-    assert (version_of(find_python()) or "").startswith("4.5.")
+    assert (blender_version(find_python()) or "").startswith("4.5.")
     assert os.path.isabs(find_python())  # noqa: PTH117

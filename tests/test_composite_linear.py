@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from effectpairs.render.blender.exr_frames import CorruptFrame, open_frames
+from effectpairs.render.blender.exr_frames import CorruptFrame, open_render_frames
 from effectpairs.render.compositing import composite
 from effectpairs.tests.frame_files import SHADE, frame_plan, plate_of, subject_of, write_exr, write_frames
 from hypothesis import given
@@ -20,7 +20,7 @@ def slow_encode(value: float) -> int:
 def layers_of(folder, plan):
     """Base, gt and the share of the subject's pixels behind smoke of one frame."""
     write_frames(plan, folder)
-    files = open_frames(folder)
+    files = open_render_frames(folder)
     shared = composite.base(files, FRAME)
     before = files.layer("v00-front", FRAME)[1] if files.has("v00-front") else np.zeros(files.size, np.float32)
     own = files.light("v00-plate", FRAME) if files.has("v00-plate") else None
@@ -52,7 +52,7 @@ def test_inside_the_subject_and_off_the_effect_gt_is_over(tmp_path, still):
 def test_inside_stays_equal_whatever_noise_the_whole_has(tmp_path):
     plan, folder = frame_plan(), tmp_path / "frames"
     write_frames(plan, folder)
-    files = open_frames(folder)
+    files = open_render_frames(folder)
     shared = composite.base(files, FRAME)
     noisy = files.light("v00", FRAME) + np.random.default_rng(1).normal(0, 0.05, (*files.size, 3)).astype(np.float32)
     gt = composite.gt(shared, noisy, None, np.zeros(files.size, np.float32), shared.over)
@@ -112,7 +112,7 @@ def test_a_subject_out_of_the_picture_leaves_the_plate(tmp_path):
     write_frames(plan, folder)
     (folder / "boxes.json").write_text("[[0,0,0,0],[0,0,0,0],[0,0,0,0],[0,0,0,0],[0,0,0,0]]")
     (folder / "subject" / f"{FRAME:04d}.exr").unlink()
-    shared = composite.base(open_frames(folder), FRAME)
+    shared = composite.base(open_render_frames(folder), FRAME)
     assert not shared.subject_mask.any()
     np.testing.assert_array_equal(shared.over, shared.background)
 
@@ -124,7 +124,7 @@ def test_what_is_not_finite_is_refused_with_pass_and_frame(tmp_path):
     picture[3, 3, 1] = np.nan
     write_exr(folder / "v00" / "0002.exr", picture)
     with pytest.raises(ValueError, match=r"pass 'v00', frame 2: a value is not finite"):
-        open_frames(folder).light("v00", 2)
+        open_render_frames(folder).light("v00", 2)
 
 
 def test_damaged_frames_are_told_from_bad_scenes(tmp_path, capfd):
@@ -134,7 +134,7 @@ def test_damaged_frames_are_told_from_bad_scenes(tmp_path, capfd):
     path.write_bytes(path.read_bytes()[:400])
     (folder / "v00" / "0003.exr").unlink()
     write_exr(folder / "subject" / "0001.exr", np.zeros((5, 5, 4)))
-    files = open_frames(folder)
+    files = open_render_frames(folder)
     for read, said in (
         (lambda: files.light("v00", 1), "is damaged"),
         (lambda: files.light("v00", 3), "is missing"),
@@ -143,4 +143,4 @@ def test_damaged_frames_are_told_from_bad_scenes(tmp_path, capfd):
         with pytest.raises(CorruptFrame, match=said):
             read()
     with pytest.raises(CorruptFrame, match=r"plan\.json or boxes\.json"):
-        open_frames(tmp_path)
+        open_render_frames(tmp_path)

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from effectpairs.render.blender.plan import Pass, plan
-from effectpairs.render.blender.process import draw
+from effectpairs.render.blender.plan import Pass, make_plan
+from effectpairs.render.blender.process import render_frames
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.glow import CastLight, Glow
 from effectpairs.render.effects.registry import AnyEffect
@@ -40,12 +40,12 @@ def a_scene(kind: str, effects: tuple[AnyEffect, ...]) -> Scene:
 
 def passes(effects: tuple[AnyEffect, ...], frames: tuple[int, ...]) -> list[Pass]:
     """The variant, less each effect in turn, less all of them by way of the plate, and the variant again."""
-    like = Pass(name="all", what="whole", variant=0, samples=4, denoise=False, frames=frames)
-    plate = Pass(name="plate", what="plate", samples=4, denoise=False, frames=frames)
-    again = Pass(name="again", what="whole", variant=0, samples=4, denoise=False, frames=frames)
-    one = Pass(name="one", what="whole", variant=1, samples=4, denoise=False, frames=frames)
+    like = Pass(name="all", kind="whole", variant=0, samples=4, denoise=False, frames=frames)
+    plate = Pass(name="plate", kind="plate", samples=4, denoise=False, frames=frames)
+    again = Pass(name="again", kind="whole", variant=0, samples=4, denoise=False, frames=frames)
+    one = Pass(name="one", kind="whole", variant=1, samples=4, denoise=False, frames=frames)
     offs = [
-        Pass(name=effect.kind, what="whole", variant=0, off=effect.kind, samples=4, denoise=False, frames=frames)
+        Pass(name=effect.kind, kind="whole", variant=0, off=effect.kind, samples=4, denoise=False, frames=frames)
         for effect in effects
     ]
     return [like, *offs, plate, one, again]
@@ -55,7 +55,7 @@ def passes(effects: tuple[AnyEffect, ...], frames: tuple[int, ...]) -> list[Pass
 @pytest.mark.parametrize(("kind", "effects"), [("water", SHOWN), ("dry", DRY)])
 def test_each_medium_shows_and_goes_with_its_effect(kind, effects, tmp_path):
     scene = a_scene(kind, effects)
-    draw(plan(scene, tmp_path, passes(effects, (1, 4))), tmp_path)
+    render_frames(make_plan(scene, tmp_path, passes(effects, (1, 4))), tmp_path)
     found = frames_of(tmp_path)
     for frame in ("0001.exr", "0004.exr"):
         everything = found[f"all/{frame}"]
@@ -72,7 +72,7 @@ def test_the_order_of_frames_changes_no_pixel(tmp_path):
     for name, frames in (("forth", (0, 2, 4)), ("back", (4, 2, 0))):
         folder = tmp_path / name
         folder.mkdir()
-        draw(plan(scene, folder, passes(SHOWN, frames)[:2]), folder)
+        render_frames(make_plan(scene, folder, passes(SHOWN, frames)[:2]), folder)
     forth, back = frames_of(tmp_path / "forth"), frames_of(tmp_path / "back")
     assert forth.keys() == back.keys()
     assert all(np.array_equal(forth[name], back[name]) for name in forth)
@@ -86,8 +86,8 @@ def test_calm_water_is_the_same_with_and_without_its_sheet(tmp_path):
     drawn = passes(scene.variants[0].effects, (0,))
     far = Camera(at=(0.0, -30.0, 12.0), look_at=(0.0, 0.0, 0.0))
     values = Scene(**{**vars(scene), "subject": still, "camera": far})
-    none = Pass(name="none", what="whole", variant=1, off="wake", samples=4, denoise=False, frames=(0,))
-    draw(plan(values, tmp_path, [*drawn, none]), tmp_path)
+    none = Pass(name="none", kind="whole", variant=1, off="wake", samples=4, denoise=False, frames=(0,))
+    render_frames(make_plan(values, tmp_path, [*drawn, none]), tmp_path)
     found = frames_of(tmp_path)
     assert np.abs(found["one/0000.exr"] - found["none/0000.exr"]).max() < 0.01
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.render.blender.plan import passes_of, plan, preview_passes, write_plan
+from effectpairs.render.blender.plan import make_plan, passes_of, preview_passes, write_plan
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.reflection import Reflection
 from effectpairs.render.effects.shadow import Shadow
@@ -34,7 +34,7 @@ def test_the_plan_is_plain_json_and_repeatable(tmp_path):
     second = write_plan(SCENE, tmp_path / "two", passes_of(SCENE))
     assert first.read_bytes() == second.read_bytes()
     values = json.loads(first.read_text())
-    assert json.loads(json.dumps(plan(SCENE, tmp_path / "one", passes_of(SCENE)))) == values
+    assert json.loads(json.dumps(make_plan(SCENE, tmp_path / "one", passes_of(SCENE)))) == values
     assert {file.name for file in first.parent.iterdir()} == {
         "plan.json", *(medium["file"] for variant in values["variants"] for medium in variant["media"])
     }  # fmt: skip
@@ -44,7 +44,7 @@ def test_the_plan_is_plain_json_and_repeatable(tmp_path):
 
 
 def test_bodies_have_parts_with_a_matrix_for_every_frame_or_one(tmp_path):
-    car, post = plan(SCENE, tmp_path, ())["bodies"]
+    car, post = make_plan(SCENE, tmp_path, ())["bodies"]
     assert (car["role"], post["role"]) == ("subject", "prop")
     assert {len(part["matrices"]) for part in car["parts"]} == {13}
     assert {len(part["matrices"]) for part in post["parts"]} == {1}
@@ -60,7 +60,7 @@ def test_outlines_run_counter_clockwise(tmp_path):
     for shape in ("car", "truck", "boat", "bird"):
         for name in "abcdefgh":
             scene = replace(SCENE, subject=replace(CAR, shape=shape, name=name))
-            for part in plan(scene, tmp_path, ())["bodies"][0]["parts"]:
+            for part in make_plan(scene, tmp_path, ())["bodies"][0]["parts"]:
                 if part["outline"]:
                     x, z = np.array(part["outline"]).T
                     assert np.sum(x * np.roll(z, -1) - np.roll(x, -1) * z) > 0
@@ -97,7 +97,7 @@ def test_a_preview_draws_one_frame_of_each_layer():
 
 
 def test_variants_say_what_they_show(tmp_path):
-    shadow, dust, wet = plan(SCENE, tmp_path, ())["variants"]
+    shadow, dust, wet = make_plan(SCENE, tmp_path, ())["variants"]
     assert (shadow["rays"], shadow["media"], shadow["softness_deg"]) == (["shadow"], [], None)
     assert (dust["rays"], dust["softness_deg"]) == (["shadow"], 12.0)
     assert [medium["kind"] for medium in dust["media"]] == ["cloud"]
@@ -105,7 +105,7 @@ def test_variants_say_what_they_show(tmp_path):
 
 
 def test_the_same_effect_has_the_same_chances_in_every_variant(tmp_path):
-    values = plan(SCENE, tmp_path, ())
+    values = make_plan(SCENE, tmp_path, ())
     one, other = (values["variants"][number]["media"][0]["file"] for number in (1, 2))
     assert one != other
     with np.load(tmp_path / one) as first, np.load(tmp_path / other) as second:
@@ -113,7 +113,7 @@ def test_the_same_effect_has_the_same_chances_in_every_variant(tmp_path):
 
 
 def test_clouds_own_their_frames(tmp_path):
-    medium = plan(SCENE, tmp_path, ())["variants"][1]["media"][0]
+    medium = make_plan(SCENE, tmp_path, ())["variants"][1]["media"][0]
     with np.load(tmp_path / medium["file"]) as arrays:
         assert arrays["points"].dtype == arrays["strength"].dtype == np.float32
         assert arrays["ends"].dtype == np.int64
@@ -126,7 +126,7 @@ def test_water_comes_as_heights(tmp_path):
     scene = replace(
         SCENE, subject=boat, ground=Ground(kind="water"), variants=(Variant(name="wake", effects=(Wake(),)),)
     )  # fmt: skip
-    medium = plan(scene, tmp_path, ())["variants"][0]["media"][0]
+    medium = make_plan(scene, tmp_path, ())["variants"][0]["media"][0]
     assert medium["kind"] == "waves"
     with np.load(tmp_path / medium["file"]) as arrays:
         assert arrays["heights"].shape[0] == 13
@@ -135,18 +135,18 @@ def test_water_comes_as_heights(tmp_path):
 def test_paths_are_absolute_and_names_stay(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     own = replace(SCENE, sky=Sky(kind="hdri", hdri="skies/own.exr"))
-    assert plan(own, tmp_path, ())["sky"]["hdri"] == str(tmp_path / "skies" / "own.exr")
+    assert make_plan(own, tmp_path, ())["sky"]["hdri"] == str(tmp_path / "skies" / "own.exr")
     known = replace(SCENE, sky=Sky(kind="hdri", hdri="sunset"))
-    assert plan(known, tmp_path, ())["sky"]["hdri"] == "sunset"
+    assert make_plan(known, tmp_path, ())["sky"]["hdri"] == "sunset"
     model = Body(name="thing", shape="asset", asset="thing.glb")
-    part = plan(replace(SCENE, subject=model), tmp_path, ())["bodies"][0]["parts"][0]
+    part = make_plan(replace(SCENE, subject=model), tmp_path, ())["bodies"][0]["parts"][0]
     assert part["asset"] == str(tmp_path / "thing.glb")
 
 
 def test_the_camera_is_one_matrix_if_it_stays(tmp_path):
-    assert len(plan(SCENE, tmp_path, ())["camera"]["matrices"]) == 1
+    assert len(make_plan(SCENE, tmp_path, ())["camera"]["matrices"]) == 1
     panning = replace(SCENE, camera=Camera(kind="pan", amount=3.0))
-    assert len(plan(panning, tmp_path, ())["camera"]["matrices"]) == 13
+    assert len(make_plan(panning, tmp_path, ())["camera"]["matrices"]) == 13
 
 
 @given(
@@ -162,7 +162,7 @@ def test_whatever_a_description_may_ask_for_is_finite(shape, kind, size, speed, 
         SCENE, frames=5, subject=Body(name="it", shape=shape, size_m=size, motion=travel), variants=SCENE.variants[:1],
         camera=Camera(kind=view, amount=amount, at=(0.0, 0.0, 9.0), look_at=(0.0, 0.0, 0.0)),
     )  # fmt: skip
-    values = plan(scene, Path("unused"), ())
+    values = make_plan(scene, Path("unused"), ())
     assert np.isfinite(values["camera"]["matrices"]).all()
     assert "NaN" not in json.dumps(values)
     for part in values["bodies"][0]["parts"]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from effectpairs.render.blender.exr_frames import open_frames
+from effectpairs.render.blender.exr_frames import open_render_frames
 from effectpairs.render.compositing import composite, effect_masks
 from effectpairs.render.compositing.effect_masks import MaskFromPasses
 from effectpairs.tests.frame_files import frame_plan, shadow_of, smoke_of, subject_of, write_frames
@@ -13,7 +13,7 @@ FRAMES = 5
 def steps_of_each(folder, plan):
     """The steps of each effect of a plan of several, over all frames."""
     write_frames(plan, folder)
-    files = open_frames(folder)
+    files = open_render_frames(folder)
     found = {effect: [] for effect in plan["variants"][0]["effects"]}
     for frame in range(FRAMES):
         _, cover = files.layer("subject", frame)

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.render.blender.process import Blender, RenderResult, draw, find_python
-from effectpairs.render.blender.worker_process import HOME
+from effectpairs.render.blender.process import HOME, Blender, RenderResult, find_python, render_frames
 from effectpairs.tests.plans import a_pass, a_plan, at, frames_of, full, look, part
 
 WORKER = Path(__file__).parents[1] / "render" / "worker"
@@ -35,7 +34,7 @@ def ball(tmp_path_factory) -> tuple[Path, RenderResult]:
     folder = tmp_path_factory.mktemp("ball")
     offs = [a_pass("whole", name=f"without-{ray}", off=ray) for ray in ("shadow", "reflection")]
     small = a_pass("subject", name="small", scale=0.5)
-    return folder, draw(a_plan(passes=[*a_plan()["passes"], *offs, small]), folder)
+    return folder, render_frames(a_plan(passes=[*a_plan()["passes"], *offs, small]), folder)
 
 
 @blender
@@ -62,7 +61,7 @@ def test_every_look_is_exact_where_nothing_is_denoised(tmp_path):
                  look=look(kind=kind, emission=2.0 * (number == 3)))
             for number, kind in enumerate(kinds)
         ]  # fmt: skip
-        drawn, found = draw(plan, tmp_path / ground), frames_of(tmp_path / ground)
+        drawn, found = render_frames(plan, tmp_path / ground), frames_of(tmp_path / ground)
         subject, whole = full(found["subject/0000.exr"], drawn.boxes[0]), found["whole/0000.exr"]
         inside = subject[..., 3] == 1
         assert inside.sum() > 50
@@ -107,7 +106,7 @@ def test_the_plate_is_the_scene_without_the_subject(ball, tmp_path):
     folder, _ = ball
     plan = a_plan(passes=[a_pass("plate")])
     plan["bodies"] = plan["bodies"][1:]
-    draw(plan, tmp_path)
+    render_frames(plan, tmp_path)
     with_subject = frames_of(folder)
     assert all(np.array_equal(picture, with_subject[name]) for name, picture in frames_of(tmp_path).items())
 
@@ -118,7 +117,7 @@ def test_what_is_cut_out_is_what_an_uncut_picture_holds(ball, tmp_path):
     folder, drawn = ball
     plan = a_plan(passes=[a_pass("subject")])
     plan["bodies"][0]["parts"].append(part("box", (0.01, 0.01, 0.01), [at(0, -60, -50)]))
-    uncut = draw(plan, tmp_path)
+    uncut = render_frames(plan, tmp_path)
     assert uncut.boxes[0] == (0, 0, 64, 36)
     for frame, box in enumerate(drawn.boxes):
         name = f"subject/{frame:04d}.exr"
@@ -129,7 +128,7 @@ def test_what_is_cut_out_is_what_an_uncut_picture_holds(ball, tmp_path):
 def test_order_and_number_of_processes_change_no_pixel(ball, tmp_path):
     folder, drawn = ball
     passes = [pass_ | {"frames": [1, 0]} for pass_ in json.loads((folder / "plan.json").read_text())["passes"][::-1]]
-    again = draw(a_plan(passes=passes), tmp_path, Blender(processes=2))
+    again = render_frames(a_plan(passes=passes), tmp_path, Blender(processes=2))
     assert again.boxes == drawn.boxes
     first, second = frames_of(folder), frames_of(tmp_path)
     assert first.keys() == second.keys()
@@ -141,9 +140,9 @@ def test_a_killed_clip_goes_on_and_ends_with_the_same_pixels(ball, tmp_path):
     folder, _ = ball
     plan = json.loads((folder / "plan.json").read_text())
     program = (
-        "import json, sys; from pathlib import Path; from effectpairs.render.blender.process import draw\n"
+        "import json, sys; from pathlib import Path; from effectpairs.render.blender.process import render_frames\n"
         "plan = json.loads(Path(sys.argv[1]).read_text())\n"
-        "draw(plan, Path(sys.argv[2]), step=lambda *said: print(*said, flush=True))"
+        "render_frames(plan, Path(sys.argv[2]), on_frame=lambda *said: print(*said, flush=True))"
     )
     command = [sys.executable, "-c", program, str(folder / "plan.json"), str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
@@ -153,7 +152,7 @@ def test_a_killed_clip_goes_on_and_ends_with_the_same_pixels(ball, tmp_path):
     there = frames_of(tmp_path)
     assert 3 <= len(there) <= len(frames_of(folder))
     drawn_anew = []
-    draw(plan, tmp_path, step=lambda *said: drawn_anew.append(said))
+    render_frames(plan, tmp_path, on_frame=lambda *said: drawn_anew.append(said))
     assert len(drawn_anew) <= len(frames_of(folder)) - 3
     whole = frames_of(folder)
     assert all(np.array_equal(picture, whole[name]) for name, picture in frames_of(tmp_path).items())
@@ -165,10 +164,10 @@ def test_a_killed_clip_goes_on_and_ends_with_the_same_pixels(ball, tmp_path):
 def test_the_worker_dies_with_the_one_who_wanted_it(tmp_path):
     (tmp_path / "plan.json").write_text(json.dumps(a_plan(passes=[a_pass("whole", samples=16384)])))
     program = (
-        "import sys, time; from pathlib import Path; from effectpairs.render.blender.worker_process import Worker\n"
+        "import sys, time; from pathlib import Path; from effectpairs.render.blender.process import Worker\n"
         "worker = Worker(Path(sys.argv[1]), Path(sys.argv[2]), (1, 1))\n"
-        "while not worker.hear(): time.sleep(0.05)\n"
-        "print(worker._process.pid, flush=True); time.sleep(60)"
+        "while not worker.read_events(): time.sleep(0.05)\n"
+        "print(worker.process.pid, flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", program, str(find_python()), str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
@@ -192,7 +191,7 @@ def _state(process: int) -> str:
 def test_a_subject_out_of_view_leaves_no_cropped_frames(tmp_path):
     plan = a_plan(passes=[a_pass("subject"), a_pass("whole")])
     plan["bodies"][0]["parts"][0]["matrices"] = [at(0, 0, 0.5), at(40, 0, 0.5)]
-    drawn = draw(plan, tmp_path)
+    drawn = render_frames(plan, tmp_path)
     assert drawn.boxes[1] == (0, 0, 0, 0)
     assert sorted(frames_of(tmp_path)) == ["subject/0000.exr", "whole/0000.exr", "whole/0001.exr"]
 
@@ -217,7 +216,7 @@ def test_an_asset_that_cannot_be_used_is_refused_by_name(name, content, said, tm
     plan = a_plan()
     plan["bodies"][0]["parts"] = [part("asset", (1, 1, 1), [at(0, 0, 0)], asset=str(path))]
     with pytest.raises(ValueError, match=said) as refused:
-        draw(plan, tmp_path / "frames")
+        render_frames(plan, tmp_path / "frames")
     assert name in str(refused.value)
 
 
@@ -231,7 +230,7 @@ def test_an_asset_stands_on_the_ground_at_its_size(tmp_path):
     plan["bodies"] = [{"name": "block", "role": "subject", "parts": [
         part("asset", (2, 2, 2), [at(0, 0, 0)], asset=str(tmp_path / "block.obj"), look=look(colour=(0.1, 0.7, 0.2)))
     ]}]  # fmt: skip
-    x0, _, x1, y1 = draw(plan, tmp_path / "frames").boxes[0]
+    x0, _, x1, y1 = render_frames(plan, tmp_path / "frames").boxes[0]
     wide = 2 * 35 / 36 * 64 / 6.1
     assert abs((x1 - x0) - wide) < 14
     assert y1 < 36
@@ -277,7 +276,7 @@ def test_every_format_is_read_and_drawn_the_same_by_every_process(tmp_path):
     ]}]  # fmt: skip
     pictures = []
     for name in ("first", "second"):
-        draw(plan, tmp_path / name)
+        render_frames(plan, tmp_path / name)
         pictures.append(frames_of(tmp_path / name)["subject/0000.exr"])
     seen = pictures[0][..., 3].max(axis=0) > 0.3
     assert np.diff(seen.astype(int)).clip(0).sum() + seen[0] == len(kinds)
@@ -294,14 +293,14 @@ def test_every_format_is_read_and_drawn_the_same_by_every_process(tmp_path):
 )
 def test_skies_and_devices_that_are_not_there_are_refused(key, value, said, tmp_path):
     with pytest.raises(ValueError, match=said):
-        draw(a_plan(**{key: value}), tmp_path)
+        render_frames(a_plan(**{key: value}), tmp_path)
 
 
 @blender
 @pytest.mark.parametrize("sky", ["forest", "night"])
 def test_blenders_own_skies_light_the_scene(sky, tmp_path):
     sky_ = {"kind": "hdri", "hdri": sky, "strength": 1.0, "turned_deg": 30.0}
-    draw(a_plan(sky=sky_, passes=[a_pass("whole", frames=1)]), tmp_path)
+    render_frames(a_plan(sky=sky_, passes=[a_pass("whole", frames=1)]), tmp_path)
     picture = frames_of(tmp_path)["whole/0000.exr"]
     assert np.isfinite(picture).all()
     assert picture[:8, :, :3].std() > 0.001

@@ -13,8 +13,8 @@ from ...captioning.rule_based.augment import phrases
 from ...datasets.store.atomic_io import digest_of
 from ...datasets.store.store import ResultWriter, StageKey, StageResult, Store
 from ...render.blender import plan
-from ...render.blender.exr_frames import CorruptFrame, open_frames
-from ...render.blender.process import draw, find_python, version_of
+from ...render.blender.exr_frames import CorruptFrame, open_render_frames
+from ...render.blender.process import blender_version, find_python, render_frames
 from ...render.compositing import composite
 from ...render.compositing.layers import compose_shared, compose_variant
 from ...render.generators import scene_from_caption
@@ -67,7 +67,7 @@ def maker_of(source: UnpairedSource) -> dict[str, str]:
     if isinstance(source.video, CogVideoX):
         found = locate(source.video.model, source.video.revision, PIPELINES)
         return {"model": source.video.model, "revision": found.revision}
-    return {"model": "blender", "revision": version_of(find_python(source.video.blender)) or "unknown"}
+    return {"model": "blender", "revision": blender_version(find_python(source.video.blender)) or "unknown"}
 
 
 def clip_work(job: ClipJob, source: UnpairedSource, maker: dict[str, str]) -> StageKey:
@@ -128,9 +128,9 @@ def _drawn(job: ClipJob, source: UnpairedSource, store: Store, work: StageKey) -
         frames.mkdir(parents=True, exist_ok=True)
         passes = tuple(one for one in plan.passes_of(found.scene) if not _of_truth(one.name))
         assert isinstance(source.video, BlenderTextToVideo)
-        draw(plan.plan(found.scene, frames, passes), frames, source.video.blender)
+        render_frames(plan.make_plan(found.scene, frames, passes), frames, source.video.blender)
         try:
-            files, every = open_frames(frames), range(found.scene.frames)
+            files, every = open_render_frames(frames), range(found.scene.frames)
             shared = compose_shared(files, every)
             gt = compose_variant(files, 0, ("described",), shared, shared.over).gt
         except CorruptFrame:

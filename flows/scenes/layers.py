@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets.store.codec import Frames
-from ...render.blender.exr_frames import open_frames
+from ...render.blender.exr_frames import open_render_frames
 from ...render.compositing import effect_masks, layers
 from ...render.compositing.layers import SharedLayers, VariantLayers
 from ...render.scene.scene import Scene, Variant
@@ -31,7 +31,7 @@ def compose(scene: Scene, folder: Path, frames: Sequence[int], source: SceneSour
         ValueError: the scene as a whole cannot be used.
         CorruptFrame: a frame file is missing or damaged.
     """
-    files = open_frames(folder)
+    files = open_render_frames(folder)
     shared = layers.compose_shared(files, frames)
     if not shared.subject_mask.any():
         raise ValueError(f"{scene.subject.name}: is in no frame of the picture; move it, or point the camera at it")

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from ...captioning.config import STEPS
 from ...datasets.store.ledger import RunSummary
 from ...datasets.store.store import StageResult, Store
-from ...render.blender.process import BlenderNotFound, find_python, version_of
+from ...render.blender.process import BlenderNotFound, find_python, blender_version
 from ..captions.chunks import caption_chunk, caption_phase, is_captioned
 from ..captions.chunks import pending as captions_to_do
 from ..captions.job import CaptionJob
@@ -133,7 +133,7 @@ def begin(source: SceneSource, workspace: Path, workers: int = 0) -> SceneRun:
         blender=None,
     )
     try:
-        run.blender = version_of(find_python(source.blender)) or "unknown"
+        run.blender = blender_version(find_python(source.blender)) or "unknown"
     except BlenderNotFound as missing:
         run.note(
             Failure(item=job.name, stage=STAGE, reason=str(missing), transient=False)

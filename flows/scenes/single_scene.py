@@ -16,7 +16,7 @@ from ...datasets.store.atomic_io import atomic_write, json_bytes
 from ...datasets.store.codec import Frames
 from ...render.blender import plan
 from ...render.blender.plan import Pass
-from ...render.blender.process import draw
+from ...render.blender.process import render_frames
 from ...render.compositing.contact_sheet import Picture, difference, sheet
 from ...render.generators.assets import check_files
 from ...render.scene.scene import Scene, as_values, read_scene, scene_of
@@ -151,7 +151,7 @@ def _drawn(
         told("draw", done, total)
 
     check_files(scene)
-    draw(plan.plan(scene, folder, passes), folder, source.blender, step)
+    render_frames(plan.make_plan(scene, folder, passes), folder, source.blender, step)
     return compose(scene, folder, frames, source, add)
 
 

@@ -14,7 +14,7 @@ from ...datasets.store.atomic_io import ABANDONED_AFTER_S, digest_of
 from ...datasets.store.store import ResultWriter, StageKey, StageResult, Store
 from ...render.blender import plan
 from ...render.blender.exr_frames import CorruptFrame
-from ...render.blender.process import draw
+from ...render.blender.process import render_frames
 from ...render.compositing import composite, effect_masks
 from ...render.generators.assets import check_files, digest, sha256_of
 from ...render.scene.scene import Scene, Variant, as_values
@@ -91,7 +91,9 @@ def rendered(job: SceneJob, source: SceneSource, store: Store, blender: str) -> 
 
     def make(draft: ResultWriter) -> None:
         check_files(job.scene)
-        drawn = draw(plan.plan(job.scene, _made(frames), plan.passes_of(job.scene)), frames, source.blender)
+        drawn = render_frames(
+            plan.make_plan(job.scene, _made(frames), plan.passes_of(job.scene)), frames, source.blender
+        )
         try:
             made = compose(job.scene, frames, range(job.scene.frames), source, draft.add)
         except CorruptFrame:

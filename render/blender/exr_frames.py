@@ -1,9 +1,9 @@
-"""Frame files to linear light: what Blender drew, as float32 pictures of the clip's full size.
+"""Frame files to linear light: Blender's renders as float32 pictures of the clip's full size.
 
-A folder holds `plan.json` (which passes there are), `boxes.json` (per frame the subject's box, where the passes
-`subject` and `front` are cut out), `areas/<variant:02d>-<frame:04d>.npz` (where that variant differs from its plate:
-the box where its cropped passes are cut out, and what of it is used) and `<pass>/<frame:04d>.exr`. One picture is in
-memory at a time.
+A folder holds `plan.json` (its passes), `boxes.json` (the subject's box in each frame, to which the passes `subject`
+and `front` are cut), `areas/<variant:02d>-<frame:04d>.npz` (the region in which that variant differs from its plate:
+the box to which its cropped passes are cut, and how much of each pixel is used) and `<pass>/<frame:04d>.exr`. One
+picture is in memory at a time.
 """
 
 import json
@@ -18,22 +18,24 @@ import numpy as np
 from jaxtyping import Float32
 
 from ...extras import require
-from .render_folder import Box, area_path
 
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels; right and bottom are the first outside."""
 Light = Float32[np.ndarray, "H W 3"]
 """Linear light, red, green, blue; 1 is white on the screen, more is brighter."""
 Cover = Float32[np.ndarray, "H W"]
 """Coverage, 0 to 1."""
-Drawn = Float32[np.ndarray, "rows columns 4"]
+Rgba = Float32[np.ndarray, "rows columns 4"]
 """One file's picture: colour premultiplied by coverage, and coverage."""
 Part = Float32[np.ndarray, "rows columns 3"]
 """Linear light of a part of a picture, or of one of another size."""
-FADE = 0.04
-"""Of the picture's shorter side: how far inside its border a cut-out picture fades into what surrounds it."""
+FADE_WIDTH = 0.04
+"""Width inside its border over which a cropped picture fades into its surroundings, as a share of the picture's shorter
+side."""
 
 
 class CorruptFrame(RuntimeError):
-    """A frame file is missing or damaged: it is to be drawn again; nothing is wrong with the scene."""
+    """A frame file is missing or damaged: it has to be rendered again; nothing is wrong with the scene."""
 
     is_sentence = True
 
@@ -46,65 +48,65 @@ class FrameFiles:
     size: tuple[int, int]
     boxes: tuple[Box, ...]
     frames: dict[str, tuple[int, ...]]
-    """By pass, the frames that it was drawn for; a pass of one frame stands for all."""
+    """Frames of each pass; a pass of one frame stands for all."""
     scales: dict[str, float]
-    """By pass, its size as a share of the picture's."""
+    """Size of each pass as a share of the picture's."""
     cropped: dict[str, int]
-    """The passes that hold no more than where their variant differs from its plate, and which variant that is."""
+    """Variant of each pass that holds only the region in which that differs from its plate."""
 
     def has(self, name: str) -> bool:
         """Is there such a pass?"""
         return name in self.frames
 
-    def light(self, name: str, frame: int, beyond: Light | None = None) -> Part:
-        """A pass that fills the picture, at the size at which it was drawn.
+    def light(self, name: str, frame: int, surroundings: Light | None = None) -> Part:
+        """Read a pass that fills the picture, at the size at which it was rendered.
 
         Args:
-            name: of the pass.
-            frame: which one.
-            beyond: what surrounds a pass that was cropped, at the clip's size; black without it.
+            name: the pass.
+            frame: its frame.
+            surroundings: picture around a pass that was cropped, at the clip's size; black without it.
 
         Raises:
             ValueError: a value of it is not finite.
             CorruptFrame: the file is not there, damaged, or not of its box's size.
         """
-        drawn = np.ascontiguousarray(self._read(name, frame)[..., :3])
+        light = np.ascontiguousarray(self._read(name, frame)[..., :3])
         if name not in self.cropped:
-            return drawn
-        box, share = self.used(name, frame)
+            return light
+        box, share = self.crop_region(name, frame)
         size = share.shape
-        if drawn.shape[:2] != (box[3] - box[1], box[2] - box[0]):
+        if light.shape[:2] != (box[3] - box[1], box[2] - box[0]):
             raise CorruptFrame(
                 f"{self._path(name, frame)} is not of its box's size; delete {self.folder} and run again"
             )
-        around = np.zeros((*self.size, 3), np.float32) if beyond is None else beyond
+        around = np.zeros((*self.size, 3), np.float32) if surroundings is None else surroundings
         if around.shape[:2] != size:
             around = cv2.resize(around, size[::-1], interpolation=cv2.INTER_AREA)
-        return pasted(drawn, box, around, share)
+        return paste(light, box, around, share)
 
     def layer(self, name: str, frame: int) -> tuple[Light, Cover]:
-        """A pass that was cut out: premultiplied colour and coverage in the full picture, 0 outside the box.
+        """Read a pass cut to the subject's box: premultiplied colour and coverage in the full picture, 0 outside the box.
 
         Raises:
             ValueError: a value of it is not finite.
             CorruptFrame: the file is not there, damaged, or not of its box's size.
         """
         light, cover = np.zeros((*self.size, 3), np.float32), np.zeros(self.size, np.float32)
-        left, top, right, bottom = self.boxes[frame]
-        if right <= left or bottom <= top:
+        x0, y0, x1, y1 = self.boxes[frame]
+        if x1 <= x0 or y1 <= y0:
             return light, cover
-        drawn = self._read(name, frame)
-        if drawn.shape != (bottom - top, right - left, 4):
+        rgba = self._read(name, frame)
+        if rgba.shape != (y1 - y0, x1 - x0, 4):
             raise CorruptFrame(
-                f"{self._path(name, frame)} is {drawn.shape[0]}x{drawn.shape[1]}, its box {bottom - top}x"
-                f"{right - left}; delete {self.folder} and run again"
+                f"{self._path(name, frame)} is {rgba.shape[0]}x{rgba.shape[1]}, its box {y1 - y0}x{x1 - x0}; delete "
+                f"{self.folder} and run again"
             )
-        light[top:bottom, left:right] = drawn[..., :3]
-        cover[top:bottom, left:right] = drawn[..., 3].clip(0, 1)
+        light[y0:y1, x0:x1] = rgba[..., :3]
+        cover[y0:y1, x0:x1] = rgba[..., 3].clip(0, 1)
         return light, cover
 
-    def used(self, name: str, frame: int) -> tuple[Box, Cover]:
-        """Where a cropped pass lies in its picture, and how much of each pixel of that picture is its own.
+    def crop_region(self, name: str, frame: int) -> tuple[Box, Cover]:
+        """Return the box of a cropped pass and the share that it has in each pixel of its picture.
 
         Raises:
             CorruptFrame: the area's file is not there or damaged.
@@ -112,34 +114,38 @@ class FrameFiles:
         size = (round(self.size[0] * self.scales[name]), round(self.size[1] * self.scales[name]))
         path = area_path(self.folder, self.cropped[name], frame)
         try:
-            with np.load(path, allow_pickle=False) as kept:
-                (left, top, right, bottom), small = (int(edge) for edge in kept["box"]), kept["share"]
+            with np.load(path, allow_pickle=False) as npz:
+                (x0, y0, x1, y1), small = (int(edge) for edge in npz["box"]), npz["share"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as broken:
             raise CorruptFrame(f"{path} is missing or damaged; delete {self.folder} and run again") from broken
         down, across = size[0] / self.size[0], size[1] / self.size[1]
         box = (
-            math.floor(left * across),
-            math.floor(top * down),
-            min(math.ceil(right * across), size[1]),
-            min(math.ceil(bottom * down), size[0]),
+            math.floor(x0 * across),
+            math.floor(y0 * down),
+            min(math.ceil(x1 * across), size[1]),
+            min(math.ceil(y1 * down), size[0]),
         )
         share = cv2.resize(small.astype(np.float32) / 255, size[::-1], interpolation=cv2.INTER_LINEAR)
         return box, share
 
     def _path(self, name: str, frame: int) -> Path:
-        drawn = self.frames[name]
-        return self.folder / name / f"{drawn[0] if len(drawn) == 1 else frame:04d}.exr"
+        frames = self.frames[name]
+        return self.folder / name / f"{frames[0] if len(frames) == 1 else frame:04d}.exr"
 
-    def _read(self, name: str, frame: int) -> Drawn:
-        path = self._path(name, frame)
-        drawn = read_exr(path)
-        if not np.isfinite(drawn).all():
+    def _read(self, name: str, frame: int) -> Rgba:
+        rgba = read_exr(self._path(name, frame))
+        if not np.isfinite(rgba).all():
             raise ValueError(f"pass '{name}', frame {frame}: a value is not finite; change what shines without bound")
-        return drawn
+        return rgba
 
 
-def open_frames(folder: Path) -> FrameFiles:
-    """The frame files of a folder that Blender has filled.
+def area_path(folder: Path, variant: int, frame: int) -> Path:
+    """Path to the worker's file with the crop region of a variant in a frame."""
+    return folder / "areas" / f"{variant:02d}-{frame:04d}.npz"
+
+
+def open_render_frames(folder: Path) -> FrameFiles:
+    """Open the frame files of a folder that Blender has filled.
 
     Raises:
         CorruptFrame: the folder's own description cannot be read.
@@ -151,9 +157,9 @@ def open_frames(folder: Path) -> FrameFiles:
             folder=folder,
             size=(plan["size"][0], plan["size"][1]),
             boxes=tuple((box[0], box[1], box[2], box[3]) for box in boxes),
-            frames={drawn["name"]: tuple(drawn["frames"]) for drawn in plan["passes"]},
-            cropped={drawn["name"]: drawn["variant"] for drawn in plan["passes"] if drawn.get("crop")},
-            scales={drawn["name"]: drawn.get("scale", 1.0) for drawn in plan["passes"]},
+            frames={entry["name"]: tuple(entry["frames"]) for entry in plan["passes"]},
+            cropped={entry["name"]: entry["variant"] for entry in plan["passes"] if entry.get("crop")},
+            scales={entry["name"]: entry.get("scale", 1.0) for entry in plan["passes"]},
         )
     except (OSError, ValueError, KeyError, IndexError, TypeError) as broken:
         raise CorruptFrame(
@@ -161,36 +167,36 @@ def open_frames(folder: Path) -> FrameFiles:
         ) from broken
 
 
-def pasted(drawn: Part, box: Box, around: Light, share: Cover) -> Light:
-    """A cut-out picture in what surrounds it, into which it fades inside its border (not at the picture's own).
+def paste(part: Part, box: Box, around: Light, share: Cover) -> Light:
+    """Put a cropped picture into its surroundings, into which it fades inside its border (not at the picture's own).
 
     Args:
-        drawn: the cut-out picture.
-        box: where it lies.
-        around: what surrounds it.
-        share: how much of each pixel is the cut-out picture's at most.
+        part: the cropped picture.
+        box: its box in the surroundings.
+        around: the surroundings.
+        share: greatest share of each pixel that the cropped picture gets.
     """
-    left, top, right, bottom = box
+    x0, y0, x1, y1 = box
     height, width = around.shape[:2]
-    fade = max(1, round(FADE * min(height, width)))
+    fade = max(1, round(FADE_WIDTH * min(height, width)))
     inwards = [
         np.minimum(
             np.arange(1, last - first + 1) if first else np.full(last - first, fade),
-            np.arange(last - first, 0, -1) if last < most else np.full(last - first, fade),
+            np.arange(last - first, 0, -1) if last < limit else np.full(last - first, fade),
         )
-        for first, last, most in ((top, bottom, height), (left, right, width))
+        for first, last, limit in ((y0, y1, height), (x0, x1, width))
     ]
     inner = np.minimum(inwards[0][:, None], inwards[1])
-    own = np.minimum(np.where(inner >= fade, 1, inner / (fade + 1)), share[top:bottom, left:right]).astype(np.float32)
+    weight = np.minimum(np.where(inner >= fade, 1, inner / (fade + 1)), share[y0:y1, x0:x1]).astype(np.float32)
     light = around.copy()
-    light[top:bottom, left:right] += own[..., None] * (drawn - light[top:bottom, left:right])
-    whole = own == 1
-    light[top:bottom, left:right][whole] = drawn[whole]
+    inside = light[y0:y1, x0:x1]
+    inside += weight[..., None] * (part - inside)
+    inside[weight == 1] = part[weight == 1]
     return light
 
 
-def read_exr(path: Path) -> Drawn:
-    """An OpenEXR file of red, green, blue and coverage.
+def read_exr(path: Path) -> Rgba:
+    """Read an OpenEXR file of red, green, blue and coverage.
 
     Raises:
         CorruptFrame: it is not there, or cut short.

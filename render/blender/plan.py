@@ -1,9 +1,9 @@
-"""From a scene to all that Blender has to know: `plan.json`, with the effects' arrays beside it.
+"""Plan of a render: all that Blender has to know of a scene, as `plan.json` with the effects' arrays beside it.
 
-The plan is plain: every place is a matrix per frame, every figure is a list of simple meshes, every picture to draw is
-a pass. The worker that reads it decides nothing and has no randomness of its own.
+Every pose is a matrix per frame, every figure is a list of simple meshes, every picture to render is a pass. The worker
+that reads the plan decides nothing and has no randomness of its own.
 
-    {"version": 1,
+    {"version": 3,
      "size": [H, W], "frames": T, "fps": f, "seed": n,     seed of frame t: n if holds_still, else n + t
      "holds_still": bool, "device": "CPU" | "OPTIX" | ...,
      "camera": {"matrices": [T or 1][16], "focal_mm": f, "sensor_mm": 36},
@@ -18,7 +18,7 @@ a pass. The worker that reads it decides nothing and has no randomness of its ow
                                                            prism: its side view, in shares of its size, -0.5 to 0.5,
                                                            counter-clockwise seen from -y; extruded along y
                             "taper": f,                    prism: how much narrower (along y) it is at its top, 0 to 1
-                            "asset": path or null,         its largest extent is scaled to max(size), stands on z = 0
+                            "asset": path or null,         its largest extent is scaled to max(size), it stands on z = 0
                             "look": {...},                 as in the scene's JSON
                             "matrices": [T or 1][16]}]}],  row-major, mesh to world
      "variants": [{"name", "softness_deg": f or null,      of the sun, where the variant has its own
@@ -26,14 +26,14 @@ a pass. The worker that reads it decides nothing and has no randomness of its ow
                    "media": [{"effect": "dust", "kind": "cloud" | "drops" | "waves" | "lamp",
                               "file": "dust.npz", ...}]}], the other fields of the medium in effects/media.py
      "passes": [{"name": "background",                     frame files: <name>/<frame:04d>.exr, linear, half float RGBA
-                 "what": "plate" | "whole" | "subject" | "front",
+                 "kind": "plate" | "whole" | "subject" | "front",
                  "variant": index or null, "off": effect kind or null,
                  "samples": n, "denoise": bool, "scale": f, "crop": bool, "frames": [t, ...]}]}
 
 Meshes are centred on their origin (an asset stands on z = 0): capsule, cylinder, cone and torus turn around z (a cone's
 tip is up), a hull's bow is at +x and its deck on top, a monkey looks along +x. Round ones are shaded smoothly.
 
-What a pass shows:
+Content of a pass by its kind:
     plate    neither subject nor media; water is calm. With a variant: under that variant's sun.
     whole    everything of the variant, less the effect `off`.
     subject  the subject alone, premultiplied, with exact alpha: everything else is held out, media are hidden; lit by
@@ -41,7 +41,7 @@ What a pass shows:
     front    the variant's clouds and drops alone, with everything else, the subject too, held out: alpha says how much
              of them lies before what is solid. Cropped to the subject's box.
 
-With `crop` a pass of a variant is drawn only where the variant differs from its plate:
+With `crop` a pass of a variant is rendered only where the variant differs from its plate:
 areas/<variant:02d>-<frame:04d>.npz holds its `box` [x0, y0, x1, y1] in pixels of the full size, rounded outwards for a
 pass of another scale, and `share` [rows, columns], 8 bit, of the whole picture at a small size: 255 where the variant
 shows, 0 where only its noise would.
@@ -71,29 +71,29 @@ from ..scene.scene import Scene, as_values
 from ..scene.transforms import Matrices
 
 OWN_PLATE_SCALE = 0.5
-"""Of a variant's plate under its own sun, where every frame needs one."""
-VERSION = 2
+"""Size of a variant's plate under its own sun, where every frame needs one, as a share of the picture's."""
+VERSION = 3
 RAYS = ("shadow", "reflection")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pass:
-    """One kind of picture, and the frames of it that are to be drawn."""
+    """One kind of picture, and the frames of it to render."""
 
     name: str
-    what: Literal["plate", "whole", "subject", "front"]
+    kind: Literal["plate", "whole", "subject", "front"]
     variant: int | None = None
     off: str | None = None
     samples: int
     denoise: bool
     scale: float = 1.0
     crop: bool = False
-    """Only where the variant differs from its plate."""
+    """Render only the region in which the variant differs from its plate."""
     frames: tuple[int, ...]
 
 
-def plan(scene: Scene, folder: Path, passes: Sequence[Pass]) -> dict[str, Any]:
-    """All that Blender has to know of a scene, as JSON values; the media's arrays are written into folder.
+def make_plan(scene: Scene, folder: Path, passes: Sequence[Pass]) -> dict[str, Any]:
+    """Describe a scene to Blender as JSON values; the media's arrays are written into folder.
 
     Raises:
         ValueError: the scene asks for what does not go together.
@@ -122,25 +122,25 @@ def plan(scene: Scene, folder: Path, passes: Sequence[Pass]) -> dict[str, Any]:
             for body, role in ((scene.subject, "subject"), *((prop, "prop") for prop in scene.props))
         ],
         "variants": _variants(scene, folder),
-        "passes": [_pass(one) for one in passes],
+        "passes": [_field_values(render_pass) for render_pass in passes],
     }
 
 
 def write_plan(scene: Scene, folder: Path, passes: Sequence[Pass]) -> Path:
-    """`plan.json` and the media beside it, in folder; the path of the former."""
+    """Write `plan.json` and the media beside it into folder; return the path of `plan.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "plan.json"
-    path.write_text(json.dumps(plan(scene, folder, passes)))
+    path.write_text(json.dumps(make_plan(scene, folder, passes)))
     return path
 
 
 def passes_of(scene: Scene) -> tuple[Pass, ...]:
-    """Every pass that a clip needs: its layers at full quality, and what its effects' own masks come from."""
+    """Every pass that a clip needs: its layers at full quality, and those that its effects' own masks come from."""
     rendering = scene.rendering
-    every = tuple(range(scene.frames))
-    best = Pass(name="", what="whole", samples=rendering.samples, denoise=rendering.denoise, frames=every)
-    truth = replace(best, samples=rendering.truth_samples, denoise=True, scale=rendering.truth_scale)
-    return (*_layers(scene, best), *_truths(scene, replace(truth, crop=rendering.crop)))
+    frames = tuple(range(scene.frames))
+    best = Pass(name="", kind="whole", samples=rendering.samples, denoise=rendering.denoise, frames=frames)
+    mask_pass = replace(best, samples=rendering.truth_samples, denoise=True, scale=rendering.truth_scale)
+    return (*_layer_passes(scene, best), *_mask_passes(scene, replace(mask_pass, crop=rendering.crop)))
 
 
 def preview_passes(scene: Scene, frame: int, samples: int) -> tuple[Pass, ...]:
@@ -151,34 +151,34 @@ def preview_passes(scene: Scene, frame: int, samples: int) -> tuple[Pass, ...]:
     """
     if not 0 <= frame < scene.frames:
         raise ValueError(f"frame {frame} is not in the clip; give one from 0 to {scene.frames - 1}")
-    quick = Pass(name="", what="whole", samples=samples, denoise=scene.rendering.denoise, frames=(frame,))
-    return tuple(_layers(scene, quick))
+    quick = Pass(name="", kind="whole", samples=samples, denoise=scene.rendering.denoise, frames=(frame,))
+    return tuple(_layer_passes(scene, quick))
 
 
-def _layers(scene: Scene, like: Pass) -> Iterator[Pass]:
-    """Background and subject once, and what each variant adds."""
-    plate = replace(like, what="plate", frames=like.frames[:1] if scene.holds_still else like.frames)
+def _layer_passes(scene: Scene, template: Pass) -> Iterator[Pass]:
+    """Background and subject once, and the passes that each variant adds."""
+    plate = replace(template, kind="plate", frames=template.frames[:1] if scene.holds_still else template.frames)
     yield replace(plate, name="background")
-    yield replace(like, name="subject", what="subject")
+    yield replace(template, name="subject", kind="subject")
     for number, variant in enumerate(scene.variants):
         name = f"v{number:02d}"
         crop = scene.rendering.crop
-        yield replace(like, name=name, variant=number, crop=crop)
+        yield replace(template, name=name, variant=number, crop=crop)
         if any(effect.kind in ("dust", "smoke", "splash", "spray", "glow") for effect in variant.effects):
-            yield replace(like, name=f"{name}-front", what="front", variant=number)
+            yield replace(template, name=f"{name}-front", kind="front", variant=number)
         if any(getattr(effect, "softness_deg", None) is not None for effect in variant.effects):
             # Only how it differs from the shared plate is used, which is smooth: a small one will do for each frame.
-            own = replace(plate, name=f"{name}-plate", variant=number)
-            yield own if scene.holds_still else replace(own, crop=crop, scale=OWN_PLATE_SCALE)
+            own_plate = replace(plate, name=f"{name}-plate", variant=number)
+            yield own_plate if scene.holds_still else replace(own_plate, crop=crop, scale=OWN_PLATE_SCALE)
 
 
-def _truths(scene: Scene, like: Pass) -> Iterator[Pass]:
-    """Where a variant has several effects: all of them, and all but each. One alone is told from gt and over."""
+def _mask_passes(scene: Scene, template: Pass) -> Iterator[Pass]:
+    """Passes of variants with several effects: all of them, and all but each; a single one is measured on gt, over."""
     for number, variant in enumerate(scene.variants):
         if len(variant.effects) > 1:
-            yield replace(like, name=f"v{number:02d}-truth", variant=number)
+            yield replace(template, name=f"v{number:02d}-truth", variant=number)
             for effect in variant.effects:
-                yield replace(like, name=f"v{number:02d}-without-{effect.kind}", variant=number, off=effect.kind)
+                yield replace(template, name=f"v{number:02d}-without-{effect.kind}", variant=number, off=effect.kind)
 
 
 def _body(scene: Scene, body: Body, role: str) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def _body(scene: Scene, body: Body, role: str) -> dict[str, Any]:
                 "outline": None if part.outline is None else [list(point) for point in part.outline],
                 "taper": part.taper,
                 "asset": None if part.asset is None else str(Path(part.asset).expanduser().absolute()),
-                "look": _plain(part.look),
+                "look": _field_values(part.look),
                 "matrices": _flat(way.matrices @ part.matrices),
             }
             for part in parts
@@ -205,7 +205,7 @@ def _body(scene: Scene, body: Body, role: str) -> dict[str, Any]:
 def _variants(scene: Scene, folder: Path) -> list[dict[str, Any]]:
     track = track_of(scene)
     kinds = [effect.kind for effect in EFFECTS]
-    found = []
+    entries = []
     for number, variant in enumerate(scene.variants):
         media = []
         for effect in variant.effects:
@@ -216,27 +216,21 @@ def _variants(scene: Scene, folder: Path) -> list[dict[str, Any]]:
                 media.append({"effect": effect.kind, **_medium(medium, folder / name)})
         soft = [effect.softness_deg for effect in variant.effects if effect.kind == "shadow"]
         rays = [effect.kind for effect in variant.effects if effect.kind in RAYS]
-        found.append({"name": variant.name, "softness_deg": soft[0] if soft else None, "rays": rays, "media": media})
-    return found
+        entries.append({"name": variant.name, "softness_deg": soft[0] if soft else None, "rays": rays, "media": media})
+    return entries
 
 
 def _medium(medium: Medium, path: Path) -> dict[str, Any]:
-    """Write a medium's arrays; return its other fields."""
+    """Write a medium's arrays; return its other fields and the file's name."""
     np.savez(path, allow_pickle=False, **arrays_of(medium))
-    rest = {key: list(value) if isinstance(value, tuple) else value for key, value in fields_of(medium).items()}
-    return {"file": path.name, **rest}
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in fields_of(medium).items()}
+    return {"file": path.name, **values}
 
 
-def _pass(one: Pass) -> dict[str, Any]:
-    return {**_plain(one), "frames": list(one.frames)}
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    """A flat dataclass as JSON values."""
-    return {
-        field.name: list(got) if isinstance(got := getattr(value, field.name), tuple) else got
-        for field in fields(value)
-    }
+def _field_values(settings: Any) -> dict[str, Any]:
+    """Fields of a flat dataclass as JSON values."""
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _flat(matrices: Matrices) -> list[list[float]]:

@@ -1,29 +1,42 @@
 """The one door to Blender: a plan and a folder go in, frame files come out, whatever happens to Blender meanwhile.
 
 Blender is a program of its own (its licence is the GPL), with an environment of its own, and it does crash. Each worker
-process is watched: one that dies or makes no frame for too long is killed with its group and started again; frames that
-are on disk stay, so that the next try goes on. Whoever is killed at whatever moment, the same call goes on later and
-ends with the same frames.
+process is watched: one that dies or renders no frame for too long is killed with its group and started again; frames
+that are on disk stay, so that the next attempt goes on. Whoever is killed at whatever moment, the same call goes on
+later and ends with the same frames.
 """
 
+import contextlib
+import fcntl
+import hashlib
+import json
 import os
 import select
 import shutil
+import signal
+import subprocess
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..effects.ranges import STRICT, within
-from .render_folder import Box, all_there, alone, begin, boxes_in
-from .worker_process import HOME, Worker
+from .exr_frames import Box, area_path
 
+HOME = Path(__file__).parents[1]
+"""Folder of the package `worker`: the worker sees this folder and nothing else of the project."""
 VARIABLE = "EFFECTPAIRS_BLENDER"
-Step = Callable[[str, int, float], None]
-"""Called for every frame drawn: pass, frame, seconds."""
-_TICK_S = 0.5
-_SAMPLE_S = 2e-5
+FrameCallback = Callable[[str, int, float], None]
+"""Called for every rendered frame: pass, frame, seconds."""
+POLL_S = 0.5
+EXIT_TIMEOUT_S = 20.0
+"""Time that a worker may take to end after its last event."""
+SLOW_SAMPLE_S = 2e-5
+"""Ten times the seconds that a slow core needs for a sample of a pixel."""
+LOG_NOISE = ("Fra:", "Saved:", "Time:")
+"""Beginnings of the lines with which Blender comments on every frame."""
 
 
 class BlenderNotFound(RuntimeError):
@@ -40,17 +53,17 @@ class RenderFailed(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Blender:
-    """How Blender is run."""
+    """Blender's environment, its processes, and when they are given up."""
 
     __pydantic_config__ = STRICT
     python: str | None = None
     """A Python with Blender's module; None: the variable EFFECTPAIRS_BLENDER, else the one that `make blender` made."""
     processes: int = 1
-    """How many draw one clip together, one thread each; as many clips as cores are better still."""
+    """Processes that render one clip together, one thread each; as many clips as cores are better still."""
     frame_timeout_s: float = 300.0
-    """Without a frame for so long, it hangs; frames of many samples get more on top."""
+    """Seconds without a frame after which a process counts as hung; frames of many samples get more on top."""
     max_attempts: int = 3
-    """How often it may break in a row without one new frame."""
+    """Times that it may break in a row without one new frame."""
 
     def __post_init__(self) -> None:
         within(self, "processes", 1, 256)
@@ -60,91 +73,157 @@ class Blender:
 
 @dataclass(frozen=True, kw_only=True)
 class RenderResult:
-    """What a folder of frame files is."""
+    """Facts about a complete folder of frame files."""
 
     boxes: tuple[Box, ...]
-    """Per frame the subject's box, where the passes `subject` and `front` are cut out; all 0 when it is out of view."""
+    """The subject's box in each frame, to which the passes `subject` and `front` are cut; all 0 when out of view."""
     version: str
-    """Of Blender."""
+    """Blender's version."""
     cpu_s: dict[str, float]
-    """Processor seconds by pass, of the frames drawn by this call."""
+    """Processor seconds by pass, of the frames rendered by this call."""
 
 
 def find_python(settings: Blender = Blender()) -> Path:
-    """The Python that has Blender's module.
+    """Path to the Python that has Blender's module.
 
     Raises:
         BlenderNotFound: there is none; the sentence says what to do.
     """
-    made = HOME.parent / ".venv-blender" / "bin" / "python"
     named = settings.python or os.environ.get(VARIABLE)
-    found = shutil.which(Path(named).expanduser() if named else made)
-    if found is None:
+    default = HOME.parent / ".venv-blender" / "bin" / "python"
+    python = shutil.which(Path(named).expanduser() if named else default)
+    if python is None:
         wrong = f"{named} is no program" if named else "there is no Blender environment"
         raise BlenderNotFound(f"{wrong}; run `make blender`, or set {VARIABLE} to a Python 3.11 that has bpy==4.5.*")
-    return Path(found).absolute()
+    return Path(python).absolute()
 
 
-def version_of(python: Path) -> str | None:
-    """Blender's version in that environment, read from its folder; None where it lies elsewhere."""
-    found = sorted(python.parents[1].glob("lib/python3*/site-packages/bpy-*.dist-info"))
-    return found[-1].name.removesuffix(".dist-info").split("-")[1] if found else None
+def blender_version(python: Path) -> str | None:
+    """Blender's version in that environment, read from its folder; None if it lies elsewhere."""
+    packages = sorted(python.parents[1].glob("lib/python3*/site-packages/bpy-*.dist-info"))
+    return packages[-1].name.removesuffix(".dist-info").split("-")[1] if packages else None
 
 
-def draw(
-    plan: Mapping[str, Any], folder: Path, settings: Blender = Blender(), step: Step | None = None
+def render_frames(
+    plan: Mapping[str, Any], folder: Path, settings: Blender = Blender(), on_frame: FrameCallback | None = None
 ) -> RenderResult:
-    """Draw every frame file of a plan that is not in folder yet; what the media's files hold lies there already.
+    """Render every frame file of a plan that is not in folder yet; the media's files lie there already.
 
     Raises:
-        BlenderNotFound: no environment to draw in.
+        BlenderNotFound: no environment to render in.
         ValueError: the plan is refused: an asset, a sky or a device that cannot be used.
         RenderFailed: Blender broke again and again; with the end of its log.
     """
     python = find_python(settings)
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder):
-        begin(plan, folder, version_of(python))
-        done = folder / "drawn"  # by which Blender; written when all is there
+    with _locked(folder):
+        _prepare_folder(plan, folder, blender_version(python))
+        marker = folder / "drawn"  # holds Blender's version; written when all frames exist
         cpu_s: Counter[str] = Counter()
-        if not (done.exists() and all_there(plan, folder)):
-            hands = _hands(plan, folder, python, settings)
-            _let_work(hands, settings, step)
-            done.write_text(hands[0].version)
-            cpu_s = sum((hand.cpu_s for hand in hands), cpu_s)
-        return RenderResult(boxes=boxes_in(folder), version=done.read_text(), cpu_s=dict(cpu_s))
+        if not (marker.exists() and _is_complete(plan, folder)):
+            processes = [
+                RenderProcess(python, folder, (number + 1, settings.processes), settings, plan)
+                for number in range(settings.processes)
+            ]
+            _run_to_end(processes, on_frame)
+            marker.write_text(processes[0].version)
+            cpu_s = sum((process.cpu_s for process in processes), cpu_s)
+        return RenderResult(boxes=_read_boxes(folder), version=marker.read_text(), cpu_s=dict(cpu_s))
 
 
-@dataclass(kw_only=True)
+class Worker:
+    """One process in Blender's Python: in a group of its own, heard line by line, ended with its group."""
+
+    def __init__(self, python: Path, folder: Path, share: tuple[int, int]) -> None:
+        self.log = folder / f"blender-{share[0]}.log"
+        self.last_event: dict[str, Any] = {}
+        self._heard_at = time.monotonic()
+        self._partial_line = b""
+        command = [str(python), "-m", "worker", str(folder), "--share", f"{share[0]}/{share[1]}"]
+        with self.log.open("ab") as log:  # until the worker takes its streams over, errors are written here
+            self.process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        assert self.process.stdout
+        self.pipe = self.process.stdout
+        os.set_blocking(self.pipe.fileno(), False)
+
+    def read_events(self) -> list[dict[str, Any]]:
+        """Return the events that came since the last call; each is also a sign of life."""
+        events: list[dict[str, Any]] = []
+        while select.select([self.pipe], [], [], 0)[0] and (chunk := self.pipe.read1(65536)):  # type: ignore[attr-defined]
+            *lines, self._partial_line = (self._partial_line + chunk).split(b"\n")
+            for line in lines:
+                with contextlib.suppress(ValueError):  # a line of something else that wrote to this stream
+                    event = json.loads(line)
+                    if isinstance(event, dict) and "event" in event:
+                        events.append(event)
+        if events:
+            self._heard_at, self.last_event = time.monotonic(), events[-1]
+        return events
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds since the last event."""
+        return time.monotonic() - self._heard_at
+
+    def end(self) -> int:
+        """Kill it with everything it started; return its exit code."""
+        if self.process.poll() is None and self.last_event.get("event") in ("done", "refused", "unusable"):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(EXIT_TIMEOUT_S)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.pipe.close()
+        return self.process.wait()
+
+    def log_tail(self, max_lines: int = 10) -> str:
+        """End of its log, without Blender's running commentary."""
+        text = self.log.read_bytes()[-100_000:].decode(errors="replace")
+        lines = [line for line in text.splitlines() if line.strip() and not line.startswith(LOG_NOISE)]
+        return "\n".join(lines[-max_lines:])
+
+
 class RenderProcess:
-    """A share of the work, through as many processes as it takes."""
+    """A share of the frame files, rendered by as many worker processes as it takes."""
 
-    python: Path
-    folder: Path
-    share: tuple[int, int]
-    patience_s: float
-    worker: Worker | None = None
-    finished: bool = False
-    failures: int = 0
-    version: str = ""
-    cpu_s: "Counter[str]" = field(default_factory=Counter)
+    def __init__(
+        self, python: Path, folder: Path, share: tuple[int, int], settings: Blender, plan: Mapping[str, Any]
+    ) -> None:
+        """Prepare it; `advance` starts the worker."""
+        self.python, self.folder, self.share = python, folder, share
+        self.max_attempts = settings.max_attempts
+        self.timeout_s = settings.frame_timeout_s + _slowest_frame_s(plan)
+        self.worker: Worker | None = None
+        self.finished, self.failures, self.version = False, 0, ""
+        self.cpu_s: Counter[str] = Counter()
 
     def stop(self) -> None:
-        """End the process, if it runs."""
+        """End the worker, if one runs."""
         if self.worker:
             self.worker.end()
             self.worker = None
 
-    def work(self, settings: Blender, step: Step | None) -> None:
-        """Hear what the worker says and act when it has ended or hangs."""
+    def advance(self, on_frame: FrameCallback | None) -> None:
+        """Start a worker if none runs, read its events, and act when it has ended or hangs.
+
+        Raises:
+            ValueError, BlenderNotFound, RenderFailed: as `render_frames`.
+        """
         worker = self.worker = self.worker or Worker(self.python, self.folder, self.share)
-        code = worker.code()  # asked first: what a dead worker has said is then heard in full
-        for heard in worker.hear():
-            self._take(heard, step)
-        if code is None and worker.silent_s < self.patience_s:
+        code = worker.process.poll()  # asked first: the events of a dead worker are then read in full
+        for event in worker.read_events():
+            self._record(event, on_frame)
+        if code is None and worker.silence_s < self.timeout_s:
             return
-        hangs, last = code is None, worker.last
+        hangs, last = code is None, worker.last_event
         code = worker.end()
         self.worker = None
         if last.get("event") == "done" and code == 0:
@@ -154,56 +233,105 @@ class RenderProcess:
         elif last.get("event") == "unusable":
             raise BlenderNotFound(f"{self.python}: {last['reason']}; run `make blender`, which says what is missing")
         else:
-            how = f"made no frame for {self.patience_s:.0f} s" if hangs else f"ended with code {code}"
-            self._broke(worker, how, settings)
+            self._record_failure(
+                worker, f"made no frame for {self.timeout_s:.0f} s" if hangs else f"ended with code {code}"
+            )
 
-    def _take(self, heard: dict[str, Any], step: Step | None) -> None:
-        if heard["event"] == "ready":
-            self.version = str(heard["blender"])
-        elif heard["event"] == "frame":
+    def _record(self, event: dict[str, Any], on_frame: FrameCallback | None) -> None:
+        if event["event"] == "ready":
+            self.version = str(event["blender"])
+        elif event["event"] == "frame":
             self.failures = 0
-            self.cpu_s[heard["pass"]] += heard["cpu"]
-            if step:
-                step(heard["pass"], heard["frame"], heard["seconds"])
+            self.cpu_s[event["pass"]] += event["cpu"]
+            if on_frame:
+                on_frame(event["pass"], event["frame"], event["seconds"])
 
-    def _broke(self, worker: Worker, how: str, settings: Blender) -> None:
+    def _record_failure(self, worker: Worker, failure: str) -> None:
         self.failures += 1
-        if self.failures >= settings.max_attempts:
-            said = worker.tail()
+        if self.failures >= self.max_attempts:
+            tail = worker.log_tail()
             raise RenderFailed(
-                f"{self.folder}: Blender {how}, {self.failures} times without a new frame; try the scene with less in "
-                "it, or run again to go on from the frames that are there; "
-                + (f"the end of {worker.log.name} says:\n{said}" if said else f"{worker.log.name} says nothing")
+                f"{self.folder}: Blender {failure}, {self.failures} times without a new frame; try the scene with less "
+                "in it, or run again to go on from the frames that are there; "
+                + (f"the end of {worker.log.name} says:\n{tail}" if tail else f"{worker.log.name} says nothing")
             )
 
 
-def _hands(plan: Mapping[str, Any], folder: Path, python: Path, settings: Blender) -> list[RenderProcess]:
-    count, patience_s = settings.processes, settings.frame_timeout_s + _longest_s(plan)
-    shares = [(number + 1, count) for number in range(count)]
-    return [RenderProcess(python=python, folder=folder, share=share, patience_s=patience_s) for share in shares]
-
-
-def _let_work(hands: list[RenderProcess], settings: Blender, step: Step | None) -> None:
-    """Until every share is drawn; whatever goes wrong, no process is left behind."""
+def _run_to_end(processes: list[RenderProcess], on_frame: FrameCallback | None) -> None:
+    """Render every share; whatever goes wrong, no process is left behind."""
     try:
-        while working := [hand for hand in hands if not hand.finished]:
-            _listen(working, settings, step)
+        while running := [process for process in processes if not process.finished]:
+            for process in running:
+                process.advance(on_frame)
+            pipes = [process.worker.pipe for process in running if process.worker]
+            if pipes:
+                select.select(pipes, [], [], POLL_S)
     finally:
-        for hand in hands:
-            hand.stop()
+        for process in processes:
+            process.stop()
 
 
-def _listen(working: list[RenderProcess], settings: Blender, step: Step | None) -> None:
-    """Wait until some worker says something, or for a moment."""
-    for hand in working:
-        hand.work(settings, step)
-    pipes = [hand.worker.pipe for hand in working if hand.worker]
-    if pipes:
-        select.select(pipes, [], [], _TICK_S)
-
-
-def _longest_s(plan: Mapping[str, Any]) -> float:
-    """How long the plan's heaviest frame may take, at ten times what a slow core needs for a sample of a pixel."""
+def _slowest_frame_s(plan: Mapping[str, Any]) -> float:
+    """Upper bound of the seconds that the plan's heaviest frame takes."""
     height, width = plan["size"]
-    heaviest = max((float(one["samples"] * one["scale"] ** 2) for one in plan["passes"]), default=0.0)
-    return _SAMPLE_S * float(height * width) * heaviest
+    samples = max((float(entry["samples"] * entry["scale"] ** 2) for entry in plan["passes"]), default=0.0)
+    return SLOW_SAMPLE_S * float(height * width) * samples
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, with the worker on the path and one thread for each library."""
+    foreign = {name for name in os.environ if name.startswith("PYTHON") or name == "VIRTUAL_ENV"}
+    return {
+        **{name: value for name, value in os.environ.items() if name not in foreign},
+        "PYTHONPATH": str(HOME),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONHASHSEED": "0",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock the folder: a second run of the same clip waits and then finds it complete."""
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _prepare_folder(plan: Mapping[str, Any], folder: Path, version: str | None) -> None:
+    """Write the plan; delete frames of another plan, another worker or another Blender."""
+    text = json.dumps(plan)
+    marker, digest = folder / "drawing", _digest(text, plan, folder, version)
+    if not marker.exists() or marker.read_text() != digest:
+        for old in (marker, folder / "drawn", *folder.glob("*/*.exr"), *folder.glob("areas/*.npz")):
+            old.unlink(missing_ok=True)
+    for stale in (*folder.glob("*/*.partial"), *folder.glob("*.partial"), *folder.glob("blender-*.log")):
+        stale.unlink()
+    (folder / "plan.json").write_text(text)
+    marker.write_text(digest)
+
+
+def _digest(text: str, plan: Mapping[str, Any], folder: Path, version: str | None) -> str:
+    """Digest of all that decides a frame's pixels."""
+    media = (folder / medium["file"] for variant in plan["variants"] for medium in variant["media"])
+    digest = hashlib.sha256(f"{text} {version}".encode())
+    for path in (*media, *sorted((HOME / "worker").glob("*.py"))):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _read_boxes(folder: Path) -> tuple[Box, ...]:
+    return tuple((box[0], box[1], box[2], box[3]) for box in json.loads((folder / "boxes.json").read_text()))
+
+
+def _is_complete(plan: Mapping[str, Any], folder: Path) -> bool:
+    """Is every file on disk? Passes cut to the subject's box have no frame where that is empty."""
+    boxes = _read_boxes(folder)
+    files = [(entry, frame) for entry in plan["passes"] for frame in entry["frames"]]
+    return all(
+        (folder / entry["name"] / f"{frame:04d}.exr").exists()
+        for entry, frame in files
+        if entry["kind"] in ("plate", "whole") or boxes[frame][2] > boxes[frame][0]
+    ) and all(area_path(folder, entry["variant"], frame).exists() for entry, frame in files if entry.get("crop"))

@@ -1,11 +1,11 @@
-"""Draw the passes of a plan: `python -m worker FOLDER [--share I/N]`, with Blender's module in that Python.
+"""Render the passes of a plan: `python -m worker FOLDER [--share I/N]`, with Blender's module in that Python.
 
-Reads FOLDER/plan.json, writes FOLDER/<pass>/<frame:04d>.exr and FOLDER/boxes.json, and says so in JSON lines. A frame
-file appears whole or not at all; those that are there already are left alone, so that a killed clip goes on. With
-`--share 2/3` every third frame file is drawn, beginning with the second: several processes draw one clip that way.
+Reads FOLDER/plan.json, writes FOLDER/<pass>/<frame:04d>.exr and FOLDER/boxes.json, and reports them in JSON lines. A
+frame file appears complete or not at all; existing ones are left alone, so that a killed clip goes on. With
+`--share 2/3` every third frame file is rendered, beginning with the second: several processes render one clip that way.
 
-Exit code 0: all is there; 3: the plan is refused, 4: Blender cannot be loaded, both with the reason in the last line;
-anything else: it broke, and the log says how.
+Exit code 0: all files exist; 3: the plan is refused, 4: Blender cannot be loaded, both with the reason in the last
+line; anything else: it broke, and the log tells more.
 """
 
 import argparse
@@ -23,31 +23,31 @@ REFUSED, UNUSABLE = 3, 4
 
 
 def main() -> int:
-    """Draw what is asked for on the command line."""
-    asked = argparse.ArgumentParser(prog="worker")
-    asked.add_argument("folder", type=Path)
-    asked.add_argument("--share", default="1/1")
-    given = asked.parse_args()
-    number, among = (int(part) for part in given.share.split("/"))
-    folder = given.folder.resolve()
+    """Render the share of the command line."""
+    parser = argparse.ArgumentParser(prog="worker")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--share", default="1/1")
+    arguments = parser.parse_args()
+    number, count = (int(part) for part in arguments.share.split("/"))
+    folder = arguments.folder.resolve()
     reporter = Reporter(folder / f"blender-{number}.log")
-    cores = one_core()
+    cores = limit_to_one_core()
     try:
         import bpy  # noqa: F401  a second of loading, after the streams have been taken over
     except ImportError as missing:
-        reporter.say("unusable", reason=f"Blender's module cannot be loaded ({missing})")
+        reporter.report("unusable", reason=f"Blender's module cannot be loaded ({missing})")
         return UNUSABLE
     try:
-        draw(folder, (number - 1, among), cores, reporter)
-    except Refused as why:
-        reporter.say("refused", reason=str(why))
+        render_share(folder, (number - 1, count), cores, reporter)
+    except Refused as refusal:
+        reporter.report("refused", reason=str(refusal))
         return REFUSED
-    reporter.say("done")
+    reporter.report("done")
     return 0
 
 
-def one_core() -> set[int]:
-    """Let Blender's libraries believe in one core while they load.
+def limit_to_one_core() -> set[int]:
+    """Let Blender's libraries believe in one core while they load; return the cores of before.
 
     Their thread pools take one thread a core, and one that has nothing to do keeps its core busy with waiting: half of
     all processor time on two cores, as measured, which is another worker's.
@@ -59,60 +59,56 @@ def one_core() -> set[int]:
     return cores
 
 
-def all_cores(cores: set[int]) -> None:
-    """Let every thread run wherever there is room again; how many there are is settled by now."""
+def release_cores(cores: set[int]) -> None:
+    """Let every thread run on any of the cores again; the number of threads is settled by now."""
     for thread in Path("/proc/self/task").glob("*") if cores else ():
         with contextlib.suppress(ProcessLookupError):  # it has just ended
             os.sched_setaffinity(int(thread.name), cores)
 
 
-def draw(folder: Path, share: tuple[int, int], cores: set[int], reporter: Reporter) -> None:
-    """Draw this share of the frame files that are not there yet."""
+def render_share(folder: Path, share: tuple[int, int], cores: set[int], reporter: Reporter) -> None:
+    """Render the missing frame files of this share."""
     begin = time.perf_counter()
     import bpy
 
-    from . import blender_scene, crop_regions, passes
+    from . import blender_scene, crop_regions
 
     plan: dict[str, Any] = json.loads((folder / "plan.json").read_text())
-    made = blender_scene.build(plan, folder)
-    found = crop_regions.Areas(made, folder)
-    all_cores(cores)
-    _write_whole(folder / "boxes.json", json.dumps(made.boxes))
-    reporter.say("ready", blender=bpy.app.version_string.split()[0], seconds=round(time.perf_counter() - begin, 3))
-    for chosen, frame in jobs(plan, made.boxes, folder)[share[0] :: share[1]]:
-        target = folder / chosen["name"] / f"{frame:04d}.exr"
-        variant = chosen["variant"] if chosen.get("crop") else None
-        if target.exists() and (variant is None or found.path(variant, frame).exists()):
+    scene = blender_scene.build(plan, folder)
+    regions = crop_regions.CropRegions(scene, folder)
+    release_cores(cores)
+    partial = folder / f"boxes.json.{os.getpid()}.partial"
+    partial.write_text(json.dumps(scene.boxes))
+    partial.replace(folder / "boxes.json")
+    reporter.report("ready", blender=bpy.app.version_string.split()[0], seconds=round(time.perf_counter() - begin, 3))
+    for render_pass, frame in frame_jobs(plan, scene.boxes, folder)[share[0] :: share[1]]:
+        target = folder / render_pass["name"] / f"{frame:04d}.exr"
+        variant = render_pass["variant"] if render_pass.get("crop") else None
+        if target.exists() and (variant is None or regions.path(variant, frame).exists()):
             continue
         reporter.check_parent()
         wall, cpu = time.perf_counter(), time.process_time()
-        used = None if variant is None else found.of(variant, frame)
-        passes.draw(made, chosen, frame, target, used)
-        reporter.say(
+        region = None if variant is None else regions.load(variant, frame)
+        blender_scene.render_frame(scene, render_pass, frame, target, region)
+        reporter.report(
             "frame",
-            **{"pass": chosen["name"]},
+            **{"pass": render_pass["name"]},
             frame=frame,
             seconds=round(time.perf_counter() - wall, 4),
             cpu=round(time.process_time() - cpu, 4),
         )
 
 
-def jobs(plan: dict[str, Any], boxes: list[list[int]], folder: Path) -> list[tuple[dict[str, Any], int]]:
-    """Every frame file of the plan, pass by pass; a cropped pass has none where the subject is not seen."""
-    found = []
-    for chosen in plan["passes"]:
-        (folder / chosen["name"]).mkdir(exist_ok=True)
-        for frame in chosen["frames"]:
+def frame_jobs(plan: dict[str, Any], boxes: list[list[int]], folder: Path) -> list[tuple[dict[str, Any], int]]:
+    """Every frame file of the plan, pass by pass; a pass cut to the subject's box has none where that is empty."""
+    jobs = []
+    for render_pass in plan["passes"]:
+        (folder / render_pass["name"]).mkdir(exist_ok=True)
+        for frame in render_pass["frames"]:
             x0, _, x1, _ = boxes[frame]
-            if chosen["what"] in ("plate", "whole") or x1 > x0:
-                found.append((chosen, frame))
-    return found
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(text)
-    partial.replace(path)
+            if render_pass["kind"] in ("plate", "whole") or x1 > x0:
+                jobs.append((render_pass, frame))
+    return jobs
 
 
 if __name__ == "__main__":

@@ -1,16 +1,22 @@
-"""What the action plays on: camera, sun, ground, walls."""
+"""Surroundings of the action: sky, camera, sun, ground, walls."""
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import bpy
 from mathutils import Matrix, Vector
 
-from . import bodies, grounds, materials, sky
+from . import grounds, materials
+from .bodies import matrix
+from .events import Refused
+from .materials import Nodes, linear
 
 FAR_M = 4000.0
-"""How far the ground goes: its edge lies within a pixel of the horizon."""
+"""Half the ground's width: its edge lies within a pixel of the horizon."""
+BUNDLED = ("city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset")
+"""Panoramas that come with Blender."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +24,7 @@ class Ground:
     """The endless ground or calm water, one flat sheet at z = 0."""
 
     object: Any
-    """Media that bring their own water surface hide this and fill the whole plane themselves."""
+    """Media that bring their own water surface hide this and fill the plane themselves."""
     material: Any
     """Takes world coordinates from the object's; the attribute "foam" (0 to 1 at vertices) whitens water."""
     kind: str
@@ -29,16 +35,16 @@ class Environment:
     """All that is neither body nor medium."""
 
     camera: Any
-    places: tuple[Any, ...]
-    """Of the camera, in every frame, or one for all."""
+    camera_poses: tuple[Any, ...]
+    """The camera's matrix in every frame, or one for all."""
     sun: Any
     softness_deg: float
     ground: Ground
     walls: tuple[Any, ...]
 
     def set_frame(self, frame: int) -> None:
-        """Put the camera where it is in that frame."""
-        self.camera.matrix_world = self.places[min(frame, len(self.places) - 1)]
+        """Put the camera into its pose of that frame."""
+        self.camera.matrix_world = self.camera_poses[min(frame, len(self.camera_poses) - 1)]
 
     def set_softness(self, softness_deg: float | None) -> None:
         """Give the sun the width that a variant asks for, or its own."""
@@ -46,12 +52,16 @@ class Environment:
 
 
 def build(plan: dict[str, Any]) -> Environment:
-    """Make them from the plan."""
-    sky.build(plan["sky"])
+    """Make the surroundings of a plan.
+
+    Raises:
+        Refused: the sky's panorama is missing or broken.
+    """
+    _build_sky(plan["sky"])
     camera = _camera(plan["camera"])
     return Environment(
         camera=camera,
-        places=tuple(bodies.matrix(values) for values in plan["camera"]["matrices"]),
+        camera_poses=tuple(matrix(values) for values in plan["camera"]["matrices"]),
         sun=_sun(plan["sun"]),
         softness_deg=plan["sun"]["softness_deg"],
         ground=_ground(plan["ground"], plan["seed"]),
@@ -60,48 +70,96 @@ def build(plan: dict[str, Any]) -> Environment:
 
 
 def _link(name: str, data: Any) -> Any:
-    made = bpy.data.objects.new(name, data)
-    bpy.context.scene.collection.objects.link(made)
-    return made
+    linked = bpy.data.objects.new(name, data)
+    bpy.context.scene.collection.objects.link(linked)
+    return linked
 
 
-def _camera(given: dict[str, Any]) -> Any:
+def _camera(entry: dict[str, Any]) -> Any:
     lens = bpy.data.cameras.new("camera")
     lens.sensor_fit = "HORIZONTAL"
-    lens.lens, lens.sensor_width = given["focal_mm"], given.get("sensor_mm", 36)
+    lens.lens, lens.sensor_width = entry["focal_mm"], entry.get("sensor_mm", 36)
     lens.clip_start, lens.clip_end = 0.01, 4 * FAR_M
     bpy.context.scene.camera = _link("camera", lens)
     return bpy.context.scene.camera
 
 
-def _sun(given: dict[str, Any]) -> Any:
+def _sun(entry: dict[str, Any]) -> Any:
     light = bpy.data.lights.new("sun", "SUN")
-    light.energy = given["strength"]
-    light.color = materials.linear(given["colour"])[:3]
+    light.energy = entry["strength"]
+    light.color = linear(entry["colour"])[:3]
     sun = _link("sun", light)
-    up, around = math.radians(given["elevation_deg"]), math.radians(given["azimuth_deg"])
+    up, around = math.radians(entry["elevation_deg"]), math.radians(entry["azimuth_deg"])
     towards = Vector((math.cos(up) * math.cos(around), math.cos(up) * math.sin(around), math.sin(up)))
     sun.matrix_world = towards.to_track_quat("Z", "Y").to_matrix().to_4x4()  # a sun shines along its -z
     return sun
 
 
-def _ground(given: dict[str, Any], seed: int) -> Ground:
+def _ground(entry: dict[str, Any], seed: int) -> Ground:
     mesh = bpy.data.meshes.new("ground")
     mesh.from_pydata([(x * FAR_M, y * FAR_M, 0) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))], [], [(0, 1, 2, 3)])
-    material = grounds.build(given, seed)
+    material = grounds.build(entry, seed)
     mesh.materials.append(material)
-    return Ground(object=_link("ground", mesh), material=material, kind=given["kind"])
+    return Ground(object=_link("ground", mesh), material=material, kind=entry["kind"])
 
 
-def _wall(given: dict[str, Any]) -> Any:
-    """A slab, 20 cm thick, whose middle of the front stands at its place."""
-    size = (0.2, given["width_m"], given["height_m"])
+def _wall(entry: dict[str, Any]) -> Any:
+    """Slab, 20 cm thick; the lower middle of its front stands at the wall's position."""
+    size = (0.2, entry["width_m"], entry["height_m"])
     mesh = bpy.data.meshes.new("wall")
     box = [(-0.2 * x, (y - 0.5) * size[1], z * size[2]) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
     faces = [(0, 2, 3, 1), (4, 5, 7, 6), (0, 1, 5, 4), (2, 6, 7, 3), (0, 4, 6, 2), (1, 3, 7, 5)]
     mesh.from_pydata(box, [], faces)
-    mesh.materials.append(materials.surface(given["look"]))
+    mesh.materials.append(materials.surface(entry["look"]))
     wall = _link("wall", mesh)
-    x, y = given["at"]
-    wall.matrix_world = Matrix.Translation((x, y, 0)) @ Matrix.Rotation(math.radians(given["heading_deg"]), 4, "Z")
+    x, y = entry["at"]
+    wall.matrix_world = Matrix.Translation((x, y, 0)) @ Matrix.Rotation(math.radians(entry["heading_deg"]), 4, "Z")
     return wall
+
+
+def _build_sky(entry: dict[str, Any]) -> None:
+    """Light from everywhere: a plain colour, a gradient from the horizon to the zenith, or a panorama."""
+    world = bpy.data.worlds.new("sky")
+    bpy.context.scene.world = world
+    world.use_nodes = True
+    nodes = Nodes(world.node_tree)
+    if entry["kind"] == "plain":
+        colour: Any = linear(entry["colour"])
+    else:
+        direction = nodes.add("ShaderNodeTexCoord").outputs["Generated"]
+        colour = _panorama(nodes, entry, direction) if entry["kind"] == "hdri" else _gradient(nodes, entry, direction)
+    if entry["kind"] == "hdri":
+        world.cycles.sampling_method, world.cycles.sample_map_resolution = "MANUAL", 512
+    else:
+        world.cycles.sampling_method = "NONE"  # smooth: no direction is worth more rays than another
+    light = nodes.add("ShaderNodeBackground", {"Color": colour, "Strength": entry["strength"]})
+    nodes.add("ShaderNodeOutputWorld", {"Surface": light.outputs[0]})
+
+
+def _gradient(nodes: Nodes, entry: dict[str, Any], direction: Any) -> Any:
+    """From the horizon up to the zenith, quickly at first; below the horizon it stays."""
+    height = nodes.add("ShaderNodeSeparateXYZ", {0: direction}).outputs["Z"]
+    share = nodes.math("POWER", nodes.math("MAXIMUM", height, 0.0), 0.6, clamp=True)
+    return nodes.mix(share, linear(entry["colour"]), linear(entry["zenith"]))
+
+
+def _panorama(nodes: Nodes, entry: dict[str, Any], direction: Any) -> Any:
+    rotation = (0.0, 0.0, math.radians(entry["turned_deg"]))
+    mapping = nodes.add("ShaderNodeMapping", {"Vector": direction, "Rotation": rotation})
+    image = _load_panorama(entry["hdri"])
+    return nodes.add("ShaderNodeTexEnvironment", {"Vector": mapping.outputs[0]}, image=image).outputs["Color"]
+
+
+def _load_panorama(name: str) -> Any:
+    path = Path(name)
+    if name in BUNDLED:
+        path = Path(bpy.utils.resource_path("LOCAL")) / "datafiles" / "studiolights" / "world" / f"{name}.exr"
+    if not path.is_file():
+        raise Refused(f"{path}: the sky's picture is not there; name a file or one of {', '.join(BUNDLED)}")
+    try:
+        image = bpy.data.images.load(str(path))
+    except RuntimeError:
+        image = None
+    if image is None or not image.size[0]:
+        raise Refused(f"{path}: cannot be read as a picture; give an .exr or .hdr with the sky all around")
+    return image

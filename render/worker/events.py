@@ -1,4 +1,4 @@
-"""What the worker says while it works: JSON lines on the real standard output; Blender's own chatter goes to a log."""
+"""Events of the worker: JSON lines on the real standard output; Blender's own chatter goes to a log."""
 
 import ctypes
 import json
@@ -14,7 +14,7 @@ class Refused(ValueError):
 
 
 class Orphaned(SystemExit):
-    """The process that wanted the frames is gone."""
+    """The process that asked for the frames is gone."""
 
 
 class Reporter:
@@ -22,16 +22,18 @@ class Reporter:
 
     def __init__(self, log: Path) -> None:
         self._parent = os.getppid()
-        _die_with_parent()
+        if sys.platform == "linux":  # SIGKILL when the parent dies; elsewhere the check between frames has to do
+            pr_set_pdeathsig = 1
+            ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
         self._lines = os.fdopen(os.dup(1), "w", buffering=1)
         sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         for stream in (1, 2):
             os.dup2(sink, stream)
         os.close(sink)
-        _unbuffered()
+        _unbuffer_stdout()
 
-    def say(self, event: str, **facts: Any) -> None:
-        """One line for the parent; a parent that is gone ends this process."""
+    def report(self, event: str, **facts: Any) -> None:
+        """Write one line for the parent; a parent that is gone ends this process."""
         try:
             self._lines.write(json.dumps({"event": event, **facts}) + "\n")
             self._lines.flush()
@@ -40,21 +42,14 @@ class Reporter:
         sys.stdout.flush()
 
     def check_parent(self) -> None:
-        """End when nobody waits for the frames any more (where the system does not see to that itself)."""
+        """End this process when its parent is gone, on systems that do not see to that."""
         if os.getppid() != self._parent:
             raise Orphaned(1)
 
 
-def _unbuffered() -> None:
-    """Have Blender's own lines in the log when they are said: they are signs of life, and a crash tells its last."""
+def _unbuffer_stdout() -> None:
+    """Have Blender's own lines in the log at once: a crash would lose the last ones."""
     if sys.platform == "linux":
         unbuffered = 2
         library = ctypes.CDLL(None)
         library.setvbuf(ctypes.c_void_p.in_dll(library, "stdout"), None, unbuffered, ctypes.c_size_t(0))
-
-
-def _die_with_parent() -> None:
-    """Ask Linux for SIGKILL when the parent dies; elsewhere the check between frames has to do."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""What surfaces look like: a Look of the scene as a shader; patterns are computed, nothing is fetched."""
+"""Materials of surfaces: a scene's `Material` as Cycles shader nodes; patterns are computed, nothing is fetched."""
 
 import json
 from collections.abc import Callable
@@ -7,39 +7,125 @@ from typing import Any
 
 import bpy
 
-from .nodes import Nodes, Value, linear
+Value = Any
+"""A number, a tuple, or the output of another node."""
 
-__all__ = ["Pattern", "linear", "pattern", "surface"]
+
+def linear(colour: tuple[float, float, float] | list[float]) -> tuple[float, float, float, float]:
+    """A display-space colour (sRGB, 0 to 1) in linear light, opaque."""
+    red, green, blue = (
+        channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4 for channel in colour
+    )
+    return red, green, blue, 1.0
+
+
+class Nodes:
+    """Builder of one node tree: shader nodes written as expressions."""
+
+    def __init__(self, tree: Any, shift: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> None:
+        self.tree = tree
+        self._shift = shift
+        tree.nodes.clear()
+
+    def position(self) -> Any:
+        """Position of a point of the object in metres, moved by the tree's shift."""
+        return self.vector("ADD", self.add("ShaderNodeTexCoord").outputs["Object"], self._shift)
+
+    def add(self, kind: str, inputs: dict[str | int, Value] | None = None, **settings: Any) -> Any:
+        """A node of Blender's type `kind`, its settings and inputs look_pattern."""
+        node = self.tree.nodes.new(kind)
+        for name, setting in settings.items():
+            setattr(node, name, setting)
+        for socket, value in (inputs or {}).items():
+            self.put(node.inputs[socket], value)
+        return node
+
+    def put(self, socket: Any, value: Value) -> None:
+        """Link or set an input."""
+        if hasattr(value, "is_output"):
+            self.tree.links.new(value, socket)
+        elif socket.type == "VECTOR":
+            socket.default_value = tuple(value)[:3]  # of a colour, what is not its opacity
+        else:
+            socket.default_value = value
+
+    def math(self, operation: str, first: Value, second: Value = 0.0, clamp: bool = False) -> Any:
+        """Arithmetic on numbers: ADD, MULTIPLY, POWER, ..."""
+        node = self.add("ShaderNodeMath", {0: first, 1: second}, operation=operation, use_clamp=clamp)
+        return node.outputs[0]
+
+    def vector(self, operation: str, first: Value, second: Value = (0.0, 0.0, 0.0)) -> Any:
+        """Arithmetic on vectors."""
+        node = self.add("ShaderNodeVectorMath", {0: first, 1: second}, operation=operation)
+        return node.outputs["Value" if operation in ("DOT_PRODUCT", "LENGTH", "DISTANCE") else "Vector"]
+
+    def mix(self, share: Value, first: Value, second: Value) -> Any:
+        """Between two colours, `share` of the second."""
+        node = self.add("ShaderNodeMix", data_type="RGBA", clamp_factor=True)
+        for socket, value in zip((node.inputs[0], node.inputs[6], node.inputs[7]), (share, first, second), strict=True):
+            self.put(socket, value)
+        return node.outputs[2]
+
+    def between(self, share: Value, first: Value, second: Value) -> Any:
+        """Between two numbers, `share` of the second."""
+        node = self.add("ShaderNodeMix", {0: share, 2: first, 3: second}, data_type="FLOAT", clamp_factor=True)
+        return node.outputs[0]
+
+    def step(self, value: Value, low: float, high: float) -> Any:
+        """A smooth step: 0 below `low`, 1 above `high`."""
+        node = self.add(
+            "ShaderNodeMapRange", {"Value": value, "From Min": low, "From Max": high}, interpolation_type="SMOOTHSTEP"
+        )
+        return node.outputs[0]
+
+    def noise(self, position: Value, size_m: float, detail: float = 3.0, rough: float = 0.5) -> Any:
+        """Fractal noise around 0.5 whose largest features are `size_m` wide."""
+        node = self.add(
+            "ShaderNodeTexNoise", {"Vector": position, "Scale": 1 / size_m, "Detail": detail, "Roughness": rough}
+        )
+        return node.outputs[0]
+
+    def shade(self, colour: Value, value: Value) -> Any:
+        """A colour times a number."""
+        node = self.add("ShaderNodeVectorMath", {0: colour}, operation="SCALE")
+        self.put(node.inputs["Scale"], value)
+        return node.outputs[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pattern:
-    """What a pattern gives at a point."""
+    """Colour, roughness and relief of a pattern, as node outputs or constants."""
 
     colour: Value
     roughness: Value
     height: Value = None
     """0 to 1, or none for a smooth surface."""
     relief_m: float = 0.0
-    """How far the height reaches."""
+    """Relief at height 1."""
 
 
 def surface(look: dict[str, Any]) -> Any:
     """The material of a body or wall; equal looks share one."""
     name = f"look {json.dumps(look, sort_keys=True)}"
-    for known in bpy.data.materials:
-        if known.get("look") == name:
-            return known
+    for existing in bpy.data.materials:
+        if existing.get("look") == name:
+            return existing
     material = bpy.data.materials.new(look["kind"])
     material["look"] = name
     material.use_nodes = True
     nodes = Nodes(material.node_tree)
-    given = pattern(nodes, look, flat=False)
-    inputs: dict[str | int, Value] = {"Base Color": given.colour, "Roughness": given.roughness, **_substance(look)}
+    look_pattern = pattern(nodes, look, flat=False)
+    inputs: dict[str | int, Value] = {
+        "Base Color": look_pattern.colour,
+        "Roughness": look_pattern.roughness,
+        **_substance(look),
+    }
     if look["emission"] > 0:
-        inputs |= {"Emission Color": given.colour, "Emission Strength": look["emission"]}
-    if given.height is not None:
-        bump = nodes.add("ShaderNodeBump", {"Height": given.height, "Distance": given.relief_m, "Strength": 1.0})
+        inputs |= {"Emission Color": look_pattern.colour, "Emission Strength": look["emission"]}
+    if look_pattern.height is not None:
+        bump = nodes.add(
+            "ShaderNodeBump", {"Height": look_pattern.height, "Distance": look_pattern.relief_m, "Strength": 1.0}
+        )
         inputs["Normal"] = bump.outputs[0]
     shader = nodes.add("ShaderNodeBsdfPrincipled", inputs)
     nodes.add("ShaderNodeOutputMaterial", {"Surface": shader.outputs[0]})
@@ -57,18 +143,19 @@ def _substance(look: dict[str, Any]) -> dict[str | int, Value]:
 
 
 def pattern(nodes: Nodes, look: dict[str, Any], flat: bool) -> Pattern:
-    """The nodes of a look. On flat ground a pattern lies in the plane; bodies are wrapped in it from all sides."""
-    place = nodes.place()
-    sheet = place if flat else _wrapped(nodes, place)
-    draw = PATTERNS.get(look["kind"], _plain)
-    return draw(nodes, look, place, sheet)
+    """Make the nodes of a look. On flat ground a pattern lies in the plane; bodies are wrapped in it from all sides."""
+    position = nodes.position()
+    uv = position if flat else _wrapped_uv(nodes, position)
+    if look["kind"] not in PATTERNS:
+        return Pattern(colour=linear(look["colour"]), roughness=look["roughness"])
+    return PATTERNS[look["kind"]](nodes, look, position, uv)
 
 
-def _wrapped(nodes: Nodes, place: Value) -> Any:
-    """Two coordinates in metres on the side that a point faces: x-y from above, y-z and x-z from the sides."""
+def _wrapped_uv(nodes: Nodes, position: Value) -> Any:
+    """Coordinates u, v in metres on the side that a point faces: x-y from above, y-z and x-z from the sides."""
     facing = nodes.vector("ABSOLUTE", nodes.add("ShaderNodeTexCoord").outputs["Normal"])
     side = nodes.add("ShaderNodeSeparateXYZ", {0: facing})
-    axes = nodes.add("ShaderNodeSeparateXYZ", {0: place})
+    axes = nodes.add("ShaderNodeSeparateXYZ", {0: position})
     x, y, z = axes.outputs
     above = nodes.math("GREATER_THAN", side.outputs[2], 0.7)
     across = nodes.math("MULTIPLY", nodes.math("GREATER_THAN", side.outputs[0], side.outputs[1]), 1.0)
@@ -77,88 +164,81 @@ def _wrapped(nodes: Nodes, place: Value) -> Any:
     return nodes.add("ShaderNodeCombineXYZ", {0: first, 1: second, 2: 0.0}).outputs[0]
 
 
-def _plain(nodes: Nodes, look: dict[str, Any], place: Value, sheet: Value) -> Pattern:
-    return Pattern(colour=linear(look["colour"]), roughness=look["roughness"])
-
-
-def _checker(nodes: Nodes, look: dict[str, Any], place: Value, sheet: Value) -> Pattern:
+def _checker(nodes: Nodes, look: dict[str, Any], position: Value, uv: Value) -> Pattern:
     cell = look["scale_m"] / 2
-    middle = nodes.vector("ADD", sheet, (0.0, 0.0, cell / 2))
+    middle = nodes.vector("ADD", uv, (0.0, 0.0, cell / 2))
     cells = nodes.add("ShaderNodeTexChecker", {"Vector": middle, "Scale": 1 / cell}).outputs["Fac"]
     return Pattern(colour=_two(nodes, look, cells), roughness=look["roughness"])
 
 
-def _stripes(nodes: Nodes, look: dict[str, Any], place: Value, sheet: Value) -> Pattern:
-    along = nodes.math("DIVIDE", nodes.vector("DOT_PRODUCT", sheet, (0.8, 0.6, 0.0)), look["scale_m"])
+def _stripes(nodes: Nodes, look: dict[str, Any], position: Value, uv: Value) -> Pattern:
+    along = nodes.math("DIVIDE", nodes.vector("DOT_PRODUCT", uv, (0.8, 0.6, 0.0)), look["scale_m"])
     wave = nodes.math("PINGPONG", along, 0.5)
     return Pattern(colour=_two(nodes, look, nodes.step(wave, 0.23, 0.27)), roughness=look["roughness"])
 
 
-def _noise(nodes: Nodes, look: dict[str, Any], place: Value, sheet: Value) -> Pattern:
+def _noise(nodes: Nodes, look: dict[str, Any], position: Value, uv: Value) -> Pattern:
     size = look["scale_m"]
-    broad = nodes.noise(place, size * 6, detail=1)
-    fine = nodes.noise(place, size, detail=4, rough=0.65)
-    relief = nodes.noise(place, size * 0.5, detail=2, rough=0.65)
+    broad = nodes.noise(position, size * 6, detail=1)
+    fine = nodes.noise(position, size, detail=4, rough=0.65)
+    relief = nodes.noise(position, size * 0.5, detail=2, rough=0.65)
     share = nodes.step(nodes.between(0.35, fine, broad), 0.36, 0.64)
     return Pattern(colour=_two(nodes, look, share), roughness=look["roughness"], height=relief, relief_m=0.04 * size)
 
 
-def _bricks(nodes: Nodes, look: dict[str, Any], place: Value, sheet: Value) -> Pattern:
-    return _laid(nodes, look, sheet, (0.5, 0.30, 0.045))
-
-
-def _tiles(nodes: Nodes, look: dict[str, Any], place: Value, sheet: Value) -> Pattern:
-    return _laid(nodes, look, sheet, (0.0, 1.0, 0.02))
-
-
-def _laid(nodes: Nodes, look: dict[str, Any], sheet: Value, laying: tuple[float, float, float]) -> Pattern:
-    """Bricks or tiles: how far rows are shifted, their height, the joint, as shares of a brick's width."""
-    shift, row, joint = laying
+def _bricks(nodes: Nodes, look: dict[str, Any], position: Value, uv: Value) -> Pattern:
+    """Bricks or tiles: shift of every second row, height and joint are shares of a brick's width."""
+    shift, row, joint = (0.5, 0.30, 0.045) if look["kind"] == "bricks" else (0.0, 1.0, 0.02)
     first = linear(look["colour"])
-    other = nodes.shade(first, 0.72)
-    units = nodes.vector("SCALE", sheet)
+    second = nodes.shade(first, 0.72)
+    units = nodes.vector("SCALE", uv)
     nodes.put(units.node.inputs["Scale"], 1 / look["scale_m"])
     wall = nodes.add(
         "ShaderNodeTexBrick",
         {
-            "Vector": units, "Color1": first, "Color2": other, "Mortar": linear(look["second"]), "Scale": 1.0,
+            "Vector": units, "Color1": first, "Color2": second, "Mortar": linear(look["second"]), "Scale": 1.0,
             "Mortar Size": joint * 0.5, "Mortar Smooth": 0.15, "Bias": 0.0, "Brick Width": 1.0, "Row Height": row,
         },
         offset=shift,
     )  # fmt: skip
-    stain = nodes.noise(sheet, look["scale_m"] * 0.6, detail=6, rough=0.6)
+    stain = nodes.noise(uv, look["scale_m"] * 0.6, detail=6, rough=0.6)
     colour = nodes.shade(wall.outputs["Color"], nodes.between(stain, 0.8, 1.2))
     rough = nodes.between(wall.outputs["Fac"], look["roughness"], min(1.0, look["roughness"] + 0.3))
     height = nodes.math("SUBTRACT", 1.0, wall.outputs["Fac"])
     return Pattern(colour=colour, roughness=rough, height=height, relief_m=0.03 * look["scale_m"])
 
 
-def _wood(nodes: Nodes, look: dict[str, Any], place: Value, sheet: Value) -> Pattern:
+def _wood(nodes: Nodes, look: dict[str, Any], position: Value, uv: Value) -> Pattern:
     """Boards, each with a grain of its own that runs along it."""
     size = look["scale_m"]
-    axes = nodes.add("ShaderNodeSeparateXYZ", {0: sheet})
+    axes = nodes.add("ShaderNodeSeparateXYZ", {0: uv})
     board = nodes.math("DIVIDE", axes.outputs[1], size * 0.5)
     number, across = nodes.math("FLOOR", board), nodes.math("FRACT", board)
-    own = nodes.add("ShaderNodeTexWhiteNoise", {"W": number}, noise_dimensions="1D").outputs["Value"]
-    along = nodes.math("ADD", nodes.math("MULTIPLY", axes.outputs[0], 0.12), nodes.math("MULTIPLY", own, 37.0))
+    board_value = nodes.add("ShaderNodeTexWhiteNoise", {"W": number}, noise_dimensions="1D").outputs["Value"]
+    along = nodes.math("ADD", nodes.math("MULTIPLY", axes.outputs[0], 0.12), nodes.math("MULTIPLY", board_value, 37.0))
     grain = nodes.noise(
-        nodes.add("ShaderNodeCombineXYZ", {0: along, 1: axes.outputs[1], 2: own}).outputs[0], size * 0.12, 5, 0.6
+        nodes.add("ShaderNodeCombineXYZ", {0: along, 1: axes.outputs[1], 2: board_value}).outputs[0],
+        size * 0.12,
+        5,
+        0.6,
     )
     rings = nodes.math("PINGPONG", nodes.math("MULTIPLY", grain, 6.0), 1.0)
-    share = nodes.math("ADD", nodes.math("MULTIPLY", rings, 0.55), nodes.math("MULTIPLY", own, 0.35), clamp=True)
+    share = nodes.math(
+        "ADD", nodes.math("MULTIPLY", rings, 0.55), nodes.math("MULTIPLY", board_value, 0.35), clamp=True
+    )
     joint = nodes.step(nodes.math("PINGPONG", across, 0.5), 0.0, 0.035)
     colour = nodes.shade(_two(nodes, look, share), nodes.between(joint, 0.25, 1.0))
     return Pattern(colour=colour, roughness=look["roughness"], height=joint, relief_m=0.01 * size)
 
 
-def _marble(nodes: Nodes, look: dict[str, Any], place: Value, sheet: Value) -> Pattern:
+def _marble(nodes: Nodes, look: dict[str, Any], position: Value, uv: Value) -> Pattern:
     """Thin veins where a bent noise crosses its middle, in soft clouds."""
     size = look["scale_m"]
-    bend = nodes.add("ShaderNodeTexNoise", {"Vector": place, "Scale": 1.5 / size, "Detail": 4.0}).outputs["Color"]
-    bent = nodes.vector("ADD", place, nodes.shade(bend, size * 0.8))
+    bend = nodes.add("ShaderNodeTexNoise", {"Vector": position, "Scale": 1.5 / size, "Detail": 4.0}).outputs["Color"]
+    bent = nodes.vector("ADD", position, nodes.shade(bend, size * 0.8))
     vein = nodes.math("ABSOLUTE", nodes.math("SUBTRACT", nodes.noise(bent, size, 3, 0.55), 0.5))
     sharp = nodes.math("SUBTRACT", 1.0, nodes.step(vein, 0.0, 0.05))
-    cloud = nodes.step(nodes.noise(place, size * 1.7, 5), 0.35, 0.75)
+    cloud = nodes.step(nodes.noise(position, size * 1.7, 5), 0.35, 0.75)
     share = nodes.math("MAXIMUM", nodes.math("MULTIPLY", sharp, 0.85), nodes.math("MULTIPLY", cloud, 0.3))
     return Pattern(colour=_two(nodes, look, share), roughness=look["roughness"])
 
@@ -172,7 +252,7 @@ PATTERNS: dict[str, Callable[[Nodes, dict[str, Any], Value, Value], Pattern]] = 
     "stripes": _stripes,
     "noise": _noise,
     "bricks": _bricks,
-    "tiles": _tiles,
+    "tiles": _bricks,
     "wood": _wood,
     "marble": _marble,
 }

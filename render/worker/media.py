@@ -1,80 +1,113 @@
-"""What effects are made of, as Blender objects: clouds, drops, skins, water, lamps; shown and hidden by effect."""
+"""Media of effects as Blender objects: clouds, drops, water sheets, waves, lamps; shown and hidden by effect."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bpy
 import numpy as np
 
-from . import clouds, droplets, lamps, water, water_sheets
+from . import clouds, droplets, water
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lamp:
+    """Light that the subject sheds on what is around it: a soft lamp inside it that the camera does not see."""
+
+    holder: Any
+    arrays: dict[str, np.ndarray]
+
+    def set_frame(self, frame: int) -> bool:
+        """Move and dim it; False if it is dark."""
+        power = float(self.arrays["power_w"][frame])
+        self.holder.location = tuple(float(value) for value in self.arrays["at"][frame])
+        self.holder.data.energy = power
+        return power > 0
 
 
 class Media:
     """All media of a variant. A frame's state is made when it is first shown: what is hidden costs nothing."""
 
-    def __init__(self, pieces: tuple[tuple[str, Any], ...], lake: water.Lake | None) -> None:
+    def __init__(self, media: tuple[tuple[str, Any], ...], lake: water.Lake | None) -> None:
         """Keep effect and medium, pair by pair, and the water that all waves move together."""
-        self._pieces = pieces
+        self._media = media
         self._lake = lake
         self._frame = 0
-        self._made: dict[Any, tuple[int, bool]] = {}
+        self._states: dict[Any, tuple[int, bool]] = {}
 
     def set_frame(self, frame: int) -> None:
-        """Say which frame is to be shown."""
+        """Choose the frame to be shown."""
         self._frame = frame
 
     def show(self, kinds: Collection[str]) -> None:
-        """Show what belongs to these effects, and hide all else; without waves the calm water is back."""
-        for effect, made in self._pieces:
-            made.holder.hide_render = not (effect in kinds and self._ready(made))
+        """Show the media of these effects and hide all else; without waves the calm water is back."""
+        for effect, medium in self._media:
+            medium.holder.hide_render = not (effect in kinds and self._prepare(medium))
         if self._lake is not None:
             moved = self._lake.set_frame(self._frame, kinds)
             self._lake.holder.hide_render = not moved
             self._lake.calm.hide_render = moved
 
-    def _ready(self, made: Any) -> bool:
-        """Put a medium into the frame's state, unless it is in it; False where there is nothing of it."""
-        frame, some = self._made.get(made.holder.name, (-1, False))
+    def _prepare(self, medium: Any) -> bool:
+        """Put a medium into the frame's state, unless it is in it; False if there is nothing of it."""
+        frame, visible = self._states.get(medium.holder.name, (-1, False))
         if frame != self._frame:
-            some = made.set_frame(self._frame)
-            self._made[made.holder.name] = (self._frame, some)
-        return some
+            visible = medium.set_frame(self._frame)
+            self._states[medium.holder.name] = (self._frame, visible)
+        return visible
 
 
 def build(variant: dict[str, Any], plan: dict[str, Any], folder: Path, ground: Any) -> Media:
     """Make the media of a variant, all hidden.
 
     Args:
-        variant: Of the plan.
-        plan: All of it.
-        folder: Where the plan's arrays lie.
+        variant: The plan's entry.
+        plan: All of the plan.
+        folder: Folder of the plan's arrays.
         ground: The calm ground: `object`, which the lake stands in for, and `material`, which is the lake's too.
     """
-    pieces: list[tuple[str, Any]] = []
+    media: list[tuple[str, Any]] = []
     fields = []
     for number, entry in enumerate(variant["media"]):
-        with np.load(folder / entry["file"]) as stored:
-            arrays = {key: stored[key] for key in stored.files}
+        with np.load(folder / entry["file"]) as npz:
+            arrays = {key: npz[key] for key in npz.files}
         if entry["kind"] == "waves":
             fields.append(water.Field(effect=entry["effect"], entry=entry, arrays=arrays))
         else:
-            pieces.append((entry["effect"], _piece(f"{variant['name']}-{number}", plan, entry, arrays)))
+            media.append((entry["effect"], _medium(f"{variant['name']}-{number}", plan, entry, arrays)))
     lake = water.build(f"{variant['name']}-lake", tuple(fields), ground) if fields else None
-    media = Media(tuple(pieces), lake)
-    media.show(())
-    return media
+    hidden = Media(tuple(media), lake)
+    hidden.show(())
+    return hidden
 
 
-def _piece(name: str, plan: dict[str, Any], entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+def _medium(name: str, plan: dict[str, Any], entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     if entry["kind"] == "cloud":
-        made: Any = clouds.build(name, entry, arrays, plan)
+        medium: Any = clouds.build_cloud(name, entry, arrays, plan)
     elif entry["kind"] == "drops":
-        made = droplets.build(name, entry, arrays)
+        medium = droplets.build_drops(name, entry, arrays)
     elif entry["kind"] == "sheets":
-        made = water_sheets.build(name, entry, arrays)
+        medium = droplets.build_sheets(name, entry, arrays)
     else:
-        subject = tuple(piece for piece in bpy.context.scene.objects if piece.get("role") == "subject")
-        made = lamps.build(name, entry, arrays, subject)
-    made.holder["medium"] = entry["kind"]
-    return made
+        medium = _lamp(name, entry, arrays)
+    medium.holder["medium"] = entry["kind"]
+    return medium
+
+
+def _lamp(name: str, entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> Lamp:
+    """Make a lamp. The subject around it throws no shadow in its light: the light is the subject's own."""
+    subject = [piece for piece in bpy.context.scene.objects if piece.get("role") == "subject"]
+    light = bpy.data.lights.new(name, "POINT")
+    light.color = tuple(channel**2.2 for channel in entry["colour"])
+    light.shadow_soft_size = entry["radius_m"]
+    holder = bpy.data.objects.new(name, light)
+    holder.visible_camera = False
+    bpy.context.scene.collection.objects.link(holder)
+    transparent = bpy.data.collections.new(f"{name}-transparent")
+    for piece in subject:
+        transparent.objects.link(piece)
+    for link in transparent.collection_objects:
+        link.light_linking.link_state = "EXCLUDE"
+    holder.light_linking.blocker_collection = transparent
+    return Lamp(holder=holder, arrays=arrays)

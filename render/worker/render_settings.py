@@ -1,4 +1,4 @@
-"""How Cycles draws: every setting that decides a pixel is set here, none is left to Blender's defaults."""
+"""Settings of Cycles: every one that decides a pixel is set here, none is left to Blender's defaults."""
 
 from typing import Any
 
@@ -79,35 +79,35 @@ def _device(scene: Any, device: str) -> None:
     if device == "CPU":
         scene.cycles.device = "CPU"
         return
-    wishes: Any = bpy.context.preferences.addons["cycles"].preferences
+    preferences: Any = bpy.context.preferences.addons["cycles"].preferences
     try:
-        wishes.compute_device_type = COMPUTE[device]
-        wishes.get_devices()
-        cards = [card for card in wishes.devices if card.type == device]
+        preferences.compute_device_type = COMPUTE[device]
+        preferences.get_devices()
+        cards = [card for card in preferences.devices if card.type == device]
     except (TypeError, ValueError, KeyError):
         cards = []
     if not cards:
         raise Refused(f"rendering.device={device!r}: Blender finds no such device here; use 'CPU' or another machine")
-    for card in wishes.devices:
+    for card in preferences.devices:
         card.use = card.type == device
     scene.cycles.device = "GPU"
     scene.cycles.denoising_use_gpu = True
 
 
-def choose(scene: Any, chosen: dict[str, Any], seed: int) -> None:
-    """Set what a pass has of its own: samples, noise, size."""
-    scene.cycles.samples = chosen["samples"]
-    scene.cycles.use_denoising = chosen["denoise"] and chosen["what"] != "front"  # coverage alone, which has no noise
+def set_sampling(scene: Any, render_pass: dict[str, Any], seed: int) -> None:
+    """Set the samples, the denoiser and the seed of a pass."""
+    scene.cycles.samples = render_pass["samples"]
+    # Only the coverage of "front" is used, which has no noise.
+    scene.cycles.use_denoising = render_pass["denoise"] and render_pass["kind"] != "front"
     scene.cycles.seed = seed % 2**31
 
 
-def resize(scene: Any, size: tuple[int, int], box: tuple[int, int, int, int] | None) -> None:
+def set_size(render: Any, size: tuple[int, int], box: tuple[int, int, int, int] | None) -> None:
     """Set the picture's height and width, and the part x0, y0, x1, y1 (from the top left) that is drawn of it.
 
     Cycles cuts the border down to whole pixels, so a quarter of a pixel is added lest a rounded number fall short.
     """
     height, width = size
-    render = scene.render
     render.resolution_x, render.resolution_y, render.resolution_percentage = width, height, 100
     render.use_border = render.use_crop_to_border = box is not None
     x0, y0, x1, y1 = box or (0, 0, width, height)

@@ -19,8 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from effectpairs.render.blender.plan import passes_of, write_plan
-from effectpairs.render.blender.process import find_python
-from effectpairs.render.blender.worker_process import Worker
+from effectpairs.render.blender.process import Worker, find_python
 from effectpairs.render.effects.registry import (
     AnyEffect,
     CastLight,
@@ -181,13 +180,13 @@ def measure(case: Case, size: tuple[int, int], camera: str, *, truths: bool, fra
     with tempfile.TemporaryDirectory() as folder:
         write_plan(scene, Path(folder), passes)
         worker = Worker(find_python(), Path(folder), (1, 1))
-        while worker.code() is None:
+        while worker.process.poll() is None:
             time.sleep(0.2)
-            for heard in worker.hear():
+            for heard in worker.read_events():
                 if heard["event"] == "frame":
                     took[heard["pass"]].append(heard["cpu"])
         if worker.end():
-            raise RuntimeError(worker.tail())
+            raise RuntimeError(worker.log_tail())
     median_s = {name: statistics.median(times) for name, times in took.items()}
     first_s = took["background"][0] - median_s["background"]
     return Cost(median_s=median_s, first_s=first_s, holds_still=scene.holds_still)
