@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from ...captioning.config import STEPS
 from ...datasets.store.ledger import RunSummary
 from ...datasets.store.store import StageResult, Store
-from ...render.blender.process import BlenderNotFound, find_python, blender_version
+from ...render.blender.process import BlenderNotFound, blender_version, find_python
 from ..captions.chunks import caption_chunk, caption_phase, is_captioned
 from ..captions.chunks import pending as captions_to_do
 from ..captions.job import CaptionJob

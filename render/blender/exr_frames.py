@@ -85,7 +85,7 @@ class FrameFiles:
         return paste(light, box, around, share)
 
     def layer(self, name: str, frame: int) -> tuple[Light, Cover]:
-        """Read a pass cut to the subject's box: premultiplied colour and coverage in the full picture, 0 outside the box.
+        """Read a pass cut to the subject's box: premultiplied colour and coverage in the full picture, 0 elsewhere.
 
         Raises:
             ValueError: a value of it is not finite.
