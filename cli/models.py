@@ -70,7 +70,7 @@ def generate(
     """Put effects into a composite: the video, a map of what changed, and both side by side."""
     from ..training.generate import Machine
     from ..training.generation import Request, check_request, make_video, read_size
-    from ..training.sampling.sample import Sampling
+    from ..training.sampling.sample import SamplingSettings
 
     try:
         request = Request(
@@ -85,7 +85,7 @@ def generate(
             frames=frames,
         )
         check_request(request)
-        sampling = Sampling(steps=steps, guidance=guidance, seed=seed, sequential=sequential)
+        sampling = SamplingSettings(steps=steps, guidance=guidance, seed=seed, sequential_cfg=sequential)
     except ValueError as wrong:
         raise typer.BadParameter(str(wrong)) from wrong
     with bar() as show, reporting(show):

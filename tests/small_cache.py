@@ -10,17 +10,17 @@ from typing import NamedTuple
 
 from effectpairs.datasets.corpus.reader import Corpus
 from effectpairs.tests.small_corpus import make_small_corpus
-from effectpairs.training.base.models import BaseModel
-from effectpairs.training.base.optimiser import Optimiser
+from effectpairs.training.base.models import BaseModelRef
+from effectpairs.training.base.optimiser import OptimiserSettings
 from effectpairs.training.base.tiny import write_tiny_model
-from effectpairs.training.configs.config import Training, Validation
+from effectpairs.training.configs.config import TrainingConfig, ValidationSettings
 from effectpairs.training.latents.cache import LatentCache
-from effectpairs.training.latents.encode import precompute
-from effectpairs.training.latents.encode_plan import CacheSettings, finish
+from effectpairs.training.latents.encode import encode_corpus
+from effectpairs.training.latents.encode_plan import CacheSettings, finalize_cache
 from effectpairs.training.latents.sampler import DataSettings
 from safetensors.torch import load_file
 
-SETTINGS = CacheSettings(frames=13, stored="float32", compute="float32", device="cpu")
+SETTINGS = CacheSettings(frames=13, storage_dtype="float32", compute_dtype="float32", device="cpu")
 DATA = DataSettings(split="all", workers=0)
 
 
@@ -28,28 +28,28 @@ class Small(NamedTuple):
     """All that training starts from."""
 
     corpus: Corpus
-    model: BaseModel
+    model: BaseModelRef
     cache: LatentCache
 
 
 def make_small_cache(folder: Path, *, clips: int = 6, settings: CacheSettings = SETTINGS, **corpus) -> Small:
     """Six clips of 13 frames of 32x48, two of each kind, encoded in 32-bit."""
     made = make_small_corpus(folder, clips=clips, size=(32, 48), **corpus)
-    model = BaseModel(id=str(write_tiny_model(folder / "model")))
-    list(precompute(made, model, folder / "cache", settings))
-    return Small(made, model, finish(made, model, folder / "cache", settings))
+    model = BaseModelRef(id=str(write_tiny_model(folder / "model")))
+    list(encode_corpus(made, model, folder / "cache", settings))
+    return Small(made, model, finalize_cache(made, model, folder / "cache", settings))
 
 
-def settings_for(small: Small, output, **changes) -> Training:
+def settings_for(small: Small, output, **changes) -> TrainingConfig:
     """Four steps of two samples, in 32-bit and in this process."""
-    plain = Training(
+    plain = TrainingConfig(
         corpus=small.corpus.place.url,
         output=str(output),
         cache_folder=str(small.cache.folder),
         model=small.model,
         data=DATA,
-        optimiser=Optimiser(rate=1e-3, warmup_steps=5),
-        validation=Validation(every=0),
+        optimiser=OptimiserSettings(learning_rate=1e-3, warmup_steps=5),
+        validation=ValidationSettings(every_steps=0),
         steps=4,
         global_batch=2,
         precision="no",
@@ -63,7 +63,7 @@ def trained(output) -> dict:
     return load_file(Path(output) / "trained" / "transformer" / "diffusion_pytorch_model.safetensors")
 
 
-def as_toml(settings: Training) -> str:
+def as_toml(settings: TrainingConfig) -> str:
     """Settings as the file that a user would write."""
     tables = {"": {}} | {name: value for name, value in dataclasses.asdict(settings).items() if isinstance(value, dict)}
     tables[""] = {name: value for name, value in dataclasses.asdict(settings).items() if not isinstance(value, dict)}

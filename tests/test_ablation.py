@@ -8,12 +8,12 @@ import pytest
 from effectpairs.tests.small_corpus import make_small_corpus
 from effectpairs.training import run as training_run
 from effectpairs.training import run_ablation as ablation_run
-from effectpairs.training.configs.ablation import Variant, check_counts
+from effectpairs.training.configs.ablation import AblationVariant, check_counts
 from effectpairs.training.evaluation.ablation_table import write_ablation
 from effectpairs.training.evaluation.aggregation import Line
 from effectpairs.training.evaluation.metric import known, unavailable
 from effectpairs.training.evaluation.tables import read_lines, write_tables
-from effectpairs.training.latents.sampler import Deck, SourceMix
+from effectpairs.training.latents.sampler import RowSampler, SourceMix
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +31,13 @@ def lines(method: str, direction: float, clips=("a", "b")) -> list[Line]:
     return [Line(method=method, level=level, key=key, value=value) for level, key in groups for value in values]
 
 
-def measured(output: Path, **directions: float) -> tuple[Variant, ...]:
+def measured(output: Path, **directions: float) -> tuple[AblationVariant, ...]:
     """Variants as if each had been evaluated, beside the composite."""
     for name, direction in directions.items():
         every = [*lines("trained", direction), *lines("composite", 1.0)]
         write_tables(every, output / name / "evaluation", name)
     kinds = {"full": (), "half": ("synthetic",), "bare": ("real",)}
-    return tuple(Variant(name=name, without=kinds[name]) for name in directions)
+    return tuple(AblationVariant(name=name, without=kinds[name]) for name in directions)
 
 
 def test_each_variant_is_the_run_itself_with_another_mix_and_folder(corpus, tmp_path):
@@ -80,7 +80,7 @@ def test_variants_that_would_show_nothing_are_refused(corpus, tmp_path, more, sa
 
 
 def test_a_variant_without_what_is_not_there_is_refused():
-    variants = (Variant(name="bare", without=("real",)), Variant(name="full"))
+    variants = (AblationVariant(name="bare", without=("real",)), AblationVariant(name="full"))
     check_counts(variants, {"real": 1, "synthetic": 2}, "corpus")
     with pytest.raises(ValueError, match="corpus: has no real clips to learn from, so the variant 'bare' would show"):
         check_counts(variants, {"synthetic": 2}, "corpus")
@@ -90,13 +90,13 @@ def test_a_variant_without_what_is_not_there_is_refused():
 
 def test_a_uniform_mix_leaves_out_what_weighs_nothing(tmp_path):
     rows = [{"kind": kind} for kind in ("real", "synthetic", "synthetic", "unpaired")]
-    assert Deck(rows, SourceMix(uniform=True, synthetic=0.0), what="rows").weights == {
+    assert RowSampler(rows, SourceMix(uniform=True, synthetic=0.0), what="rows").weights == {
         "real": 1.0,
         "synthetic": 0.0,
         "unpaired": 1.0,
     }
     with pytest.raises(ValueError, match="rows: has no clips of the kinds that the mix leaves in"):
-        Deck(rows[1:3], SourceMix(uniform=True, synthetic=0.0), what="rows")
+        RowSampler(rows[1:3], SourceMix(uniform=True, synthetic=0.0), what="rows")
 
 
 def test_the_table_says_who_saw_what_and_which_is_best(tmp_path):

@@ -121,10 +121,10 @@ def machine(tmp_path_factory):
 
 def made(files, machine, out, **given) -> np.ndarray:
     from effectpairs.training.generation import make_video
-    from effectpairs.training.sampling.sample import Sampling
-    from effectpairs.training.sampling.windows import Windows
+    from effectpairs.training.sampling.sample import SamplingSettings
+    from effectpairs.training.sampling.windows import WindowSettings
 
-    sampling = Sampling(steps=2, windows=Windows(length=4, overlap=2))
+    sampling = SamplingSettings(steps=2, windows=WindowSettings(length=4, overlap=2))
     assert make_video(asked(files[0], **given), sampling, machine, out) == out / "video.mp4"
     return codec.decode((out / "video.mkv").read_bytes())
 

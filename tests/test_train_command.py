@@ -19,7 +19,7 @@ from effectpairs.tests.small_corpus import make_small_corpus  # noqa: E402
 from effectpairs.training import run as training_run  # noqa: E402
 from effectpairs.training.base import checkpoint  # noqa: E402
 from effectpairs.training.evaluation.held_out import what_they_are  # noqa: E402
-from effectpairs.training.fitting.step_log import read_progress  # noqa: E402
+from effectpairs.training.fitting.step_log import read_step_log  # noqa: E402
 from effectpairs.training.model_card import averaged, write_card  # noqa: E402
 
 QUICK = ("cache.size=[32, 48]", "validation.steps=2")
@@ -66,18 +66,18 @@ def test_killed_and_run_again_it_goes_on_to_the_card(corpus, tmp_path):
     while living(tmp_path):
         assert time.monotonic() < deadline, "a killed run's programs went on without it"
         time.sleep(0.1)
-    place = checkpoint.latest(tmp_path / "checkpoints")
+    place = checkpoint.latest_checkpoint(tmp_path / "checkpoints")
     assert place is not None
     done = checkpoint.read_manifest(place)["step"]
     again = subprocess.run(
-        command(corpus, tmp_path, f"steps={done + 10}", "validation.every=0"),
+        command(corpus, tmp_path, f"steps={done + 10}", "validation.every_steps=0"),
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert again.returncode == 0, again.stderr
-    assert [line["step"] for line in read_progress(tmp_path)][: done + 10] == list(range(1, done + 11))
+    assert [line["step"] for line in read_step_log(tmp_path)][: done + 10] == list(range(1, done + 11))
     card = (tmp_path / "trained" / "README.md").read_text()
     assert f"| steps | {done + 10} of 4 samples |" in card
     assert "This is the tiny model" in card
@@ -89,7 +89,9 @@ def test_killed_and_run_again_it_goes_on_to_the_card(corpus, tmp_path):
 
 @pytest.mark.slow
 def test_the_flow_runs_under_prefect_to_the_card(corpus, tmp_path):
-    arguments = [word for word in command(corpus, tmp_path, "steps=2", "validation.every=0") if word != "--direct"]
+    arguments = [
+        word for word in command(corpus, tmp_path, "steps=2", "validation.every_steps=0") if word != "--direct"
+    ]
     home = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")}
     done = subprocess.run(arguments, cwd=tmp_path, env=home, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from effectpairs.training.base.trimask import TriMask, seen_frames
+from effectpairs.training.base.trimask import TriMaskSettings, choose_visible_frames
 
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 from effectpairs.training.base import conditioning as cond  # noqa: E402
 from effectpairs.training.base import latent_shapes  # noqa: E402
-from effectpairs.training.latents.data import jittered  # noqa: E402
+from effectpairs.training.latents.data import jitter_mask  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -15,13 +15,13 @@ torch.set_num_threads(1)
 @pytest.mark.parametrize(("meaning", "mask", "fed"), [("effect", 1, 0), ("unknown", 0.5, 0.35), ("none", 0, 0.7)])
 @pytest.mark.parametrize("how", ["trilinear", "area", "max"])
 def test_truth_table(meaning, mask, fed, how):
-    told = cond.fed_mask(torch.full((2, 13, 32, 48), float(mask)), how=how)
+    told = cond.encode_mask_channel(torch.full((2, 13, 32, 48), float(mask)), how=how)
     assert told.shape == (2, 4, 1, 4, 6)
     torch.testing.assert_close(told, torch.full_like(told, fed), atol=1e-6, rtol=0)
 
 
 def test_unpaired_is_seventeen_channels_of_exact_zero():
-    assert torch.equal(cond.unpaired_like(torch.randn(2, 4, 16, 4, 6)), torch.zeros(2, 4, 17, 4, 6))
+    assert torch.equal(cond.empty_conditioning(torch.randn(2, 4, 16, 4, 6)), torch.zeros(2, 4, 17, 4, 6))
 
 
 def test_the_mask_comes_first():
@@ -33,24 +33,24 @@ def test_the_mask_comes_first():
 
 @pytest.mark.parametrize("frame", range(85))
 def test_a_keyframe_anywhere_acts_with_full_force_on_its_latent_frame_alone(frame):
-    held = cond.keyframed_mask({frame: np.ones((16, 16), np.float32)}, 85)
-    fed = cond.fed_mask(torch.from_numpy(held)[None])[0, :, 0, 0, 0]
+    held = cond.mask_from_keyframes({frame: np.ones((16, 16), np.float32)}, 85)
+    fed = cond.encode_mask_channel(torch.from_numpy(held)[None])[0, :, 0, 0, 0]
     expected = torch.full((22,), 0.35)
-    expected[latent_shapes.latent_of(frame)] = 0
+    expected[latent_shapes.latent_index(frame)] = 0
     torch.testing.assert_close(fed, expected, atol=1e-6, rtol=0)
 
 
 def test_two_keyframes_in_one_latent_frame_are_united():
     left, right = np.zeros((16, 16), np.float32), np.zeros((16, 16), np.float32)
     left[:, :8], right[:, 8:] = 1, 1
-    assert (cond.keyframed_mask({5: left, 7: right}, 13)[5:9] == 1).all()
+    assert (cond.mask_from_keyframes({5: left, 7: right}, 13)[5:9] == 1).all()
 
 
 def test_a_thin_stroke_survives_max_alone():
     mask = torch.zeros(1, 13, 32, 48)
     mask[:, :, 9] = 1  # trilinear looks at rows 3 and 4 of every 8
-    assert torch.equal(cond.fed_mask(mask, how="trilinear"), torch.full((1, 4, 1, 4, 6), 0.7))
-    assert (cond.fed_mask(mask, how="max")[:, :, :, 1] == 0).all()
+    assert torch.equal(cond.encode_mask_channel(mask, how="trilinear"), torch.full((1, 4, 1, 4, 6), 0.7))
+    assert (cond.encode_mask_channel(mask, how="max")[:, :, :, 1] == 0).all()
 
 
 def test_resize_equals_a_plain_twin():
@@ -66,40 +66,42 @@ def test_resize_equals_a_plain_twin():
 
 
 def test_quantised_masks_have_three_values():
-    found = cond.quantised(np.array([[[0.0, 0.2, 0.3, 0.5, 0.7, 0.8, 1.0]]], np.float32))
+    found = cond.quantise_mask(np.array([[[0.0, 0.2, 0.3, 0.5, 0.7, 0.8, 1.0]]], np.float32))
     assert found.tolist() == [[[0, 0, 0.5, 0.5, 0.5, 1, 1]]]
 
 
 @pytest.mark.parametrize(("keys", "words"), [({}, "no keyframes"), ({85: 1}, "keyframe 85 is not in"), ({-1: 1}, "-1")])
 def test_bad_keyframes_are_refused(keys, words):
     with pytest.raises(ValueError, match=words):
-        cond.keyframed_mask({frame: np.ones((16, 16), np.float32) for frame in keys}, 85)
+        cond.mask_from_keyframes({frame: np.ones((16, 16), np.float32) for frame in keys}, 85)
 
 
 def test_keyframes_of_two_sizes_are_refused():
     with pytest.raises(ValueError, match="one size"):
-        cond.keyframed_mask({0: np.ones((16, 16), np.float32), 1: np.ones((16, 32), np.float32)}, 13)
+        cond.mask_from_keyframes({0: np.ones((16, 16), np.float32), 1: np.ones((16, 32), np.float32)}, 13)
 
 
 @pytest.mark.parametrize(("shape", "words"), [((12, 32, 48), "8k\\+5; take 5 or 13"), ((13, 33, 48), "divide by 16")])
 def test_bad_shapes_are_refused(shape, words):
     with pytest.raises(ValueError, match=words):
-        cond.fed_mask(torch.zeros(1, *shape))
+        cond.encode_mask_channel(torch.zeros(1, *shape))
 
 
 def test_lengths():
-    assert [n for n in range(60) if latent_shapes.is_whole(n)] == [5, 13, 21, 29, 37, 45, 53]
-    assert [latent_shapes.longest_within(n) for n in (4, 5, 12, 13, 80, 85)] == [0, 5, 5, 13, 77, 85]
-    assert [latent_shapes.padded(n) for n in (1, 5, 6, 13, 80, 86)] == [5, 5, 13, 13, 85, 93]
+    assert [n for n in range(60) if latent_shapes.is_valid_length(n)] == [5, 13, 21, 29, 37, 45, 53]
+    assert [latent_shapes.longest_valid_length(n) for n in (4, 5, 12, 13, 80, 85)] == [0, 5, 5, 13, 77, 85]
+    assert [latent_shapes.padded_length(n) for n in (1, 5, 6, 13, 80, 86)] == [5, 5, 13, 13, 85, 93]
     for frames in (5, 13, 85, 197):
         assert latent_shapes.pixel_frames(latent_shapes.latent_frames(frames)) == frames
-        owners = [latent_shapes.latent_of(frame) for frame in range(frames)]
-        assert owners == [f for f in range(latent_shapes.latent_frames(frames)) for _ in latent_shapes.frames_of(f)]
+        owners = [latent_shapes.latent_index(frame) for frame in range(frames)]
+        assert owners == [
+            f for f in range(latent_shapes.latent_frames(frames)) for _ in latent_shapes.pixel_frames_of(f)
+        ]
 
 
 def test_the_three_ways_come_as_often_as_asked():
     rng = np.random.default_rng(0)
-    seen = [seen_frames(22, TriMask(), rng).sum() for _ in range(4000)]
+    seen = [choose_visible_frames(22, TriMaskSettings(), rng).sum() for _ in range(4000)]
     assert np.mean([n == 22 for n in seen]) == pytest.approx(0.4, abs=0.03)
     assert np.mean([n == 0 for n in seen]) == pytest.approx(0.4, abs=0.03)
     some = [n for n in seen if 0 < n < 22]
@@ -112,15 +114,15 @@ def test_jitter_grows_and_shrinks_a_mask_alike_in_all_frames():
     mask[:, 12:20, 12:30] = True
     areas = set()
     for seed in range(30):
-        found = jittered(mask, 3, np.random.default_rng(seed))
+        found = jitter_mask(mask, 3, np.random.default_rng(seed))
         assert (found == found[0]).all()
         areas.add(int(found[0].sum()))
     assert min(areas) < mask[0].sum() < max(areas)
     assert len(areas) == 7
-    assert jittered(mask, 0, np.random.default_rng(0)) is mask
+    assert jitter_mask(mask, 0, np.random.default_rng(0)) is mask
 
 
 @pytest.mark.parametrize("wrong", [{"full": 0.5}, {"kept_share": (0.5, 0.1)}, {"jitter_px": -1}])
 def test_wrong_odds_are_refused(wrong):
     with pytest.raises(ValueError, match="trimask"):
-        TriMask(**wrong)
+        TriMaskSettings(**wrong)

@@ -18,15 +18,15 @@ for needed in ("diffusers", "accelerate", "tensorboard"):
 from effectpairs.tests.small_cache import DATA, as_toml, make_small_cache, settings_for, trained  # noqa: E402
 from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
 from effectpairs.training.base import checkpoint, text, vae  # noqa: E402
-from effectpairs.training.base.conditioning import fed_mask  # noqa: E402
+from effectpairs.training.base.conditioning import encode_mask_channel  # noqa: E402
 from effectpairs.training.base.models import load_transformer  # noqa: E402
-from effectpairs.training.base.network import Batch, loss_of, rotary  # noqa: E402
-from effectpairs.training.base.optimiser import Optimiser, choose  # noqa: E402
-from effectpairs.training.configs.config import Validation  # noqa: E402
+from effectpairs.training.base.network import Batch, rotary_embedding, velocity_loss  # noqa: E402
+from effectpairs.training.base.optimiser import OptimiserSettings, choose  # noqa: E402
+from effectpairs.training.configs.config import ValidationSettings  # noqa: E402
 from effectpairs.training.fitting.loop import train  # noqa: E402
-from effectpairs.training.fitting.step_log import read_progress  # noqa: E402
+from effectpairs.training.fitting.step_log import read_step_log  # noqa: E402
 from effectpairs.training.latents.cache import CachedRow  # noqa: E402
-from effectpairs.training.latents.data import CachedSamples, collate, numbers_of  # noqa: E402
+from effectpairs.training.latents.data import CachedSamples, collate, sample_numbers  # noqa: E402
 from effectpairs.training.latents.sampler import SourceMix  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
@@ -74,10 +74,10 @@ def test_a_fixed_batch_overfits(small, trainable, least):
     choose(parts.transformer, trainable)
     learning = [weight for weight in parts.transformer.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(learning, lr=3e-3)
-    where = rotary(parts.transformer.config, *batch.latents.shape[1:2], *batch.latents.shape[3:], "cpu")
+    where = rotary_embedding(parts.transformer.config, *batch.latents.shape[1:2], *batch.latents.shape[3:], "cpu")
     losses = []
     for _ in range(80):
-        loss = loss_of(parts.transformer, batch, parts.scheduler.alphas_cumprod, where=where)
+        loss = velocity_loss(parts.transformer, batch, parts.scheduler.alphas_cumprod, where=where)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -87,10 +87,10 @@ def test_a_fixed_batch_overfits(small, trainable, least):
 
 def test_a_killed_run_ends_in_the_very_weights_of_an_unbroken_one(small, tmp_path):
     """Really killed, once the checkpoint of step 20 stands; then gone on with to step 40."""
-    ema = Optimiser(rate=1e-3, warmup_steps=30, ema=0.9)
+    ema = OptimiserSettings(learning_rate=1e-3, warmup_steps=30, ema=0.9)
     settings = settings_for(small, tmp_path / "killed", steps=40, checkpoint_every=20, optimiser=ema)
     train(dataclasses.replace(settings, output=str(tmp_path / "unbroken")))
-    endless = dataclasses.replace(settings, steps=100_000, keep=1000)
+    endless = dataclasses.replace(settings, steps=100_000, keep_checkpoints=1000)
     config = tmp_path / "endless.toml"
     config.write_text(as_toml(endless))
     program = [sys.executable, "-m", "effectpairs.training.train", "train", str(config)]
@@ -106,7 +106,7 @@ def test_a_killed_run_ends_in_the_very_weights_of_an_unbroken_one(small, tmp_pat
         running.wait()
     for later in checkpoint.finished(tmp_path / "killed" / "checkpoints")[1:]:
         (later / checkpoint.MANIFEST).unlink()
-    assert checkpoint.latest(tmp_path / "killed" / "checkpoints").name == "step-00000020"
+    assert checkpoint.latest_checkpoint(tmp_path / "killed" / "checkpoints").name == "step-00000020"
     train(settings)
     assert_same(trained(tmp_path / "killed"), trained(tmp_path / "unbroken"))
     ends = [tmp_path / run / "checkpoints" / "step-00000040" for run in ("killed", "unbroken")]
@@ -115,7 +115,7 @@ def test_a_killed_run_ends_in_the_very_weights_of_an_unbroken_one(small, tmp_pat
     mean = checkpoint.read(ends[0], checkpoint.MEAN)
     assert_same({name: trained(tmp_path / "killed")[name] for name in mean}, mean)  # it is what is handed out
     told = [
-        [(line["step"], line["loss"], line["seen"]) for line in read_progress(tmp_path / run)][:40]
+        [(line["step"], line["loss"], line["seen"]) for line in read_step_log(tmp_path / run)][:40]
         for run in ("killed", "unbroken")
     ]
     assert told[0] == told[1]
@@ -124,7 +124,7 @@ def test_a_killed_run_ends_in_the_very_weights_of_an_unbroken_one(small, tmp_pat
 def test_a_sharded_run_goes_on_from_accelerates_own_state(small, tmp_path, monkeypatch):
     """The way of FSDP and DeepSpeed, walked by one process: without GPUs accelerate shards nothing."""
     monkeypatch.setattr("effectpairs.training.fitting.setup.Ready.sharded", True)
-    settings = settings_for(small, tmp_path / "broken", steps=6, keep=1)
+    settings = settings_for(small, tmp_path / "broken", steps=6, keep_checkpoints=1)
     train(dataclasses.replace(settings, output=str(tmp_path / "unbroken")))
     train(dataclasses.replace(settings, steps=4))
     found = sorted(path.name for path in (tmp_path / "broken" / "checkpoints").iterdir())
@@ -188,8 +188,10 @@ def test_the_loss_from_the_cache_is_the_loss_on_the_fly(small):
         given = collate([samples[number] for number in range(12)])
         assert len(set(given["kind"])) == 3
         batch = Batch(*(given[name] for name in Batch._fields))
-        where = rotary(parts.transformer.config, 4, 4, 6, "cpu")
-        losses.append(float(loss_of(parts.transformer, batch, parts.scheduler.alphas_cumprod, where=where).detach()))
+        where = rotary_embedding(parts.transformer.config, 4, 4, 6, "cpu")
+        losses.append(
+            float(velocity_loss(parts.transformer, batch, parts.scheduler.alphas_cumprod, where=where).detach())
+        )
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
 
 
@@ -197,11 +199,11 @@ def test_the_velocity_loss_is_the_weighted_loss_of_the_clean_latents(small):
     """1 / (1 - alpha) * (clean found - clean)^2, as other trainers write it."""
     parts = tiny_parts(Path(small.model.id))
     batch, _ = one_batch(small)
-    where = rotary(parts.transformer.config, 4, 4, 6, "cpu")
+    where = rotary_embedding(parts.transformer.config, 4, 4, 6, "cpu")
     alpha = parts.scheduler.alphas_cumprod[batch.timesteps].view(-1, 1, 1, 1, 1)
     noisy = alpha.sqrt() * batch.latents + (1 - alpha).sqrt() * batch.noise
     with torch.no_grad():
-        ours = loss_of(parts.transformer, batch, parts.scheduler.alphas_cumprod, where=where)
+        ours = velocity_loss(parts.transformer, batch, parts.scheduler.alphas_cumprod, where=where)
         velocity = parts.transformer(
             torch.cat([noisy, batch.conditioning], 2), batch.text, batch.timesteps, image_rotary_emb=where
         ).sample
@@ -210,8 +212,8 @@ def test_the_velocity_loss_is_the_weighted_loss_of_the_clean_latents(small):
 
 
 def test_processes_share_the_samples_of_a_step():
-    alone = numbers_of(range(3, 6), batch=2, accumulate=4)
-    shared = [numbers_of(range(3, 6), batch=2, accumulate=2, rank=rank, world=2) for rank in range(2)]
+    alone = sample_numbers(range(3, 6), batch=2, accumulate=4)
+    shared = [sample_numbers(range(3, 6), batch=2, accumulate=2, rank=rank, world=2) for rank in range(2)]
     for step in range(3):
         of_step = {n for run in alone[4 * step : 4 * step + 4] for n in run}
         assert of_step == set(range(8 * (step + 3), 8 * (step + 4)))
@@ -231,7 +233,7 @@ def test_kinds_come_as_often_as_asked_and_captions_are_dropped(small):
 
 def test_what_is_logged(small, tmp_path):
     train(settings_for(small, tmp_path))
-    lines = read_progress(tmp_path)
+    lines = read_step_log(tmp_path)
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert sum(lines[-1]["seen"].values()) == 8
     assert all(line["grad_norm"] > 0 and 0 <= line["wait_s"] <= line["step_s"] for line in lines)
@@ -243,7 +245,7 @@ def test_a_torn_line_of_the_journal_swallows_no_other(small, tmp_path):
     path = tmp_path / "progress.jsonl"
     path.write_bytes(path.read_bytes()[:-40])
     train(settings_for(small, tmp_path, steps=6))
-    assert [line["step"] for line in read_progress(tmp_path)] == [1, 2, 3, 5, 6]
+    assert [line["step"] for line in read_step_log(tmp_path)] == [1, 2, 3, 5, 6]
 
 
 def test_what_is_hidden_of_a_mask_is_unknown_and_the_rest_is_as_resized(small):
@@ -254,7 +256,7 @@ def test_what_is_hidden_of_a_mask_is_unknown_and_the_rest_is_as_resized(small):
             continue
         row = next(row for row in small.cache.rows if row["clip_id"] == sample["clip_id"])
         mask = torch.from_numpy(small.cache.read(row["key"]).mask).float()[None]
-        whole, told = fed_mask(mask)[0, :, 0], sample["conditioning"][:, 0]
+        whole, told = encode_mask_channel(mask)[0, :, 0], sample["conditioning"][:, 0]
         frames = [bool(torch.equal(told[f], whole[f])) for f in range(4)]
         assert all(shown or (told[f] == (1 - 0.5) * 0.7).all() for f, shown in enumerate(frames))
         seen.append(sum(frames))
@@ -262,7 +264,9 @@ def test_what_is_hidden_of_a_mask_is_unknown_and_the_rest_is_as_resized(small):
 
 
 def test_validation_makes_videos(small, tmp_path):
-    train(settings_for(small, tmp_path, validation=Validation(every=4, steps=2, count=1, decode_on="cpu")))
+    train(
+        settings_for(small, tmp_path, validation=ValidationSettings(every_steps=4, steps=2, count=1, decode_on="cpu"))
+    )
     folder = tmp_path / "validation" / "step-00000004"
     assert [path.name for path in folder.glob("*.mp4")] == ["tiny-000.mp4"], (folder / "decoding.log").read_text()
 
@@ -279,7 +283,7 @@ def test_two_processes_learn_what_one_does(small, tmp_path):
     config.write_text(as_toml(dataclasses.replace(settings, output=str(tmp_path / "two"), steps=3)))
     asked = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run([*program, "train", str(config)], env=asked, check=True, timeout=200)
-    assert [line["seen"] for line in read_progress(tmp_path / "two")][-1] == read_progress(tmp_path / "one")[2]["seen"]
+    assert [line["seen"] for line in read_step_log(tmp_path / "two")][-1] == read_step_log(tmp_path / "one")[2]["seen"]
     train(dataclasses.replace(settings, output=str(tmp_path / "two")))
     one, two = trained(tmp_path / "one"), trained(tmp_path / "two")
     for name in one:

@@ -83,9 +83,9 @@ def test_save_pretrained_and_back(parts, tmp_path):
 
 def test_a_missing_model_is_one_sentence(monkeypatch, tmp_path):
     constants = pytest.importorskip("huggingface_hub.constants")
-    wanted = models.BaseModel(id="somebody/none", revision="abc")
-    with pytest.raises(models.ModelMissing) as caught:
-        models.locate(wanted)
+    wanted = models.BaseModelRef(id="somebody/none", revision="abc")
+    with pytest.raises(models.BaseModelNotFound) as caught:
+        models.locate_model(wanted)
     said = str(caught.value)
     assert "somebody/none" in said
     assert constants.HF_HUB_CACHE in said
@@ -94,8 +94,8 @@ def test_a_missing_model_is_one_sentence(monkeypatch, tmp_path):
 
 def test_a_missing_part_is_named(copy):
     shutil.rmtree(copy / "vae")
-    with pytest.raises(models.ModelMissing, match="has no vae/"):
-        models.locate(models.BaseModel(id=str(copy)))
+    with pytest.raises(models.BaseModelNotFound, match="has no vae/"):
+        models.locate_model(models.BaseModelRef(id=str(copy)))
 
 
 def test_pickles_are_not_loaded(copy):

@@ -13,11 +13,11 @@ from effectpairs.tests.small_cache import SETTINGS, make_small_cache  # noqa: E4
 from effectpairs.tests.small_corpus import make_small_corpus  # noqa: E402
 from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
 from effectpairs.training.base import text, vae  # noqa: E402
-from effectpairs.training.base.models import BaseModel  # noqa: E402
+from effectpairs.training.base.models import BaseModelRef  # noqa: E402
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
 from effectpairs.training.latents.cache import open_cache, row_path  # noqa: E402
-from effectpairs.training.latents.encode import precompute  # noqa: E402
-from effectpairs.training.latents.encode_plan import CacheSettings, finish, recipe_of, works  # noqa: E402
+from effectpairs.training.latents.encode import encode_corpus  # noqa: E402
+from effectpairs.training.latents.encode_plan import CacheSettings, encode_recipe, finalize_cache, list_encode_items  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -28,7 +28,7 @@ def small(tmp_path_factory):
 
 
 def run(corpus, model, folder, settings=SETTINGS, **share):
-    return list(precompute(corpus, model, folder, settings, **share))
+    return list(encode_corpus(corpus, model, folder, settings, **share))
 
 
 def test_a_row_is_what_the_models_make_of_the_clip(small):
@@ -51,20 +51,20 @@ def test_a_row_is_what_the_models_make_of_the_clip(small):
 def test_the_second_run_does_nothing_and_loads_no_model(small, monkeypatch):
     monkeypatch.setattr("effectpairs.training.latents.encode.load_vae", lambda *_, **__: pytest.fail("loaded"))
     assert run(small.corpus, small.model, small.cache.folder) == []
-    again = finish(small.corpus, small.model, small.cache.folder, SETTINGS)
+    again = finalize_cache(small.corpus, small.model, small.cache.folder, SETTINGS)
     assert again.digest == small.cache.digest
 
 
 def test_a_killed_run_goes_on_where_it_stopped(small, tmp_path):
-    halfway = precompute(small.corpus, small.model, tmp_path, SETTINGS)
+    halfway = encode_corpus(small.corpus, small.model, tmp_path, SETTINGS)
     first = next(halfway)
     halfway.close()
     with pytest.raises(ValueError, match=r"2 clips are not encoded.*again"):
-        finish(small.corpus, small.model, tmp_path, SETTINGS)
+        finalize_cache(small.corpus, small.model, tmp_path, SETTINGS)
     with pytest.raises(ValueError, match="no cache was finished"):
         open_cache(tmp_path)
     assert first not in run(small.corpus, small.model, tmp_path)
-    assert finish(small.corpus, small.model, tmp_path, SETTINGS).digest == small.cache.digest
+    assert finalize_cache(small.corpus, small.model, tmp_path, SETTINGS).digest == small.cache.digest
 
 
 def encode_share(url, model, folder, number):
@@ -83,30 +83,33 @@ def test_two_processes_share_the_work(small, tmp_path):
     for process in started:
         process.join(120)
     assert [process.exitcode for process in started] == [0, 0]
-    assert finish(small.corpus, small.model, tmp_path, SETTINGS).digest == small.cache.digest
+    assert finalize_cache(small.corpus, small.model, tmp_path, SETTINGS).digest == small.cache.digest
 
 
 def test_another_model_or_setting_is_another_cache(small, tmp_path):
-    other = BaseModel(id=str(write_tiny_model(tmp_path / "model", seed=1)))
-    recipe = recipe_of(tmp_path / "model", SETTINGS)
+    other = BaseModelRef(id=str(write_tiny_model(tmp_path / "model", seed=1)))
+    recipe = encode_recipe(tmp_path / "model", SETTINGS)
     here = {
-        work.memo for work in works(small.corpus, tmp_path, recipe_of(small.cache.folder.parent / "model", SETTINGS))
+        work.memo
+        for work in list_encode_items(
+            small.corpus, tmp_path, encode_recipe(small.cache.folder.parent / "model", SETTINGS)
+        )
     }
-    assert not here & {work.memo for work in works(small.corpus, tmp_path, recipe)}
+    assert not here & {work.memo for work in list_encode_items(small.corpus, tmp_path, recipe)}
     with pytest.raises(ValueError, match="3 clips are not encoded"):
-        finish(small.corpus, other, small.cache.folder, SETTINGS)
-    half = dataclasses.replace(SETTINGS, stored="float16")
+        finalize_cache(small.corpus, other, small.cache.folder, SETTINGS)
+    half = dataclasses.replace(SETTINGS, storage_dtype="float16")
     with pytest.raises(ValueError, match="3 clips are not encoded"):
-        finish(small.corpus, small.model, small.cache.folder, half)
+        finalize_cache(small.corpus, small.model, small.cache.folder, half)
 
 
 def test_long_clips_become_windows_and_odd_ones_are_cut(tmp_path):
     corpus = make_small_corpus(tmp_path / "long", clips=1, frames=29, size=(32, 48))
-    model = BaseModel(id=str(write_tiny_model(tmp_path / "model")))
+    model = BaseModelRef(id=str(write_tiny_model(tmp_path / "model")))
     for frames, rows in ((13, [13, 13]), (21, [21]), (85, [29])):
         settings = dataclasses.replace(SETTINGS, frames=frames)
         run(corpus, model, tmp_path / "cache", settings)
-        cache = finish(corpus, model, tmp_path / "cache", settings)
+        cache = finalize_cache(corpus, model, tmp_path / "cache", settings)
         assert [row["frames"] for row in cache.rows] == rows
     starts = sorted(path.stem for path in (tmp_path / "cache").rglob("*.parquet"))
     assert len(starts) == 2 + 1 + 1 + 3  # an empty caption for each recipe
@@ -115,7 +118,7 @@ def test_long_clips_become_windows_and_odd_ones_are_cut(tmp_path):
 def test_clips_may_be_shrunk(small, tmp_path):
     less = dataclasses.replace(SETTINGS, size=(16, 32))
     run(small.corpus, small.model, tmp_path, less)
-    cache = finish(small.corpus, small.model, tmp_path, less)
+    cache = finalize_cache(small.corpus, small.model, tmp_path, less)
     assert {(row["height"], row["width"]) for row in cache.rows} == {(16, 32)}
     row = cache.read(cache.rows[0]["key"])
     assert row.gt[0].shape == (4, 16, 2, 4)
@@ -126,9 +129,9 @@ def test_clips_may_be_shrunk(small, tmp_path):
 
 
 def test_half_precision_is_close(small, tmp_path):
-    half = dataclasses.replace(SETTINGS, stored="float16")
+    half = dataclasses.replace(SETTINGS, storage_dtype="float16")
     run(small.corpus, small.model, tmp_path, half)
-    cache = finish(small.corpus, small.model, tmp_path, half)
+    cache = finalize_cache(small.corpus, small.model, tmp_path, half)
     for ours, theirs in zip(cache.rows, small.cache.rows, strict=True):
         found, exact = cache.read(ours["key"]).gt[0], small.cache.read(theirs["key"]).gt[0]
         assert np.abs(found - exact).max() <= 2**-11 * np.abs(exact).max()
@@ -136,7 +139,7 @@ def test_half_precision_is_close(small, tmp_path):
 
 def test_a_damaged_row_is_named(small, tmp_path):
     run(small.corpus, small.model, tmp_path)
-    cache = finish(small.corpus, small.model, tmp_path, SETTINGS)
+    cache = finalize_cache(small.corpus, small.model, tmp_path, SETTINGS)
     path = row_path(tmp_path, cache.rows[0]["key"])
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 0xFF
@@ -153,7 +156,7 @@ def test_a_window_that_is_not_8k_5_is_refused(frames):
 
 def test_odd_sizes_are_refused(tmp_path):
     corpus = make_small_corpus(tmp_path, clips=1, size=(40, 48))
-    model = BaseModel(id=str(write_tiny_model(tmp_path / "model")))
+    model = BaseModelRef(id=str(write_tiny_model(tmp_path / "model")))
     with pytest.raises(ValueError, match=r"clip 'tiny-000': 40x48 pixels do not divide by 16; resize"):
         run(corpus, model, tmp_path / "cache")
 

@@ -14,12 +14,12 @@ from effectpairs.tests.small_cache import DATA, SETTINGS, as_toml, make_small_ca
 from effectpairs.tests.workspaces import small_disk  # noqa: E402
 from effectpairs.training import train as train_program  # noqa: E402
 from effectpairs.training.base import checkpoint  # noqa: E402
-from effectpairs.training.base.models import BaseModel  # noqa: E402
-from effectpairs.training.base.optimiser import Optimiser  # noqa: E402
+from effectpairs.training.base.models import BaseModelRef  # noqa: E402
+from effectpairs.training.base.optimiser import OptimiserSettings  # noqa: E402
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
-from effectpairs.training.configs.config import Validation, load_training  # noqa: E402
-from effectpairs.training.fitting.loop import LoaderDied, NotFinite, train  # noqa: E402
-from effectpairs.training.fitting.step_log import read_progress  # noqa: E402
+from effectpairs.training.configs.config import ValidationSettings, load_training  # noqa: E402
+from effectpairs.training.fitting.loop import LoaderDied, NonFiniteLoss, train  # noqa: E402
+from effectpairs.training.fitting.step_log import read_step_log  # noqa: E402
 from effectpairs.training.latents.data import CachedSamples, collate  # noqa: E402
 from effectpairs.training.latents.sampler import SourceMix  # noqa: E402
 
@@ -38,7 +38,7 @@ def fresh_accelerator():
 
 
 def test_old_checkpoints_go(small, tmp_path):
-    train(settings_for(small, tmp_path, steps=6, checkpoint_every=1, keep=2))
+    train(settings_for(small, tmp_path, steps=6, checkpoint_every=1, keep_checkpoints=2))
     found = [path.name for path in sorted((tmp_path / "checkpoints").iterdir())]
     assert found == ["step-00000005", "step-00000006"]
 
@@ -48,13 +48,13 @@ def test_a_loss_that_is_no_number_names_the_clips(small, tmp_path, monkeypatch):
         "effectpairs.training.fitting.loop.loss_of",
         lambda model, *_, **__: sum((weight * float("nan")).sum() for weight in model.parameters()),
     )
-    with pytest.raises(NotFinite, match=r"step 1: the loss is nan .* on clips tiny-00\d"):
+    with pytest.raises(NonFiniteLoss, match=r"step 1: the loss is nan .* on clips tiny-00\d"):
         train(settings_for(small, tmp_path))
     assert not (tmp_path / "checkpoints").exists()
 
 
 def test_a_cache_of_another_model_is_refused(small, tmp_path):
-    other = BaseModel(id=str(write_tiny_model(tmp_path / "model", seed=1)))
+    other = BaseModelRef(id=str(write_tiny_model(tmp_path / "model", seed=1)))
     with pytest.raises(ValueError, match=r"was made by vae of .*model.* differs; precompute with this model"):
         train(settings_for(small, tmp_path, model=other))
 
@@ -70,8 +70,8 @@ def test_a_checkpoint_of_another_corpus_is_refused(small, tmp_path):
     other = make_small_cache(tmp_path / "other", clips=3)
     with pytest.raises(ValueError, match=r"was written with corpus = .* this run has .*another output folder"):
         train(settings_for(other, tmp_path / "run"))
-    with pytest.raises(ValueError, match=r"was written with optimiser.rate = 0.001, this run has 0.01"):
-        train(settings_for(small, tmp_path / "run", optimiser=Optimiser(rate=0.01, warmup_steps=5)))
+    with pytest.raises(ValueError, match=r"was written with optimiser.learning_rate = 0.001, this run has 0.01"):
+        train(settings_for(small, tmp_path / "run", optimiser=OptimiserSettings(learning_rate=0.01, warmup_steps=5)))
 
 
 def test_a_damaged_checkpoint_is_named(small, tmp_path):
@@ -159,8 +159,8 @@ def test_settings_are_read_and_overridden(small, tmp_path):
     path = tmp_path / "c.toml"
     path.write_text(as_toml(settings))
     assert load_training(path) == settings
-    found = load_training(path, ["optimiser.rate=1e-5", "trainable=all", "data.mix.uniform=true"])
-    assert (found.optimiser.rate, found.trainable, found.data.mix.uniform) == (1e-5, "all", True)
+    found = load_training(path, ["optimiser.learning_rate=1e-5", "trainable=all", "data.mix.uniform=true"])
+    assert (found.optimiser.learning_rate, found.trainable, found.data.mix.uniform) == (1e-5, "all", True)
     for wrong in ("steps", "steps.more=1"):
         with pytest.raises(ValueError, match="--set"):
             load_training(path, [wrong])
@@ -182,7 +182,10 @@ def test_the_program_precomputes_trains_and_says_what_is_wrong(small, tmp_path, 
 def test_the_program_stops_with_a_sentence_when_a_run_goes_astray(small, tmp_path, monkeypatch, capsys):
     path = tmp_path / "c.toml"
     path.write_text(as_toml(settings_for(small, tmp_path / "run")))
-    for raised, words in ((NotFinite("step 3: the loss is nan"), "stopped: step 3"), (out_of_memory(), "lower batch")):
+    for raised, words in (
+        (NonFiniteLoss("step 3: the loss is nan"), "stopped: step 3"),
+        (out_of_memory(), "lower batch"),
+    ):
         monkeypatch.setattr(
             "effectpairs.training.fitting.loop.train", lambda _, raised=raised: (_ for _ in ()).throw(raised)
         )
@@ -217,8 +220,8 @@ def test_validation_of_a_clip_that_is_not_there_is_refused_at_the_start(small, t
     with pytest.raises(
         ValueError, match=r"validation.clips names 'gone', which the cache does not have; it has tiny-000"
     ):
-        train(settings_for(small, tmp_path, validation=Validation(clips=("gone",))))
-    assert read_progress(tmp_path) == []
+        train(settings_for(small, tmp_path, validation=ValidationSettings(clips=("gone",))))
+    assert read_step_log(tmp_path) == []
 
 
 def test_sharding_that_accelerate_passes_over_is_said(small, tmp_path, monkeypatch, capsys):

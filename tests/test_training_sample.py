@@ -5,20 +5,20 @@ import itertools
 
 import numpy as np
 import pytest
-from effectpairs.training.sampling.windows import Windows, spans, weights
+from effectpairs.training.sampling.windows import WindowSettings, weights, window_spans
 
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 diffusers = pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
 from effectpairs.tests.small_corpus import square_with_shadow  # noqa: E402
 from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
 from effectpairs.training.base import checkpoint, conditioning, models, vae  # noqa: E402
-from effectpairs.training.base.latent_shapes import latent_of  # noqa: E402
-from effectpairs.training.sampling.pipeline import Asked, EffectPipeline, reflected, soft  # noqa: E402
-from effectpairs.training.sampling.sample import Sampling, denoise, first_noise  # noqa: E402
+from effectpairs.training.base.latent_shapes import latent_index  # noqa: E402
+from effectpairs.training.sampling.pipeline import EffectPipeline, PipelineInput, reflect_indices, soft  # noqa: E402
+from effectpairs.training.sampling.sample import SamplingSettings, denoise, initial_noise  # noqa: E402
 
 torch.set_num_threads(1)
-QUICK = Sampling(steps=2, guidance=3.0)
-SMALL = Windows(length=4, overlap=2)
+QUICK = SamplingSettings(steps=2, guidance=3.0)
+SMALL = WindowSettings(length=4, overlap=2)
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,11 @@ def given(frames=4, channels=17, seed=0):
 
 
 @pytest.mark.parametrize("frames", range(2, 80, 2))
-@pytest.mark.parametrize("windows", [Windows(), SMALL, Windows(length=6, overlap=2), Windows(length=8, overlap=0)])
+@pytest.mark.parametrize(
+    "windows", [WindowSettings(), SMALL, WindowSettings(length=6, overlap=2), WindowSettings(length=8, overlap=0)]
+)
 def test_windows_cover_a_clip_and_their_weights_add_up_to_one(frames, windows):
-    total, cut = np.zeros(frames), spans(frames, windows)
+    total, cut = np.zeros(frames), window_spans(frames, windows)
     for window in cut:
         assert window.start % 2 == window.stop % 2 == 0
         assert len(window) <= windows.length
@@ -52,19 +54,23 @@ def test_windows_cover_a_clip_and_their_weights_add_up_to_one(frames, windows):
 
 
 def test_the_windows_of_197_frames():
-    assert [(window.start, window.stop) for window in spans(50, Windows())] == [(0, 22), (18, 40), (36, 50)]
+    assert [(window.start, window.stop) for window in window_spans(50, WindowSettings())] == [
+        (0, 22),
+        (18, 40),
+        (36, 50),
+    ]
     np.testing.assert_allclose(weights(range(18, 40), 50, 4)[:4], [0.2, 0.4, 0.6, 0.8], atol=1e-6)
 
 
 @pytest.mark.parametrize("wrong", [{"length": 5}, {"overlap": 3}, {"length": 4, "overlap": 4}])
 def test_windows_that_do_not_go_are_refused(wrong):
     with pytest.raises(ValueError, match="both are even"):
-        Windows(**wrong)
+        WindowSettings(**wrong)
 
 
 def test_an_odd_number_of_latent_frames_is_refused():
     with pytest.raises(ValueError, match=r"pad the clip to 8k\+5"):
-        spans(5, SMALL)
+        window_spans(5, SMALL)
 
 
 def test_one_window_is_plain_sampling(parts):
@@ -73,8 +79,10 @@ def test_one_window_is_plain_sampling(parts):
     found = denoise(parts.transformer, parts.scheduler, told, texts, QUICK)
     again = denoise(parts.transformer, parts.scheduler, told, texts, dataclasses.replace(QUICK, windows=SMALL))
     assert torch.equal(found, again)
-    where = pytest.importorskip("effectpairs.training.base.network").rotary(parts.transformer.config, 4, 4, 6, "cpu")
-    latents, alphas = first_noise(told, QUICK.seed), [*parts.scheduler.alphas_cumprod.tolist(), 1.0]
+    where = pytest.importorskip("effectpairs.training.base.network").rotary_embedding(
+        parts.transformer.config, 4, 4, 6, "cpu"
+    )
+    latents, alphas = initial_noise(told, QUICK.seed), [*parts.scheduler.alphas_cumprod.tolist(), 1.0]
     for now, then in ((999, 499), (499, -1)):
         ask = torch.cat([latents, told], 2)
         with torch.no_grad():
@@ -91,7 +99,7 @@ def test_one_window_is_plain_sampling(parts):
 def test_sequential_guidance_is_the_same(parts):
     told, texts = given()
     found = [
-        denoise(parts.transformer, parts.scheduler, told, texts, dataclasses.replace(QUICK, sequential=one_by_one))
+        denoise(parts.transformer, parts.scheduler, told, texts, dataclasses.replace(QUICK, sequential_cfg=one_by_one))
         for one_by_one in (False, True)
     ]
     torch.testing.assert_close(*found, atol=1e-5, rtol=1e-4)
@@ -132,7 +140,7 @@ def test_schedulers_with_a_memory_are_refused(parts):
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"guidance": -1.0}])
 def test_senseless_sampling_is_refused(wrong):
     with pytest.raises(ValueError, match="is not in"):
-        Sampling(**wrong)
+        SamplingSettings(**wrong)
 
 
 class Copying(torch.nn.Module):
@@ -150,14 +158,14 @@ class Copying(torch.nn.Module):
 
 
 @pytest.mark.parametrize("frames", [5, 11, 13, 29])
-@pytest.mark.parametrize("windows", [Windows(), SMALL])
+@pytest.mark.parametrize("windows", [WindowSettings(), SMALL])
 def test_a_model_that_copies_gives_back_the_composite(parts, pipe, frames, windows):
     """What is left is the autoencoder's own error, so paths, scales, padding and crop are right."""
     pipe.register_modules(transformer=Copying(parts))
     over = square_with_shadow(frames, (32, 48))["over"]
-    found = pipe(Asked(prompt="a shadow", over=over), Sampling(steps=4, windows=windows))
+    found = pipe(PipelineInput(prompt="a shadow", over=over), SamplingSettings(steps=4, windows=windows))
     assert found.shape == over.shape
-    index = reflected(frames, {5: 5, 11: 13, 13: 13, 29: 29}[frames])
+    index = reflect_indices(frames, {5: 5, 11: 13, 13: 13, 29: 29}[frames])
     moments = vae.encode(parts.vae, vae.to_video(over[index]))
     alone = vae.to_frames(vae.decode(parts.vae, moments.mean * 0.7))[:frames]
     assert np.abs(found.astype(int) - alone.astype(int)).max() <= 1
@@ -169,27 +177,27 @@ def test_a_keyframe_changes_the_result_there(parts, frame):
     over, texts = given(frames=22, channels=16)
     key = np.zeros((32, 48), np.float32)
     key[8:24, 16:32] = 1
-    held = conditioning.keyframed_mask({frame: key}, 85)
-    masks = [conditioning.fed_mask(torch.from_numpy(mask)[None]) for mask in (held, np.full_like(held, 0.5))]
+    held = conditioning.mask_from_keyframes({frame: key}, 85)
+    masks = [conditioning.encode_mask_channel(torch.from_numpy(mask)[None]) for mask in (held, np.full_like(held, 0.5))]
     made = [denoise(parts.transformer, parts.scheduler, conditioning.join(mask, over), texts, QUICK) for mask in masks]
     change = (made[0] - made[1]).abs().mean(dim=(0, 2, 3, 4))
-    assert change[latent_of(frame)] > 2 * change.median()
-    assert change.argmax() in (latent_of(frame) // 2 * 2, latent_of(frame) // 2 * 2 + 1)  # a pair is one token
+    assert change[latent_index(frame)] > 2 * change.median()
+    assert change.argmax() in (latent_index(frame) // 2 * 2, latent_index(frame) // 2 * 2 + 1)  # a pair is one token
 
 
 def test_no_mask_is_an_unknown_one_and_text_alone_is_zeros(pipe):
     over = square_with_shadow(13, (32, 48))["over"]
-    told = pipe.conditioning(Asked(prompt="", over=over))
+    told = pipe.conditioning(PipelineInput(prompt="", over=over))
     torch.testing.assert_close(told[:, :, 0], torch.full((1, 4, 4, 6), 0.35), atol=1e-6, rtol=0)
-    assert torch.equal(pipe.conditioning(Asked(prompt="", shape=(13, 32, 48))), torch.zeros(1, 4, 17, 4, 6))
-    assert pipe(Asked(prompt="dust", shape=(11, 32, 48)), QUICK).shape == (11, 32, 48, 3)
+    assert torch.equal(pipe.conditioning(PipelineInput(prompt="", shape=(13, 32, 48))), torch.zeros(1, 4, 17, 4, 6))
+    assert pipe(PipelineInput(prompt="dust", shape=(11, 32, 48)), QUICK).shape == (11, 32, 48, 3)
 
 
 def test_masks_of_every_kind_say_the_same(pipe):
     layers = square_with_shadow(13, (32, 48))
     mask = layers["effect_mask"]
     told = [
-        pipe.conditioning(Asked(prompt="", over=layers["over"], effect_mask=some))
+        pipe.conditioning(PipelineInput(prompt="", over=layers["over"], effect_mask=some))
         for some in (mask, mask.astype(np.uint8) * 255, mask.astype(np.float32))
     ]
     assert torch.equal(told[0], told[1])
@@ -198,7 +206,7 @@ def test_masks_of_every_kind_say_the_same(pipe):
 
 
 def test_the_same_seed_makes_the_same_video(pipe):
-    asked = Asked(prompt="a splash", over=square_with_shadow(5, (32, 48))["over"])
+    asked = PipelineInput(prompt="a splash", over=square_with_shadow(5, (32, 48))["over"])
     videos = [pipe(asked, dataclasses.replace(QUICK, seed=seed)) for seed in (1, 1, 2)]
     assert (videos[0] == videos[1]).all()
     assert (videos[0] != videos[2]).any()
@@ -216,29 +224,29 @@ def test_the_same_seed_makes_the_same_video(pipe):
 def test_what_does_not_go_together_is_refused(asked, words):
     over = square_with_shadow(13, (32, 48))["over"]
     with pytest.raises(ValueError, match=words):
-        Asked(**({"prompt": "", "over": over} | asked))
+        PipelineInput(**({"prompt": "", "over": over} | asked))
 
 
 def test_odd_sizes_are_refused(pipe):
     with pytest.raises(ValueError, match="40x48 pixels do not divide by 16"):
-        pipe(Asked(prompt="", over=np.zeros((5, 40, 48, 3), np.uint8)), QUICK)
+        pipe(PipelineInput(prompt="", over=np.zeros((5, 40, 48, 3), np.uint8)), QUICK)
 
 
 def test_save_pretrained_and_load(parts, pipe, tmp_path):
     pipe.save_pretrained(tmp_path / "saved")
-    asked = Asked(prompt="dust", over=square_with_shadow(5, (32, 48))["over"])
+    asked = PipelineInput(prompt="dust", over=square_with_shadow(5, (32, 48))["over"])
     expected = pipe(asked, QUICK)
     found = EffectPipeline.from_pretrained(tmp_path / "saved")
     assert (found(asked, QUICK) == expected).all()
-    base = EffectPipeline.load(models.BaseModel(id=str(parts.folder)), dtype="float32")
+    base = EffectPipeline.load(models.BaseModelRef(id=str(parts.folder)), dtype="float32")
     assert (base(asked, QUICK) == expected).all()
 
 
 def test_offload_makes_the_same_video(parts, tmp_path):
     """Modules are moved when they are called; here to where they are, so the calls alone are tried."""
     accelerate = pytest.importorskip("accelerate", reason="pip install 'effectpairs[train]'")
-    asked = Asked(prompt="dust", over=square_with_shadow(5, (32, 48))["over"])
-    base = EffectPipeline.load(models.BaseModel(id=str(parts.folder)), dtype="float32")
+    asked = PipelineInput(prompt="dust", over=square_with_shadow(5, (32, 48))["over"])
+    base = EffectPipeline.load(models.BaseModelRef(id=str(parts.folder)), dtype="float32")
     expected, hook = base(asked, QUICK), None
     for part in (base.text_encoder, base.vae, base.transformer):
         part, hook = accelerate.cpu_offload_with_hook(part, "cpu", prev_module_hook=hook)
@@ -249,15 +257,15 @@ def test_a_checkpoint_is_laid_over_the_base_model(parts, tmp_path):
     name = "transformer_blocks.0.attn1.to_q.weight"
     weight = torch.ones_like(parts.transformer.state_dict()[name])
     place = checkpoint.save(tmp_path, 1, {checkpoint.WEIGHTS: {name: weight}}, {}, keep=1)
-    found = EffectPipeline.load(models.BaseModel(id=str(parts.folder)), place, dtype="float32")
+    found = EffectPipeline.load(models.BaseModelRef(id=str(parts.folder)), place, dtype="float32")
     assert torch.equal(found.transformer.state_dict()[name], weight)
     found.transformer.save_pretrained(tmp_path / "trained" / "transformer")
-    again = EffectPipeline.load(models.BaseModel(id=str(parts.folder)), tmp_path / "trained", dtype="float32")
+    again = EffectPipeline.load(models.BaseModelRef(id=str(parts.folder)), tmp_path / "trained", dtype="float32")
     assert torch.equal(again.transformer.state_dict()[name], weight)
     place = checkpoint.save(tmp_path, 2, {checkpoint.WEIGHTS: {"other": weight}}, {}, keep=1)
     with pytest.raises(ValueError, match="weight other does not fit"):
-        EffectPipeline.load(models.BaseModel(id=str(parts.folder)), place, dtype="float32")
+        EffectPipeline.load(models.BaseModelRef(id=str(parts.folder)), place, dtype="float32")
 
 
 def test_reflection_turns_at_the_last_frame():
-    assert reflected(3, 8).tolist() == [0, 1, 2, 2, 1, 0, 0, 1]
+    assert reflect_indices(3, 8).tolist() == [0, 1, 2, 2, 1, 0, 0, 1]

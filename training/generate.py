@@ -15,11 +15,11 @@ from ..arrays import Rgb
 from ..datasets.store import codec
 from ..datasets.store.atomic_io import atomic_write, explain_os_errors, json_bytes, partial_beside
 from ..extras import require
-from .base.models import BaseModel
+from .base.models import BaseModelRef
 from .fitting.step_log import RECORD
 from .sampling.decode import write_mp4
-from .sampling.pipeline import Asked, EffectPipeline
-from .sampling.sample import Sampling
+from .sampling.pipeline import EffectPipeline, PipelineInput
+from .sampling.sample import SamplingSettings
 
 torch = require("torch", extra="train")
 Report = Callable[[int, int], None]
@@ -52,7 +52,7 @@ def load(machine: Machine) -> EffectPipeline:
     """The pipeline, on its device: float32 without a GPU, bfloat16 on one.
 
     Raises:
-        ModelMissing: the base model is not on this machine.
+        BaseModelNotFound: the base model is not on this machine.
         ValueError: the trained weights are not there, or of another model.
     """
     device = machine.device if machine.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
@@ -60,7 +60,7 @@ def load(machine: Machine) -> EffectPipeline:
         torch.set_num_threads(1)  # more threads than the system grants are many times slower than one
     if machine.offload and device == "cpu":
         raise ValueError("offload moves parts between GPU and memory, and there is no GPU; leave it out")
-    model = BaseModel() if machine.base is None else BaseModel(id=machine.base)
+    model = BaseModelRef() if machine.base is None else BaseModelRef(id=machine.base)
     if machine.trained is not None and machine.base is None:
         model = recorded_base(machine.trained)
     pipeline = EffectPipeline.load(model, machine.trained, dtype="float32" if device == "cpu" else "bfloat16")
@@ -72,7 +72,7 @@ def load(machine: Machine) -> EffectPipeline:
     return pipeline
 
 
-def recorded_base(trained: Path) -> BaseModel:
+def recorded_base(trained: Path) -> BaseModelRef:
     """The base model that a run was started from.
 
     Raises:
@@ -84,10 +84,12 @@ def recorded_base(trained: Path) -> BaseModel:
         raise ValueError(
             f"{trained}: has no {RECORD} of a finished run; give a run's folder `trained`, or name the base model"
         ) from missing
-    return BaseModel(id=said["id"], revision=said["revision"])
+    return BaseModelRef(id=said["id"], revision=said["revision"])
 
 
-def generate(pipeline: EffectPipeline, asked: Asked, sampling: Sampling, output: Output, report: Report) -> Rgb:
+def generate(
+    pipeline: EffectPipeline, asked: PipelineInput, sampling: SamplingSettings, output: Output, report: Report
+) -> Rgb:
     """Make one video and write it: `video.mkv` (every bit), `video.mp4`, with a composite also `difference.mp4` and
     `side_by_side.mp4` (composite, mask where one was given, result), and `generate.json`.
 
@@ -119,7 +121,7 @@ def difference_map(made: Rgb, over: Rgb) -> Rgb:
     return shown
 
 
-def side_by_side(made: Rgb, asked: Asked) -> UInt8[np.ndarray, "T H wide 3"]:
+def side_by_side(made: Rgb, asked: PipelineInput) -> UInt8[np.ndarray, "T H wide 3"]:
     """The composite, the effect mask where there is one (white: effect, grey: not known), and the result."""
     parts = [made] if asked.over is None else [asked.over, made]
     if asked.effect_mask is not None:

@@ -98,10 +98,10 @@ def make_video(request: Request, sampling: Any, machine: Any, out: Path) -> Path
     """
     inputs = read_inputs(request)
     from .generate import Output, generate, load
-    from .sampling.pipeline import Asked
+    from .sampling.pipeline import PipelineInput
 
     pipeline = load(machine)
-    asked = Asked(
+    asked = PipelineInput(
         prompt=request.prompt,
         negative=request.negative,
         over=inputs.over,
@@ -174,9 +174,9 @@ def _effect_mask(given: Sequence[str], over: Rgb) -> np.ndarray | None:
             return np.repeat(_fitted_mask(path, size)[None], frames, axis=0)
         return _grey(path, size, frames)
     keys = {frame: _fitted_mask(path, size).astype(np.float32) / 255 for frame, path in keyframes(given).items()}
-    from .base.conditioning import keyframed_mask
+    from .base.conditioning import mask_from_keyframes
 
-    return keyframed_mask(keys, frames)
+    return mask_from_keyframes(keys, frames)
 
 
 def _fitted_mask(path: Path, size: tuple[int, int]) -> MatteImage:

@@ -17,14 +17,14 @@ from ..datasets.corpus.clip import Clip
 from ..datasets.corpus.reader import Corpus, open_corpus
 from ..datasets.store import codec
 from ..datasets.store.atomic_io import CannotWrite, atomic_write
-from .configs.config import Training, load_training
+from .configs.config import TrainingConfig, load_training
 from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.held_out import measured_split, what_they_are
 from .evaluation.result_cache import Kept
 from .evaluation.tables import write_tables
 from .evaluation.videos import Method
 from .fitting.step_log import EVALUATION, SAMPLES
-from .latents.encode import shrunk
+from .latents.encode import downscale
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure(settings: Training) -> Path:
+def measure(settings: TrainingConfig) -> Path:
     """Write the evaluation's tables into the run's folder, and return their folder.
 
     Raises:
@@ -84,7 +84,7 @@ class _Smaller:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._clip, name)
-        return shrunk(found, self._size) if name in ("gt", "over") else found
+        return downscale(found, self._size) if name in ("gt", "over") else found
 
 
 def _say(done: int, total: int) -> None:

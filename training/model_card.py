@@ -7,7 +7,7 @@ from typing import Any
 import jinja2
 
 from ..datasets.store.atomic_io import atomic_write
-from .fitting.step_log import RECORD, SAMPLES, TRAINED, read_progress
+from .fitting.step_log import RECORD, SAMPLES, TRAINED, read_step_log
 
 TABLE = "table.md"
 """What the evaluation leaves in its folder."""
@@ -37,7 +37,7 @@ def write_card(output: Path, evaluation: Path | None = None) -> Path:
     text = environment.get_template("model_card.md.j2").render(
         run=said,
         settings=said["settings"],
-        losses=averaged(read_progress(output)),
+        losses=averaged(read_step_log(output)),
         seen=_seen(output),
         samples=sorted(path.name for path in (output / SAMPLES).glob("*.mkv")),
         table=_below(table.read_text()) if table is not None and table.exists() else "",
@@ -64,5 +64,5 @@ def _below(text: str) -> str:
 
 
 def _seen(output: Path) -> dict[str, int]:
-    steps = read_progress(output)
+    steps = read_step_log(output)
     return dict(sorted(steps[-1]["seen"].items())) if steps else {}

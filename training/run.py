@@ -16,10 +16,10 @@ from ..extras import require
 from ..processes import run_program
 from ..progress import Pieces
 from .configs.ablation import check_counts
-from .configs.config import Training, load_training
+from .configs.config import TrainingConfig, load_training
 from .evaluation.held_out import held_out
-from .fitting.step_log import EVALUATION, read_progress
-from .latents.sampler import weights_of
+from .fitting.step_log import EVALUATION, read_step_log
+from .latents.sampler import kind_weights
 from .model_card import write_card
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -34,7 +34,7 @@ class Job:
     """A run as it was asked for."""
 
     config: Path
-    settings: Training
+    settings: TrainingConfig
     overrides: tuple[str, ...] = ()
     processes: int = 1
     accelerate: str = ""
@@ -93,12 +93,12 @@ def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> Job:
     if not job.accelerate:
         settings.accumulate(job.processes)
     counts, of = kinds_to_learn_from(open_corpus(settings.corpus), settings), f"split {settings.data.split}"
-    weights_of(counts, settings.data.mix, what=f"{settings.corpus} ({of})")
+    kind_weights(counts, settings.data.mix, what=f"{settings.corpus} ({of})")
     check_counts(settings.ablation, counts, settings.corpus)
     return job
 
 
-def kinds_to_learn_from(corpus: Corpus, settings: Training) -> dict[str, int]:
+def kinds_to_learn_from(corpus: Corpus, settings: TrainingConfig) -> dict[str, int]:
     """How many clips of each kind the run's split has."""
     rows = corpus.table.select(["kind", "split"]).to_pylist()
     return dict(Counter(row["kind"] for row in rows if settings.data.split in ("all", row["split"])))
@@ -123,7 +123,7 @@ def learn(job: Job, tell: Tell, note: Callable[[Mapping[str, Any]], None] = lamb
 
     def look() -> None:
         nonlocal seen
-        told = read_progress(job.output)
+        told = read_step_log(job.output)
         if told and told[-1]["step"] != seen:
             seen = told[-1]["step"]
             tell(min(seen, job.settings.steps), job.settings.steps)

@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from ..datasets.corpus.reader import open_corpus
-from .configs.ablation import Variant
+from .configs.ablation import AblationVariant
 from .configs.config import load_training
 from .evaluation.ablation_table import write_ablation
 from .evaluation.held_out import held_out, measured_split, what_they_are
@@ -42,7 +42,7 @@ def run_all_directly(job: Job) -> Path:
     return table(job)
 
 
-def _run_of(job: Job, variant: Variant) -> Job:
+def _run_of(job: Job, variant: AblationVariant) -> Job:
     asked = (
         *job.overrides,
         f'output="{job.output.absolute() / variant.name}"',

@@ -17,16 +17,16 @@ from typing import Any
 from ..datasets.corpus.clip import Clip
 from ..datasets.corpus.reader import open_corpus
 from ..datasets.store import codec
-from ..datasets.store.atomic_io import CannotWrite, atomic_write, digest_of, digest_of_file, json_bytes
-from .base.models import ModelMissing
-from .configs.config import Training, load_training
+from ..datasets.store.atomic_io import CannotWrite, digest_of, digest_of_file, json_bytes, atomic_write
+from .base.models import BaseModelNotFound
+from .configs.config import TrainingConfig, load_training
 from .evaluation.held_out import held_out
 from .fitting.step_log import SAMPLES, TRAINED
 from .generate import Machine, load
-from .latents.encode import shrunk
+from .latents.encode import downscale
 from .latents.encode_plan import window
-from .sampling.pipeline import Asked
-from .sampling.sample import Sampling
+from .sampling.pipeline import PipelineInput
+from .sampling.sample import SamplingSettings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,18 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for clip_id in sample_clips(load_training(Path(asked.config), asked.set), asked.count):
             print(f"sampled {clip_id}", flush=True)
-    except (ValueError, FileNotFoundError, ImportError, ModelMissing, CannotWrite) as wrong:
+    except (ValueError, FileNotFoundError, ImportError, BaseModelNotFound, CannotWrite) as wrong:
         print(f"error: {wrong}", file=sys.stderr)
         return 2
     return 0
 
 
-def sample_clips(settings: Training, count: int) -> Iterator[str]:
+def sample_clips(settings: TrainingConfig, count: int) -> Iterator[str]:
     """Make a video of each clip by the run's weights; yield its id, also where it was there already.
 
     Raises:
         ValueError: the run is not finished, or a clip does not fit the model.
-        ModelMissing: the base model is not on this machine.
+        BaseModelNotFound: the base model is not on this machine.
     """
     output, corpus = Path(settings.output).expanduser(), open_corpus(settings.corpus)
     pipeline, sampling = None, _sampling(settings)
@@ -68,17 +68,17 @@ def sample_clips(settings: Training, count: int) -> Iterator[str]:
         yield clip_id
 
 
-def _asked(clip: Clip, settings: Training) -> Asked:
+def _asked(clip: Clip, settings: TrainingConfig) -> PipelineInput:
     span = slice(window(clip, settings.cache.frames))
     layers: dict[str, Any] = {"over": clip.over[span], "effect_mask": clip.effect_mask[span]}  # type: ignore[index]
     if settings.cache.size is not None:
-        layers = {name: shrunk(layer, settings.cache.size) for name, layer in layers.items()}
-    return Asked(prompt=clip.caption or "", mask_downsample=settings.data.mask_downsample, **layers)
+        layers = {name: downscale(layer, settings.cache.size) for name, layer in layers.items()}
+    return PipelineInput(prompt=clip.caption or "", mask_downsample=settings.data.mask_downsample, **layers)
 
 
-def _sampling(settings: Training) -> Sampling:
+def _sampling(settings: TrainingConfig) -> SamplingSettings:
     wanted = settings.validation
-    return Sampling(steps=wanted.steps, guidance=wanted.guidance, seed=wanted.seed)
+    return SamplingSettings(steps=wanted.steps, guidance=wanted.guidance, seed=wanted.seed)
 
 
 def _digest(trained: Path) -> str:

@@ -15,10 +15,10 @@ from pathlib import Path
 from ..datasets.corpus.reader import open_corpus
 from ..datasets.store.atomic_io import CannotWrite
 from ..extras import require
-from .base.models import ModelMissing, locate
-from .configs.config import Training, load_training
-from .fitting.step_log import Stopped
-from .latents.encode_plan import finish, left_over, recipe_of
+from .base.models import BaseModelNotFound, locate_model
+from .configs.config import TrainingConfig, load_training
+from .fitting.step_log import TrainingStopped
+from .latents.encode_plan import encode_recipe, finalize_cache, pending_clips
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,32 +31,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
             precompute_all(settings, _share(asked.share))
         else:
             require(f"{__package__}.fitting.loop", extra="train").train(settings)
-    except (ValueError, FileNotFoundError, ImportError, ModelMissing, CannotWrite) as wrong:
+    except (ValueError, FileNotFoundError, ImportError, BaseModelNotFound, CannotWrite) as wrong:
         print(f"error: {wrong}", file=sys.stderr)
         return 2
     except RuntimeError as stopped:
-        if not isinstance(stopped, Stopped) and type(stopped).__name__ != "OutOfMemoryError":
+        if not isinstance(stopped, TrainingStopped) and type(stopped).__name__ != "OutOfMemoryError":
             raise
-        short = "" if isinstance(stopped, Stopped) else "; lower batch or cache.frames, or share out by DeepSpeed"
+        short = (
+            "" if isinstance(stopped, TrainingStopped) else "; lower batch or cache.frames, or share out by DeepSpeed"
+        )
         print(f"stopped: {str(stopped).splitlines()[0]}{short}", file=sys.stderr)
         return 3
     return 0
 
 
-def precompute_all(settings: Training, share: tuple[int, int] = (0, 1)) -> None:
+def precompute_all(settings: TrainingConfig, share: tuple[int, int] = (0, 1)) -> None:
     """Encode a share of the corpus; whoever finds that all is done finishes the cache.
 
     Raises:
         ValueError: the corpus is empty, or a clip cannot be encoded; rows that are done stay.
-        ModelMissing: the base model is not on this machine.
+        BaseModelNotFound: the base model is not on this machine.
     """
     encoding = require(f"{__package__}.latents.precompute", extra="train")
     corpus, folder = open_corpus(settings.corpus), settings.cache_path
-    for clip_id in encoding.precompute(corpus, settings.model, folder, settings.cache, share=share):
+    for clip_id in encoding.encode_corpus(corpus, settings.model, folder, settings.cache, share=share):
         print(f"encoded {clip_id}", flush=True)
-    recipe = recipe_of(locate(settings.model).folder, settings.cache)
-    if not left_over(corpus, folder, recipe):
-        finish(corpus, settings.model, folder, settings.cache)
+    recipe = encode_recipe(locate_model(settings.model).folder, settings.cache)
+    if not pending_clips(corpus, folder, recipe):
+        finalize_cache(corpus, settings.model, folder, settings.cache)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,42 +15,42 @@ import diffusers
 import torch
 from effectpairs.tests.small_corpus import make_small_corpus
 from effectpairs.training.base import text, vae
-from effectpairs.training.base.models import BaseModel, load_scheduler, load_text_model, load_transformer, load_vae
-from effectpairs.training.base.network import Batch, loss_of, rotary
-from effectpairs.training.base.optimiser import Optimiser
+from effectpairs.training.base.models import BaseModelRef, load_scheduler, load_text_model, load_transformer, load_vae
+from effectpairs.training.base.network import Batch, rotary_embedding, velocity_loss
+from effectpairs.training.base.optimiser import OptimiserSettings
 from effectpairs.training.base.tiny import TEXT_LENGTH, write_tiny_model
-from effectpairs.training.configs.config import Training, Validation
+from effectpairs.training.configs.config import TrainingConfig, ValidationSettings
 from effectpairs.training.fitting.loop import train
-from effectpairs.training.fitting.step_log import read_progress
+from effectpairs.training.fitting.step_log import read_step_log
 from effectpairs.training.latents.data import CachedSamples, collate
-from effectpairs.training.latents.encode import precompute
-from effectpairs.training.latents.encode_plan import CacheSettings, finish
+from effectpairs.training.latents.encode import encode_corpus
+from effectpairs.training.latents.encode_plan import CacheSettings, finalize_cache
 from effectpairs.training.latents.sampler import DataSettings
-from effectpairs.training.sampling.sample import Sampling, denoise
+from effectpairs.training.sampling.sample import SamplingSettings, denoise
 
 FRAMES, SIZE = 13, (64, 96)
-CACHE = CacheSettings(frames=FRAMES, stored="float16", compute="float32", device="cpu")
+CACHE = CacheSettings(frames=FRAMES, storage_dtype="float16", compute_dtype="float32", device="cpu")
 STEPS, WARM = 60, 15
 
 
-def waiting(folder: Path, corpus: str, model: BaseModel) -> tuple[float, float]:
+def waiting(folder: Path, corpus: str, model: BaseModelRef) -> tuple[float, float]:
     """Share of a step that goes by waiting for two loader workers, once they have started: median, and of all steps."""
-    settings = Training(
+    settings = TrainingConfig(
         corpus=corpus,
         output=str(folder / "out"),
         cache_folder=str(folder / "cache"),
         model=model,
         cache=CACHE,
         data=DataSettings(split="all", workers=2),
-        optimiser=Optimiser(rate=1e-4),
-        validation=Validation(every=0),
+        optimiser=OptimiserSettings(learning_rate=1e-4),
+        validation=ValidationSettings(every_steps=0),
         steps=STEPS,
         global_batch=2,
         precision="no",
         checkpoint_every=STEPS,
     )
     train(settings)
-    lines = read_progress(Path(settings.output))[WARM:]
+    lines = read_step_log(Path(settings.output))[WARM:]
     median = statistics.median(line["wait_s"] / line["step_s"] for line in lines)
     return median, sum(line["wait_s"] for line in lines) / sum(line["step_s"] for line in lines)
 
@@ -60,13 +60,15 @@ def step_times(folder: Path, corpus, cache) -> tuple[float, float]:
     model, samples = folder / "model", CachedSamples(cache, DataSettings(split="all", workers=0), seed=0)
     transformer, schedule, coder = load_transformer(model), load_scheduler(model), load_vae(model)
     words = text.TextModel(*load_text_model(model), TEXT_LENGTH)
-    where = rotary(transformer.config, 4, SIZE[0] // 8, SIZE[1] // 8, "cpu")
+    where = rotary_embedding(transformer.config, 4, SIZE[0] // 8, SIZE[1] // 8, "cpu")
     paired = [row for row in samples.rows if row["kind"] != "unpaired"]
     numbers = [n for n in range(60) if samples[n]["kind"] != "unpaired"][:12]
 
     def step(number: int) -> None:
         given = collate([samples[number]])
-        loss = loss_of(transformer, Batch(*(given[n] for n in Batch._fields)), schedule.alphas_cumprod, where=where)
+        loss = velocity_loss(
+            transformer, Batch(*(given[n] for n in Batch._fields)), schedule.alphas_cumprod, where=where
+        )
         loss.backward()
 
     def encode(number: int) -> None:
@@ -98,7 +100,9 @@ def sampling_times(folder: Path) -> tuple[float, float]:
     embeds = {"prompt_embeds": texts[0], "negative_prompt_embeds": texts[1], "height": SIZE[0], "width": SIZE[1]}
     ours, theirs = [], []
     for _ in range(9):
-        ours.append(seconds(lambda: denoise(transformer, schedule, told, (texts[0], texts[1]), Sampling(steps=10))))
+        ours.append(
+            seconds(lambda: denoise(transformer, schedule, told, (texts[0], texts[1]), SamplingSettings(steps=10)))
+        )
         theirs.append(seconds(lambda: pipe(**asked, **embeds)))
     return statistics.median(ours), statistics.median(theirs)
 
@@ -116,9 +120,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         corpus = make_small_corpus(folder, clips=6, size=SIZE)
-        model = BaseModel(id=str(write_tiny_model(folder / "model")))
-        list(precompute(corpus, model, folder / "cache", CACHE))
-        cache = finish(corpus, model, folder / "cache", CACHE)
+        model = BaseModelRef(id=str(write_tiny_model(folder / "model")))
+        list(encode_corpus(corpus, model, folder / "cache", CACHE))
+        cache = finalize_cache(corpus, model, folder / "cache", CACHE)
         cached, on_the_fly = step_times(folder, corpus, cache)
         print(f"step from the cache {cached * 1e3:.1f} ms, encoding on the fly {on_the_fly * 1e3:.1f} ms: ", end="")
         print(f"{on_the_fly / cached:.1f} times as long")

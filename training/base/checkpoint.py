@@ -86,7 +86,7 @@ def finished(folder: Path) -> list[Path]:
     )
 
 
-def latest(folder: Path) -> Path | None:
+def latest_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint."""
     return next(reversed(finished(folder)), None)
 

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...extras import require
-from .latent_shapes import PIXELS_PER_LATENT, check_shape, frames_of, latent_frames, latent_of
+from .latent_shapes import PIXELS_PER_LATENT, check_shape, latent_frames, latent_index, pixel_frames_of
 from .tensors import Conditioning, LatentMask, Latents, PixelMask, Tensor
 from .trimask import Downsample
 
@@ -37,7 +37,7 @@ SoftMask = Float[np.ndarray, "F H W"]
 MaskImage = Float[np.ndarray, "H W"]
 
 
-def fed_mask(mask: PixelMask, *, how: Downsample = "trilinear", scale: float = SCALE) -> LatentMask:
+def encode_mask_channel(mask: PixelMask, *, how: Downsample = "trilinear", scale: float = SCALE) -> LatentMask:
     """An effect mask as the model reads it: turned over, resized to the latents, scaled.
 
     Raises:
@@ -60,7 +60,7 @@ def join(mask: LatentMask, over: Latents) -> Conditioning:
     return torch.cat([mask, over], dim=2)
 
 
-def unpaired_like(latents: Latents) -> Conditioning:
+def empty_conditioning(latents: Latents) -> Conditioning:
     """No pair: every channel exactly 0, which is how the base model is asked for text-to-video."""
     batch, frames, _, height, width = latents.shape
     return latents.new_zeros(batch, frames, CHANNELS, height, width)
@@ -71,7 +71,7 @@ def unknown_mask(frames: int, height: int, width: int) -> SoftMask:
     return np.full((frames, height, width), UNKNOWN, np.float32)
 
 
-def keyframed_mask(keys: Mapping[int, MaskImage], frames: int) -> SoftMask:
+def mask_from_keyframes(keys: Mapping[int, MaskImage], frames: int) -> SoftMask:
     """Masks of single frames as the mask of a clip: each held over its latent frame, unknown elsewhere.
 
     Two keys in one latent frame are united, for the model cannot tell them apart.
@@ -90,14 +90,14 @@ def keyframed_mask(keys: Mapping[int, MaskImage], frames: int) -> SoftMask:
     held = unknown_mask(frames, *sizes[0])
     groups: dict[int, list[MaskImage]] = {}
     for frame, mask in keys.items():
-        groups.setdefault(latent_of(frame), []).append(mask)
+        groups.setdefault(latent_index(frame), []).append(mask)
     for latent, masks in groups.items():
-        span = frames_of(latent)
+        span = pixel_frames_of(latent)
         held[span.start : span.stop] = np.max(masks, axis=0)
     return held
 
 
-def quantised(mask: SoftMask) -> SoftMask:
+def quantise_mask(mask: SoftMask) -> SoftMask:
     """A drawn mask as the model knows masks: below a quarter no effect, above three quarters effect, else unknown."""
     return np.where(mask < 0.25, 0, np.where(mask > 0.75, 1, UNKNOWN)).astype(np.float32)
 

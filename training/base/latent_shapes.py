@@ -7,7 +7,7 @@ SIDE_MULTIPLE = 16
 SHORTEST = 5
 
 
-def is_whole(frames: int) -> bool:
+def is_valid_length(frames: int) -> bool:
     """Is it 8k+5, so that the latent frames pair up?"""
     return frames >= SHORTEST and frames % 8 == SHORTEST
 
@@ -18,10 +18,9 @@ def check_shape(frames: int, height: int, width: int, *, what: str) -> None:
     Raises:
         ValueError: naming what it is, its shape, the rule and the nearest shape that goes.
     """
-    if not is_whole(frames):
-        raise ValueError(
-            f"{what}: {frames} frames are not 8k+5; take {longest_within(frames) or SHORTEST} or {padded(frames)}"
-        )
+    if not is_valid_length(frames):
+        shorter, longer = longest_valid_length(frames) or SHORTEST, padded_length(frames)
+        raise ValueError(f"{what}: {frames} frames are not 8k+5; take {shorter} or {longer}")
     if height % SIDE_MULTIPLE or width % SIDE_MULTIPLE or min(height, width) < SIDE_MULTIPLE:
         near = [max(SIDE_MULTIPLE, round(side / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in (height, width)]
         raise ValueError(
@@ -29,12 +28,12 @@ def check_shape(frames: int, height: int, width: int, *, what: str) -> None:
         )
 
 
-def longest_within(frames: int) -> int:
+def longest_valid_length(frames: int) -> int:
     """The longest whole length that is not longer; 0 where there is none."""
     return frames - (frames - SHORTEST) % 8 if frames >= SHORTEST else 0
 
 
-def padded(frames: int) -> int:
+def padded_length(frames: int) -> int:
     """The shortest whole length that is not shorter."""
     return max(SHORTEST, frames + (SHORTEST - frames) % 8)
 
@@ -49,11 +48,11 @@ def pixel_frames(latents: int) -> int:
     return FRAMES_PER_LATENT * (latents - 1) + 1
 
 
-def latent_of(frame: int) -> int:
+def latent_index(frame: int) -> int:
     """Which latent frame a frame falls into."""
     return 0 if frame == 0 else (frame - 1) // FRAMES_PER_LATENT + 1
 
 
-def frames_of(latent: int) -> range:
+def pixel_frames_of(latent: int) -> range:
     """The frames that fall into a latent frame."""
     return range(1) if latent == 0 else range(FRAMES_PER_LATENT * (latent - 1) + 1, FRAMES_PER_LATENT * latent + 1)

@@ -22,7 +22,7 @@ _COLUMNS_PER_CHANNEL = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaseModel:
+class BaseModelRef:
     """Which model to start from."""
 
     __pydantic_config__ = STRICT
@@ -32,14 +32,14 @@ class BaseModel:
     """Commit, tag or branch of the repository; None takes what was fetched as main, and its commit is recorded."""
 
 
-class ModelMissing(RuntimeError):
+class BaseModelNotFound(RuntimeError):
     """A model is on no disk of this machine; the message says where it was looked for and how to get it."""
 
     is_sentence = True
 
 
 @dataclass(frozen=True, kw_only=True)
-class Located:
+class LocalModel:
     """A model's folder, and the commit it holds where it came from the hub."""
 
     id: str
@@ -47,17 +47,17 @@ class Located:
     revision: str | None
 
 
-def locate(model: BaseModel) -> Located:
+def locate_model(model: BaseModelRef) -> LocalModel:
     """Find a model on this machine, without any network.
 
     Raises:
-        ModelMissing: it is not there, or a part of it is not.
+        BaseModelNotFound: it is not there, or a part of it is not.
     """
     folder = Path(model.id).expanduser()
-    found = Located(id=model.id, folder=folder, revision=None) if folder.is_dir() else _from_hub(model)
+    found = LocalModel(id=model.id, folder=folder, revision=None) if folder.is_dir() else _from_hub(model)
     gone = [part for part in PARTS if not (found.folder / part).is_dir()]
     if gone:
-        raise ModelMissing(f"{model.id}: {found.folder} has no {gone[0]}/; {_remedy(model)}")
+        raise BaseModelNotFound(f"{model.id}: {found.folder} has no {gone[0]}/; {_remedy(model)}")
     return found
 
 
@@ -91,7 +91,7 @@ def load_transformer(folder: Path, *, dtype: str | None = "float32") -> Any:
             "CogVideoX 1.5 model (2, and 16 or 33); choose CogVideoX-Fun-V1.5-5b-InP or CogVideoX1.5-5B"
         )
     if channels == PLAIN_CHANNELS:
-        weights = widened(weights)
+        weights = widen_patch_embedding(weights)
     wide = {**config, "in_channels": CONDITIONED_CHANNELS}
     return _assembled(diffusers.CogVideoXTransformer3DModel, wide, weights, path)
 
@@ -139,7 +139,7 @@ def load_scheduler(folder: Path) -> Any:
     return diffusers.DDIMScheduler.from_config(config, **forced, prediction_type="v_prediction")
 
 
-def widened(weights: dict[str, Any]) -> dict[str, Any]:
+def widen_patch_embedding(weights: dict[str, Any]) -> dict[str, Any]:
     """The patch embedding of 16 channels with columns of zeros for the 17 of the conditioning."""
     torch = require("torch", extra="train")
     plain = weights["patch_embed.proj.weight"]
@@ -148,18 +148,18 @@ def widened(weights: dict[str, Any]) -> dict[str, Any]:
     return {**weights, "patch_embed.proj.weight": wide}
 
 
-def _from_hub(model: BaseModel) -> Located:
+def _from_hub(model: BaseModelRef) -> LocalModel:
     hub = require("huggingface_hub", extra="train")
     constants = require("huggingface_hub.constants", extra="train")
     try:
         folder = Path(hub.snapshot_download(model.id, revision=model.revision, local_files_only=True))
     except (FileNotFoundError, ValueError, OSError) as missing:
         looked = f"no folder {Path(model.id).absolute()} and nothing in {constants.HF_HUB_CACHE}"
-        raise ModelMissing(f"{model.id}: there is {looked}; {_remedy(model)}") from missing
-    return Located(id=model.id, folder=folder, revision=folder.name)
+        raise BaseModelNotFound(f"{model.id}: there is {looked}; {_remedy(model)}") from missing
+    return LocalModel(id=model.id, folder=folder, revision=folder.name)
 
 
-def _remedy(model: BaseModel) -> str:
+def _remedy(model: BaseModelRef) -> str:
     revision = f" --revision {model.revision}" if model.revision else ""
     return f"fetch it with: hf download {model.id}{revision}"
 

@@ -23,7 +23,7 @@ class Batch(NamedTuple):
     timesteps: Timesteps
 
 
-def rotary(config: Any, frames: int, height: int, width: int, device: Any) -> tuple[Any, Any]:
+def rotary_embedding(config: Any, frames: int, height: int, width: int, device: Any) -> tuple[Any, Any]:
     """Where each token stands: cosines and sines over latent frames, rows and columns, counted from 0."""
     embeddings = require("diffusers.models.embeddings", extra="train")
     found: tuple[Any, Any] = embeddings.get_3d_rotary_pos_embed(
@@ -38,7 +38,7 @@ def rotary(config: Any, frames: int, height: int, width: int, device: Any) -> tu
     return found
 
 
-def predict(
+def predict_velocity(
     transformer: Any, noisy: Latents, conditioning: Conditioning, text: TextRows, timesteps: Timesteps, *, where: Any
 ) -> Latents:
     """The transformer's velocity for noisy latents; `where` comes from `rotary`."""
@@ -53,7 +53,7 @@ def predict(
     return found
 
 
-def loss_of(transformer: Any, batch: Batch, alphas: Float[Tensor, "1000"], *, where: Any) -> Scalar:
+def velocity_loss(transformer: Any, batch: Batch, alphas: Float[Tensor, "1000"], *, where: Any) -> Scalar:
     """Mean squared error of the velocity, in 32-bit, each timestep weighted alike.
 
     Args:
@@ -66,5 +66,5 @@ def loss_of(transformer: Any, batch: Batch, alphas: Float[Tensor, "1000"], *, wh
     signal, noise_level = alpha.sqrt(), (1 - alpha).sqrt()
     noisy = signal * batch.latents + noise_level * batch.noise
     velocity = signal * batch.noise - noise_level * batch.latents
-    found = predict(transformer, noisy, batch.conditioning, batch.text, batch.timesteps, where=where)
+    found = predict_velocity(transformer, noisy, batch.conditioning, batch.text, batch.timesteps, where=where)
     return torch.mean((found.float() - velocity.float()) ** 2)

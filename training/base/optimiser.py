@@ -1,7 +1,9 @@
 """Which weights learn, how fast, and what is remembered of them."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from ...extras import require
 from .strict import STRICT
@@ -11,32 +13,23 @@ Trainable = Literal["attn1", "transformer_blocks", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimiser:
+class OptimiserSettings:
     """AdamW on 32-bit weights; a constant rate after a warm-up."""
 
     __pydantic_config__ = STRICT
-    rate: float = 2e-5
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-5
     betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 3e-2
+    weight_decay: Annotated[float, Field(ge=0)] = 3e-2
     epsilon: float = 1e-10
-    warmup_steps: int = 100
-    clip: float = 0.05
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    max_grad_norm: Annotated[float, Field(gt=0)] = 0.05
     """Largest norm of the gradient; the norm before clipping is what is logged."""
-    ema: float | None = None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of a running mean of the weights, such as 0.999; None keeps none."""
 
-    def __post_init__(self) -> None:
-        if not (0 < self.rate < 1 and self.clip > 0 and self.warmup_steps >= 0 and self.weight_decay >= 0):
-            raise ValueError(
-                f"optimiser rate={self.rate}, clip={self.clip}, warmup_steps={self.warmup_steps}, "
-                f"weight_decay={self.weight_decay}: the rate lies in (0, 1), clip is above 0, the others not below"
-            )
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise ValueError(f"optimiser.ema={self.ema} is not in (0, 1); leave it out for none")
-
-    def rate_at(self, step: int) -> float:
+    def learning_rate_at(self, step: int) -> float:
         """The rate of a step counted from 0."""
-        return self.rate * min(1.0, (step + 1) / max(self.warmup_steps, 1))
+        return self.learning_rate * min(1.0, (step + 1) / max(self.warmup_steps, 1))
 
 
 def choose(transformer: Any, trainable: Trainable, *, frozen_dtype: str = "float32") -> list[str]:
@@ -53,18 +46,18 @@ def choose(transformer: Any, trainable: Trainable, *, frozen_dtype: str = "float
     return names
 
 
-def build(settings: Optimiser, weights: list[Any]) -> Any:
+def build(settings: OptimiserSettings, weights: list[Any]) -> Any:
     """The optimiser over these weights."""
     return require("torch", extra="train").optim.AdamW(
         weights,
-        lr=settings.rate_at(0),
+        lr=settings.learning_rate_at(0),
         betas=settings.betas,
         weight_decay=settings.weight_decay,
         eps=settings.epsilon,
     )
 
 
-class RunningMean:
+class Ema:
     """The exponential mean of some weights."""
 
     def __init__(self, decay: float, weights: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ Downsample = Literal["trilinear", "area", "max"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TriMask:
+class TriMaskSettings:
     """The odds of the three ways; they add up to 1."""
 
     __pydantic_config__ = STRICT
@@ -41,7 +41,7 @@ class TriMask:
             raise ValueError(f"trimask.jitter_px={self.jitter_px} is not in [0, 64]")
 
 
-def seen_frames(frames: int, settings: TriMask, rng: np.random.Generator) -> Bool[np.ndarray, "f"]:
+def choose_visible_frames(frames: int, settings: TriMaskSettings, rng: np.random.Generator) -> Bool[np.ndarray, "f"]:
     """Which latent frames show their mask; the others are unknown."""
     way, share, order = rng.random(), rng.uniform(*settings.kept_share), rng.permutation(frames)
     if way < settings.full:

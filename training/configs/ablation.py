@@ -16,7 +16,7 @@ Kind = Literal["real", "synthetic", "unpaired"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Variant:
+class AblationVariant:
     """One line of the table."""
 
     __pydantic_config__ = STRICT
@@ -37,7 +37,7 @@ class Variant:
         return tuple(kind for kind in KINDS if kind not in self.without)
 
 
-def check_variants(variants: Sequence[Variant]) -> None:
+def check_variants(variants: Sequence[AblationVariant]) -> None:
     """Can these be lines of one table?
 
     Raises:
@@ -50,7 +50,7 @@ def check_variants(variants: Sequence[Variant]) -> None:
             raise ValueError(f"ablation has two variants of one {what} ({said}); leave one of them out")
 
 
-def check_counts(variants: Sequence[Variant], counts: Mapping[str, int], what: str) -> None:
+def check_counts(variants: Sequence[AblationVariant], counts: Mapping[str, int], what: str) -> None:
     """Does each variant differ from the others on these clips?
 
     Args:

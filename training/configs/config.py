@@ -9,20 +9,20 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..base.models import BaseModel
-from ..base.optimiser import Optimiser, Trainable
+from ..base.models import BaseModelRef
+from ..base.optimiser import OptimiserSettings, Trainable
 from ..base.strict import STRICT
 from ..latents.encode_plan import CacheSettings
 from ..latents.sampler import DataSettings
-from .ablation import Variant, check_variants
+from .ablation import AblationVariant, check_variants
 
 
 @dataclass(frozen=True, kw_only=True)
-class Validation:
+class ValidationSettings:
     """Videos of fixed clips, sampled while training."""
 
     __pydantic_config__ = STRICT
-    every: int = 100
+    every_steps: int = 100
     """Steps between them; 0 samples none."""
     clips: tuple[str, ...] = ()
     """Their ids; none names the first `count` clips of the validation split, or of training where that is empty."""
@@ -34,15 +34,15 @@ class Validation:
     """Where the latents become videos, in a process of its own: a torch device, "auto", or "" for not at all."""
 
     def __post_init__(self) -> None:
-        if self.every < 0 or self.count < 0 or self.steps < 1 or self.guidance < 0:
+        if self.every_steps < 0 or self.count < 0 or self.steps < 1 or self.guidance < 0:
             raise ValueError(
-                f"validation every={self.every}, count={self.count}, steps={self.steps}, guidance={self.guidance}: "
-                "steps is at least 1, the others at least 0"
+                f"validation every_steps={self.every_steps}, count={self.count}, steps={self.steps}, "
+                f"guidance={self.guidance}: steps is at least 1, the others at least 0"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class TrainingConfig:
     """Everything that a run depends on; the defaults are for the real model."""
 
     __pydantic_config__ = STRICT
@@ -52,11 +52,11 @@ class Training:
     """Folder for checkpoints, logs, videos and the trained weights."""
     cache_folder: str = ""
     """Folder of the latent cache; "" is `cache` in the output."""
-    model: BaseModel = field(default_factory=BaseModel)
+    model: BaseModelRef = field(default_factory=BaseModelRef)
     cache: CacheSettings = field(default_factory=CacheSettings)
     data: DataSettings = field(default_factory=DataSettings)
-    optimiser: Optimiser = field(default_factory=Optimiser)
-    validation: Validation = field(default_factory=Validation)
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
     trainable: Trainable = "attn1"
     steps: int = 1000
     global_batch: int = 32
@@ -68,15 +68,15 @@ class Training:
     """bf16 computes in 16 bits and keeps what learns in 32; "no" does all in 32."""
     gradient_checkpointing: bool = True
     checkpoint_every: int = 100
-    keep: int = 3
+    keep_checkpoints: int = 3
     """Checkpoints that stay; the oldest goes first."""
     trackers: tuple[str, ...] = ()
     """Beside TensorBoard, by accelerate's names: wandb, mlflow, comet_ml, ..."""
-    ablation: tuple[Variant, ...] = ()
+    ablation: tuple[AblationVariant, ...] = ()
     """Not one run but several, each without some kinds of clips, and a table of what they came to."""
 
     def __post_init__(self) -> None:
-        counts = ("steps", "global_batch", "batch", "checkpoint_every", "keep")
+        counts = ("steps", "global_batch", "batch", "checkpoint_every", "keep_checkpoints")
         low = [name for name in counts if getattr(self, name) < 1]
         if low:
             raise ValueError(f"{low[0]}={getattr(self, low[0])} is below 1; give at least 1")
@@ -109,7 +109,7 @@ class Training:
         return {name: said[name] for name in fixed} | {"data": data, "optimiser": said["optimiser"]}
 
 
-def load_training(path: Path, overrides: Iterable[str] = ()) -> Training:
+def load_training(path: Path, overrides: Iterable[str] = ()) -> TrainingConfig:
     """Read a run's settings.
 
     Args:
@@ -128,7 +128,7 @@ def load_training(path: Path, overrides: Iterable[str] = ()) -> Training:
     for override in overrides:
         _apply(given, override)
     try:
-        return TypeAdapter(Training).validate_python(given)
+        return TypeAdapter(TrainingConfig).validate_python(given)
     except ValidationError as wrong:
         first = wrong.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "settings"
@@ -142,7 +142,7 @@ def load_training(path: Path, overrides: Iterable[str] = ()) -> Training:
 def _apply(given: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise ValueError(f"--set {override!r} is not key=value; write for example --set optimiser.rate=1e-5")
+        raise ValueError(f"--set {override!r} is not key=value; write for example --set optimiser.learning_rate=1e-5")
     *tables, last = key.strip().split(".")
     for table in tables:
         given = given.setdefault(table, {})

@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...datasets.store.atomic_io import atomic_write, explain_os_errors, partial_beside
-from ..configs.ablation import Variant
+from ...datasets.store.atomic_io import explain_os_errors, partial_beside, atomic_write
+from ..configs.ablation import AblationVariant
 from ..fitting.step_log import EVALUATION
 from ..latents.sampler import KINDS
 from .aggregation import Line
@@ -21,7 +21,7 @@ CLIP_COLUMNS = COLUMNS[:3]
 """Those of the paper's table."""
 
 
-def write_ablation(output: Path, variants: Sequence[Variant], title: str) -> Path:
+def write_ablation(output: Path, variants: Sequence[AblationVariant], title: str) -> Path:
     """Write `ablation.parquet`, `.md` and `.tex` from the evaluations of the variants' runs; return the Markdown.
 
     Args:
@@ -57,7 +57,7 @@ def _check_clips(output: Path, lines: dict[str, list[Line]]) -> None:
             )
 
 
-def _write_parquet(path: Path, lines: Sequence[Line], variants: Sequence[Variant]) -> None:
+def _write_parquet(path: Path, lines: Sequence[Line], variants: Sequence[AblationVariant]) -> None:
     """Every number, and of each variant which kinds it saw."""
     seen = {variant.name: variant.seen for variant in variants}
     table = as_table(lines)
@@ -73,7 +73,7 @@ def _write_parquet(path: Path, lines: Sequence[Line], variants: Sequence[Variant
         partial.unlink(missing_ok=True)
 
 
-def _page(lines: Sequence[Line], variants: Sequence[Variant], title: str) -> str:
+def _page(lines: Sequence[Line], variants: Sequence[AblationVariant], title: str) -> str:
     found, head = values_of(lines, "all", ""), _head({"higher": "↑", "lower": "↓"})
     grid = [f"| {' | '.join(head)} |", f"|{':---:|' * len(KINDS)}{'---:|' * len(CLIP_COLUMNS)}"]
     for variant in variants:
@@ -84,7 +84,7 @@ def _page(lines: Sequence[Line], variants: Sequence[Variant], title: str) -> str
     return "\n".join([f"# {title}", "", *grid, "", *below, ""])
 
 
-def _latex(lines: Sequence[Line], variants: Sequence[Variant]) -> str:
+def _latex(lines: Sequence[Line], variants: Sequence[AblationVariant]) -> str:
     """For booktabs and amssymb: the best in bold, the second underlined."""
     found, head = values_of(lines, "all", ""), _head({"higher": r"$\uparrow$", "lower": r"$\downarrow$"})
     form = "c" * len(KINDS) + "r" * len(CLIP_COLUMNS)

@@ -13,48 +13,48 @@ from pathlib import Path
 from typing import Any
 
 from ...extras import require
-from ..base.network import Batch, loss_of, rotary
-from ..configs.config import Training
-from ..latents.data import loader, numbers_of
+from ..base.network import Batch, rotary_embedding, velocity_loss
+from ..configs.config import TrainingConfig
+from ..latents.data import loader, sample_numbers
 from ..latents.sampler import KINDS
-from .setup import Ready, make_ready
+from .setup import TrainingContext, build_context
 from .state import export, resume, save
-from .step_log import Journal, StepNumbers, Stopped
-from .validate import fixed_clips, sample_fixed_clips, wait_for_videos
+from .step_log import StepLog, StepRecord, TrainingStopped
+from .validate import sample_validation_clips, validation_rows, wait_for_decoding
 
 torch = require("torch", extra="train")
 
 
-class NotFinite(Stopped):
+class NonFiniteLoss(TrainingStopped):
     """The loss or the gradient is no number any more; the message names the clips of the batch."""
 
 
-class LoaderDied(Stopped):
+class LoaderDied(TrainingStopped):
     """A process that reads samples was killed."""
 
 
-def train(settings: Training) -> Path:
+def train(settings: TrainingConfig) -> Path:
     """Train to the last step, from the newest checkpoint where there is one; return the folder of the trained weights.
 
     Raises:
         ValueError: cache, corpus, checkpoint, model and settings do not belong together.
-        ModelMissing: the base model is not on this machine.
+        BaseModelNotFound: the base model is not on this machine.
         NotFinite: training went astray.
         CannotWrite: a checkpoint could not be written; older ones stay.
     """
-    ready = make_ready(settings)
+    ready = build_context(settings)
     first = resume(ready)
     _Loop(ready, first).run()
     trained = export(ready)
     ready.accelerator.end_training()  # the processes part here
-    wait_for_videos(ready)
+    wait_for_decoding(ready)
     return trained
 
 
 class _Loop:
     """The steps from `first` on."""
 
-    def __init__(self, ready: Ready, first: int) -> None:
+    def __init__(self, ready: TrainingContext, first: int) -> None:
         self.ready, self.first = ready, first
         self.accelerator, self.settings = ready.accelerator, ready.settings
         self.accumulate = self.accelerator.gradient_accumulation_steps
@@ -66,17 +66,17 @@ class _Loop:
         """Take the steps that are left."""
         self.ready.transformer.train()
         output = Path(self.settings.output).expanduser()
-        fixed_clips(self.ready)  # a clip that is not there is said now, not at the first validation
+        validation_rows(self.ready)  # a clip that is not there is said now, not at the first validation
         said, after = {"settings": str(self.settings)}, {"tensorboard": {"purge_step": self.first + 1}}
         self.accelerator.init_trackers("logs", config=said, init_kwargs=after)
-        journal = Journal(self.accelerator, output, first_step=self.first)
+        journal = StepLog(self.accelerator, output, first_step=self.first)
         batches = self._batches()
         for step in range(self.first, self.settings.steps):
             journal.log(*self._step(step, batches))
             self._after(step + 1)
 
     def _batches(self) -> Iterator[dict[str, Any]]:
-        numbers = numbers_of(
+        numbers = sample_numbers(
             range(self.first, self.settings.steps),
             batch=self.settings.batch,
             accumulate=self.accumulate,
@@ -85,12 +85,12 @@ class _Loop:
         )
         return loader(self.ready.samples, numbers)
 
-    def _step(self, step: int, batches: Iterator[dict[str, Any]]) -> tuple[StepNumbers, dict[str, int]]:
+    def _step(self, step: int, batches: Iterator[dict[str, Any]]) -> tuple[StepRecord, dict[str, int]]:
         """One step of the optimiser."""
         began, self.wait_s, self.kinds = time.perf_counter(), 0.0, Counter()
-        rate = self.settings.optimiser.rate_at(step)
+        learning_rate = self.settings.optimiser.learning_rate_at(step)
         for group in self.ready.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate
         losses, norm, clips = [], math.nan, []
         for _ in range(self.accumulate):
             given = self._next(batches)
@@ -106,11 +106,11 @@ class _Loop:
         if self.ready.mean is not None:
             self.ready.mean.update(self.ready.weights)
         told, seen = self._over_all(sum(losses) / len(losses))
-        numbers = StepNumbers(
+        numbers = StepRecord(
             step=step + 1,
             loss=told[0],
             grad_norm=norm,
-            rate=rate,
+            learning_rate=learning_rate,
             wait_s=told[1],
             step_s=time.perf_counter() - began,
         )
@@ -136,16 +136,18 @@ class _Loop:
         batch = Batch(*(given[name].to(self.accelerator.device, non_blocking=True) for name in Batch._fields))
         frames, _, height, width = batch.latents.shape[1:]
         if (frames, height, width) not in self.where:
-            found = rotary(self.ready.config, frames, height, width, self.accelerator.device)
+            found = rotary_embedding(self.ready.config, frames, height, width, self.accelerator.device)
             self.where[frames, height, width] = found
-        loss = loss_of(
+        loss = velocity_loss(
             self.ready.transformer, batch, self.ready.scheduler.alphas_cumprod, where=self.where[frames, height, width]
         )
         self.accelerator.backward(loss)
         return float(loss.detach())
 
     def _clipped_norm(self) -> float:
-        norm = self.accelerator.clip_grad_norm_(self.ready.transformer.parameters(), self.settings.optimiser.clip)
+        norm = self.accelerator.clip_grad_norm_(
+            self.ready.transformer.parameters(), self.settings.optimiser.max_grad_norm
+        )
         return float(norm) if norm is not None else math.nan
 
     def _over_all(self, loss: float) -> tuple[list[float], dict[str, int]]:
@@ -159,16 +161,16 @@ class _Loop:
         last = done == self.settings.steps
         if last or done % self.settings.checkpoint_every == 0:
             save(self.ready, done)
-        every = self.settings.validation.every
+        every = self.settings.validation.every_steps
         if every and (last or done % every == 0):
-            sample_fixed_clips(self.ready, done)
+            sample_validation_clips(self.ready, done)
             self.ready.transformer.train()
 
 
 def _check_finite(step: int, loss: float, norm: float, clips: list[str]) -> None:
     if math.isfinite(loss) and (math.isfinite(norm) or math.isnan(norm)):
         return
-    raise NotFinite(
+    raise NonFiniteLoss(
         f"step {step + 1}: the loss is {loss} and the gradient's norm {norm} on clips {', '.join(clips)}; "
-        "look at those clips, or lower optimiser.rate, and go on from the last checkpoint"
+        "look at those clips, or lower optimiser.learning_rate, and go on from the last checkpoint"
     )

@@ -9,9 +9,9 @@ from ...datasets.corpus.publish import MANIFEST
 from ...datasets.corpus.reader import open_corpus
 from ...datasets.store.location import Location
 from ...extras import require
-from ..base.models import Located, fingerprint, load_scheduler, load_transformer, locate
-from ..base.optimiser import RunningMean, build, choose
-from ..configs.config import Training
+from ..base.models import LocalModel, fingerprint, load_scheduler, load_transformer, locate_model
+from ..base.optimiser import Ema, build, choose
+from ..configs.config import TrainingConfig
 from ..latents.cache import LatentCache, open_cache
 from ..latents.data import CachedSamples
 
@@ -20,10 +20,10 @@ SHARDED = ("FSDP", "DEEPSPEED")
 
 
 @dataclass(kw_only=True)
-class Ready:
+class TrainingContext:
     """All that the loop works with."""
 
-    settings: Training
+    settings: TrainingConfig
     accelerator: Any
     cache: LatentCache
     samples: CachedSamples
@@ -34,7 +34,7 @@ class Ready:
     weights: dict[str, Any]
     """Those that learn, by name."""
     optimiser: Any
-    mean: RunningMean | None
+    mean: Ema | None
     scheduler: Any
     model_folder: Path
     identity: dict[str, Any]
@@ -47,14 +47,14 @@ class Ready:
         return self.accelerator.distributed_type.name in SHARDED
 
 
-def make_ready(settings: Training) -> Ready:
+def build_context(settings: TrainingConfig) -> TrainingContext:
     """Load and check everything.
 
     Raises:
         ValueError: cache, corpus, model and settings do not belong together.
-        ModelMissing: the base model is not on this machine.
+        BaseModelNotFound: the base model is not on this machine.
     """
-    located, cache = locate(settings.model), open_cache(settings.cache_path)
+    located, cache = locate_model(settings.model), open_cache(settings.cache_path)
     samples = CachedSamples(cache, settings.data, seed=settings.seed)
     _check_shapes(samples, settings)
     accelerator = make_accelerator(settings)
@@ -68,7 +68,7 @@ def make_ready(settings: Training) -> Ready:
     transformer, names = _transformer(settings, located.folder, accelerator)
     weights = {name: weight for name, weight in transformer.named_parameters() if name in names}
     optimiser = build(settings.optimiser, list(weights.values()))
-    return Ready(
+    return TrainingContext(
         settings=settings,
         accelerator=accelerator,
         cache=cache,
@@ -84,7 +84,7 @@ def make_ready(settings: Training) -> Ready:
     )
 
 
-def make_accelerator(settings: Training) -> Any:
+def make_accelerator(settings: TrainingConfig) -> Any:
     """The accelerator as `accelerate launch` configured it, with our batch and precision."""
     accelerate = require("accelerate", extra="train")
     output = Path(settings.output).expanduser()
@@ -105,7 +105,7 @@ def make_accelerator(settings: Training) -> Any:
     if plugin is not None:
         plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = settings.batch
         plugin.deepspeed_config["gradient_accumulation_steps"] = accelerator.gradient_accumulation_steps
-        plugin.deepspeed_config["gradient_clipping"] = settings.optimiser.clip
+        plugin.deepspeed_config["gradient_clipping"] = settings.optimiser.max_grad_norm
     if settings.optimiser.ema is not None and accelerator.distributed_type.name in SHARDED:
         raise ValueError("optimiser.ema needs whole weights in each process; leave it out under FSDP or DeepSpeed")
     return accelerator
@@ -127,7 +127,7 @@ def _check_joined(accelerator: Any) -> None:
             )
 
 
-def check_cache(cache: LatentCache, located: Located, settings: Training) -> None:
+def check_cache(cache: LatentCache, located: LocalModel, settings: TrainingConfig) -> None:
     """Does the cache come from this model and this corpus?
 
     Raises:
@@ -149,7 +149,7 @@ def check_cache(cache: LatentCache, located: Located, settings: Training) -> Non
             )
 
 
-def _check_shapes(samples: CachedSamples, settings: Training) -> None:
+def _check_shapes(samples: CachedSamples, settings: TrainingConfig) -> None:
     shapes = sorted({(row["frames"], row["height"], row["width"]) for row in samples.rows})
     if len(shapes) > 1 and settings.batch > 1:
         raise ValueError(
@@ -158,7 +158,7 @@ def _check_shapes(samples: CachedSamples, settings: Training) -> None:
         )
 
 
-def _transformer(settings: Training, folder: Path, accelerator: Any) -> tuple[Any, list[str]]:
+def _transformer(settings: TrainingConfig, folder: Path, accelerator: Any) -> tuple[Any, list[str]]:
     """FSDP keeps weights of one kind together, so all are 32-bit there; elsewhere the frozen ones follow precision."""
     half = settings.precision == "bf16" and accelerator.distributed_type.name != "FSDP"
     dtype = "bfloat16" if half else "float32"

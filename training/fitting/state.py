@@ -8,16 +8,16 @@ from typing import Any
 from ...datasets.store.atomic_io import atomic_write, json_bytes
 from ...extras import require
 from ..base import checkpoint
-from ..base.optimiser import RunningMean
-from .setup import Ready
+from ..base.optimiser import Ema
+from .setup import TrainingContext
 from .step_log import RECORD, TRAINED
 
 torch = require("torch", extra="train")
 
 
-def resume(ready: Ready) -> int:
+def resume(ready: TrainingContext) -> int:
     """Wrap model and optimiser and put the newest checkpoint into them; return the steps that are done."""
-    place = checkpoint.latest(_folder(ready))
+    place = checkpoint.latest_checkpoint(_folder(ready))
     identity = ready.identity if ready.accelerator.is_main_process else None
     said = checkpoint.read_manifest(place, identity) if place is not None else {"step": 0}
     if place is not None and not ready.sharded:
@@ -29,7 +29,7 @@ def resume(ready: Ready) -> int:
         bare = ready.accelerator.unwrap_model(ready.transformer)
         ready.weights = {name: weight for name, weight in bare.named_parameters() if weight.requires_grad}
     if ready.settings.optimiser.ema is not None:
-        ready.mean = RunningMean(ready.settings.optimiser.ema, ready.weights)
+        ready.mean = Ema(ready.settings.optimiser.ema, ready.weights)
     if place is not None and ready.sharded:
         ready.accelerator.load_state(str(_shards(place)))
     elif place is not None:
@@ -40,7 +40,7 @@ def resume(ready: Ready) -> int:
     return int(said["step"])
 
 
-def save(ready: Ready, done: int) -> None:
+def save(ready: TrainingContext, done: int) -> None:
     """Write a checkpoint after so many steps; every process calls it.
 
     Raises:
@@ -59,11 +59,11 @@ def save(ready: Ready, done: int) -> None:
     if ready.mean is not None:
         tensors[checkpoint.MEAN] = ready.mean.mean
     if ready.accelerator.is_main_process:
-        checkpoint.save(folder, done, tensors, ready.identity, keep=ready.settings.keep)
+        checkpoint.save(folder, done, tensors, ready.identity, keep=ready.settings.keep_checkpoints)
     ready.accelerator.wait_for_everyone()
 
 
-def export(ready: Ready) -> Path:
+def export(ready: TrainingContext) -> Path:
     """The whole transformer, its running mean where one was kept, as `save_pretrained` writes it."""
     folder = Path(ready.settings.output).expanduser() / TRAINED / "transformer"
     state = _gathered(ready)
@@ -84,7 +84,7 @@ def _whole(config: Any, state: dict[str, Any]) -> Any:
     return whole
 
 
-def _gathered(ready: Ready) -> dict[str, Any]:
+def _gathered(ready: TrainingContext) -> dict[str, Any]:
     """All weights on the main process; the others may get none (FSDP's first version gives them none).
 
     Weights that are gathered on a CPU may still be on their way, in a wrapper that no file format takes.
@@ -93,7 +93,7 @@ def _gathered(ready: Ready) -> dict[str, Any]:
     return {name: value.wait() if hasattr(value, "wait") else value for name, value in state.items()}
 
 
-def _record(ready: Ready) -> dict[str, Any]:
+def _record(ready: TrainingContext) -> dict[str, Any]:
     """Where trained weights come from: all that a model card needs."""
     manifest = ready.cache.manifest
     return {
@@ -113,7 +113,7 @@ def _put(weights: dict[str, Any], found: dict[str, Any]) -> None:
             weight.copy_(found[name])
 
 
-def _folder(ready: Ready) -> Path:
+def _folder(ready: TrainingContext) -> Path:
     return Path(ready.settings.output).expanduser() / "checkpoints"
 
 

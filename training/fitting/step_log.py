@@ -15,12 +15,12 @@ RECORD = "training.json"
 """In `trained`: where the weights come from."""
 
 
-class Stopped(RuntimeError):
+class TrainingStopped(RuntimeError):
     """A run cannot go on; the message is one sentence with the remedy, and the last checkpoint stands."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepNumbers:
+class StepRecord:
     """One step, over all processes."""
 
     step: int
@@ -28,13 +28,13 @@ class StepNumbers:
     loss: float
     grad_norm: float
     """Before clipping."""
-    rate: float
+    learning_rate: float
     wait_s: float
     """Seconds that processes waited for data, on average."""
     step_s: float
 
 
-class Journal:
+class StepLog:
     """Writes in the main process alone; the other processes call it too, to no effect."""
 
     def __init__(self, accelerator: Any, output: Path, *, first_step: int) -> None:
@@ -44,7 +44,7 @@ class Journal:
         if accelerator.is_main_process:
             self._end_torn_line()
 
-    def log(self, numbers: StepNumbers, kinds: Mapping[str, int]) -> None:
+    def log(self, numbers: StepRecord, kinds: Mapping[str, int]) -> None:
         """Note a step and which kinds of clips it saw."""
         self._kinds.update(kinds)
         total = max(sum(self._kinds.values()), 1)
@@ -64,11 +64,11 @@ class Journal:
 
     def _counted_before(self, first_step: int) -> Counter[str]:
         """Of an earlier part of this run, up to the step that is gone on from."""
-        lines = [line for line in read_progress(self._path.parent) if line["step"] <= first_step]
+        lines = [line for line in read_step_log(self._path.parent) if line["step"] <= first_step]
         return Counter(lines[-1]["seen"] if lines else {})
 
 
-def read_progress(output: Path) -> list[dict[str, Any]]:
+def read_step_log(output: Path) -> list[dict[str, Any]]:
     """The steps that a run has told of, in the order of the steps; where one was taken twice, the later telling."""
     path = output / PROGRESS
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from ...extras import require
-from ..base.conditioning import fed_mask, join, unpaired_like
+from ..base.conditioning import empty_conditioning, encode_mask_channel, join
 from ..base.tensors import Conditioning
 from ..latents.cache import CachedRow
-from ..sampling.sample import Sampling, denoise
-from ..sampling.windows import Windows
-from .setup import Ready
+from ..sampling.sample import SamplingSettings, denoise
+from ..sampling.windows import WindowSettings
+from .setup import TrainingContext
 
 torch = require("torch", extra="train")
 
 
-def fixed_clips(ready: Ready) -> list[dict[str, Any]]:
+def validation_rows(ready: TrainingContext) -> list[dict[str, Any]]:
     """The rows that are sampled: those named, or the first of the validation split.
 
     Raises:
@@ -39,18 +39,18 @@ def fixed_clips(ready: Ready) -> list[dict[str, Any]]:
     return (held_back or [row for row in rows if row["kind"] != "unpaired"] or rows)[: wanted.count]
 
 
-def conditioning_of(row: CachedRow, scale: float) -> Conditioning:
+def row_conditioning(row: CachedRow, scale: float) -> Conditioning:
     """A row's conditioning without chance: its whole mask and the mean of its latents."""
     if row.over is None or row.mask is None:
-        return unpaired_like(torch.from_numpy(row.gt[0])[None])
-    mask = fed_mask(torch.from_numpy(row.mask).float()[None], scale=scale)
+        return empty_conditioning(torch.from_numpy(row.gt[0])[None])
+    mask = encode_mask_channel(torch.from_numpy(row.mask).float()[None], scale=scale)
     return join(mask, torch.from_numpy(row.over[0])[None] * scale)
 
 
-def sample_fixed_clips(ready: Ready, done: int) -> None:
+def sample_validation_clips(ready: TrainingContext, done: int) -> None:
     """Write latents of the fixed clips after so many steps, and have them decoded."""
     folder = Path(ready.settings.output).expanduser() / "validation" / f"step-{done:08d}"
-    accelerator, rows = ready.accelerator, fixed_clips(ready)
+    accelerator, rows = ready.accelerator, validation_rows(ready)
     mine = rows if ready.sharded else rows[accelerator.process_index :: accelerator.num_processes]
     model = ready.transformer if ready.sharded else accelerator.unwrap_model(ready.transformer)
     model.eval()
@@ -66,24 +66,24 @@ def sample_fixed_clips(ready: Ready, done: int) -> None:
         _start_decoding(ready, folder)
 
 
-def wait_for_videos(ready: Ready) -> None:
+def wait_for_decoding(ready: TrainingContext) -> None:
     """Let the decoding end, and say which did not succeed."""
     for process in ready.decoding:
         if process.wait() != 0:
             warnings.warn(f"no video of validation samples was made; see {process.args[-4]}/decoding.log", stacklevel=2)
 
 
-def _sampled(ready: Ready, model: Any, row: CachedRow) -> Any:
+def _sampled(ready: TrainingContext, model: Any, row: CachedRow) -> Any:
     wanted, device = ready.settings.validation, ready.accelerator.device
-    windows = Windows(length=row.gt[0].shape[0], overlap=0)
-    sampling = Sampling(steps=wanted.steps, guidance=wanted.guidance, seed=wanted.seed, windows=windows)
+    windows = WindowSettings(length=row.gt[0].shape[0], overlap=0)
+    sampling = SamplingSettings(steps=wanted.steps, guidance=wanted.guidance, seed=wanted.seed, windows=windows)
     texts = tuple(torch.from_numpy(rows)[None].to(device) for rows in (row.text, ready.cache.no_caption()))
-    given = conditioning_of(row, ready.samples.scale).to(device)
+    given = row_conditioning(row, ready.samples.scale).to(device)
     with ready.accelerator.autocast():
         return denoise(model, ready.scheduler, given, (texts[0], texts[1]), sampling)
 
 
-def _start_decoding(ready: Ready, folder: Path) -> None:
+def _start_decoding(ready: TrainingContext, folder: Path) -> None:
     """Not waited for: a card that is full fails the video, never the training."""
     asked = [str(folder), str(ready.cache.folder), str(ready.model_folder), ready.settings.validation.decode_on]
     with (folder / "decoding.log").open("wb") as log:

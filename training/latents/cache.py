@@ -42,7 +42,7 @@ _SCHEMA = pa.schema(
         ("mask_shape", pa.list_(pa.int32())),
         ("text", pa.binary()),
         ("text_shape", pa.list_(pa.int32())),
-        ("stored", pa.string()),
+        ("storage_dtype", pa.string()),
     ]
 )
 _COMPRESSION = {name: "ZSTD" if name == "mask_bits" else "NONE" for name in _SCHEMA.names}
@@ -122,8 +122,8 @@ def row_path(folder: Path, key: str) -> Path:
     return folder / "rows" / key[:2] / f"{key}.parquet"
 
 
-def write_row(folder: Path, row: CachedRow, *, stored: str) -> None:
-    """Write a row whole or not at all, its numbers as `stored` ("float16" or "float32").
+def write_row(folder: Path, row: CachedRow, *, storage_dtype: str) -> None:
+    """Write a row whole or not at all, its numbers as `storage_dtype` ("float16" or "float32").
 
     Raises:
         ValueError: a number is not finite, or too large to be stored so.
@@ -134,16 +134,16 @@ def write_row(folder: Path, row: CachedRow, *, stored: str) -> None:
         "clip_id": row.clip_id,
         "caption": row.caption,
         "start": row.start,
-        "gt_mean": _packed(row.gt[0], stored, row),
-        "gt_logvar": _packed(row.gt[1], stored, row),
-        "over_mean": None if row.over is None else _packed(row.over[0], stored, row),
-        "over_logvar": None if row.over is None else _packed(row.over[1], stored, row),
+        "gt_mean": _packed(row.gt[0], storage_dtype, row),
+        "gt_logvar": _packed(row.gt[1], storage_dtype, row),
+        "over_mean": None if row.over is None else _packed(row.over[0], storage_dtype, row),
+        "over_logvar": None if row.over is None else _packed(row.over[1], storage_dtype, row),
         "latent_shape": list(row.gt[0].shape),
         "mask_bits": None if row.mask is None else np.packbits(row.mask).tobytes(),
         "mask_shape": None if row.mask is None else list(row.mask.shape),
-        "text": _packed(row.text, stored, row),
+        "text": _packed(row.text, storage_dtype, row),
         "text_shape": list(row.text.shape),
-        "stored": stored,
+        "storage_dtype": storage_dtype,
     }
     buffer = io.BytesIO()
     table = pa.Table.from_pylist([values], schema=_SCHEMA)
@@ -166,18 +166,21 @@ def read_row(folder: Path, key: str) -> CachedRow:
         )
     except (OSError, IndexError, pa.ArrowException) as broken:
         raise ValueError(f"{path}: is gone or damaged; delete it and precompute again") from broken
-    shape, stored = values["latent_shape"], values["stored"]
+    shape, storage_dtype = values["latent_shape"], values["storage_dtype"]
     return CachedRow(
         key=key,
         clip_id=values["clip_id"],
         caption=values["caption"],
         start=values["start"],
-        gt=(_unpacked(values["gt_mean"], shape, stored), _unpacked(values["gt_logvar"], shape, stored)),
+        gt=(_unpacked(values["gt_mean"], shape, storage_dtype), _unpacked(values["gt_logvar"], shape, storage_dtype)),
         over=None
         if values["over_mean"] is None
-        else (_unpacked(values["over_mean"], shape, stored), _unpacked(values["over_logvar"], shape, stored)),
+        else (
+            _unpacked(values["over_mean"], shape, storage_dtype),
+            _unpacked(values["over_logvar"], shape, storage_dtype),
+        ),
         mask=None if values["mask_bits"] is None else _mask(values["mask_bits"], values["mask_shape"]),
-        text=_unpacked(values["text"], values["text_shape"], stored),
+        text=_unpacked(values["text"], values["text_shape"], storage_dtype),
     )
 
 
@@ -186,16 +189,18 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     atomic_write(folder / MANIFEST, json_bytes(dict(manifest)))
 
 
-def _packed(values: np.ndarray, stored: str, row: CachedRow) -> bytes:
+def _packed(values: np.ndarray, storage_dtype: str, row: CachedRow) -> bytes:
     with np.errstate(over="ignore"):
-        packed = values.astype(stored)
+        packed = values.astype(storage_dtype)
     if not np.isfinite(packed).all():
-        raise ValueError(f"clip '{row.clip_id}': its latents are not finite as {stored}; set cache.stored = 'float32'")
+        raise ValueError(
+            f"clip '{row.clip_id}': its latents are not finite as {storage_dtype}; set cache.storage_dtype = 'float32'"
+        )
     return packed.tobytes()
 
 
-def _unpacked(content: bytes, shape: list[int], stored: str) -> np.ndarray:
-    return np.frombuffer(content, stored).reshape(shape).astype(np.float32)
+def _unpacked(content: bytes, shape: list[int], storage_dtype: str) -> np.ndarray:
+    return np.frombuffer(content, storage_dtype).reshape(shape).astype(np.float32)
 
 
 def _mask(bits: bytes, shape: list[int]) -> Mask:

@@ -15,13 +15,13 @@ import numpy as np
 
 from ...arrays import Mask
 from ...extras import require
-from ..base.conditioning import UNKNOWN, fed_mask, join, unpaired_like
+from ..base.conditioning import UNKNOWN, empty_conditioning, encode_mask_channel, join
 from ..base.network import Batch
 from ..base.tensors import Latents
-from ..base.trimask import seen_frames
+from ..base.trimask import choose_visible_frames
 from ..base.vae import Moments, draw
 from .cache import CachedRow, TextArray
-from .sampler import DataSettings, Deck, rng_of
+from .sampler import DataSettings, RowSampler, rng_for_sample
 
 torch = require("torch", extra="train")
 _data = require("torch.utils.data", extra="train")
@@ -32,7 +32,7 @@ READ_AHEAD = 4
 
 
 @runtime_checkable
-class Rows(Protocol):
+class RowSource(Protocol):
     """What samples are made from; a `LatentCache` is one."""
 
     folder: Path
@@ -52,22 +52,22 @@ class Rows(Protocol):
 class CachedSamples(Dataset):  # type: ignore[misc]
     """The endless stream of samples: `samples[n]` for any n from 0."""
 
-    def __init__(self, cache: Rows, settings: DataSettings, *, seed: int) -> None:
+    def __init__(self, cache: RowSource, settings: DataSettings, *, seed: int) -> None:
         self.cache, self.settings, self.seed = cache, settings, seed
         self.rows = [row for row in cache.rows if settings.split in ("all", row["split"])]
-        self.deck = Deck(self.rows, settings.mix, what=f"{cache.folder} (split {settings.split})")
+        self.deck = RowSampler(self.rows, settings.mix, what=f"{cache.folder} (split {settings.split})")
         self.scale = float(cache.manifest["scale"])
         self.no_caption = torch.from_numpy(cache.no_caption())
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        rng = rng_of(self.seed, number)
+        rng = rng_for_sample(self.seed, number)
         listed = self.rows[self.deck.draw(rng)]
         row = self.cache.read(listed["key"])
         keep_caption = rng.random() >= self.settings.caption_dropout
         timestep = int(rng.integers(TIMESTEPS))
         latents = self._latents(row.gt, rng)
         if row.over is None:
-            conditioning = unpaired_like(latents)
+            conditioning = empty_conditioning(latents)
         else:
             conditioning = join(self._mask(row, rng), self._latents(row.over, rng))
         noise = _normal(latents.shape, rng)
@@ -87,14 +87,14 @@ class CachedSamples(Dataset):  # type: ignore[misc]
 
     def _mask(self, row: CachedRow, rng: np.random.Generator) -> Any:
         assert row.mask is not None, "a row with over has a mask"
-        mask = jittered(row.mask, self.settings.trimask.jitter_px, rng)
+        mask = jitter_mask(row.mask, self.settings.trimask.jitter_px, rng)
         pixels = torch.from_numpy(mask.astype(np.float32))[None]
-        fed = fed_mask(pixels, how=self.settings.mask_downsample, scale=self.scale)
-        seen = torch.from_numpy(seen_frames(fed.shape[1], self.settings.trimask, rng))
+        fed = encode_mask_channel(pixels, how=self.settings.mask_downsample, scale=self.scale)
+        seen = torch.from_numpy(choose_visible_frames(fed.shape[1], self.settings.trimask, rng))
         return torch.where(seen.view(1, -1, 1, 1, 1), fed, (1 - UNKNOWN) * self.scale)
 
 
-def jittered(mask: Mask, most_px: int, rng: np.random.Generator) -> Mask:
+def jitter_mask(mask: Mask, most_px: int, rng: np.random.Generator) -> Mask:
     """The mask grown or shrunk by up to so many pixels, the same in all frames."""
     by = int(rng.integers(-most_px, most_px + 1)) if most_px else 0
     if by == 0:
@@ -137,7 +137,7 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return stacked | {name: [sample[name] for sample in samples] for name in ("clip_id", "kind")}
 
 
-def numbers_of(steps: range, *, batch: int, accumulate: int, rank: int = 0, world: int = 1) -> list[list[int]]:
+def sample_numbers(steps: range, *, batch: int, accumulate: int, rank: int = 0, world: int = 1) -> list[list[int]]:
     """Which samples this process takes in these steps: of each step's share, in order, its own batches."""
     runs = [(step * accumulate + micro) * world * batch + rank * batch for step in steps for micro in range(accumulate)]
     return [list(range(start, start + batch)) for start in runs]

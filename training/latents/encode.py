@@ -20,32 +20,44 @@ from ...datasets.corpus.reader import Corpus
 from ...datasets.store.atomic_io import digest_of
 from ..base import text, vae
 from ..base.latent_shapes import check_shape
-from ..base.models import BaseModel, load_text_model, load_vae, locate, text_length
+from ..base.models import BaseModelRef, load_text_model, load_vae, locate_model, text_length
 from .cache import CachedRow, row_path, write_row
-from .encode_plan import CacheSettings, Recipe, is_done, mark_done, no_caption_key, recipe_of, starts, window, works
+from .encode_plan import (
+    CacheSettings,
+    Recipe,
+    encode_recipe,
+    is_encoded,
+    list_encode_items,
+    mark_encoded,
+    no_caption_key,
+    starts,
+    window,
+)
 
 _ENCODED_LAYERS = ("gt", "over", "effect_mask")
 
 
-def precompute(
-    corpus: Corpus, model: BaseModel, folder: Path, settings: CacheSettings, *, share: tuple[int, int] = (0, 1)
+def encode_corpus(
+    corpus: Corpus, model: BaseModelRef, folder: Path, settings: CacheSettings, *, share: tuple[int, int] = (0, 1)
 ) -> Iterator[str]:
     """Encode this process's share (number, of how many) of the clips; yield each clip's id when it is done.
 
     Raises:
         ValueError: the corpus is empty, or a clip cannot be encoded; rows that are done stay.
-        ModelMissing: the model is not on this machine.
+        BaseModelNotFound: the model is not on this machine.
     """
-    located = locate(model)
-    recipe = recipe_of(located.folder, settings)
-    todo = [work for work in works(corpus, folder, recipe)[share[0] :: share[1]] if not is_done(work, folder)]
+    located = locate_model(model)
+    recipe = encode_recipe(located.folder, settings)
+    todo = [
+        work for work in list_encode_items(corpus, folder, recipe)[share[0] :: share[1]] if not is_encoded(work, folder)
+    ]
     if not todo and row_path(folder, no_caption_key(recipe)).exists():
         return
     encoders = _Encoders(located.folder, settings)
     _write_no_caption(folder, recipe, encoders)
     for work in todo:
         clip = corpus.clip(work.clip_id)
-        mark_done(work, [_encoded(clip, start, folder, recipe, encoders) for start in starts(clip, recipe.frames)])
+        mark_encoded(work, [_encoded(clip, start, folder, recipe, encoders) for start in starts(clip, recipe.frames)])
         yield work.clip_id
 
 
@@ -56,8 +68,8 @@ class _Encoders:
         device = settings.device
         if device == "auto":
             device = "cuda" if vae.torch.cuda.is_available() else "cpu"
-        self.vae = load_vae(folder, dtype=settings.compute).to(device)
-        tokenizer, encoder = load_text_model(folder, dtype=settings.compute)
+        self.vae = load_vae(folder, dtype=settings.compute_dtype).to(device)
+        tokenizer, encoder = load_text_model(folder, dtype=settings.compute_dtype)
         self.text = text.TextModel(tokenizer, encoder.to(device), text_length(folder))
 
     def moments(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +90,7 @@ def _encoded(clip: Clip, start: int, folder: Path, recipe: Recipe, encoders: _En
     layers = {name: layer[span] for name in _ENCODED_LAYERS if (layer := getattr(clip, name)) is not None}
     _check(clip, layers, span)
     if recipe.size is not None:
-        layers = {name: shrunk(layer, recipe.size) for name, layer in layers.items()}
+        layers = {name: downscale(layer, recipe.size) for name, layer in layers.items()}
     check_shape(*layers["gt"].shape[:3], what=f"clip '{clip.clip_id}'")
     row = CachedRow(
         key=key,
@@ -90,11 +102,11 @@ def _encoded(clip: Clip, start: int, folder: Path, recipe: Recipe, encoders: _En
         mask=layers.get("effect_mask"),
         text=encoders.rows(clip.caption or ""),
     )
-    write_row(folder, row, stored=recipe.stored)
+    write_row(folder, row, storage_dtype=recipe.storage_dtype)
     return key
 
 
-def shrunk(layer: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def downscale(layer: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A layer's frames at another size: colour averaged over area, a mask by the greater part."""
     height, width = size
     frames = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in _as_numbers(layer)]
@@ -135,4 +147,4 @@ def _write_no_caption(folder: Path, recipe: Recipe, encoders: _Encoders) -> None
         mask=None,
         text=encoders.rows(""),
     )
-    write_row(folder, row, stored=recipe.stored)
+    write_row(folder, row, storage_dtype=recipe.storage_dtype)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..base.strict import STRICT
-from ..base.trimask import Downsample, TriMask
+from ..base.trimask import Downsample, TriMaskSettings
 
 KINDS = ("real", "synthetic", "unpaired")
 
@@ -45,7 +45,7 @@ class DataSettings:
     __pydantic_config__ = STRICT
     split: Literal["train", "validation", "test", "all"] = "train"
     mix: SourceMix = field(default_factory=SourceMix)
-    trimask: TriMask = field(default_factory=TriMask)
+    trimask: TriMaskSettings = field(default_factory=TriMaskSettings)
     caption_dropout: float = 0.1
     """Share of samples with an empty caption, which classifier-free guidance needs."""
     mask_downsample: Downsample = "trilinear"
@@ -59,7 +59,7 @@ class DataSettings:
             raise ValueError(f"data.workers={self.workers} is not in [0, 256]")
 
 
-class Deck:
+class RowSampler:
     """The rows of a cache, ready to be drawn from."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]], mix: SourceMix, *, what: str) -> None:
@@ -74,7 +74,7 @@ class Deck:
             ValueError: there are no rows, or a kind with a weight has none.
         """
         self.of_kind = {kind: [n for n, row in enumerate(rows) if row["kind"] == kind] for kind in KINDS}
-        self.weights = weights_of({kind: len(numbers) for kind, numbers in self.of_kind.items()}, mix, what=what)
+        self.weights = kind_weights({kind: len(numbers) for kind, numbers in self.of_kind.items()}, mix, what=what)
 
     def draw(self, rng: np.random.Generator) -> int:
         """The number of a row."""
@@ -83,7 +83,7 @@ class Deck:
         return int(numbers[rng.integers(len(numbers))])
 
 
-def weights_of(counts: Mapping[str, int], mix: SourceMix, *, what: str) -> dict[str, float]:
+def kind_weights(counts: Mapping[str, int], mix: SourceMix, *, what: str) -> dict[str, float]:
     """How often each kind comes where there are so many clips, or windows, of each.
 
     Raises:
@@ -105,6 +105,6 @@ def weights_of(counts: Mapping[str, int], mix: SourceMix, *, what: str) -> dict[
     return weights
 
 
-def rng_of(seed: int, number: int) -> np.random.Generator:
+def rng_for_sample(seed: int, number: int) -> np.random.Generator:
     """The random numbers of sample `number`."""
     return np.random.default_rng([seed, number])

@@ -1,6 +1,6 @@
 """From a composite without effects to a video with them: the pipeline class, in the manner of diffusers.
 
-`EffectPipeline.load(BaseModel(id=...), trained)` takes the base model's parts and the weights of a training run;
+`EffectPipeline.load(BaseModelRef(id=...), trained)` takes the base model's parts and the weights of a training run;
 `save_pretrained`, `from_pretrained`, `to` and `enable_model_cpu_offload` are the library's own. Any length goes: the
 clip is padded by reflection to 8k+5 frames, sampled in overlapping windows, and cropped back.
 """
@@ -15,11 +15,11 @@ import numpy as np
 from ...arrays import Mask, Matte, Rgb
 from ...extras import require
 from ..base import checkpoint, models, text, vae
-from ..base.conditioning import CHANNELS, SoftMask, fed_mask, join, quantised, unknown_mask
-from ..base.latent_shapes import PIXELS_PER_LATENT, check_shape, latent_frames, padded
+from ..base.conditioning import CHANNELS, SoftMask, encode_mask_channel, join, quantise_mask, unknown_mask
+from ..base.latent_shapes import PIXELS_PER_LATENT, check_shape, latent_frames, padded_length
 from ..base.tensors import Conditioning, Latents
 from ..base.trimask import Downsample
-from .sample import Sampling, denoise
+from .sample import SamplingSettings, denoise
 
 torch = require("torch", extra="train")
 DiffusionPipeline: Any = require("diffusers", extra="train").DiffusionPipeline
@@ -27,7 +27,7 @@ Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class PipelineInput:
     """What a video is to be made of."""
 
     prompt: str
@@ -71,7 +71,9 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
 
     @classmethod
-    def load(cls, model: models.BaseModel, trained: Path | None = None, *, dtype: str = "bfloat16") -> "EffectPipeline":
+    def load(
+        cls, model: models.BaseModelRef, trained: Path | None = None, *, dtype: str = "bfloat16"
+    ) -> "EffectPipeline":
         """Put a base model together with what a run has trained.
 
         Args:
@@ -80,19 +82,21 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
             dtype: of all weights.
 
         Raises:
-            ModelMissing: the base model is not on this machine.
+            BaseModelNotFound: the base model is not on this machine.
             ValueError: the trained weights do not fit it.
         """
-        folder = models.locate(model).folder
+        folder = models.locate_model(model).folder
         tokenizer, encoder = models.load_text_model(folder, dtype=dtype)
         overlay = trained is not None and (trained / checkpoint.MANIFEST).exists()
         transformer = models.load_transformer(folder if trained is None or overlay else trained, dtype=dtype)
         if trained is not None and overlay:
-            lay_over(transformer, trained)
+            load_checkpoint_into(transformer, trained)
         parts = models.load_vae(folder, dtype=dtype), transformer.eval(), models.load_scheduler(folder)
         return cls(tokenizer, encoder, *parts)
 
-    def __call__(self, asked: Asked, sampling: Sampling = Sampling(), *, report: Report | None = None) -> Rgb:
+    def __call__(
+        self, asked: PipelineInput, sampling: SamplingSettings = SamplingSettings(), *, report: Report | None = None
+    ) -> Rgb:
         """Make a video of the length and size that was asked for; equal seeds give equal videos.
 
         Raises:
@@ -105,30 +109,30 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
         self.maybe_free_model_hooks()
         return frames
 
-    def latents(self, asked: Asked, sampling: Sampling, *, report: Report | None = None) -> Latents:
+    def latents(self, asked: PipelineInput, sampling: SamplingSettings, *, report: Report | None = None) -> Latents:
         """The same before decoding, of the padded length."""
         texts = self._texts(asked)
         conditioning = self.conditioning(asked).to(self._execution_device)
         self._wake(self.transformer)
         return denoise(self.transformer, self.scheduler, conditioning, texts, sampling, report=report)
 
-    def conditioning(self, asked: Asked) -> Conditioning:
+    def conditioning(self, asked: PipelineInput) -> Conditioning:
         """What the transformer is told of the composite and the mask, for the padded length."""
         frames, height, width = asked.size
-        length = padded(frames)
+        length = padded_length(frames)
         check_shape(length, height, width, what="the video")
         if asked.over is None:
             sides = (side // PIXELS_PER_LATENT for side in (height, width))
             return torch.zeros(1, latent_frames(length), CHANNELS, *sides)
-        index = reflected(frames, length)
+        index = reflect_indices(frames, length)
         mask = unknown_mask(*asked.size) if asked.effect_mask is None else soft(asked.effect_mask)
         scale = float(self.vae.config.scaling_factor)
-        fed = fed_mask(torch.from_numpy(mask[index])[None], how=asked.mask_downsample, scale=scale)
+        fed = encode_mask_channel(torch.from_numpy(mask[index])[None], how=asked.mask_downsample, scale=scale)
         self._wake(self.vae)
         over = vae.encode(self.vae, vae.to_video(asked.over[index])).mean * scale
         return join(fed.to(over.device), over)
 
-    def _texts(self, asked: Asked) -> tuple[Any, Any]:
+    def _texts(self, asked: PipelineInput) -> tuple[Any, Any]:
         length = int(getattr(self.transformer.config, "max_text_seq_length", 226))
         self._wake(self.text_encoder)
         model = text.TextModel(self.tokenizer, self.text_encoder, length)
@@ -142,7 +146,7 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
             hook.pre_forward(module)
 
 
-def lay_over(transformer: Any, place: Path) -> None:
+def load_checkpoint_into(transformer: Any, place: Path) -> None:
     """Put a checkpoint's weights over a base model's, their running mean where one was kept.
 
     Raises:
@@ -159,7 +163,7 @@ def lay_over(transformer: Any, place: Path) -> None:
             held[name].copy_(weight)
 
 
-def reflected(frames: int, length: int) -> np.ndarray:
+def reflect_indices(frames: int, length: int) -> np.ndarray:
     """Which frames stand for a longer clip: forwards, then backwards from the last, and so on."""
     turn = np.arange(length) % (2 * frames)
     return np.where(turn < frames, turn, 2 * frames - 1 - turn)
@@ -168,7 +172,7 @@ def reflected(frames: int, length: int) -> np.ndarray:
 def soft(mask: Mask | Matte | SoftMask) -> SoftMask:
     """A mask of any kind as 0, 0.5 (not known) and 1."""
     values = mask.astype(np.float32)
-    return quantised(values / 255 if mask.dtype == np.uint8 else values)
+    return quantise_mask(values / 255 if mask.dtype == np.uint8 else values)
 
 
 def _said(shape: tuple[int, ...]) -> str:

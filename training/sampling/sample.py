@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...extras import require
-from ..base.network import predict, rotary
+from ..base.network import predict_velocity, rotary_embedding
 from ..base.strict import STRICT
 from ..base.tensors import Conditioning, Latents, TextRows
-from .windows import Windows, spans, weights
+from .windows import WindowSettings, weights, window_spans
 
 torch = require("torch", extra="train")
 STATELESS = ("DDIMScheduler", "CogVideoXDDIMScheduler")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sampling:
+class SamplingSettings:
     """How to sample."""
 
     __pydantic_config__ = STRICT
@@ -27,9 +27,9 @@ class Sampling:
     guidance: float = 6.0
     """1 asks the model once per step, without a negative text; high values shift colours."""
     seed: int = 43
-    sequential: bool = False
+    sequential_cfg: bool = False
     """Ask with and without the text one after the other: half the memory of activations."""
-    windows: Windows = field(default_factory=Windows)
+    windows: WindowSettings = field(default_factory=WindowSettings)
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 1000:
@@ -43,7 +43,7 @@ def denoise(
     scheduler: Any,
     conditioning: Conditioning,
     texts: tuple[TextRows, TextRows],
-    sampling: Sampling,
+    sampling: SamplingSettings,
     *,
     report: Callable[[int, int], None] | None = None,
 ) -> Latents:
@@ -61,7 +61,7 @@ def denoise(
         ValueError: the scheduler keeps state between steps, or the clip is of an odd number of latent frames.
     """
     stepper = _stepper(scheduler, sampling.steps)
-    latents = first_noise(conditioning, sampling.seed)
+    latents = initial_noise(conditioning, sampling.seed)
     ask = _Asking(transformer, texts, sampling)
     with torch.no_grad():
         for number, time in enumerate(stepper.timesteps, start=1):
@@ -71,7 +71,7 @@ def denoise(
     return latents
 
 
-def first_noise(conditioning: Conditioning, seed: int) -> Latents:
+def initial_noise(conditioning: Conditioning, seed: int) -> Latents:
     """The noise that sampling starts from: the same for a seed on every device, and the same at the start of a clip
     whatever its length.
     """
@@ -84,18 +84,18 @@ def first_noise(conditioning: Conditioning, seed: int) -> Latents:
 class _Asking:
     """The transformer with its texts, guided."""
 
-    def __init__(self, transformer: Any, texts: tuple[TextRows, TextRows], sampling: Sampling) -> None:
+    def __init__(self, transformer: Any, texts: tuple[TextRows, TextRows], sampling: SamplingSettings) -> None:
         self.transformer, self.sampling = transformer, sampling
         self.dtype = next(transformer.parameters()).dtype if hasattr(transformer, "parameters") else torch.float32
         self.texts = texts
-        self.both = torch.cat(texts) if sampling.guidance != 1 and not sampling.sequential else texts[0]
+        self.both = torch.cat(texts) if sampling.guidance != 1 and not sampling.sequential_cfg else texts[0]
         self.where: dict[int, Any] = {}
 
     def __call__(self, noisy: Latents, conditioning: Conditioning, time: Any) -> Latents:
         guidance = self.sampling.guidance
         if guidance == 1:
             return self._once(noisy, conditioning, self.texts[0], time)
-        if self.sampling.sequential:
+        if self.sampling.sequential_cfg:
             told, untold = (self._once(noisy, conditioning, text, time) for text in self.texts)
         else:
             twice = self._once(torch.cat([noisy] * 2), torch.cat([conditioning] * 2), self.both, time)
@@ -105,16 +105,18 @@ class _Asking:
     def _once(self, noisy: Latents, conditioning: Conditioning, text: TextRows, time: Any) -> Latents:
         frames, _, height, width = noisy.shape[1:]
         if frames not in self.where:
-            self.where[frames] = rotary(self.transformer.config, frames, height, width, noisy.device)
+            self.where[frames] = rotary_embedding(self.transformer.config, frames, height, width, noisy.device)
         times = time.to(noisy.device).expand(len(noisy))
-        found = predict(self.transformer, noisy.to(self.dtype), conditioning, text, times, where=self.where[frames])
+        found = predict_velocity(
+            self.transformer, noisy.to(self.dtype), conditioning, text, times, where=self.where[frames]
+        )
         return found.float()
 
 
 def _step(ask: _Asking, stepper: Any, latents: Latents, conditioning: Conditioning, time: Any) -> Latents:
     """One denoising step over all windows."""
     frames, windows = latents.shape[1], ask.sampling.windows
-    cut = spans(frames, windows)
+    cut = window_spans(frames, windows)
     if len(cut) == 1:
         return stepper.step(ask(latents, conditioning, time), time, latents, return_dict=False)[0]
     total, counted = torch.zeros_like(latents), latents.new_zeros(1, frames, 1, 1, 1)

@@ -13,7 +13,7 @@ from ..base.strict import STRICT
 
 
 @dataclass(frozen=True, kw_only=True)
-class Windows:
+class WindowSettings:
     """How a long clip is cut."""
 
     __pydantic_config__ = STRICT
@@ -28,7 +28,7 @@ class Windows:
             )
 
 
-def spans(frames: int, windows: Windows) -> list[range]:
+def window_spans(frames: int, windows: WindowSettings) -> list[range]:
     """The windows of a clip; the last may be shorter, and a clip that fits is one window.
 
     Raises:
