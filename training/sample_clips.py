@@ -17,7 +17,7 @@ from typing import Any
 from ..datasets.corpus.clip import Clip
 from ..datasets.corpus.reader import open_corpus
 from ..datasets.store import codec
-from ..datasets.store.atomic_io import CannotWrite, digest_of, digest_of_file, json_bytes, atomic_write
+from ..datasets.store.atomic_io import CannotWrite, atomic_write, digest_of, digest_of_file, json_bytes
 from .base.models import BaseModelNotFound
 from .configs.config import TrainingConfig, load_training
 from .evaluation.held_out import held_out

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...datasets.store.atomic_io import explain_os_errors, partial_beside, atomic_write
+from ...datasets.store.atomic_io import atomic_write, explain_os_errors, partial_beside
 from ..configs.ablation import AblationVariant
 from ..fitting.step_log import EVALUATION
 from ..latents.sampler import KINDS
