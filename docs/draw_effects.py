@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from effectpairs.flows.scenes import single_scene as render_one
-from effectpairs.render.compositing.contact_sheet import difference, sheet
+from effectpairs.render.compositing.contact_sheet import contact_sheet, difference
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.glow import CastLight, Glow
 from effectpairs.render.effects.reflection import Reflection
@@ -227,7 +227,7 @@ def drawn(shots: list[Shot], kind: str) -> np.ndarray:
                 gt = read(out / variant.name / "gt.png")
                 row = {f"gt ({told(variant, shown)})": gt, "over": over, "difference x3": difference(gt, over)}
                 rows.append(row | {f"truth: {shown}": read(out / variant.name / f"truth_{shown}.png")})
-    return sheet(rows)
+    return contact_sheet(rows)
 
 
 def told(variant: Variant, kind: str) -> str:

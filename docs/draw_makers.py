@@ -12,7 +12,7 @@ import numpy as np
 from effectpairs.render.blender import process
 from effectpairs.render.blender.exr_frames import open_render_frames
 from effectpairs.render.blender.plan import Pass, make_plan
-from effectpairs.render.compositing.composite import encode
+from effectpairs.render.compositing.linear_composite import encode
 from effectpairs.render.generators.clip_format import ClipFormat
 from effectpairs.render.generators.registry import GENERATORS, scene_at
 from effectpairs.render.scene.scene import Scene

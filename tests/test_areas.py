@@ -13,8 +13,8 @@ import pytest
 from effectpairs.render.blender.exr_frames import CorruptFrame, open_render_frames, paste, read_exr
 from effectpairs.render.blender.plan import make_plan, passes_of
 from effectpairs.render.blender.process import Blender, render_frames
-from effectpairs.render.compositing.composite import encode
 from effectpairs.render.compositing.layers import compose_shared, compose_variant
+from effectpairs.render.compositing.linear_composite import encode
 from effectpairs.render.effects.registry import CastLight, Reflection, Shadow
 from effectpairs.render.scene.environment import Camera, Ground, Sun
 from effectpairs.render.scene.objects import Body

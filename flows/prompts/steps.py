@@ -15,7 +15,7 @@ from ...datasets.store.store import ResultWriter, StageKey, StageResult, Store
 from ...render.blender import plan
 from ...render.blender.exr_frames import CorruptFrame, open_render_frames
 from ...render.blender.process import blender_version, find_python, render_frames
-from ...render.compositing import composite
+from ...render.compositing import linear_composite
 from ...render.compositing.layers import compose_shared, compose_variant
 from ...render.generators import scene_from_caption
 from ...render.generators.effect_styles import Style
@@ -74,7 +74,7 @@ def clip_work(job: ClipJob, source: UnpairedSource, maker: dict[str, str]) -> St
     """What decides a clip."""
     code = {"quality": unpaired_quality.VERSION}
     if isinstance(source.video, BlenderTextToVideo):
-        code |= {"worded": scene_from_caption.VERSION, "plan": plan.VERSION, "composite": composite.VERSION}
+        code |= {"worded": scene_from_caption.VERSION, "plan": plan.VERSION, "composite": linear_composite.VERSION}
     inputs = {
         "caption": digest_of(job.caption),
         "effects": digest_of(job.effects),

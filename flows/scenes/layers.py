@@ -55,7 +55,7 @@ def compose(scene: Scene, folder: Path, frames: Sequence[int], source: SceneSour
 def _variant(
     variant: Variant, own: VariantLayers, shared: SharedLayers, over: Frames, source: SceneSource, add: Add
 ) -> dict[str, Any]:
-    mask = effect_masks.visible(
+    mask = effect_masks.restrict_to_visible(
         effect_masks.effect_mask(own.steps.values(), source.truth), own.gt, shared.over, source.truth
     )
     otsu = effect_mask.effect_mask(own.gt, over, shared.subject_mask, source.prune).mask
@@ -67,7 +67,7 @@ def _variant(
         soft, white[kind] = effect_masks.soft_mask(steps, source.truth)
         add(f"{variant.name}/truth_{kind}", soft)
     known = {
-        "otsu_iou": effect_masks.agreement(otsu, mask),
+        "otsu_iou": effect_masks.mask_iou(otsu, mask),
         "subject_error": float(own.subject_error),
         "firefly_share": own.fireflies / mask.size,
     }

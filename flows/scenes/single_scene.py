@@ -17,7 +17,7 @@ from ...datasets.store.codec import Frames
 from ...render.blender import plan
 from ...render.blender.plan import Pass
 from ...render.blender.process import render_frames
-from ...render.compositing.contact_sheet import Picture, difference, sheet
+from ...render.compositing.contact_sheet import Picture, contact_sheet, difference
 from ...render.generators.assets import check_files
 from ...render.scene.scene import Scene, as_values, read_scene, scene_of
 from ...stages.quality_gates import Verdict
@@ -177,7 +177,7 @@ def _write_sheet(out: Path, layers: Mapping[str, Any], made: Mapping[str, Any]) 
             row[f"truth: {kind}"] = layers[f"{variant}/truth_{kind}"]
         rows.append(row)
     path = out / "sheet.png"
-    _write_png(path, sheet(rows))
+    _write_png(path, contact_sheet(rows))
     return path
 
 

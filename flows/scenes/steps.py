@@ -15,7 +15,7 @@ from ...datasets.store.store import ResultWriter, StageKey, StageResult, Store
 from ...render.blender import plan
 from ...render.blender.exr_frames import CorruptFrame
 from ...render.blender.process import render_frames
-from ...render.compositing import composite, effect_masks
+from ...render.compositing import effect_masks, linear_composite
 from ...render.generators.assets import check_files, digest, sha256_of
 from ...render.scene.scene import Scene, Variant, as_values
 from ...stages import composite as display
@@ -56,7 +56,7 @@ def scene_work(job: SceneJob, source: SceneSource, blender: str) -> StageKey:
     """What decides a scene's layers: with each asset count the textures beside it."""
     versions = {
         "plan": plan.VERSION,
-        "composite": composite.VERSION,
+        "composite": linear_composite.VERSION,
         "truth": effect_masks.VERSION,
         "over": display.VERSION,
         "prune": effect_mask.VERSION,

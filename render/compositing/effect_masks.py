@@ -1,8 +1,8 @@
-"""Effect truth: how much each effect changes each pixel, known because it was drawn with and without it.
+"""Masks of each effect from the change that it makes to each pixel, exact because it was rendered with and without it.
 
-The change is the largest of the three channels' differences in display space, in 8-bit steps. Of a variant with one
-effect it is that of gt and over. Of several, each effect has a pass of its own with that effect alone switched off, at
-a quality of its own; the difference to the pass with all of them is what that effect does among the others.
+The change is the largest of the three channels' differences in display space, in 8-bit steps. For a variant with one
+effect it is the difference of gt and over. With several, each effect has a pass of its own with that effect alone
+switched off, at a quality of its own; its change is the difference to the pass with all of them.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float32, UInt8
 from ...arrays import Image, Mask, Matte, Rgb
 from ..blender.exr_frames import Cover
 from ..effects.ranges import within
-from .composite import display
+from .linear_composite import to_display
 
 VERSION = 4
 """Raise it when results change; stored results of older versions are then made again."""
@@ -24,9 +24,9 @@ VERSION = 4
 Steps = UInt8[np.ndarray, "T H W"]
 """8-bit steps by which an effect changes a pixel."""
 StepsImage = UInt8[np.ndarray, "H W"]
-Small = Float32[np.ndarray, "rows columns 3"]
-"""Linear light at the size of the truth passes."""
-Chosen = Bool[np.ndarray, "H W"]
+SmallLight = Float32[np.ndarray, "rows columns 3"]
+"""Linear light at the size of the mask passes."""
+MaskImage = Bool[np.ndarray, "H W"]
 OUTLINE_PX = 5
 """Width of the square in which a pixel of the outline looks for one beside the subject."""
 WORKING_PX = 384  # the shorter side for which areas in pixels are given
@@ -40,16 +40,17 @@ class MaskFromPasses:
     """Its table's name in error sentences."""
 
     threshold: int = 6
-    """Steps from which a pixel is effect; the recipe for real pairs has the same floor."""
+    """Steps from which a pixel is effect; the recipe for real pairs has the same least threshold."""
     grow_threshold: int = 4
-    """Steps, averaged over 5x5 pixels, from which a pixel that hangs together with effect is effect too: a wave or a
-    shadow runs out slowly, and what it still changes is not to be counted as untouched."""
+    """Steps, averaged over 5x5 pixels, from which a pixel connected to effect is effect too: a wave or a shadow runs
+    out slowly, and its last changes must not count as untouched."""
     soft_threshold: int = 2
-    """Steps from which a pixel beside effect shows in the soft mask; fainter, or apart from all effect, it is noise."""
+    """Steps from which a pixel connected to effect shows in the soft mask; others are noise."""
     seed_threshold: int = 12
-    """A connected patch without a pixel of this many steps must be of some size: a drop is small, but bright."""
+    """Steps of one pixel that make a connected patch of any size effect: a drop is small, but bright."""
     min_speck_px: int = 96
-    """That size, in pixels of a picture whose shorter side is 384; it goes with the square of the side."""
+    """Least area of all other patches, in pixels of a picture whose shorter side is 384; it scales with the square of
+    the side."""
     white_percentile: float = 98.0
     """The soft mask is white from this percentile on, of all pixels of the clip that are effect."""
 
@@ -62,27 +63,27 @@ class MaskFromPasses:
         within(self, "white_percentile", 50, 100)
 
 
-def steps_of(with_effect: Image, without: Image, cover: Cover, ahead: Cover) -> StepsImage:
-    """Change of one frame by gt and over, as it shows beside the subject and before it.
+def steps_between_frames(with_effect: Image, without: Image, cover: Cover, front_share: Cover) -> StepsImage:
+    """Change of one frame from over to gt, as it shows beside the subject and before it.
 
     Args:
         with_effect: gt.
         without: over.
         cover: coverage by the subject.
-        ahead: how much of the subject lies behind the effect, as of `composite.ahead`.
+        front_share: share of the subject that lies behind the effect, from `linear_composite.front_share`.
     """
-    return _shown(cv2.absdiff(with_effect, without).max(axis=2).astype(np.float32), cover, ahead)
+    return _visible_steps(cv2.absdiff(with_effect, without).max(axis=2).astype(np.float32), cover, front_share)
 
 
-def steps_between(with_effect: Small, without: Small, cover: Cover, ahead: Cover) -> StepsImage:
-    """The same by two passes that may be smaller than the picture."""
-    change = np.abs(display(with_effect) - display(without)).max(axis=2)
+def steps_between_passes(with_effect: SmallLight, without: SmallLight, cover: Cover, front_share: Cover) -> StepsImage:
+    """The same between two passes that may be smaller than the picture."""
+    change = np.abs(to_display(with_effect) - to_display(without)).max(axis=2)
     height, width = cover.shape
-    return _shown(cv2.resize(change, (width, height), interpolation=cv2.INTER_LINEAR), cover, ahead)
+    return _visible_steps(cv2.resize(change, (width, height), interpolation=cv2.INTER_LINEAR), cover, front_share)
 
 
 def soft_mask(steps: Steps, settings: MaskFromPasses) -> tuple[Matte, int]:
-    """An effect's own soft mask, and the steps at which it is white; all black where the effect never shows."""
+    """Return an effect's soft mask, and the steps at which it is white; all black and 0 if the effect never shows."""
     counts = np.zeros(256, np.int64)
     for frame in steps:
         counts += np.bincount(frame.ravel(), minlength=256)
@@ -92,57 +93,57 @@ def soft_mask(steps: Steps, settings: MaskFromPasses) -> tuple[Matte, int]:
     share = np.cumsum(counts) / counts.sum()
     white = int(np.searchsorted(share, settings.white_percentile / 100))
     scale = np.minimum(np.rint(np.arange(256) * (255 / white)), 255).astype(np.uint8)
-    mask: Matte = np.stack([scale[frame] * _near(frame, settings) for frame in steps])
+    mask: Matte = np.stack(
+        [
+            scale[frame] * _connected(frame >= settings.soft_threshold, _effect_pixels(frame, settings))
+            for frame in steps
+        ]
+    )
     return mask, white
 
 
 def effect_mask(effects: Iterable[Steps], settings: MaskFromPasses) -> Mask:
-    """Where any of the effects is, as the row's binary mask; at least one effect is needed."""
+    """Unite the effects' pixels into the row's binary mask; at least one effect is needed."""
     union: Mask | None = None
     for steps in effects:
         if union is None:
             union = np.zeros(steps.shape, bool)
-        for chosen, frame in zip(union, steps, strict=True):
-            chosen |= _chosen(frame, settings)
+        for mask, frame in zip(union, steps, strict=True):
+            mask |= _effect_pixels(frame, settings)
     assert union is not None, "a variant has at least one effect"
     return union
 
 
-def visible(mask: Mask, gt: Rgb, over: Rgb, settings: MaskFromPasses) -> Mask:
-    """The mask where gt itself differs from over, there or beside it: the passes of truth have noise of their own."""
-    seen = np.empty_like(mask)
-    for index, chosen in enumerate(mask):
+def restrict_to_visible(mask: Mask, gt: Rgb, over: Rgb, settings: MaskFromPasses) -> Mask:
+    """Keep mask pixels at or beside which gt itself differs from over: the mask passes have noise of their own."""
+    visible = np.empty_like(mask)
+    for index, mask_image in enumerate(mask):
         change = cv2.dilate(cv2.absdiff(gt[index], over[index]).max(axis=2), np.ones((3, 3), np.uint8))
-        seen[index] = chosen & (change >= settings.grow_threshold)
-    return seen
+        visible[index] = mask_image & (change >= settings.grow_threshold)
+    return visible
 
 
-def agreement(one: Mask, other: Mask) -> float:
-    """Intersection over union; two empty masks agree."""
-    both = either = 0
-    for first, second in zip(one, other, strict=True):
-        both += int(np.count_nonzero(first & second))
-        either += int(np.count_nonzero(first | second))
-    return both / either if either else 1.0
+def mask_iou(first: Mask, second: Mask) -> float:
+    """Intersection over union of two masks; 1 if both are empty."""
+    intersection = union = 0
+    for mask, reference in zip(first, second, strict=True):
+        intersection += int(np.count_nonzero(mask & reference))
+        union += int(np.count_nonzero(mask | reference))
+    return intersection / union if union else 1.0
 
 
-def _shown(change: Cover, cover: Cover, ahead: Cover) -> StepsImage:
-    # Through the subject an effect is not seen, only before it; what else differs there is noise.
-    visible = 1 - cover * (1 - ahead)
+def _visible_steps(change: Cover, cover: Cover, front_share: Cover) -> StepsImage:
+    # Through the subject an effect is invisible, only before it is it seen; other differences there are noise.
+    visible = 1 - cover * (1 - front_share)
     steps: StepsImage = np.rint(np.minimum(change * visible, 255)).astype(np.uint8)
     # On the subject's outline the passes' noise differs by more than elsewhere: no more is there than beside it.
     outside = np.where(cover > 0, np.uint8(0), steps)
     beside = cv2.dilate(outside, np.ones((OUTLINE_PX, OUTLINE_PX), np.uint8))
-    return np.where((cover > 0) & (ahead == 0), np.minimum(steps, beside), steps)
+    return np.where((cover > 0) & (front_share == 0), np.minimum(steps, beside), steps)
 
 
-def _near(steps: StepsImage, settings: MaskFromPasses) -> Chosen:
-    """Faint pixels that hang together with effect."""
-    return _touching(steps >= settings.soft_threshold, _chosen(steps, settings))
-
-
-def _chosen(steps: StepsImage, settings: MaskFromPasses) -> Chosen:
-    """Patches that reach the level and are large or somewhere sure, with all that hangs together with them."""
+def _effect_pixels(steps: StepsImage, settings: MaskFromPasses) -> MaskImage:
+    """Patches that reach the threshold and are large or hold a seed, with the slower changes connected to them."""
     # A pixel's neighbours have a say, or the border of thin smoke is a lace of noise.
     above = ((cv2.GaussianBlur(steps, (3, 3), 0) >= settings.threshold) & (steps >= settings.soft_threshold)).view(
         np.uint8
@@ -152,17 +153,17 @@ def _chosen(steps: StepsImage, settings: MaskFromPasses) -> Chosen:
     keep = stats[:, cv2.CC_STAT_AREA] >= max(1, smallest)
     keep |= np.bincount(labels[steps >= settings.seed_threshold], minlength=count) > 0
     keep[0] = False
-    seeds: Chosen = keep[labels]
+    seeds: MaskImage = keep[labels]
     runs_out = (cv2.blur(steps.astype(np.float32), (5, 5)) >= settings.grow_threshold) & (
         steps >= settings.soft_threshold
     )
-    return _touching(seeds | runs_out, seeds)
+    return _connected(seeds | runs_out, seeds)
 
 
-def _touching(where: Chosen, seeds: Chosen) -> Chosen:
-    """The patches of `where` that have a seed in them."""
-    count, labels = cv2.connectedComponents(where.view(np.uint8), connectivity=8)
+def _connected(mask: MaskImage, seeds: MaskImage) -> MaskImage:
+    """Patches of the mask that have a seed in them."""
+    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
     keep = np.bincount(labels[seeds], minlength=count) > 0
     keep[0] = False
-    touched: Chosen = keep[labels]
-    return touched
+    connected: MaskImage = keep[labels]
+    return connected

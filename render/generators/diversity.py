@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from ..compositing.composite import OPAQUE
 from ..compositing.layers import SharedLayers, VariantLayers
+from ..compositing.linear_composite import OPAQUE
 from ..scene.scene import Scene
 from .framing import framing
 

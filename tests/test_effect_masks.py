@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from effectpairs.render.blender.exr_frames import open_render_frames
-from effectpairs.render.compositing import composite, effect_masks
+from effectpairs.render.compositing import effect_masks, linear_composite
 from effectpairs.render.compositing.effect_masks import MaskFromPasses
 from effectpairs.tests.frame_files import frame_plan, shadow_of, smoke_of, subject_of, write_frames
 
@@ -17,10 +17,14 @@ def steps_of_each(folder, plan):
     found = {effect: [] for effect in plan["variants"][0]["effects"]}
     for frame in range(FRAMES):
         _, cover = files.layer("subject", frame)
-        ahead = composite.ahead(files.layer("v00-front", frame)[1])
+        front_share = linear_composite.front_share(files.layer("v00-front", frame)[1])
         whole = files.light("v00-truth", frame)
         for effect, steps in found.items():
-            steps.append(effect_masks.steps_between(whole, files.light(f"v00-without-{effect}", frame), cover, ahead))
+            steps.append(
+                effect_masks.steps_between_passes(
+                    whole, files.light(f"v00-without-{effect}", frame), cover, front_share
+                )
+            )
     return {effect: np.stack(steps) for effect, steps in found.items()}
 
 
@@ -31,8 +35,8 @@ def test_each_effect_of_several_has_its_own_mask(tmp_path):
         _, cover = subject_of(plan, frame)
         shadow, smoke = (shadow_of(plan, frame) > 0) & (cover == 0), smoke_of(plan, frame) > 0
         found = {effect: values[frame] >= 4 for effect, values in steps.items()}
-        assert effect_masks.agreement(found["shadow"][None], shadow[None]) > 0.6  # half the size: edges are soft
-        assert effect_masks.agreement(found["dust"][None], smoke[None]) > 0.7
+        assert effect_masks.mask_iou(found["shadow"][None], shadow[None]) > 0.6  # half the size: edges are soft
+        assert effect_masks.mask_iou(found["dust"][None], smoke[None]) > 0.7
         assert not (found["shadow"] & (cover == 1)).any()
         assert (found["dust"] & (cover == 1)).any()
 
@@ -41,24 +45,24 @@ def test_one_effect_is_gt_against_over():
     over = np.full((20, 30, 3), 100, np.uint8)
     gt = over.copy()
     gt[5:10, 5:15, 1] -= 40
-    cover, ahead = np.zeros((20, 30), np.float32), np.zeros((20, 30), np.float32)
+    cover, front_share = np.zeros((20, 30), np.float32), np.zeros((20, 30), np.float32)
     cover[5:10, 10:15] = 1
-    steps = effect_masks.steps_of(gt, over, cover, ahead)
+    steps = effect_masks.steps_between_frames(gt, over, cover, front_share)
     assert (steps[5:10, 5:10] == 40).all()
     assert steps.sum() == 40 * 25
-    ahead[5:10, 10:15] = 1
-    assert effect_masks.steps_of(gt, over, cover, ahead).sum() == 40 * 50
+    front_share[5:10, 10:15] = 1
+    assert effect_masks.steps_between_frames(gt, over, cover, front_share).sum() == 40 * 50
 
 
 def test_an_outline_has_no_more_effect_than_what_lies_beside_it():
     over = np.full((20, 40, 3), 100, np.uint8)
     gt = over.copy()
-    cover, ahead = np.zeros((20, 40), np.float32), np.zeros((20, 40), np.float32)
+    cover, front_share = np.zeros((20, 40), np.float32), np.zeros((20, 40), np.float32)
     cover[5:15, 10:30], cover[6:14, 11:29] = 0.5, 1
     gt[cover == 0.5] -= 20  # noise of two passes
-    assert not effect_masks.steps_of(gt, over, cover, ahead).any()
+    assert not effect_masks.steps_between_frames(gt, over, cover, front_share).any()
     gt[12:20, 20:36] -= 60  # a shadow that begins under it
-    steps = effect_masks.steps_of(gt, over, cover, ahead)
+    steps = effect_masks.steps_between_frames(gt, over, cover, front_share)
     assert (steps[15:20, 20:36] == 60).all()
     assert (steps[14, 22:28] == 40).all()
     assert not steps[5].any()
@@ -106,16 +110,16 @@ def test_where_gt_is_over_there_is_no_effect_whatever_the_passes_say():
     gt, mask = over.copy(), np.zeros((1, 30, 30), bool)
     gt[0, 5:15, 5:15] = 60
     mask[0, 5:15, 5:25] = True
-    found = effect_masks.visible(mask, gt, over, MaskFromPasses())
+    found = effect_masks.restrict_to_visible(mask, gt, over, MaskFromPasses())
     assert found[0, 5:15, 5:15].all()
     assert not found[0, :, 16:].any()
 
 
 def test_agreement_is_intersection_over_union():
     one, other = np.zeros((1, 4, 4), bool), np.zeros((1, 4, 4), bool)
-    assert effect_masks.agreement(one, other) == 1
+    assert effect_masks.mask_iou(one, other) == 1
     one[0, 0], other[0, 0, :2] = True, True
-    assert effect_masks.agreement(one, other) == 0.5
+    assert effect_masks.mask_iou(one, other) == 0.5
 
 
 def test_settings_out_of_range_are_refused():

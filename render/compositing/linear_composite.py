@@ -5,10 +5,10 @@ With B the background, F and a the subject's premultiplied colour and coverage, 
 
     background = B        over = F + (1 − a) B        gt = W        subject_mask = a        foreground = F / a
 
-each encoded for the screen once, at the end. A variant with a sun of its own would light the whole scene anew; what its
-effects do to the light of its own plate P is carried over to the shared one: gt = F + (W − F) B / P.
+each encoded for the screen once, at the end. A variant with a sun of its own would light the whole scene anew; the
+change that its effects make to the light of its own plate P is carried over to the shared one: gt = F + (W − F) B / P.
 
-Where the subject covers a pixel wholly and nothing (no smoke, no drop) lies before it, gt is over, bit for bit: its
+If the subject covers a pixel completely and nothing (no smoke, no drop) lies before it, gt is over, bit for bit: its
 denoised pixels differ from pass to pass by noise alone.
 """
 
@@ -22,29 +22,30 @@ from ...arrays import Image, MatteImage
 from ..blender.exr_frames import Cover, FrameFiles, Light, Part
 
 Linear = Float32[np.ndarray, "... 3"]
-Shown = UInt8[np.ndarray, "... 3"]
+Display8 = UInt8[np.ndarray, "... 3"]
 
 VERSION = 3
 """Raise it when results change; stored results of older versions are then made again."""
 
 OPAQUE = 255
 FRONT_GAIN = 8.0
-"""Coverage by smoke or drops from which a pixel of the subject is all the variant's own: an eighth. Below, it fades."""
+"""Factor on the coverage by smoke or drops: from an eighth on, a pixel of the subject is the variant's own; below, it
+fades."""
 TRUSTED_COVER = 0.05
 """Less coverage than this does not tell the subject's colour: half floats divided by next to nothing."""
 BLEED_PX = 4.0
-"""How far the subject's colour goes on beyond its edge."""
+"""Distance to which the subject's colour goes on beyond its edge."""
 DARKEST = 1e-3
 """Light of a plate below which a ratio of two plates says nothing."""
-AROUND_PX = 7
+COMPARISON_PX = 7
 """Width of the square over which a variant's picture and its own plate are compared."""
-UNTOUCHED = 0.02
+TOLERANCE = 0.02
 """Share of the light by which they may differ there without an effect; from twice that on it is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Base:
-    """What all variants of a scene share in one frame."""
+class SharedFrame:
+    """Light and layers of one frame that all variants of a scene share."""
 
     plate: Light
     subject: Light
@@ -57,8 +58,8 @@ class Base:
     """Composed in linear light."""
 
 
-def base(files: FrameFiles, frame: int) -> Base:
-    """Compose what the variants share.
+def compose_shared_frame(files: FrameFiles, frame: int) -> SharedFrame:
+    """Compose the layers of a frame that the variants share.
 
     Raises:
         ValueError: a pass has a value that is not finite.
@@ -66,30 +67,30 @@ def base(files: FrameFiles, frame: int) -> Base:
     """
     plate = files.light("background", frame)
     subject, cover = files.layer("subject", frame)
-    return Base(
+    return SharedFrame(
         plate=plate,
         subject=subject,
         cover=cover,
         background=encode(plate),
-        foreground=straight(subject, cover),
+        foreground=unpremultiply(subject, cover),
         subject_mask=np.rint(cover * OPAQUE).astype(np.uint8),
         over=encode(subject + (1 - cover[..., None]) * plate),
     )
 
 
-def gt(shared: Base, whole: Light, own_plate: Light | None, before: Cover, over: Image) -> Image:
-    """A variant's frame with its effects.
+def compose_gt(shared: SharedFrame, light: Light, plate: Light | None, front: Cover, over: Image) -> Image:
+    """Compose a variant's frame with its effects.
 
     Args:
-        shared: of the same frame.
-        whole: the variant's own pass.
-        own_plate: the clean plate under the variant's own sun, where it has one.
-        before: coverage by what lies before the subject, or zeros.
+        shared: the shared layers of the frame.
+        light: the variant's pass.
+        plate: the clean plate under the variant's own sun, if it has one.
+        front: coverage by what lies before the subject, or zeros.
         over: the frame without effects that gt must equal inside the subject.
     """
-    light = whole if own_plate is None else relit(shared, whole, own_plate)
+    light = light if plate is None else relight(shared, light, plate)
     picture = encode(light)
-    share = np.where(shared.subject_mask < OPAQUE, np.float32(1), ahead(before))
+    share = np.where(shared.subject_mask < OPAQUE, np.float32(1), front_share(front))
     covered = share < 1
     if covered.any():
         calm = decode(over[covered])
@@ -98,42 +99,37 @@ def gt(shared: Base, whole: Light, own_plate: Light | None, before: Cover, over:
     return picture
 
 
-def relit(shared: Base, whole: Light, own_plate: Light) -> Light:
-    """What a variant's effects do to its own plate, done to the shared one; where they do nothing it is left alone."""
-    behind, seen = np.maximum(whole - shared.subject, 0), 1 - shared.cover[..., None]
-    ratio = np.where(own_plate > DARKEST, shared.plate / np.maximum(own_plate, DARKEST), np.float32(1))
+def relight(shared: SharedFrame, light: Light, plate: Light) -> Light:
+    """Apply to the shared plate what a variant's effects do to its own; pixels without effect keep the shared plate."""
+    behind, uncovered = np.maximum(light - shared.subject, 0), 1 - shared.cover[..., None]
+    ratio = np.where(plate > DARKEST, shared.plate / np.maximum(plate, DARKEST), np.float32(1))
     # A small plate misses the edges of other things' shadows by a little, on the average of some pixels by nothing.
-    calm = [cv2.blur(light, (AROUND_PX, AROUND_PX)) for light in (behind, seen * own_plate)]
-    change = (np.abs(calm[0] - calm[1]) / np.maximum(calm[1], DARKEST)).max(axis=2, keepdims=True)
-    touched = np.clip((change - UNTOUCHED) / UNTOUCHED, 0, 1).astype(np.float32)
-    lit: Light = shared.subject + touched * behind * ratio + (1 - touched) * seen * shared.plate
+    averages = [cv2.blur(part, (COMPARISON_PX, COMPARISON_PX)) for part in (behind, uncovered * plate)]
+    change = (np.abs(averages[0] - averages[1]) / np.maximum(averages[1], DARKEST)).max(axis=2, keepdims=True)
+    touched = np.clip((change - TOLERANCE) / TOLERANCE, 0, 1).astype(np.float32)
+    lit: Light = shared.subject + touched * behind * ratio + (1 - touched) * uncovered * shared.plate
     return lit
 
 
-def own_plate(shared: Base, drawn: Part) -> Light:
-    """A variant's plate under its own sun; drawn smaller, it lends the shared plate its light and no more.
-
-    Args:
-        shared: of the same frame.
-        drawn: as it was drawn, at whatever size.
-    """
-    if drawn.shape == shared.plate.shape:
-        return drawn
-    small = cv2.resize(shared.plate, drawn.shape[1::-1], interpolation=cv2.INTER_AREA)
-    ratio = np.where(small > DARKEST, drawn / np.maximum(small, DARKEST), np.float32(1))
+def enlarge_plate(shared: SharedFrame, plate: Part) -> Light:
+    """Bring a variant's plate under its own sun to full size; a smaller one gives the shared plate its light alone."""
+    if plate.shape == shared.plate.shape:
+        return plate
+    small = cv2.resize(shared.plate, plate.shape[1::-1], interpolation=cv2.INTER_AREA)
+    ratio = np.where(small > DARKEST, plate / np.maximum(small, DARKEST), np.float32(1))
     wide = cv2.resize(ratio, shared.plate.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     lit: Light = shared.plate * wide
     return lit
 
 
-def ahead(before: Cover) -> Cover:
-    """How much of the subject's pixels is a variant's own: what lies before them, amplified."""
-    share: Cover = np.minimum(before * np.float32(FRONT_GAIN), np.float32(1))
+def front_share(front: Cover) -> Cover:
+    """Share of each of the subject's pixels that is a variant's own: what lies before them, amplified."""
+    share: Cover = np.minimum(front * np.float32(FRONT_GAIN), np.float32(1))
     return share
 
 
-def straight(premultiplied: Light, cover: Cover) -> Image:
-    """The subject's own colour, not premultiplied; where it hardly is, that of the nearest pixel where it is.
+def unpremultiply(premultiplied: Light, cover: Cover) -> Image:
+    """Return the subject's straight colour; of pixels that it hardly covers, the colour of the nearest that it does.
 
     Beyond BLEED_PX from it, where no resampling reaches, it is black.
     """
@@ -142,17 +138,17 @@ def straight(premultiplied: Light, cover: Cover) -> Image:
     if not trusted.any():
         return colour
     colour[trusted] = encode(premultiplied[trusted] / cover[trusted][:, None])
-    far, labels = cv2.distanceTransformWithLabels(
+    distance, labels = cv2.distanceTransformWithLabels(
         (~trusted).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
     by_label = np.zeros((int(labels.max()) + 1, 3), np.uint8)
     by_label[labels[trusted]] = colour[trusted]
     filled: Image = by_label[labels]
-    filled[far > BLEED_PX] = 0
+    filled[distance > BLEED_PX] = 0
     return filled
 
 
-def display(light: Linear) -> Linear:
+def to_display(light: Linear) -> Linear:
     """Linear light to display values from 0 to 255 by sRGB's curve, clipped, not rounded."""
     clipped = np.clip(light, 0, 1).astype(np.float32, copy=False)
     curved = np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * np.power(clipped, 1 / 2.4) - 0.055)
@@ -160,36 +156,31 @@ def display(light: Linear) -> Linear:
     return values
 
 
-def encode(light: Linear) -> Shown:
-    """The same, rounded to the nearest 8-bit value."""
-    rounded: Shown = np.rint(display(light)).astype(np.uint8)
+def encode(light: Linear) -> Display8:
+    """Linear light to display values, rounded to the nearest 8-bit value."""
+    rounded: Display8 = np.rint(to_display(light)).astype(np.uint8)
     return rounded
 
 
-def decode(shown: Shown) -> Linear:
+def decode(display: Display8) -> Linear:
     """8-bit display values to linear light; `encode` gives each value back."""
-    light: Linear = _LINEAR[shown]
+    light: Linear = _LINEAR[display]
     return light
 
 
-def _curve() -> Float32[np.ndarray, "256"]:
-    value = np.arange(256) / 255
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-_LINEAR = _curve()
-
-
+_STEPS = np.arange(256) / 255
+_LINEAR = np.where(_STEPS <= 0.04045, _STEPS / 12.92, ((_STEPS + 0.055) / 1.055) ** 2.4).astype(np.float32)
+"""Linear light of every 8-bit display value."""
 FIREFLY_RATIO = 3.0
 FIREFLY_STEP = 0.2
 FIREFLY_CROWD = 2
 """More bright pixels than these in 5x5 are a highlight or a drop, not a lost path of light."""
 
 
-def fireflies(light: Light) -> int:
-    """How many pixels shine alone: far brighter, on the screen, than the median of the 25 around them."""
-    shown = np.ascontiguousarray(np.clip(light, 0, 1).max(axis=2))
-    around = cv2.medianBlur(shown, 5)
-    bright = (shown > np.float32(FIREFLY_RATIO) * around + np.float32(FIREFLY_STEP)).view(np.uint8)
+def count_fireflies(light: Light) -> int:
+    """Count pixels that shine alone: far brighter, on the screen, than the median of the 25 around them."""
+    brightness = np.ascontiguousarray(np.clip(light, 0, 1).max(axis=2))
+    around = cv2.medianBlur(brightness, 5)
+    bright = (brightness > np.float32(FIREFLY_RATIO) * around + np.float32(FIREFLY_STEP)).view(np.uint8)
     crowd = cv2.boxFilter(bright, cv2.CV_32S, (5, 5), normalize=False, borderType=cv2.BORDER_CONSTANT)
     return int(np.count_nonzero(bright.view(bool) & (crowd <= FIREFLY_CROWD)))

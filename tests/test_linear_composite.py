@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from effectpairs.render.blender.exr_frames import CorruptFrame, open_render_frames
-from effectpairs.render.compositing import composite
+from effectpairs.render.compositing import linear_composite
 from effectpairs.tests.frame_files import SHADE, frame_plan, plate_of, subject_of, write_exr, write_frames
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,22 +21,22 @@ def layers_of(folder, plan):
     """Base, gt and the share of the subject's pixels behind smoke of one frame."""
     write_frames(plan, folder)
     files = open_render_frames(folder)
-    shared = composite.base(files, FRAME)
+    shared = linear_composite.compose_shared_frame(files, FRAME)
     before = files.layer("v00-front", FRAME)[1] if files.has("v00-front") else np.zeros(files.size, np.float32)
     own = files.light("v00-plate", FRAME) if files.has("v00-plate") else None
-    gt = composite.gt(shared, files.light("v00", FRAME), own, before, shared.over)
-    return shared, gt, composite.ahead(before)
+    gt = linear_composite.compose_gt(shared, files.light("v00", FRAME), own, before, shared.over)
+    return shared, gt, linear_composite.front_share(before)
 
 
 @given(value=st.floats(-1, 2, width=32))
 def test_the_curve_is_srgb_rounded(value):
     light = np.full((1, 3), value, np.float32)
-    assert abs(int(composite.encode(light)[0, 0]) - slow_encode(value)) <= (0 if value in (0, 1) else 1)
+    assert abs(int(linear_composite.encode(light)[0, 0]) - slow_encode(value)) <= (0 if value in (0, 1) else 1)
 
 
 def test_each_display_value_comes_back():
     shown = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
-    np.testing.assert_array_equal(composite.encode(composite.decode(shown)), shown)
+    np.testing.assert_array_equal(linear_composite.encode(linear_composite.decode(shown)), shown)
 
 
 @pytest.mark.parametrize("still", [True, False])
@@ -53,9 +53,9 @@ def test_inside_stays_equal_whatever_noise_the_whole_has(tmp_path):
     plan, folder = frame_plan(), tmp_path / "frames"
     write_frames(plan, folder)
     files = open_render_frames(folder)
-    shared = composite.base(files, FRAME)
+    shared = linear_composite.compose_shared_frame(files, FRAME)
     noisy = files.light("v00", FRAME) + np.random.default_rng(1).normal(0, 0.05, (*files.size, 3)).astype(np.float32)
-    gt = composite.gt(shared, noisy, None, np.zeros(files.size, np.float32), shared.over)
+    gt = linear_composite.compose_gt(shared, noisy, None, np.zeros(files.size, np.float32), shared.over)
     inside = shared.subject_mask == 255
     np.testing.assert_array_equal(gt[inside], shared.over[inside])
     assert (gt[~inside] != shared.over[~inside]).any()
@@ -82,19 +82,19 @@ def test_the_foreground_is_straight_and_goes_on_beyond_the_edge(tmp_path):
 
 
 def test_smoke_before_the_subject_is_in_gt_alone(tmp_path):
-    shared, gt, ahead = layers_of(tmp_path / "frames", frame_plan(effects=("shadow", "dust"), front=True))
+    shared, gt, front_share = layers_of(tmp_path / "frames", frame_plan(effects=("shadow", "dust"), front=True))
     inside = shared.subject_mask == 255
-    covered = inside & (ahead == 1)
+    covered = inside & (front_share == 1)
     assert covered.any()
     assert (gt[covered] > shared.over[covered]).all()
-    np.testing.assert_array_equal(gt[inside & (ahead == 0)], shared.over[inside & (ahead == 0)])
+    np.testing.assert_array_equal(gt[inside & (front_share == 0)], shared.over[inside & (front_share == 0)])
 
 
 def test_a_sun_of_its_own_changes_nothing_but_the_shadow(tmp_path):
     shared, gt, _ = layers_of(tmp_path / "frames", frame_plan(own_plate=True))
     bare = shared.subject_mask == 0
     assert np.abs(gt[:8].astype(int) - shared.over[:8]).max() <= 1
-    shaded = composite.encode(shared.plate * np.float32(SHADE))
+    shaded = linear_composite.encode(shared.plate * np.float32(SHADE))
     assert np.abs(gt[27, 20:30].astype(int) - shaded[27, 20:30])[bare[27, 20:30]].max() <= 1
 
 
@@ -102,9 +102,9 @@ def test_a_pixel_that_shines_alone_is_counted_and_a_highlight_is_not():
     light = np.full((40, 60, 3), 0.1, np.float32)
     light[10, 10] = 50
     light[30, 40, 1] = 3
-    assert composite.fireflies(light) == 2
+    assert linear_composite.count_fireflies(light) == 2
     light[20:24, 20:24] = 5
-    assert composite.fireflies(light) == 2
+    assert linear_composite.count_fireflies(light) == 2
 
 
 def test_a_subject_out_of_the_picture_leaves_the_plate(tmp_path):
@@ -112,7 +112,7 @@ def test_a_subject_out_of_the_picture_leaves_the_plate(tmp_path):
     write_frames(plan, folder)
     (folder / "boxes.json").write_text("[[0,0,0,0],[0,0,0,0],[0,0,0,0],[0,0,0,0],[0,0,0,0]]")
     (folder / "subject" / f"{FRAME:04d}.exr").unlink()
-    shared = composite.base(open_render_frames(folder), FRAME)
+    shared = linear_composite.compose_shared_frame(open_render_frames(folder), FRAME)
     assert not shared.subject_mask.any()
     np.testing.assert_array_equal(shared.over, shared.background)
 
