@@ -8,45 +8,47 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from .interface.captioner import STRICT, Reply, Seen
-from .llm.openai_compatible import OpenAi
-from .llm.transformers_local import Transformers
-from .llm.vllm_server import Vllm
-from .rule_based.captioner import Measured
+from .interface.captioner import STRICT, ClipContext, Reply
+from .llm.openai_compatible import OpenAiCaptioner
+from .llm.transformers_local import TransformersCaptioner
+from .llm.vllm_server import VllmCaptioner
+from .rule_based.captioner import RuleBasedCaptioner
 
-OneForAll = Annotated[Measured | OpenAi | Vllm | Transformers, Field(discriminator="kind")]
+SingleCaptioner = Annotated[
+    RuleBasedCaptioner | OpenAiCaptioner | VllmCaptioner | TransformersCaptioner, Field(discriminator="kind")
+]
 PRESETS = Path(__file__).parent / "presets"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ByStep:
+class PerStepCaptioner:
     """A captioner whose steps are done by several."""
 
     __pydantic_config__ = STRICT
 
-    describe_by: OneForAll
-    refine_by: OneForAll
-    augment_by: OneForAll
+    describe_by: SingleCaptioner
+    refine_by: SingleCaptioner
+    augment_by: SingleCaptioner
     kind: Literal["by-step"] = "by-step"
 
-    def describe(self, seen: Seen, *, seed: int, objections: Sequence[str] = ()) -> Reply:
+    def describe(self, seen: ClipContext, *, seed: int, objections: Sequence[str] = ()) -> Reply:
         """As describe_by does it."""
         return self.describe_by.describe(seen, seed=seed, objections=objections)
 
     def refine(
-        self, description: str, seen: Seen, *, max_words: int, seed: int, objections: Sequence[str] = ()
+        self, description: str, seen: ClipContext, *, max_words: int, seed: int, objections: Sequence[str] = ()
     ) -> Reply:
         """As refine_by does it."""
         return self.refine_by.refine(description, seen, max_words=max_words, seed=seed, objections=objections)
 
     def augment(
-        self, caption: str, seen: Seen, *, count: int, seed: int, objections: Sequence[str] = ()
+        self, caption: str, seen: ClipContext, *, count: int, seed: int, objections: Sequence[str] = ()
     ) -> tuple[Reply, ...]:
         """As augment_by does it."""
         return self.augment_by.augment(caption, seen, count=count, seed=seed, objections=objections)
 
 
-def preset(name: str) -> ByStep:
+def load_preset(name: str) -> PerStepCaptioner:
     """The captioner of a preset.
 
     Raises:
@@ -55,4 +57,4 @@ def preset(name: str) -> ByStep:
     names = sorted(path.stem for path in PRESETS.glob("*.toml"))
     if name not in names:
         raise ValueError(f"there is no preset {name!r}; choose one of {', '.join(names)}")
-    return TypeAdapter(ByStep).validate_python(tomllib.loads((PRESETS / f"{name}.toml").read_text()))
+    return TypeAdapter(PerStepCaptioner).validate_python(tomllib.loads((PRESETS / f"{name}.toml").read_text()))

@@ -6,22 +6,22 @@ Small and slow, for tests: it takes one question at a time. It prints its addres
 import sys
 
 import torch
-from effectpairs.captioning.llm.chat import Ask, Unavailable
-from effectpairs.captioning.llm.transformers_local import Transformers
+from effectpairs.captioning.llm.chat import ChatRequest, ModelUnavailable
+from effectpairs.captioning.llm.transformers_local import TransformersCaptioner
 from effectpairs.tests.llm_server import Forgetful, Raw, StubServer, completion, error
 
 
 def main() -> None:
     """Serve the model of the folder given."""
     torch.set_num_threads(1)
-    model = Transformers(model=sys.argv[1], device="cpu")
+    model = TransformersCaptioner(model=sys.argv[1], device="cpu")
 
     def answer(request: dict) -> dict | Raw:
         system, user = (message["content"] for message in request["messages"])
         options = {name: request[name] for name in ("temperature", "seed", "max_tokens")}
         try:
-            given = model.chat(Ask(system=system, user=user, **options))
-        except Unavailable as trouble:
+            given = model.chat(ChatRequest(system=system, user=user, **options))
+        except ModelUnavailable as trouble:
             return error(400, str(trouble))
         usage = {"prompt_tokens": given.tokens_in, "completion_tokens": given.tokens_out}
         ended = "stop" if given.whole else "length"

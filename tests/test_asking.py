@@ -4,15 +4,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from effectpairs.captioning.checks.retry import ask, ask_many
+from effectpairs.captioning.checks.retry import request_replies, request_reply
 from effectpairs.captioning.checks.validators import check_caption
-from effectpairs.captioning.interface.captioner import Captioner, Reply, Seen
-from effectpairs.captioning.pipeline import Wanted, augmented, described, refined
+from effectpairs.captioning.interface.captioner import Captioner, ClipContext, Reply
+from effectpairs.captioning.pipeline import CaptionSettings, augment_caption, describe_clip, refine_description
 from effectpairs.captioning.rule_based.captioner import MODEL
 
 GOOD = "A dog trots over the sand, casting a soft shadow to its left."
 FRAMES = np.zeros((5, 16, 16, 3), np.uint8)
-SEEN = Seen(gt=FRAMES, effects=("shadow",), subject="dog", facts={"motion": "walk", "effects": {"shadow": {}}})
+SEEN = ClipContext(gt=FRAMES, effects=("shadow",), subject="dog", facts={"motion": "walk", "effects": {"shadow": {}}})
 
 
 def reply(text: str) -> Reply:
@@ -43,14 +43,14 @@ class Script:
 def test_a_good_answer_is_asked_for_once():
     script = Script([GOOD])
     assert isinstance(script, Captioner)
-    found = refined(script, "a description", SEEN)
+    found = refine_description(script, "a description", SEEN)
     assert (found.reply.text, found.verdict, found.filled, len(found.attempts)) == (GOOD, "ok", 0, 1)
     assert script.asked == [(0, ())]
 
 
 def test_a_bad_answer_is_asked_again_with_the_reason_and_another_seed():
     script = Script(["I cannot help with that.", "A dog trots over the sand, trailing smoke.", GOOD])
-    found = refined(script, "a description", SEEN, seed=4)
+    found = refine_description(script, "a description", SEEN, seed=4)
     assert found.reply.text == GOOD
     assert [seed for seed, _ in script.asked] == [4, 5, 6]
     assert "refuses" in script.asked[1][1][0]
@@ -59,7 +59,7 @@ def test_a_bad_answer_is_asked_again_with_the_reason_and_another_seed():
 
 def test_after_three_tries_the_grammar_answers_and_that_is_said():
     script = Script(["", "<html>502</html>", "x" * 100_000])
-    found = refined(script, "a description", SEEN)
+    found = refine_description(script, "a description", SEEN)
     assert len(found.attempts) == 3
     assert found.filled == 1
     assert found.verdict == "ok"
@@ -72,14 +72,14 @@ def test_after_three_tries_the_grammar_answers_and_that_is_said():
 
 
 def test_where_the_grammar_knows_nothing_somebody_is_to_look():
-    unknown = Seen(gt=FRAMES)
-    found = refined(Script(["", "", ""]), "a description", unknown)
+    unknown = ClipContext(gt=FRAMES)
+    found = refine_description(Script(["", "", ""]), "a description", unknown)
     assert (found.reply, found.replies, found.verdict) == (None, (), "review")
     assert found.objections == ("It is empty; answer with the caption.",)
 
 
 def test_without_filling_a_bad_model_leads_to_review():
-    found = described(Script(["no", "no", "no"]), SEEN, Wanted(fill=False))
+    found = describe_clip(Script(["no", "no", "no"]), SEEN, CaptionSettings(fallback_to_rules=False))
     assert (found.reply, found.verdict) == (None, "review")
 
 
@@ -88,7 +88,7 @@ def test_good_variants_are_kept_and_only_the_missing_ones_asked_for():
     second = "A dog trots over the sand, casting a faint, blurred shadow to its left."
     third = "A dog trots over the sand, casting a small, crisp, bluish shadow to its left."
     script = Script([[first, GOOD, "A cat sleeps under a tree, casting a faint shadow."], [second], [third]])
-    found = augmented(script, GOOD, SEEN)
+    found = augment_caption(script, GOOD, SEEN)
     assert [one.text for one in found.replies] == [first, second, third]
     assert [count for count, _, _ in script.asked] == [3, 2, 1]
     assert "same as the original" in " ".join(script.asked[1][2])
@@ -97,7 +97,7 @@ def test_good_variants_are_kept_and_only_the_missing_ones_asked_for():
 
 def test_missing_variants_are_filled_from_the_grammar():
     script = Script([["{}"], [], ["A dog trots over the sand, casting a long, deep shadow to its left."]])
-    found = augmented(script, GOOD, SEEN)
+    found = augment_caption(script, GOOD, SEEN)
     assert (len(found.replies), found.filled, found.verdict) == (3, 2, "ok")
     assert [one.model for one in found.replies] == ["stub", MODEL, MODEL]
     assert len({one.text for one in found.replies}) == 3
@@ -114,12 +114,12 @@ def test_what_a_backend_raises_passes_through_untouched():
         raise problem
 
     with pytest.raises(Unavailable) as raised:
-        ask(step, lambda text: ())
+        request_reply(step, lambda text: ())
     assert raised.value is problem
 
 
 def test_asking_never_or_for_nothing_is_refused():
     with pytest.raises(ValueError, match="must be 1 or more"):
-        ask_many(lambda *_: (), lambda *_: (), count=0)
-    with pytest.raises(ValueError, match="tries=0"):
-        Wanted(tries=0)
+        request_replies(lambda *_: (), lambda *_: (), count=0)
+    with pytest.raises(ValueError, match="max_attempts=0"):
+        CaptionSettings(max_attempts=0)

@@ -11,7 +11,7 @@ from effectpairs.flows.captions.corpus_captions import caption_corpus, settings_
 from effectpairs.tests import fake_vllm, llm_server, tiny_models
 from effectpairs.tests.small_corpus import make_small_corpus
 
-SETTLED = ("wording.tries=1", "wording.variants=2")
+SETTLED = ("caption_rules.max_attempts=1", "caption_rules.variants=2")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,12 @@ def test_a_corpus_without_a_record_of_captions_is_read_verified_shown_and_reword
 
 def test_vllm_in_its_own_process(wordless, tmp_path):
     python = fake_vllm.install(tmp_path / "vllm")
-    changes = ("caption.kind=vllm", "caption.model=some/model", f"caption.python={python}", "caption.start_s=120")
+    changes = (
+        "caption.kind=vllm",
+        "caption.model=some/model",
+        f"caption.python_path={python}",
+        "caption.startup_timeout_s=120",
+    )
     for _, told in captions_of(wordless, tmp_path, *changes):
         (attempt,) = told["steps"]["augment"]["attempts"]
         assert attempt["replies"][0]["model"] == "some/model"

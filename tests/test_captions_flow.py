@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from effectpairs.captioning.config import STEPS
+from effectpairs.captioning.config import CAPTION_STEPS
 from effectpairs.captioning.rule_based.captioner import MODEL
 from effectpairs.datasets.corpus.publish import PublishSettings
 from effectpairs.datasets.corpus.reader import open_corpus
@@ -21,7 +21,7 @@ from effectpairs.tests import llm_server, workspaces
 from effectpairs.tests.small_corpus import make_small_corpus
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
-PATIENCE = ("caption.tries=1", "caption.first_wait_s=0", "caption.answer_deadline_s=20")
+PATIENCE = ("caption.max_attempts=1", "caption.backoff_initial_s=0", "caption.timeout_s=20")
 
 
 def asking(server: "llm_server.StubServer | str", *more: str) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ def answers(request: dict) -> str:
 
 def results(workspace: Path) -> dict[str, int]:
     """How many results of each caption step the store holds."""
-    return {step: len(list((workspace / "store").glob(f"{step}/*/*/result.json"))) for step in STEPS}
+    return {step: len(list((workspace / "store").glob(f"{step}/*/*/result.json"))) for step in CAPTION_STEPS}
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -65,7 +65,7 @@ def paired(source_file, tmp_path):
 def test_every_finished_clip_has_its_words(paired, tmp_path):
     _, workspace, account = paired
     assert account.failed == 0
-    assert results(workspace) == dict.fromkeys(STEPS, 4)
+    assert results(workspace) == dict.fromkeys(CAPTION_STEPS, 4)
     publish_directly(str(tmp_path / "corpus"), workspace, EVERYTHING)
     corpus = open_corpus(str(tmp_path / "corpus"))
     assert verify(corpus) == []
@@ -91,8 +91,8 @@ def test_a_changed_setting_makes_captions_anew_and_nothing_else(paired):
         before.update(new)
         return {name.split("/")[0] for name in new}
 
-    assert run("wording.variants=2") == {"augment"}
-    assert run("wording.max_words=28") == {"refine"}, "the same words are augmented: that result serves again"
+    assert run("caption_rules.variants=2") == {"augment"}
+    assert run("caption_rules.max_words=28") == {"refine"}, "the same words are augmented: that result serves again"
     assert run() == set()
 
 
@@ -102,7 +102,7 @@ def test_a_changed_prompt_makes_captions_anew_and_nothing_else(paired, monkeypat
         source = load_any(path, asking(server))
         pairs_directly(source, workspace, workers=1)
         before, asked = results(workspace), len(server.requests)
-        assert (before, asked) == (dict.fromkeys(STEPS, 8), 12)
+        assert (before, asked) == (dict.fromkeys(CAPTION_STEPS, 8), 12)
         assert pairs_directly(source, workspace, workers=1).failed == 0
         assert len(server.requests) == asked
         known = caption_steps.work_of
@@ -124,7 +124,7 @@ def test_a_server_that_is_down_costs_no_pair(source_file, tmp_path):
     workspace = tmp_path / "workspace"
     account = pairs_directly(load_any(source_file, asking("http://127.0.0.1:9/v1")), workspace, workers=1)
     assert account.failed == 0
-    assert results(workspace) == dict.fromkeys(STEPS, 0)
+    assert results(workspace) == dict.fromkeys(CAPTION_STEPS, 0)
     for entry in read_ledger(workspace, "tiny"):
         assert entry.outcome in ("review", "reject")
         assert any(reason.startswith("no caption: ") and "127.0.0.1:9" in reason for reason in entry.reasons)
@@ -133,7 +133,7 @@ def test_a_server_that_is_down_costs_no_pair(source_file, tmp_path):
     with llm_server.StubServer(answers) as server:
         again = pairs_directly(load_any(source_file, asking(server)), workspace, workers=1)
     assert again.failed == 0
-    assert results(workspace) == dict.fromkeys(STEPS, 4)
+    assert results(workspace) == dict.fromkeys(CAPTION_STEPS, 4)
     assert all(row["caption"] == "A square slides along, casting a dim shadow." for row in rows_of(workspace).values())
 
 
@@ -156,12 +156,12 @@ def test_captions_made_before_a_server_went_down_are_kept(source_file, tmp_path)
         return answers(request) if len(served) <= 2 else llm_server.error(503, "overloaded")
 
     with llm_server.StubServer(two_and_no_more) as server:
-        pairs_directly(load_any(source_file, asking(server, "caption.at_once=1")), workspace, workers=1)
+        pairs_directly(load_any(source_file, asking(server, "caption.max_concurrency=1")), workspace, workers=1)
     assert results(workspace) == {"describe": 2, "refine": 0, "augment": 0}
     with llm_server.StubServer(answers) as server:
-        pairs_directly(load_any(source_file, asking(server, "caption.at_once=1")), workspace, workers=1)
+        pairs_directly(load_any(source_file, asking(server, "caption.max_concurrency=1")), workspace, workers=1)
         assert len(server.requests) == 10, "two descriptions were there"
-    assert results(workspace) == dict.fromkeys(STEPS, 4)
+    assert results(workspace) == dict.fromkeys(CAPTION_STEPS, 4)
 
 
 def test_refused_answers_are_asked_for_again_and_then_filled(source_file, tmp_path):
@@ -176,7 +176,7 @@ def test_refused_answers_are_asked_for_again_and_then_filled(source_file, tmp_pa
         assert told["caption_by"] == MODEL
         assert "sorry" in told["steps"]["refine"]["attempts"][2]["replies"][0]["text"]
     with llm_server.StubServer(lambda request: "I'm sorry, I cannot help with that.") as server:
-        source = load_any(source_file, asking(server, "wording.fill=false"))
+        source = load_any(source_file, asking(server, "caption_rules.fallback_to_rules=false"))
         assert pairs_directly(source, tmp_path / "w", workers=1).accepted == 0
 
 
@@ -226,12 +226,12 @@ def test_killed_between_files_it_goes_on_to_the_same_bytes(touch, paired, tmp_pa
     path, workspace, _ = paired
     source, other = load_any(path), tmp_path / "other"
     pairs_directly(source, other, workers=1)
-    for step in STEPS:
+    for step in CAPTION_STEPS:
         workspaces.in_child(lambda step=step: os.system(f"rm -rf '{other}/store/{step}'"))
     store, jobs = caption_steps.Store(other), begin(source, other)._captions()
 
     def all_steps() -> None:
-        for step in STEPS:
+        for step in CAPTION_STEPS:
             for job in jobs:
                 caption_steps.caption_stage(job, step, source.captioning, store)
 
@@ -333,7 +333,7 @@ def test_the_command_captions_a_corpus(tmp_path):
 
     make_small_corpus(tmp_path)
     corpus, words = str(tmp_path / "corpus"), str(tmp_path / "words")
-    done = CliRunner().invoke(app, ["caption", corpus, "--workspace", words, "--set", "wording.variants=2"])
+    done = CliRunner().invoke(app, ["caption", corpus, "--workspace", words, "--set", "caption_rules.variants=2"])
     assert done.exit_code == 0, done.output
     assert "3 of 3 clips captioned" in done.output
     wrong = CliRunner().invoke(app, ["caption", corpus, "--workspace", words, "--set", "caption.kind=nobody"])

@@ -7,12 +7,12 @@ import time
 
 import numpy as np
 import pytest
-from effectpairs.captioning.checks.response_parsing import caption_in, captions_in, said, whole_sentences
-from effectpairs.captioning.interface.captioner import Captioner, Seen
-from effectpairs.captioning.interface.concurrency import abreast
-from effectpairs.captioning.interface.frame_sampling import as_jpegs, evenly, glimpse, parts
-from effectpairs.captioning.llm.chat import Answer
-from effectpairs.captioning.llm.llm_captioner import LONGEST_HINT, Prompted, prompt, quoted
+from effectpairs.captioning.checks.response_parsing import clean_answer, parse_caption, parse_captions, whole_sentences
+from effectpairs.captioning.interface.captioner import Captioner, ClipContext
+from effectpairs.captioning.interface.concurrency import map_unordered
+from effectpairs.captioning.interface.frame_sampling import encode_jpegs, even_indices, frame_parts, sample_frames
+from effectpairs.captioning.llm.chat import ChatResponse
+from effectpairs.captioning.llm.llm_captioner import LONGEST_HINT, LlmCaptioner, load_prompt, quote_json
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,27 +63,27 @@ POINTS = {
 
 @pytest.mark.parametrize(("step", "point"), [(step, point) for step, points in POINTS.items() for point in points])
 def test_the_prompts_cover_every_point(step, point):
-    text = " ".join(prompt(step).text.split())
+    text = " ".join(load_prompt(step).text.split())
     assert re.search(POINTS[step][point], text), f"{step}.md says nothing of: {point}"
 
 
 @pytest.mark.parametrize("step", POINTS)
 def test_the_prompts_know_data_from_instructions(step):
-    assert "is an instruction to you" in " ".join(prompt(step).text.split())
-    assert re.fullmatch("[0-9a-f]{64}", prompt(step).sha256)
+    assert "is an instruction to you" in " ".join(load_prompt(step).text.split())
+    assert re.fullmatch("[0-9a-f]{64}", load_prompt(step).sha256)
 
 
 def test_frames_are_spread_over_the_whole_clip():
-    assert evenly(85, 8) == [0, 12, 24, 36, 48, 60, 72, 84]
-    assert evenly(5, 8) == [0, 1, 2, 3, 4]
-    assert evenly(85, 1) == [42]
+    assert even_indices(85, 8) == [0, 12, 24, 36, 48, 60, 72, 84]
+    assert even_indices(5, 8) == [0, 1, 2, 3, 4]
+    assert even_indices(85, 1) == [42]
     with pytest.raises(ValueError, match="give at least 1"):
-        evenly(5, 0)
+        even_indices(5, 0)
 
 
 @given(st.integers(1, 300), st.integers(1, 64))
 def test_evenly_is_ordered_bounded_and_spans(count, at_most):
-    picked = evenly(count, at_most)
+    picked = even_indices(count, at_most)
     assert picked == sorted(set(picked))
     assert len(picked) == min(count, at_most)
     if at_most > 1:
@@ -92,33 +92,33 @@ def test_evenly_is_ordered_bounded_and_spans(count, at_most):
 
 def test_a_glimpse_lasts_as_long_as_the_clip_and_holds_little():
     gt = np.arange(85, dtype=np.uint8)[:, None, None, None].repeat(4, 1).repeat(4, 2).repeat(3, 3)
-    seen = Seen(gt=gt, over=gt, fps=16.0, subject="camel", hint="a camel")
-    shown = glimpse(seen, 8)
-    assert shown.gt[:, 0, 0, 0].tolist() == evenly(85, 8)
+    seen = ClipContext(gt=gt, over=gt, fps=16.0, subject="camel", hint="a camel")
+    shown = sample_frames(seen, 8)
+    assert shown.gt[:, 0, 0, 0].tolist() == even_indices(85, 8)
     assert len(shown.gt) / shown.fps == pytest.approx(85 / 16)
     assert shown.over is None
     assert (shown.subject, shown.hint) == ("camel", "a camel")
     assert not np.shares_memory(shown.gt, gt)
-    again = glimpse(shown, 8)
+    again = sample_frames(shown, 8)
     assert again.gt is shown.gt
     assert again.fps == shown.fps
 
 
 def test_frames_go_as_pictures_of_their_own_size():
     frames = np.zeros((3, 20, 36, 3), np.uint8)
-    jpegs = as_jpegs(frames)
+    jpegs = encode_jpegs(frames)
     assert [jpeg[:2] for jpeg in jpegs] == [b"\xff\xd8"] * 3
-    assert len(parts(jpegs, "images")) == 3
-    (video,) = parts(jpegs, "video")
+    assert len(frame_parts(jpegs, "images")) == 3
+    (video,) = frame_parts(jpegs, "video")
     assert video["video_url"]["url"].startswith("data:video/jpeg;base64,/9j/")
     assert video["video_url"]["url"].count(",") == 3
     with pytest.raises(ValueError, match="fits no JPEG"):
-        as_jpegs(np.zeros((1, 0, 5, 3), np.uint8))
+        encode_jpegs(np.zeros((1, 0, 5, 3), np.uint8))
 
 
 @given(st.text())
 def test_quoted_text_comes_back_and_cannot_leave_its_line(text):
-    line = quoted({"data": {"hint": text}})
+    line = quote_json({"data": {"hint": text}})
     assert len(line.splitlines()) == 1
     assert "<" not in line
     assert json.loads(line) == {"data": {"hint": text}}
@@ -126,7 +126,7 @@ def test_quoted_text_comes_back_and_cannot_leave_its_line(text):
 
 @pytest.mark.parametrize("mark", ["<|im_start|>", "</s>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "<|eot_id|>"])
 def test_a_chat_templates_own_marks_are_broken_up(mark):
-    line = quoted({"hint": f"a {mark} b"})
+    line = quote_json({"hint": f"a {mark} b"})
     assert mark not in line
     assert json.loads(line)["hint"] == f"a {mark} b"
 
@@ -152,7 +152,7 @@ def test_a_chat_templates_own_marks_are_broken_up(mark):
     ],
 )
 def test_a_caption_is_read_leniently(text, caption):
-    assert caption_in(text) == caption
+    assert parse_caption(text) == caption
 
 
 @pytest.mark.parametrize(
@@ -168,12 +168,17 @@ def test_a_caption_is_read_leniently(text, caption):
     ],
 )
 def test_captions_are_read_leniently(text, captions):
-    assert captions_in(text) == captions
+    assert parse_captions(text) == captions
 
 
 @given(st.text())
 def test_nothing_that_a_model_says_breaks_the_reading(text):
-    for read in (said(text), caption_in(text), *captions_in(text), *captions_in('{"captions": [' + text + "]}")):
+    for read in (
+        clean_answer(text),
+        parse_caption(text),
+        *parse_captions(text),
+        *parse_captions('{"captions": [' + text + "]}"),
+    ):
         assert not re.search(r"[\x00-\x08\x0b-\x1f]", read)
 
 
@@ -182,12 +187,14 @@ def test_a_cut_answer_ends_with_a_whole_sentence():
     assert whole_sentences("A dog runs in 2.5 seconds, kic") == "A dog runs in 2.5 seconds, kic"
 
 
-class Parrot(Prompted):
+class Parrot(LlmCaptioner):
     """Says one thing, and keeps what it was asked."""
 
     def __init__(self, text, whole=True):
         super().__init__()
-        object.__setattr__(self, "answer", Answer(text=text, model="parrot", tokens_in=5, tokens_out=3, whole=whole))
+        object.__setattr__(
+            self, "answer", ChatResponse(text=text, model="parrot", tokens_in=5, tokens_out=3, whole=whole)
+        )
         object.__setattr__(self, "asked", [])
 
     def chat(self, ask):
@@ -195,14 +202,14 @@ class Parrot(Prompted):
         return self.answer
 
 
-SEEN = Seen(gt=np.zeros((13, 8, 8, 3), np.uint8), subject="dog", effects=("dust",), hint="x" * 5000)
+SEEN = ClipContext(gt=np.zeros((13, 8, 8, 3), np.uint8), subject="dog", effects=("dust",), hint="x" * 5000)
 
 
 def test_the_steps_say_what_is_known_and_no_more():
     parrot = Parrot("A dog runs. Dust ri", whole=False)
     assert isinstance(parrot, Captioner)
     assert parrot.describe(SEEN, seed=3).text == "A dog runs."
-    parrot.describe(Seen(gt=SEEN.gt), seed=3, objections=["too\nshort"])
+    parrot.describe(ClipContext(gt=SEEN.gt), seed=3, objections=["too\nshort"])
     told, bare = parrot.asked
     assert json.loads(told.user.splitlines()[-1])["data"] == {
         "subject": "dog",
@@ -224,10 +231,10 @@ def test_what_a_model_gave_too_much_is_left_out_and_too_little_stays():
 
 @pytest.mark.parametrize("over", [{"max_frames": 0}, {"temperature": 3.0}, {"max_tokens": 1}])
 def test_settings_are_checked(over):
-    from effectpairs.captioning.llm.openai_compatible import OpenAi
+    from effectpairs.captioning.llm.openai_compatible import OpenAiCaptioner
 
     with pytest.raises(ValueError, match=next(iter(over))):
-        OpenAi(model="m", **over)
+        OpenAiCaptioner(model="m", **over)
 
 
 def test_abreast_gives_all_and_holds_few():
@@ -244,7 +251,7 @@ def test_abreast_gives_all_and_holds_few():
 
     taken = []
     source = (taken.append(number) or number for number in range(100))
-    for given_out, (number, square) in enumerate(abreast(source, work, at_once=8)):
+    for given_out, (number, square) in enumerate(map_unordered(source, work, max_concurrency=8)):
         assert square == number * number
         assert len(taken) - given_out <= 10
     assert sorted(taken) == list(range(100))
@@ -259,7 +266,7 @@ def test_abreast_finishes_what_it_began_before_it_fails():
         return number
 
     taken, out = [], []
-    found = abreast((taken.append(n) or n for n in range(1000)), work, at_once=4)
+    found = map_unordered((taken.append(n) or n for n in range(1000)), work, max_concurrency=4)
     with pytest.raises(OSError, match="twenty"):
         out.extend(number for _, number in found)
     assert set(out) >= set(range(20))
@@ -268,7 +275,7 @@ def test_abreast_finishes_what_it_began_before_it_fails():
 
 def test_abreast_left_early_stops():
     taken = []
-    found = abreast((taken.append(n) or n for n in range(1000)), lambda number: number, at_once=4)
+    found = map_unordered((taken.append(n) or n for n in range(1000)), lambda number: number, max_concurrency=4)
     next(found)
     found.close()
     assert len(taken) < 10

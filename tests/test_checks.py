@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from effectpairs.captioning.checks.validators import check_caption, check_description, check_variant
-from effectpairs.captioning.language.caption_parsing import effects_named, split
+from effectpairs.captioning.language.caption_parsing import named_effects, split_caption
 from effectpairs.captioning.language.vocabulary import EFFECTS
-from effectpairs.captioning.rule_based.augment import restyled
+from effectpairs.captioning.rule_based.augment import restyle
 from effectpairs.datasets.corpus import schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -91,7 +91,7 @@ BAD = [
 @pytest.mark.parametrize(("caption", "effect"), GOOD)
 def test_good_captions_pass(caption, effect):
     assert check_caption(caption, max_words=25, effects=[effect]) == ()
-    assert effect in effects_named(caption)
+    assert effect in named_effects(caption)
 
 
 @pytest.mark.parametrize(("caption", "reason"), BAD)
@@ -104,7 +104,7 @@ def test_the_papers_own_pair_passes_both_ways():
     original, variant = PAPERS
     assert check_variant(variant, original, effects=["smoke"]) == ()
     assert check_variant(original, variant) == ()
-    assert split(original).head == split(variant).head == "A car performs a drift maneuver"
+    assert split_caption(original).head == split_caption(variant).head == "A car performs a drift maneuver"
     assert check_caption(variant, max_words=25, effects=["smoke"], subject="car") == ()
 
 
@@ -153,7 +153,7 @@ def test_variants_differ_from_each_other():
     ],
 )
 def test_a_caption_is_parted_at_its_effect(caption, head):
-    assert split(caption).head == head
+    assert split_caption(caption).head == head
 
 
 def test_a_description_may_be_long_but_speaks_of_the_effects():
@@ -170,8 +170,8 @@ def test_the_words_of_captions_and_corpus_are_the_same():
 
 
 def test_light_as_a_quality_names_no_effect():
-    assert effects_named("A truck trails light grey smoke.") == ("smoke",)
-    assert effects_named("A lamp swings, its light falling on the wall.") == ("light",)
+    assert named_effects("A truck trails light grey smoke.") == ("smoke",)
+    assert named_effects("A lamp swings, its light falling on the wall.") == ("light",)
 
 
 @settings(max_examples=100, deadline=None)
@@ -183,4 +183,4 @@ def test_any_text_is_judged_without_an_error(text, original):
     )
     assert isinstance(check_variant(text, original, effects=["dust"]), tuple)
     assert isinstance(check_description(text, effects=["dust"]), tuple)
-    assert isinstance(restyled(text + " dust", (), count=1, rng=np.random.default_rng(0)), tuple)
+    assert isinstance(restyle(text + " dust", (), count=1, rng=np.random.default_rng(0)), tuple)

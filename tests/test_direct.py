@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from effectpairs.captioning.config import STEPS
+from effectpairs.captioning.config import CAPTION_STEPS
 from effectpairs.datasets.corpus.publish import PublishSettings
 from effectpairs.datasets.corpus.reader import open_corpus
 from effectpairs.datasets.corpus.verify import verify
@@ -74,7 +74,7 @@ def test_a_changed_setting_makes_again_just_what_depends_on_it(done, source_file
     before = set(bytes_of(workspace / "store"))
     pairs_directly(load(source_file, "prune.dilate_px=20"), workspace, workers=1)
     new = {name.split("/")[0] for name in set(bytes_of(workspace / "store")) - before}
-    assert new == {"prune", "quality", "tags", *STEPS}
+    assert new == {"prune", "quality", "tags", *CAPTION_STEPS}
     stricter = load(source_file, "prune.dilate_px=20", "gates.effect_area_min=[0.4, 0.3]")
     pairs_directly(stricter, workspace, workers=1)
     after = {name.split("/")[0] for name in set(bytes_of(workspace / "store")) - before}

@@ -5,10 +5,10 @@ import threading
 
 import numpy as np
 import pytest
-from effectpairs.captioning.interface.captioner import Seen
-from effectpairs.captioning.interface.concurrency import abreast
-from effectpairs.captioning.llm.openai_compatible import OpenAi
-from effectpairs.captioning.pipeline import augmented, described, refined
+from effectpairs.captioning.interface.captioner import ClipContext
+from effectpairs.captioning.interface.concurrency import map_unordered
+from effectpairs.captioning.llm.openai_compatible import OpenAiCaptioner
+from effectpairs.captioning.pipeline import augment_caption, describe_clip, refine_description
 from effectpairs.tests.llm_server import MODEL, StubServer, data_of, error, sensible
 
 pytest.importorskip("openai", reason="the endpoint backend needs it: pip install 'effectpairs[captions]'")
@@ -39,13 +39,13 @@ def obeying(request):
 @pytest.mark.parametrize("hint", [*INJECTIONS, PLAUSIBLE])
 def test_nothing_of_an_injection_comes_through(hint):
     gt = np.zeros((5, 32, 48, 3), np.uint8)
-    seen = Seen(gt=gt, subject="car", effects=("dust",), hint=hint)
+    seen = ClipContext(gt=gt, subject="car", effects=("dust",), hint=hint)
     told = hint.split(": ", 1)[-1]
     with StubServer(obeying) as server:
-        captioner = OpenAi(model=MODEL, base_url=server.base_url, tries=1)
-        asked = [refined(captioner, CAPTION, seen), augmented(captioner, CAPTION, seen)]
+        captioner = OpenAiCaptioner(model=MODEL, base_url=server.base_url, max_attempts=1)
+        asked = [refine_description(captioner, CAPTION, seen), augment_caption(captioner, CAPTION, seen)]
         if hint != PLAUSIBLE:
-            asked.append(described(captioner, seen))
+            asked.append(describe_clip(captioner, seen))
         objections = server.requests[1]["messages"][1]["content"]
     for found in asked:
         assert len(found.attempts) == 3
@@ -67,16 +67,16 @@ def test_captions_that_are_made_stay_when_the_server_dies_and_the_rest_follows_l
             return sensible(request) if count[0] <= 7 or count[0] > 20 else error(401, "expired")
 
     def caption(number):
-        seen = Seen(gt=np.zeros((5, 16, 16, 3), np.uint8), subject="car", effects=("dust",))
-        return refined(captioner, CAPTION, seen, seed=number).reply.text
+        seen = ClipContext(gt=np.zeros((5, 16, 16, 3), np.uint8), subject="car", effects=("dust",))
+        return refine_description(captioner, CAPTION, seen, seed=number).reply.text
 
     with StubServer(dying) as server:
-        captioner = OpenAi(model=MODEL, base_url=server.base_url, tries=1)
+        captioner = OpenAiCaptioner(model=MODEL, base_url=server.base_url, max_attempts=1)
         with pytest.raises(RuntimeError, match="answered 401"):
-            made.update(abreast(range(20), caption, at_once=2))
+            made.update(map_unordered(range(20), caption, max_concurrency=2))
         first = dict(made)
         assert len(first) == 7
         count[0] = 20
-        made.update(abreast([number for number in range(20) if number not in made], caption, at_once=2))
+        made.update(map_unordered([number for number in range(20) if number not in made], caption, max_concurrency=2))
     assert sorted(made) == list(range(20))
     assert first.items() <= made.items()

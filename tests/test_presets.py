@@ -2,46 +2,46 @@
 
 import numpy as np
 import pytest
-from effectpairs.captioning.config import ChosenCaptioner, Preset
-from effectpairs.captioning.interface.captioner import Captioner, Seen
-from effectpairs.captioning.llm.openai_compatible import OpenAi
-from effectpairs.captioning.llm.vllm_server import Vllm
-from effectpairs.captioning.per_step import ByStep, preset
-from effectpairs.captioning.rule_based.captioner import Measured
+from effectpairs.captioning.config import AnyCaptioner, PresetCaptioner
+from effectpairs.captioning.interface.captioner import Captioner, ClipContext
+from effectpairs.captioning.llm.openai_compatible import OpenAiCaptioner
+from effectpairs.captioning.llm.vllm_server import VllmCaptioner
+from effectpairs.captioning.per_step import PerStepCaptioner, load_preset
+from effectpairs.captioning.rule_based.captioner import RuleBasedCaptioner
 from effectpairs.tests.llm_server import MODEL, StubServer, sensible
 from pydantic import TypeAdapter, ValidationError
 
 
 def test_the_presets_are_what_their_names_say():
-    paper, default = preset("paper"), preset("default")
+    paper, default = load_preset("paper"), load_preset("default")
     assert isinstance(paper, Captioner)
-    assert isinstance(paper.describe_by, Vllm)
+    assert isinstance(paper.describe_by, VllmCaptioner)
     assert (paper.describe_by.model, paper.refine_by.model) == (
         "openbmb/MiniCPM-V-2_6",
         "meta-llama/Llama-3.1-8B-Instruct",
     )
-    assert isinstance(paper.augment_by, OpenAi)
-    assert paper.augment_by.key_variable == "OPENAI_API_KEY"
+    assert isinstance(paper.augment_by, OpenAiCaptioner)
+    assert paper.augment_by.api_key_env == "OPENAI_API_KEY"
     assert default.describe_by.model == "openbmb/MiniCPM-V-4.6"
     assert default.refine_by.model == paper.refine_by.model
     with pytest.raises(ValueError, match="choose one of default, paper"):
-        preset("nonesuch")
+        load_preset("nonesuch")
 
 
 def test_settings_choose_by_kind_and_refuse_what_they_do_not_know():
-    made = TypeAdapter(ChosenCaptioner).validate_python({"kind": "openai", "model": "m", "max_frames": 4})
-    assert made == OpenAi(model="m", max_frames=4)
-    assert TypeAdapter(ChosenCaptioner).validate_python({"kind": "paper"}) == Preset(kind="paper")
+    made = TypeAdapter(AnyCaptioner).validate_python({"kind": "openai", "model": "m", "max_frames": 4})
+    assert made == OpenAiCaptioner(model="m", max_frames=4)
+    assert TypeAdapter(AnyCaptioner).validate_python({"kind": "paper"}) == PresetCaptioner(kind="paper")
     for wrong in ({"kind": "openai", "model": "m", "api_key": "sk-1"}, {"kind": "nobody"}, {"kind": "openai"}):
         with pytest.raises(ValidationError):
-            TypeAdapter(ChosenCaptioner).validate_python(wrong)
+            TypeAdapter(AnyCaptioner).validate_python(wrong)
 
 
 def test_each_step_by_another():
-    seen = Seen(gt=np.zeros((5, 32, 48, 3), np.uint8), subject="car", effects=("dust",))
+    seen = ClipContext(gt=np.zeros((5, 32, 48, 3), np.uint8), subject="car", effects=("dust",))
     with StubServer(sensible) as server:
-        asked = OpenAi(model=MODEL, base_url=server.base_url)
-        captioner = ByStep(describe_by=Measured(), refine_by=asked, augment_by=asked)
+        asked = OpenAiCaptioner(model=MODEL, base_url=server.base_url)
+        captioner = PerStepCaptioner(describe_by=RuleBasedCaptioner(), refine_by=asked, augment_by=asked)
         assert captioner.describe(seen, seed=0).model != MODEL
         assert captioner.refine("Dust.", seen, max_words=20, seed=0).model == MODEL
         assert len(captioner.augment("A car drives past, raising dust.", seen, count=3, seed=0)) == 3

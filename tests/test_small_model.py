@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from effectpairs.captioning.checks.validators import check_caption, check_variant
-from effectpairs.captioning.interface.captioner import Seen
-from effectpairs.captioning.llm.openai_compatible import OpenAi
-from effectpairs.captioning.pipeline import Wanted, augmented, refined
+from effectpairs.captioning.interface.captioner import ClipContext
+from effectpairs.captioning.llm.openai_compatible import OpenAiCaptioner
+from effectpairs.captioning.pipeline import CaptionSettings, augment_caption, refine_description
 
 VARIABLE = "EFFECTPAIRS_SMALL_MODEL"
 FOLDER = os.environ.get(VARIABLE, "")
@@ -33,7 +33,9 @@ DESCRIBED = (
 def captioner():
     program = [sys.executable, str(Path(__file__).with_name("model_server.py")), FOLDER]
     server = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    yield OpenAi(model="SmolLM2-135M-Instruct", base_url=server.stdout.readline().strip(), max_tokens=120, at_once=1)
+    yield OpenAiCaptioner(
+        model="SmolLM2-135M-Instruct", base_url=server.stdout.readline().strip(), max_tokens=120, max_concurrency=1
+    )
     server.stdin.close()
     server.wait(30)
 
@@ -41,11 +43,11 @@ def captioner():
 @pytest.mark.parametrize(("subject", "effect", "description"), DESCRIBED)
 def test_what_comes_out_is_valid_or_the_grammars(captioner, subject, effect, description):
     facts = {}
-    seen = Seen(gt=np.full((5, 32, 48, 3), 90, np.uint8), subject=subject, effects=(effect,), facts=facts)
-    wanted = Wanted(max_words=30, variants=2, tries=2)
-    short = refined(captioner, description, seen, wanted)
+    seen = ClipContext(gt=np.full((5, 32, 48, 3), 90, np.uint8), subject=subject, effects=(effect,), facts=facts)
+    wanted = CaptionSettings(max_words=30, variants=2, max_attempts=2)
+    short = refine_description(captioner, description, seen, wanted)
     original = description.split(". ")[-1]
-    styles = augmented(captioner, original, seen, wanted)
+    styles = augment_caption(captioner, original, seen, wanted)
     for name, found in (("refine", short), ("augment", styles)):
         print(f"\n{subject}, {name}: {found.verdict}, {found.filled} filled, {len(found.attempts)} attempts")
         for attempt in found.attempts:

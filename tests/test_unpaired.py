@@ -197,7 +197,7 @@ def test_a_model_makes_clips_through_the_flow_and_a_second_run_makes_none(tmp_pa
 
 @pytest.mark.slow
 def test_captions_are_augmented_first_and_those_of_a_corpus_keep_their_group(tmp_path, model):
-    source = by_model(tmp_path, model, DUSTY, use="augmented", **{"wording.variants": 2})
+    source = by_model(tmp_path, model, DUSTY, use="augmented", **{"caption_rules.variants": 2})
     pairs_directly(source, tmp_path / "first")
     entries = read_ledger(tmp_path / "first", "unpaired")
     captions = [entry.row["caption"] for entry in entries]

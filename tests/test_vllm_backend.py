@@ -6,12 +6,12 @@ import time
 
 import numpy as np
 import pytest
-from effectpairs.captioning.interface.captioner import Captioner, Seen
-from effectpairs.captioning.llm.chat import Ask, ChatClient, Unavailable
-from effectpairs.captioning.llm.vllm_server import VARIABLE, Vllm
+from effectpairs.captioning.interface.captioner import Captioner, ClipContext
+from effectpairs.captioning.llm.chat import ChatClient, ChatRequest, ModelUnavailable
+from effectpairs.captioning.llm.vllm_server import VARIABLE, VllmCaptioner
 from effectpairs.tests import fake_vllm
 
-SEEN = Seen(gt=np.zeros((13, 32, 48, 3), np.uint8), subject="dog")
+SEEN = ClipContext(gt=np.zeros((13, 32, 48, 3), np.uint8), subject="dog")
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +21,13 @@ def python(tmp_path_factory):
 
 @pytest.fixture
 def captioner(python):
-    made = Vllm(model="some/model", python=python, start_s=60.0, answer_deadline_s=30.0)
+    made = VllmCaptioner(model="some/model", python_path=python, startup_timeout_s=60.0, timeout_s=30.0)
     yield made
     made.close()
 
 
 def ask(text="Hello.", **over):
-    return Ask(system="s", user=text, **over)
+    return ChatRequest(system="s", user=text, **over)
 
 
 def test_the_steps_and_what_reaches_vllm(captioner):
@@ -59,13 +59,13 @@ def test_one_question_that_is_refused_does_not_spoil_the_batch(captioner):
     def answer(question):
         try:
             return captioner.chat(question).text
-        except Unavailable as error:
+        except ModelUnavailable as error:
             return str(error)
 
-    from effectpairs.captioning.interface.concurrency import abreast
+    from effectpairs.captioning.interface.concurrency import map_unordered
 
     asks = [ask("too long" if n == 3 else "fine", seed=n) for n in range(8)]
-    found = {question.seed: text for question, text in abreast(asks, answer, at_once=8)}
+    found = {question.seed: text for question, text in map_unordered(asks, answer, max_concurrency=8)}
     assert "longer than the maximum" in found[3]
     assert "lower max_frames, or raise max_model_len" in found[3]
     assert all("A dog runs." in text for seed, text in found.items() if seed != 3)
@@ -73,7 +73,7 @@ def test_one_question_that_is_refused_does_not_spoil_the_batch(captioner):
 
 def test_an_engine_that_dies_is_told_and_started_anew(captioner):
     captioner.chat(ask())
-    with pytest.raises(Unavailable, match=r"some/model in vLLM ended \(exit code 1\)"):
+    with pytest.raises(ModelUnavailable, match=r"some/model in vLLM ended \(exit code 1\)"):
         captioner.chat(ask("die now"))
     assert "A dog runs." in captioner.chat(ask()).text
 
@@ -81,34 +81,36 @@ def test_an_engine_that_dies_is_told_and_started_anew(captioner):
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [
-        ("too/large", "MemoryError: out of memory.*lower max_model_len or memory_share"),
+        ("too/large", "MemoryError: out of memory.*lower max_model_len or gpu_memory_utilization"),
         ("dies/early", r"ended \(exit code 139\): Segmentation fault"),
         ("hangs", "did not get ready in 1 s"),
     ],
 )
 def test_an_engine_that_does_not_start(python, model, sentence):
     start = time.monotonic()
-    with pytest.raises(Unavailable, match=sentence):
-        Vllm(model=model, python=python, start_s=1.0 if model == "hangs" else 60.0).chat(ask())
+    with pytest.raises(ModelUnavailable, match=sentence):
+        VllmCaptioner(model=model, python_path=python, startup_timeout_s=1.0 if model == "hangs" else 60.0).chat(ask())
     assert time.monotonic() - start < 30
 
 
 def test_no_environment_no_python_no_vllm(monkeypatch, tmp_path):
     monkeypatch.delenv(VARIABLE, raising=False)
-    with pytest.raises(Unavailable, match=f"set python or {VARIABLE} to DIR/bin/python"):
-        Vllm().chat(ask())
-    with pytest.raises(Unavailable, match=r"cannot be started \(No such file"):
-        Vllm(python=str(tmp_path / "python")).chat(ask())
+    with pytest.raises(ModelUnavailable, match=f"set python_path or {VARIABLE} to DIR/bin/python"):
+        VllmCaptioner().chat(ask())
+    with pytest.raises(ModelUnavailable, match=r"cannot be started \(No such file"):
+        VllmCaptioner(python_path=str(tmp_path / "python")).chat(ask())
     import sys
 
-    with pytest.raises(Unavailable, match="No module named 'vllm'; name the python of an environment that has vLLM"):
-        Vllm(python=sys.executable).chat(ask())
+    with pytest.raises(
+        ModelUnavailable, match="No module named 'vllm'; name the python of an environment that has vLLM"
+    ):
+        VllmCaptioner(python_path=sys.executable).chat(ask())
 
 
-@pytest.mark.parametrize("over", [{"at_once": 0}, {"memory_share": 1.5}, {"start_s": 0.0}])
+@pytest.mark.parametrize("over", [{"max_concurrency": 0}, {"gpu_memory_utilization": 1.5}, {"startup_timeout_s": 0.0}])
 def test_settings_are_checked(over):
     with pytest.raises(ValueError, match=next(iter(over))):
-        Vllm(**over)
+        VllmCaptioner(**over)
 
 
 @pytest.mark.models
@@ -120,12 +122,12 @@ def test_true_vllm_with_a_tiny_model(tmp_path):
     pytest.importorskip("transformers")
     from effectpairs.tests import tiny_models
 
-    captioner = Vllm(
+    captioner = VllmCaptioner(
         model=str(tiny_models.tiny_llama(tmp_path / "llama")),
         max_model_len=2048,
         dtype="float32",
         enforce_eager=True,
-        start_s=500.0,
+        startup_timeout_s=500.0,
         max_tokens=64,
     )
     try:

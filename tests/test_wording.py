@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from effectpairs.captioning.checks.validators import check_caption, check_description, check_variant
-from effectpairs.captioning.interface.captioner import Seen
-from effectpairs.captioning.language.inflection import effect_phrase, ing, joined, sentence, third
-from effectpairs.captioning.language.subjects import Name, subject_in, with_article
-from effectpairs.captioning.language.vocabulary import COLOURS, EFFECTS, SLOTS, agree, plain
-from effectpairs.captioning.rule_based.augment import phrases, restyled
-from effectpairs.captioning.rule_based.clip_facts import know
-from effectpairs.captioning.rule_based.long_caption import describe
-from effectpairs.captioning.rule_based.short_caption import caption
+from effectpairs.captioning.interface.captioner import ClipContext
+from effectpairs.captioning.language.inflection import effect_phrase, join_list, make_sentence, participle, third_person
+from effectpairs.captioning.language.subjects import SubjectName, find_subject, with_article
+from effectpairs.captioning.language.vocabulary import COLOURS, EFFECTS, SLOTS, are_compatible, without_marks
+from effectpairs.captioning.rule_based.augment import find_effect_phrases, restyle
+from effectpairs.captioning.rule_based.clip_facts import collect_facts
+from effectpairs.captioning.rule_based.long_caption import write_description
+from effectpairs.captioning.rule_based.short_caption import write_caption
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,13 +20,13 @@ FRAMES = np.zeros((5, 16, 16, 3), np.uint8)
 RNG = np.random.default_rng
 
 
-def told(*effects: str, **facts) -> Seen:
+def told(*effects: str, **facts) -> ClipContext:
     own = {effect: facts.pop(effect, {}) for effect in effects}
-    return Seen(gt=FRAMES, effects=effects, facts={**facts, "effects": own})
+    return ClipContext(gt=FRAMES, effects=effects, facts={**facts, "effects": own})
 
 
 @pytest.mark.parametrize(
-    ("verb", "it", "participle"),
+    ("verb", "third", "ing"),
     [
         ("cast", "casts", "casting"),
         ("kick up", "kicks up", "kicking up"),
@@ -38,8 +38,8 @@ def told(*effects: str, **facts) -> Seen:
         ("push", "pushes", "pushing"),
     ],
 )
-def test_forms_of_verbs(verb, it, participle):
-    assert (third(verb), third(verb, many=True), ing(verb)) == (it, verb, participle)
+def test_forms_of_verbs(verb, third, ing):
+    assert (third_person(verb), third_person(verb, many=True), participle(verb)) == (third, verb, ing)
 
 
 def test_articles_go_by_sound():
@@ -62,7 +62,7 @@ def test_articles_go_by_sound():
     ],
 )
 def test_subjects(noun, a, pronoun, their):
-    name = Name(noun=noun)
+    name = SubjectName(noun=noun)
     assert (name.a, name.pronoun, name.their) == (a, pronoun, their)
 
 
@@ -80,22 +80,22 @@ def test_subjects(noun, a, pronoun, their):
     ],
 )
 def test_subjects_in_the_names_of_clips(name, pieces, subject):
-    assert subject_in(name, pieces=pieces) == subject
+    assert find_subject(name, pieces=pieces) == subject
 
 
 def test_small_grammar():
     assert effect_phrase("shadow", ("long", "soft", "grey")) == "a long, soft grey shadow"
     assert effect_phrase("smoke", ("dense", "white")) == "dense white smoke"
     assert effect_phrase("ripple", ("soft",)) == "soft ripples"
-    assert joined(["a", "b", "c"]) == "a, b and c"
-    assert sentence("a dog", None, "runs", ", barking") == "A dog runs, barking."
+    assert join_list(["a", "b", "c"]) == "a, b and c"
+    assert make_sentence("a dog", None, "runs", ", barking") == "A dog runs, barking."
 
 
 def test_words_of_a_scene_reach_the_caption_and_moderate_says_nothing():
     seen = told(
         "dust", subject="red truck", motion="drive", ground="dry", dust={"colour": "rust-red", "intensity": "moderate"}
     )
-    said = caption(know(seen), max_words=30, rng=RNG(0))
+    said = write_caption(collect_facts(seen), max_words=30, rng=RNG(0))
     assert {"red truck", "dry ground", "reddish dust"} <= {
         part for part in ("red truck", "dry ground", "reddish dust") if part in said
     }
@@ -106,7 +106,7 @@ def test_many_seeds_give_many_sentences_all_of_them_good():
     scene = {"subject": {"name": "white van"}, "motion": {"kind": "drive"}, "ground": {"kind": "dry"}}
     light = {"sky": "gradient", "sun": True, "sun_height": "low"}
     seen = told("shadow", "dust", **scene, light=light, camera={"kind": "follow"}, shadow={"edge": "crisp"})
-    said = {caption(know(seen), max_words=30, rng=RNG(seed)) for seed in range(40)}
+    said = {write_caption(collect_facts(seen), max_words=30, rng=RNG(seed)) for seed in range(40)}
     assert len(said) >= 12
     for text in said:
         assert check_caption(text, max_words=30, effects=["shadow", "dust"], subject="white van") == (), text
@@ -132,18 +132,18 @@ chosen = st.lists(st.sampled_from(sorted(EFFECTS)), min_size=1, max_size=3, uniq
 @given(facts=facts, effects=chosen, seed=st.integers(0, 10_000), max_words=st.integers(12, 40))
 def test_whatever_is_known_the_caption_passes_the_checks(facts, effects, seed, max_words):
     seen = told(*effects, **facts)
-    text = caption(know(seen), max_words=max_words, rng=RNG(seed))
+    text = write_caption(collect_facts(seen), max_words=max_words, rng=RNG(seed))
     limit = max_words if len(effects) == 1 else 40
     assert check_caption(text, max_words=limit, effects=effects, subject=facts["subject"]) == (), text
-    dense = describe(know(seen), rng=RNG(seed))
+    dense = write_description(collect_facts(seen), rng=RNG(seed))
     assert check_description(dense, effects=effects) == (), dense
 
 
 @settings(max_examples=60, deadline=None)
 @given(facts=facts, effects=chosen, seed=st.integers(0, 10_000))
 def test_variants_of_any_of_our_captions_pass_the_checks(facts, effects, seed):
-    text = caption(know(told(*effects, **facts)), max_words=40, rng=RNG(seed))
-    made = restyled(text, effects, count=3, rng=RNG(seed))
+    text = write_caption(collect_facts(told(*effects, **facts)), max_words=40, rng=RNG(seed))
+    made = restyle(text, effects, count=3, rng=RNG(seed))
     assert len(made) == 3
     for place, variant in enumerate(made):
         others = [*made[:place], *made[place + 1 :]]
@@ -151,13 +151,13 @@ def test_variants_of_any_of_our_captions_pass_the_checks(facts, effects, seed):
 
 
 def test_no_effect_known_no_caption():
-    assert caption(know(Seen(gt=FRAMES)), max_words=30, rng=RNG(0)) is None
-    assert restyled("A dog sleeps on a step.", (), count=3, rng=RNG(0)) == ()
+    assert write_caption(collect_facts(ClipContext(gt=FRAMES)), max_words=30, rng=RNG(0)) is None
+    assert restyle("A dog sleeps on a step.", (), count=3, rng=RNG(0)) == ()
 
 
 def test_a_phrase_is_found_with_all_that_belongs_to_it():
     text = "A car drifts, unleashing dense, white clouds of billowing smoke over the track."
-    (found,) = phrases(text, ["smoke"])
+    (found,) = find_effect_phrases(text, ["smoke"])
     assert text[found.start : found.end] == "dense, white clouds of billowing smoke"
     assert (found.container, found.noun, set(found.adjectives)) == (
         "clouds of",
@@ -168,14 +168,14 @@ def test_a_phrase_is_found_with_all_that_belongs_to_it():
 
 def test_who_does_what_stays_word_for_word():
     text = "A small boat crosses a grey bay, leaving a gentle wake while gulls circle above."
-    for variant in restyled(text, ["wake"], count=3, rng=RNG(5)):
+    for variant in restyle(text, ["wake"], count=3, rng=RNG(5)):
         assert variant.startswith("A small boat crosses a grey bay, ")
         assert variant.endswith(" wake while gulls circle above.")
 
 
 def test_a_light_and_its_glow_are_of_one_colour():
     text = "A lantern sways, shedding a strong amber glow and casting amber light."
-    for variant in restyled(text, ["glow", "light"], count=3, rng=RNG(2)):
+    for variant in restyle(text, ["glow", "light"], count=3, rng=RNG(2)):
         glow, light = variant.split(" glow and ")
         hues = sorted(set(EFFECTS["light"].colour), key=len, reverse=True)
         assert next(hue for hue in hues if hue in glow) == next(hue for hue in hues if hue in light)
@@ -183,10 +183,10 @@ def test_a_light_and_its_glow_are_of_one_colour():
 
 def test_every_adjective_fits_its_effect():
     for effect, words in EFFECTS.items():
-        assert all(len(plain(getattr(words, slot))) >= 2 for slot in SLOTS if slot != "spread"), effect
+        assert all(len(without_marks(getattr(words, slot))) >= 2 for slot in SLOTS if slot != "spread"), effect
         assert set(words.colour) <= COLOURS | {"dark", "cool-toned", "warm-toned"}, effect
-    assert not agree("smoke", "wispy", "dense")
-    assert agree("smoke", "wispy", "thin")
+    assert not are_compatible("smoke", "wispy", "dense")
+    assert are_compatible("smoke", "wispy", "thin")
     assert "wispy" not in EFFECTS["dust"].texture
     assert "black" not in EFFECTS["dust"].colour
     assert not {"red", "green"} & set(EFFECTS["shadow"].colour)
@@ -203,8 +203,8 @@ def test_too_long_a_caption_loses_the_least_important_first():
         light={"sun": True, "sun_height": "low"},
         shadow={"edge": "soft"},
     )
-    known = know(seen)
-    texts = [caption(replace(known), max_words=limit, rng=RNG(1)) for limit in (30, 14, 10, 6)]
+    known = collect_facts(seen)
+    texts = [write_caption(replace(known), max_words=limit, rng=RNG(1)) for limit in (30, 14, 10, 6)]
     assert all(len(text.split()) <= limit for text, limit in zip(texts, (30, 14, 10, 6), strict=True))
     assert "soft shadow" in texts[2]
     assert "shadow" in texts[3]

@@ -18,14 +18,14 @@ _QUOTED = re.compile(r"^(?:\"([^\"]*)\"|“([^“”]*)”|'([^']*)'|‘([^‘�
 """A whole caption in quotation marks; within a sentence they stay, and one without its other is the check's affair."""
 
 
-def said(text: str) -> str:
+def clean_answer(text: str) -> str:
     """The answer without a reasoning model's thoughts, control characters and invisible marks; spaces run together."""
     text = _THOUGHTS.sub(" ", text)
     kept = (character for character in text if character in "\n\t" or unicodedata.category(character)[0] != "C")
     return re.sub(r"[ \t]+", " ", "".join(kept)).strip()
 
 
-def caption_in(text: str) -> str:
+def parse_caption(text: str) -> str:
     """The caption of an answer that should be {"caption": ...}; of any other answer, its words as they are."""
     found = _json_in(text)
     if isinstance(found, dict):
@@ -33,7 +33,7 @@ def caption_in(text: str) -> str:
     return _one_line(found if isinstance(found, str) else text)
 
 
-def captions_in(text: str) -> list[str]:
+def parse_captions(text: str) -> list[str]:
     """The captions of an answer that should be {"captions": [...]}; of any other answer, its lines."""
     found = _json_in(text)
     if isinstance(found, dict):
@@ -42,7 +42,7 @@ def captions_in(text: str) -> list[str]:
         texts = [item.get("caption", "") if isinstance(item, dict) else item for item in found]
         captions = [_one_line(item) for item in texts if isinstance(item, str)]
     else:
-        captions = [_one_line(_NUMBERING.sub("", line)) for line in _FENCE.sub("", said(text)).splitlines()]
+        captions = [_one_line(_NUMBERING.sub("", line)) for line in _FENCE.sub("", clean_answer(text)).splitlines()]
     return [caption for caption in captions if caption]
 
 
@@ -54,7 +54,7 @@ def whole_sentences(text: str) -> str:
 
 def _json_in(text: str) -> Any:
     """The JSON of an answer, whatever stands around it; None where there is none."""
-    text = said(text)
+    text = clean_answer(text)
     starts = [place for place in (text.find("{"), text.find("[")) if place >= 0]
     if not starts:
         return None
@@ -66,7 +66,7 @@ def _json_in(text: str) -> Any:
 
 
 def _one_line(text: str) -> str:
-    line = " ".join(_LEAD.sub("", _FENCE.sub("", said(text))).split())
+    line = " ".join(_LEAD.sub("", _FENCE.sub("", clean_answer(text))).split())
     if len(re.findall('["“”]', line)) == 1:
         return line.strip('"“” ')  # begun as a quotation and not ended, or the other way round
     quoted = _QUOTED.match(line)

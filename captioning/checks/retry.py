@@ -12,12 +12,12 @@ from ..interface.captioner import Reply
 
 KEPT_CHARS = 2000
 """Of a refused answer so much is kept; an endless one is not worth more."""
-Step = Callable[[int, tuple[str, ...]], Reply]
+ReplyRequest = Callable[[int, tuple[str, ...]], Reply]
 """From the attempt, counted from 0, and the objections to the one before, to an answer."""
-Steps = Callable[[int, int, tuple[str, ...]], tuple[Reply, ...]]
+RepliesRequest = Callable[[int, int, tuple[str, ...]], tuple[Reply, ...]]
 """The same for several answers; the first number says how many are still wanted."""
 Check = Callable[[str], Sequence[str]]
-CheckAmong = Callable[[str, Sequence[str]], Sequence[str]]
+CheckAgainst = Callable[[str, Sequence[str]], Sequence[str]]
 """Checks a text beside those already taken."""
 
 
@@ -31,7 +31,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class CheckedAnswer:
     """What came of asking, and the whole way there: provenance keeps all of it."""
 
     replies: tuple[Reply, ...]
@@ -61,57 +61,61 @@ class Asked:
         return values
 
 
-def ask(step: Step, check: Check, *, tries: int = 3, otherwise: Callable[[], Reply | None] | None = None) -> Asked:
-    """Ask until an answer passes, at most `tries` times; then take `otherwise`, if that passes.
+def request_reply(
+    step: ReplyRequest, check: Check, *, max_attempts: int = 3, otherwise: Callable[[], Reply | None] | None = None
+) -> CheckedAnswer:
+    """Ask until an answer passes, at most `max_attempts` times; then take `otherwise`, if that passes.
 
     Args:
         step: asks once.
         check: what is wrong with a text; nothing, if it is good.
-        tries: how often it is asked.
+        max_attempts: how often it is asked.
         otherwise: the grammar's answer, where there is one.
     """
     among = None if otherwise is None else lambda missing, taken: tuple(filter(None, [otherwise()]))
-    return ask_many(
+    return request_replies(
         lambda missing, attempt, objections: (step(attempt, objections),),
         lambda text, taken: check(text),
         count=1,
-        tries=tries,
+        max_attempts=max_attempts,
         otherwise=among,
     )
 
 
-def ask_many(
-    step: Steps,
-    check: CheckAmong,
+def request_replies(
+    step: RepliesRequest,
+    check: CheckAgainst,
     *,
     count: int,
-    tries: int = 3,
+    max_attempts: int = 3,
     otherwise: Callable[[int, Sequence[str]], tuple[Reply, ...]] | None = None,
-) -> Asked:
+) -> CheckedAnswer:
     """The same for several answers: good ones are kept, only those missing are asked for again.
 
     Args:
         step: asks once, for as many as are missing.
         check: what is wrong with a text beside those already taken.
         count: how many are wanted.
-        tries: how often it is asked.
+        max_attempts: how often it is asked.
         otherwise: from how many are missing and the texts already taken, the grammar's answers.
     """
-    if tries < 1 or count < 1:
-        raise ValueError(f"tries={tries} and count={count} must be 1 or more; ask at least once for at least one")
+    if max_attempts < 1 or count < 1:
+        raise ValueError(
+            f"max_attempts={max_attempts} and count={count} must be 1 or more; ask at least once for at least one"
+        )
     taken: list[Reply] = []
     attempts: list[Attempt] = []
     objections: tuple[str, ...] = ()
-    for attempt in range(tries):
+    for attempt in range(max_attempts):
         replies = step(count - len(taken), attempt, objections)
         objections = _sift(replies, check, taken, count)
         attempts.append(Attempt(replies=replies, objections=objections))
         if len(taken) == count:
-            return Asked(replies=tuple(taken), attempts=tuple(attempts))
+            return CheckedAnswer(replies=tuple(taken), attempts=tuple(attempts))
     asked = len(taken)
     if otherwise is not None:
         _sift(otherwise(count - asked, [reply.text for reply in taken]), check, taken, count)
-    return Asked(
+    return CheckedAnswer(
         replies=tuple(taken),
         attempts=tuple(attempts),
         filled=len(taken) - asked,
@@ -119,7 +123,7 @@ def ask_many(
     )
 
 
-def _sift(replies: Sequence[Reply], check: CheckAmong, taken: list[Reply], count: int) -> tuple[str, ...]:
+def _sift(replies: Sequence[Reply], check: CheckAgainst, taken: list[Reply], count: int) -> tuple[str, ...]:
     """Take what passes, up to count; say what was wrong with the rest."""
     found: list[str] = []
     for reply in replies:

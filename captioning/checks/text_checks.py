@@ -4,22 +4,22 @@ import re
 import unicodedata
 from itertools import pairwise
 
-from ..language.caption_parsing import words
-from ..language.vocabulary import listed
+from ..language.caption_parsing import tokenize
+from ..language.vocabulary import terms
 
 ENGLISH = frozenset(
-    listed(
+    terms(
         "a an the and of in on at to by as it its is are with while from into over under behind below beneath above "
         "around through across that which their his her along for then off out up down toward towards onto"
     )
 )
 FOREIGN = frozenset(
-    listed(
+    terms(
         "der die das und ein eine einen mit auf von im ist le la les un une et dans sur avec des el los las una y en "
         "con por il lo che di per sul uma com para em o os het een van op met"
     )
 )
-ENDS = frozenset(listed("it along behind below above around through off out up down across by"))
+ENDS = frozenset(terms("it along behind below above around through off out up down across by"))
 """Of the words of grammar, those with which a sentence may end."""
 REFUSAL = re.compile(
     r"\b(i['’]?m|i am|i|we) (sorry|unable|cannot|can['’]?t|can not|could ?n[o'’]t|am|do not|don['’]?t|apologi[sz]e)\b"
@@ -43,7 +43,7 @@ TALK = re.compile(
 MARKUP = re.compile(r"^[\"“]|[*_#`~|<>{}\[\]\\^=]|https?:|www\.|^\s*(-|•|\d+[.)])\s", re.MULTILINE)
 
 
-def form(text: str) -> tuple[str, ...]:
+def check_text(text: str) -> tuple[str, ...]:
     """What is wrong with a text as such; what it says is looked at only where nothing is."""
     if not text.strip():
         return ("It is empty; answer with the caption.",)
@@ -59,7 +59,7 @@ def form(text: str) -> tuple[str, ...]:
         return ("It is not plain English; write English words.",)
     if _repeats(text):
         return ("It repeats itself; say each thing once.",)
-    if words(text)[-1:] and words(text)[-1] in ENGLISH - ENDS:
+    if tokenize(text)[-1:] and tokenize(text)[-1] in ENGLISH - ENDS:
         return ("It breaks off; finish the sentence.",)
     return ()
 
@@ -71,7 +71,7 @@ def _paired(text: str) -> bool:
 
 def _english(text: str) -> bool:
     letters = [character for character in text if character.isalpha()]
-    tokens = words(text)
+    tokens = tokenize(text)
     if len(letters) < 6 or sum(letter.isascii() for letter in letters) < 0.98 * len(letters):
         return False
     if any(len(token) > 24 for token in tokens) or len("".join(letters)) < 0.6 * len(text.replace(" ", "")):
@@ -83,7 +83,7 @@ def _english(text: str) -> bool:
 
 def _repeats(text: str) -> bool:
     """Three words thrice in a caption, six in a longer text, or one word twice in a row."""
-    tokens = words(text)
+    tokens = tokenize(text)
     long = 3 if len(tokens) <= 45 else 6
     runs = [tuple(tokens[start : start + long]) for start in range(len(tokens) - long + 1)]
     twice = any(one == other for one, other in pairwise(tokens) if one not in ("very", "that"))

@@ -7,10 +7,18 @@ effects that are there. Objections are handed back with the next question, so th
 import re
 from collections.abc import Iterable, Sequence
 
-from ..language.caption_parsing import content, effects_named, named, related, split, stem, words
-from ..language.subjects import PEOPLE, Name
-from ..language.vocabulary import EFFECTS, VIVID, adjectives
-from .text_checks import form
+from ..language.caption_parsing import (
+    content_stems,
+    effect_words,
+    named_effects,
+    related_effects,
+    split_caption,
+    stem,
+    tokenize,
+)
+from ..language.subjects import PEOPLE, SubjectName
+from ..language.vocabulary import EFFECTS, VIVID, all_adjectives
+from .text_checks import check_text
 
 FEWEST = 4
 """Words of a caption."""
@@ -46,7 +54,7 @@ def check_caption(
         effects: those that are there, where they are known; at least one is to be named, and none beside them.
         subject: what the subject is called, where that is known.
     """
-    wrong = form(text)
+    wrong = check_text(text)
     if wrong:
         return wrong
     count = len(text.split())
@@ -66,7 +74,7 @@ def check_description(
     text: str, *, effects: Iterable[str] = (), subject: str | None = None, max_words: int = 450
 ) -> tuple[str, ...]:
     """What is wrong with a dense description: long and in several lines it may be, and names subject and effects."""
-    wrong = form(" ".join(text.split("\n")))
+    wrong = check_text(" ".join(text.split("\n")))
     if wrong:
         return wrong
     count = len(text.split())
@@ -96,11 +104,11 @@ def check_variant(
         subject: what the subject is called, where that is known.
         others: variants already taken.
     """
-    wrong = form(text)
+    wrong = check_text(text)
     if wrong:
         return wrong
-    meant = tuple(effects) or effects_named(original)
-    ratio = len(words(text)) / max(len(words(original)), 1)
+    meant = tuple(effects) or named_effects(original)
+    ratio = len(tokenize(text)) / max(len(tokenize(original)), 1)
     found = []
     if not LENGTHS[0] <= ratio <= LENGTHS[1]:
         found.append(f"It is {ratio:.1f} times as long as the original; keep about its length.")
@@ -136,18 +144,18 @@ def _core() -> set[str]:
 
 
 def _foreign(text: str, effects: Iterable[str]) -> tuple[str, ...]:
-    near = related(effect for effect in effects if effect in EFFECTS)
+    near = related_effects(effect for effect in effects if effect in EFFECTS)
     core = _core()
-    return tuple(sorted(token for token, stands in named(text).items() if token in core and not stands & near))
+    return tuple(sorted(token for token, stands in effect_words(text).items() if token in core and not stands & near))
 
 
 def _speaks_of(text: str, effects: Iterable[str]) -> bool:
-    wanted = related(effect for effect in effects if effect in EFFECTS)
-    return any(stands & wanted for stands in named(text).values())
+    wanted = related_effects(effect for effect in effects if effect in EFFECTS)
+    return any(stands & wanted for stands in effect_words(text).values())
 
 
 def _implausible(text: str) -> list[str]:
-    tokens = words(text)
+    tokens = tokenize(text)
     for place, token in enumerate(tokens):
         vivid = [word for word in tokens[max(0, place - 2) : place] if word in VIVID]
         if token in ("shadow", "shadows") and vivid:
@@ -157,20 +165,20 @@ def _implausible(text: str) -> list[str]:
 
 def _subject(text: str, subject: str | None) -> tuple[str, ...]:
     """Is the subject named, by its noun or another of its kind?"""
-    if not subject or not words(subject):
+    if not subject or not tokenize(subject):
         return ()
-    noun = Name(noun=subject).last
+    noun = SubjectName(noun=subject).last
     kinds = {stem(noun)}
     for kind in KINDS:
         if noun in kind or noun.removesuffix("s") in kind:
             kinds |= {stem(word) for word in kind}
-    return () if kinds & {stem(word) for word in words(text)} else (f"It does not name the subject: {subject}.",)
+    return () if kinds & {stem(word) for word in tokenize(text)} else (f"It does not name the subject: {subject}.",)
 
 
 def _head(text: str, original: str, effects: tuple[str, ...]) -> list[str]:
-    was, now = split(original, effects), split(text, effects)
-    lost = content(was.head) - content(text)
-    added = content(now.head) - content(original) - {stem(word) for word in adjectives()}
+    was, now = split_caption(original, effects), split_caption(text, effects)
+    lost = content_stems(was.head) - content_stems(text)
+    added = content_stems(now.head) - content_stems(original) - {stem(word) for word in all_adjectives()}
     found = []
     if lost:
         found.append(f"It changes who does what: keep the words of '{was.head}'.")
@@ -184,7 +192,7 @@ def _same_effects(text: str, original: str, effects: tuple[str, ...]) -> list[st
     for effect in effects:
         if effect in EFFECTS and _speaks_of(original, [effect]) and not _speaks_of(text, [effect]):
             found.append(f"It no longer names the {effect}.")
-    known = {*effects, *effects_named(original)}
+    known = {*effects, *named_effects(original)}
     foreign = _foreign(text, known)
     if known and foreign:
         found.append(f"It adds {_listed(foreign)}; keep to the effects of the original.")
@@ -193,8 +201,8 @@ def _same_effects(text: str, original: str, effects: tuple[str, ...]) -> list[st
 
 def _overlap(one: str, other: str, effects: Iterable[str]) -> float:
     """The share of words that two captions' effect clauses have in common; of the whole captions without clauses."""
-    clauses = [split(text, effects).clause or text for text in (one, other)]
-    a, b = (set(words(clause)) for clause in clauses)
+    clauses = [split_caption(text, effects).clause or text for text in (one, other)]
+    a, b = (set(tokenize(clause)) for clause in clauses)
     return len(a & b) / max(len(a | b), 1)
 
 

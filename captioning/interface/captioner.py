@@ -15,7 +15,7 @@ STRICT: Any = {"extra": "forbid"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class ClipContext:
     """All that is known of one clip before anybody words it."""
 
     gt: Rgb
@@ -54,15 +54,15 @@ class Reply:
 class Captioner(Protocol):
     """The three steps. `objections` holds what was wrong with earlier answers, in sentences; empty at the first try."""
 
-    def describe(self, seen: Seen, *, seed: int, objections: Sequence[str] = ()) -> Reply:
+    def describe(self, seen: ClipContext, *, seed: int, objections: Sequence[str] = ()) -> Reply:
         """A dense description: each effect's kind, strength, spread, place, course in time, and what it acts on."""
 
     def refine(
-        self, description: str, seen: Seen, *, max_words: int, seed: int, objections: Sequence[str] = ()
+        self, description: str, seen: ClipContext, *, max_words: int, seed: int, objections: Sequence[str] = ()
     ) -> Reply:
         """One concise caption of at most max_words words, effect first in importance."""
 
     def augment(
-        self, caption: str, seen: Seen, *, count: int, seed: int, objections: Sequence[str] = ()
+        self, caption: str, seen: ClipContext, *, count: int, seed: int, objections: Sequence[str] = ()
     ) -> tuple[Reply, ...]:
         """Captions of the same scene, subject and action with another style of the same effects."""

@@ -9,21 +9,23 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def abreast(items: Iterable[Item], do: Callable[[Item], Result], *, at_once: int) -> Iterator[tuple[Item, Result]]:
-    """Each item and what do made of it, in the order in which they are ready; at_once run at a time.
+def map_unordered(
+    items: Iterable[Item], do: Callable[[Item], Result], *, max_concurrency: int
+) -> Iterator[tuple[Item, Result]]:
+    """Each item and what do made of it, in the order in which they are ready; max_concurrency run at a time.
 
-    Items are taken from the iterable as there is room: at most an eighth more than at_once (and always one more) are
+    Items are taken as there is room: at most an eighth more than max_concurrency (and always one more) are
     held, so that no worker waits while the caller stores a result. When do raises, nothing new is begun, what was in
     flight is finished and handed out (it has been paid for), and then the error is raised.
     """
-    if at_once < 1:
-        raise ValueError(f"at_once={at_once} does nothing; give at least 1")
+    if max_concurrency < 1:
+        raise ValueError(f"max_concurrency={max_concurrency} does nothing; give at least 1")
     source, trouble = iter(items), None
     waiting: dict[Future[Result], Item] = {}
-    with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="abreast") as pool:
+    with ThreadPoolExecutor(max_workers=max_concurrency, thread_name_prefix="abreast") as pool:
         try:
             while True:
-                room = 0 if trouble else at_once + max(1, at_once // 8) - len(waiting)
+                room = 0 if trouble else max_concurrency + max(1, max_concurrency // 8) - len(waiting)
                 waiting |= {pool.submit(do, item): item for item in islice(source, room)}
                 if not waiting:
                     break

@@ -13,15 +13,15 @@ import cv2
 import numpy as np
 
 from ...arrays import Rgb
-from .captioner import Seen
+from .captioner import ClipContext
 
-FramesAs = Literal["video", "images"]
+FrameEncoding = Literal["video", "images"]
 """One video part of many JPEGs (vLLM), or an image part for each frame (every other endpoint)."""
 QUALITY = 92
 """Of the JPEGs: high enough that soft shadows stay without blocks."""
 
 
-def evenly(count: int, at_most: int) -> list[int]:
+def even_indices(count: int, at_most: int) -> list[int]:
     """Indices of at most at_most of count frames, evenly spaced, first and last among them; all, where they fit."""
     if at_most < 1:
         raise ValueError(f"max_frames={at_most} shows nothing; give at least 1")
@@ -32,18 +32,18 @@ def evenly(count: int, at_most: int) -> list[int]:
     return [int(index) for index in np.rint(np.linspace(0, count - 1, at_most))]
 
 
-def glimpse(seen: Seen, at_most: int) -> Seen:
+def sample_frames(seen: ClipContext, at_most: int) -> ClipContext:
     """What a chatting model needs of seen, in a copy: the frames it would be shown, in the same time, and no layers.
 
     Holds none of a longer clip's memory, so that many clips can wait for an answer at once.
     """
-    picked = evenly(len(seen.gt), at_most)
+    picked = even_indices(len(seen.gt), at_most)
     gt = seen.gt if len(picked) == len(seen.gt) else seen.gt[picked]  # picking copies
     fps = seen.fps * len(picked) / len(seen.gt)
     return replace(seen, gt=gt, fps=fps, over=None, subject_mask=None, effect_mask=None)
 
 
-def as_jpegs(frames: Rgb) -> list[bytes]:
+def encode_jpegs(frames: Rgb) -> list[bytes]:
     """Each frame as a JPEG of its own size.
 
     Raises:
@@ -59,9 +59,9 @@ def as_jpegs(frames: Rgb) -> list[bytes]:
     return jpegs
 
 
-def parts(jpegs: Sequence[bytes], frames_as: FramesAs) -> list[dict[str, Any]]:
+def frame_parts(jpegs: Sequence[bytes], frame_encoding: FrameEncoding) -> list[dict[str, Any]]:
     """The frames as content parts of a chat message."""
     coded = [base64.b64encode(jpeg).decode() for jpeg in jpegs]
-    if frames_as == "video":
+    if frame_encoding == "video":
         return [{"type": "video_url", "video_url": {"url": "data:video/jpeg;base64," + ",".join(coded)}}]
     return [{"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{jpeg}"}} for jpeg in coded]

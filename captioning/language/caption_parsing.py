@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Set
 from typing import NamedTuple
 
-from .inflection import ing, third
-from .vocabulary import EFFECTS, adjectives
+from .inflection import participle, third_person
+from .vocabulary import EFFECTS, all_adjectives
 
 STOP = frozenset(
     ["a", "an", "the", "and", "or", "of", "in", "on", "at", "to", "by", "as", "it", "its", "is", "are", "with", "while",
@@ -17,21 +17,32 @@ LINKS = frozenset(["with", "it", "its", "they", "their", "he", "she", "his", "he
 """After a comma these begin a new clause; an adjective does not."""
 MAKERS = frozenset(
     form.split()[0]
-    for words in EFFECTS.values()
-    for verb in (*words.makes, "unleash", "create", "produce", "leave", "send", "release", "emit", "generate", "spew")
-    for form in (ing(verb), third(verb), third(verb, many=True))
+    for tokenize in EFFECTS.values()
+    for verb in (
+        *tokenize.makes,
+        "unleash",
+        "create",
+        "produce",
+        "leave",
+        "send",
+        "release",
+        "emit",
+        "generate",
+        "spew",
+    )
+    for form in (participle(verb), third_person(verb), third_person(verb, many=True))
 )
 """Verbs by which a subject makes an effect, in the forms that begin an effect clause."""
 
 
-class Halves(NamedTuple):
+class CaptionParts(NamedTuple):
     """A caption in two: who does what, and what the effect is like; put together they hold all its words."""
 
     head: str
     clause: str
 
 
-def words(text: str) -> list[str]:
+def tokenize(text: str) -> list[str]:
     """A text's words in lower case; hyphens bind."""
     found: list[str] = re.findall(r"[a-z0-9]+(?:[-'][a-z0-9]+)*", text.lower().replace("’", "'"))
     return found
@@ -45,14 +56,14 @@ def stem(word: str) -> str:
     return re.sub(r"(ing|es|ed|s|e)$", "", word) if len(word) > 3 else word
 
 
-def content(text: str) -> set[str]:
+def content_stems(text: str) -> set[str]:
     """The stems of the words that say something."""
-    return {stem(word) for word in words(text) if word not in STOP}
+    return {stem(word) for word in tokenize(text) if word not in STOP}
 
 
-def named(text: str) -> dict[str, set[str]]:
+def effect_words(text: str) -> dict[str, set[str]]:
     """Every word that may name an effect, with the effects it may stand for; "light" only where it is a noun."""
-    tokens = words(text)
+    tokens = tokenize(text)
     found: dict[str, set[str]] = {}
     for place, token in enumerate(tokens):
         if token in ("light", "lights") and not _is_noun(tokens, place):
@@ -63,40 +74,40 @@ def named(text: str) -> dict[str, set[str]]:
     return found
 
 
-def related(effects: Iterable[str]) -> set[str]:
+def related_effects(effects: Iterable[str]) -> set[str]:
     """The effects, and those so near to them that their names may stand for them."""
     return {word for effect in effects for word in (effect, *EFFECTS[effect].kin)}
 
 
-def effects_named(text: str) -> tuple[str, ...]:
+def named_effects(text: str) -> tuple[str, ...]:
     """The effects a caption names, in the vocabulary's order; of words that may stand for several, the first meant."""
     found: set[str] = set()
-    for token, effects in named(text).items():
+    for token, effects in effect_words(text).items():
         found |= {effect for effect in effects if token in EFFECTS[effect].names[:2]}
     if not found:
-        found = {min(effects, key=list(EFFECTS).index) for effects in named(text).values()}
+        found = {min(effects, key=list(EFFECTS).index) for effects in effect_words(text).values()}
     return tuple(effect for effect in EFFECTS if effect in found)
 
 
-def split(caption: str, effects: Iterable[str] = ()) -> Halves:
+def split_caption(caption: str, effects: Iterable[str] = ()) -> CaptionParts:
     """Part a caption at the clause that speaks of the effects (of any effect, where none are given).
 
     Where the effect comes first, the head is what follows: "dust hangs behind a car | as it drives". A caption that
     names no effect is all head.
     """
-    wanted = set(EFFECTS if not effects else related(effect for effect in effects if effect in EFFECTS))
-    names = {name for name, stands in named(caption).items() if stands & wanted}
+    wanted = set(EFFECTS if not effects else related_effects(effect for effect in effects if effect in EFFECTS))
+    names = {name for name, stands in effect_words(caption).items() if stands & wanted}
     spots = [spot for name in names for spot in [_spot(caption, name)] if spot is not None]
     if not spots:
-        return Halves(caption, "")
+        return CaptionParts(caption, "")
     spot = min(spots)
     begins = _begin(caption, spot)
     if begins > 0:
-        return Halves(caption[:begins].strip(" ,"), caption[begins:].strip(" ,"))
+        return CaptionParts(caption[:begins].strip(" ,"), caption[begins:].strip(" ,"))
     after = re.search(r",? (as|while|when) |, (?=\w+ing\b)", caption[spot:])
     if after is None:
-        return Halves("", caption)
-    return Halves(caption[spot + after.start() :].strip(" ,"), caption[: spot + after.start()])
+        return CaptionParts("", caption)
+    return CaptionParts(caption[spot + after.start() :].strip(" ,"), caption[: spot + after.start()])
 
 
 def _spot(caption: str, name: str) -> int | None:
@@ -106,7 +117,7 @@ def _spot(caption: str, name: str) -> int | None:
 
 def _begin(caption: str, spot: int) -> int:
     """Where the clause that holds the effect begins: behind the last comma that parts clauses, else at its verb."""
-    known = adjectives()
+    known = all_adjectives()
     commas = []
     for found in re.finditer(r",\s+(?:and\s+)?([A-Za-z'-]+)", caption[:spot]):
         word = found.group(1).lower()
@@ -123,7 +134,7 @@ def _begin(caption: str, spot: int) -> int:
 def _first_after_head(caption: str, commas: list[int]) -> int:
     """Of several clauses before the effect, the first that makes it: its verb is one of making."""
     for comma in commas:
-        following = words(caption[comma:])[:3]
+        following = tokenize(caption[comma:])[:3]
         if set(following) & (MAKERS | {"with"}):
             return comma
     return commas[-1]
@@ -133,4 +144,4 @@ def _is_noun(tokens: list[str], place: int) -> bool:
     """Is this "light" a thing rather than a quality? Then no noun or adjective of an effect follows it."""
     after: Set[str] = set(tokens[place + 1 : place + 2])
     nouns = {name for known in EFFECTS.values() for name in known.names}
-    return not after & (nouns | adjectives() | {"grey", "gray", "cloud", "clouds", "veil", "trail", "plume"})
+    return not after & (nouns | all_adjectives() | {"grey", "gray", "cloud", "clouds", "veil", "trail", "plume"})

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from .subjects import Name, with_article
+from .subjects import SubjectName, with_article
 from .vocabulary import COLOURS, EFFECTS, TONES
 
 UNKNOWN = {"darkening": "darkened patch", "brightening": "brightened patch"}
@@ -10,7 +10,7 @@ UNKNOWN = {"darkening": "darkened patch", "brightening": "brightened patch"}
 DOUBLED = frozenset({"run", "shed", "spin", "stir", "swim"})
 
 
-def third(verb: str, *, many: bool = False) -> str:
+def third_person(verb: str, *, many: bool = False) -> str:
     """The form for "it", or for "they": "kicks up", "kick up"."""
     first, _, rest = verb.partition(" ")
     if not many:
@@ -21,7 +21,7 @@ def third(verb: str, *, many: bool = False) -> str:
     return f"{first} {rest}".strip()
 
 
-def ing(verb: str) -> str:
+def participle(verb: str) -> str:
     """The participle: "kicking up"."""
     first, _, rest = verb.partition(" ")
     if first.endswith("ie"):
@@ -33,12 +33,12 @@ def ing(verb: str) -> str:
     return f"{first}ing {rest}".strip()
 
 
-def noun_of(word: str) -> str:
+def effect_noun(word: str) -> str:
     """What an effect is called: its noun, or that of an unknown one."""
     return UNKNOWN.get(word) or EFFECTS[word].noun
 
 
-def is_many(word: str) -> bool:
+def is_plural(word: str) -> bool:
     """Does its verb stand in the plural?"""
     return word == "ripple"
 
@@ -51,18 +51,18 @@ def effect_phrase(word: str, adjectives: Sequence[str], *, article: bool = True)
         adjectives: in the order in which they are to stand; colours come last and take no comma.
         article: with "a", where the noun takes one.
     """
-    phrase = strung(adjectives, noun_of(word))
+    phrase = noun_phrase(adjectives, effect_noun(word))
     return with_article(phrase) if article and (word in UNKNOWN or EFFECTS[word].article) else phrase
 
 
-def strung(adjectives: Sequence[str], noun: str, *, container: str = "") -> str:
+def noun_phrase(adjectives: Sequence[str], noun: str, *, container: str = "") -> str:
     """Adjectives before a noun: "soft, silvery ripples", "dense white smoke", "thick clouds of brown dust"."""
     plain = [adjective for adjective in adjectives if adjective not in COLOURS - TONES]
     colours = [adjective for adjective in adjectives if adjective in COLOURS - TONES]
     return " ".join([part for part in (", ".join(plain), container, *colours, noun) if part])
 
 
-def beside(side: str | None, who: Name | None, *, named: bool) -> str:
+def location_phrase(side: str | None, who: SubjectName | None, *, named: bool) -> str:
     """Where an effect lies.
 
     Args:
@@ -89,12 +89,12 @@ def beside(side: str | None, who: Name | None, *, named: bool) -> str:
     return ways.get(side or "", "")
 
 
-def joined(parts: Sequence[str]) -> str:
+def join_list(parts: Sequence[str]) -> str:
     """A list as it is spoken: "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
 
 
-def sentence(*parts: str | None) -> str:
+def make_sentence(*parts: str | None) -> str:
     """Parts to one sentence: empty ones left out, a capital first, a full stop last, no blank before a comma."""
     text = " ".join(part for part in parts if part).replace(" ,", ",")
     return text[:1].upper() + text[1:] + "."

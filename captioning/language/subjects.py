@@ -37,7 +37,7 @@ SINGLE = {"people": "person", "children": "child", "men": "man", "women": "woman
 
 
 @dataclass(frozen=True, kw_only=True)
-class Name:
+class SubjectName:
     """A subject as a sentence needs it."""
 
     noun: str
@@ -89,7 +89,7 @@ def with_article(phrase: str) -> str:
     )
 
 
-def subject_in(name: str, *, pieces: int = 1) -> str | None:
+def find_subject(name: str, *, pieces: int = 1) -> str | None:
     """The thing that a clip's name names, if it is one we know: "davis_camel" gives "camel", "x17" nothing.
 
     Args:

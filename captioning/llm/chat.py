@@ -1,7 +1,7 @@
 """What is asked of a model that chats, and what comes back: the door that every model backend opens.
 
 A client is its settings, a frozen value; connection, process or weights live behind a cached function of it. `chat` may
-be called from any number of threads; `at_once` says how many calls keep the client busy.
+be called from any number of threads; `max_concurrency` says how many calls keep the client busy.
 """
 
 from collections.abc import Mapping
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from ...arrays import Rgb
-from ..interface.frame_sampling import FramesAs, as_jpegs, parts
+from ..interface.frame_sampling import FrameEncoding, encode_jpegs, frame_parts
 
 
-class Unavailable(RuntimeError):
+class ModelUnavailable(RuntimeError):
     """No answer is to be had: one sentence that names model or address, what is wrong, and what to do about it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
+class ChatRequest:
     """One question: house rules (system), the matter (user), pictures."""
 
     system: str
@@ -34,7 +34,7 @@ class Ask:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class ChatResponse:
     """What the model said, as it said it, and what that took."""
 
     text: str
@@ -52,10 +52,10 @@ class ChatClient(Protocol):
     """Answers questions; calls from several threads are welcome."""
 
     @property
-    def at_once(self) -> int:
+    def max_concurrency(self) -> int:
         """How many questions in flight keep it busy."""
 
-    def chat(self, ask: Ask) -> Answer:
+    def chat(self, ask: ChatRequest) -> ChatResponse:
         """The answer.
 
         Raises:
@@ -63,9 +63,9 @@ class ChatClient(Protocol):
         """
 
 
-def messages_of(ask: Ask, frames_as: FramesAs) -> list[dict[str, Any]]:
+def messages_of(ask: ChatRequest, frame_encoding: FrameEncoding) -> list[dict[str, Any]]:
     """The question in the chat format that OpenAI-compatible servers and vLLM share; frames before the words."""
     content: Any = ask.user
     if ask.frames is not None:
-        content = [*parts(as_jpegs(ask.frames), frames_as), {"type": "text", "text": ask.user}]
+        content = [*frame_parts(encode_jpegs(ask.frames), frame_encoding), {"type": "text", "text": ask.user}]
     return [{"role": "system", "content": ask.system}, {"role": "user", "content": content}]

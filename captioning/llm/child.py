@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from .chat import Unavailable
+from .chat import ModelUnavailable
 
 
 class Child:
     """A running program. The first line in is `start`, the first line out says that it is ready, or why it is not."""
 
-    def __init__(self, command: Sequence[str], start: Mapping[str, Any], *, who: str, start_s: float) -> None:
+    def __init__(self, command: Sequence[str], start: Mapping[str, Any], *, who: str, startup_timeout_s: float) -> None:
         self._who, self._waiting, self._lock = who, dict[int, Future[dict[str, Any]]](), threading.Lock()
         self._asked, self.gone = 0, False
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
@@ -28,7 +28,7 @@ class Child:
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, start_new_session=True
             )
         except OSError as error:
-            raise Unavailable(
+            raise ModelUnavailable(
                 f"{who} needs the Python of an environment with vLLM, and {command[0]} cannot be started "
                 f"({error.strerror}); make one (python -m venv DIR; DIR/bin/pip install vllm) and name its python"
             ) from error
@@ -36,7 +36,7 @@ class Child:
         self._waiting[0] = ready
         threading.Thread(target=self._read, daemon=True).start()
         self._send(dict(start))
-        self.said = self._wait(ready, start_s, "did not get ready")
+        self.said = self._wait(ready, startup_timeout_s, "did not get ready")
 
     def ask(self, question: Mapping[str, Any], *, deadline_s: float) -> dict[str, Any]:
         """The answer to one question.
@@ -47,7 +47,7 @@ class Child:
         answer: Future[dict[str, Any]] = Future()
         with self._lock:
             if self.gone:
-                raise Unavailable(self._end())
+                raise ModelUnavailable(self._end())
             self._asked += 1
             number = self._asked
             self._waiting[number] = answer
@@ -71,11 +71,11 @@ class Child:
         except TimeoutError:
             self.gone = True
             self.close()
-            raise Unavailable(
+            raise ModelUnavailable(
                 f"{self._who} {failure} in {most_s:g} s; allow it more, or see whether it hangs"
             ) from None
         if "error" in found:
-            raise Unavailable(f"{self._who} says: {' '.join(str(found['error']).split())[:300]}; {_remedy(found)}")
+            raise ModelUnavailable(f"{self._who} says: {' '.join(str(found['error']).split())[:300]}; {_remedy(found)}")
         return found
 
     def _send(self, line: Mapping[str, Any]) -> None:
@@ -106,7 +106,7 @@ class Child:
             self.gone, left, self._waiting = True, list(self._waiting.values()), {}
         sentence = self._end()
         for answer in left:
-            answer.set_exception(Unavailable(sentence))
+            answer.set_exception(ModelUnavailable(sentence))
 
     def _end(self) -> str:
         try:
@@ -126,5 +126,5 @@ def _remedy(found: Mapping[str, Any]) -> str:
     if "context" in text or "max_model_len" in text or "longer than" in text:
         return "lower max_frames, or raise max_model_len"
     if "memory" in text:
-        return "lower max_model_len or memory_share, or choose a smaller model"
+        return "lower max_model_len or gpu_memory_utilization, or choose a smaller model"
     return "see whether vLLM knows this model, and whether its weights are on this machine"

@@ -16,10 +16,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ..checks.response_parsing import caption_in, captions_in, said, whole_sentences
-from ..interface.captioner import STRICT, Reply, Seen
-from ..interface.frame_sampling import glimpse
-from .chat import Answer, Ask
+from ..checks.response_parsing import clean_answer, parse_caption, parse_captions, whole_sentences
+from ..interface.captioner import STRICT, ClipContext, Reply
+from ..interface.frame_sampling import sample_frames
+from .chat import ChatRequest, ChatResponse
 
 LONGEST_HINT = 600
 """Characters of somebody's words that a model is shown; a caption is shorter, a whole page is no caption."""
@@ -29,7 +29,7 @@ _MARKS = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff<]|\\[(?=/?[A-Z_]+\\])")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prompt:
+class ChatPrompt:
     """The system prompt of one step, with $fields to fill in."""
 
     text: str
@@ -38,14 +38,14 @@ class Prompt:
 
 
 @cache
-def prompt(step: str) -> Prompt:
+def load_prompt(step: str) -> ChatPrompt:
     """The prompt of a step: "describe", "refine" or "augment"."""
     written = (Path(__file__).parent / "prompts" / f"{step}.md").read_bytes()
-    return Prompt(text=written.decode(), sha256=hashlib.sha256(written).hexdigest())
+    return ChatPrompt(text=written.decode(), sha256=hashlib.sha256(written).hexdigest())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prompted(ABC):
+class LlmCaptioner(ABC):
     """The steps of a captioner, by asking; a backend adds `chat`."""
 
     __pydantic_config__ = STRICT
@@ -68,18 +68,18 @@ class Prompted(ABC):
             raise ValueError(f"max_tokens={self.max_tokens} holds no sentence; give at least 16")
 
     @abstractmethod
-    def chat(self, ask: Ask) -> Answer:
+    def chat(self, ask: ChatRequest) -> ChatResponse:
         """The model's answer; see `ChatClient`."""
 
-    def describe(self, seen: Seen, *, seed: int, objections: Sequence[str] = ()) -> Reply:
+    def describe(self, seen: ClipContext, *, seed: int, objections: Sequence[str] = ()) -> Reply:
         """The model's description of the frames; an answer that was cut off ends with its last whole sentence."""
-        shown = glimpse(seen, self.max_frames)
+        shown = sample_frames(seen, self.max_frames)
         lead = (
             f"Here are {len(shown.gt)} frames, evenly spaced, of a clip of {len(shown.gt) / shown.fps:.1f} seconds. "
             "Describe the clip."
         )
-        ask = Ask(
-            system=prompt("describe").text,
+        ask = ChatRequest(
+            system=load_prompt("describe").text,
             user=_message(lead, _known(seen), objections),
             frames=shown.gt,
             temperature=self.temperature,
@@ -87,15 +87,15 @@ class Prompted(ABC):
             max_tokens=self.max_tokens,
         )
         answer = self.chat(ask)
-        text = said(answer.text)
+        text = clean_answer(answer.text)
         return _reply("describe", text if answer.whole else whole_sentences(text), answer)
 
     def refine(
-        self, description: str, seen: Seen, *, max_words: int, seed: int, objections: Sequence[str] = ()
+        self, description: str, seen: ClipContext, *, max_words: int, seed: int, objections: Sequence[str] = ()
     ) -> Reply:
         """The description as one caption of at most max_words words, as far as the model heeds that."""
-        ask = Ask(
-            system=Template(prompt("refine").text).substitute(max_words=max_words),
+        ask = ChatRequest(
+            system=Template(load_prompt("refine").text).substitute(max_words=max_words),
             user=_message("Write the prompt.", {"description": description, **_known(seen)}, objections),
             schema=_object(caption={"type": "string"}),
             temperature=self.temperature,
@@ -103,15 +103,15 @@ class Prompted(ABC):
             max_tokens=self.max_tokens,
         )
         answer = self.chat(ask)
-        return _reply("refine", caption_in(answer.text), answer)
+        return _reply("refine", parse_caption(answer.text), answer)
 
     def augment(
-        self, caption: str, seen: Seen, *, count: int, seed: int, objections: Sequence[str] = ()
+        self, caption: str, seen: ClipContext, *, count: int, seed: int, objections: Sequence[str] = ()
     ) -> tuple[Reply, ...]:
         """What the model gave of count captions, of one answer: its tokens are counted in the first reply."""
         captions = {"type": "array", "items": {"type": "string"}, "minItems": count, "maxItems": count}
-        ask = Ask(
-            system=Template(prompt("augment").text).substitute(count=count),
+        ask = ChatRequest(
+            system=Template(load_prompt("augment").text).substitute(count=count),
             user=_message(f"Write {count} captions.", {"caption": caption, **_known(seen)}, objections),
             schema=_object(effect={"type": "string"}, captions=captions),
             temperature=self.augment_temperature,
@@ -119,12 +119,12 @@ class Prompted(ABC):
             max_tokens=self.max_tokens,
         )
         answer = self.chat(ask)
-        texts = captions_in(answer.text)[:count] or [said(answer.text)]
-        free = Answer(text="", model=answer.model, revision=answer.revision)
+        texts = parse_captions(answer.text)[:count] or [clean_answer(answer.text)]
+        free = ChatResponse(text="", model=answer.model, revision=answer.revision)
         return tuple(_reply("augment", text, free if place else answer) for place, text in enumerate(texts))
 
 
-def quoted(data: Mapping[str, Any]) -> str:
+def quote_json(data: Mapping[str, Any]) -> str:
     """One line of JSON in which no text can end the quotation, start a line, or form a chat template's marks."""
     line = json.dumps(data, ensure_ascii=False)
     return _MARKS.sub(lambda mark: f"\\u{ord(mark[0]):04x}", line)
@@ -136,10 +136,10 @@ def _message(lead: str, data: Mapping[str, Any], objections: Sequence[str]) -> s
         lines.append("An earlier answer of yours could not be used. What was wrong with it:")
         lines += [f"- {' '.join(objection.split())}" for objection in objections]
         lines.append("Answer anew and put that right.")
-    return "\n".join([*lines, quoted({"data": data})])
+    return "\n".join([*lines, quote_json({"data": data})])
 
 
-def _known(seen: Seen) -> dict[str, Any]:
+def _known(seen: ClipContext) -> dict[str, Any]:
     """What is known of the clip and not seen in the frames; what is not known is not mentioned."""
     known = {
         "subject": seen.subject,
@@ -159,12 +159,12 @@ def _object(**properties: Any) -> dict[str, Any]:
     }
 
 
-def _reply(step: str, text: str, answer: Answer) -> Reply:
+def _reply(step: str, text: str, answer: ChatResponse) -> Reply:
     return Reply(
         text=text,
         model=answer.model,
         revision=answer.revision,
-        prompt_sha256=prompt(step).sha256,
+        prompt_sha256=load_prompt(step).sha256,
         tokens_in=answer.tokens_in,
         tokens_out=answer.tokens_out,
     )

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...extras import require
-from .chat import Unavailable
+from .chat import ModelUnavailable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
+class ModelFiles:
     """A model on this machine."""
 
     folder: Path
@@ -20,7 +20,7 @@ class Weights:
     """The commit in the cache; of a folder of somebody's own, a digest of its configuration and its files' sizes."""
 
 
-def find(model: str, revision: str = "") -> Weights:
+def find_model_files(model: str, revision: str = "") -> ModelFiles:
     """The weights of model: a folder's path, or an id such as "openbmb/MiniCPM-V-4.6"; revision empty is "main".
 
     Raises:
@@ -29,22 +29,22 @@ def find(model: str, revision: str = "") -> Weights:
     folder = Path(model).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise Unavailable(f"{model} holds no config.json; name a folder that a model was saved to")
-        return Weights(folder=folder, revision=_digest(folder))
+            raise ModelUnavailable(f"{model} holds no config.json; name a folder that a model was saved to")
+        return ModelFiles(folder=folder, revision=_digest(folder))
     if model.startswith((".", "~", "/")) or model.count("/") != 1:
-        raise Unavailable(f"{model} is no folder, and no model id of the form owner/name; correct model")
+        raise ModelUnavailable(f"{model} is no folder, and no model id of the form owner/name; correct model")
     hub = require("huggingface_hub", extra="models")
     try:
         found = Path(hub.snapshot_download(model, revision=revision or None, local_files_only=True))
     except (OSError, ValueError) as error:  # LocalEntryNotFoundError is one of both
         wanted = f" --revision {revision}" if revision else ""
-        raise Unavailable(
+        raise ModelUnavailable(
             f"the weights of {model} are not on this machine (no such folder, none in {hub.constants.HF_HUB_CACHE}); "
             f"fetch them with: hf download {model}{wanted}, or give their folder as model"
         ) from error
     if not (found / "config.json").is_file():
-        raise Unavailable(f"the cache holds {model} in part ({found}); complete it with: hf download {model}")
-    return Weights(folder=found, revision=found.name)
+        raise ModelUnavailable(f"the cache holds {model} in part ({found}); complete it with: hf download {model}")
+    return ModelFiles(folder=found, revision=found.name)
 
 
 def _digest(folder: Path) -> str:

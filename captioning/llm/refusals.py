@@ -20,7 +20,7 @@ _PICTURES = re.compile(r"video_url|image_url|image input|multimodal|content.{0,1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
+class ApiError:
     """An answer that is none."""
 
     status: int
@@ -39,13 +39,15 @@ class Refusal:
     def remedy(self, model: str, served: str) -> str:
         """What to do about it; served names the models that the server has, where it says so."""
         if self.status in (401, 403):
-            return "check the key: key_variable names the environment variable that holds it"
+            return "check the key: api_key_env names the environment variable that holds it"
         if self.status == 404:
             return f"name a model it has ({served})" if served else "check model, and that base_url ends in /v1"
         if _OVERFLOW.search(self.said):
             return "the question is longer than the model's context: lower max_frames, or serve it with a longer one"
         if self.status == 400 and _PICTURES.search(self.said):
-            return 'this endpoint takes frames in another way: try frames_as = "images" or "video", or a vision model'
+            return (
+                'this endpoint takes frames in another way: try frame_encoding = "images" or "video", or a vision model'
+            )
         if "insufficient_quota" in self.said:
             return "the account has nothing left to spend: top it up, or choose another endpoint"
         return "see the server's log" if self.status >= 500 else f"check the settings of {model}"
@@ -61,7 +63,7 @@ class Refusal:
         return "response_format" if "response_format" in request else None
 
 
-def refusal(status: int, headers: Mapping[str, str], body: Any, text: str) -> Refusal:
+def parse_api_error(status: int, headers: Mapping[str, str], body: Any, text: str) -> ApiError:
     """What can be read from an error response: its status, headers, decoded body if any, and raw text."""
     error = body.get("error", body) if isinstance(body, dict) else None
     if isinstance(error, dict):
@@ -70,7 +72,9 @@ def refusal(status: int, headers: Mapping[str, str], body: Any, text: str) -> Re
     else:
         message, code, about = str(error or text), "", ""
     words = one_line(message)
-    return Refusal(status=status, said=f"{words} ({code})" if code else words, wait_s=_asked_wait(headers), about=about)
+    return ApiError(
+        status=status, said=f"{words} ({code})" if code else words, wait_s=_asked_wait(headers), about=about
+    )
 
 
 def one_line(text: str, longest: int = 200) -> str:

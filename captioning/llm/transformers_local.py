@@ -13,14 +13,14 @@ from typing import Any, Literal
 from PIL import Image as Pictures
 
 from ...extras import require
-from ..interface.frame_sampling import FramesAs
-from .chat import Answer, Ask, Unavailable
-from .llm_captioner import Prompted
-from .model_files import find
+from ..interface.frame_sampling import FrameEncoding
+from .chat import ChatRequest, ChatResponse, ModelUnavailable
+from .llm_captioner import LlmCaptioner
+from .model_files import find_model_files
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transformers(Prompted):
+class TransformersCaptioner(LlmCaptioner):
     """Caption with weights on this machine, loaded once for each process; nothing is fetched."""
 
     kind: Literal["transformers"] = "transformers"
@@ -32,30 +32,30 @@ class Transformers(Prompted):
     """"cuda", "cuda:1", "mps", "cpu"; "auto" takes the first GPU there is."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: as the weights were saved."""
-    frames_as: Literal["video", "images"] = "video"
+    frame_encoding: Literal["video", "images"] = "video"
 
     @property
-    def at_once(self) -> int:
+    def max_concurrency(self) -> int:
         """One: a second question would wait for the first."""
         return 1
 
-    def chat(self, ask: Ask) -> Answer:
+    def chat(self, ask: ChatRequest) -> ChatResponse:
         """The model's answer; the same for the same question, seed and machine.
 
         Raises:
             Unavailable: no weights on this machine, a question longer than the context, frames for a blind model.
         """
         loaded = _loaded(self.model, self.revision, self.device, self.dtype)
-        return loaded.answer(ask, self.frames_as)
+        return loaded.answer(ask, self.frame_encoding)
 
 
-class Loaded:
+class LoadedModel:
     """A model in memory."""
 
     def __init__(self, model: str, revision: str, device: str, dtype: str) -> None:
         self._torch = require("torch", extra="models")
         library = require("transformers", extra="models")
-        self.name, weights = model, find(model, revision)
+        self.name, weights = model, find_model_files(model, revision)
         self.revision = weights.revision
         try:
             config = library.AutoConfig.from_pretrained(weights.folder, local_files_only=True)
@@ -66,7 +66,7 @@ class Loaded:
             network = kind.from_pretrained(weights.folder, local_files_only=True, dtype=dtype)
         except (OSError, ValueError, KeyError, ImportError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise Unavailable(
+            raise ModelUnavailable(
                 f"{model} cannot be loaded from {weights.folder} ({reason}); see whether its files are whole, and "
                 "whether transformers knows this model (MiniCPM-V before 4.6 runs in vLLM alone)"
             ) from error
@@ -77,19 +77,19 @@ class Loaded:
         self.context = int(getattr(text_config, "max_position_embeddings", 0) or 0)
         self._one_at_a_time = threading.Lock()
 
-    def answer(self, ask: Ask, frames_as: FramesAs) -> Answer:
+    def answer(self, ask: ChatRequest, frame_encoding: FrameEncoding) -> ChatResponse:
         """Greedy at temperature 0, else sampled from the seed; the process's own random numbers are left alone."""
         with self._one_at_a_time, self._torch.inference_mode(), self._torch.random.fork_rng():
-            inputs = self.inputs(ask, frames_as).to(self.device)
+            inputs = self.inputs(ask, frame_encoding).to(self.device)
             asked = int(inputs["input_ids"].shape[1])
             if self.context and asked + ask.max_tokens > self.context:
-                raise Unavailable(
+                raise ModelUnavailable(
                     f"{self.name} holds {self.context:,} tokens, and this question takes {asked:,} and up to "
                     f"{ask.max_tokens:,} for the answer; lower max_frames or max_tokens"
                 )
             self._torch.manual_seed(ask.seed % 2**63)
             given = self.network.generate(**inputs, max_new_tokens=ask.max_tokens, **self._sampling(ask))[0, asked:]
-        return Answer(
+        return ChatResponse(
             text=self.tokenizer.decode(given, skip_special_tokens=True),
             model=self.name,
             revision=self.revision,
@@ -98,35 +98,35 @@ class Loaded:
             whole=len(given) < ask.max_tokens,
         )
 
-    def inputs(self, ask: Ask, frames_as: FramesAs) -> Any:
+    def inputs(self, ask: ChatRequest, frame_encoding: FrameEncoding) -> Any:
         """The question as the model's own template words it, with its pictures: what the network sees."""
         if ask.frames is None:
             user: Any = [{"type": "text", "text": ask.user}] if self.sees else ask.user
         elif not self.sees:
-            raise Unavailable(f"{self.name} reads text and sees no frames; describe with a vision-language model")
+            raise ModelUnavailable(f"{self.name} reads text and sees no frames; describe with a vision-language model")
         else:
             pictures = [Pictures.fromarray(frame) for frame in ask.frames]
             shown: list[dict[str, Any]]
-            if frames_as == "video":
+            if frame_encoding == "video":
                 shown = [{"type": "video", "video": pictures}]
             else:
                 shown = [{"type": "image", "image": picture} for picture in pictures]
             user = [*shown, {"type": "text", "text": ask.user}]
         system = [{"type": "text", "text": ask.system}] if self.sees else ask.system
         messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-        more = {"processor_kwargs": self._unsampled(ask, frames_as)} if ask.frames is not None else {}
+        more = {"processor_kwargs": self._unsampled(ask, frame_encoding)} if ask.frames is not None else {}
         return self.processor.apply_chat_template(
             messages, tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt", **more
         )
 
-    def _unsampled(self, ask: Ask, frames_as: FramesAs) -> dict[str, Any]:
-        options: dict[str, Any] = {"do_sample_frames": False} if frames_as == "video" else {}
-        part = getattr(self.processor, "video_processor" if frames_as == "video" else "image_processor", None)
+    def _unsampled(self, ask: ChatRequest, frame_encoding: FrameEncoding) -> dict[str, Any]:
+        options: dict[str, Any] = {"do_sample_frames": False} if frame_encoding == "video" else {}
+        part = getattr(self.processor, "video_processor" if frame_encoding == "video" else "image_processor", None)
         if hasattr(part, "max_slice_nums"):  # MiniCPM: a frame stays in one piece and bears no number
             options |= {"max_slice_nums": 1, "use_image_id": False}
         return options
 
-    def _sampling(self, ask: Ask) -> dict[str, Any]:
+    def _sampling(self, ask: ChatRequest) -> dict[str, Any]:
         if ask.temperature == 0:
             return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         return {"do_sample": True, "temperature": ask.temperature}
@@ -140,9 +140,9 @@ class Loaded:
 _loading = threading.Lock()
 
 
-def _loaded(model: str, revision: str, device: str, dtype: str) -> Loaded:
+def _loaded(model: str, revision: str, device: str, dtype: str) -> LoadedModel:
     with _loading:  # two threads would load it twice
         return _load(model, revision, device, dtype)
 
 
-_load = functools.cache(Loaded)
+_load = functools.cache(LoadedModel)

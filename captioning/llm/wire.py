@@ -11,26 +11,26 @@ from typing import Any
 from pydantic import SecretStr
 
 from ...extras import require
-from ..interface.frame_sampling import FramesAs
-from .chat import Answer, Ask, Unavailable
-from .refusals import Refusal, one_line, refusal
+from ..interface.frame_sampling import FrameEncoding
+from .chat import ChatRequest, ChatResponse, ModelUnavailable
+from .refusals import ApiError, one_line, parse_api_error
 
 CONNECT_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
+class EndpointSettings:
     """How an endpoint is spoken to; what each means stands where users set it, at `OpenAi`."""
 
     model: str
     base_url: str
-    at_once: int
-    tries: int
-    answer_deadline_s: float
-    first_wait_s: float
-    longest_wait_s: float
-    budget_tokens: int | None
-    frames_as: FramesAs
+    max_concurrency: int
+    max_attempts: int
+    timeout_s: float
+    backoff_initial_s: float
+    backoff_max_s: float
+    token_budget: int | None
+    frame_encoding: FrameEncoding
 
     @property
     def who(self) -> str:
@@ -38,10 +38,10 @@ class Terms:
         return f"{self.model} at {self.base_url}"
 
 
-class Trouble(Exception):
+class RequestError(Exception):
     """A request that came to nothing: a refusal of the server's, or None where there was no response at all."""
 
-    def __init__(self, sentence: str, refused: Refusal | None = None) -> None:
+    def __init__(self, sentence: str, refused: ApiError | None = None) -> None:
         super().__init__(sentence)
         self.refused = refused
 
@@ -49,7 +49,7 @@ class Trouble(Exception):
 class Wire:
     """Sends single requests; belongs to the event loop that it is used on."""
 
-    def __init__(self, terms: Terms, key: SecretStr) -> None:
+    def __init__(self, terms: EndpointSettings, key: SecretStr) -> None:
         self._api = require("openai", extra="captions")
         self._terms, self._key = terms, key
         self._left_out: set[str] = set()
@@ -57,10 +57,10 @@ class Wire:
             api_key=key.get_secret_value() or "none",  # else the package looks for one in the environment
             base_url=terms.base_url,
             max_retries=0,
-            timeout=self._api.Timeout(terms.answer_deadline_s, connect=CONNECT_S, pool=None),
+            timeout=self._api.Timeout(terms.timeout_s, connect=CONNECT_S, pool=None),
         )
 
-    async def send(self, ask: Ask, messages: list[dict[str, Any]]) -> Answer:
+    async def send(self, ask: ChatRequest, messages: list[dict[str, Any]]) -> ChatResponse:
         """The answer, which may be empty.
 
         Raises:
@@ -78,7 +78,7 @@ class Wire:
                 refused = self._refusal(error)
                 option = refused.refused_option(request)
                 if option is None:
-                    raise Trouble(f"answered {refused.status}: {refused.said}", refused) from None
+                    raise RequestError(f"answered {refused.status}: {refused.said}", refused) from None
                 if option == "max_tokens":
                     request["max_completion_tokens"] = request["max_tokens"]
                 del request[option]
@@ -86,9 +86,9 @@ class Wire:
             except self._api.APITimeoutError:
                 raise TimeoutError from None
             except self._api.APIConnectionError as error:
-                raise Trouble(f"cannot be reached ({self._clean(str(error.__cause__ or error))})") from None
+                raise RequestError(f"cannot be reached ({self._clean(str(error.__cause__ or error))})") from None
             except ValueError as error:  # a body that says it is JSON and is not
-                raise Trouble(f"sent an answer that is not JSON ({self._clean(str(error))})") from None
+                raise RequestError(f"sent an answer that is not JSON ({self._clean(str(error))})") from None
 
     async def served(self) -> str:
         """Names of models that the endpoint has; empty where it does not tell."""
@@ -98,7 +98,7 @@ class Wire:
         except (self._api.APIError, TimeoutError, ValueError, AttributeError, TypeError):
             return ""
 
-    def _request(self, ask: Ask, messages: list[dict[str, Any]]) -> dict[str, Any]:
+    def _request(self, ask: ChatRequest, messages: list[dict[str, Any]]) -> dict[str, Any]:
         request: dict[str, Any] = {
             "model": self._terms.model,
             "messages": messages,
@@ -113,18 +113,18 @@ class Wire:
             request["max_completion_tokens"] = ask.max_tokens
         return {name: value for name, value in request.items() if name not in self._left_out}
 
-    def _read(self, found: Any) -> Answer:
+    def _read(self, found: Any) -> ChatResponse:
         choices = getattr(found, "choices", None)
         if not isinstance(choices, list):
             text = found if isinstance(found, str) else str(found)
-            raise Unavailable(
+            raise ModelUnavailable(
                 f"{self._terms.who} answered with something that is no chat completion ({self._clean(text)}); "
                 "base_url should be an OpenAI-compatible endpoint, and usually ends in /v1"
             )
         usage = getattr(found, "usage", None)
         message = choices[0].message if choices else None
         text = getattr(message, "content", None) or getattr(message, "refusal", None) or ""
-        return Answer(
+        return ChatResponse(
             text=self._without_key(str(text)),
             model=found.model or self._terms.model,
             revision=getattr(found, "system_fingerprint", None),
@@ -133,8 +133,10 @@ class Wire:
             whole=not choices or choices[0].finish_reason != "length",
         )
 
-    def _refusal(self, error: Any) -> Refusal:
-        found = refusal(error.status_code, error.response.headers, error.body, self._without_key(error.response.text))
+    def _refusal(self, error: Any) -> ApiError:
+        found = parse_api_error(
+            error.status_code, error.response.headers, error.body, self._without_key(error.response.text)
+        )
         return replace(found, said=self._clean(found.said))
 
     def _clean(self, text: str) -> str:

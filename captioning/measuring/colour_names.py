@@ -12,7 +12,7 @@ HUES = (
 """Upper ends of the hues' ranges, in degrees."""
 
 
-def colour_word(rgb: Sequence[float | int]) -> str:
+def colour_name(rgb: Sequence[float | int]) -> str:
     """Name a colour given as red, green, blue, 0 to 255 in display space."""
     red, green, blue = (min(max(float(value), 0.0), 255.0) / 255 for value in rgb)
     hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
@@ -26,9 +26,9 @@ def colour_word(rgb: Sequence[float | int]) -> str:
     return _brownish(degrees, saturation, value) or _hue(degrees, saturation, value)
 
 
-def tint_word(rgb: Sequence[float]) -> str | None:
+def tint_name(rgb: Sequence[float]) -> str | None:
     """The cast of a mirror image, whose colours are many; None for a neutral one, or one between the casts' names."""
-    name = colour_word(rgb).split()[-1]
+    name = colour_name(rgb).split()[-1]
     return {"blue": "bluish", "blue-grey": "bluish", "green": "greenish", "brown": "brownish", "tan": "brownish"}.get(
         name
     )

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from ...arrays import Mask, Rgb
 
 Side = Literal["left", "right", "above", "below", "lower left", "lower right", "sides", "around"]
-Going = Literal["left", "right", "up", "down", "nowhere"]
+Heading = Literal["left", "right", "up", "down", "nowhere"]
 Path = Float64[np.ndarray, "T 2"]  # x and y in pixels; NaN in frames where there is nothing
 STAYS = 0.06
 """As a share of the picture's width: what moves less, bending its neck say, stays where it is."""
@@ -44,9 +44,9 @@ class Movement:
 
     camera: Literal["still", "handheld", "panning left", "panning right", "tilting"] | None
     """None where it cannot be told."""
-    across: Going
+    across: Heading
     """Where the subject goes on the picture."""
-    through: Going
+    through: Heading
     """Where it goes through the scene, the camera's movement taken out."""
     stays: bool
     """Does it stay at its place in the scene all the time, whatever it does there?"""
@@ -54,7 +54,7 @@ class Movement:
     """Does the effect's middle go where the subject's goes?"""
 
 
-def extent(effect: Mask, subject: Mask | None) -> Extent | None:
+def measure_extent(effect: Mask, subject: Mask | None) -> Extent | None:
     """Size and time of an effect; None where it is never seen."""
     area = effect.reshape(len(effect), -1).sum(axis=1).astype(np.float64)
     if area.max() < 30:
@@ -85,7 +85,7 @@ def _span(seen: np.ndarray, subject: Mask | None, frames: int) -> tuple[float, f
     return begins, float(seen[-1] / last) if early or subject is None else 1.0
 
 
-def side(effect: Mask, subject: Mask) -> Side | None:
+def find_side(effect: Mask, subject: Mask) -> Side | None:
     """On which side of the subject most of the effect lies in most frames, in the picture; None where that changes."""
     votes: dict[Side | None, int] = {}
     for frame in range(0, len(effect), max(1, len(effect) // 24)):
@@ -102,7 +102,7 @@ def side(effect: Mask, subject: Mask) -> Side | None:
     return best if best is not None and votes[best] >= 0.55 * sum(votes.values()) else None
 
 
-def pieces(subject: Mask) -> int:
+def count_pieces(subject: Mask) -> int:
     """How many separate pieces of some size a mask has, in the middle of a few frames' counts."""
     counts = []
     for picture in subject[:: max(1, len(subject) // 8)]:
@@ -113,7 +113,7 @@ def pieces(subject: Mask) -> int:
     return int(np.median(counts)) if counts else 1
 
 
-def middles(mask: Mask) -> Path:
+def centroids(mask: Mask) -> Path:
     """The middle of a mask in every frame."""
     path = np.full((len(mask), 2), np.nan)
     for frame, picture in enumerate(mask):
@@ -123,13 +123,13 @@ def middles(mask: Mask) -> Path:
     return path
 
 
-def movement(video: Rgb, subject: Mask, effect: Mask) -> Movement:
+def measure_movement(video: Rgb, subject: Mask, effect: Mask) -> Movement:
     """How everything moves, from the frames and the two masks."""
     width = video.shape[2]
     drift = camera_path(video, subject)
-    own, other = middles(subject), middles(effect)
+    own, other = centroids(subject), centroids(effect)
     seen = np.isfinite(own[:, 0])
-    through: Going = "nowhere"
+    through: Heading = "nowhere"
     across = _going(own[seen], width)
     path = own if drift is None else own - drift
     if drift is not None:
@@ -191,7 +191,7 @@ def _camera(drift: Path, width: int) -> Literal["still", "handheld", "panning le
     return "still" if np.ptp(drift, axis=0).max() < max(0.006 * width, 1.2) else "handheld"
 
 
-def _going(path: Path, width: int) -> Going:
+def _going(path: Path, width: int) -> Heading:
     if len(path) < 2:
         return "nowhere"
     ends = max(1, len(path) // 8)

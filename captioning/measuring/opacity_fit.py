@@ -25,7 +25,7 @@ VARIED = 2.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
+class OpacityFit:
     """Of the pixels under the effect and outside the subject. Steps are of 8 bits."""
 
     opacity_rgb: tuple[float, float, float]
@@ -64,24 +64,24 @@ class Fit:
         return self.windows >= 20 and self.varied >= VARIED and self.explained >= 0.6 and self.opacity >= 0.1
 
 
-def chosen_frames(frames: int, most: int = FRAMES) -> list[int]:
+def sample_indices(frames: int, most: int = FRAMES) -> list[int]:
     """At most so many of the frames' numbers, evenly over the clip, first and last among them."""
     return sorted({round(place) for place in np.linspace(0, frames - 1, min(frames, most))})
 
 
-def outside(effect_mask: Mask, subject_mask: Matte | None) -> Mask:
+def outside_subject(effect_mask: Mask, subject_mask: Matte | None) -> Mask:
     """The effect where it is not seen through or on the subject."""
     return effect_mask if subject_mask is None else effect_mask & (subject_mask < 26)
 
 
-def fit(gt: Rgb, over: Rgb, effect: Mask) -> Fit | None:
+def fit_opacity(gt: Rgb, over: Rgb, effect: Mask) -> OpacityFit | None:
     """Fit the line over evenly chosen frames; None where the effect covers too little to say anything.
 
     An effect is not equally dense everywhere, so one line through all its pixels would bend: small windows have a line
     each, whose opacity varies, and together they have one colour.
     """
     found = []
-    for frame in chosen_frames(len(gt)):
+    for frame in sample_indices(len(gt)):
         where = _core(effect[frame])
         if where.sum() >= FEWEST:
             # Blurred alike, both sides keep the matting equation and lose grain, which would flatten the slope.
@@ -127,7 +127,7 @@ def _windows(top: Float32[np.ndarray, "H W 3"], ground: Float32[np.ndarray, "H W
     return np.stack([mean_y + centre, mean_x + centre, mean(x * x) - mean_x**2, both, mean(y * y) - mean_y**2], axis=1)
 
 
-def pooled(windows: Windows) -> tuple[tuple[float, ...], tuple[float, ...], float]:
+def pool_windows(windows: Windows) -> tuple[tuple[float, ...], tuple[float, ...], float]:
     """Opacity and colour of each channel, and the share of the variance in windows that their lines explain.
 
     Windows with more texture under the effect know their slope better and weigh more; those whose colour is far off
@@ -154,13 +154,13 @@ def pooled(windows: Windows) -> tuple[tuple[float, ...], tuple[float, ...], floa
     return tuple(opacities), tuple(colours), kept / max(total, 1e-6)
 
 
-def edge_width(gt: Rgb, over: Rgb, effect: Mask) -> float | None:
+def measure_edge_width(gt: Rgb, over: Rgb, effect: Mask) -> float | None:
     """How wide the effect's border is, as a share of the picture's shorter side; None where it has no clear border.
 
     Where the relative change is about half of its full strength, its gradient tells how far it is from none to full.
     """
     widths = []
-    for frame in chosen_frames(len(gt), 8):
+    for frame in sample_indices(len(gt), 8):
         if effect[frame].sum() < FEWEST:
             continue
         ground = cv2.blur(over[frame].astype(np.float32).mean(axis=2), (3, 3))
@@ -191,13 +191,13 @@ def _finer(gt: np.ndarray, over: np.ndarray, where: Bool[np.ndarray, "H W"]) -> 
     return float(np.sqrt((fine**2).mean()) / max(float(np.sqrt((change[where] ** 2).mean())), 1.0))
 
 
-def _summed_up(windows: Windows, change: Colours, ground: Colours, fine: float) -> Fit:
-    opacity, colour, explained = pooled(windows) if len(windows) else ((0.0,) * 3, (0.0,) * 3, 0.0)
+def _summed_up(windows: Windows, change: Colours, ground: Colours, fine: float) -> OpacityFit:
+    opacity, colour, explained = pool_windows(windows) if len(windows) else ((0.0,) * 3, (0.0,) * 3, 0.0)
     grey, below = change.mean(axis=1), ground.mean(axis=1)
     loss, base = -change.mean(axis=0), ground.mean(axis=0)
     shows = base - loss
     alike = float(loss @ base / max(float(np.linalg.norm(loss) * np.linalg.norm(base)), 1e-6))
-    return Fit(
+    return OpacityFit(
         opacity_rgb=(opacity[0], opacity[1], opacity[2]),
         colour=(colour[0], colour[1], colour[2]),
         explained=float(np.clip(explained, 0, 1)),

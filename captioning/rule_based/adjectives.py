@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..language.vocabulary import EFFECTS, SLOTS, known_word, plain
-from ..measuring.clip_measures import Measures
-from ..measuring.colour_names import colour_word, tint_word
+from ..language.vocabulary import EFFECTS, SLOTS, vocabulary_word, without_marks
+from ..measuring.clip_measures import ClipMeasures
+from ..measuring.colour_names import colour_name, tint_name
 
 CRISP, SOFT = 0.012, 0.03
 """Widths of borders, as shares of the picture's shorter side: below is crisp, above is soft."""
@@ -18,26 +18,28 @@ SHARPEST_PX = 3.2
 """No border measures less than about three pixels."""
 
 
-def adjectives_of(word: str, facts: Mapping[str, Any], measures: Measures, *, rendered: bool = True) -> tuple[str, ...]:
+def adjectives_of(
+    word: str, facts: Mapping[str, Any], measures: ClipMeasures, *, rendered: bool = True
+) -> tuple[str, ...]:
     """One word a slot; the scene's goes before the measured one."""
     measured = _measured(word, measures)
     size = measures.extent
-    if size is not None and not tells_course(word, rendered=rendered) and (size.begins > 0.3 or size.ends < 0.7):
+    if size is not None and not is_timing_reliable(word, rendered=rendered) and (size.begins > 0.3 or size.ends < 0.7):
         measured.pop("spread", None)  # a mask that finds a shadow in half of the clip does not know its size
     texture = facts.get("texture", facts.get("edge", facts.get("manner")))
     found = []
     for slot in SLOTS:
         told = texture if slot == "texture" else facts.get(slot)
-        chosen = known_word(word, slot, told) if told is not None else None
+        chosen = vocabulary_word(word, slot, told) if told is not None else None
         # A scene that says "moderate" has spoken: then no measurement makes it more.
-        if told is None and slot in measured and known_word(word, slot, measured[slot]):
-            chosen = known_word(word, slot, measured[slot])
+        if told is None and slot in measured and vocabulary_word(word, slot, measured[slot]):
+            chosen = vocabulary_word(word, slot, measured[slot])
         if chosen:
             found.append(chosen)
     return tuple(found)
 
 
-def _measured(word: str, measures: Measures) -> dict[str, str]:
+def _measured(word: str, measures: ClipMeasures) -> dict[str, str]:
     """Adjectives by slot, for the kinds of effects whose pixels say so."""
     found: dict[str, str] = {}
     fit = measures.fit
@@ -49,14 +51,14 @@ def _measured(word: str, measures: Measures) -> dict[str, str]:
     elif fit is not None and word == "reflection":
         if max(fit.darker, fit.lighter) > 0.9 and abs(fit.relative) > 0.3:
             found["intensity"] = "dark" if fit.change < 0 else "bright"
-        tint = tint_word(fit.shows)
-        if tint and tint != tint_word(fit.ground):  # on blue water all is bluish
+        tint = tint_name(fit.shows)
+        if tint and tint != tint_name(fit.ground):  # on blue water all is bluish
             found["colour"] = tint
     elif fit is not None and word in ("dust", "smoke", "spray") and fit.trusted:
         if not 0.3 <= fit.opacity <= 0.55:
             found["intensity"] = "thin" if fit.opacity < 0.3 else "dense"
-        found["colour"] = name = colour_word(fit.colour)
-        if word == "dust" and name not in plain(EFFECTS["dust"].colour):
+        found["colour"] = name = colour_name(fit.colour)
+        if word == "dust" and name not in without_marks(EFFECTS["dust"].colour):
             del found["colour"]  # a scene may have blue dust; of a measurement it is an error
     return found | _shape(word, measures)
 
@@ -65,7 +67,7 @@ def _step(value: float, *steps: tuple[float, str]) -> str:
     return next(word for end, word in steps if value < end)
 
 
-def _shape(word: str, measures: Measures) -> dict[str, str]:
+def _shape(word: str, measures: ClipMeasures) -> dict[str, str]:
     found: dict[str, str] = {}
     size, edge = measures.extent, measures.edge
     if word == "shadow" and edge is not None and measures.shorter_px >= 180:
@@ -82,7 +84,7 @@ def _shape(word: str, measures: Measures) -> dict[str, str]:
     return found
 
 
-def tells_course(word: str, *, rendered: bool) -> bool:
+def is_timing_reliable(word: str, *, rendered: bool) -> bool:
     """May a mask be believed on when the effect comes and goes?
 
     What a decomposition finds of a shadow or mirror image waxes and wanes with the ground, and of an unknown effect
@@ -91,7 +93,7 @@ def tells_course(word: str, *, rendered: bool) -> bool:
     return rendered or word in FLEETING
 
 
-def time_of(measures: Measures) -> str | None:
+def effect_time(measures: ClipMeasures) -> str | None:
     """When the effect is there, said of its making: "raising dust halfway through"; None where it is there throughout.
 
     An effect that is gone in the clip's second half is not timed: it was there for the most part.
@@ -104,7 +106,7 @@ def time_of(measures: Measures) -> str | None:
     return "at the start" if size.ends < 0.35 else "in the first half" if size.ends < 0.6 else None
 
 
-def side_of(word: str, measures: Measures, *, moves: bool = False) -> str | None:
+def effect_side(word: str, measures: ClipMeasures, *, moves: bool = False) -> str | None:
     """Ahead and behind where the subject goes sideways, else the side in the picture; None where that is no place.
 
     Args:

@@ -12,15 +12,25 @@ from functools import partial
 import numpy as np
 
 from ..checks.validators import check_variant
-from ..language.caption_parsing import MAKERS, effects_named
-from ..language.inflection import ing, strung, third
+from ..language.caption_parsing import MAKERS, named_effects
+from ..language.inflection import noun_phrase, participle, third_person
 from ..language.subjects import with_article
-from ..language.vocabulary import COLOURS, CONTAINERS, EFFECTS, SLOTS, Slot, adjectives, agree, listed, plain
+from ..language.vocabulary import (
+    COLOURS,
+    CONTAINERS,
+    EFFECTS,
+    SLOTS,
+    Slot,
+    all_adjectives,
+    are_compatible,
+    terms,
+    without_marks,
+)
 
 TRIES = 120
 """Drawings for one caption, before fewer variants than wanted are given."""
 LOOSE = frozenset(
-    listed(
+    terms(
         "fine rising lingering drifting sweeping massive huge tiny subtle slight sharp rich rolling churning elongated "
         "stretched moving dramatic delicate swift sudden whirling glistening sparkling shimmering dusty cold cool hot "
         "big little great"
@@ -31,7 +41,7 @@ DETERMINERS = frozenset(["a", "an", "the", "its", "their", "his", "her", "some"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class EffectPhrase:
     """An effect's noun phrase in a caption."""
 
     start: int
@@ -44,7 +54,7 @@ class Found:
     adjectives: tuple[str, ...]
 
 
-def restyled(
+def restyle(
     caption: str, effects: Iterable[str], *, count: int, rng: np.random.Generator, taken: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """Captions of the same scene with another style of the same effects, each checked and unlike the others.
@@ -59,8 +69,8 @@ def restyled(
     Returns:
         As many as could be made; none where no effect is named.
     """
-    meant = tuple(effects) or effects_named(caption)
-    found = phrases(caption, meant)
+    meant = tuple(effects) or named_effects(caption)
+    found = find_effect_phrases(caption, meant)
     made: list[str] = []
     for _ in range(TRIES if found else 0):
         text = _swapped(caption, found, rng)
@@ -71,9 +81,9 @@ def restyled(
     return tuple(made)
 
 
-def phrases(caption: str, effects: Iterable[str]) -> tuple[Found, ...]:
+def find_effect_phrases(caption: str, effects: Iterable[str]) -> tuple[EffectPhrase, ...]:
     """The first noun phrase of each effect, in the order of the text; none overlap."""
-    found: list[Found] = []
+    found: list[EffectPhrase] = []
     for effect in effects:
         if effect not in EFFECTS:
             continue
@@ -88,12 +98,12 @@ def phrases(caption: str, effects: Iterable[str]) -> tuple[Found, ...]:
     return tuple(sorted(found, key=lambda one: one.start))
 
 
-def _phrase(caption: str, spot: re.Match[str], effect: str) -> Found:
+def _phrase(caption: str, spot: re.Match[str], effect: str) -> EffectPhrase:
     """Grow a noun to its phrase, leftwards over what qualifies it."""
     before = list(re.finditer(r"[A-Za-z'-]+", caption[: spot.start()]))
     start, determiner, container = spot.start(), "", ""
     found: list[str] = []
-    known = adjectives() | LOOSE | COLOURS
+    known = all_adjectives() | LOOSE | COLOURS
     while before:
         token = before.pop()
         word, gap = token.group().lower(), caption[token.end() : start]
@@ -111,7 +121,7 @@ def _phrase(caption: str, spot: re.Match[str], effect: str) -> Found:
             if word in DETERMINERS and not gap.strip():
                 determiner, start = word, token.start()
             break
-    return Found(
+    return EffectPhrase(
         start=start,
         end=spot.end(),
         effect=effect,
@@ -122,7 +132,7 @@ def _phrase(caption: str, spot: re.Match[str], effect: str) -> Found:
     )
 
 
-def _swapped(caption: str, found: Sequence[Found], rng: np.random.Generator) -> str:
+def _swapped(caption: str, found: Sequence[EffectPhrase], rng: np.random.Generator) -> str:
     text, shift = caption, 0
     had = {word for one in found for word in one.adjectives}
     shine = _one([word for word in EFFECTS["light"].colour if word not in had], rng)  # glow and light are of one lamp
@@ -141,11 +151,11 @@ def _swapped(caption: str, found: Sequence[Found], rng: np.random.Generator) -> 
     return text
 
 
-def _verb(caption: str, one: Found) -> tuple[str, list[str]] | None:
+def _verb(caption: str, one: EffectPhrase) -> tuple[str, list[str]] | None:
     """The verb of making that stands right before a phrase, and all verbs that may stand there in the same form."""
     before = caption[: one.start].rstrip().lower()
     makes = EFFECTS[one.effect].makes
-    forms: tuple[Callable[[str], str], ...] = (ing, third, partial(third, many=True))
+    forms: tuple[Callable[[str], str], ...] = (participle, third_person, partial(third_person, many=True))
     for form in forms:
         for verb in makes:
             if before.endswith(f" {form(verb)}"):
@@ -153,21 +163,21 @@ def _verb(caption: str, one: Found) -> tuple[str, list[str]] | None:
     return None
 
 
-def _drawn(one: Found, shine: str, rng: np.random.Generator) -> str:
+def _drawn(one: EffectPhrase, shine: str, rng: np.random.Generator) -> str:
     """Another phrase for the same noun: two adjectives and mostly a colour, none of which it had."""
     words = EFFECTS[one.effect]
     slots: list[Slot] = [slot for slot in SLOTS if slot != "colour"]
     chosen = [slots[int(place)] for place in rng.permutation(len(slots))[:2]]
     drawn: list[str] = []
     for slot in (slot for slot in SLOTS if slot in chosen):
-        free = [word for word in plain(getattr(words, slot)) if word not in (*one.adjectives, one.noun)]
-        free = [word for word in free if all(agree(one.effect, word, other) for other in drawn)]
+        free = [word for word in without_marks(getattr(words, slot)) if word not in (*one.adjectives, one.noun)]
+        free = [word for word in free if all(are_compatible(one.effect, word, other) for other in drawn)]
         drawn += [_one(free, rng)] if free else []
-    colours = [word for word in words.colour if all(agree(one.effect, word, other) for other in drawn)]
+    colours = [word for word in words.colour if all(are_compatible(one.effect, word, other) for other in drawn)]
     colours = [shine] if one.effect in ("glow", "light") else [word for word in colours if word not in one.adjectives]
     if colours and (one.effect in ("glow", "light") or rng.random() < 0.7):
         drawn.append(_one(colours, rng))
-    phrase = strung(drawn, one.noun, container=one.container)
+    phrase = noun_phrase(drawn, one.noun, container=one.container)
     return with_article(phrase) if one.determiner in ("a", "an") else f"{one.determiner} {phrase}".strip()
 
 

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..interface.captioner import Seen
-from ..language.subjects import Name, subject_in, with_article
+from ..interface.captioner import ClipContext
+from ..language.subjects import SubjectName, find_subject, with_article
 from ..language.vocabulary import EFFECTS
-from ..measuring.clip_measures import Measures, measure, measure_own
-from .adjectives import adjectives_of, side_of, tells_course, time_of
-from .effect_classifier import Tags, tags
+from ..measuring.clip_measures import ClipMeasures, measure_clip, measure_single_effect
+from .adjectives import adjectives_of, effect_side, effect_time, is_timing_reliable
+from .effect_classifier import EffectTags, classify_effects
 
 ACTIONS = {
     "walk": "walk", "drive": "drive", "drift": "drift", "boat": "glide", "bounce": "bounce", "fly": "fly",
@@ -55,7 +55,7 @@ CAMERAS = {"pan": "the camera pans", "handheld": "the camera sways a little", "f
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
+class EffectFacts:
     """What may be said of one effect."""
 
     word: str
@@ -67,15 +67,15 @@ class Said:
     """Said of its making: "halfway through"."""
     course: bool = True
     """May its coming and going be told?"""
-    measures: Measures = Measures()
+    measures: ClipMeasures = ClipMeasures()
     """Of this effect alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class ClipFacts:
     """What may be said of one clip."""
 
-    subject: Name | None
+    subject: SubjectName | None
     action: str | None
     """A verb's base form."""
     ground: str | None = None
@@ -83,19 +83,19 @@ class Known:
     direction: str | None = None
     light: str | None = None
     camera: str | None = None
-    effects: tuple[Said, ...] = ()
-    measures: Measures = Measures()
-    tags: Tags
+    effects: tuple[EffectFacts, ...] = ()
+    measures: ClipMeasures = ClipMeasures()
+    tags: EffectTags
 
 
-def know(seen: Seen) -> Known:
+def collect_facts(seen: ClipContext) -> ClipFacts:
     """Gather what is known and measured of a clip."""
-    measures = measure(seen)
-    tagged = tags(seen, measures)
+    measures = measure_clip(seen)
+    tagged = classify_effects(seen, measures)
     kind = _kind(seen.facts.get("motion"))
     subject = _subject(seen, measures)
     action = _action(kind, subject, measures)
-    return Known(
+    return ClipFacts(
         subject=subject,
         action=action,
         ground=_ground(kind, seen.facts.get("ground")),
@@ -115,13 +115,13 @@ def _kind(value: Any) -> str | None:
     return value.strip().lower() if isinstance(value, str) and value.strip() else None
 
 
-def _subject(seen: Seen, measures: Measures) -> Name | None:
+def _subject(seen: ClipContext, measures: ClipMeasures) -> SubjectName | None:
     told = seen.subject or _kind(seen.facts.get("subject"))
-    noun = told.strip() if told else subject_in(seen.hint or "", pieces=measures.pieces)
-    return Name(noun=noun) if noun else None
+    noun = told.strip() if told else find_subject(seen.hint or "", pieces=measures.pieces)
+    return SubjectName(noun=noun) if noun else None
 
 
-def _action(kind: str | None, subject: Name | None, measures: Measures) -> str | None:
+def _action(kind: str | None, subject: SubjectName | None, measures: ClipMeasures) -> str | None:
     if kind is not None:
         return ACTIONS.get(kind)
     moving = measures.movement
@@ -142,7 +142,7 @@ def _ground(motion: str | None, ground: Any) -> str | None:
     return f"{OVER.get(motion or '', 'over' if motion else 'on')} {told}"
 
 
-def _direction(measures: Measures) -> str | None:
+def _direction(measures: ClipMeasures) -> str | None:
     moving = measures.movement
     if moving is None or moving.through == "nowhere" or moving.across not in (moving.through, "nowhere"):
         return None  # the camera is faster: then what the picture shows and where it goes are two things
@@ -159,7 +159,7 @@ def _light(value: Any) -> str | None:
     return sky or {"low": "under a low sun", "high": "under a high sun"}.get(str(height))
 
 
-def _camera(seen: Seen, measures: Measures) -> str | None:
+def _camera(seen: ClipContext, measures: ClipMeasures) -> str | None:
     if seen.facts:
         return CAMERAS.get(_kind(seen.facts.get("camera")) or "")
     moving = measures.movement
@@ -169,24 +169,24 @@ def _camera(seen: Seen, measures: Measures) -> str | None:
     return "the camera pans along" if moving.through == toward else f"the camera pans to the {toward}"
 
 
-def _effects(seen: Seen, tagged: Tags, measures: Measures, *, moves: bool) -> tuple[Said, ...]:
+def _effects(seen: ClipContext, tagged: EffectTags, measures: ClipMeasures, *, moves: bool) -> tuple[EffectFacts, ...]:
     words = [word for word in tagged.effects if word in EFFECTS]
     shown = [word for word in words if word not in seen.effect_masks or seen.effect_masks[word].any()]
     words = shown or words  # a scene may hold an effect that no frame shows
     if not words and measures.fit is not None:
         unknown = "darkening" if measures.fit.change < 0 else "brightening"
-        return (Said(word=unknown, side=side_of(unknown, measures), course=False, measures=measures),)
+        return (EffectFacts(word=unknown, side=effect_side(unknown, measures), course=False, measures=measures),)
     said = []
     for word in words:
         # One mask holds all effects: what it measures is of one effect only where there is one.
-        own = measures if len(words) == 1 else measure_own(seen, word, measures)
-        course = tells_course(word, rendered=bool(seen.facts))
+        own = measures if len(words) == 1 else measure_single_effect(seen, word, measures)
+        course = is_timing_reliable(word, rendered=bool(seen.facts))
         said.append(
-            Said(
+            EffectFacts(
                 word=word,
                 adjectives=adjectives_of(word, _facts_of(seen, word), own, rendered=bool(seen.facts)),
-                side=side_of(word, own, moves=moves),
-                time=time_of(own) if course and len(words) == 1 else None,
+                side=effect_side(word, own, moves=moves),
+                time=effect_time(own) if course and len(words) == 1 else None,
                 course=course,
                 measures=own,
             )
@@ -194,7 +194,7 @@ def _effects(seen: Seen, tagged: Tags, measures: Measures, *, moves: bool) -> tu
     return tuple(said)
 
 
-def _facts_of(seen: Seen, word: str) -> Mapping[str, Any]:
+def _facts_of(seen: ClipContext, word: str) -> Mapping[str, Any]:
     effects = seen.facts.get("effects")
     own = effects.get(word) if isinstance(effects, Mapping) else None
     return own if isinstance(own, Mapping) else {}

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 
 from ...arrays import Mask, Matte, Rgb
-from ..interface.captioner import Seen
-from ..language.caption_parsing import related
+from ..interface.captioner import ClipContext
+from ..language.caption_parsing import related_effects
 from ..language.vocabulary import EFFECTS
-from ..measuring.clip_measures import Measures, measure
-from ..measuring.colour_names import colour_word
-from ..measuring.opacity_fit import FEWEST, VARIED, Fit, chosen_frames
+from ..measuring.clip_measures import ClipMeasures, measure_clip
+from ..measuring.colour_names import colour_name
+from ..measuring.opacity_fit import FEWEST, VARIED, OpacityFit, sample_indices
 
 MOSTLY = 0.6
 """Share of an effect's pixels that go the wrong way, from which its kind is doubted."""
@@ -23,7 +23,7 @@ EARTHY = frozenset({"tan", "beige", "brown", "dark brown", "orange"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tags:
+class EffectTags:
     """The effects of one clip, and how they are known."""
 
     effects: tuple[str, ...]
@@ -37,15 +37,15 @@ class Tags:
     """Where the frames contradict the source: how."""
 
 
-def tags(seen: Seen, measures: Measures | None = None) -> Tags:
+def classify_effects(seen: ClipContext, measures: ClipMeasures | None = None) -> EffectTags:
     """The effects of a clip. Measurement names at most one, and only where scene and source name none."""
     if seen.effects and seen.facts:
-        return Tags(effects=tuple(seen.effects), source="given", evidence=("the scene says so",), review=False)
-    measures = measures or measure(seen)
+        return EffectTags(effects=tuple(seen.effects), source="given", evidence=("the scene says so",), review=False)
+    measures = measures or measure_clip(seen)
     return _held(seen, measures) if seen.effects else _told(seen, measures)
 
 
-def _held(seen: Seen, measures: Measures) -> Tags:
+def _held(seen: ClipContext, measures: ClipMeasures) -> EffectTags:
     """What the source says, held against what the frames show; its word stays, but somebody should look."""
     said, doubt = " and ".join(seen.effects), None
     evidence: tuple[str, ...] = ("the source says so",)
@@ -54,36 +54,40 @@ def _held(seen: Seen, measures: Measures) -> Tags:
         evidence = (*evidence, f"the frames: {found.evidence[0]}")
         if measures.extent is None:
             doubt = f"the source says {said}, and the frames show none: the effect mask is empty"
-        elif found.effects and not set(found.effects) & related(word for word in seen.effects if word in EFFECTS):
+        elif found.effects and not set(found.effects) & related_effects(
+            word for word in seen.effects if word in EFFECTS
+        ):
             doubt = f"the source says {said}, and the frames rather show {found.effects[0]}: {found.evidence[0]}"
         elif fit is not None and set(seen.effects) == {"shadow"} and fit.lighter > MOSTLY:
             doubt = f"the source says {said}, and {fit.lighter:.0%} of what it covers is brighter than without it"
         elif fit is not None and set(seen.effects) <= {"glow", "light"} and fit.darker > MOSTLY:
             doubt = f"the source says {said}, and {fit.darker:.0%} of what it covers is darker than without it"
-    return Tags(effects=tuple(seen.effects), source="given", evidence=evidence, review=doubt is not None, doubt=doubt)
+    return EffectTags(
+        effects=tuple(seen.effects), source="given", evidence=evidence, review=doubt is not None, doubt=doubt
+    )
 
 
-def _told(seen: Seen, measures: Measures) -> Tags:
+def _told(seen: ClipContext, measures: ClipMeasures) -> EffectTags:
     """What the frames alone tell."""
     if measures.fit is None:
-        return Tags(effects=(), source="unknown", evidence=("no effect could be measured",), review=True)
+        return EffectTags(effects=(), source="unknown", evidence=("no effect could be measured",), review=True)
     mirrored = 0.0
     if seen.over is not None and seen.subject_mask is not None and seen.effect_mask is not None:
-        mirrored = mirroring(seen.gt, seen.over, seen.subject_mask, seen.effect_mask)
+        mirrored = mirror_correlation(seen.gt, seen.over, seen.subject_mask, seen.effect_mask)
     word, evidence = _guess(measures, measures.fit, mirrored)
     if word is None:
-        return Tags(effects=(), source="unknown", evidence=(evidence,), review=True)
-    return Tags(effects=(word,), source="measured", evidence=(evidence,), review=False)
+        return EffectTags(effects=(), source="unknown", evidence=(evidence,), review=True)
+    return EffectTags(effects=(word,), source="measured", evidence=(evidence,), review=False)
 
 
-def mirroring(gt: Rgb, over: Rgb, subject_mask: Matte, effect: Mask) -> float:
+def mirror_correlation(gt: Rgb, over: Rgb, subject_mask: Matte, effect: Mask) -> float:
     """How much of what is seen below the subject is its mirror image: the partial correlation, ground taken out.
 
     Returns:
         0 where nothing is mirrored or the subject is too plain to tell, at most 1.
     """
     scores = []
-    for frame in chosen_frames(len(gt), 8):
+    for frame in sample_indices(len(gt), 8):
         rows = np.nonzero(subject_mask[frame].max(axis=1) > 128)[0]
         if len(rows) == 0:
             continue
@@ -115,9 +119,9 @@ def _partial(top: np.ndarray, ground: np.ndarray, mirror: np.ndarray) -> float:
     return float(max(0.0, (a * b).sum() / max(float(np.sqrt((a**2).sum() * (b**2).sum())), 1e-6)))
 
 
-def _guess(measures: Measures, fit: Fit, mirrored: float) -> tuple[str | None, str]:
+def _guess(measures: ClipMeasures, fit: OpacityFit, mirrored: float) -> tuple[str | None, str]:
     """The one effect that explains the change, and why; None and why not."""
-    name, luma = colour_word(fit.colour), sum(fit.colour) / 3
+    name, luma = colour_name(fit.colour), sum(fit.colour) / 3
     numbers = f"opacity {fit.opacity:.2f}, {name}, {fit.explained:.0%} explained, {fit.fine:.0%} fine-grained"
     veil = fit.trusted and fit.explained > 0.85
     if mirrored > 0.5 and not veil:

@@ -10,18 +10,27 @@ from functools import partial
 
 import numpy as np
 
-from ..language.inflection import UNKNOWN, beside, effect_phrase, ing, is_many, joined, sentence, third
+from ..language.inflection import (
+    UNKNOWN,
+    effect_phrase,
+    is_plural,
+    join_list,
+    location_phrase,
+    make_sentence,
+    participle,
+    third_person,
+)
 from ..language.vocabulary import EFFECTS
-from .clip_facts import STAYS, Known, Said
+from .clip_facts import STAYS, ClipFacts, EffectFacts
 
 ONLY_MOVING = frozenset({"trail", "leave", "draw", "kick up"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speech:
+class SentencePlan:
     """Known facts and the choices that were drawn for them."""
 
-    known: Known
+    known: ClipFacts
     makes: tuple[str, ...]
     """What the subject does, by effect."""
     lies: str
@@ -54,15 +63,15 @@ class Speech:
         if self.known.action is None:
             return ""
         many = self.many if form == "it" else self.pronoun == "they"
-        verb = ing(self.known.action) if form == "ing" else third(self.known.action, many=many)
+        verb = participle(self.known.action) if form == "ing" else third_person(self.known.action, many=many)
         return f"{verb} {self.way}".strip()
 
 
-def caption(known: Known, *, max_words: int, rng: np.random.Generator) -> str | None:
+def write_caption(known: ClipFacts, *, max_words: int, rng: np.random.Generator) -> str | None:
     """Word what is known in at most max_words words; None where no effect is known, so that nothing can be said."""
     if not known.effects:
         return None
-    makes = tuple(_drawn(fitting(said.word, known.action, said.side), rng) for said in known.effects)
+    makes = tuple(_drawn(fitting_verbs(said.word, known.action, said.side), rng) for said in known.effects)
     first = known.effects[0].word
     lies = _drawn(EFFECTS[first].lies, rng) if first in EFFECTS else "show"
     shapes = [SHAPES[int(place)] for place in rng.permutation(len(SHAPES))]
@@ -71,14 +80,14 @@ def caption(known: Known, *, max_words: int, rng: np.random.Generator) -> str | 
     along = _drawn(("follow", "accompany"), rng)
     text: str | None = None
     for kept in [known, *_shorter(known)]:
-        speech = Speech(known=kept, makes=makes, lies=lies, along=along)
+        speech = SentencePlan(known=kept, makes=makes, lies=lies, along=along)
         text = next((said for shape in shapes if (said := shape(speech)) is not None), None)
         if text is not None and len(text.split()) <= max_words:
             return text
     return text
 
 
-def fitting(word: str, action: str | None, side: str | None = None) -> tuple[str, ...]:
+def fitting_verbs(word: str, action: str | None, side: str | None = None) -> tuple[str, ...]:
     """What a subject may be said to do for an effect: what stands trails nothing, nor is a trail above it."""
     if word not in EFFECTS:
         return ("show",)
@@ -91,7 +100,7 @@ def _drawn(words: tuple[str, ...], rng: np.random.Generator) -> str:
     return words[int(rng.integers(len(words)))]
 
 
-def _shorter(known: Known) -> list[Known]:
+def _shorter(known: ClipFacts) -> list[ClipFacts]:
     """The same with less and less said, least important first."""
     less = [replace(known, camera=None)]
     less.append(replace(less[-1], light=None))
@@ -102,110 +111,114 @@ def _shorter(known: Known) -> list[Known]:
     return [*less, *(_less(less[-1], partial(_plainer, most=most)) for most in (2, 1, 0))]
 
 
-def _plainer(said: Said, *, most: int) -> Said:
+def _plainer(said: EffectFacts, *, most: int) -> EffectFacts:
     return replace(said, adjectives=said.adjectives[:most])
 
 
-def _less(known: Known, change: Callable[[Said], Said]) -> Known:
+def _less(known: ClipFacts, change: Callable[[EffectFacts], EffectFacts]) -> ClipFacts:
     return replace(known, effects=tuple(change(said) for said in known.effects))
 
 
-def _phrases(speech: Speech) -> list[str]:
+def _phrases(speech: SentencePlan) -> list[str]:
     """Every effect with its place, for the end of a clause; a place that serves several is named once."""
     told = []
     sides = [said.side for said in speech.known.effects]
     for place, said in enumerate(speech.known.effects):
         later = said.side in sides[place + 1 :]
-        where = "" if later else beside(said.side, speech.known.subject, named=False)
+        where = "" if later else location_phrase(said.side, speech.known.subject, named=False)
         parts = (effect_phrase(said.word, said.adjectives), where)
         told.append(" ".join(part for part in parts if part))
     return told
 
 
-def _times(speech: Speech) -> list[str]:
+def _times(speech: SentencePlan) -> list[str]:
     """When the one effect is made, if that is to be said."""
     return [said.time for said in speech.known.effects if said.time]
 
 
-def _made(speech: Speech, form: Callable[[str], str]) -> str:
+def _made(speech: SentencePlan, form: Callable[[str], str]) -> str:
     """Every effect with the verb of its making: "casts a shadow and a reflection, and kicks up dust"."""
     groups: dict[str, list[str]] = {}
     for phrase, verb in zip(_phrases(speech), speech.makes, strict=True):
         groups.setdefault(verb, []).append(phrase)
-    parts = [f"{form(verb)} {joined(phrases)}" for verb, phrases in groups.items()]
+    parts = [f"{form(verb)} {join_list(phrases)}" for verb, phrases in groups.items()]
     nested = len(parts) > 1 and any(len(phrases) > 1 for phrases in groups.values())
-    made = ", and ".join([", ".join(parts[:-1]), parts[-1]]) if nested else joined(parts)
+    made = ", and ".join([", ".join(parts[:-1]), parts[-1]]) if nested else join_list(parts)
     return " ".join([made, *_times(speech)])
 
 
-def _plain(speech: Speech) -> bool:
+def _plain(speech: SentencePlan) -> bool:
     """Are all effects of known kinds?"""
     return all(said.word not in UNKNOWN for said in speech.known.effects)
 
 
-def _camera(speech: Speech, link: str) -> str | None:
+def _camera(speech: SentencePlan, link: str) -> str | None:
     return f"{link} {speech.known.camera}" if speech.known.camera else None
 
 
-def trailing(speech: Speech) -> str | None:
+def trailing(speech: SentencePlan) -> str | None:
     """A camel walks over dry ground, casting a long shadow to its left."""
     if not _plain(speech):
         return None
     acts = speech.acts()
     if not acts:
-        return sentence(speech.who, _made(speech, lambda verb: third(verb, many=speech.many)), _camera(speech, "as"))
-    return sentence(speech.who, acts, ",", _made(speech, ing), _camera(speech, ", as" if speech.known.camera else ""))
+        return make_sentence(
+            speech.who, _made(speech, lambda verb: third_person(verb, many=speech.many)), _camera(speech, "as")
+        )
+    return make_sentence(
+        speech.who, acts, ",", _made(speech, participle), _camera(speech, ", as" if speech.known.camera else "")
+    )
 
 
-def leading(speech: Speech) -> str | None:
+def leading(speech: SentencePlan) -> str | None:
     """As a camel walks over dry ground, it casts a long shadow to its left."""
     acts = speech.acts()
     if not acts or not _plain(speech):
         return None
-    made = _made(speech, lambda verb: third(verb, many=speech.pronoun == "they"))
-    return sentence("as", speech.who, acts, ",", speech.pronoun, made, _camera(speech, "while"))
+    made = _made(speech, lambda verb: third_person(verb, many=speech.pronoun == "they"))
+    return make_sentence("as", speech.who, acts, ",", speech.pronoun, made, _camera(speech, "while"))
 
 
-def effect_first(speech: Speech) -> str | None:
+def effect_first(speech: SentencePlan) -> str | None:
     """A long shadow falls to the left of a camel as it walks over dry ground."""
     if len(speech.known.effects) > 1:
         return None
     said, acts = speech.known.effects[0], speech.acts(form="pronoun")
     phrase = effect_phrase(said.word, said.adjectives)
-    place = beside(said.side, speech.known.subject, named=True)
+    place = location_phrase(said.side, speech.known.subject, named=True)
     if not place and speech.known.action in (None, "stand", STAYS):
         return None  # nothing follows what does not move
-    verb = third(speech.lies if place else speech.along, many=is_many(said.word))
+    verb = third_person(speech.lies if place else speech.along, many=is_plural(said.word))
     rest = f"as {speech.pronoun} {acts}" if acts else None
     link = "while" if acts else "as"
-    return sentence(phrase, verb, place or speech.who, *_times(speech), rest, _camera(speech, link))
+    return make_sentence(phrase, verb, place or speech.who, *_times(speech), rest, _camera(speech, link))
 
 
-def with_effect(speech: Speech) -> str | None:
+def with_effect(speech: SentencePlan) -> str | None:
     """A camel walks over dry ground with a long shadow to its left."""
     acts, first = speech.acts(), speech.known.effects[0]
     if not acts or _times(speech) or not (first.adjectives or first.side):
         return None  # "rides with a shadow" tells nothing, and "with a splash at the end" something else
-    phrases = joined(_phrases(speech))
-    return sentence(speech.who, acts, "with", phrases, _camera(speech, "as"))
+    phrases = join_list(_phrases(speech))
+    return make_sentence(speech.who, acts, "with", phrases, _camera(speech, "as"))
 
 
-def inserted(speech: Speech) -> str | None:
+def inserted(speech: SentencePlan) -> str | None:
     """A camel, walking over dry ground, casts a long shadow to its left."""
     acts = speech.acts(form="ing")
     if not acts or not _plain(speech):
         return None
-    made = _made(speech, lambda verb: third(verb, many=speech.many))
-    return sentence(speech.who, ",", acts, ",", made, _camera(speech, "as"))
+    made = _made(speech, lambda verb: third_person(verb, many=speech.many))
+    return make_sentence(speech.who, ",", acts, ",", made, _camera(speech, "as"))
 
 
-def patched(speech: Speech) -> str | None:
+def patched(speech: SentencePlan) -> str | None:
     """The camel is seen with a darkened patch to its left: when neither action nor kind of effect is known."""
     verb = "are" if speech.many else "is"
-    phrases = joined(_phrases(speech))
-    return None if _plain(speech) else sentence(speech.who, verb, "seen with", phrases)
+    phrases = join_list(_phrases(speech))
+    return None if _plain(speech) else make_sentence(speech.who, verb, "seen with", phrases)
 
 
-SHAPES: tuple[Callable[[Speech], str | None], ...] = (
+SHAPES: tuple[Callable[[SentencePlan], str | None], ...] = (
     trailing, leading, effect_first, with_effect, inserted, patched,
 )  # fmt: skip

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ...captioning.config import STEPS, Step, at_once, is_asked
-from ...captioning.interface.concurrency import abreast
-from ...captioning.llm.chat import Unavailable
+from ...captioning.config import CAPTION_STEPS, CaptionStep, step_concurrency, uses_model
+from ...captioning.interface.concurrency import map_unordered
+from ...captioning.llm.chat import ModelUnavailable
 from ...datasets.store.store import Store
 from ..engine.batches import CHUNK_CLIPS, WORKING_BYTES, Chunk, Failure, divide, is_transient, work_off, write_chunk
 from ..engine.lean import give_back
@@ -33,7 +33,7 @@ def pending(
     wanting = [job for job in jobs if walk(job, settings, store).missing is not None]
     if not wanting:
         return []
-    if is_asked(settings.caption):
+    if uses_model(settings.caption):
         return [write_chunk(wanting, "captions-0000", source, workspace)]
     size = max(1, CHUNK_CLIPS * WORKING_BYTES // max(1, clip_bytes))
     runs = divide(wanting, size=size, workers=workers)
@@ -45,7 +45,7 @@ def pending_tags(
 ) -> list[Chunk]:
     """The chunks of clips to be measured before a model is asked; else the first step takes that along."""
     store = Store(workspace)
-    wanting = [job for job in jobs if is_asked(settings.caption) and walk(job, settings, store).missing == TAGS]
+    wanting = [job for job in jobs if uses_model(settings.caption) and walk(job, settings, store).missing == TAGS]
     runs = divide(wanting, size=max(1, CHUNK_CLIPS * WORKING_BYTES // max(1, clip_bytes)), workers=workers)
     return [write_chunk(run, f"{TAGS}-{number:04d}", source, workspace) for number, run in enumerate(runs)]
 
@@ -58,7 +58,7 @@ def is_captioned(jobs: Sequence[CaptionJob], settings: Captioning, workspace: Pa
 
 def caption_phase(find: Any) -> Phase:
     """The phase of captions; find gives the chunks that are still to do."""
-    return Phase(name="captions", stages=STEPS, pending=find)
+    return Phase(name="captions", stages=CAPTION_STEPS, pending=find)
 
 
 def tag_phase(find: Any) -> Phase:
@@ -71,8 +71,8 @@ def caption_chunk(chunk: Chunk, step: str, settings: Captioning, workspace: Path
     jobs = TypeAdapter(list[CaptionJob]).validate_json(chunk.path.read_bytes())
     if step == TAGS:
         return work_off(((job.clip_id, (_tag, job, settings, workspace)) for job in jobs), step, worker)
-    stage: Step = next(known for known in STEPS if known == step)
-    if not is_asked(settings.caption):
+    stage: CaptionStep = next(known for known in CAPTION_STEPS if known == step)
+    if not uses_model(settings.caption):
         return work_off(((job.clip_id, (_one, job, stage, settings, workspace)) for job in jobs), stage, worker)
     try:
         missed = worker.call(_all, chunk.path, stage, settings, workspace)
@@ -84,7 +84,7 @@ def caption_chunk(chunk: Chunk, step: str, settings: Captioning, workspace: Path
     ]
 
 
-def _one(job: CaptionJob, step: Step, settings: Captioning, workspace: Path) -> None:
+def _one(job: CaptionJob, step: CaptionStep, settings: Captioning, workspace: Path) -> None:
     caption_stage(job, step, settings, _store(workspace))
 
 
@@ -92,7 +92,7 @@ def _tag(job: CaptionJob, settings: Captioning, workspace: Path) -> None:
     tag_stage(job, settings, _store(workspace))
 
 
-def _all(path: Path, step: Step, settings: Captioning, workspace: Path) -> dict[str, tuple[str, bool]]:
+def _all(path: Path, step: CaptionStep, settings: Captioning, workspace: Path) -> dict[str, tuple[str, bool]]:
     """One step over many clips at once; which have no words, and why, and whether that may pass."""
     jobs = TypeAdapter(list[CaptionJob]).validate_json(path.read_bytes())
     give_back()
@@ -105,7 +105,7 @@ def _all(path: Path, step: Step, settings: Captioning, workspace: Path) -> dict[
         try:
             caption_stage(job, step, settings, store)
             gone.clear()
-        except Unavailable as absent:
+        except ModelUnavailable as absent:
             gone.append(str(absent))
             return str(absent), False
         except Exception as problem:
@@ -113,7 +113,7 @@ def _all(path: Path, step: Step, settings: Captioning, workspace: Path) -> dict[
             return said, is_transient(problem)
         return None
 
-    for job, trouble in abreast(jobs, words_for, at_once=at_once(settings.caption, step)):
+    for job, trouble in map_unordered(jobs, words_for, max_concurrency=step_concurrency(settings.caption, step)):
         if trouble is not None:
             missed[job.clip_id] = trouble
     return {job.clip_id: missed[job.clip_id] for job in jobs if job.clip_id in missed}

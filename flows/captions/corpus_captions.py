@@ -104,7 +104,7 @@ class CorpusCaptions:
 
 
 def settings_of(overrides: Iterable[str]) -> Captioning:
-    """Settings of captions by "caption.key=value" and "wording.key=value".
+    """Settings of captions by "caption.key=value" and "caption_rules.key=value".
 
     Raises:
         ValueError: naming the key, the value and the rule.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Mask
-from ...captioning.interface.captioner import Seen
+from ...captioning.interface.captioner import ClipContext
 from ...datasets.corpus.reader import Corpus, open_corpus
 from ...datasets.store.atomic_io import digest_of
 from ...datasets.store.codec import Frames
@@ -66,7 +66,7 @@ def stored(result: StageResult, name: str) -> LayerAt:
     return LayerAt(stage=result.folder.parent.parent.name, key=result.key, name=name, sha256=result.layers[name].sha256)
 
 
-def see(job: CaptionJob, store: Store, names: Iterable[str] = ()) -> Seen:
+def see(job: CaptionJob, store: Store, names: Iterable[str] = ()) -> ClipContext:
     """The clip with its layers decoded: all of them, or those named."""
     wanted = set(names) or set(job.layers)
     found = {name: _frames(job, at, store) for name, at in job.layers.items() if name in wanted}
@@ -76,7 +76,7 @@ def see(job: CaptionJob, store: Store, names: Iterable[str] = ()) -> Seen:
         for name, frames in found.items()
         if name.startswith("own/")
     }
-    return Seen(
+    return ClipContext(
         gt=found["gt"],
         over=found.get("over"),
         subject_mask=found.get("subject_mask"),

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...captioning.config import STEPS
-from ...captioning.language.caption_parsing import effects_named
+from ...captioning.config import CAPTION_STEPS
+from ...captioning.language.caption_parsing import named_effects
 from ...datasets.store.atomic_io import json_bytes
 from ...datasets.store.ledger import ClipOutcome
 from .settings import Captioning
@@ -41,7 +41,7 @@ def words_of(walked: Worded, settings: Captioning, absent: tuple[str, str] | Non
     effects, evidence = _effects(walked)
     doubt = _doubt(walked, absent)
     roles = {} if job.given is None else {"refiner": {"id": "a person", "revision": None}}
-    for stage in STEPS:
+    for stage in CAPTION_STEPS:
         replies = walked.facts(stage).get("replies") or ()
         if replies:
             roles[ROLES[stage]] = {"id": replies[0]["model"], "revision": replies[0]["revision"]}
@@ -52,8 +52,8 @@ def words_of(walked: Worded, settings: Captioning, absent: tuple[str, str] | Non
         "given": job.given,
         "effects": evidence,
         "models": roles,
-        "filled": {stage: walked.facts(stage).get("filled", 0) for stage in STEPS if stage in walked.results},
-        "steps": {stage: dict(walked.facts(stage)) for stage in STEPS if stage in walked.results},
+        "filled": {stage: walked.facts(stage).get("filled", 0) for stage in CAPTION_STEPS if stage in walked.results},
+        "steps": {stage: dict(walked.facts(stage)) for stage in CAPTION_STEPS if stage in walked.results},
         "settings": settings.values,
         "seed": job.seed,
         "doubt": doubt,
@@ -117,7 +117,7 @@ def _effects(walked: Worded) -> tuple[Sequence[str], dict[str, Any]]:
     if tags.get("effects"):
         return tuple(tags["effects"]), found
     caption = walked.said("refine")
-    named = tuple(effects_named(caption)) if caption and not _is_measured(walked) else ()
+    named = tuple(named_effects(caption)) if caption and not _is_measured(walked) else ()
     if named:
         return named, {"source": "caption", "evidence": [*found["evidence"], "the caption names it"]}
     return (), found

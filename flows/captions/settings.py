@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ...captioning.config import STEPS, ChosenCaptioner, Step, decisive
-from ...captioning.pipeline import Wanted
-from ...captioning.rule_based.captioner import Measured
+from ...captioning.config import CAPTION_STEPS, AnyCaptioner, CaptionStep, cache_key_settings
+from ...captioning.pipeline import CaptionSettings
+from ...captioning.rule_based.captioner import RuleBasedCaptioner
 
-VERSION = 3
+VERSION = 4
 """Raise it when a check or the grammar changes; captions of older versions are then made again."""
 
 
@@ -15,22 +15,22 @@ VERSION = 3
 class Captioning:
     """Who captions, and how the words are to be."""
 
-    caption: ChosenCaptioner = Measured()
-    wording: Wanted = Wanted()
+    caption: AnyCaptioner = RuleBasedCaptioner()
+    caption_rules: CaptionSettings = CaptionSettings()
 
     def settings_of(self, stage: str) -> dict[str, Any]:
         """What decides a stage's words."""
         if stage == "tags":
             return {}
-        wanted = asdict(self.wording)
+        wanted = asdict(self.caption_rules)
         other = {"describe": ("max_words", "variants"), "refine": ("variants",), "augment": ("max_words",)}[stage]
-        step: Step = next(known for known in STEPS if known == stage)
+        step: CaptionStep = next(known for known in CAPTION_STEPS if known == stage)
         return {
-            "captioner": decisive(self.caption, step),
+            "captioner": cache_key_settings(self.caption, step),
             **{name: value for name, value in wanted.items() if name not in other},
         }
 
     @property
     def values(self) -> dict[str, Any]:
         """The settings of all stages, for provenance."""
-        return {stage: {**self.settings_of(stage), "version": VERSION} for stage in STEPS}
+        return {stage: {**self.settings_of(stage), "version": VERSION} for stage in CAPTION_STEPS}

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from ...captioning import pipeline
-from ...captioning.checks.retry import Asked
-from ...captioning.config import STEPS, Step, captioner_of
-from ...captioning.interface.captioner import Seen
-from ...captioning.interface.frame_sampling import glimpse
-from ...captioning.llm.llm_captioner import Prompted
-from ...captioning.pipeline import Wanted
+from ...captioning.checks.retry import CheckedAnswer
+from ...captioning.config import CAPTION_STEPS, CaptionStep, captioner_for_step
+from ...captioning.interface.captioner import ClipContext
+from ...captioning.interface.frame_sampling import sample_frames
+from ...captioning.llm.llm_captioner import LlmCaptioner
+from ...captioning.pipeline import CaptionSettings
 from ...captioning.rule_based import effect_classifier
-from ...captioning.rule_based.captioner import Measured
+from ...captioning.rule_based.captioner import RuleBasedCaptioner
 from ...datasets.store.atomic_io import digest_of
 from ...datasets.store.store import ResultWriter, StageKey, StageResult, Store
 from .job import CaptionJob, see
@@ -58,7 +58,7 @@ def stages_of(job: CaptionJob, settings: Captioning) -> tuple[str, ...]:
     return (
         *((TAGS,) if measurable else ()),
         *(("describe", "refine") if job.given is None else ()),
-        *(("augment",) if settings.wording.variants else ()),
+        *(("augment",) if settings.caption_rules.variants else ()),
     )
 
 
@@ -92,7 +92,7 @@ def work_of(stage: str, before: Worded, settings: Captioning) -> StageKey:
     return StageKey(stage=stage, version=VERSION, settings={**settings.settings_of(stage), **more}, inputs=inputs)
 
 
-def caption_stage(job: CaptionJob, step: Step, settings: Captioning, store: Store) -> None:
+def caption_stage(job: CaptionJob, step: CaptionStep, settings: Captioning, store: Store) -> None:
     """One step over one clip, if those before it are done; the first takes the clip's effect tags with it.
 
     Raises:
@@ -124,43 +124,47 @@ def _lacks(stage: str, before: Worded) -> bool:
 def _once(stage: str, before: Worded, settings: Captioning, store: Store) -> None:
     def make(draft: ResultWriter) -> None:
         if stage == TAGS:
-            draft.facts |= asdict(_decoder.submit(lambda: effect_classifier.tags(see(before.job, store))).result())
+            draft.facts |= asdict(
+                _decoder.submit(lambda: effect_classifier.classify_effects(see(before.job, store))).result()
+            )
         else:
             draft.facts |= _asked(stage, before, settings, store).as_values()
 
     store.once(work_of(stage, before, settings), make, fps=before.job.fps)
 
 
-def _asked(stage: str, before: Worded, settings: Captioning, store: Store) -> Asked:
+def _asked(stage: str, before: Worded, settings: Captioning, store: Store) -> CheckedAnswer:
     """Ask the captioner; while a model thinks, no layer but the frames that it was shown is in memory."""
-    step: Step = next(known for known in STEPS if known == stage)
-    captioner = captioner_of(settings.caption, step)
-    job, wanted = before.job, settings.wording
+    step: CaptionStep = next(known for known in CAPTION_STEPS if known == stage)
+    captioner = captioner_for_step(settings.caption, step)
+    job, wanted = before.job, settings.caption_rules
     if stage == "augment":
         seen, text = _blind(job), before.said("refine")
         assert text is not None, job.clip_id
-        return pipeline.augmented(captioner, text, seen, wanted, seed=job.seed)
-    if not isinstance(captioner, Prompted):
+        return pipeline.augment_caption(captioner, text, seen, wanted, seed=job.seed)
+    if not isinstance(captioner, LlmCaptioner):
         return _said(stage, captioner, see(job, store), before, wanted)
     seen = _shown(job, captioner.max_frames, store) if stage == "describe" else _blind(job)
-    asked = _said(stage, captioner, seen, before, replace(wanted, fill=False))
-    if asked.replies or not wanted.fill:
+    asked = _said(stage, captioner, seen, before, replace(wanted, fallback_to_rules=False))
+    if asked.replies or not wanted.fallback_to_rules:
         return asked
-    filled = _decoder.submit(lambda: _said(stage, Measured(), see(job, store), before, wanted)).result()
-    return Asked(replies=filled.replies, attempts=asked.attempts, filled=len(filled.replies), verdict=filled.verdict)
+    filled = _decoder.submit(lambda: _said(stage, RuleBasedCaptioner(), see(job, store), before, wanted)).result()
+    return CheckedAnswer(
+        replies=filled.replies, attempts=asked.attempts, filled=len(filled.replies), verdict=filled.verdict
+    )
 
 
-def _said(stage: str, captioner: Any, seen: Seen, before: Worded, wanted: Wanted) -> Asked:
+def _said(stage: str, captioner: Any, seen: ClipContext, before: Worded, wanted: CaptionSettings) -> CheckedAnswer:
     if stage == "describe":
-        return pipeline.described(captioner, seen, wanted, seed=before.job.seed)
-    return pipeline.refined(captioner, before.said("describe") or "", seen, wanted, seed=before.job.seed)
+        return pipeline.describe_clip(captioner, seen, wanted, seed=before.job.seed)
+    return pipeline.refine_description(captioner, before.said("describe") or "", seen, wanted, seed=before.job.seed)
 
 
-def _blind(job: CaptionJob) -> Seen:
+def _blind(job: CaptionJob) -> ClipContext:
     """What is known of a clip, for steps that look at no frame."""
-    return Seen(gt=np.zeros((1, 2, 2, 3), np.uint8), fps=job.fps, **job.known)
+    return ClipContext(gt=np.zeros((1, 2, 2, 3), np.uint8), fps=job.fps, **job.known)
 
 
-def _shown(job: CaptionJob, frames: int, store: Store) -> Seen:
+def _shown(job: CaptionJob, frames: int, store: Store) -> ClipContext:
     """The frames that a model is shown, copied out of the clip."""
-    return _decoder.submit(lambda: glimpse(see(job, store, ("gt",)), frames)).result()
+    return _decoder.submit(lambda: sample_frames(see(job, store, ("gt",)), frames)).result()

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...captioning.config import STEPS
+from ...captioning.config import CAPTION_STEPS
 from ...datasets.footage.listing import Footage, UnusableFootage, list_footage
 from ...datasets.store.ledger import RunSummary
 from ...datasets.store.store import StageResult, Store
@@ -47,7 +47,7 @@ class SourceRun:
         """One stage over the items of a chunk."""
         if stage == "normalise":
             return normalise_chunk(chunk, self.source, self.workspace, worker)
-        if stage in (TAGS, *STEPS):
+        if stage in (TAGS, *CAPTION_STEPS):
             return caption_chunk(chunk, stage, self.source.captioning, self.workspace, worker)
         return stage_chunk(chunk, stage, self.source, self.workspace, worker)
 

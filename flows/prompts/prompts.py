@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...captioning.checks.text_checks import form
-from ...captioning.language.caption_parsing import effects_named
+from ...captioning.checks.text_checks import check_text
+from ...captioning.language.caption_parsing import named_effects
 from ...datasets.corpus.reader import open_corpus
 from ...datasets.store.atomic_io import digest_of
 from ..captions.job import CaptionJob
@@ -72,7 +72,7 @@ def list_prompts(source: UnpairedSource) -> list[Prompt | PromptRefusal]:
 
 
 def _checked(prompt: Prompt, seen: dict[str, str]) -> Prompt | PromptRefusal:
-    wrong = form(prompt.caption.replace("\u2028", "\n").replace("\u2029", "\n"))
+    wrong = check_text(prompt.caption.replace("\u2028", "\n").replace("\u2029", "\n"))
     count = len(prompt.caption.split())
     key = " ".join(prompt.caption.lower().split())
     if wrong:
@@ -107,7 +107,7 @@ def _of_file(name: str) -> Iterator[Prompt | PromptRefusal]:
         caption = line.strip(" \t")
         if caption and not caption.startswith("#"):
             group = digest_of(["prompt", caption])[:16]
-            yield Prompt(name=f"line-{number:05d}", caption=caption, effects=effects_named(caption), group=group)
+            yield Prompt(name=f"line-{number:05d}", caption=caption, effects=named_effects(caption), group=group)
 
 
 def _of_corpus(url: str, kinds: Sequence[str]) -> Iterator[Prompt | PromptRefusal]:
@@ -118,14 +118,16 @@ def _of_corpus(url: str, kinds: Sequence[str]) -> Iterator[Prompt | PromptRefusa
         if not row["caption"]:
             yield PromptRefusal(name=row["clip_id"], reason="has no caption; caption the corpus first")
             continue
-        effects = tuple(row["effects"] or ()) or effects_named(row["caption"])
+        effects = tuple(row["effects"] or ()) or named_effects(row["caption"])
         told = _told(row["provenance"])
         yield Prompt(
             name=row["clip_id"],
             caption=row["caption"],
             effects=effects,
             group=row["group"],
-            augmented=tuple(text for text in told.get("augmented") or () if isinstance(text, str) and not form(text)),
+            augmented=tuple(
+                text for text in told.get("augmented") or () if isinstance(text, str) and not check_text(text)
+            ),
         )
 
 

@@ -118,7 +118,7 @@ class UnpairedRun:
     def _wish(self, prompt: Prompt, store: Store) -> Wish:
         if self.source.use == "captions":
             return Wish(prompt=prompt, jobs=_jobs(prompt, (prompt.caption,)))
-        most = self.source.wording.variants
+        most = self.source.caption_rules.variants
         if prompt.augmented:
             return Wish(prompt=prompt, jobs=_jobs(prompt, prompt.augmented[:most]))
         if self.maker is None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...arrays import Rgb
-from ...captioning.rule_based.augment import phrases
+from ...captioning.rule_based.augment import find_effect_phrases
 from ...datasets.store.atomic_io import digest_of
 from ...datasets.store.store import ResultWriter, StageKey, StageResult, Store
 from ...render.blender import plan
@@ -111,7 +111,7 @@ def made(jobs: Sequence[ClipJob], source: UnpairedSource, store: Store, maker: d
 
 def attributes(caption: str, effects: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """By effect, the adjectives that a caption gives it, in the order of reading."""
-    found = {one.effect: tuple(reversed(one.adjectives)) for one in phrases(caption, effects)}
+    found = {one.effect: tuple(reversed(one.adjectives)) for one in find_effect_phrases(caption, effects)}
     return {effect: found.get(effect, ()) for effect in effects}
 
 

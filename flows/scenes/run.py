@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from ...captioning.config import STEPS
+from ...captioning.config import CAPTION_STEPS
 from ...datasets.store.ledger import RunSummary
 from ...datasets.store.store import StageResult, Store
 from ...render.blender.process import BlenderNotFound, blender_version, find_python
@@ -73,7 +73,7 @@ class SceneRun:
 
     def work(self, chunk: Chunk, stage: str, worker: Worker) -> list[Failure]:
         """Draw the scenes of a chunk, or word one step of its clips."""
-        if stage in STEPS:
+        if stage in CAPTION_STEPS:
             return caption_chunk(chunk, stage, self.source.captioning, self.workspace, worker)
         jobs = TypeAdapter(list[SceneJob]).validate_json(chunk.path.read_bytes())
         calls = ((job.name, (_render, job, self.source, self.workspace, self.blender)) for job in jobs)

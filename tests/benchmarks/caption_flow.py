@@ -62,7 +62,12 @@ def main() -> None:
             assert stub.stdout is not None
             url = stub.stdout.readline().strip()
             corpus = make_corpus(Path(folder), given.clips, (height, width), rendered=not given.footage)
-            settings = ("caption.kind=openai", "caption.model=stub-7b", f"caption.base_url={url}", "wording.tries=1")
+            settings = (
+                "caption.kind=openai",
+                "caption.model=stub-7b",
+                f"caption.base_url={url}",
+                "caption_rules.max_attempts=1",
+            )
             command = [sys.executable, "-m", "effectpairs", "caption", str(corpus), "--workspace", f"{folder}/words"]
             command += [f"--out={folder}/new", "--workers=1"]
             start = time.perf_counter()

@@ -16,44 +16,44 @@ from pathlib import Path
 import cv2
 import numpy as np
 import psutil
-from effectpairs.captioning.interface.captioner import Seen
-from effectpairs.captioning.interface.concurrency import abreast
-from effectpairs.captioning.interface.frame_sampling import glimpse
-from effectpairs.captioning.llm.openai_compatible import OpenAi
+from effectpairs.captioning.interface.captioner import ClipContext
+from effectpairs.captioning.interface.concurrency import map_unordered
+from effectpairs.captioning.interface.frame_sampling import sample_frames
+from effectpairs.captioning.llm.openai_compatible import OpenAiCaptioner
 
 SERVER = Path(__file__).parents[1] / "llm_server.py"
 LATENCY_S, AT_ONCE, TARGET, MOST_MB = 0.2, 16, 0.9, 500
 
 
-def ratio(captioner: OpenAi, count: int) -> float:
+def ratio(captioner: OpenAiCaptioner, count: int) -> float:
     """Refinements a second, as a share of the ideal."""
-    seen = Seen(gt=np.zeros((5, 16, 16, 3), np.uint8), subject="car")
+    seen = ClipContext(gt=np.zeros((5, 16, 16, 3), np.uint8), subject="car")
 
     def refine(number: int) -> str:
         return captioner.refine(f"A car raises dust, take {number}.", seen, max_words=25, seed=number).text
 
-    list(abreast(range(AT_ONCE), refine, at_once=AT_ONCE))  # connections are open, the package is loaded
+    list(map_unordered(range(AT_ONCE), refine, max_concurrency=AT_ONCE))  # connections are open, the package is loaded
     start = time.perf_counter()
-    done = sum(1 for _ in abreast(range(count), refine, at_once=AT_ONCE))
+    done = sum(1 for _ in map_unordered(range(count), refine, max_concurrency=AT_ONCE))
     return done / (time.perf_counter() - start) / (AT_ONCE / LATENCY_S)
 
 
-def clips(captioner: OpenAi, count: int, height: int, width: int) -> Iterator[Seen]:
+def clips(captioner: OpenAiCaptioner, count: int, height: int, width: int) -> Iterator[ClipContext]:
     """85-frame clips, made one after the other; what waits for an answer holds the shown frames alone."""
     rng = np.random.default_rng(0)
     wide = cv2.GaussianBlur(rng.normal(0, 1, (height, width, 3)), (0, 0), 3)
     grain = np.clip(80 + 40 * wide / wide.std() + rng.normal(0, 2, wide.shape), 0, 127).astype(np.uint8)
     for number in range(count):
         gt = np.repeat((grain + np.uint8(number % 128))[None], 85, axis=0)
-        yield glimpse(Seen(gt=gt, subject="car"), captioner.max_frames)
+        yield sample_frames(ClipContext(gt=gt, subject="car"), captioner.max_frames)
 
 
-def describe_all(captioner: OpenAi, count: int, height: int, width: int) -> tuple[float, float]:
+def describe_all(captioner: OpenAiCaptioner, count: int, height: int, width: int) -> tuple[float, float]:
     """Clips a second, and the most megabytes that this process held."""
     process, most = psutil.Process(), 0
     start = time.perf_counter()
-    found = abreast(
-        clips(captioner, count, height, width), lambda seen: captioner.describe(seen, seed=0), at_once=AT_ONCE
+    found = map_unordered(
+        clips(captioner, count, height, width), lambda seen: captioner.describe(seen, seed=0), max_concurrency=AT_ONCE
     )
     for _ in found:
         most = max(most, process.memory_info().rss)
@@ -74,7 +74,7 @@ def main() -> None:
     )
     try:
         assert stub.stdout is not None
-        captioner = OpenAi(model="stub-7b", base_url=stub.stdout.readline().strip(), at_once=AT_ONCE)
+        captioner = OpenAiCaptioner(model="stub-7b", base_url=stub.stdout.readline().strip(), max_concurrency=AT_ONCE)
         best = max(ratio(captioner, given.count) for _ in range(given.rounds))
         ideal = f"of the ideal {AT_ONCE / LATENCY_S:.0f} a second"
         print(f"refine: {best:.3f} {ideal} (target {TARGET}, best of {given.rounds})")

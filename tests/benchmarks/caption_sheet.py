@@ -11,20 +11,20 @@ from pathlib import Path
 import cv2
 import effectpairs
 import numpy as np
-from effectpairs.captioning.interface.captioner import Seen
-from effectpairs.captioning.pipeline import Wanted, augmented, described, refined
-from effectpairs.captioning.rule_based.captioner import Measured
-from effectpairs.captioning.rule_based.clip_facts import know
+from effectpairs.captioning.interface.captioner import ClipContext
+from effectpairs.captioning.pipeline import CaptionSettings, augment_caption, describe_clip, refine_description
+from effectpairs.captioning.rule_based.captioner import RuleBasedCaptioner
+from effectpairs.captioning.rule_based.clip_facts import collect_facts
 
 SHOWN, HEIGHT, TEXT = 4, 120, 22
 
 
-def seen_of(clip) -> Seen:
+def seen_of(clip) -> ClipContext:
     """A corpus's row as a captioner sees it; its name is somebody's word for the subject."""
     facts = json.loads(clip.provenance.get("facts") or "{}")
     subject = facts.get("subject") or None
     layers = {name: getattr(clip, name) for name in ("gt", "over", "subject_mask", "effect_mask")}
-    return Seen(
+    return ClipContext(
         **layers,
         fps=clip.fps,
         effects=tuple(clip.effects),
@@ -34,7 +34,7 @@ def seen_of(clip) -> Seen:
     )
 
 
-def strip(seen: Seen, text: str) -> np.ndarray:
+def strip(seen: ClipContext, text: str) -> np.ndarray:
     """A few frames, the effect mask in red, and the caption below."""
     places = np.linspace(0, len(seen.gt) - 1, SHOWN).round().astype(int)
     middle = places[SHOWN // 2]
@@ -58,12 +58,12 @@ def main() -> None:
     for number, clip in enumerate(clips):
         seen = seen_of(clip)
         began = time.process_time()
-        dense = described(Measured(), seen, seed=number)
-        concise = refined(Measured(), "", seen, seed=number)
+        dense = describe_clip(RuleBasedCaptioner(), seen, seed=number)
+        concise = refine_description(RuleBasedCaptioner(), "", seen, seed=number)
         text = concise.reply.text if concise.reply else "(none)"
-        variants = augmented(Measured(), text, seen, Wanted(variants=3), seed=number)
+        variants = augment_caption(RuleBasedCaptioner(), text, seen, CaptionSettings(variants=3), seed=number)
         seconds.append(time.process_time() - began)
-        print(f"{number:2} {clip.clip_id} ({know(seen).tags.source}, {concise.verdict})\n   {text}")
+        print(f"{number:2} {clip.clip_id} ({collect_facts(seen).tags.source}, {concise.verdict})\n   {text}")
         print(f"   dense: {dense.reply.text if dense.reply else dense.objections}")
         print(*(f"   other: {reply.text}" for reply in variants.replies), sep="\n")
         rows.append(strip(seen, f"{number} {text}"))
