@@ -51,7 +51,7 @@ def base(subject: Body, ground: Ground, camera: Camera, *variants: tuple[AnyEffe
         camera=camera,
         sun=Sun(elevation_deg=34.0, azimuth_deg=215.0),
         variants=tuple(Variant(name=f"v{number}", effects=effects) for number, effects in enumerate(variants)),
-        rendering=Rendering(samples=16, truth_samples=16),
+        rendering=Rendering(samples=16, mask_samples=16),
     )
 
 

@@ -231,7 +231,7 @@ def brought(tmp_path_factory):
         scenes.append(scene(name, subject=body))
     (folder / "dusk.exr").write_bytes(b"no picture")
     scenes.append(scene("dusk", sky=Sky(kind="hdri", hdri=str(folder / "dusk.exr"))))
-    quick = [replace(one, rendering=Rendering(samples=2, truth_samples=2)) for one in scenes]
+    quick = [replace(one, rendering=Rendering(samples=2, mask_samples=2)) for one in scenes]
     return run(source_of(folder, *quick, blender=Blender(frame_timeout_s=120.0, max_attempts=1)), folder / "w")
 
 

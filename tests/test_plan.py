@@ -76,7 +76,7 @@ def test_the_passes_of_a_clip():
     assert names["background"].frames == names["v01-plate"].frames == (0,)
     assert names["v00"].frames == tuple(range(13))
     assert (names["v01-without-dust"].off, names["v01-without-dust"].variant) == ("dust", 1)
-    assert names["v01-truth"].scale == SCENE.rendering.truth_scale
+    assert names["v01-truth"].scale == SCENE.rendering.mask_scale
     assert names["v01-truth"].denoise
 
 

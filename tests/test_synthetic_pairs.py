@@ -36,7 +36,7 @@ SCENE = Scene(
         Variant(name="soft", effects=(Shadow(softness_deg=15.0),)),
         Variant(name="dusty", effects=(Shadow(), Dust(density=6.0))),
     ),
-    rendering=Rendering(samples=4, truth_samples=4, denoise=False),
+    rendering=Rendering(samples=4, mask_samples=4, denoise=False),
 )
 SCRIPT = """
 import sys

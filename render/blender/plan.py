@@ -139,7 +139,7 @@ def passes_of(scene: Scene) -> tuple[Pass, ...]:
     rendering = scene.rendering
     frames = tuple(range(scene.frames))
     best = Pass(name="", kind="whole", samples=rendering.samples, denoise=rendering.denoise, frames=frames)
-    mask_pass = replace(best, samples=rendering.truth_samples, denoise=True, scale=rendering.truth_scale)
+    mask_pass = replace(best, samples=rendering.mask_samples, denoise=True, scale=rendering.mask_scale)
     return (*_layer_passes(scene, best), *_mask_passes(scene, replace(mask_pass, crop=rendering.crop)))
 
 

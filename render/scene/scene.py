@@ -46,9 +46,9 @@ class Rendering:
     __pydantic_config__ = STRICT
     samples: int = 16
     denoise: bool = True
-    truth_samples: int = 8
+    mask_samples: int = 8
     """Of the passes from which each effect's own mask comes."""
-    truth_scale: float = 0.5
+    mask_scale: float = 0.5
     """Their size, as a share of the picture's."""
     composite: Literal["exact", "eq2"] = "exact"
     """How `over` is put together: in linear light as a camera would, or by Eq. 2 in display space."""
@@ -58,8 +58,8 @@ class Rendering:
 
     def __post_init__(self) -> None:
         within(self, "samples", 1, 16384)
-        within(self, "truth_samples", 1, 16384)
-        within(self, "truth_scale", 0.1, 1)
+        within(self, "mask_samples", 1, 16384)
+        within(self, "mask_scale", 0.1, 1)
 
 
 def check_format(owner: Any, place: str = "") -> None:
