@@ -19,14 +19,14 @@ from effectpairs.render.compositing import layers
 from effectpairs.render.generators import diversity
 from effectpairs.render.generators.clip_format import ClipFormat
 from effectpairs.render.generators.registry import GENERATORS, scene_at
-from effectpairs.render.scene.scene import Rendering, Scene
+from effectpairs.render.scene.scene import RenderSettings, Scene
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt  # after the choice of a backend that needs no screen
 
 HERE = Path(__file__).parent
 CLIP_FORMAT = ClipFormat(frames=21, size=(384, 672))
-TINY = ClipFormat(frames=21, size=(64, 112), rendering=Rendering(samples=4, mask_samples=1, mask_scale=0.25))
+TINY = ClipFormat(frames=21, size=(64, 112), rendering=RenderSettings(samples=4, mask_samples=1, mask_scale=0.25))
 FRAME = 12
 COLOURS = {"blender": "#2a6f97", "kubric": "#c8553d", "generator": "#8d99ae"}
 NAMES = {"blender": "maker blender", "kubric": "maker kubric", "generator": "Generative Omnimatte (its ranges)"}

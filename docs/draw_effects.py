@@ -23,15 +23,15 @@ from effectpairs.render.effects.smoke import Smoke
 from effectpairs.render.effects.splash import Splash, Spray
 from effectpairs.render.effects.waves import Ripple, Wake
 from effectpairs.render.scene.environment import Camera, Ground, Sky, Sun
-from effectpairs.render.scene.objects import Body, Look, Travel
-from effectpairs.render.scene.scene import Rendering, Scene, Variant
+from effectpairs.render.scene.objects import Body, Material, Travel
+from effectpairs.render.scene.scene import RenderSettings, Scene, Variant
 
 FOLDER = Path(__file__).parent / "effects"
-SAND = Look(kind="noise", colour=(0.66, 0.56, 0.42), second=(0.54, 0.45, 0.34), roughness=0.95, scale_m=0.5)
-PAVING = Look(kind="tiles", colour=(0.58, 0.55, 0.50), second=(0.36, 0.34, 0.31), roughness=0.8, scale_m=0.6)
-ASPHALT = Look(kind="noise", colour=(0.30, 0.30, 0.31), second=(0.38, 0.38, 0.38), roughness=0.9, scale_m=0.1)
-BOARDS = Look(kind="wood", colour=(0.50, 0.36, 0.24), second=(0.38, 0.26, 0.16), roughness=0.4, scale_m=0.4)
-LAKE = Ground(kind="water", look=Look(colour=(0.10, 0.22, 0.26)), bumps_m=0.01)
+SAND = Material(kind="noise", colour=(0.66, 0.56, 0.42), second=(0.54, 0.45, 0.34), roughness=0.95, scale_m=0.5)
+PAVING = Material(kind="tiles", colour=(0.58, 0.55, 0.50), second=(0.36, 0.34, 0.31), roughness=0.8, scale_m=0.6)
+ASPHALT = Material(kind="noise", colour=(0.30, 0.30, 0.31), second=(0.38, 0.38, 0.38), roughness=0.9, scale_m=0.1)
+BOARDS = Material(kind="wood", colour=(0.50, 0.36, 0.24), second=(0.38, 0.26, 0.16), roughness=0.4, scale_m=0.4)
+LAKE = Ground(kind="water", look=Material(colour=(0.10, 0.22, 0.26)), bumps_m=0.01)
 DUSK = Sky(kind="gradient", colour=(0.42, 0.36, 0.40), zenith=(0.12, 0.15, 0.28), strength=0.6)
 AFTERGLOW = Sun(elevation_deg=8.0, azimuth_deg=150.0, strength=0.2, softness_deg=10.0, colour=(1.0, 0.8, 0.65))
 LAMPLIGHT = (1.0, 0.72, 0.36)
@@ -51,7 +51,7 @@ def base(subject: Body, ground: Ground, camera: Camera, *variants: tuple[AnyEffe
         camera=camera,
         sun=Sun(elevation_deg=34.0, azimuth_deg=215.0),
         variants=tuple(Variant(name=f"v{number}", effects=effects) for number, effects in enumerate(variants)),
-        rendering=Rendering(samples=16, mask_samples=16),
+        rendering=RenderSettings(samples=16, mask_samples=16),
     )
 
 
@@ -59,18 +59,18 @@ def car(*, speed: float = 6.0, start: float = -2.6) -> Body:
     """A red car that drives to the right."""
     way = Travel(kind="drive", start=(start, 0.0), heading_deg=6.0, speed_mps=speed)
     return Body(
-        name="red car", shape="car", size_m=4.0, look=Look(colour=(0.62, 0.07, 0.06), roughness=0.3), motion=way
+        name="red car", shape="car", size_m=4.0, look=Material(colour=(0.62, 0.07, 0.06), roughness=0.3), motion=way
     )
 
 
 def walker() -> Body:
     """A walker in turquoise who walks to the right."""
     way = Travel(kind="walk", start=(-1.2, 0.0), heading_deg=8.0, speed_mps=1.4)
-    look = Look(colour=(0.12, 0.50, 0.52), second=(0.13, 0.16, 0.25), roughness=0.8)
+    look = Material(colour=(0.12, 0.50, 0.52), second=(0.13, 0.16, 0.25), roughness=0.8)
     return Body(name="walker", shape="walker", size_m=1.75, look=look, motion=way)
 
 
-def ball(*, size: float = 0.5, look: Look = Look(colour=(0.78, 0.16, 0.06), roughness=0.3)) -> Body:
+def ball(*, size: float = 0.5, look: Material = Material(colour=(0.78, 0.16, 0.06), roughness=0.3)) -> Body:
     """A ball that bounces to the right."""
     way = Travel(kind="bounce", start=(-1.0, 0.0), heading_deg=4.0, speed_mps=1.4, height_m=0.75)
     return Body(name="orange ball", shape="ball", size_m=size, look=look, motion=way)
@@ -79,14 +79,14 @@ def ball(*, size: float = 0.5, look: Look = Look(colour=(0.78, 0.16, 0.06), roug
 def boat(*, speed: float = 2.6) -> Body:
     """A motor boat that goes to the right."""
     way = Travel(kind="boat", start=(-0.6, -0.4), heading_deg=14.0, speed_mps=speed, height_m=0.02)
-    look = Look(colour=(0.85, 0.85, 0.8), second=(0.42, 0.26, 0.16), roughness=0.4)
+    look = Material(colour=(0.85, 0.85, 0.8), second=(0.42, 0.26, 0.16), roughness=0.4)
     return Body(name="white boat", shape="boat", size_m=2.4, look=look, motion=way)
 
 
 def lantern() -> Body:
     """A paper lantern that drifts through the air."""
     way = Travel(kind="fly", start=(-0.8, 0.0), heading_deg=0.0, speed_mps=0.9, height_m=0.7)
-    look = Look(colour=LAMPLIGHT, second=(0.2, 0.16, 0.12), roughness=0.4, emission=2.2)
+    look = Material(colour=LAMPLIGHT, second=(0.2, 0.16, 0.12), roughness=0.4, emission=2.2)
     return Body(name="warm lantern", shape="lantern", size_m=0.55, look=look, motion=way)
 
 
@@ -123,7 +123,7 @@ def dust() -> list[Shot]:
 def smoke() -> list[Shot]:
     """Black and thick, white and thin, red."""
     way = Travel(kind="drive", start=(-1.6, 0.0), heading_deg=4.0, speed_mps=2.6)
-    look = Look(colour=(0.20, 0.32, 0.46), roughness=0.4)
+    look = Material(colour=(0.20, 0.32, 0.46), roughness=0.4)
     truck = Body(name="blue truck", shape="truck", size_m=5.0, look=look, motion=way)
     camera = Camera(at=(-1.0, -12.0, 5.5), look_at=(-1.0, 0.0, 1.7))
     stack = (0.235, 0.36, 1.0)
@@ -143,7 +143,7 @@ def wake() -> list[Shot]:
 def ripple() -> list[Shot]:
     """Round a duck, and where a ball has hit."""
     way = Travel(kind="boat", start=(-0.2, 0.0), heading_deg=12.0, speed_mps=0.35, height_m=0.02)
-    look = Look(colour=(0.72, 0.51, 0.27), second=(0.3, 0.2, 0.12), roughness=0.7)
+    look = Material(colour=(0.72, 0.51, 0.27), second=(0.3, 0.2, 0.12), roughness=0.7)
     duck = Body(name="golden duck", shape="duck", size_m=0.5, look=look, motion=way)
     near = Camera(at=(0.0, -3.2, 1.5), look_at=(0.0, 0.0, 0.05))
     rings = Ripple(height_m=0.03, length_m=0.35)

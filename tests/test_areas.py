@@ -18,7 +18,7 @@ from effectpairs.render.compositing.linear_composite import encode
 from effectpairs.render.effects.registry import CastLight, Reflection, Shadow
 from effectpairs.render.scene.environment import Camera, Ground, Sun
 from effectpairs.render.scene.objects import Body
-from effectpairs.render.scene.scene import Rendering, Scene, Variant
+from effectpairs.render.scene.scene import RenderSettings, Scene, Variant
 
 blender = pytest.mark.blender
 SIZE = (72, 128)
@@ -30,7 +30,7 @@ def scene_of(*variants, **rendering):
         name="area", seed=3, frames=5, size=SIZE, ground=Ground(kind="wet"), camera=Camera(kind="pan", amount=4.0),
         subject=Body(name="red ball", shape="ball", size_m=0.7),
         variants=tuple(Variant(name=f"{number}", effects=effects) for number, effects in enumerate(variants)),
-        rendering=Rendering(samples=8, **rendering),
+        rendering=RenderSettings(samples=8, **rendering),
     )  # fmt: skip
 
 

@@ -18,8 +18,8 @@ from effectpairs.render.blender.process import VARIABLE, Blender
 from effectpairs.render.effects.shadow import Shadow
 from effectpairs.render.generators.archives import Limits
 from effectpairs.render.scene.environment import Sky
-from effectpairs.render.scene.objects import Body, Look, Travel
-from effectpairs.render.scene.scene import Rendering, Scene, Variant, as_values
+from effectpairs.render.scene.objects import Body, Material, Travel
+from effectpairs.render.scene.scene import RenderSettings, Scene, Variant, dump_scene
 
 FAKE = """#!{python}
 import json, os, signal, sys, time
@@ -72,8 +72,8 @@ say("done")
 
 def scene(name, **changes):
     """Drawn within a second: 5 frames of 36x64."""
-    subject = Body(name=name, shape="ball", look=Look(), motion=Travel(kind="drive"))
-    whole = Rendering(crop=False)  # the stand-in for Blender draws whole pictures
+    subject = Body(name=name, shape="ball", look=Material(), motion=Travel(kind="drive"))
+    whole = RenderSettings(crop=False)  # the stand-in for Blender draws whole pictures
     plain = {"name": name, "seed": 1, "frames": 5, "size": (36, 64), "subject": subject, "rendering": whole}
     return Scene(**plain | {"variants": (Variant(name="one", effects=(Shadow(),)),)} | changes)
 
@@ -83,7 +83,7 @@ def source_of(folder, *scenes, **settings) -> SceneSource:
     place = folder / "scenes"
     place.mkdir(parents=True, exist_ok=True)
     for one in scenes:
-        name, text = one if isinstance(one, tuple) else (one.name, json.dumps(as_values(one)))
+        name, text = one if isinstance(one, tuple) else (one.name, json.dumps(dump_scene(one)))
         (place / f"{name}.json").write_text(text)
     return SceneSource(**{"name": "s", "scenes": f"{place}/*.json", "size": (36, 64), "frames": 5} | settings)
 
@@ -126,7 +126,7 @@ def found(folder):
     program.write_text(FAKE.format(python=sys.executable))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     variants = tuple(Variant(name=name, effects=(Shadow(),)) for name in ("calm", "wild"))
-    odd = [(name, json.dumps(as_values(scene(name)) | change)) for name, (change, _) in DESCRIPTIONS.items()]
+    odd = [(name, json.dumps(dump_scene(scene(name)) | change)) for name, (change, _) in DESCRIPTIONS.items()]
     scenes = [scene("fine"), scene("blinding", variants=variants), *(scene(name) for name in TROUBLES)]
     blender = Blender(python=str(program), frame_timeout_s=3.0, max_attempts=2)
     return run(source_of(folder, *odd, *TEXTS.items(), *scenes, blender=blender), folder / "w")
@@ -231,7 +231,7 @@ def brought(tmp_path_factory):
         scenes.append(scene(name, subject=body))
     (folder / "dusk.exr").write_bytes(b"no picture")
     scenes.append(scene("dusk", sky=Sky(kind="hdri", hdri=str(folder / "dusk.exr"))))
-    quick = [replace(one, rendering=Rendering(samples=2, mask_samples=2)) for one in scenes]
+    quick = [replace(one, rendering=RenderSettings(samples=2, mask_samples=2)) for one in scenes]
     return run(source_of(folder, *quick, blender=Blender(frame_timeout_s=120.0, max_attempts=1)), folder / "w")
 
 

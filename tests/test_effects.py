@@ -6,14 +6,23 @@ import numpy as np
 import pytest
 from effectpairs.datasets.corpus import schema
 from effectpairs.render.effects.base import Contact, Effect, Track
-from effectpairs.render.effects.colours import WORDS, word_of
+from effectpairs.render.effects.colours import NAMED_COLOURS, nearest_colour_name
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.glow import CastLight, Glow
 from effectpairs.render.effects.registry import EFFECTS
-from effectpairs.render.effects.render_data import Cloud, Drops, Lamp, Medium, Sheets, Waves, arrays_of, fields_of
+from effectpairs.render.effects.render_data import (
+    Cloud,
+    Drops,
+    Lamp,
+    Medium,
+    Sheets,
+    Waves,
+    medium_arrays,
+    medium_fields,
+)
 from effectpairs.render.effects.smoke import Smoke
 from effectpairs.render.effects.splash import Splash, Spray
-from effectpairs.render.effects.trajectory import births, way_of
+from effectpairs.render.effects.trajectory import build_trajectory, emission_times
 from effectpairs.render.effects.waves import Ripple, Wake
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -71,16 +80,16 @@ def ids(effect: Effect) -> str:
 def test_the_same_chances_give_the_same_arrays(effect):
     hit = (Contact(frame=3, at=(0.4, 0.1, 0.0), speed=3.0),)
     for one, other in zip(made(effect, track(contacts=hit)), made(effect, track(contacts=hit)), strict=True):
-        first, second = arrays_of(one), arrays_of(other)
+        first, second = medium_arrays(one), medium_arrays(other)
         assert first.keys() == second.keys()
         assert all(np.array_equal(first[name], second[name]) for name in first)
-        assert fields_of(one) == fields_of(other)
+        assert medium_fields(one) == medium_fields(other)
 
 
 @pytest.mark.parametrize("effect", ALL, ids=ids)
 def test_arrays_are_whole_and_in_range(effect):
     for medium in made(effect, track(contacts=(Contact(frame=2, at=(0.0, 0.0, 0.0), speed=4.0),))):
-        for name, values in arrays_of(medium).items():
+        for name, values in medium_arrays(medium).items():
             assert np.isfinite(values).all()
             assert values.dtype == (np.int64 if name == "ends" else np.float32)
         if isinstance(medium, Cloud):
@@ -142,8 +151,8 @@ def test_a_hit_gives_a_burst_by_its_speed(effect):
 @settings(max_examples=12, deadline=None)
 @given(speed=st.floats(1.0, 8.0), turn=st.floats(0.05, 1.0), lead=st.floats(0.2, 3.0))
 def test_births_lie_evenly_along_the_way(speed, turn, lead):
-    course = way_of(track(speed, turn=turn), lead)
-    born = births(course, per_metre=10.0)
+    course = build_trajectory(track(speed, turn=turn), lead)
+    born = emission_times(course, per_metre=10.0)
     assert born[0] < 0 < born[-1] or len(born) < 2
     steps = np.diff(np.interp(born, course.second, course.distance_m))
     assert np.allclose(steps, 0.1, atol=1e-6)
@@ -288,9 +297,9 @@ def test_strength_is_said_in_words():
 
 
 def test_colours_have_their_words():
-    assert all(word_of(colour) == word for word, colour in WORDS.items())
-    assert word_of((0.64, 0.5, 0.38)) == "tan"
-    assert word_of((0.1, 0.1, 0.1)) in ("black", "charcoal")
+    assert all(nearest_colour_name(colour) == word for word, colour in NAMED_COLOURS.items())
+    assert nearest_colour_name((0.64, 0.5, 0.38)) == "tan"
+    assert nearest_colour_name((0.1, 0.1, 0.1)) in ("black", "charcoal")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from effectpairs.render.animation.motion import track_of
+from effectpairs.render.animation.motion import compute_track
 from effectpairs.render.generators.blender_generator import BlenderGenerator
 from effectpairs.render.generators.clip_format import ClipFormat
 from effectpairs.render.generators.framing import framing
@@ -16,9 +16,9 @@ from effectpairs.render.generators.lights import SUNS
 from effectpairs.render.generators.registry import scene_at, scenes
 from effectpairs.render.generators.scenarios import SCENARIOS
 from effectpairs.render.scene.objects import Toss, Travel
-from effectpairs.render.scene.scene import Rendering, Scene, as_values
+from effectpairs.render.scene.scene import RenderSettings, Scene, dump_scene
 
-CLIP_FORMAT = ClipFormat(frames=21, size=(96, 168), rendering=Rendering(samples=4))
+CLIP_FORMAT = ClipFormat(frames=21, size=(96, 168), rendering=RenderSettings(samples=4))
 GENERATORS = [BlenderGenerator(), KubricGenerator()]
 COUNT = {"blender": 40, "kubric": 8}
 OTHER_PROCESS = """
@@ -27,8 +27,8 @@ from effectpairs.render.generators.{kind}_generator import {name} as Maker
 from effectpairs.render.generators.clip_format import ClipFormat
 from effectpairs.render.generators.lights import SUNS
 from effectpairs.render.generators.registry import scene_at
-from effectpairs.render.scene.scene import as_values
-print(json.dumps(as_values(scene_at(Maker(), 3, 5, ClipFormat(frames=21, size=(96, 168))))))
+from effectpairs.render.scene.scene import dump_scene
+print(json.dumps(dump_scene(scene_at(Maker(), 3, 5, ClipFormat(frames=21, size=(96, 168))))))
 """
 
 
@@ -44,7 +44,7 @@ def test_a_scene_depends_on_seed_and_number_alone(made):
     for index in (0, 3, COUNT[generator.kind] - 1):
         assert scene_at(generator, index, 1, CLIP_FORMAT) == all_of_them[index]
     assert scene_at(generator, 0, 2, CLIP_FORMAT) != all_of_them[0]
-    assert len({json.dumps(as_values(scene)) for scene in all_of_them}) == len(all_of_them)
+    assert len({json.dumps(dump_scene(scene)) for scene in all_of_them}) == len(all_of_them)
     assert len({scene.name for scene in all_of_them}) == len(all_of_them)
 
 
@@ -55,7 +55,7 @@ def test_another_process_makes_the_same_scene(generator):
     program = OTHER_PROCESS.format(kind=generator.kind, name=type(generator).__name__)
     there = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     here = scene_at(generator, 3, 5, ClipFormat(frames=21, size=(96, 168)))
-    assert there.stdout.strip() == json.dumps(as_values(here))
+    assert there.stdout.strip() == json.dumps(dump_scene(here))
 
 
 def test_the_subject_is_in_view(made):
@@ -78,7 +78,7 @@ def test_effects_fit_the_ground(made):
             assert len({"wake", "ripple"} & {effect.kind for effect in variant.effects}) < 2
             for effect in variant.effects:
                 if getattr(effect, "softness_deg", None) is not None:
-                    assert scene.holds_still
+                    assert scene.static_background
 
 
 def test_the_sun_stands_where_the_panorama_shows_it(made):
@@ -109,7 +109,7 @@ def test_tossed_subjects_hit_what_their_effects_need():
     pytest.importorskip("pybullet", reason="Kubric's core is not installed; run `make`")
     for scene in scenes(KubricGenerator(floors=("loose", "puddles")), 4, 3, CLIP_FORMAT):
         assert isinstance(scene.subject.motion, Toss)
-        assert track_of(scene).contacts
+        assert compute_track(scene).contacts
         assert 3 <= 1 + len(scene.props) <= 10 or len(scene.props) < 3
 
 

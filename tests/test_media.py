@@ -10,7 +10,7 @@ from effectpairs.render.effects.registry import AnyEffect
 from effectpairs.render.effects.splash import Splash
 from effectpairs.render.effects.waves import Ripple, Wake
 from effectpairs.render.scene.environment import Camera, Ground, Sky, Sun
-from effectpairs.render.scene.objects import Body, Look, Travel
+from effectpairs.render.scene.objects import Body, Material, Travel
 from effectpairs.render.scene.scene import Scene, Variant
 from effectpairs.render.worker import noise
 from effectpairs.tests.plans import frames_of
@@ -21,7 +21,7 @@ DRY: tuple[AnyEffect, ...] = (Dust(density=5.0), Glow(strength=2.0), CastLight(p
 
 def a_scene(kind: str, effects: tuple[AnyEffect, ...]) -> Scene:
     """A boat-like block at dusk, five frames."""
-    look = Look(colour=(0.1, 0.2, 0.25))
+    look = Material(colour=(0.1, 0.2, 0.25))
     return Scene(
         name="media",
         seed=3,

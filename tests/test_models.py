@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from effectpairs.render.procedural_models.registry import extent_of
+from effectpairs.render.procedural_models.registry import body_extent
 from effectpairs.render.procedural_models.user_models import proportions
 from effectpairs.render.scene.objects import Body
 
@@ -75,7 +75,7 @@ def test_proportions_are_those_that_blender_sees(tmp_path, name, write, expected
     write(tmp_path / name)
     assert proportions(tmp_path / name) == pytest.approx(expected)
     body = Body(name="thing", shape="asset", asset=str(tmp_path / name), size_m=3.0)
-    assert extent_of(body) == pytest.approx(tuple(3 * side for side in expected))
+    assert body_extent(body) == pytest.approx(tuple(3 * side for side in expected))
 
 
 def test_nodes_turn_what_they_hold(tmp_path):

@@ -50,7 +50,7 @@ def test_an_id_and_a_number_are_never_cut_however_narrow_the_terminal(corpus):
 
 
 def test_values_survive_strict_json_and_say_what_the_tables_say(corpus):
-    found = tables.as_values(corpus)
+    found = tables.dump_scene(corpus)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["counts"] == corpus.manifest["counts"]
     assert [clip["clip_id"] for clip in found["clips"]] == list(corpus.ids)
@@ -58,7 +58,7 @@ def test_values_survive_strict_json_and_say_what_the_tables_say(corpus):
 
 
 def test_quantiles_are_those_of_the_clips_that_have_the_number(corpus):
-    found = tables.as_values(corpus)
+    found = tables.dump_scene(corpus)
     areas = [clip["quality"]["effect_area"] for clip in found["clips"] if clip["kind"] != "unpaired"]
     marks = found["quality"]["effect_area"]
     assert marks["clips"] == len(areas) == 4
@@ -66,7 +66,7 @@ def test_quantiles_are_those_of_the_clips_that_have_the_number(corpus):
 
 
 def test_the_account_counts_what_was_not_accepted_by_reason(corpus, printed):
-    account = tables.as_values(corpus)["account"]
+    account = tables.dump_scene(corpus)["account"]
     assert account["sources"]["broken"]["failed"] == 1
     assert {entry["name"] for entry in account["left_out"]} == {"broken-bad", "broken-dull"}
     assert {(found["outcome"], found["reason"], found["clips"]) for found in account["not_accepted"]} == {

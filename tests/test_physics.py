@@ -15,13 +15,13 @@ from effectpairs.render.scene.scene import Scene, Variant
 
 pytest.importorskip("pybullet", reason="Kubric's core is not installed; run `make`")
 
-CLOCK = physics.Clock(frames=29, fps=16.0)
+CLOCK = physics.FrameTimes(frames=29, fps=16.0)
 SHAPES = ("sphere", "ball", "cube", "cylinder", "cone", "torus", "monkey", "rock", "crate", "duck")
 DIGEST = """
 import hashlib
 from effectpairs.tests.test_physics import CLOCK, SHAPES, heap
-from effectpairs.render import physics
-falls = physics.simulate(heap(), (), CLOCK)
+from effectpairs.render.animation import physics
+falls = physics.simulate_rigid_bodies(heap(), (), CLOCK)
 print(hashlib.sha256(b"".join(fall.at.tobytes() + fall.turn.tobytes() for fall in falls)).hexdigest())
 """
 
@@ -38,7 +38,7 @@ def heap() -> tuple[Body, ...]:
 
 
 def test_a_fall_is_a_parabola_until_it_ends():
-    (fall,) = physics.simulate((body(at=(0.0, 0.0, 20.0), velocity=(1.0, 0.0, 2.0)),), (), CLOCK)
+    (fall,) = physics.simulate_rigid_bodies((body(at=(0.0, 0.0, 20.0), velocity=(1.0, 0.0, 2.0)),), (), CLOCK)
     time = np.arange(CLOCK.frames) / CLOCK.fps
     free = fall.at[:, 2] > 0.5
     assert free.sum() == CLOCK.frames
@@ -49,8 +49,8 @@ def test_a_fall_is_a_parabola_until_it_ends():
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_comes_to_rest_on_the_ground(shape):
-    clock = physics.Clock(frames=85, fps=16.0)
-    (fall,) = physics.simulate((body(shape, at=(0.0, 0.0, 0.7), restitution=0.1),), (), clock)
+    clock = physics.FrameTimes(frames=85, fps=16.0)
+    (fall,) = physics.simulate_rigid_bodies((body(shape, at=(0.0, 0.0, 0.7), restitution=0.1),), (), clock)
     assert np.linalg.norm(fall.at[-1] - fall.at[-5]) < 0.05
     assert 0.05 < fall.at[-1, 2] < 0.5
     assert np.allclose(np.linalg.norm(fall.turn, axis=1), 1, atol=0.02)
@@ -58,7 +58,7 @@ def test_every_shape_comes_to_rest_on_the_ground(shape):
 
 
 def test_a_hit_says_when_where_and_how_fast():
-    (fall,) = physics.simulate((body("ball", at=(0.5, 0.25, 2.25), restitution=0.0),), (), CLOCK)
+    (fall,) = physics.simulate_rigid_bodies((body("ball", at=(0.5, 0.25, 2.25), restitution=0.0),), (), CLOCK)
     assert len(fall.contacts) == 1
     hit = fall.contacts[0]
     assert hit.frame / CLOCK.fps == pytest.approx(np.sqrt(2 * 2.0 / 9.81), abs=1.5 / CLOCK.fps)
@@ -70,8 +70,11 @@ def test_still_bodies_and_walls_stand_in_the_way():
     flying = body("ball", at=(0.0, 0.0, 0.5), velocity=(6.0, 0.0, 1.0), restitution=0.8)
     crate = Body(name="crate", shape="crate", size_m=1.0, motion=Still(at=(2.0, 0.0, 0.0)))
     wall = Wall(at=(2.0, 0.0), heading_deg=180.0, width_m=4.0, height_m=4.0)
-    free, stopped = physics.simulate((flying,), (), CLOCK)[0], physics.simulate((flying, crate), (), CLOCK)[0]
-    walled = physics.simulate((flying,), (wall,), CLOCK)[0]
+    free, stopped = (
+        physics.simulate_rigid_bodies((flying,), (), CLOCK)[0],
+        physics.simulate_rigid_bodies((flying, crate), (), CLOCK)[0],
+    )
+    walled = physics.simulate_rigid_bodies((flying,), (wall,), CLOCK)[0]
     assert free.at[:, 0].max() > 4
     assert stopped.at[:, 0].max() < 1.4
     assert 1.4 < walled.at[:, 0].max() < 2.0
@@ -81,34 +84,34 @@ def test_still_bodies_and_walls_stand_in_the_way():
 def test_bodies_that_collide_both_move():
     first = body("ball", at=(-1.0, 0.0, 0.25), velocity=(4.0, 0.0, 0.0))
     second = replace(body("ball", at=(0.0, 0.0, 0.25)), name="other")
-    one, other = physics.simulate((first, second), (), CLOCK)
+    one, other = physics.simulate_rigid_bodies((first, second), (), CLOCK)
     assert other.at[-1, 0] > 0.5
     assert one.at[-1, 0] < other.at[-1, 0]
 
 
 @pytest.mark.parametrize("fps", [7.0, 16.0, 23.976, 25.0, 30.0, 60.0, 240.0])
 def test_any_frame_rate_has_the_same_speed(fps):
-    clock = physics.Clock(frames=13, fps=fps)
-    (fall,) = physics.simulate((body(at=(0.0, 0.0, 50.0), velocity=(3.0, 0.0, 0.0)),), (), clock)
+    clock = physics.FrameTimes(frames=13, fps=fps)
+    (fall,) = physics.simulate_rigid_bodies((body(at=(0.0, 0.0, 50.0), velocity=(3.0, 0.0, 0.0)),), (), clock)
     assert np.allclose(np.diff(fall.at[:, 0]) * fps, 3.0, rtol=0.06)
 
 
 def test_another_process_sees_the_same_bytes():
-    falls = physics.simulate(heap(), (), CLOCK)
+    falls = physics.simulate_rigid_bodies(heap(), (), CLOCK)
     here = hashlib.sha256(b"".join(fall.at.tobytes() + fall.turn.tobytes() for fall in falls)).hexdigest()
     there = subprocess.run([sys.executable, "-c", DIGEST], capture_output=True, text=True, check=True, timeout=120)
     assert there.stdout.split() == [here]
 
 
 def test_no_one_else_finds_the_stand_in_for_tensorflow():
-    physics.simulate((body(),), (), physics.Clock(frames=5, fps=16.0))
+    physics.simulate_rigid_bodies((body(),), (), physics.FrameTimes(frames=5, fps=16.0))
     assert "tensorflow" not in sys.modules
 
 
 def test_many_worlds_one_after_another():
-    clock = physics.Clock(frames=5, fps=16.0)
+    clock = physics.FrameTimes(frames=5, fps=16.0)
     for number in range(40):
-        physics.simulate((body(at=(0.0, 0.0, 1.0 + number)),), (), clock)
+        physics.simulate_rigid_bodies((body(at=(0.0, 0.0, 1.0 + number)),), (), clock)
 
 
 def test_the_subject_of_a_scene_follows_its_fall():
@@ -116,7 +119,7 @@ def test_the_subject_of_a_scene_follows_its_fall():
         name="fall", seed=1, frames=29, subject=body("cube", at=(0.0, 0.0, 1.25)),
         variants=(Variant(name="a", effects=(Shadow(),)),),
     )  # fmt: skip
-    way, track = motion.way_of(scene, scene.subject), motion.track_of(scene)
+    way, track = motion.compute_poses(scene, scene.subject), motion.compute_track(scene)
     assert way.foot[0, 2] == pytest.approx(1.0, abs=0.01)
     assert way.foot[-1, 2] == pytest.approx(0.0, abs=0.02)
     assert len(track.contacts) >= 1
@@ -128,4 +131,4 @@ def test_the_subject_of_a_scene_follows_its_fall():
 def test_without_kubric_the_two_lines_that_bring_it_are_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "kubric", None)
     with pytest.raises(ImportError, match=r"effectpairs\[render\]'.*--no-deps kubric-nightly"):
-        physics.simulate((body(),), (), CLOCK)
+        physics.simulate_rigid_bodies((body(),), (), CLOCK)

@@ -13,7 +13,7 @@ from effectpairs.render.effects.shadow import Shadow
 from effectpairs.render.effects.waves import Wake
 from effectpairs.render.scene.environment import Camera, Ground, Sky
 from effectpairs.render.scene.objects import SHAPES, Body, Still, Travel
-from effectpairs.render.scene.scene import Rendering, Scene, Variant
+from effectpairs.render.scene.scene import RenderSettings, Scene, Variant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -81,7 +81,7 @@ def test_the_passes_of_a_clip():
 
 
 def test_a_moving_camera_needs_every_frame_of_the_background():
-    moving = replace(SCENE, camera=Camera(kind="handheld"), rendering=Rendering(samples=3, denoise=False))
+    moving = replace(SCENE, camera=Camera(kind="handheld"), rendering=RenderSettings(samples=3, denoise=False))
     background = passes_of(moving)[0]
     assert background.frames == tuple(range(13))
     assert (background.samples, background.denoise) == (3, False)

@@ -10,7 +10,7 @@ from effectpairs.render.generators.clip_format import ClipFormat
 from effectpairs.render.generators.registry import GENERATORS, scene_at
 from effectpairs.render.scene.environment import Camera, Sky
 from effectpairs.render.scene.objects import Body, Still, Toss, Travel
-from effectpairs.render.scene.scene import Scene, Variant, as_values, read_scene, scene_of
+from effectpairs.render.scene.scene import Scene, Variant, dump_scene, parse_scene, read_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,9 +45,9 @@ def test_a_scene_reads_back_equal(motion, size, seed, k):
         PLAIN, seed=seed, frames=8 * k + 5, subject=replace(PLAIN.subject, motion=motion, size_m=size),
         variants=(*PLAIN.variants, Variant(name="dust", effects=(Dust(), Shadow(softness_deg=9.0)))),
     )  # fmt: skip
-    text = json.dumps(as_values(scene))
-    assert scene_of(text) == scene
-    assert json.dumps(as_values(scene_of(text))) == text
+    text = json.dumps(dump_scene(scene))
+    assert parse_scene(text) == scene
+    assert json.dumps(dump_scene(parse_scene(text))) == text
 
 
 @pytest.mark.parametrize("kind", list(GENERATORS))
@@ -56,7 +56,7 @@ def test_what_makers_make_reads_back_equal(kind):
         pytest.importorskip("pybullet", reason="Kubric's core is not installed; run `make`")
     for index in range(4):
         scene = scene_at(GENERATORS[kind](), index, 5, ClipFormat(frames=13, size=(64, 112)))
-        assert scene_of(json.dumps(as_values(scene))) == scene
+        assert parse_scene(json.dumps(dump_scene(scene))) == scene
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_makers_make_reads_back_equal(kind):
 )
 def test_what_is_wrong_is_said_in_one_sentence(tmp_path, change, says):
     path = tmp_path / "scene.json"
-    path.write_text(json.dumps({**as_values(PLAIN), **change}))
+    path.write_text(json.dumps({**dump_scene(PLAIN), **change}))
     with pytest.raises(ValueError, match=r".") as told:
         read_scene(path)
     assert says in str(told.value)
@@ -116,11 +116,11 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_scene_holds_still_if_camera_and_props_do():
     crate = Body(name="crate", shape="crate", motion=Still(at=(1.0, 0.0, 0.0)))
     ball = Body(name="ball", shape="ball", motion=Toss())
-    assert replace(PLAIN, props=(crate,)).holds_still
-    assert not replace(PLAIN, props=(crate, ball)).holds_still
-    assert not replace(PLAIN, camera=Camera(kind="pan")).holds_still
+    assert replace(PLAIN, props=(crate,)).static_background
+    assert not replace(PLAIN, props=(crate, ball)).static_background
+    assert not replace(PLAIN, camera=Camera(kind="pan")).static_background
 
 
 def test_a_sky_of_its_own_is_kept():
     scene = replace(PLAIN, sky=Sky(kind="hdri", hdri="sunset"))
-    assert scene_of(json.dumps(as_values(scene))).sky.hdri == "sunset"
+    assert parse_scene(json.dumps(dump_scene(scene))).sky.hdri == "sunset"

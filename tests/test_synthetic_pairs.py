@@ -22,7 +22,7 @@ from effectpairs.flows.scenes.source import SceneSource
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.shadow import Shadow
 from effectpairs.render.scene.objects import Body, Travel
-from effectpairs.render.scene.scene import Rendering, Scene, Variant, as_values
+from effectpairs.render.scene.scene import RenderSettings, Scene, Variant, dump_scene
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
 SCENE = Scene(
@@ -36,7 +36,7 @@ SCENE = Scene(
         Variant(name="soft", effects=(Shadow(softness_deg=15.0),)),
         Variant(name="dusty", effects=(Shadow(), Dust(density=6.0))),
     ),
-    rendering=Rendering(samples=4, mask_samples=4, denoise=False),
+    rendering=RenderSettings(samples=4, mask_samples=4, denoise=False),
 )
 SCRIPT = """
 import sys
@@ -56,7 +56,7 @@ def source_file(folder: Path, *scenes: Scene) -> Path:
     """A source over these scenes' files."""
     (folder / "scenes").mkdir(parents=True, exist_ok=True)
     for scene in scenes:
-        (folder / "scenes" / f"{scene.name}.json").write_text(json.dumps(as_values(scene)))
+        (folder / "scenes" / f"{scene.name}.json").write_text(json.dumps(dump_scene(scene)))
     path = folder / "tiny-scenes.toml"
     path.write_text(f'flow = "synthetic-pairs"\nscenes = "{folder}/scenes/*.json"\nsize = [36, 64]\nframes = 5\n')
     return path
@@ -152,7 +152,7 @@ def test_a_frame_is_drawn_in_a_moment_with_every_layer(tmp_path):
     from typer.testing import CliRunner
 
     path = tmp_path / "scene.json"
-    path.write_text(json.dumps(as_values(SCENE)))
+    path.write_text(json.dumps(dump_scene(SCENE)))
     asked = ["render", str(path), "--frame", "2", "--samples", "2", "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(app, asked)
     assert result.exit_code == 0, result.output
@@ -169,7 +169,7 @@ def test_a_whole_clip_is_written_with_its_numbers(tmp_path):
 
     told = []
     path = tmp_path / "scene.json"
-    path.write_text(json.dumps(as_values(SCENE)))
+    path.write_text(json.dumps(dump_scene(SCENE)))
     described = render_one.described(path, ["size=18x32", "rendering.samples=1"])
     made = render_one.clip(
         described, tmp_path / "out", render_one.settings_for(path), lambda *told_: told.append(told_)
@@ -196,7 +196,7 @@ def test_overrides_reach_any_value_of_a_scene(tmp_path):
     from effectpairs.flows.scenes import single_scene as render_one
 
     path = tmp_path / "scene.json"
-    path.write_text(json.dumps(as_values(SCENE)))
+    path.write_text(json.dumps(dump_scene(SCENE)))
     changed = render_one.described(path, ["subject.size_m=2.5", *render_one.changes(3, "48x80")])
     assert (changed.subject.size_m, changed.size, changed.rendering.samples) == (2.5, (48, 80), 3)
     with pytest.raises(ValueError, match=r"scene\.json: frames"):
@@ -213,7 +213,7 @@ def test_without_blender_one_sentence_says_so(tmp_path, monkeypatch):
 
     monkeypatch.setenv(VARIABLE, "/nowhere/python")
     path = tmp_path / "scene.json"
-    path.write_text(json.dumps(as_values(SCENE)))
+    path.write_text(json.dumps(dump_scene(SCENE)))
     result = CliRunner().invoke(app, ["render", str(path), "--frame", "2", "--out", str(tmp_path / "out")])
     assert result.exit_code == 1
     assert sentence(result.exception).startswith("/nowhere/python is no program; run `make blender`, or set ")

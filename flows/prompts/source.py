@@ -10,7 +10,7 @@ from ...captioning.rule_based.captioner import RuleBasedCaptioner
 from ...datasets.sources.source import Source
 from ...render.blender.process import Blender
 from ...render.generators.clip_format import ClipFormat
-from ...render.scene.scene import Rendering
+from ...render.scene.scene import RenderSettings
 from ...stages.text_to_video.cogvideox import CogVideoX
 from ...stages.text_to_video.text_to_video import Format, corpus_length
 from ...stages.unpaired_quality import Watchable
@@ -27,7 +27,7 @@ class BlenderTextToVideo:
     __pydantic_config__ = STRICT
     kind: Literal["rendered"] = "rendered"
     fps: float = 16.0
-    rendering: Rendering = Rendering()
+    rendering: RenderSettings = RenderSettings()
     blender: Blender = Blender()
     batch: int = 1
 

@@ -19,7 +19,7 @@ from ...render.compositing import linear_composite
 from ...render.compositing.layers import compose_shared, compose_variant
 from ...render.generators import scene_from_caption
 from ...render.generators.effect_styles import Style
-from ...render.scene.scene import as_values
+from ...render.scene.scene import dump_scene
 from ...stages import unpaired_quality
 from ...stages.text_to_video.cogvideox import PIPELINES, CogVideoX
 from ...stages.text_to_video.diffusion_weights import locate
@@ -141,7 +141,7 @@ def _drawn(job: ClipJob, source: UnpairedSource, store: Store, work: StageKey) -
             "maker": maker,
             "numbers": unpaired_quality.measure(gt, shared.over, colours_of(told)),
             "missing": list(found.missing),
-            "scene": as_values(found.scene),
+            "scene": dump_scene(found.scene),
         }
 
     result = store.once(work, make, fps=source.format.fps)

@@ -9,7 +9,7 @@ from ...render.blender.exr_frames import open_render_frames
 from ...render.compositing import effect_masks, layers
 from ...render.compositing.layers import SharedLayers, VariantLayers
 from ...render.scene.scene import Scene, Variant
-from ...render.scene.scene_facts import facts_of, words_of
+from ...render.scene.scene_facts import effect_words, scene_facts
 from ...stages import composite, effect_mask, quality
 from ...stages.quality import Pair
 from .source import SceneSource
@@ -48,7 +48,7 @@ def compose(scene: Scene, folder: Path, frames: Sequence[int], source: SceneSour
             found = _variant(variant, own, shared, over, source, add)
         except ValueError as unusable:
             found = {"refused": str(unusable)}
-        made[variant.name] = found | {"facts": facts_of(scene, variant), "effects": words_of(variant)}
+        made[variant.name] = found | {"facts": scene_facts(scene, variant), "effects": effect_words(variant)}
     return made
 
 

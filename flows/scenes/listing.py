@@ -15,7 +15,7 @@ from ...datasets.sources.source import SOURCES
 from ...datasets.store.atomic_io import digest_of, digest_of_file, json_bytes
 from ...datasets.store.store import StageKey, Store
 from ...render.generators.registry import AnyGenerator, assets_of, scene_at
-from ...render.scene.scene import Scene, as_values, read_scene, scene_of
+from ...render.scene.scene import Scene, dump_scene, parse_scene, read_scene
 from .account import SceneRefusal
 from .source import SceneSource
 from .steps import SceneJob
@@ -67,13 +67,13 @@ def _described(
     work = StageKey(stage=STAGE, version=VERSION, settings={"index": index}, inputs=made_of)
     found = store.find(work)
     if found is not None and found.refused is None:
-        scene = scene_of(json_bytes(found.facts["scene"]))
+        scene = parse_scene(json_bytes(found.facts["scene"]))
         if all(Path(file).expanduser().is_file() for file in _assets(scene)):
             return scene
     scene = scene_at(generator, index, source.seed, source.clip_format)
 
     def keep(draft: Any) -> None:
-        draft.facts["scene"] = as_values(scene)
+        draft.facts["scene"] = dump_scene(scene)
 
     store.once(work, keep)
     return scene

@@ -12,7 +12,7 @@ from ...render.compositing.effect_masks import MaskFromPasses
 from ...render.generators.blender_generator import BlenderGenerator
 from ...render.generators.clip_format import ClipFormat
 from ...render.generators.kubric_generator import KubricGenerator
-from ...render.scene.scene import Rendering
+from ...render.scene.scene import RenderSettings
 from ...stages.effect_mask import Prune
 from ...stages.quality_gates import Gates
 from ..captions.settings import Captioning
@@ -46,7 +46,7 @@ class SceneSource(Source):
     size: tuple[int, int] = (384, 672)
     frames: int = 85
     fps: float = 16.0
-    rendering: Rendering = Rendering()
+    rendering: RenderSettings = RenderSettings()
     truth: MaskFromPasses = MaskFromPasses()
     prune: Prune = Prune()
     """The difference recipe that the truth is compared with."""

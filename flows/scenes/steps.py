@@ -17,7 +17,7 @@ from ...render.blender.exr_frames import CorruptFrame
 from ...render.blender.process import render_frames
 from ...render.compositing import effect_masks, linear_composite
 from ...render.generators.assets import check_files, digest, sha256_of
-from ...render.scene.scene import Scene, Variant, as_values
+from ...render.scene.scene import Scene, Variant, dump_scene
 from ...stages import composite as display
 from ...stages import effect_mask, quality
 from ..engine.ids import plain_name
@@ -39,7 +39,7 @@ class SceneJob:
     @property
     def content(self) -> dict[str, Any]:
         """All that decides its pixels: what it is called does not."""
-        return {key: value for key, value in as_values(self.scene).items() if key != "name"}
+        return {key: value for key, value in dump_scene(self.scene).items() if key != "name"}
 
     @property
     def group(self) -> str:

@@ -33,10 +33,10 @@ def camera_matrices(scene: Scene, subject: Float64[np.ndarray, "T 3"]) -> Matric
         along = camera.amount * _eased(subject - subject[0])
         along[:, 2] = 0.0
         at, aim = at + along, aim + along
-    return looking(at, aim)
+    return look_at_matrices(at, aim)
 
 
-def looking(at: Float64[np.ndarray, "#n 3"], aim: Float64[np.ndarray, "#n 3"]) -> Matrices:
+def look_at_matrices(at: Float64[np.ndarray, "#n 3"], aim: Float64[np.ndarray, "#n 3"]) -> Matrices:
     """Matrices of cameras at `at` that look towards `aim`, upright."""
     at, aim = np.broadcast_arrays(at, aim)
     back = (at - aim) / np.linalg.norm(at - aim, axis=1, keepdims=True)
@@ -49,7 +49,7 @@ def looking(at: Float64[np.ndarray, "#n 3"], aim: Float64[np.ndarray, "#n 3"]) -
     return matrices
 
 
-def project(
+def project_points(
     points: Float64[np.ndarray, "n k 3"],
     cameras: Matrices | Float64[np.ndarray, "1 4 4"],
     focal_mm: float,

@@ -7,13 +7,13 @@ import numpy as np
 from jaxtyping import Float64
 
 from ..effects.base import Contact, Track
-from ..procedural_models.creatures import stride
+from ..procedural_models.creatures import stride_length
 from ..procedural_models.part import Gait, Part
-from ..procedural_models.registry import extent_of, parts_of
+from ..procedural_models.registry import body_extent, build_parts
 from ..scene.environment import Wall
 from ..scene.objects import Body, Still, Toss, Travel
 from ..scene.scene import Scene
-from ..scene.transforms import Matrices, from_quaternions, shift, turn_x, turn_y, turn_z
+from ..scene.transforms import Matrices, from_quaternions, rotate_x, rotate_y, rotate_z, translate
 from . import physics
 
 GRAVITY = 9.81
@@ -22,7 +22,7 @@ DRAUGHT = {"boat": 0.22, "duck": 0.3, "ball": 0.25, "sphere": 0.4}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Way:
+class BodyPoses:
     """A body's way through the clip."""
 
     matrices: Matrices
@@ -33,27 +33,27 @@ class Way:
     contacts: tuple[Contact, ...] = ()
 
 
-def way_of(scene: Scene, body: Body) -> Way:
+def compute_poses(scene: Scene, body: Body) -> BodyPoses:
     """Where a body of the scene is, frame by frame."""
     motion = body.motion
     if isinstance(motion, Toss):
         return _tossed(scene, body)
     time_s = np.arange(scene.frames) / scene.fps
     if isinstance(motion, Still):
-        matrices = shift(*motion.at) @ turn_z(np.radians(motion.heading_deg))
-        return Way(matrices=matrices, foot=np.tile(motion.at, (scene.frames, 1)), gait=Gait.at_rest(scene.frames))
+        matrices = translate(*motion.at) @ rotate_z(np.radians(motion.heading_deg))
+        return BodyPoses(matrices=matrices, foot=np.tile(motion.at, (scene.frames, 1)), gait=Gait.at_rest(scene.frames))
     return _travelled(motion, body, time_s)
 
 
-def parts_along(scene: Scene, body: Body) -> tuple[tuple[Part, ...], Way]:
+def pose_body(scene: Scene, body: Body) -> tuple[tuple[Part, ...], BodyPoses]:
     """A body's parts with limbs and wheels as its way asks for, and that way."""
-    way = way_of(scene, body)
-    return parts_of(body, way.gait), way
+    way = compute_poses(scene, body)
+    return build_parts(body, way.gait), way
 
 
-def track_of(scene: Scene) -> Track:
+def compute_track(scene: Scene) -> Track:
     """The subject as effects see it."""
-    way = way_of(scene, scene.subject)
+    way = compute_poses(scene, scene.subject)
     velocity = np.gradient(way.foot, 1 / scene.fps, axis=0)
     front = np.broadcast_to(way.matrices, (scene.frames, 4, 4))[:, :2, 0]
     heading = np.unwrap(np.arctan2(front[:, 1], front[:, 0]))
@@ -63,27 +63,27 @@ def track_of(scene: Scene) -> Track:
         foot=way.foot,
         velocity=velocity,
         heading=heading,
-        extent=extent_of(scene.subject),
+        extent=body_extent(scene.subject),
         fps=scene.fps,
         contacts=way.contacts,
     )
 
 
-def _travelled(motion: Travel, body: Body, time_s: Float64[np.ndarray, "T"]) -> Way:
+def _travelled(motion: Travel, body: Body, time_s: Float64[np.ndarray, "T"]) -> BodyPoses:
     """A body that makes its own way along an arc, with the bearing of its kind."""
     turn = np.radians(motion.turn_deg_s)
     course = np.radians(motion.heading_deg) + turn * time_s
     x, y = _arc(motion, time_s)
     gait = Gait(
-        travelled=motion.speed_mps * time_s, time_s=time_s, speed=motion.speed_mps, turn_rad_s=turn,
+        distance=motion.speed_mps * time_s, time_s=time_s, speed=motion.speed_mps, turn_rad_s=turn,
         phase=motion.phase, kind=motion.kind,
     )  # fmt: skip
     z, yaw, pitch, roll = BEARINGS[motion.kind](motion, gait, body)
     z, yaw, pitch, roll = np.broadcast_arrays(z, yaw, pitch, roll, time_s)[:4]
-    matrices = shift(x, y, z) @ turn_z(course + yaw) @ turn_y(pitch) @ turn_x(roll)
+    matrices = translate(x, y, z) @ rotate_z(course + yaw) @ rotate_y(pitch) @ rotate_x(roll)
     foot = np.stack([x, y, np.maximum(z, 0.0)], axis=-1)
     contacts = _landings(motion, foot, time_s) if motion.kind == "bounce" else ()
-    return Way(matrices=matrices, foot=foot, gait=gait, contacts=contacts)
+    return BodyPoses(matrices=matrices, foot=foot, gait=gait, contacts=contacts)
 
 
 def _arc(motion: Travel, time_s: Float64[np.ndarray, "T"]) -> tuple[Float64[np.ndarray, "T"], Float64[np.ndarray, "T"]]:
@@ -99,7 +99,11 @@ Bearing = tuple[np.ndarray | float, np.ndarray | float, np.ndarray | float, np.n
 
 
 def _walks(motion: Travel, gait: Gait, body: Body) -> Bearing:
-    step = 2 * np.pi * (2 * gait.travelled / (stride(motion.speed_mps / body.size_m) * body.size_m) + 2 * motion.phase)
+    step = (
+        2
+        * np.pi
+        * (2 * gait.distance / (stride_length(motion.speed_mps / body.size_m) * body.size_m) + 2 * motion.phase)
+    )
     alive = min(1.0, motion.speed_mps / max(0.3 * body.size_m, 1e-6))
     return 0.0, 0.015 * alive * np.sin(step / 2), 0.02 * alive, 0.012 * alive * np.sin(step / 2 + 0.7)
 
@@ -123,7 +127,7 @@ def _drifts(motion: Travel, gait: Gait, body: Body) -> Bearing:
 
 def _floats(motion: Travel, gait: Gait, body: Body) -> Bearing:
     """Bobs, pitches and rolls by height_m, and lifts its bow as it goes faster."""
-    length, width, height = extent_of(body)
+    length, width, height = body_extent(body)
     sunk = DRAUGHT.get(body.shape, 0.45) * height
     swing = 2 * np.pi * (gait.time_s * min(1.2, 0.55 / max(length, 0.1) ** 0.5 + 0.25) + motion.phase)
     trim = 0.05 * min(1.0, motion.speed_mps**2 / (GRAVITY * length))
@@ -176,27 +180,29 @@ def _landings(
     return tuple(found)
 
 
-def _tossed(scene: Scene, body: Body) -> Way:
+def _tossed(scene: Scene, body: Body) -> BodyPoses:
     """A body that gravity and collisions move."""
     bodies = (scene.subject, *scene.props)
     index = next(number for number, other in enumerate(bodies) if other is body or other == body)
-    fall = _falls(bodies, scene.walls, physics.Clock(frames=scene.frames, fps=scene.fps))[index]
+    fall = _falls(bodies, scene.walls, physics.FrameTimes(frames=scene.frames, fps=scene.fps))[index]
     assert fall is not None  # what is tossed is simulated
-    height = extent_of(body)[2]
-    matrices = shift(*fall.at.T) @ from_quaternions(fall.turn) @ shift(0.0, 0.0, -height / 2)
+    height = body_extent(body)[2]
+    matrices = translate(*fall.at.T) @ from_quaternions(fall.turn) @ translate(0.0, 0.0, -height / 2)
     foot = np.stack([fall.at[:, 0], fall.at[:, 1], np.maximum(fall.at[:, 2] - height / 2, 0.0)], axis=-1)
     time_s = np.arange(scene.frames) / scene.fps
-    return Way(
+    return BodyPoses(
         matrices=matrices,
         foot=foot,
-        gait=Gait(travelled=np.zeros(scene.frames), time_s=time_s, kind="toss"),
+        gait=Gait(distance=np.zeros(scene.frames), time_s=time_s, kind="toss"),
         contacts=fall.contacts,
     )
 
 
 @lru_cache(maxsize=8)
-def _falls(bodies: tuple[Body, ...], walls: tuple[Wall, ...], clock: physics.Clock) -> tuple[physics.Fall | None, ...]:
-    return physics.simulate(bodies, walls, clock)
+def _falls(
+    bodies: tuple[Body, ...], walls: tuple[Wall, ...], clock: physics.FrameTimes
+) -> tuple[physics.RigidBodyMotion | None, ...]:
+    return physics.simulate_rigid_bodies(bodies, walls, clock)
 
 
 def _course(velocity: Float64[np.ndarray, "T 3"]) -> Float64[np.ndarray, "T"]:

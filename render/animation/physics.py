@@ -23,7 +23,7 @@ from scipy.spatial import ConvexHull
 
 from ...extras import require
 from ..effects.base import Contact
-from ..procedural_models.registry import extent_of
+from ..procedural_models.registry import body_extent
 from ..scene.environment import Wall
 from ..scene.objects import Body, Still, Toss
 
@@ -38,7 +38,7 @@ HULLS = ("cylinder", "cone", "torus", "rock", "monkey")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clock:
+class FrameTimes:
     """When the frames are."""
 
     frames: int
@@ -46,7 +46,7 @@ class Clock:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Fall:
+class RigidBodyMotion:
     """What becomes of one body."""
 
     at: Float64[np.ndarray, "T 3"]
@@ -56,7 +56,9 @@ class Fall:
     contacts: tuple[Contact, ...] = ()
 
 
-def simulate(bodies: tuple[Body, ...], walls: tuple[Wall, ...], clock: Clock) -> tuple[Fall | None, ...]:
+def simulate_rigid_bodies(
+    bodies: tuple[Body, ...], walls: tuple[Wall, ...], clock: FrameTimes
+) -> tuple[RigidBodyMotion | None, ...]:
     """The way of every body, in order; None for what travels on its own.
 
     Raises:
@@ -110,7 +112,7 @@ def _kubric() -> tuple[Any, Any]:
 def _thing(kubric: Any, body: Body, scratch: Path) -> Any:
     """A body as Kubric's object, or None if it makes its own way."""
     motion = body.motion
-    length, width, height = extent_of(body)
+    length, width, height = body_extent(body)
     if isinstance(motion, Still):
         at = (motion.at[0], motion.at[1], motion.at[2] + height / 2)
         pose = {"position": at, "euler": (0.0, 0.0, np.radians(motion.heading_deg)), "static": True}
@@ -184,12 +186,12 @@ def _outline(shape: str) -> Float64[np.ndarray, "k 3"]:
     return np.concatenate([ring[::2] * np.cos(tilt) + up * np.sin(tilt) for tilt in tilts])
 
 
-def _fall(clock: Clock, rate: int, ways: Any, hits: Any, thing: Any) -> Fall | None:
+def _fall(clock: FrameTimes, rate: int, ways: Any, hits: Any, thing: Any) -> RigidBodyMotion | None:
     if thing is None:
         return None
     times = np.arange(clock.frames) / clock.fps * rate
     way = ways[thing]
-    return Fall(
+    return RigidBodyMotion(
         at=_between(np.array(way["position"], np.float64), times),
         turn=_between(_unflipped(np.array(way["quaternion"], np.float64)), times),
         contacts=_contacts(clock, rate, ways, [hit for hit in hits if thing in hit["instances"]], thing),
@@ -207,7 +209,7 @@ def _unflipped(quaternions: Float64[np.ndarray, "n 4"]) -> Float64[np.ndarray, "
     return np.asarray(quaternions * np.concatenate([[1.0], np.cumprod(signs)])[:, None])
 
 
-def _contacts(clock: Clock, rate: int, ways: Any, hits: Sequence[Any], thing: Any) -> tuple[Contact, ...]:
+def _contacts(clock: FrameTimes, rate: int, ways: Any, hits: Sequence[Any], thing: Any) -> tuple[Contact, ...]:
     """Where the thing is hit, once for each hit."""
     found: list[Contact] = []
     last: dict[int, float] = {}

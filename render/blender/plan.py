@@ -49,7 +49,7 @@ shows, 0 where only its noise would.
 Effects switched off: "shadow" and "reflection" by the subject's ray visibility, the others by hiding their media
 ("wake" and "ripple" make the water calm again). A variant without "shadow" in its rays is drawn as if shadow were off.
 
-Of each medium `file` holds what `effects.media.arrays_of` gives, and the plan's entry what `fields_of` gives: cloud
+`file` holds the medium's `render_data.medium_arrays`, the plan's entry its `medium_fields`: cloud
 `points` [N, 4], `strength` [N], `phase` [N], `ends` [T] (frame t owns ends[t-1]:ends[t]); drops `points`, `ends`; waves
 `heights` [T, rows, columns] and maybe `foam`; lamp `at` [T, 3], `power_w` [T]. All float32, ends int64.
 """
@@ -63,11 +63,11 @@ from typing import Any, Literal
 import numpy as np
 
 from ..animation.camera import SENSOR_MM, camera_matrices
-from ..animation.motion import parts_along, track_of, way_of
+from ..animation.motion import compute_poses, compute_track, pose_body
 from ..effects.registry import EFFECTS
-from ..effects.render_data import Medium, arrays_of, fields_of
+from ..effects.render_data import Medium, medium_arrays, medium_fields
 from ..scene.objects import Body
-from ..scene.scene import Scene, as_values
+from ..scene.scene import Scene, dump_scene
 from ..scene.transforms import Matrices
 
 OWN_PLATE_SCALE = 0.5
@@ -99,7 +99,7 @@ def make_plan(scene: Scene, folder: Path, passes: Sequence[Pass]) -> dict[str, A
         ValueError: the scene asks for what does not go together.
         ImportError: bodies are tossed, and Kubric is not installed.
     """
-    values = as_values(scene)
+    values = dump_scene(scene)
     sky = values["sky"]
     if sky["hdri"] and "/" in sky["hdri"]:
         sky["hdri"] = str(Path(sky["hdri"]).expanduser().absolute())
@@ -109,10 +109,10 @@ def make_plan(scene: Scene, folder: Path, passes: Sequence[Pass]) -> dict[str, A
         "frames": scene.frames,
         "fps": scene.fps,
         "seed": scene.seed,
-        "holds_still": scene.holds_still,
+        "holds_still": scene.static_background,
         "device": scene.rendering.device,
         "camera": {
-            "matrices": _flat(camera_matrices(scene, way_of(scene, scene.subject).foot)),
+            "matrices": _flat(camera_matrices(scene, compute_poses(scene, scene.subject).foot)),
             "focal_mm": scene.camera.focal_mm,
             "sensor_mm": SENSOR_MM,
         },
@@ -157,7 +157,7 @@ def preview_passes(scene: Scene, frame: int, samples: int) -> tuple[Pass, ...]:
 
 def _layer_passes(scene: Scene, template: Pass) -> Iterator[Pass]:
     """Background and subject once, and the passes that each variant adds."""
-    plate = replace(template, kind="plate", frames=template.frames[:1] if scene.holds_still else template.frames)
+    plate = replace(template, kind="plate", frames=template.frames[:1] if scene.static_background else template.frames)
     yield replace(plate, name="background")
     yield replace(template, name="subject", kind="subject")
     for number, variant in enumerate(scene.variants):
@@ -169,7 +169,7 @@ def _layer_passes(scene: Scene, template: Pass) -> Iterator[Pass]:
         if any(getattr(effect, "softness_deg", None) is not None for effect in variant.effects):
             # Only how it differs from the shared plate is used, which is smooth: a small one will do for each frame.
             own_plate = replace(plate, name=f"{name}-plate", variant=number)
-            yield own_plate if scene.holds_still else replace(own_plate, crop=crop, scale=OWN_PLATE_SCALE)
+            yield own_plate if scene.static_background else replace(own_plate, crop=crop, scale=OWN_PLATE_SCALE)
 
 
 def _mask_passes(scene: Scene, template: Pass) -> Iterator[Pass]:
@@ -182,7 +182,7 @@ def _mask_passes(scene: Scene, template: Pass) -> Iterator[Pass]:
 
 
 def _body(scene: Scene, body: Body, role: str) -> dict[str, Any]:
-    parts, way = parts_along(scene, body)
+    parts, way = pose_body(scene, body)
     return {
         "name": body.name,
         "role": role,
@@ -203,7 +203,7 @@ def _body(scene: Scene, body: Body, role: str) -> dict[str, Any]:
 
 
 def _variants(scene: Scene, folder: Path) -> list[dict[str, Any]]:
-    track = track_of(scene)
+    track = compute_track(scene)
     kinds = [effect.kind for effect in EFFECTS]
     entries = []
     for number, variant in enumerate(scene.variants):
@@ -222,8 +222,8 @@ def _variants(scene: Scene, folder: Path) -> list[dict[str, Any]]:
 
 def _medium(medium: Medium, path: Path) -> dict[str, Any]:
     """Write a medium's arrays; return its other fields and the file's name."""
-    np.savez(path, allow_pickle=False, **arrays_of(medium))
-    values = {key: list(value) if isinstance(value, tuple) else value for key, value in fields_of(medium).items()}
+    np.savez(path, allow_pickle=False, **medium_arrays(medium))
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in medium_fields(medium).items()}
     return {"file": path.name, **values}
 
 

@@ -2,7 +2,7 @@
 
 from .render_data import Colour
 
-WORDS: dict[str, Colour] = {
+NAMED_COLOURS: dict[str, Colour] = {
     "black": (0.06, 0.06, 0.06), "charcoal": (0.16, 0.16, 0.17), "dark grey": (0.28, 0.28, 0.28),
     "grey": (0.50, 0.50, 0.50), "light grey": (0.74, 0.74, 0.74), "white": (0.95, 0.95, 0.95),
     "red": (0.78, 0.12, 0.10), "dark red": (0.42, 0.07, 0.07), "rust-red": (0.62, 0.27, 0.15),
@@ -15,7 +15,7 @@ WORDS: dict[str, Colour] = {
 }  # fmt: skip
 
 
-def word_of(colour: Colour) -> str:
+def nearest_colour_name(colour: Colour) -> str:
     """The word nearest to a display colour, as an eye would judge: hue errors show more in saturated colours."""
 
     def away(other: Colour) -> float:
@@ -23,4 +23,4 @@ def word_of(colour: Colour) -> str:
         warm = (colour[0] + other[0]) / 2  # an eye tells blues apart less well beside much red
         return (2 + warm) * red**2 + 4 * green**2 + (3 - warm) * blue**2
 
-    return min(WORDS, key=lambda word: away(WORDS[word]))
+    return min(NAMED_COLOURS, key=lambda word: away(NAMED_COLOURS[word]))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from .render_data import Moves, Points
+from .render_data import Displacements, Points
 
 GRAVITY = 9.81
 MOST_ALIVE = 12000
@@ -17,7 +17,7 @@ SHUTTER_S = 1 / 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flights:
+class Droplets:
     """Every drop of a clip."""
 
     born_s: Float64[np.ndarray, "N"]
@@ -26,9 +26,9 @@ class Flights:
     radius_m: Float64[np.ndarray, "N"]
 
 
-def joined(*parts: Flights) -> Flights:
+def joined(*parts: Droplets) -> Droplets:
     """Several lots of drops as one."""
-    return Flights(
+    return Droplets(
         born_s=np.concatenate([part.born_s for part in parts]),
         place=np.concatenate([part.place for part in parts]),
         velocity=np.concatenate([part.velocity for part in parts]),
@@ -36,19 +36,19 @@ def joined(*parts: Flights) -> Flights:
     )
 
 
-def at(flights: Flights, second: float) -> tuple[Points, Moves]:
+def at(droplets: Droplets, second: float) -> tuple[Points, Displacements]:
     """The drops in the air at a moment, and how far each goes in an exposure. Fallen below z = 0 they are gone.
 
     Args:
-        flights: All drops of the clip.
+        droplets: All drops of the clip.
         second: The moment.
     """
-    age = np.maximum(second - flights.born_s, 0.0)[:, None]
+    age = np.maximum(second - droplets.born_s, 0.0)[:, None]
     down = np.array([0.0, 0.0, GRAVITY])
-    place = flights.place + flights.velocity * age - 0.5 * down * age**2
-    moves = (flights.velocity - down * age) * SHUTTER_S
-    flying = np.flatnonzero((second > flights.born_s) & (place[:, 2] > 0) & (age[:, 0] < 4))[-MOST_ALIVE:]
-    drops = np.concatenate([place, flights.radius_m[:, None]], axis=1)[flying]
+    place = droplets.place + droplets.velocity * age - 0.5 * down * age**2
+    moves = (droplets.velocity - down * age) * SHUTTER_S
+    flying = np.flatnonzero((second > droplets.born_s) & (place[:, 2] > 0) & (age[:, 0] < 4))[-MOST_ALIVE:]
+    drops = np.concatenate([place, droplets.radius_m[:, None]], axis=1)[flying]
     return drops.astype(np.float32), moves[flying].astype(np.float32)
 
 

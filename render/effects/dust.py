@@ -7,7 +7,7 @@ import numpy as np
 
 from . import smoke_puffs, trajectory
 from .base import Track
-from .colours import word_of
+from .colours import nearest_colour_name
 from .ranges import STRICT, all_within, within
 from .render_data import Cloud, Colour, Medium
 
@@ -50,7 +50,7 @@ class Dust:
         """One cloud: puffs along the way, by metre, and at every hit, by its speed; none where nothing moves."""
         eddies = smoke_puffs.some_eddies(rng, 2.5 * self.spread_m)
         lots = [self._trail(track, rng), *(self._burst(track, hit, rng) for hit in range(len(track.contacts)))]
-        air = smoke_puffs.Air(
+        air = smoke_puffs.PuffDynamics(
             first_m=0.35 * self.spread_m,
             full_m=self.spread_m,
             lasts_s=self.lasts_s,
@@ -61,7 +61,7 @@ class Dust:
             seat=0.25,
         )
         everything = smoke_puffs.joined(*lots)
-        states = [smoke_puffs.at(everything, air, float(second), eddies) for second in trajectory.frame_seconds(track)]
+        states = [smoke_puffs.at(everything, air, float(second), eddies) for second in trajectory.frame_times(track)]
         balls, strengths, phases = zip(*states, strict=True)
         cloud = Cloud(
             frames=balls,
@@ -77,16 +77,16 @@ class Dust:
     def facts(self) -> dict[str, str | float]:
         """Its colour and how thick it is."""
         thickness = "thin" if self.density < 0.8 else "dense" if self.density > 3 else "moderate"
-        return {"colour": word_of(self.colour), "intensity": thickness, "density_per_m": self.density}
+        return {"colour": nearest_colour_name(self.colour), "intensity": thickness, "density_per_m": self.density}
 
     def _trail(self, track: Track, rng: np.random.Generator) -> smoke_puffs.Puffs:
         """From where its rear meets the ground, at both sides."""
         length, width, height = track.extent
-        course = trajectory.way_of(track, self.lasts_s)
-        born = trajectory.births(course, per_metre=TRAIL * self.amount)
+        course = trajectory.build_trajectory(track, self.lasts_s)
+        born = trajectory.emission_times(course, per_metre=TRAIL * self.amount)
         here = course.at(born)
         chance = rng.random((len(born), 8))
-        forward, left = trajectory.axes(here.heading)
+        forward, left = trajectory.heading_axes(here.heading)
         side = np.where(chance[:, 0] < 0.5, -1.0, 1.0)
         across = side * width * 0.33 + (chance[:, 1] - 0.5) * (0.3 * width + 0.2 * self.spread_m)
         along = -0.42 * length + (chance[:, 2] - 0.5) * 0.25 * length
@@ -99,12 +99,12 @@ class Dust:
         ground = here.place * (1.0, 1.0, 0.0)
         # Measured from frame 0, so that neither the lead nor the frame rate moves the gusts.
         gone = np.interp(born, course.second, course.distance_m) - np.interp(0.0, course.second, course.distance_m)
-        gust = trajectory.gusts(gone, 5 * self.spread_m, rng)
+        gust = trajectory.gust_strength(gone, 5 * self.spread_m, rng)
         push[:, 2] *= 0.5 + 1.6 * gust**2
         vigour = (
             (0.4 + 0.6 * gust)
             * np.clip(speed / 2.5, 0.0, 1.0) ** 0.7
-            * trajectory.nearness(here.place[:, 2], 0.25 * height + 0.05)
+            * trajectory.ground_proximity(here.place[:, 2], 0.25 * height + 0.05)
         )
         return smoke_puffs.Puffs(
             born_s=born,

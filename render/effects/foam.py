@@ -7,7 +7,7 @@ from jaxtyping import Float32, Float64
 from scipy import fft
 
 from .base import Track
-from .trajectory import Way, axes, births, nearness
+from .trajectory import Trajectory, emission_times, ground_proximity, heading_axes
 from .wave_field import Grid
 
 LASTS_S = 2.2
@@ -30,7 +30,7 @@ class _Patches:
 
 
 def churned(
-    grid: Grid, track: Track, course: Way, turbulence: float, rng: np.random.Generator
+    grid: Grid, track: Track, course: Trajectory, turbulence: float, rng: np.random.Generator
 ) -> Float32[np.ndarray, "T rows columns"]:
     """Share of white water, 0 to 1: patches left behind the subject that widen and fade; none where nothing moves."""
     lots = (_trail(track, course, rng), _bow(track, course, rng))
@@ -46,13 +46,13 @@ def churned(
     return np.asarray((1 - np.exp(-1.3 * frames)) * grid.rim(), np.float32)
 
 
-def _trail(track: Track, course: Way, rng: np.random.Generator) -> _Patches:
+def _trail(track: Track, course: Trajectory, rng: np.random.Generator) -> _Patches:
     """What the stern leaves."""
     length, width, _ = track.extent
-    born = births(course, per_metre=PATCHES)
+    born = emission_times(course, per_metre=PATCHES)
     here = course.at(born)
     chance = rng.random((len(born), 4))
-    forward, left = (part[:, :2] for part in axes(here.heading))
+    forward, left = (part[:, :2] for part in heading_axes(here.heading))
     place = (
         here.place[:, :2] + forward * (length * (0.1 * chance[:, :1] - 0.45)) + left * width * (chance[:, 1:2] - 0.5)
     )
@@ -66,13 +66,13 @@ def _trail(track: Track, course: Way, rng: np.random.Generator) -> _Patches:
     )
 
 
-def _bow(track: Track, course: Way, rng: np.random.Generator) -> _Patches:
+def _bow(track: Track, course: Trajectory, rng: np.random.Generator) -> _Patches:
     """What the bow throws to both sides, like a moustache."""
     length, width, _ = track.extent
-    born = births(course, per_metre=PATCHES)
+    born = emission_times(course, per_metre=PATCHES)
     here = course.at(born)
     chance = rng.random((len(born), 4))
-    forward, left = (part[:, :2] for part in axes(here.heading))
+    forward, left = (part[:, :2] for part in heading_axes(here.heading))
     side = np.where(chance[:, :1] < 0.5, -1.0, 1.0)
     speed = np.linalg.norm(here.velocity[:, :2], axis=1)[:, None]
     return _Patches(
@@ -85,10 +85,10 @@ def _bow(track: Track, course: Way, rng: np.random.Generator) -> _Patches:
     )
 
 
-def _vigour(here: Way, width: float) -> Float64[np.ndarray, "N"]:
+def _vigour(here: Trajectory, width: float) -> Float64[np.ndarray, "N"]:
     """How hard the water is churned: by speed, while the subject is in it."""
     speed = np.linalg.norm(here.velocity[:, :2], axis=1)
-    return np.asarray(np.clip(speed / 2, 0, 1) * nearness(here.place[:, 2], 0.3 * width))
+    return np.asarray(np.clip(speed / 2, 0, 1) * ground_proximity(here.place[:, 2], 0.3 * width))
 
 
 def chop(

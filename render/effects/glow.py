@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from . import trajectory
 from .base import Track
-from .colours import word_of
+from .colours import nearest_colour_name
 from .ranges import STRICT, all_within, within
 from .render_data import Cloud, Colour, Lamp, Medium
 
@@ -42,7 +42,7 @@ class Glow:
         round_m = min(width, height) / 2
         count = max(1, round(length / max(0.4 * length, 2 * round_m)))
         along = (np.arange(count) - (count - 1) / 2) * (length - 2 * round_m if count > 1 else 0.0) / max(1, count - 1)
-        forward, _ = trajectory.axes(track.heading)
+        forward, _ = trajectory.heading_axes(track.heading)
         middle = track.foot + np.array([0.0, 0.0, height / 2])
         frames, reach = [], round_m + self.radius_m
         for ahead, centre in zip(forward, middle, strict=True):
@@ -63,7 +63,11 @@ class Glow:
 
     def facts(self) -> dict[str, str | float]:
         """Its colour and how strong it is."""
-        return {"colour": word_of(self.colour), "intensity": _force(self.strength), "radius_m": self.radius_m}
+        return {
+            "colour": nearest_colour_name(self.colour),
+            "intensity": _force(self.strength),
+            "radius_m": self.radius_m,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +96,7 @@ class CastLight:
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
         """One lamp in the subject's middle."""
         length, width, height = track.extent
-        wavering = _wavering(trajectory.frame_seconds(track), rng)
+        wavering = _wavering(trajectory.frame_times(track), rng)
         return (
             Lamp(
                 at=(track.foot + np.array([0.0, 0.0, height / 2])).astype(np.float32),
@@ -106,7 +110,7 @@ class CastLight:
         """Its colour, how strong it is, whether it flickers."""
         steady = "steady" if self.flicker < 0.1 else "flickering"
         return {
-            "colour": word_of(self.colour),
+            "colour": nearest_colour_name(self.colour),
             "intensity": _force(self.power_w / 60),
             "manner": steady,
             "power_w": self.power_w,

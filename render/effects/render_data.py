@@ -10,9 +10,9 @@ Colour = tuple[float, float, float]
 """Red, green, blue in display space (sRGB), 0 to 1; the worker turns it into linear light."""
 Points = Float32[np.ndarray, "_ 4"]
 """x, y, z and radius, in metres; how many differs from frame to frame and may be 0."""
-Numbers = Float32[np.ndarray, "_"]
+Scalars = Float32[np.ndarray, "_"]
 """One number for each ball of a frame."""
-Moves = Float32[np.ndarray, "_ 3"]
+Displacements = Float32[np.ndarray, "_ 3"]
 """x, y, z, in metres, for each drop of a frame."""
 
 
@@ -21,9 +21,9 @@ class Cloud:
     """Dust, smoke or a halo: soft balls that melt into one volume."""
 
     frames: tuple[Points, ...]
-    strength: tuple[Numbers, ...]
+    strength: tuple[Scalars, ...]
     """Of each ball, 0 to 1: thins out as it ages."""
-    phase: tuple[Numbers, ...]
+    phase: tuple[Scalars, ...]
     """Of each ball, 0 to 1, the same all its life: which piece of the noise its wisps are cut from."""
     colour: Colour
     density: float
@@ -42,7 +42,7 @@ class Drops:
     """Splashes and spray: small drops, drawn out along their way as an exposure draws them."""
 
     frames: tuple[Points, ...]
-    moves: tuple[Moves, ...]
+    moves: tuple[Displacements, ...]
     """How far each drop goes while the shutter is open."""
     colour: Colour
     clear: float
@@ -95,7 +95,7 @@ class Lamp:
 Medium = Cloud | Drops | Sheets | Waves | Lamp
 
 
-def arrays_of(medium: Medium) -> dict[str, np.ndarray]:
+def medium_arrays(medium: Medium) -> dict[str, np.ndarray]:
     """The arrays of a medium as its file holds them: the balls of all frames in one row, with the `ends` of frames."""
     if isinstance(medium, Cloud | Drops):
         ends = np.cumsum([len(points) for points in medium.frames], dtype=np.int64)
@@ -106,7 +106,7 @@ def arrays_of(medium: Medium) -> dict[str, np.ndarray]:
     return {name: value for name, value in _values(medium).items() if isinstance(value, np.ndarray)}
 
 
-def fields_of(medium: Medium) -> dict[str, Any]:
+def medium_fields(medium: Medium) -> dict[str, Any]:
     """All else that Blender has to know of a medium, as JSON values, its kind included."""
     arrays = ("frames", "strength", "phase", "moves")
     values = _values(medium).items()

@@ -7,7 +7,7 @@ import numpy as np
 
 from . import smoke_puffs, trajectory
 from .base import Track
-from .colours import word_of
+from .colours import nearest_colour_name
 from .ranges import STRICT, all_within, within
 from .render_data import Cloud, Colour, Medium
 
@@ -51,7 +51,7 @@ class Smoke:
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
         """One cloud: a puff every few moments, and closer together when the subject moves fast."""
         eddies = smoke_puffs.some_eddies(rng, 2.2 * self.spread_m)
-        air = smoke_puffs.Air(
+        air = smoke_puffs.PuffDynamics(
             first_m=0.2 * self.spread_m,
             full_m=self.spread_m,
             lasts_s=self.lasts_s,
@@ -62,7 +62,7 @@ class Smoke:
             seat=0.3,
         )
         leaving = self._leaving(track, rng)
-        states = [smoke_puffs.at(leaving, air, float(second), eddies) for second in trajectory.frame_seconds(track)]
+        states = [smoke_puffs.at(leaving, air, float(second), eddies) for second in trajectory.frame_times(track)]
         balls, strengths, phases = zip(*states, strict=True)
         cloud = Cloud(
             frames=balls,
@@ -78,16 +78,18 @@ class Smoke:
     def facts(self) -> dict[str, str | float]:
         """Its colour and how thick it is."""
         thickness = "thin" if self.density < 1.5 else "dense" if self.density > 6 else "moderate"
-        return {"colour": word_of(self.colour), "intensity": thickness, "density_per_m": self.density}
+        return {"colour": nearest_colour_name(self.colour), "intensity": thickness, "density_per_m": self.density}
 
     def _leaving(self, track: Track, rng: np.random.Generator) -> smoke_puffs.Puffs:
         """From one place of the subject, or from its whole width."""
-        course = trajectory.way_of(track, self.lasts_s)
+        course = trajectory.build_trajectory(track, self.lasts_s)
         spacing = 0.055 * self.spread_m
-        born = trajectory.births(course, per_metre=0.5 / spacing, per_second=0.5 * max(self.rise_mps, 0.3) / spacing)
+        born = trajectory.emission_times(
+            course, per_metre=0.5 / spacing, per_second=0.5 * max(self.rise_mps, 0.3) / spacing
+        )
         here = course.at(born)
         chance = rng.random((len(born), 6))
-        forward, left = trajectory.axes(here.heading)
+        forward, left = trajectory.heading_axes(here.heading)
         ahead, aside, up = (share * whole for share, whole in zip(self.leaves, track.extent, strict=True))
         mouth = 0.8 * track.extent[1] if self.leaves[2] < 0.2 else min(0.1 * track.extent[1], 0.2 * self.spread_m)
         along = ahead + (chance[:, 0] - 0.5) * min(mouth, 0.3 * self.spread_m)

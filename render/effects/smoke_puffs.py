@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from .render_data import Numbers, Points
+from .render_data import Points, Scalars
 
 MOST_ALIVE = 1500
 """Balls in one frame: more cost seconds and show no more."""
@@ -28,7 +28,7 @@ class Puffs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Air:
+class PuffDynamics:
     """What the air makes of puffs."""
 
     first_m: float
@@ -61,7 +61,9 @@ def joined(*parts: Puffs) -> Puffs:
     )
 
 
-def at(puffs: Puffs, air: Air, second: float, eddies: Float64[np.ndarray, "M 8"]) -> tuple[Points, Numbers, Numbers]:
+def at(
+    puffs: Puffs, air: PuffDynamics, second: float, eddies: Float64[np.ndarray, "M 8"]
+) -> tuple[Points, Scalars, Scalars]:
     """The puffs alive at a moment: balls, strengths, phases.
 
     Args:

@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from . import droplets, smoke_puffs, trajectory, water_sheets
 from .base import Contact, Track
-from .colours import word_of
+from .colours import nearest_colour_name
 from .ranges import STRICT, all_within, within
 from .render_data import Cloud, Colour, Drops, Medium, Sheets
 
@@ -63,7 +63,7 @@ class Splash:
         lots = [self._sheets(track, rng), *(self._crown(track, contact, rng) for contact in track.contacts)]
         flying = droplets.joined(*lots)
         frames, moves = zip(
-            *(droplets.at(flying, float(second)) for second in trajectory.frame_seconds(track)), strict=True
+            *(droplets.at(flying, float(second)) for second in trajectory.frame_times(track)), strict=True
         )
         return Drops(frames=frames, moves=moves, colour=self.colour, clear=self.clear)
 
@@ -76,10 +76,10 @@ class Splash:
             if self.amount * self.speed_mps > 5
             else "lively"
         )
-        what = "water" if self.clear > 0.5 else word_of(self.colour)
+        what = "water" if self.clear > 0.5 else nearest_colour_name(self.colour)
         return {"colour": what, "intensity": size, "speed_mps": self.speed_mps}
 
-    def _crown(self, track: Track, contact: Contact, rng: np.random.Generator) -> droplets.Flights:
+    def _crown(self, track: Track, contact: Contact, rng: np.random.Generator) -> droplets.Droplets:
         hardness = float(np.clip(contact.speed / 3, 0.0, 1.5)) if contact.speed > SOFTEST_MPS else 0.0
         chance = rng.random((round(CROWN * self.amount * hardness), 6))
         size = rng.random(len(chance))
@@ -87,19 +87,19 @@ class Splash:
         speed = self.speed_mps * np.sqrt(hardness)
         born, place, velocity = droplets.crown(contact.at, contact.frame / track.fps, ring, speed, chance)
         radius = self._radii(size) * (1.15 - 0.75 * chance[:, 3])  # the fastest are the finest
-        return droplets.Flights(born_s=born, place=place, velocity=velocity, radius_m=radius)
+        return droplets.Droplets(born_s=born, place=place, velocity=velocity, radius_m=radius)
 
-    def _sheets(self, track: Track, rng: np.random.Generator) -> droplets.Flights:
+    def _sheets(self, track: Track, rng: np.random.Generator) -> droplets.Droplets:
         """From where its bow or its wheels cut the water, to both sides."""
         length, width, height = track.extent
-        course = trajectory.way_of(track, LEAD_S)
-        born = trajectory.births(course, per_metre=SHEET * self.amount)
+        course = trajectory.build_trajectory(track, LEAD_S)
+        born = trajectory.emission_times(course, per_metre=SHEET * self.amount)
         here = course.at(born)
         speed = np.linalg.norm(here.velocity[:, :2], axis=1)
         chance = rng.random((len(born), 8))
-        share = np.clip(speed / 3, 0, 1) ** 1.5 * trajectory.nearness(here.place[:, 2], 0.2 * height + 0.02)
+        share = np.clip(speed / 3, 0, 1) ** 1.5 * trajectory.ground_proximity(here.place[:, 2], 0.2 * height + 0.02)
         kept = chance[:, 7] < share
-        forward, left = trajectory.axes(here.heading)
+        forward, left = trajectory.heading_axes(here.heading)
         side = np.where(chance[:, 0] < 0.5, -1.0, 1.0)[:, None]
         back = chance[:, 1][:, None] ** 1.5  # from the bow, 0, along the side
         place = here.place * (1.0, 1.0, 0.0) + forward * length * (0.44 - 0.6 * back)
@@ -109,8 +109,8 @@ class Splash:
         up = np.radians(28 + 34 * chance[:, 3])[:, None]
         velocity = left * side * swift * np.cos(up) + here.velocity * (0.35 * chance[:, 4])[:, None]
         velocity = velocity + np.array([0.0, 0.0, 1.0]) * swift * np.sin(up)
-        lot = droplets.Flights(born_s=born, place=place, velocity=velocity, radius_m=self._radii(chance[:, 5]) * 0.6)
-        return droplets.Flights(
+        lot = droplets.Droplets(born_s=born, place=place, velocity=velocity, radius_m=self._radii(chance[:, 5]) * 0.6)
+        return droplets.Droplets(
             born_s=lot.born_s[kept], place=lot.place[kept], velocity=lot.velocity[kept], radius_m=lot.radius_m[kept]
         )
 
@@ -118,7 +118,7 @@ class Splash:
         """The walls of the crowns, and what the bow turns over at both sides."""
         _, width, _ = track.extent
         crowns = [
-            water_sheets.Crown(
+            water_sheets.CrownImpact(
                 at=contact.at,
                 second=contact.frame / track.fps,
                 ring_m=RING * min(track.extent[:2]),
@@ -127,7 +127,7 @@ class Splash:
             for contact in track.contacts
             if contact.speed > SOFTEST_MPS
         ]
-        course, seconds = trajectory.way_of(track, LEAD_S), trajectory.frame_seconds(track)
+        course, seconds = trajectory.build_trajectory(track, LEAD_S), trajectory.frame_times(track)
         shapes = [water_sheets.crown(one, seconds) for one in crowns]
         shapes += [water_sheets.bow(course, seconds, track.extent, side * self.speed_mps) for side in (-1, 1)]
         strength = min(1.0, 0.75 * self.amount**0.5)
@@ -169,11 +169,11 @@ class Spray:
         _, width, _ = track.extent
         mist = self._mist(track, rng)
         full = 0.26 * width + 0.12 * self.speed_mps
-        air = smoke_puffs.Air(
+        air = smoke_puffs.PuffDynamics(
             first_m=0.2 * full, full_m=full, lasts_s=0.9, drag_s=0.3, swirl_m=0.5 * full, thinning=1.1, seat=0.15
         )
         eddies = smoke_puffs.some_eddies(rng, 1.5 * full)
-        states = [smoke_puffs.at(mist, air, float(second), eddies) for second in trajectory.frame_seconds(track)]
+        states = [smoke_puffs.at(mist, air, float(second), eddies) for second in trajectory.frame_times(track)]
         balls, strengths, phases = zip(*states, strict=True)
         cloud = Cloud(
             frames=balls,
@@ -194,19 +194,21 @@ class Spray:
     def _mist(self, track: Track, rng: np.random.Generator) -> smoke_puffs.Puffs:
         """Thrown back and up by the wheels (or where the hull cuts the water), now more, now less of it."""
         length, width, height = track.extent
-        course = trajectory.way_of(track, LEAD_S)
-        born = trajectory.births(course, per_metre=PLUME)
+        course = trajectory.build_trajectory(track, LEAD_S)
+        born = trajectory.emission_times(course, per_metre=PLUME)
         here = course.at(born)
         chance = rng.random((len(born), 8))
         speed = np.linalg.norm(here.velocity[:, :2], axis=1)
-        forward, left = trajectory.axes(here.heading)
+        forward, left = trajectory.heading_axes(here.heading)
         side, rear = np.where(chance[:, 0] < 0.5, -1.0, 1.0), chance[:, 1] < 0.72
         along = length * np.where(rear, -0.36, 0.26) - 0.08 * length * chance[:, 2]
         across = width * (0.36 + 0.1 * (chance[:, 4] - 0.5))
         # Measured from frame 0, so that neither the lead nor the frame rate moves the gusts; each side has its own.
         gone = np.interp(born, course.second, course.distance_m) - np.interp(0.0, course.second, course.distance_m)
-        gust = np.where(side > 0, trajectory.gusts(gone, 1.6 * width, rng), trajectory.gusts(gone, 1.6 * width, rng))
-        vigour = np.clip(speed / 4, 0, 1) ** 1.5 * trajectory.nearness(here.place[:, 2], 0.2 * height + 0.02)
+        gust = np.where(
+            side > 0, trajectory.gust_strength(gone, 1.6 * width, rng), trajectory.gust_strength(gone, 1.6 * width, rng)
+        )
+        vigour = np.clip(speed / 4, 0, 1) ** 1.5 * trajectory.ground_proximity(here.place[:, 2], 0.2 * height + 0.02)
         swift = (self.speed_mps * (0.15 + 0.45 * chance[:, 3] + 0.7 * gust**2) * np.sqrt(vigour))[:, None]
         sideways = left * (side * (0.1 + 0.5 * chance[:, 7] ** 2))[:, None]
         push = sideways * swift + here.velocity * (0.1 + 0.3 * chance[:, [5]]) + np.array([0.0, 0.0, 1.0]) * swift

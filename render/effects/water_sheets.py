@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from .droplets import FINGERS, GRAVITY
-from .trajectory import Way, axes, nearness
+from .trajectory import Trajectory, ground_proximity, heading_axes
 
 SUNK_M = 0.05
 """How deep: a skin in the very plane of the water would make a hole in it."""
@@ -24,7 +24,7 @@ Seconds = Float64[np.ndarray, "T"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crown:
+class CrownImpact:
     """A hit, as its crown needs it."""
 
     at: tuple[float, float, float]
@@ -34,7 +34,7 @@ class Crown:
     """How fast the rim leaves."""
 
 
-def crown(hit: Crown, seconds: Seconds) -> tuple[Places, Cover]:
+def crown(hit: CrownImpact, seconds: Seconds) -> tuple[Places, Cover]:
     """The wall round a hit: it leans outward, its rim is drawn out into fingers, it thins as it grows."""
     around = np.linspace(0, 2 * np.pi, COLUMNS)
     out = np.stack([np.cos(around), np.sin(around), np.zeros(COLUMNS)], axis=-1)
@@ -60,7 +60,9 @@ def crown(hit: Crown, seconds: Seconds) -> tuple[Places, Cover]:
     ).astype(np.float32)
 
 
-def bow(course: Way, seconds: Seconds, extent: tuple[float, float, float], side_mps: float) -> tuple[Places, Cover]:
+def bow(
+    course: Trajectory, seconds: Seconds, extent: tuple[float, float, float], side_mps: float
+) -> tuple[Places, Cover]:
     """What the bow turns over to one side, left where `side_mps` is positive; nothing where the subject rests."""
     length, width, height = extent
     side, speed = np.sign(side_mps), abs(side_mps)
@@ -71,9 +73,9 @@ def bow(course: Way, seconds: Seconds, extent: tuple[float, float, float], side_
     cover = np.empty((len(seconds), ROWS, COLUMNS), np.float32)
     for frame, second in enumerate(seconds):
         here = course.at(second - age)
-        forward, left = axes(here.heading)
+        forward, left = heading_axes(here.heading)
         gone = np.linalg.norm(here.velocity[:, :2], axis=1)
-        vigour = np.clip(gone / 3, 0, 1) ** 1.5 * nearness(here.place[:, 2], 0.2 * height + 0.02)
+        vigour = np.clip(gone / 3, 0, 1) ** 1.5 * ground_proximity(here.place[:, 2], 0.2 * height + 0.02)
         beat = 0.8 + 0.2 * np.sin(5 * here.second + 6 * side) + 0.08 * np.sin(31 * here.second + side)
         swift = speed * np.sqrt(vigour) * beat * (0.12 + 0.88 * share)
         up = np.radians(52 - 14 * share)

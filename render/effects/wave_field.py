@@ -79,7 +79,7 @@ def grid_around(places: Float64[np.ndarray, "N 2"], *, margin_m: float, finest_m
     return Grid(origin=(float(x), float(y)), step_m=step, rows=rows, columns=columns, rim_m=0.55 * margin_m)
 
 
-def moved(
+def simulate_waves(
     grid: Grid, track: Track, lead_s: float, pressure: Pressure, calming_s: float
 ) -> Float32[np.ndarray, "T rows columns"]:
     """The water's height in every frame, up to a common factor.

@@ -37,7 +37,7 @@ class Wake:
 
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
         """One field of waves, with foam where it is turbulent; none where nothing moves."""
-        course = trajectory.way_of(track, LEAD_S)
+        course = trajectory.build_trajectory(track, LEAD_S)
         length, width, _ = track.extent
         grid = wave_field.grid_around(course.place[:, :2], margin_m=1.5 * length + 2.0, finest_m=max(0.03, width / 14))
         kx, ky = grid.waves()
@@ -45,7 +45,7 @@ class Wake:
         def pressure(second: float, span: float) -> Complex64[np.ndarray, "rows half"] | None:
             here = course.at(np.array([second]))
             speed = float(np.linalg.norm(here.velocity[0, :2]))
-            weight = span * speed * float(trajectory.nearness(here.place[:, 2], 0.3 * width)[0])
+            weight = span * speed * float(trajectory.ground_proximity(here.place[:, 2], 0.3 * width)[0])
             if weight < 1e-9:
                 return None
             (x, y, _), heading = here.place[0], np.float32(here.heading[0])
@@ -56,7 +56,7 @@ class Wake:
             stern = grid.push_at(x - 0.38 * length * float(cos), y - 0.38 * length * float(sin))
             return np.asarray(np.float32(-weight) * blunt * (bow - np.float32(0.85) * stern))
 
-        heights = wave_field.moved(grid, track, LEAD_S, pressure, calming_s=2.5)
+        heights = wave_field.simulate_waves(grid, track, LEAD_S, pressure, calming_s=2.5)
         beside = _around_hull(grid, track)
         white = foam.churned(grid, track, course, self.turbulence, rng) * beside if self.turbulence > 0 else None
         fastest = float(np.linalg.norm(track.velocity[:, :2], axis=1).max())
@@ -93,7 +93,7 @@ class Ripple:
 
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
         """One field of waves: pulses at the waterline while the subject moves, and from every hit."""
-        course = trajectory.way_of(track, LEAD_S)
+        course = trajectory.build_trajectory(track, LEAD_S)
         size = max(track.extent[:2])
         grid = wave_field.grid_around(
             course.place[:, :2], margin_m=size + 10 * self.length_m, finest_m=self.length_m / 6
@@ -109,7 +109,9 @@ class Ripple:
 
         def pressure(second: float, span: float) -> Complex64[np.ndarray, "rows half"] | None:
             here = course.at(np.array([second]))
-            bobbing = float(np.linalg.norm(here.velocity[0]) * trajectory.nearness(here.place[:, 2], 0.3 * size)[0])
+            bobbing = float(
+                np.linalg.norm(here.velocity[0]) * trajectory.ground_proximity(here.place[:, 2], 0.3 * size)[0]
+            )
             pushes = [(here.place[0], min(1.0, 2 * bobbing) * np.sin(beat * second + start))]
             for moment, at, speed in touching:
                 since = (second - moment) * beat / (2 * np.pi)  # in beats
@@ -122,7 +124,7 @@ class Ripple:
                 total += np.float32(span * weight) * grid.push_at(float(at[0]), float(at[1]))
             return total * band if total.any() else None
 
-        heights = wave_field.moved(grid, track, LEAD_S, pressure, calming_s=2.0)
+        heights = wave_field.simulate_waves(grid, track, LEAD_S, pressure, calming_s=2.0)
         liveliest = max(
             [min(1.0, 2 * float(np.linalg.norm(track.velocity, axis=1).max()))]
             + [min(1.0, speed / 2) for _, _, speed in touching]

@@ -3,9 +3,9 @@
 import numpy as np
 
 from ..effects.render_data import Colour
-from ..procedural_models.registry import extent_of
+from ..procedural_models.registry import body_extent
 from ..scene.environment import Sky, Wall
-from ..scene.objects import Body, Look, Still
+from ..scene.objects import Body, Material, Still
 from .placement import View
 
 Rng = np.random.Generator
@@ -42,10 +42,10 @@ def _hills(rng: Rng, view: View, sky: Sky) -> tuple[Body, ...]:
         away = float(rng.uniform(220, 600))
         size = round(float(rng.uniform(0.25, 0.6)) * min(away, 330.0), 1)
         first, second = hazed(colour, sky, away), hazed((colour[0] * 0.8, colour[1] * 0.8, colour[2] * 0.8), sky, away)
-        look = Look(kind="noise", colour=first, second=second, roughness=1.0, scale_m=round(size / 8, 2))
+        look = Material(kind="noise", colour=first, second=second, roughness=1.0, scale_m=round(size / 8, 2))
         body = Body(name="hill", shape="rock", size_m=size, look=look)
         x, y = view.at(float(rng.uniform(-0.7, 0.7)) * view.width_m(away), away)
-        sunk = extent_of(body)[2] * float(rng.uniform(0.55, 0.8))
+        sunk = body_extent(body)[2] * float(rng.uniform(0.55, 0.8))
         still = Still(at=(x, y, round(-sunk, 2)), heading_deg=round(float(rng.uniform(0, 360)), 1))
         hills.append(Body(name="hill", shape="rock", size_m=size, look=look, motion=still))
     return tuple(hills)
@@ -56,7 +56,7 @@ def _wood(rng: Rng, view: View, sky: Sky) -> Wall:
     away = float(rng.uniform(70, 200))
     colour = WOODS[int(rng.integers(len(WOODS)))]
     dark = (colour[0] * 0.55, colour[1] * 0.55, colour[2] * 0.55)
-    look = Look(
+    look = Material(
         kind="noise", colour=hazed(colour, sky, away), second=hazed(dark, sky, away), roughness=1.0,
         scale_m=round(float(rng.uniform(1.2, 2.5)), 2),
     )  # fmt: skip
@@ -76,7 +76,7 @@ def _houses(rng: Rng, view: View, sky: Sky) -> tuple[Wall, ...]:
         wide = float(rng.uniform(0.12, 0.3)) * away
         colour = hazed(HOUSES[int(rng.integers(len(HOUSES)))], sky, away)
         kind = ("bricks", "noise", "noise", "tiles")[int(rng.integers(4))]
-        look = Look(
+        look = Material(
             kind=kind, colour=colour, second=(colour[0] * 0.75, colour[1] * 0.75, colour[2] * 0.75),  # type: ignore[arg-type]
             roughness=0.9, scale_m={"bricks": 0.5, "noise": 1.5, "tiles": 1.8}[kind],
         )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..animation.motion import way_of
+from ..animation.motion import compute_poses
 from ..effects.ranges import STRICT, within
 from ..scene.environment import Sun
 from ..scene.objects import Body
@@ -134,7 +134,7 @@ def _furnished(
 ) -> Scene:
     """The scene with what stands around, so that the subject still shows, and with its variants."""
     scenario, staged = what
-    way = way_of(bare, bare.subject).foot
+    way = compute_poses(bare, bare.subject).foot
     walls = furniture.wall(rng, scenario.around, staged.view, bare.subject.size_m)
     far, screens = backdrop(rng, scenario.around, staged.view, bare.sky) if not walls else ((), ())
     walled = replace(bare, walls=(*walls, *screens))
@@ -156,7 +156,7 @@ def _variants(
 ) -> tuple[Variant, ...]:
     """As many as are asked for; other suns only where a shadow is sharp and all stands still."""
     found = list(scenario.variants)
-    if scene.holds_still and _sharp(scene.sun):
+    if scene.static_background and _sharp(scene.sun):
         found[1:1] = softened(scenario)
     count = int(rng.integers(generator.variants[0], generator.variants[1] + 1))
     return tuple(found[:count])

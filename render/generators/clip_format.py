@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..scene.scene import Rendering, check_format
+from ..scene.scene import RenderSettings, check_clip_format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,10 +12,10 @@ class ClipFormat:
     frames: int = 85
     size: tuple[int, int] = (384, 672)
     fps: float = 16.0
-    rendering: Rendering = Rendering()
+    rendering: RenderSettings = RenderSettings()
 
     def __post_init__(self) -> None:
-        check_format(self)
+        check_clip_format(self)
 
     @property
     def lasts_s(self) -> float:

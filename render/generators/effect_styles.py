@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..effects.colours import WORDS
+from ..effects.colours import NAMED_COLOURS
 from ..effects.dust import Dust
 from ..effects.glow import CastLight, Glow
 from ..effects.registry import AnyEffect
@@ -20,12 +20,14 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-COLOURS: dict[str, Colour] = WORDS | {
-    "pale grey": WORDS["light grey"], "gray": WORDS["grey"], "silver": WORDS["light grey"], "beige": WORDS["cream"],
-    "reddish": WORDS["rust-red"], "ochre": (0.76, 0.55, 0.24), "blue-grey": (0.45, 0.52, 0.60),
+COLOURS: dict[str, Colour] = NAMED_COLOURS | {
+    "pale grey": NAMED_COLOURS["light grey"], "gray": NAMED_COLOURS["grey"], "silver": NAMED_COLOURS["light grey"],
+    "beige": NAMED_COLOURS["cream"], "reddish": NAMED_COLOURS["rust-red"], "ochre": (0.76, 0.55, 0.24),
+    "blue-grey": (0.45, 0.52, 0.60),
     "violet": (0.48, 0.22, 0.72), "golden": (1.0, 0.78, 0.35), "crimson": (0.72, 0.08, 0.16),
     "scarlet": (0.86, 0.14, 0.08), "turquoise": (0.15, 0.68, 0.66), "cyan": (0.20, 0.78, 0.85),
-    "warm": (1.0, 0.72, 0.38), "brownish": WORDS["brown"], "murky": (0.36, 0.31, 0.22), "greenish": (0.40, 0.52, 0.36),
+    "warm": (1.0, 0.72, 0.38), "brownish": NAMED_COLOURS["brown"], "murky": (0.36, 0.31, 0.22),
+    "greenish": (0.40, 0.52, 0.36),
 }  # fmt: skip
 """Every colour word of a caption that something can be drawn in."""
 WEAK = _set("faint pale light slight gentle mild thin sparse dim hazy wispy subtle delicate fine small tiny")

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from ..animation.camera import camera_matrices, project
-from ..animation.motion import way_of
-from ..procedural_models.registry import bounds_of
+from ..animation.camera import camera_matrices, project_points
+from ..animation.motion import compute_poses
+from ..procedural_models.registry import body_bounds
 from ..scene.objects import Body
 from ..scene.scene import Scene
-from ..scene.transforms import Matrices, moved
+from ..scene.transforms import Matrices, transform_points
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +42,7 @@ class Framing:
 
 def framing(scene: Scene) -> Framing:
     """Project the subject of a scene."""
-    way = way_of(scene, scene.subject)
+    way = compute_poses(scene, scene.subject)
     cameras = np.broadcast_to(camera_matrices(scene, way.foot), (scene.frames, 4, 4))
     box = _outline(scene, scene.subject, cameras)
     low, high, ahead = box.low, box.high, box.ahead
@@ -50,7 +50,7 @@ def framing(scene: Scene) -> Framing:
     inside = ahead & (low >= 0).all(axis=1) & (high <= limit).all(axis=1)
     cut = np.clip(np.minimum(high, limit) - np.maximum(low, 0), 0, None)
     area = np.where(ahead, np.prod(cut, axis=1) / np.prod(limit), 0.0)
-    shade = project(_shadow(scene)[:, None], cameras, scene.camera.focal_mm, scene.size)[:, 0]
+    shade = project_points(_shadow(scene)[:, None], cameras, scene.camera.focal_mm, scene.size)[:, 0]
     shadow = (shade[:, 2] > 0.05) & (shade[:, :2] >= 0).all(axis=1) & (shade[:, :2] <= limit).all(axis=1)
     others = [_outline(scene, prop, cameras) for prop in scene.props]
     hidden = np.max([np.zeros(scene.frames), *(_covered(box, other) for other in others)], axis=0)
@@ -68,7 +68,7 @@ class _Outline:
 
 
 def _outline(scene: Scene, body: Body, cameras: Matrices) -> _Outline:
-    box = project(box_along(scene, body), cameras, scene.camera.focal_mm, scene.size)
+    box = project_points(box_along(scene, body), cameras, scene.camera.focal_mm, scene.size)
     return _Outline(
         low=box[..., :2].min(axis=1),
         high=box[..., :2].max(axis=1),
@@ -86,11 +86,11 @@ def _covered(box: _Outline, other: _Outline) -> Float64[np.ndarray, "T"]:
 
 def box_along(scene: Scene, body: Body) -> Float64[np.ndarray, "T 8 3"]:
     """Corners of a body's box at rest, moved along its way."""
-    low, high = bounds_of(body)
+    low, high = body_bounds(body)
     corners = np.array(
         [[x, y, z, 1.0] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])]
     )
-    return moved(np.broadcast_to(way_of(scene, body).matrices, (scene.frames, 4, 4)), corners)
+    return transform_points(np.broadcast_to(compute_poses(scene, body).matrices, (scene.frames, 4, 4)), corners)
 
 
 def _shadow(scene: Scene) -> Float64[np.ndarray, "T 3"]:
@@ -107,5 +107,5 @@ def _drift(scene: Scene, cameras: Matrices) -> Float64[np.ndarray, "T"]:
     at, aim = np.array(scene.camera.at), np.array(scene.camera.look_at)
     fall = aim - at
     spot = at + fall * (at[2] / -fall[2] if fall[2] < -1e-3 * np.linalg.norm(fall) else 1.0)
-    pixels = project(np.tile(spot, (scene.frames, 1, 1)), cameras, scene.camera.focal_mm, scene.size)[:, 0, :2]
+    pixels = project_points(np.tile(spot, (scene.frames, 1, 1)), cameras, scene.camera.focal_mm, scene.size)[:, 0, :2]
     return np.asarray(np.concatenate([[0.0], np.linalg.norm(np.diff(pixels, axis=0), axis=1)]))

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..animation.motion import way_of
+from ..animation.motion import compute_poses
 from ..effects.ranges import STRICT, within
 from ..scene.environment import Camera
 from ..scene.objects import Body, Shape, Still, Toss
@@ -137,7 +137,7 @@ def _draw(generator: KubricGenerator, rng: Rng, clip_format: ClipFormat) -> Scen
 
 def _happens(scene: Scene) -> bool:
     """Does the subject come from somewhere, and does it hit what its effects need, early enough to be seen?"""
-    way = way_of(scene, scene.subject)
+    way = compute_poses(scene, scene.subject)
     path = float(np.linalg.norm(np.diff(way.foot, axis=0), axis=1).sum())
     hits = [hit for hit in way.contacts if hit.frame < scene.frames - 3 and hit.at[2] < 0.05]
     needs = any(effect.kind in ("dust", "splash") for effect in scene.variants[0].effects)

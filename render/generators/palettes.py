@@ -7,7 +7,7 @@ import numpy as np
 
 from ..effects.render_data import Colour
 from ..scene.environment import Ground
-from ..scene.objects import Look, Pattern
+from ..scene.objects import Material, Pattern
 
 GroundKind = Literal["dry", "wet", "puddles", "glossy", "water"]
 PAINTS: dict[str, Colour] = {
@@ -99,7 +99,7 @@ def ground(rng: np.random.Generator, name: str, kind: GroundKind) -> Ground:
     """A ground of that surface, a shade lighter or darker than usual."""
     surface = SURFACES[name]
     shade = float(rng.uniform(0.85, 1.12))
-    look = Look(
+    look = Material(
         kind=surface.kind, colour=shaded(surface.colour, shade), second=shaded(surface.second, shade),
         roughness=surface.roughness, scale_m=round(surface.scale_m * float(rng.uniform(0.8, 1.25)), 3),
     )  # fmt: skip
@@ -110,7 +110,7 @@ def lake(rng: np.random.Generator) -> Ground:
     """Calm water, a little ruffled."""
     colour = LAKES[int(rng.integers(len(LAKES)))]
     return Ground(
-        kind="water", look=Look(colour=shaded(colour, float(rng.uniform(0.8, 1.3))), roughness=0.05),
+        kind="water", look=Material(colour=shaded(colour, float(rng.uniform(0.8, 1.3))), roughness=0.05),
         bumps_m=round(float(rng.choice([0.0, 0.006, 0.012, 0.02])), 4),
     )  # fmt: skip
 

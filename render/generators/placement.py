@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ..animation.camera import SENSOR_MM
-from ..procedural_models.registry import extent_of
+from ..procedural_models.registry import body_extent
 from ..scene.environment import Camera
 from ..scene.objects import Travel
 from .clip_format import ClipFormat
@@ -59,7 +59,7 @@ def stage(
     rng: Rng, scenario: Scenario, clip_format: ClipFormat, kind: CameraKind, focal: tuple[float, float]
 ) -> Placement:
     """Draw one: the speed is such that the subject stays in view of a camera that does not follow it."""
-    long, wide, tall = extent_of(scenario.subject)
+    long, wide, tall = body_extent(scenario.subject)
     tilt = np.radians(rng.uniform(-scenario.facing, scenario.facing))
     across = long * abs(np.cos(tilt)) + wide * abs(np.sin(tilt))
     share = float(np.exp(rng.uniform(np.log(0.014), np.log(0.16))))

@@ -5,34 +5,34 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float64
 
-from ..procedural_models.registry import extent_of
+from ..procedural_models.registry import body_extent
 from ..scene.environment import Wall
-from ..scene.objects import Body, Look, Still
+from ..scene.objects import Body, Material, Still
 from .palettes import PAINTS, shaded
 from .placement import View
 
 Rng = np.random.Generator
-WOOD = Look(kind="wood", colour=(0.58, 0.42, 0.26), second=(0.42, 0.28, 0.16), roughness=0.7, scale_m=0.2)
-STONE = Look(kind="noise", colour=(0.46, 0.44, 0.41), second=(0.36, 0.35, 0.33), roughness=0.95, scale_m=0.12)
+WOOD = Material(kind="wood", colour=(0.58, 0.42, 0.26), second=(0.42, 0.28, 0.16), roughness=0.7, scale_m=0.2)
+STONE = Material(kind="noise", colour=(0.46, 0.44, 0.41), second=(0.36, 0.35, 0.33), roughness=0.95, scale_m=0.12)
 WALLS = (
-    Look(kind="bricks", colour=(0.50, 0.27, 0.21), second=(0.58, 0.55, 0.51), roughness=0.85, scale_m=0.25),
-    Look(kind="bricks", colour=(0.62, 0.56, 0.46), second=(0.48, 0.45, 0.40), roughness=0.85, scale_m=0.4),
-    Look(kind="noise", colour=(0.80, 0.77, 0.70), second=(0.74, 0.70, 0.62), roughness=0.9, scale_m=0.8),
-    Look(kind="noise", colour=(0.60, 0.60, 0.59), second=(0.54, 0.54, 0.53), roughness=0.9, scale_m=0.7),
-    Look(kind="wood", colour=(0.48, 0.35, 0.24), second=(0.36, 0.25, 0.16), roughness=0.75, scale_m=0.3),
+    Material(kind="bricks", colour=(0.50, 0.27, 0.21), second=(0.58, 0.55, 0.51), roughness=0.85, scale_m=0.25),
+    Material(kind="bricks", colour=(0.62, 0.56, 0.46), second=(0.48, 0.45, 0.40), roughness=0.85, scale_m=0.4),
+    Material(kind="noise", colour=(0.80, 0.77, 0.70), second=(0.74, 0.70, 0.62), roughness=0.9, scale_m=0.8),
+    Material(kind="noise", colour=(0.60, 0.60, 0.59), second=(0.54, 0.54, 0.53), roughness=0.9, scale_m=0.7),
+    Material(kind="wood", colour=(0.48, 0.35, 0.24), second=(0.36, 0.25, 0.16), roughness=0.75, scale_m=0.3),
 )
 HALLS = (
-    Look(colour=(0.82, 0.80, 0.76), roughness=0.7),
-    Look(colour=(0.55, 0.60, 0.62), roughness=0.6),
-    Look(kind="tiles", colour=(0.72, 0.74, 0.72), second=(0.5, 0.5, 0.48), roughness=0.25, scale_m=0.5),
-    Look(kind="wood", colour=(0.50, 0.36, 0.24), second=(0.38, 0.26, 0.16), roughness=0.4, scale_m=0.4),
+    Material(colour=(0.82, 0.80, 0.76), roughness=0.7),
+    Material(colour=(0.55, 0.60, 0.62), roughness=0.6),
+    Material(kind="tiles", colour=(0.72, 0.74, 0.72), second=(0.5, 0.5, 0.48), roughness=0.25, scale_m=0.5),
+    Material(kind="wood", colour=(0.50, 0.36, 0.24), second=(0.38, 0.26, 0.16), roughness=0.4, scale_m=0.4),
 )
 Piece = Callable[[Rng, float], Body]
 """Draws a thing beside a subject of that length in metres."""
 
 
 def _post(rng: Rng, long_m: float) -> Body:
-    look = WOOD if rng.random() < 0.5 else Look(colour=PAINTS["grey"], roughness=0.5)
+    look = WOOD if rng.random() < 0.5 else Material(colour=PAINTS["grey"], roughness=0.5)
     return Body(name="post", shape="post", size_m=round(float(rng.uniform(0.9, 1.6)), 2), look=look)
 
 
@@ -42,7 +42,7 @@ def _crate(rng: Rng, long_m: float) -> Body:
 
 def _rock(rng: Rng, long_m: float) -> Body:
     size = float(rng.uniform(0.15, 0.5)) * min(max(long_m, 0.6), 4.0)
-    look = Look(
+    look = Material(
         kind="noise",
         colour=shaded(STONE.colour, float(rng.uniform(0.8, 1.25))),
         second=STONE.second,
@@ -54,7 +54,7 @@ def _rock(rng: Rng, long_m: float) -> Body:
 
 def _parked(rng: Rng, long_m: float) -> Body:
     name = list(PAINTS)[int(rng.integers(len(PAINTS)))]
-    look = Look(colour=PAINTS[name], second=PAINTS["white"], roughness=0.25)
+    look = Material(colour=PAINTS[name], second=PAINTS["white"], roughness=0.25)
     return Body(name=f"parked {name} car", shape="car", size_m=round(float(rng.uniform(3.9, 4.7)), 2), look=look)
 
 
@@ -66,18 +66,20 @@ def _solid(rng: Rng, long_m: float) -> Body:
     shape = ("cylinder", "cube", "cone", "sphere", "torus")[int(rng.integers(5))]
     name = list(PAINTS)[int(rng.integers(len(PAINTS)))]
     size = round(float(rng.uniform(0.6, 1.5)) * min(long_m, 1.0), 2)
-    look = Look(colour=PAINTS[name], second=shaded(PAINTS[name], 0.5), roughness=round(float(rng.uniform(0.2, 0.7)), 2))
+    look = Material(
+        colour=PAINTS[name], second=shaded(PAINTS[name], 0.5), roughness=round(float(rng.uniform(0.2, 0.7)), 2)
+    )
     return Body(name=f"{name} {shape}", shape=shape, size_m=size, look=look)  # type: ignore[arg-type]
 
 
 def _moored(rng: Rng, long_m: float) -> Body:
-    look = Look(colour=PAINTS["white"], second=PAINTS["blue"], roughness=0.3)
+    look = Material(colour=PAINTS["white"], second=PAINTS["blue"], roughness=0.3)
     return Body(name="moored boat", shape="boat", size_m=round(float(rng.uniform(3.0, 6.0)), 2), look=look)
 
 
 def _buoy(rng: Rng, long_m: float) -> Body:
     size = round(float(rng.uniform(0.25, 0.45)) * min(max(long_m, 0.8), 2.0), 2)
-    return Body(name="buoy", shape="sphere", size_m=size, look=Look(colour=PAINTS["orange"], roughness=0.4))
+    return Body(name="buoy", shape="sphere", size_m=size, look=Material(colour=PAINTS["orange"], roughness=0.4))
 
 
 AROUND: dict[str, tuple[Piece, ...]] = {
@@ -111,7 +113,7 @@ def wall(rng: Rng, around: str, view: View, long_m: float) -> tuple[Wall, ...]:
 
 def things(rng: Rng, around: str, view: View, way: Float64[np.ndarray, "T 3"], subject: Body) -> tuple[Body, ...]:
     """Up to five things, clear of the way and of each other, behind it and at its sides."""
-    long, wide, _ = extent_of(subject)
+    long, wide, _ = body_extent(subject)
     placed: list[Body] = []
     pieces = AROUND[around]
     for _ in range(int(rng.integers(0, 6))):
@@ -121,7 +123,7 @@ def things(rng: Rng, around: str, view: View, way: Float64[np.ndarray, "T 3"], s
             away *= 1.5
         right = float(rng.uniform(-0.6, 0.6)) * view.width_m(away)
         body = standing_at(piece, view.at(right, away), float(rng.uniform(0, 360)), around)
-        high = extent_of(body)[2]
+        high = body_extent(body)[2]
         too_big = high > 0.35 * view.width_m(away)
         if not too_big and clear(body, way, max(long, wide) * 0.6) and all(apart(body, other) for other in placed):
             placed.append(body)
@@ -139,7 +141,7 @@ def occluder(rng: Rng, around: str, view: View) -> Body:
 
 def standing_at(body: Body, at: tuple[float, float], heading_deg: float, around: str) -> Body:
     """A body put down; on water it sinks in."""
-    sunk = SUNK.get(body.name, 0.0) * extent_of(body)[2] if around == "water" else 0.0
+    sunk = SUNK.get(body.name, 0.0) * body_extent(body)[2] if around == "water" else 0.0
     still = Still(at=(at[0], at[1], round(-sunk, 4)), heading_deg=round(heading_deg, 2))
     return Body(name=body.name, shape=body.shape, size_m=body.size_m, look=body.look, motion=still)
 
@@ -147,7 +149,7 @@ def standing_at(body: Body, at: tuple[float, float], heading_deg: float, around:
 def clear(body: Body, way: Float64[np.ndarray, "T 3"], room_m: float) -> bool:
     """Does the body leave room for what goes along the way?"""
     assert isinstance(body.motion, Still)
-    long, wide, _ = extent_of(body)
+    long, wide, _ = body_extent(body)
     gaps = np.hypot(way[:, 0] - body.motion.at[0], way[:, 1] - body.motion.at[1])
     return bool(gaps.min() > room_m + 0.6 * max(long, wide))
 
@@ -157,7 +159,7 @@ def apart(first: Body, second: Body) -> bool:
     assert isinstance(first.motion, Still)
     assert isinstance(second.motion, Still)
     gap = np.hypot(first.motion.at[0] - second.motion.at[0], first.motion.at[1] - second.motion.at[1])
-    return bool(gap > 0.6 * (max(extent_of(first)[:2]) + max(extent_of(second)[:2])))
+    return bool(gap > 0.6 * (max(body_extent(first)[:2]) + max(body_extent(second)[:2])))
 
 
 def before_walls(walls: tuple[Wall, ...], bodies: tuple[Body, ...], view: View) -> tuple[Body, ...]:
@@ -169,6 +171,6 @@ def before_walls(walls: tuple[Wall, ...], bodies: tuple[Body, ...], view: View) 
     kept = []
     for body in bodies:
         assert isinstance(body.motion, Still)
-        if np.dot(body.motion.at[:2], ahead) + 0.6 * max(extent_of(body)[:2]) < limit:
+        if np.dot(body.motion.at[:2], ahead) + 0.6 * max(body_extent(body)[:2]) < limit:
             kept.append(body)
     return tuple(kept)

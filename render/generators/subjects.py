@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 
 from ..effects.render_data import Colour
-from ..scene.objects import Body, Look, Pattern, Shape
+from ..scene.objects import Body, Material, Pattern, Shape
 from .palettes import CLOTHS, COATS, LAMPLIGHT, PAINTS, TROUSERS, shaded
 
 T = TypeVar("T")
@@ -15,16 +15,16 @@ Speeds = tuple[float, float]
 """Slowest and fastest, m/s."""
 
 
-NATURAL: dict[Shape, tuple[Look, ...]] = {
+NATURAL: dict[Shape, tuple[Material, ...]] = {
     "rock": (
-        Look(kind="noise", colour=(0.50, 0.48, 0.45), second=(0.36, 0.35, 0.33), roughness=0.95, scale_m=0.1),
-        Look(kind="noise", colour=(0.60, 0.47, 0.36), second=(0.45, 0.34, 0.26), roughness=0.95, scale_m=0.1),
-        Look(kind="marble", colour=(0.76, 0.74, 0.70), second=(0.42, 0.40, 0.38), roughness=0.6, scale_m=0.3),
+        Material(kind="noise", colour=(0.50, 0.48, 0.45), second=(0.36, 0.35, 0.33), roughness=0.95, scale_m=0.1),
+        Material(kind="noise", colour=(0.60, 0.47, 0.36), second=(0.45, 0.34, 0.26), roughness=0.95, scale_m=0.1),
+        Material(kind="marble", colour=(0.76, 0.74, 0.70), second=(0.42, 0.40, 0.38), roughness=0.6, scale_m=0.3),
     ),
     "crate": (
-        Look(kind="wood", colour=(0.62, 0.45, 0.28), second=(0.46, 0.31, 0.18), roughness=0.7, scale_m=0.2),
-        Look(kind="wood", colour=(0.40, 0.48, 0.50), second=(0.30, 0.37, 0.39), roughness=0.6, scale_m=0.2),
-        Look(kind="wood", colour=(0.68, 0.60, 0.48), second=(0.56, 0.48, 0.37), roughness=0.7, scale_m=0.2),
+        Material(kind="wood", colour=(0.62, 0.45, 0.28), second=(0.46, 0.31, 0.18), roughness=0.7, scale_m=0.2),
+        Material(kind="wood", colour=(0.40, 0.48, 0.50), second=(0.30, 0.37, 0.39), roughness=0.6, scale_m=0.2),
+        Material(kind="wood", colour=(0.68, 0.60, 0.48), second=(0.56, 0.48, 0.37), roughness=0.7, scale_m=0.2),
     ),
 }
 
@@ -34,7 +34,7 @@ def person(rng: Rng) -> tuple[Body, Speeds]:
     name, colour = paint(rng, CLOTHS)
     runs = rng.random() < 0.25
     patterns: tuple[Pattern, ...] = ("plain", "plain", "plain", "stripes", "checker")
-    look = Look(kind=one(rng, patterns), colour=colour, second=one(rng, TROUSERS), roughness=0.85, scale_m=0.14)
+    look = Material(kind=one(rng, patterns), colour=colour, second=one(rng, TROUSERS), roughness=0.85, scale_m=0.14)
     body = Body(
         name=f"{'runner' if runs else 'walker'} in {name}", shape="walker", size_m=size(rng, 1.5, 1.9), look=look
     )
@@ -44,14 +44,14 @@ def person(rng: Rng) -> tuple[Body, Speeds]:
 def dog(rng: Rng) -> tuple[Body, Speeds]:
     """A dog that trots."""
     name, colour = one(rng, list(COATS.items()))
-    look = Look(colour=colour, second=shaded(colour, 0.6), roughness=0.9)
+    look = Material(colour=colour, second=shaded(colour, 0.6), roughness=0.9)
     return Body(name=f"{name} dog", shape="dog", size_m=size(rng, 0.45, 0.85), look=look), (0.8, 2.2)
 
 
 def car(rng: Rng) -> Body:
     """A car in any paint."""
     name, colour = paint(rng, tuple(PAINTS))
-    look = Look(colour=colour, second=PAINTS["white"], roughness=0.22)
+    look = Material(colour=colour, second=PAINTS["white"], roughness=0.22)
     return Body(name=f"{name} car", shape="car", size_m=size(rng, 3.8, 4.8), look=look)
 
 
@@ -59,7 +59,7 @@ def truck(rng: Rng) -> Body:
     """A truck; its load has the second colour."""
     name, colour = paint(rng, tuple(PAINTS))
     second = PAINTS[one(rng, ("white", "silver", "beige", "dark blue", "red", "dark green"))]
-    look = Look(colour=colour, second=second, roughness=0.3)
+    look = Material(colour=colour, second=second, roughness=0.3)
     return Body(name=f"{name} truck", shape="truck", size_m=size(rng, 5.5, 8.0), look=look)
 
 
@@ -67,21 +67,21 @@ def boat(rng: Rng) -> Body:
     """A boat with a stripe."""
     name, colour = paint(rng, ("white", "red", "blue", "dark blue", "green", "yellow", "black", "turquoise"))
     second = PAINTS[one(rng, ("white", "red", "dark blue", "yellow"))]
-    look = Look(colour=colour, second=second, roughness=0.25)
+    look = Material(colour=colour, second=second, roughness=0.25)
     return Body(name=f"{name} boat", shape="boat", size_m=size(rng, 3.0, 8.0), look=look)
 
 
 def duck(rng: Rng) -> Body:
     """A duck with wings of another coat."""
     coat, colour = one(rng, list(COATS.items()))
-    look = Look(colour=colour, second=COATS[one(rng, list(COATS))], roughness=0.7)
+    look = Material(colour=colour, second=COATS[one(rng, list(COATS))], roughness=0.7)
     return Body(name=f"{coat} duck", shape="duck", size_m=size(rng, 0.35, 0.5), look=look)
 
 
 def bird(rng: Rng) -> Body:
     """A bird with dark tips."""
     coat, colour = one(rng, list(COATS.items()))
-    look = Look(colour=colour, second=shaded(colour, 0.5), roughness=0.8)
+    look = Material(colour=colour, second=shaded(colour, 0.5), roughness=0.8)
     return Body(name=f"{coat} bird", shape="bird", size_m=size(rng, 0.6, 1.4), look=look)
 
 
@@ -89,7 +89,7 @@ def drone(rng: Rng) -> Body:
     """A quadcopter."""
     name, colour = paint(rng, ("white", "black", "grey", "red", "orange", "yellow", "blue"))
     return Body(
-        name=f"{name} drone", shape="drone", size_m=size(rng, 0.5, 1.0), look=Look(colour=colour, roughness=0.3)
+        name=f"{name} drone", shape="drone", size_m=size(rng, 0.5, 1.0), look=Material(colour=colour, roughness=0.3)
     )
 
 
@@ -98,7 +98,7 @@ def lantern(rng: Rng) -> Body:
     word = one(rng, ("warm", "warm", "golden", "golden", "white", "red", "blue", "green"))
     colour = LAMPLIGHT[word]
     shine = round(float(rng.uniform(2.0, 5.0)), 2)
-    look = Look(colour=colour, second=(0.2, 0.16, 0.12), roughness=0.4, emission=shine)
+    look = Material(colour=colour, second=(0.2, 0.16, 0.12), roughness=0.4, emission=shine)
     return Body(name=f"{word} lantern", shape="lantern", size_m=size(rng, 0.35, 0.7), look=look)
 
 
@@ -108,7 +108,7 @@ def ball(rng: Rng, low: float, high: float) -> Body:
     patterns: dict[Pattern, str] = {"plain": "", "stripes": "striped ", "checker": "chequered "}
     pattern = one(rng, tuple(patterns))
     second = PAINTS["white" if name != "white" else "blue"]
-    look = Look(kind=pattern, colour=colour, second=second, roughness=0.35, scale_m=size(rng, 0.1, 0.25))
+    look = Material(kind=pattern, colour=colour, second=second, roughness=0.35, scale_m=size(rng, 0.1, 0.25))
     return Body(name=f"{patterns[pattern]}{name} ball", shape="ball", size_m=size(rng, low, high), look=look)
 
 
@@ -121,7 +121,7 @@ def solid(rng: Rng, shapes: Sequence[Shape], low: float, high: float) -> Body:
     kinds: tuple[Pattern, ...] = ("plain", "plain", "plain", "metal", "checker", "stripes", "wood", "marble")
     kind = one(rng, kinds)
     roughness = round(float(rng.uniform(0.1, 0.6)), 2)
-    look = Look(kind=kind, colour=colour, second=shaded(colour, 0.45), roughness=roughness, scale_m=0.12)
+    look = Material(kind=kind, colour=colour, second=shaded(colour, 0.45), roughness=roughness, scale_m=0.12)
     noun = {"torus": "ring", "monkey": "monkey head"}.get(shape, shape)
     return Body(name=f"{name} {noun}", shape=shape, size_m=size(rng, low, high), look=look)
 

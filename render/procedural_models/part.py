@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
-from ..scene.objects import Look, Vec3
-from ..scene.transforms import Matrices, corners, moved, shift
+from ..scene.objects import Material, Vec3
+from ..scene.transforms import Matrices, box_corners, transform_points, translate
 
 Mesh = Literal[
     "sphere", "box", "capsule", "cylinder", "cone", "torus", "monkey", "rock", "hull", "prism", "asset"
@@ -24,7 +24,7 @@ class Part:
 
     mesh: Mesh
     size: Vec3
-    look: Look
+    look: Material
     matrices: Matrices = field(default_factory=lambda: np.eye(4)[None])
     """From the mesh to the figure: +x is its front, +y its left, z = 0 its lowest point at rest."""
     bevel_m: float = 0.0
@@ -37,7 +37,7 @@ class Part:
 class Gait:
     """What a figure's limbs, wheels and wings go by. Lengths are counted in sizes of the body."""
 
-    travelled: Float64[np.ndarray, "T"]
+    distance: Float64[np.ndarray, "T"]
     """Made since the first frame."""
     time_s: Float64[np.ndarray, "T"]
     speed: float = 0.0
@@ -50,10 +50,10 @@ class Gait:
     @classmethod
     def at_rest(cls, frames: int = 1) -> "Gait":
         """Nothing stirs."""
-        return cls(travelled=np.zeros(frames), time_s=np.zeros(frames))
+        return cls(distance=np.zeros(frames), time_s=np.zeros(frames))
 
 
-def grown(parts: Sequence[Part], size_m: float) -> tuple[Part, ...]:
+def scale_parts(parts: Sequence[Part], size_m: float) -> tuple[Part, ...]:
     """Parts drawn at size 1, at their size in metres; turns stay."""
     found = []
     for part in parts:
@@ -64,22 +64,22 @@ def grown(parts: Sequence[Part], size_m: float) -> tuple[Part, ...]:
     return tuple(found)
 
 
-def standing(parts: Sequence[Part]) -> tuple[Part, ...]:
+def stand_on_ground(parts: Sequence[Part]) -> tuple[Part, ...]:
     """Parts moved up or down so that in each frame the lowest point of all is at z = 0."""
     floors = np.min(np.stack(np.broadcast_arrays(*(_floor(part) for part in parts))), axis=0)
-    lift = shift(0.0, 0.0, -floors)
+    lift = translate(0.0, 0.0, -floors)
     return tuple(replace(part, matrices=lift @ part.matrices) for part in parts)
 
 
-def bounds(parts: Sequence[Part]) -> Float64[np.ndarray, "2 3"]:
+def parts_bounds(parts: Sequence[Part]) -> Float64[np.ndarray, "2 3"]:
     """Lowest and highest x, y, z of the parts' boxes in the first frame."""
-    points = np.concatenate([moved(part.matrices[:1], box_of(part))[0] for part in parts])
+    points = np.concatenate([transform_points(part.matrices[:1], part_corners(part))[0] for part in parts])
     return np.stack([points.min(axis=0), points.max(axis=0)])
 
 
-def box_of(part: Part) -> Float64[np.ndarray, "8 4"]:
+def part_corners(part: Part) -> Float64[np.ndarray, "8 4"]:
     """Corners of the mesh's own box; an asset stands on z = 0."""
-    box = corners(part.size)
+    box = box_corners(part.size)
     if part.mesh == "asset":
         box[:, 2] += part.size[2] / 2
     return box
@@ -94,4 +94,4 @@ def _floor(part: Part) -> Float64[np.ndarray, "n"]:
         radius = min(part.size) / 2
         reach = np.abs(part.matrices[:, 2, 2]) * (part.size[2] / 2 - radius) + radius
         return np.asarray(part.matrices[:, 2, 3] - reach)
-    return np.asarray(moved(part.matrices, box_of(part))[..., 2].min(axis=1))
+    return np.asarray(transform_points(part.matrices, part_corners(part))[..., 2].min(axis=1))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..scene.objects import Body, Look, Vec3
-from ..scene.transforms import Matrices, shift, turn_y
+from ..scene.objects import Body, Material, Vec3
+from ..scene.transforms import Matrices, rotate_y, translate
 from .part import Gait, Mesh, Part
 from .primitives import block
 from .user_models import proportions
@@ -27,13 +27,13 @@ def solid(body: Body, gait: Gait) -> tuple[Part, ...]:
     """One mesh; what is round rolls as it goes."""
     mesh, size = SOLIDS[body.shape]
     bevel = 0.04 if mesh in ("box", "cylinder") else 0.015 if mesh == "cone" else 0.0
-    return (block(mesh, size, body.look, shift(0.0, 0.0, size[2] / 2) @ _rolling(body, gait), bevel),)
+    return (block(mesh, size, body.look, translate(0.0, 0.0, size[2] / 2) @ _rolling(body, gait), bevel),)
 
 
 def _rolling(body: Body, gait: Gait) -> Matrices:
     """The turn of a ball that rolls without slipping; of anything else, none."""
     if body.shape in ("sphere", "ball") and gait.kind in ("drive", "drift", "bounce", "walk"):
-        return turn_y(gait.travelled / 0.5)
+        return rotate_y(gait.distance / 0.5)
     return np.eye(4)[None]
 
 
@@ -47,7 +47,9 @@ def post(body: Body, gait: Gait) -> tuple[Part, ...]:
 def crate(body: Body, gait: Gait) -> tuple[Part, ...]:
     """A box with a frame of slats."""
     slat, look = 0.11, body.look
-    frame = Look(kind=look.kind, colour=look.second, second=look.colour, roughness=look.roughness, scale_m=look.scale_m)
+    frame = Material(
+        kind=look.kind, colour=look.second, second=look.colour, roughness=look.roughness, scale_m=look.scale_m
+    )
     parts = [block("box", (0.95, 0.95, 0.95), look, (0, 0, 0.5))]
     ends = (slat / 2 - 0.5, 0.5 - slat / 2)
     for first in ends:
@@ -55,7 +57,7 @@ def crate(body: Body, gait: Gait) -> tuple[Part, ...]:
             for axis in range(3):
                 size = [1.0 if this == axis else slat for this in range(3)]
                 x, y, z = np.insert(np.array([first, second]), axis, 0.0)
-                parts.append(block("box", size, frame, shift(x, y, z + 0.5), slat * 0.15))
+                parts.append(block("box", size, frame, translate(x, y, z + 0.5), slat * 0.15))
     return tuple(parts)
 
 

@@ -4,10 +4,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..scene.objects import Body, Look
-from ..scene.transforms import Matrices, shift, turn_x, turn_y, turn_z
+from ..scene.objects import Body, Material
+from ..scene.transforms import Matrices, rotate_x, rotate_y, rotate_z, translate
 from .part import Gait, Part
-from .primitives import CHROME, GLASS, LAMP, RUBBER, TAIL_LAMP, TRIM, block, darker, fate, plain, profile
+from .primitives import (
+    CHROME,
+    GLASS,
+    LAMP,
+    RUBBER,
+    TAIL_LAMP,
+    TRIM,
+    block,
+    plain_material,
+    profile,
+    scale_colour,
+    stable_choice,
+)
 
 Points = tuple[tuple[float, float], ...]
 
@@ -105,7 +117,7 @@ CARS = (SALOON, HATCHBACK, JEEP, ROADSTER)
 
 def car(body: Body, gait: Gait) -> tuple[Part, ...]:
     """A car of one of four cuts."""
-    style = CARS[fate(body, len(CARS), "cut")]
+    style = CARS[stable_choice(body, len(CARS), "cut")]
     wide = style.width
     paint = body.look
     parts = [
@@ -118,18 +130,18 @@ def car(body: Body, gait: Gait) -> tuple[Part, ...]:
     ]
     for axle in style.axles:
         for side in (-1, 1):
-            hub = shift(axle, side * (wide / 2 - 0.022), style.wheel / 2)
+            hub = translate(axle, side * (wide / 2 - 0.022), style.wheel / 2)
             parts += wheel(hub @ _steered(gait, axle > 0), style.wheel, 0.05, gait, side)
-            arch = shift(axle, side * (wide / 2 - 0.012), style.wheel * 0.53)
+            arch = translate(axle, side * (wide / 2 - 0.012), style.wheel * 0.53)
             size = (style.wheel * 1.2, style.wheel * 1.2, 0.03)
-            parts.append(block("cylinder", size, RUBBER, arch @ turn_x(np.pi / 2)))
+            parts.append(block("cylinder", size, RUBBER, arch @ rotate_x(np.pi / 2)))
     return tuple(parts)
 
 
 def wheel(hub: Matrices, across_m: float, thick_m: float, gait: Gait, side: int) -> list[Part]:
     """A tyre, a rim and spokes that show it turning; side is +1 on the left."""
-    turned = hub @ turn_y(gait.travelled / (across_m / 2) + gait.phase)
-    flat = turned @ turn_x(np.pi / 2)
+    turned = hub @ rotate_y(gait.distance / (across_m / 2) + gait.phase)
+    flat = turned @ rotate_x(np.pi / 2)
     tyre = block("cylinder", (across_m, across_m, thick_m), RUBBER, flat, 0.12 * thick_m)
     rim = block("cylinder", (across_m * 0.64, across_m * 0.64, thick_m * 1.06), CHROME, flat, 0.03 * thick_m)
     gaps = [
@@ -137,7 +149,7 @@ def wheel(hub: Matrices, across_m: float, thick_m: float, gait: Gait, side: int)
             "box",
             (across_m * 0.13, thick_m * 0.2, across_m * 0.2),
             TRIM,
-            turned @ turn_y(angle) @ shift(0, side * thick_m * 0.46, across_m * 0.18),
+            turned @ rotate_y(angle) @ translate(0, side * thick_m * 0.46, across_m * 0.18),
         )
         for angle in np.arange(5) * (2 * np.pi / 5)
     ]
@@ -147,10 +159,10 @@ def wheel(hub: Matrices, across_m: float, thick_m: float, gait: Gait, side: int)
 def _steered(gait: Gait, front: bool) -> Matrices:
     if not front or gait.kind == "still" or gait.speed < 0.02:
         return np.eye(4)[None]
-    return turn_z(float(np.clip(0.62 * gait.turn_rad_s / max(gait.speed, 0.1), -0.5, 0.5)))
+    return rotate_z(float(np.clip(0.62 * gait.turn_rad_s / max(gait.speed, 0.1), -0.5, 0.5)))
 
 
-def _pillars(style: CarStyle, paint: Look) -> list[Part]:
+def _pillars(style: CarStyle, paint: Material) -> list[Part]:
     """Strips of paint between the windows, as the cabin leans in."""
     low, high = min(z for _, z in style.glass), max(z for _, z in style.glass)
     strips = []
@@ -198,29 +210,29 @@ def truck(body: Body, gait: Gait) -> tuple[Part, ...]:
         lamp = (0.5, side * wide * 0.36, 0.125)
         parts.append(block("sphere", (0.02, 0.05, 0.03), LAMP, lamp))
         for axle in (-0.38, -0.24, 0.36):
-            hub = shift(axle, side * (wide / 2 - 0.03), across / 2)
+            hub = translate(axle, side * (wide / 2 - 0.03), across / 2)
             parts += wheel(hub @ _steered(gait, axle > 0), across, 0.055, gait, side)
     return tuple(parts)
 
 
 def _load(body: Body, wide: float) -> list[Part]:
-    kind = fate(body, 3, "load")
+    kind = stable_choice(body, 3, "load")
     if kind == 0:
-        cloth = Look(
+        cloth = Material(
             kind=body.look.kind,
             colour=body.look.second,
-            second=darker(body.look.second, 0.8),
+            second=scale_colour(body.look.second, 0.8),
             roughness=0.7,
             scale_m=body.look.scale_m,
         )
         return [block("box", (0.7, wide, 0.31), cloth, (-0.14, 0, 0.285), 0.008)]
     if kind == 1:
-        tank = shift(-0.14, 0, 0.265) @ turn_y(np.pi / 2)
+        tank = translate(-0.14, 0, 0.265) @ rotate_y(np.pi / 2)
         return [
             block("capsule", (0.25, wide * 0.98, 0.7), CHROME, tank),
             block("box", (0.68, wide * 0.7, 0.05), TRIM, (-0.14, 0, 0.145)),
         ]
     tub = ((-0.5, 0.26), (-0.44, 0.13), (0.2, 0.13), (0.215, 0.31), (-0.46, 0.29))
-    earth = plain((0.36, 0.28, 0.2), 0.95)
+    earth = plain_material((0.36, 0.28, 0.2), 0.95)
     heap = block("sphere", (0.58, wide * 0.86, 0.16), earth, (-0.13, 0, 0.285))
-    return [profile(tub, wide, plain(body.look.second, 0.6), (0, 0, 0)), heap]
+    return [profile(tub, wide, plain_material(body.look.second, 0.6), (0, 0, 0)), heap]

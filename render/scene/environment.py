@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..effects.ranges import STRICT, all_within, within
 from ..effects.render_data import Colour
-from .objects import Look, Vec3
+from .objects import Material, Vec3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Ground:
     kind: Literal["dry", "wet", "puddles", "glossy", "water"] = "dry"
     """dry: the look as it is; wet: darker and mirroring blurredly; puddles: mirrors in patches; glossy: a polished
     floor; water: a calm lake of the look's colour."""
-    look: Look = Look(kind="noise", colour=(0.45, 0.42, 0.38), second=(0.36, 0.33, 0.30), roughness=0.9)
+    look: Material = Material(kind="noise", colour=(0.45, 0.42, 0.38), second=(0.36, 0.33, 0.30), roughness=0.9)
     bumps_m: float = 0.0
     """Height of unevenness (sand, grass, gravel); of the lake's own small waves, which stand still."""
 
@@ -38,7 +38,7 @@ class Wall:
     height_m: float = 3.0
     heading_deg: float = 90.0
     """Where it faces."""
-    look: Look = Look(kind="bricks", colour=(0.5, 0.3, 0.25), second=(0.6, 0.58, 0.55), roughness=0.8)
+    look: Material = Material(kind="bricks", colour=(0.5, 0.3, 0.25), second=(0.6, 0.58, 0.55), roughness=0.8)
 
     def __post_init__(self) -> None:
         all_within(self, "at", -1000, 1000)

@@ -16,7 +16,7 @@ Pattern = Literal["plain", "metal", "glass", "checker", "stripes", "noise", "bri
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Material:
     """What a surface looks like; patterns are procedural, so nothing is fetched."""
 
     __pydantic_config__ = STRICT
@@ -129,7 +129,7 @@ class Body:
     """shape "asset": path of a .blend, .glb, .gltf, .obj, .ply, .stl, .usd, .usdc, .usdz file."""
     size_m: float = 1.0
     """Its largest extent (figures: their height; vehicles and boats: their length)."""
-    look: Look = Look()
+    look: Material = Material()
     motion: Motion = Still()
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from .objections import sentence
 from .objects import Body
 
 SCHEMA = 1
-LARGEST = {"frames": 1000, "size": 4096, "bodies": 200, "variants": 16, "effects": 8}
+LIMITS = {"frames": 1000, "size": 4096, "bodies": 200, "variants": 16, "effects": 8}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +31,16 @@ class Variant:
 
     def __post_init__(self) -> None:
         kinds = [effect.kind for effect in self.effects]
-        if not 1 <= len(kinds) <= LARGEST["effects"] or len(set(kinds)) != len(kinds):
+        if not 1 <= len(kinds) <= LIMITS["effects"] or len(set(kinds)) != len(kinds):
             raise ValueError(
-                f"variant {self.name!r} has the effects {kinds}; give one to {LARGEST['effects']}, each kind once"
+                f"variant {self.name!r} has the effects {kinds}; give one to {LIMITS['effects']}, each kind once"
             )
         if not self.name.replace("-", "").isalnum():
             raise ValueError(f"variant.name={self.name!r} is not made of letters, digits and '-'")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rendering:
+class RenderSettings:
     """How well everything is drawn."""
 
     __pydantic_config__ = STRICT
@@ -62,16 +62,16 @@ class Rendering:
         within(self, "mask_scale", 0.1, 1)
 
 
-def check_format(owner: Any, place: str = "") -> None:
+def check_clip_format(owner: Any, place: str = "") -> None:
     """Check the frames, size and fps of a scene, or of all scenes of a making.
 
     Raises:
         ValueError: naming the value, after place, and the rule.
     """
-    if owner.frames % 8 != 5 or not 5 <= owner.frames <= LARGEST["frames"]:
+    if owner.frames % 8 != 5 or not 5 <= owner.frames <= LIMITS["frames"]:
         raise ValueError(f"{place}frames={owner.frames} is not 8k+5; give 5, 13, 21, ... 85")
-    if any(not 16 <= side <= LARGEST["size"] for side in owner.size):
-        raise ValueError(f"{place}size={owner.size} is not within 16 to {LARGEST['size']}; give height and width")
+    if any(not 16 <= side <= LIMITS["size"] for side in owner.size):
+        raise ValueError(f"{place}size={owner.size} is not within 16 to {LIMITS['size']}; give height and width")
     within(owner, "fps", 1, 240)
 
 
@@ -96,20 +96,20 @@ class Scene:
     sun: Sun = Sun()
     camera: Camera = Camera()
     variants: tuple[Variant, ...]
-    rendering: Rendering = Rendering()
+    rendering: RenderSettings = RenderSettings()
 
     def __post_init__(self) -> None:
-        check_format(self, "scene.")
+        check_clip_format(self, "scene.")
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"scene.seed={self.seed} is not in [0, 2^31); give such a whole number")
-        if len(self.props) > LARGEST["bodies"]:
-            raise ValueError(f"scene.props: {len(self.props)} bodies are more than {LARGEST['bodies']}; take some out")
+        if len(self.props) > LIMITS["bodies"]:
+            raise ValueError(f"scene.props: {len(self.props)} bodies are more than {LIMITS['bodies']}; take some out")
         names = [variant.name for variant in self.variants]
-        if not 1 <= len(names) <= LARGEST["variants"] or len(set(names)) != len(names):
-            raise ValueError(f"scene.variants {names}: give 1 to {LARGEST['variants']}, each with a name of its own")
+        if not 1 <= len(names) <= LIMITS["variants"] or len(set(names)) != len(names):
+            raise ValueError(f"scene.variants {names}: give 1 to {LIMITS['variants']}, each with a name of its own")
 
     @property
-    def holds_still(self) -> bool:
+    def static_background(self) -> bool:
         """Is the background the same in every frame, so that one picture of it serves all?"""
         return self.camera.kind == "still" and all(prop.motion.kind == "still" for prop in self.props)
 
@@ -124,14 +124,14 @@ def read_scene(path: Path) -> Scene:
         ValueError: naming the file, the key and the rule.
     """
     try:
-        return scene_of(path.read_bytes())
+        return parse_scene(path.read_bytes())
     except OSError as problem:
         raise ValueError(f"{path}: cannot be read ({problem.strerror}); give the path of a scene's JSON") from problem
     except ValueError as wrong:
         raise ValueError(f"{path}: {wrong}") from wrong
 
 
-def scene_of(content: bytes | str) -> Scene:
+def parse_scene(content: bytes | str) -> Scene:
     """A scene out of JSON.
 
     Raises:
@@ -151,7 +151,7 @@ def _keys() -> tuple[str, ...]:
     return tuple(sorted({key for part in parts for key in part.get("properties", {})}))
 
 
-def as_values(scene: Scene) -> dict[str, Any]:
+def dump_scene(scene: Scene) -> dict[str, Any]:
     """A scene as plain JSON values, the same for equal scenes; `scene_of` reads them back."""
     values: dict[str, Any] = _ADAPTER.dump_python(scene, mode="json")
     return values

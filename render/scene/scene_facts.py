@@ -9,7 +9,7 @@ OVERCAST_STRENGTH = 0.3
 """A weaker sun throws no shadow that anybody would speak of."""
 
 
-def facts_of(scene: Scene, variant: Variant) -> dict[str, Any]:
+def scene_facts(scene: Scene, variant: Variant) -> dict[str, Any]:
     """Subject, motion, ground, light, camera, and by effect its own facts; plain JSON values."""
     return {
         "subject": scene.subject.name,
@@ -24,7 +24,7 @@ def facts_of(scene: Scene, variant: Variant) -> dict[str, Any]:
     }
 
 
-def words_of(variant: Variant) -> list[str]:
+def effect_words(variant: Variant) -> list[str]:
     """The variant's effects in the corpus's vocabulary, each once, in its order of naming them."""
     return list(dict.fromkeys(effect.word for effect in variant.effects))
 

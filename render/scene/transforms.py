@@ -9,22 +9,22 @@ Matrices = Float64[np.ndarray, "n 4 4"]
 Number = float | int | Float64[np.ndarray, "_"] | np.floating
 
 
-def turn_x(angle: Number) -> Matrices:
+def rotate_x(angle: Number) -> Matrices:
     """A turn around x by angle (radians): y goes to z."""
     return _turn(angle, 1, 2)
 
 
-def turn_y(angle: Number) -> Matrices:
+def rotate_y(angle: Number) -> Matrices:
     """A turn around y by angle (radians): z goes to x, so what looks along +x dips its nose."""
     return _turn(angle, 2, 0)
 
 
-def turn_z(angle: Number) -> Matrices:
+def rotate_z(angle: Number) -> Matrices:
     """A turn around z by angle (radians): x goes to y."""
     return _turn(angle, 0, 1)
 
 
-def shift(x: Number, y: Number, z: Number) -> Matrices:
+def translate(x: Number, y: Number, z: Number) -> Matrices:
     """A move; each coordinate one number, or one for each frame."""
     columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(value, np.float64)) for value in (x, y, z)))
     matrices = np.tile(np.eye(4), (len(columns[0]), 1, 1))
@@ -32,7 +32,7 @@ def shift(x: Number, y: Number, z: Number) -> Matrices:
     return matrices
 
 
-def stretch(x: float, y: float, z: float) -> Matrices:
+def scale(x: float, y: float, z: float) -> Matrices:
     """A scaling along the axes."""
     return np.diag([x, y, z, 1.0])[None]
 
@@ -55,13 +55,13 @@ def from_quaternions(wxyz: Float64[np.ndarray, "T 4"]) -> Matrices:
     return matrices
 
 
-def corners(size: Sequence[float]) -> Float64[np.ndarray, "8 4"]:
+def box_corners(size: Sequence[float]) -> Float64[np.ndarray, "8 4"]:
     """The corners of a box of that size around the origin, as homogeneous points."""
     signs = np.array(np.meshgrid([-0.5, 0.5], [-0.5, 0.5], [-0.5, 0.5])).reshape(3, 8).T
     return np.hstack([signs * np.asarray(size, np.float64), np.ones((8, 1))])
 
 
-def moved(matrices: Matrices, points: Float64[np.ndarray, "k 4"]) -> Float64[np.ndarray, "n k 3"]:
+def transform_points(matrices: Matrices, points: Float64[np.ndarray, "k 4"]) -> Float64[np.ndarray, "n k 3"]:
     """Points under every matrix."""
     return np.asarray(np.einsum("nij,kj->nki", matrices, points)[..., :3])
 

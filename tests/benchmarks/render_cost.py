@@ -32,8 +32,8 @@ from effectpairs.render.effects.registry import (
     Wake,
 )
 from effectpairs.render.scene.environment import Camera, Ground, Sky, Sun
-from effectpairs.render.scene.objects import Body, Look, Shape, Travel
-from effectpairs.render.scene.scene import Rendering, Scene, Variant
+from effectpairs.render.scene.objects import Body, Material, Shape, Travel
+from effectpairs.render.scene.scene import RenderSettings, Scene, Variant
 
 SIZES = ((96, 168), (192, 336))
 AIMS = {"moving": 2.0, "still": 1.4, "variant": 0.5}
@@ -55,7 +55,7 @@ class Case:
     kind: str = "drive"
 
 
-LAKE = Ground(kind="water", look=Look(colour=(0.1, 0.22, 0.28)), bumps_m=0.02)
+LAKE = Ground(kind="water", look=Material(colour=(0.1, 0.22, 0.28)), bumps_m=0.02)
 CASES = {
     "shadow": Case(shape="car", size_m=3.0, ground=Ground(), effects=(Shadow(),), other=(Shadow(), Reflection())),
     "shadow, own sun": Case(
@@ -114,7 +114,7 @@ CASES = {
 def scene_of(case: Case, size: tuple[int, int], camera: str) -> Scene:
     """The case as a scene of 8 samples with denoising."""
     travel = Travel(kind=case.kind, start=(-1.0, 0.0), speed_mps=2.0, height_m=1.2 if case.kind == "fly" else 0.0)
-    look = Look(colour=(0.7, 0.15, 0.1), emission=4.0 if case.shape == "lantern" else 0.0)
+    look = Material(colour=(0.7, 0.15, 0.1), emission=4.0 if case.shape == "lantern" else 0.0)
     moving = Camera(kind="pan", amount=6.0)
     return Scene(
         name="cost",
@@ -128,7 +128,7 @@ def scene_of(case: Case, size: tuple[int, int], camera: str) -> Scene:
         sun=Sun(strength=case.sun),
         camera=moving if camera == "moving" else replace(moving, kind="still"),
         variants=(Variant(name="one", effects=case.effects), Variant(name="other", effects=case.other)),
-        rendering=Rendering(samples=8, denoise=True),
+        rendering=RenderSettings(samples=8, denoise=True),
     )
 
 
@@ -139,14 +139,14 @@ class Cost:
     median_s: dict[str, float]
     first_s: float
     """What the first frame took more than its like."""
-    holds_still: bool
+    static_background: bool
 
     def of(self, *names: str) -> float:
         """The named passes together, per frame of a clip; those that it does not have cost nothing."""
         return sum(self.median_s.get(name, 0.0) / self._shared_by(name) for name in names)
 
     def _shared_by(self, name: str) -> int:
-        return LENGTH if self.holds_still and (name == "background" or name.endswith("plate")) else 1
+        return LENGTH if self.static_background and (name == "background" or name.endswith("plate")) else 1
 
     @property
     def truth(self) -> float:
@@ -189,7 +189,7 @@ def measure(case: Case, size: tuple[int, int], camera: str, *, truths: bool, fra
             raise RuntimeError(worker.log_tail())
     median_s = {name: statistics.median(times) for name, times in took.items()}
     first_s = took["background"][0] - median_s["background"]
-    return Cost(median_s=median_s, first_s=first_s, holds_still=scene.holds_still)
+    return Cost(median_s=median_s, first_s=first_s, static_background=scene.static_background)
 
 
 def rows(
