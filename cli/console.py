@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from ..flows.engine.sources import AnySource
     from ..flows.footage.source import RealSource
+    from ..flows.sources import AnySource
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -96,7 +96,7 @@ def gallery(corpus: str, out_dir: Path | None) -> Path:
 
 def any_settings(name: str, overrides: list[str] | None) -> "AnySource":
     """The same for any source, of footage or of scenes."""
-    from ..flows.engine.sources import load_any
+    from ..flows.sources import load_any
 
     try:
         return load_any(name, tuple(overrides or ()))

@@ -2,12 +2,12 @@
 
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..progress import reporting
 from .console import (
     any_settings,
     bar,
@@ -24,7 +24,7 @@ from .models import models
 
 if TYPE_CHECKING:
     from ..datasets.store.ledger import RunSummary
-    from ..flows.engine.sources import AnySource
+    from ..flows.sources import AnySource
 
 app = typer.Typer(
     name="effectpairs",
@@ -112,7 +112,7 @@ def pair(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the layers and pair.json.")] = Path("pair"),
 ) -> None:
     """Make one pair here and now: every layer as a lossless .mkv, numbers and verdict in pair.json."""
-    from ..flows.footage.single_pair import Request, make_pair
+    from ..flows.footage.single_pair import PairRequest, make_pair
 
     ways = [way for way in (subject_mask, key, box) if way]
     if len(ways) != 1:
@@ -122,12 +122,12 @@ def pair(
     changes = [f"normalise.size={size}", f"subject.kind={kind}", f"decompose.kind={decompose}", *(overrides or ())]
     settings = settings_of("videos", ["root=.", *changes])
     with key_folder(key or []) as keys, err.status("making the pair"):
-        request = Request(
+        request = PairRequest(
             video=video,
             masks=subject_mask,
             keys=keys,
             box=four(box) if box else None,
-            at=at,
+            box_frame=at,
             background=background,
             clip=clip,
         )
@@ -157,13 +157,13 @@ def render(
         render_one.write_example(scene)
         out.print(f"wrote {scene}; look at it with: effectpairs render {scene} --frame 10 --samples 4", markup=False)
         return
-    described = render_one.described(scene, [*(overrides or ()), *render_one.changes(samples, size)])
+    described = render_one.read_changed_scene(scene, [*(overrides or ()), *render_one.option_overrides(samples, size)])
     settings = render_one.settings_for(scene)
     with bar() as show:
         if frame is None:
-            made = render_one.clip(described, out_dir, settings, show)
+            made = render_one.render_clip(described, out_dir, settings, show)
         else:
-            made = render_one.preview(described, frame, out_dir, settings, show)
+            made = render_one.render_preview(described, frame, out_dir, settings, show)
     for variant, verdict in made.verdicts.items():
         out.print(f"{variant}: {verdict.verdict}: {'; '.join(verdict.reasons)}", markup=False)
     for variant, reason in made.refused.items():
@@ -260,36 +260,39 @@ def _run_source(
     name: str, settings: "AnySource", workspace: Path, overrides: list[str] | None, workers: int, direct: bool
 ) -> "RunSummary":
     from ..datasets.store.ledger import RunSummary, read_ledger
-    from ..flows.engine.local_runner import pairs_directly
-    from ..flows.engine.sources import begin, once_begun
+    from ..flows.engine.local_runner import run_locally
+    from ..flows.sources import open_run
 
-    known = begin(settings, workspace, workers)
-    if direct or known.is_done():
+    source_run = open_run(settings, workspace, workers)
+    if direct or source_run.is_done:
         # With nothing left to do there is nothing to schedule: no server is started to say so.
-        with bar() as show, reporting(show), once_begun(known):
-            account = pairs_directly(settings, workspace, workers=workers)
+        with bar() as show:
+            summary = run_locally(source_run, show)
     else:
         prepare_prefect(quiet=True)
-        from ..flows.deployments import FLOWS
+        from ..flows.prefect_runner import run_in_flow, run_with_prefect
 
-        with bar() as show, reporting(show), once_begun(known):
-            account = RunSummary(**FLOWS[settings.flow](name, str(workspace), overrides, workers))
-    for entry in read_ledger(workspace, account.source):
-        if entry.outcome != "accept":
-            out.print(f"  {entry.outcome} {entry.name}: {'; '.join(entry.reasons)}", markup=False)
-    out.print(str(account), style="bold", markup=False)
-    return account
+        with bar() as show:
+            values = run_in_flow(settings.flow, Path(name).stem, partial(run_with_prefect, source_run, show))
+        summary = RunSummary(**values)
+    for clip in read_ledger(workspace, summary.source):
+        if clip.outcome != "accept":
+            out.print(f"  {clip.outcome} {clip.name}: {'; '.join(clip.reasons)}", markup=False)
+    out.print(str(summary), style="bold", markup=False)
+    return summary
 
 
 def _publish(corpus: str, workspace: Path, settings: Any, name: str | None, direct: bool) -> None:
-    with bar() as show, reporting(show):
+    with bar() as show:
         if direct:
-            from ..flows.engine.local_runner import publish_directly
+            from ..flows.engine.local_runner import publish_locally
 
-            counts = publish_directly(corpus, workspace, settings, name)
+            counts = publish_locally(corpus, workspace, settings, name, show)
         else:
             prepare_prefect(quiet=True)
-            from ..flows.corpus import publish as publish_flow
+            from ..flows.corpus import publish_with_prefect
+            from ..flows.prefect_runner import run_in_flow
 
-            counts = publish_flow(corpus, str(workspace), settings, name)
+            body = partial(publish_with_prefect, corpus, workspace, settings, name, show)
+            counts = run_in_flow("corpus", Path(corpus).name, body)
     out.print(f"{corpus}: {counts['clips']} clips, {counts['seconds']:g} s", style="bold", markup=False)

@@ -106,14 +106,16 @@ def caption(
     workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0: what the machine carries.")] = 0,
 ) -> None:
     """Caption the clips of a published corpus anew; their videos stay, byte for byte, and corpus.json comes last."""
-    from ..flows.captions.corpus_captions import caption_corpus, settings_of
+    from ..flows.captions.corpus_captions import caption_corpus, caption_settings
 
     try:
-        settings = settings_of(overrides or ())
+        settings = caption_settings(overrides or ())
     except ValueError as wrong:
         raise typer.BadParameter(str(wrong)) from wrong
-    with bar() as show, reporting(show):
-        account, missed = caption_corpus(corpus, workspace, settings, out=out_place, workers=workers)
+    with bar() as show:
+        account, missed = caption_corpus(
+            corpus, workspace, settings, out=out_place, workers=workers, report_progress=show
+        )
     for failure in missed:
         out.print(f"  no caption {failure.item}: {failure.reason}", markup=False)
     worded = account.inputs - len(missed)

@@ -9,8 +9,8 @@ from prefect.types.entrypoint import EntrypointType
 
 from ..datasets.sources.source import source_names
 from .corpus import publish
-from .engine.sources import load_any
 from .real_pairs import real_pairs
+from .sources import load_any
 from .synthetic_pairs import synthetic_pairs
 from .training import training
 from .unpaired import unpaired

@@ -1,155 +1,139 @@
 """Any run under Prefect: it schedules, retries and shows; the store decides what is done.
 
-A task is one stage over one chunk, and only references travel between tasks. A chunk keeps its worker process through
+A task is one stage over one batch, and only references travel between tasks. A batch keeps its worker process through
 all stages of its phase, so its layers stay decoded.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+import os
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from prefect import task, unmapped
+from prefect import flow, runtime, task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectFuture, as_completed
+from prefect.futures import as_completed
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from ..datasets.store.ledger import RunSummary, read_ledger
-from ..progress import Pieces
-from .engine.batches import Chunk, Failure
-from .engine.phases import Phase, Run
-from .engine.workers import Worker, Workers
+from .engine.batches import Batch, Failure, run_in_worker
+from .engine.report import write_report
+from .engine.run import Phase, ProgressCounter, ReportProgress, Run, ignore_progress
+from .engine.stage import Stage
+from .engine.workers import Worker, WorkerPool
 
-_run: ContextVar[Run] = ContextVar("run")
-_pool: ContextVar[Workers] = ContextVar("workers")
-_worker: ContextVar[Worker | None] = ContextVar("worker", default=None)
-_done: ContextVar[Pieces] = ContextVar("done")
+MAX_TABLE_ROWS = 500
+"""A table of thousands of rows is of no use in a browser; the ledger has them all."""
 
 
-class MayPass(RuntimeError):
-    """Some clips of a chunk failed in a way that a second try can mend; `failures` has all of them."""
+class TransientFailure(RuntimeError):
+    """Some items of a batch failed in a way that a second try can mend; `failures` has all of them."""
 
     def __init__(self, failures: list[Failure]) -> None:
         super().__init__("; ".join(f"{failure.item}: {failure.reason}" for failure in failures))
         self.failures = failures
 
 
-def _may_pass(task: Any, run: Any, state: Any) -> bool:
-    """Retry nothing but what can pass: bad input and faults of ours fail the same way again."""
-    return isinstance(state.result(raise_on_failure=False), MayPass)
+def _is_transient(task: Any, task_run: Any, state: Any) -> bool:
+    return isinstance(state.result(raise_on_failure=False), TransientFailure)
 
 
-_RETRYING: dict[str, Any] = {
-    "cache_policy": NO_CACHE,
-    "retries": 1,
-    "retry_delay_seconds": 2,
-    "retry_condition_fn": _may_pass,
-    "log_prints": False,
-}
-
-
-@task(task_run_name="{stage}-{chunk.name}", **_RETRYING)
-def run_stage(chunk: Chunk, stage: str) -> list[Failure]:
-    """One stage over one chunk; what the store already holds is not made again."""
-    with _lent_worker() as worker:
-        return _or_retry(_run.get().work(chunk, stage, worker))
-
-
-@task(task_run_name="{phase}-{chunk.name}", cache_policy=NO_CACHE)
-def run_stages(chunk: Chunk, phase: str, stages: tuple[str, ...]) -> list[Failure]:
-    """One chunk through every stage of a phase, in one worker."""
-    failures: list[Failure] = []
-    with _lent_worker():
-        for stage in stages:
-            failures += _kept(partial(run_stage, chunk, stage))
-            _done.get().one_more()
-    return failures
-
-
-def run_scheduled(run: Run) -> dict[str, Any]:
-    """Take everything through every phase, to an account of each; within a flow."""
-    with Workers(run.workers) as pool:
-        tokens = _run.set(run), _pool.set(pool)
-        try:
-            for phase in run.phases():
-                _each(phase, run)
-        finally:
-            _run.reset(tokens[0])
-            _pool.reset(tokens[1])
-    account = run.close()
-    _show(account, run)
-    return asdict(account)
-
-
-def _each(phase: Phase, run: Run) -> None:
-    """Map a task over the phase's chunks, note what failed, and show how far it is."""
-    chunks = phase.pending()
-    if not chunks:
-        return
-    pieces = Pieces(phase.name, len(phase.stages) * len(chunks))
-    _done.set(pieces)
-    shown: Any = create_progress_artifact(
-        0.0, key=_key(f"{run.source.name}-{phase.name}"), description=f"{phase.name}, by chunk"
-    )
-    for done, future in enumerate(as_completed(_mapped(phase, chunks)), start=1):
-        run.note(_kept(future.result))
-        if len(phase.stages) == 1:
-            pieces.one_more()
-        update_progress_artifact(shown, 100 * done / len(chunks))
-
-
-def _mapped(phase: Phase, chunks: list[Chunk]) -> list[PrefectFuture[Any]]:
-    """A task for each chunk; where there is one stage, its task is the chunk's."""
-    if len(phase.stages) == 1:
-        return list(run_stage.map(chunks, stage=phase.stages[0]))
-    return list(run_stages.map(chunks, phase=phase.name, stages=unmapped(phase.stages)))
-
-
-def _show(account: RunSummary, run: Run) -> None:
-    """The account as a table in the UI, and under it every clip that was not accepted."""
-    sums = [{"outcome": name, "clips": count} for name, count in asdict(account).items() if name != "source"]
-    create_table_artifact(sums, key=_key(f"{account.source}-account"), description=str(account))
-    others = [
-        {"clip": entry.name, "outcome": entry.outcome, "stage": entry.stage, "why": "; ".join(entry.reasons)}
-        for entry in read_ledger(run.workspace, account.source)
-        if entry.outcome != "accept"
-    ]
-    if others:
-        # A table of thousands of rows is of no use in a browser; the ledger has them all.
-        create_table_artifact(others[:500], key=_key(f"{account.source}-not-accepted"), description="and why")
-
-
-def _or_retry(failures: list[Failure]) -> list[Failure]:
+@task(
+    task_run_name="{stage}-{batch.name}",
+    cache_policy=NO_CACHE,
+    retries=1,
+    retry_delay_seconds=2,
+    retry_condition_fn=_is_transient,
+    log_prints=False,
+)
+def run_stage(batch: Batch, stage: str, call: Callable[[], list[Failure]]) -> list[Failure]:
+    """Take one batch through one stage; what the store already holds is not made again."""
+    failures = call()
     if any(failure.transient for failure in failures):
-        raise MayPass(failures)
+        raise TransientFailure(failures)
     return failures
 
 
-def _kept(call: Callable[[], list[Failure]]) -> list[Failure]:
-    """The failures of a task that ended, or of one whose second try did not pass either."""
-    try:
-        return call()
-    except MayPass as again:
-        return again.failures
+@task(task_run_name="{phase}-{batch.name}", cache_policy=NO_CACHE)
+def run_phase(batch: Batch, phase: str, call: Callable[[], list[Failure]]) -> list[Failure]:
+    """Take one batch through every stage of a phase, in one worker."""
+    return call()
 
 
-@contextmanager
-def _lent_worker() -> Iterator[Worker]:
-    """The worker that the task around this one holds, else a free one."""
-    held = _worker.get()
-    if held is not None:
-        yield held
-        return
-    with _pool.get().lend() as worker:
-        token = _worker.set(worker)
-        try:
-            yield worker
-        finally:
-            _worker.reset(token)
+def run_with_prefect(run: Run, report_progress: ReportProgress = ignore_progress) -> dict[str, Any]:
+    """Take every item of a run through its stages, inside a flow; return the summary as values."""
+    with WorkerPool(run.workers) as pool:
+        for phase in run.phases:
+            _run_batches(run, phase, pool, report_progress)
+    summary = write_report(run)
+    _show_summary(summary, run.workspace)
+    return asdict(summary)
 
 
-def _key(name: str) -> str:
-    """Artifact keys take small letters, digits and dashes."""
+def run_in_flow(name: str, title: str, body: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Run a body in this process as a flow; in the UI it stands under the name of the deployed flow."""
+    run_flow: Any = flow(name=name, flow_run_name=f"{name}-{title}", task_runner=task_runner())(body)
+    return run_flow()  # type: ignore[no-any-return]
+
+
+def task_runner() -> Any:
+    """Threads that wait for worker processes; at least two, since a phase's task waits for its stages' tasks."""
+    return ThreadPoolTaskRunner(max_workers=max(2, os.cpu_count() or 1))
+
+
+def flow_run_name() -> str:
+    """Name of a run of a source's flow, e.g. real-pairs-davis."""
+    return f"{runtime.flow_run.flow_name}-{Path(runtime.flow_run.parameters['source']).stem}"
+
+
+def artifact_key(name: str) -> str:
+    """Name in the characters that artifact keys take: small letters, digits and dashes."""
     return "".join(letter if letter.isalnum() else "-" for letter in name.lower())
+
+
+def _run_batches(run: Run, phase: Phase, pool: WorkerPool, report_progress: ReportProgress) -> None:
+    """Submit a task for each batch of a phase, record what failed, and show how far it is."""
+    batches = run.pending(phase)
+    if not batches:
+        return
+    progress: Any = create_progress_artifact(
+        0.0, key=artifact_key(f"{run.source.name}-{phase.name}"), description=f"{phase.name}, by batch"
+    )
+
+    counter = ProgressCounter(phase.name, len(batches) * len(phase.stages), report_progress)
+
+    def call_stage(batch: Batch, stage: Stage, worker: Worker) -> list[Failure]:
+        return run_in_worker(run.kind, run.source, run.workspace, stage, batch, worker)
+
+    def call_phase(batch: Batch) -> list[Failure]:
+        failures: list[Failure] = []
+        with pool.lend() as worker:
+            for stage in phase.stages:
+                call = partial(call_stage, batch, stage, worker)
+                try:
+                    failures += run_stage(batch, stage.name, call)
+                except TransientFailure as second:
+                    failures += second.failures
+                counter.advance()
+        return failures
+
+    futures = [run_phase.submit(batch, phase.name, partial(call_phase, batch)) for batch in batches]
+    for done, future in enumerate(as_completed(futures), start=1):
+        run.record_failures(future.result())
+        update_progress_artifact(progress, 100 * done / len(batches))
+
+
+def _show_summary(summary: RunSummary, workspace: Path) -> None:
+    """Show the summary as a table in the UI, and under it every clip that was not accepted."""
+    sums = [{"outcome": name, "clips": count} for name, count in asdict(summary).items() if name != "source"]
+    create_table_artifact(sums, key=artifact_key(f"{summary.source}-account"), description=str(summary))
+    not_accepted = [
+        {"clip": clip.name, "outcome": clip.outcome, "stage": clip.stage, "why": "; ".join(clip.reasons)}
+        for clip in read_ledger(workspace, summary.source)
+        if clip.outcome != "accept"
+    ]
+    if not_accepted:
+        key = artifact_key(f"{summary.source}-not-accepted")
+        create_table_artifact(not_accepted[:MAX_TABLE_ROWS], key=key, description="and why")

@@ -1,28 +1,21 @@
 """Real footage to stored pairs: the `real-pairs` flow."""
 
-import os
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, runtime
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect import flow
 
-from .engine.sources import begin, load_for
-from .prefect_runner import run_scheduled
+from .prefect_runner import flow_run_name, run_with_prefect, task_runner
+from .sources import load_for, open_run
 
 NAME = "real-pairs"
 
 
-@flow(
-    name=NAME,
-    flow_run_name=lambda: f"{NAME}-{Path(runtime.flow_run.parameters['source']).stem}",
-    task_runner=ThreadPoolTaskRunner(max_workers=max(2, os.cpu_count() or 1)),  # type: ignore[arg-type]
-    validate_parameters=True,
-)
+@flow(name=NAME, flow_run_name=flow_run_name, task_runner=task_runner())
 def real_pairs(
     source: str, workspace: str = "workspace", overrides: list[str] | None = None, workers: int = 0
 ) -> dict[str, Any]:
-    """Every clip of a source of real footage through every stage, to an account of each.
+    """Take every clip of a source of real footage through every stage; return its summary.
 
     Args:
         source: a name in `datasets/sources/`, or the path of a settings file.
@@ -30,5 +23,4 @@ def real_pairs(
         overrides: settings to change, each as `key=value`.
         workers: worker processes; 0 takes what the machine's cores and memory carry.
     """
-    settings = load_for(NAME, source, overrides or ())
-    return run_scheduled(begin(settings, Path(workspace), workers))
+    return run_with_prefect(open_run(load_for(NAME, source, overrides or ()), Path(workspace), workers))

@@ -1,28 +1,21 @@
 """Scenes drawn by Blender, and rendered sets that others published, to stored pairs: the `synthetic-pairs` flow."""
 
-import os
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, runtime
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect import flow
 
-from .engine.sources import begin, load_for
-from .prefect_runner import run_scheduled
+from .prefect_runner import flow_run_name, run_with_prefect, task_runner
+from .sources import load_for, open_run
 
 NAME = "synthetic-pairs"
 
 
-@flow(
-    name=NAME,
-    flow_run_name=lambda: f"{NAME}-{Path(runtime.flow_run.parameters['source']).stem}",
-    task_runner=ThreadPoolTaskRunner(max_workers=max(2, os.cpu_count() or 1)),  # type: ignore[arg-type]
-    validate_parameters=True,
-)
+@flow(name=NAME, flow_run_name=flow_run_name, task_runner=task_runner())
 def synthetic_pairs(
     source: str, workspace: str = "workspace", overrides: list[str] | None = None, workers: int = 0
 ) -> dict[str, Any]:
-    """Every scene or rendered clip of a source to pairs, to an account of each.
+    """Take every scene or rendered clip of a source to pairs; return its summary.
 
     Args:
         source: a name in `datasets/sources/`, or the path of a settings file.
@@ -31,5 +24,4 @@ def synthetic_pairs(
         workers: worker processes, each with a Blender of its own where scenes are drawn; 0 takes what the machine
             carries.
     """
-    settings = load_for(NAME, source, overrides or ())
-    return run_scheduled(begin(settings, Path(workspace), workers))
+    return run_with_prefect(open_run(load_for(NAME, source, overrides or ()), Path(workspace), workers))

@@ -1,28 +1,21 @@
 """Captions to clips of their own, without a pair: the `unpaired` flow."""
 
-import os
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, runtime
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect import flow
 
-from .engine.sources import begin, load_for
-from .prefect_runner import run_scheduled
+from .prefect_runner import flow_run_name, run_with_prefect, task_runner
+from .sources import load_for, open_run
 
 NAME = "unpaired"
 
 
-@flow(
-    name=NAME,
-    flow_run_name=lambda: f"{NAME}-{Path(runtime.flow_run.parameters['source']).stem}",
-    task_runner=ThreadPoolTaskRunner(max_workers=max(2, os.cpu_count() or 1)),  # type: ignore[arg-type]
-    validate_parameters=True,
-)
+@flow(name=NAME, flow_run_name=flow_run_name, task_runner=task_runner())
 def unpaired(
     source: str, workspace: str = "workspace", overrides: list[str] | None = None, workers: int = 0
 ) -> dict[str, Any]:
-    """Every caption of a source to augmented ones and these to clips, to an account of each.
+    """Augment every caption of a source and make clips of the augmented captions; return its summary.
 
     Args:
         source: a name in `datasets/sources/`, or the path of a settings file.
@@ -30,5 +23,4 @@ def unpaired(
         overrides: settings to change, each as `key=value`.
         workers: worker processes; 0 takes what the machine carries, and one for a model, which fills a GPU.
     """
-    settings = load_for(NAME, source, overrides or ())
-    return run_scheduled(begin(settings, Path(workspace), workers))
+    return run_with_prefect(open_run(load_for(NAME, source, overrides or ()), Path(workspace), workers))

@@ -21,7 +21,7 @@ from .sharding import PublishSettings
 Row = Mapping[str, Any]
 
 
-def reword(
+def recaption(
     corpus: Corpus, place: Location, change: Callable[[Row], Row], settings: Mapping[str, Any], scratch: Path
 ) -> dict[str, Any]:
     """Publish a corpus with changed rows; shards whose rows stay the same stay as they are. Return the manifest.

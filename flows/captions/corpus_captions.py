@@ -1,109 +1,56 @@
-"""Other words for a published corpus: its clips are captioned anew, its videos stay as they are."""
+"""Other captions for a published corpus: its clips are captioned anew, its videos stay as they are."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus, open_corpus
-from ...datasets.corpus.recaption import reword
+from ...datasets.corpus.recaption import recaption
 from ...datasets.sources.source import Source, settings_from
 from ...datasets.store.atomic_io import json_bytes
+from ...datasets.store.codec import Frames
 from ...datasets.store.ledger import RunSummary
 from ...datasets.store.location import Location
-from ...datasets.store.store import Store
-from ..engine.batches import WORKING_BYTES, Chunk, Failure
-from ..engine.ids import plain_name
-from ..engine.local_runner import run_directly
-from ..engine.phases import Phase
-from ..engine.workers import Worker, how_many
-from .chunks import caption_chunk, caption_phase, is_captioned, pending, pending_tags, tag_phase
-from .job import SEEN, CaptionJob, LayerAt
-from .record import captioned, words_of
-from .settings import Captioning
-from .steps import walk
+from ...datasets.store.store import LayerRef, Store
+from ..engine.batches import Failure
+from ..engine.item import Item, ItemKind, slugify
+from ..engine.local_runner import process_locally
+from ..engine.progress import ItemProgress
+from ..engine.run import ReportProgress, Run, ignore_progress
+from .record import caption_record, with_captions
+from .stages import LAYERS, CaptionedItem, Captioning, caption_stages
 
 
-@dataclass(kw_only=True)
-class CorpusCaptions:
-    """One run over a corpus's clips; the workspace's store has all that counts."""
+@dataclass(frozen=True, kw_only=True)
+class CorpusSource(Source):
+    """A published corpus whose clips are captioned anew."""
 
-    corpus: Corpus
-    place: Location
-    settings: Captioning
-    workspace: Path
-    workers: int
-    jobs: list[CaptionJob]
-    failures: dict[str, Failure] = field(default_factory=dict)
-
-    @property
-    def source(self) -> Source:
-        """What is run, by the corpus's name."""
-        return Source(name=f"captions-of-{plain_name(self.corpus.place.title)}")
-
-    def phases(self) -> tuple[Phase, ...]:
-        """What is measured, then captions alone."""
-        return tag_phase(self.pending_tags), caption_phase(self.pending_captions)
-
-    def pending_tags(self) -> list[Chunk]:
-        """The chunks of clips to be measured before a model is asked."""
-        return self._divided(pending_tags)
-
-    def pending_captions(self) -> list[Chunk]:
-        """The chunks of clips that lack words by these settings."""
-        return self._divided(pending)
-
-    def work(self, chunk: Chunk, stage: str, worker: Worker) -> list[Failure]:
-        """One step over the clips of a chunk."""
-        return caption_chunk(chunk, stage, self.settings, self.workspace, worker)
-
-    def note(self, failures: Iterable[Failure]) -> None:
-        """Keep the first failure of each clip."""
-        for failure in failures:
-            self.failures.setdefault(failure.item, failure)
-
-    def is_done(self) -> bool:
-        """Does the store hold all words?"""
-        return is_captioned(self.jobs, self.settings, self.workspace)
-
-    def close(self) -> RunSummary:
-        """Publish the corpus with the new words; return what became of its clips."""
-        rows = {job.clip_id: self._row(job) for job in self.jobs}
-        sources = self.corpus.manifest["settings"]["sources"]
-        settings = {name: {**found, "captions": self.settings.values} for name, found in sources.items()}
-        reword(self.corpus, self.place, lambda row: rows[row["clip_id"]], settings, self.workspace / "scratch")
-        verdicts = [row["quality"]["verdict"] for row in rows.values()]
-        return RunSummary(
-            source=self.source.name,
-            inputs=len(rows),
-            accepted=verdicts.count("accept"),
-            review=verdicts.count("review"),
-            rejected=verdicts.count("reject"),
-            failed=0,
-        )
-
-    def _row(self, job: CaptionJob) -> Mapping[str, Any]:
-        """The clip with its new words; with the old ones, where there are no new ones to be had."""
-        row, walked = self.corpus[job.clip_id].row, walk(job, self.settings, Store(self.workspace))
-        if walked.missing is not None:
-            return row
-        return captioned(_without_words(row, self.settings), words_of(walked, self.settings))
-
-    def _divided(self, find: Callable[..., list[Chunk]]) -> list[Chunk]:
-        sizes = [row["num_frames"] * row["height"] * row["width"] * 3 for row in self._plain()]
-        return find(
-            self.jobs, self.settings, self.workspace, self.source.name, workers=self.workers, clip_bytes=max(sizes)
-        )
-
-    def _plain(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self.corpus.table.select(["num_frames", "height", "width"]).to_pylist()
-        return rows
+    corpus: str
+    """Folder or fsspec URL."""
+    captioning: Captioning
+    clip_bytes: int
+    """Size of one colour layer of its largest clip."""
 
 
-def settings_of(overrides: Iterable[str]) -> Captioning:
+@dataclass(frozen=True, kw_only=True)
+class CorpusClipItem(CaptionedItem):
+    """A clip of a corpus; its layers are read from the corpus."""
+
+    corpus: str
+
+    def read_layer(self, layer: LayerRef, store: Store) -> Frames:
+        """Decode a layer of the clip."""
+        frames = _open_corpus(self.corpus)[self.id].decode(layer.file)
+        assert frames is not None, layer
+        return frames
+
+
+def caption_settings(overrides: Iterable[str]) -> Captioning:
     """Settings of captions by "caption.key=value" and "caption_rules.key=value".
 
     Raises:
@@ -113,7 +60,13 @@ def settings_of(overrides: Iterable[str]) -> Captioning:
 
 
 def caption_corpus(
-    corpus: str, workspace: Path, settings: Captioning, *, out: str | None = None, workers: int = 0
+    corpus: str,
+    workspace: Path,
+    settings: Captioning,
+    *,
+    out: str | None = None,
+    workers: int = 0,
+    report_progress: ReportProgress = ignore_progress,
 ) -> tuple[RunSummary, list[Failure]]:
     """Caption the clips of a corpus anew and publish it again, in place or elsewhere.
 
@@ -124,44 +77,101 @@ def caption_corpus(
         FileNotFoundError: there is no corpus.
         ValueError: the corpus is damaged, or out holds something else.
     """
-    found = open_corpus(corpus)
-    Store(workspace).sweep()
-    jobs = [job_of(found[clip_id], corpus) for clip_id in found.ids]
-    count = how_many(WORKING_BYTES, workers)
-    run = CorpusCaptions(
-        corpus=found, place=Location(out or corpus), settings=settings, workspace=workspace, workers=count, jobs=jobs
+    before = open_corpus(corpus)
+    shapes = before.table.select(["num_frames", "height", "width"]).to_pylist()
+    source = CorpusSource(
+        name=f"captions-of-{slugify(before.place.title)}",
+        corpus=corpus,
+        captioning=settings,
+        clip_bytes=max((row["num_frames"] * row["height"] * row["width"] * 3 for row in shapes), default=0),
     )
-    return run_directly(run), sorted(run.failures.values(), key=lambda failure: failure.item)
+    run = Run(CAPTIONS, source, workspace, workers)
+    process_locally(run, report_progress)
+    run.refresh()
+    rows = {progress.item.id: _recaptioned_row(progress, before, settings) for progress in run.progress()}
+    sources = before.manifest["settings"]["sources"]
+    source_settings = {name: {**values, "captions": settings.values} for name, values in sources.items()}
+    scratch = workspace / "scratch"
+    recaption(before, Location(out or corpus), lambda row: rows[row["clip_id"]], source_settings, scratch)
+    verdicts = [row["quality"]["verdict"] for row in rows.values()]
+    summary = RunSummary(
+        source=source.name,
+        inputs=len(rows),
+        accepted=verdicts.count("accept"),
+        review=verdicts.count("review"),
+        rejected=verdicts.count("reject"),
+        failed=0,
+    )
+    return summary, sorted(run.failures.values(), key=lambda failure: failure.item)
 
 
-def job_of(clip: Clip, corpus: str) -> CaptionJob:
-    """A corpus's clip; words of which no record stands there are a person's and stay."""
-    told = json.loads(clip.row["provenance"]["captions"] or "null")
-    encoded = {name: video for name in SEEN if (video := clip.encoded(name)) is not None}
-    facts = json.loads(clip.row["provenance"]["facts"] or "{}")
-    known = told is None or told["effects"]["source"] == "given"
-    return CaptionJob(
-        clip_id=clip.row["clip_id"],
+def list_items(source: CorpusSource, store: Store) -> Iterator[Item]:
+    """List the clips of a corpus."""
+    corpus = open_corpus(source.corpus)
+    return (clip_item(corpus[clip_id], source.corpus) for clip_id in corpus.ids)
+
+
+def clip_item(clip: Clip, corpus: str) -> CorpusClipItem:
+    """A corpus's clip as an item; a caption without a record of how it was made is a person's, and stays."""
+    record = json.loads(clip.row["provenance"]["captions"] or "null")
+    scene_facts = json.loads(clip.row["provenance"]["facts"] or "{}")
+    has_known_effects = record is None or record["effects"]["source"] == "given"
+    videos = {name: video for name in LAYERS if (video := clip.encoded(name)) is not None}
+    return CorpusClipItem(
+        id=clip.row["clip_id"],
         fps=clip.row["fps"],
         layers={
-            name: LayerAt(stage="", key=clip.row["clip_id"], name=name, sha256=hashlib.sha256(video).hexdigest())
-            for name, video in encoded.items()
+            name: LayerRef(file=name, sha256=hashlib.sha256(video).hexdigest(), size_bytes=len(video))
+            for name, video in videos.items()
         },
         corpus=corpus,
-        effects=tuple(clip.row["effects"] or ()) if known else (),
-        facts=facts,
-        subject=facts.get("subject"),
-        hint=None if facts else clip.row["provenance"]["origin"].rpartition(": ")[2],
-        given=clip.row["caption"] if told is None else told["given"],
+        effects=tuple(clip.row["effects"] or ()) if has_known_effects else (),
+        scene_facts=scene_facts,
+        subject_name=scene_facts.get("subject"),
+        hint=None if scene_facts else clip.row["provenance"]["origin"].rpartition(": ")[2],
+        fixed_caption=clip.row["caption"] if record is None else record["given"],
     )
 
 
-def _without_words(row: Mapping[str, Any], settings: Captioning) -> dict[str, Any]:
-    """The row as its pair was judged, before it was captioned."""
+def stages(source: CorpusSource) -> tuple[Any, ...]:
+    """Caption stages of a corpus's clips."""
+    return caption_stages(source.captioning)
+
+
+def settings_values(source: CorpusSource) -> dict[str, Any]:
+    """Settings of captions."""
+    return {"captions": source.captioning.values}
+
+
+def _no_outcome(source: CorpusSource, progress: ItemProgress, failure: Failure | None) -> Any:
+    raise AssertionError("a corpus's clips have their outcome already; recaption publishes them")
+
+
+CAPTIONS = ItemKind(
+    item_classes=(CorpusClipItem,),
+    list_items=list_items,
+    stages=stages,
+    outcome=_no_outcome,
+    settings=settings_values,
+)
+
+
+def _recaptioned_row(progress: ItemProgress, corpus: Corpus, settings: Captioning) -> Mapping[str, Any]:
+    """Row of a clip with its new captions; with the old ones, where no new ones could be made."""
+    row = corpus[progress.item.id].row
+    if progress.next_stage is not None:
+        return row
     provenance = dict(row["provenance"])
-    told = json.loads(provenance["captions"] or "{}")
-    of_words = list(told.get("models", {}).values())
-    provenance["models"] = [model for model in provenance["models"] or [] if model not in of_words]
-    made = json.loads(provenance["settings"] or "{}")
-    provenance["settings"] = json_bytes({**made, "captions": settings.values}).decode()
-    return {**row, "quality": {**row["quality"], **told.get("pair", {})}, "provenance": provenance}
+    record = json.loads(provenance["captions"] or "{}")
+    caption_models = list(record.get("models", {}).values())
+    provenance["models"] = [model for model in provenance["models"] or [] if model not in caption_models]
+    row_settings = json.loads(provenance["settings"] or "{}")
+    provenance["settings"] = json_bytes({**row_settings, "captions": settings.values}).decode()
+    quality = {**row["quality"], **record.get("pair", {})}
+    pair_row = {**row, "quality": quality, "provenance": provenance}
+    return with_captions(pair_row, caption_record(progress, settings))
+
+
+@lru_cache(maxsize=2)
+def _open_corpus(url: str) -> Corpus:
+    return open_corpus(url)

@@ -1,155 +1,142 @@
-"""From finished caption steps to a row: the words, the effects with their evidence, and how all of it came about."""
+"""Caption columns of a row: the captions, the effects with their evidence, and how all of it came about."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...captioning.config import CAPTION_STEPS
-from ...captioning.language.caption_parsing import named_effects
+from ...captioning.config import STEPS
+from ...captioning.language.caption_parsing import effects_named
 from ...datasets.store.atomic_io import json_bytes
-from ...datasets.store.ledger import ClipOutcome
-from .settings import Captioning
-from .steps import Worded
+from ..engine.batches import Failure
+from ..engine.progress import ItemProgress
+from ..engine.report import NOT_REACHED
+from .stages import TAGS, CaptionedItem, Captioning, caption_text
 
 ROLES = {"describe": "captioner", "refine": "refiner", "augment": "augmenter"}
+A_PERSON = "a person"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Words:
-    """What a row says of its clip, and what somebody should look at."""
+class CaptionRecord:
+    """Captions and effects of one clip, and how they came about."""
 
     caption: str | None
-    dense: str | None
+    caption_dense: str | None
     effects: Sequence[str]
     models: tuple[Mapping[str, Any], ...]
-    record: Mapping[str, Any]
-    """All that provenance keeps."""
+    provenance: Mapping[str, Any]
+    """All that the row's provenance keeps of it."""
     doubt: str | None
     """Why the clip goes to review."""
 
 
-def words_of(walked: Worded, settings: Captioning, absent: tuple[str, str] | None = None) -> Words:
-    """The words of a clip as far as they are made.
+def caption_record(progress: ItemProgress, settings: Captioning, failure: Failure | None = None) -> CaptionRecord:
+    """Captions of a clip as far as they are made.
 
     Args:
-        walked: its steps.
-        settings: how they were made.
-        absent: the stage that failed without a result, and why.
+        progress: the clip's stages; its item is a `CaptionedItem`.
+        settings: how captions are made.
+        failure: why a caption stage has no result, if one failed in this run.
     """
-    job = walked.job
-    effects, evidence = _effects(walked)
-    doubt = _doubt(walked, absent)
-    roles = {} if job.given is None else {"refiner": {"id": "a person", "revision": None}}
-    for stage in CAPTION_STEPS:
-        replies = walked.facts(stage).get("replies") or ()
-        if replies:
-            roles[ROLES[stage]] = {"id": replies[0]["model"], "revision": replies[0]["revision"]}
-    models = {(one["id"], one["revision"]): one for one in roles.values() if one["id"] != "a person"}
-    record = {
+    item: CaptionedItem = progress.item  # type: ignore[assignment]
+    facts = progress.facts
+    effects, evidence = _effects(item, facts)
+    doubt = _doubt(progress, item, failure)
+    roles: dict[str, Any] = {} if item.fixed_caption is None else {"refiner": {"id": A_PERSON, "revision": None}}
+    for step in STEPS:
+        if replies := facts.get(step, {}).get("replies"):
+            roles[ROLES[step]] = {"id": replies[0]["model"], "revision": replies[0]["revision"]}
+    models = {(model["id"], model["revision"]): model for model in roles.values() if model["id"] != A_PERSON}
+    done = [step for step in STEPS if step in progress.results]
+    provenance = {
         "caption_by": roles.get("refiner", {}).get("id"),
-        "augmented": [reply["text"] for reply in walked.facts("augment").get("replies") or ()],
-        "given": job.given,
+        "augmented": [reply["text"] for reply in facts.get("augment", {}).get("replies") or ()],
+        "given": item.fixed_caption,
         "effects": evidence,
         "models": roles,
-        "filled": {stage: walked.facts(stage).get("filled", 0) for stage in CAPTION_STEPS if stage in walked.results},
-        "steps": {stage: dict(walked.facts(stage)) for stage in CAPTION_STEPS if stage in walked.results},
+        "filled": {step: facts.get(step, {}).get("filled", 0) for step in done},
+        "steps": {step: dict(facts.get(step, {})) for step in done},
         "settings": settings.values,
-        "seed": job.seed,
+        "seed": item.caption_seed,
         "doubt": doubt,
     }
-    return Words(
-        caption=walked.said("refine"),
-        dense=walked.said("describe") if job.given is None else None,
+    return CaptionRecord(
+        caption=caption_text(item, facts, "refine"),
+        caption_dense=caption_text(item, facts, "describe") if item.fixed_caption is None else None,
         effects=effects,
         models=tuple(models.values()),
-        record=record,
+        provenance=provenance,
         doubt=doubt,
     )
 
 
-def captioned(row: Mapping[str, Any], words: Words) -> dict[str, Any]:
-    """A finished pair's row with its words; a doubt about them sends an accepted pair to review.
+def with_captions(row: Mapping[str, Any], record: CaptionRecord) -> dict[str, Any]:
+    """A finished clip's row with its captions; a doubt about them sends an accepted clip to review.
 
-    What the pair was judged by itself stays in the record, so that other words can be judged anew.
+    The verdict on the pair itself stays in the record, so that other captions can be judged anew.
     """
     quality, provenance = row["quality"], row["provenance"]
-    judged = {"verdict": quality["verdict"], "reasons": list(quality["reasons"])}
-    if words.doubt is not None:
-        reasons = [words.doubt] if judged["verdict"] == "accept" else [*judged["reasons"], words.doubt]
-        verdict = "review" if judged["verdict"] == "accept" else judged["verdict"]
+    pair = {"verdict": quality["verdict"], "reasons": list(quality["reasons"])}
+    if record.doubt is not None:
+        reasons = [record.doubt] if pair["verdict"] == "accept" else [*pair["reasons"], record.doubt]
+        verdict = "review" if pair["verdict"] == "accept" else pair["verdict"]
         quality = {**quality, "verdict": verdict, "reasons": reasons}
-    record = {**words.record, "pair": judged}
     return {
         **row,
-        "effects": list(words.effects),
-        "caption": words.caption,
-        "caption_dense": words.dense,
+        "effects": list(record.effects),
+        "caption": record.caption,
+        "caption_dense": record.caption_dense,
         "quality": quality,
         "provenance": {
             **provenance,
-            "models": [*provenance["models"], *(dict(model) for model in words.models)],
-            "captions": json_bytes(record).decode(),
+            "models": [*provenance["models"], *(dict(model) for model in record.models)],
+            "captions": json_bytes({**record.provenance, "pair": pair}).decode(),
         },
     }
 
 
-def finished(row: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) -> ClipOutcome:
-    """The entry of a pair that went through every stage."""
-    quality = row["quality"]
-    return ClipOutcome(
-        name=row["clip_id"],
-        outcome=quality["verdict"],
-        stage="captions" if json.loads(row["provenance"]["captions"])["doubt"] else "quality",
-        reasons=tuple(quality["reasons"]),
-        row=row,
-        layers=layers,
-    )
-
-
-def _effects(walked: Worded) -> tuple[Sequence[str], dict[str, Any]]:
-    """The clip's effects and how they are known: told, else measured, else named by a model that saw the frames."""
-    tags = walked.facts("tags")
-    if walked.job.effects:
-        told = "the scene says so" if walked.job.facts else "the source says so"
-        return walked.job.effects, {"source": "given", "evidence": list(tags.get("evidence", (told,)))}
-    found = {"source": tags.get("source", "unknown"), "evidence": list(tags.get("evidence", ()))}
+def _effects(item: CaptionedItem, facts: Mapping[str, Mapping[str, Any]]) -> tuple[Sequence[str], dict[str, Any]]:
+    """Effects of a clip and how they are known: given, else measured, else named by a model that saw the frames."""
+    tags = facts.get(TAGS, {})
+    if item.effects:
+        authority = "the scene says so" if item.scene_facts else "the source says so"
+        return item.effects, {"source": "given", "evidence": list(tags.get("evidence", (authority,)))}
+    known = {"source": tags.get("source", "unknown"), "evidence": list(tags.get("evidence", ()))}
     if tags.get("effects"):
-        return tuple(tags["effects"]), found
-    caption = walked.said("refine")
-    named = tuple(named_effects(caption)) if caption and not _is_measured(walked) else ()
-    if named:
-        return named, {"source": "caption", "evidence": [*found["evidence"], "the caption names it"]}
-    return (), found
+        return tuple(tags["effects"]), known
+    caption = caption_text(item, facts, "refine")
+    replies = facts.get("refine", {}).get("replies") or ()
+    is_rule_based = bool(replies) and replies[0]["prompt_sha256"] is None
+    if caption and not is_rule_based and (named := tuple(effects_named(caption))):
+        return named, {"source": "caption", "evidence": [*known["evidence"], "the caption names it"]}
+    return (), known
 
 
-def _is_measured(walked: Worded) -> bool:
-    replies = list(walked.facts("refine").get("replies") or ())
-    return bool(replies) and replies[0]["prompt_sha256"] is None
-
-
-def _doubt(walked: Worded, absent: tuple[str, str] | None) -> str | None:
-    """One sentence, or None where the words are whole."""
-    for result in walked.results.values():
+def _doubt(progress: ItemProgress, item: CaptionedItem, failure: Failure | None) -> str | None:
+    """Why the captions are not complete, in one sentence; None where they are."""
+    for result in progress.results.values():
         if result.refused is not None:
             return f"no caption: {result.refused}"
-    if walked.missing is not None:
-        why = absent[1] if absent is not None else "was not reached; run the source again"
-        kind = "no more captions" if walked.missing == "augment" else "no caption"
-        return f"{kind}: {why}"
-    for stage in ("describe", "refine", "augment"):
-        facts = walked.facts(stage)
-        if facts and facts["verdict"] == "review" and not (stage == "augment" and walked.job.given is not None):
-            return _complaint(stage, facts)
-    doubt: str | None = walked.facts("tags").get("doubt")
+    if progress.next_stage is not None:
+        reason = failure.reason if failure is not None else NOT_REACHED
+        what = "no more captions" if progress.next_stage.name == "augment" else "no caption"
+        return f"{what}: {reason}"
+    for step in STEPS:
+        facts = progress.facts.get(step, {})
+        if facts and facts["verdict"] == "review" and not (step == "augment" and item.fixed_caption is not None):
+            return _complaint(step, facts)
+    doubt: str | None = progress.facts.get(TAGS, {}).get("doubt")
     return doubt
 
 
-def _complaint(stage: str, facts: Mapping[str, Any]) -> str:
-    said = facts["attempts"][-1]["objections"] if facts["attempts"] else ()
-    why = f" ({said[0].rstrip('.')})" if said else ""
-    if stage == "describe":
-        return f"no caption: no description passed the checks{why}"
-    if stage == "refine":
-        return "the caption names no known effect" if facts["replies"] else f"no caption: none passed the checks{why}"
-    return f"{len(facts['replies'])} augmented captions alone passed the checks{why}"
+def _complaint(step: str, facts: Mapping[str, Any]) -> str:
+    """What a step's answers lack, in one sentence."""
+    objections = facts["attempts"][-1]["objections"] if facts["attempts"] else ()
+    reason = f" ({objections[0].rstrip('.')})" if objections else ""
+    if step == "describe":
+        return f"no caption: no description passed the checks{reason}"
+    if step == "refine":
+        return (
+            "the caption names no known effect" if facts["replies"] else f"no caption: none passed the checks{reason}"
+        )
+    return f"{len(facts['replies'])} augmented captions alone passed the checks{reason}"

@@ -1,86 +1,211 @@
-"""Chunks: the pieces of work that a task takes, each a file with its items, and how they are worked off.
+"""Batches: the units of work. A batch is a file of items; `run_batch` takes its items through one stage, anywhere.
 
-An item that fails never stops its chunk: the failure is brought back with its reason. What is already in the store
-costs a look-up, so working a chunk off twice is harmless.
+An item that fails never stops its batch: the failure comes back with its reason. What is already in the store costs a
+look-up, so running a batch twice is harmless.
 """
 
+import ctypes
 import errno
-from collections.abc import Iterable, Sequence
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache, lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from ...datasets.store.atomic_io import atomic_write
-from ...render.blender.exr_frames import CorruptFrame
-from ...render.blender.process import BlenderNotFound, RenderFailed
+from ...datasets.store.atomic_io import atomic_write, json_bytes
+from ...datasets.store.store import Store
+from .item import Item, ItemKind
+from .progress import ItemProgress
+from .stage import Stage
 from .workers import Worker, WorkerDied
 
-CHUNK_CLIPS = 3
-"""Clips of a chunk at the working size, so that a chunk's layers fit a worker's cache from stage to stage."""
 WORKING_BYTES = 85 * 384 * 672 * 3
 """One colour layer of a clip at the working size."""
-Speaking = tuple[type[Exception], ...]
-SPEAKING: Speaking = (OSError, WorkerDied, CorruptFrame, RenderFailed, BlenderNotFound)
-"""Whose own words are a sentence for the user."""
+BATCH_CLIPS = 3
+"""Clips of a batch at the working size, so that a batch's layers fit a worker's cache from stage to stage."""
+CACHE_LAYERS = 17
+"""Colour layers that a worker keeps decoded: gt, over, background, foreground and mattes of BATCH_CLIPS clips."""
+GIVE_UP_AFTER = 3
+"""Items in a row for which a backend was unavailable; the rest of a batch is then not tried."""
+LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
+"""Errors of the operating system that a second try does not pass."""
+_ARENA_MAX = -8  # mallopt's number for it, in glibc's malloc.h
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chunk:
-    """A reference to items in a file."""
+class Batch:
+    """Items that are worked on together, by reference to the file that holds them."""
 
     name: str
     path: Path
+    sha256: str
+    """Of the file: another run may write other items under the same name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """An item that has no result."""
+    """An item that has no result of a stage, and why."""
 
     item: str
     stage: str
     reason: str
     transient: bool
-    """It may pass on a second try: a dead worker, a lack of memory, a file system that stumbled."""
+    """Whether it may pass on a second try: a dead worker, a lack of memory, a file system that stumbled."""
 
 
-def divide(items: Sequence[Any], *, size: int, workers: int) -> list[Sequence[Any]]:
-    """Runs of at most size items, and enough runs to give every worker one where there are items for it."""
+def clips_in_batch(clip_bytes: int) -> int:
+    """Number of clips of a batch, by the size of one colour layer of a clip."""
+    return max(1, BATCH_CLIPS * WORKING_BYTES // max(1, clip_bytes))
+
+
+def split_evenly(items: Sequence[Any], *, size: int, workers: int) -> list[Sequence[Any]]:
+    """Split items into runs of at most `size`, and into enough runs to give every worker one."""
     runs = max(-(-len(items) // size), min(workers, len(items)))
     cuts = [len(items) * run // runs for run in range(runs + 1)] if runs else [0]
     return [items[start:end] for start, end in pairwise(cuts)]
 
 
-def is_transient(problem: BaseException) -> bool:
-    """Can the same thing pass on a second try? Bad input, full disks, missing rights and faults of ours cannot."""
-    if isinstance(problem, OSError):
-        lasting = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
-        return problem.errno not in lasting
-    return isinstance(problem, (MemoryError, WorkerDied, CorruptFrame))
+def write_batch(items: Sequence[Item], name: str, folder: Path) -> Batch:
+    """Write a batch's file; its items are of one class."""
+    adapter: TypeAdapter[Any] = TypeAdapter(list[type(items[0])])  # type: ignore[misc, arg-type]
+    content = json_bytes({"class": type(items[0]).__name__, "items": adapter.dump_python(list(items), mode="json")})
+    path = folder / f"{name}.json"
+    atomic_write(path, content)
+    return Batch(name=name, path=path, sha256=hashlib.sha256(content).hexdigest())
 
 
-def failure_of(item: str, stage: str, problem: Exception, speaking: Speaking = SPEAKING) -> Failure:
-    """What is kept of an exception: its own words if it is one of speaking, else with its class before them."""
-    reason = str(problem) if isinstance(problem, speaking) else f"{type(problem).__name__}: {problem}"
-    return Failure(item=item, stage=stage, reason=reason, transient=is_transient(problem))
+@lru_cache(maxsize=8)
+def read_batch(batch: Batch, kind: ItemKind) -> tuple[Item, ...]:
+    """Items of a batch."""
+    content = json.loads(batch.path.read_bytes())
+    item_class = next(known for known in kind.item_classes if known.__name__ == content["class"])
+    adapter: TypeAdapter[Any] = TypeAdapter(list[item_class])  # type: ignore[valid-type]
+    return tuple(adapter.validate_python(content["items"]))
 
 
-def work_off(items: Iterable[tuple[str, tuple[Any, ...]]], stage: str, worker: Worker) -> list[Failure]:
-    """Have a worker make one call for each named item; what fails costs its item and no other."""
-    failures = []
-    for name, call in items:
+def run_batch(
+    kind: ItemKind, source: Any, workspace: Path, stage_name: str, batch: Batch, ids: tuple[str, ...] = ()
+) -> list[Failure]:
+    """Take items of a batch through one stage; return those that failed.
+
+    Everything is passed by reference or is small, so a thread, a worker process and a worker on another machine all
+    call this same function, and any of them may die in the middle of it.
+
+    Args:
+        kind: how items of this kind go through their stages.
+        source: settings of the source.
+        workspace: folder of the store.
+        stage_name: one of the source's stages.
+        batch: the items.
+        ids: the items to take; none takes all of the batch.
+    """
+    stages, items = _open_batch(kind, source, batch)
+    stage = stages[stage_name]
+    clip_bytes = max(source.clip_bytes, WORKING_BYTES) if stage.uses == ("cpu",) else 0
+    store = _worker_store(workspace, CACHE_LAYERS * clip_bytes)
+    ready = []
+    for item_id in ids or tuple(items):
+        items[item_id].refresh(store, until=stage_name)
+        if items[item_id].next_stage is stage:
+            ready.append(items[item_id])
+    unavailable: list[Exception] = []
+
+    def attempt(progress: ItemProgress, prepared: Any = None) -> Failure | None:
+        if len(unavailable) >= GIVE_UP_AFTER:
+            return failure_of(progress.item.id, stage_name, unavailable[-1])
         try:
-            worker.call(*call)
+            make_result(progress, stage, store, prepared)
         except Exception as problem:
-            failures.append(failure_of(name, stage, problem))
+            if getattr(problem, "is_unavailable", False):
+                unavailable.append(problem)
+            return failure_of(progress.item.id, stage_name, problem)
+        unavailable.clear()
+        return None
+
+    if stage.is_concurrent:
+        _limit_heaps()
+        with ThreadPoolExecutor(stage.concurrency) as threads:
+            return [failure for failure in threads.map(attempt, ready) if failure is not None]
+    failures = []
+    for start in range(0, len(ready), stage.batch):
+        group = ready[start : start + stage.batch]
+        prepared: Sequence[Any] = [None] * len(group)
+        if stage.prepare is not None:
+            try:
+                prepared = stage.prepare([progress.stage_input(stage, store) for progress in group])
+            except Exception as problem:
+                failures += [failure_of(progress.item.id, stage_name, problem) for progress in group]
+                continue
+        attempts = (attempt(progress, share) for progress, share in zip(group, prepared, strict=True))
+        failures += [failure for failure in attempts if failure is not None]
     return failures
 
 
-def write_chunk(items: Sequence[Any], name: str, source: str, workspace: Path) -> Chunk:
-    """A chunk's file; its items are of one settings class, which reads them back."""
-    path = workspace / "sources" / source / "chunks" / f"{name}.json"
-    adapter: TypeAdapter[Any] = TypeAdapter(list[type(items[0])])  # type: ignore[misc, arg-type]
-    atomic_write(path, adapter.dump_json(list(items)))
-    return Chunk(name=name, path=path)
+def make_result(progress: ItemProgress, stage: Stage, store: Store, prepared: Any = None) -> None:
+    """Make the result of an item's next stage, unless the store has it, and take it in."""
+    key = progress.stage_key(stage, store)
+    stage_input = progress.stage_input(stage, store, prepared, key.key)
+    progress.add(stage, store.once(key, lambda writer: stage.make(stage_input, writer), fps=progress.item.fps))
+    if stage.cleanup is not None:
+        stage.cleanup(stage_input)
+
+
+def run_in_worker(
+    kind: ItemKind, source: Any, workspace: Path, stage: Stage, batch: Batch, worker: Worker
+) -> list[Failure]:
+    """Run a batch in a worker process; a death of the process costs the items of one call and no other."""
+    call = partial(worker.call, run_batch, kind, source, workspace, stage.name, batch)
+    ids = tuple(item.id for item in read_batch(batch, kind))
+    size = len(ids) if stage.is_concurrent else stage.batch
+    failures: list[Failure] = []
+    for group in (ids[start : start + size] for start in range(0, len(ids), size)):
+        try:
+            failures += call(group)
+        except WorkerDied as died:
+            failures += [failure_of(item_id, stage.name, died) for item_id in group]
+    return failures
+
+
+def failure_of(item_id: str, stage: str, problem: Exception) -> Failure:
+    """Keep of an exception its sentence, where it is one for users; else its class and message."""
+    is_sentence = isinstance(problem, OSError) or getattr(problem, "is_sentence", False)
+    reason = str(problem) if is_sentence else f"{type(problem).__name__}: {problem}"
+    return Failure(item=item_id, stage=stage, reason=reason, transient=is_transient(problem))
+
+
+def is_transient(problem: BaseException) -> bool:
+    """Whether the same call can pass on a second try; bad input, full disks, missing rights and bugs cannot."""
+    if isinstance(problem, OSError):
+        return problem.errno not in LASTING
+    return isinstance(problem, MemoryError) or bool(getattr(problem, "is_transient", False))
+
+
+@lru_cache(maxsize=2)
+def _open_batch(kind: ItemKind, source: Any, batch: Batch) -> tuple[dict[str, Stage], dict[str, ItemProgress]]:
+    """Stages of a source and progress of a batch's items, kept in a worker from stage to stage."""
+    stages = kind.stages(source)
+    items = read_batch(batch, kind)
+    starts = [0, *(number for number, stage in enumerate(stages, start=1) if stage.splits)]
+    first = starts[kind.item_classes.index(type(items[0]))]
+    progress = {item.id: ItemProgress(item, stages[first:], source) for item in items}
+    return {stage.name: stage for stage in stages}, progress
+
+
+@cache
+def _worker_store(workspace: Path, cache_bytes: int) -> Store:
+    """Store of a worker process, kept so that its decoded layers serve the next stage."""
+    return Store(workspace, cache_bytes=cache_bytes)
+
+
+@cache
+def _limit_heaps() -> None:
+    """Limit glibc to two heaps in this process: it has one for each thread, and kept 130 MB with sixteen threads."""
+    if sys.platform.startswith("linux") and (tune := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        tune(_ARENA_MAX, 2)

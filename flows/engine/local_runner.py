@@ -1,8 +1,6 @@
-"""The flows without Prefect: the same steps in plain loops, with the same bytes for a result."""
+"""Runs without Prefect: the same stages on worker processes of this machine, with the same bytes for a result."""
 
-from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,63 +8,59 @@ from ...datasets.corpus.finalize import finalize
 from ...datasets.corpus.publish import PublishSettings, plan_shards, write_planned
 from ...datasets.store.ledger import RunSummary
 from ...datasets.store.location import Location
-from ...progress import Pieces
-from .batches import Chunk, Failure
-from .phases import Phase, Run
-from .sources import AnySource, begin
-from .workers import Workers
+from .batches import Batch, Failure, run_in_worker
+from .report import write_report
+from .run import Phase, ProgressCounter, ReportProgress, Run, ignore_progress
+from .workers import WorkerPool
 
-TRIES = 2
-
-
-def pairs_directly(source: AnySource, workspace: Path, *, workers: int = 0) -> RunSummary:
-    """Everything of a source, footage or scenes, through every stage; return its account."""
-    return run_directly(begin(source, workspace, workers))
+ATTEMPTS = 2
+"""Tries of a batch in which something failed that may pass."""
 
 
-def run_directly(run: Run) -> RunSummary:
-    """Every phase of a run in turn; return its account."""
-    with Workers(run.workers) as pool:
-        for phase in run.phases():
-            chunks = phase.pending()
-            run.note(_each(chunks, run, phase, pool))
-    return run.close()
+def run_locally(run: Run, report_progress: ReportProgress = ignore_progress) -> RunSummary:
+    """Take every item of a run through its stages; write its report and return the summary."""
+    process_locally(run, report_progress)
+    return write_report(run)
 
 
-def publish_directly(
-    corpus: str, workspace: Path, settings: PublishSettings = PublishSettings(), name: str | None = None
+def process_locally(run: Run, report_progress: ReportProgress = ignore_progress) -> None:
+    """Take every item of a run through its stages; its failures are in the run."""
+    with WorkerPool(run.workers) as pool, ThreadPoolExecutor(run.workers) as threads:
+        for phase in run.phases:
+            batches = run.pending(phase)
+            counter = ProgressCounter(phase.name, len(batches) * len(phase.stages), report_progress)
+            futures = [threads.submit(_run_phase, run, phase, batch, pool, counter) for batch in batches]
+            for future in as_completed(futures):
+                run.record_failures(future.result())
+
+
+def publish_locally(
+    corpus: str,
+    workspace: Path,
+    settings: PublishSettings = PublishSettings(),
+    name: str | None = None,
+    report_progress: ReportProgress = ignore_progress,
 ) -> dict[str, Any]:
-    """Publish the finished pairs of a workspace; return the corpus's counts."""
-    place = Location(corpus)
-    plans = plan_shards(workspace, place, settings)
-    done = Pieces("shards", len(plans))
+    """Publish the finished pairs of a workspace as a corpus; return its counts."""
+    location = Location(corpus)
+    plans = plan_shards(workspace, location, settings)
     files = []
+    counter = ProgressCounter("shards", len(plans), report_progress)
     for plan in plans:
-        files.append(write_planned(plan, workspace, place, settings))
-        done.one_more()
-    return dict(finalize(workspace, place, files, settings, name or place.title)["counts"])
+        files.append(write_planned(plan, workspace, location, settings))
+        counter.advance()
+    return dict(finalize(workspace, location, files, settings, name or location.title)["counts"])
 
 
-def _tried(work: Callable[[], list[Failure]]) -> list[Failure]:
-    """Work a chunk off, and once more where something may pass on a second try."""
-    failures = work()
-    for _ in range(TRIES - 1):
-        if any(failure.transient for failure in failures):
-            failures = work()
+def _run_phase(run: Run, phase: Phase, batch: Batch, pool: WorkerPool, counter: ProgressCounter) -> list[Failure]:
+    """Take one batch through the stages of a phase in one worker; try a stage again where that may help."""
+    failures: list[Failure] = []
+    with pool.lend() as worker:
+        for stage in phase.stages:
+            for _ in range(ATTEMPTS):
+                stage_failures = run_in_worker(run.kind, run.source, run.workspace, stage, batch, worker)
+                if not any(failure.transient for failure in stage_failures):
+                    break
+            failures += stage_failures
+            counter.advance()
     return failures
-
-
-def _each(chunks: Sequence[Chunk], run: Run, phase: Phase, pool: Workers) -> Iterable[Failure]:
-    done = Pieces(phase.name, len(chunks) * len(phase.stages))
-
-    def through(chunk: Chunk) -> list[Failure]:
-        failures: list[Failure] = []
-        with pool.lend() as worker:
-            for stage in phase.stages:
-                failures += _tried(partial(run.work, chunk, stage, worker))
-                done.one_more()
-        return failures
-
-    with ThreadPoolExecutor(pool.count) as threads:
-        for future in as_completed([threads.submit(through, chunk) for chunk in chunks]):
-            yield from future.result()

@@ -1,8 +1,8 @@
 """Worker processes: as many as the machine has cores and memory for, each with one clip at a time.
 
 A crash or a lack of memory costs one clip and no other: its worker is started anew, the clip tried once more, and given
-up with a reason if it dies again. Workers import neither Prefect nor torch and end when their parent does, however that
-ended.
+up with a reason if it dies again. Workers import neither Prefect nor torch, and end when their parent does, however
+that ended.
 """
 
 import contextlib
@@ -26,16 +26,16 @@ BASE_BYTES = 600 * 1024**2
 """A worker's interpreter and libraries."""
 
 
-def how_many(clip_bytes: int, asked: int = 0, *, beside_bytes: int = 0) -> int:
-    """How many workers this machine carries: cores it may use, and memory for the clips they hold.
+def worker_count(clip_bytes: int, requested: int = 0, *, beside_bytes: int = 0) -> int:
+    """Number of workers that this machine carries: cores it may use, and memory for the clips they hold.
 
     Args:
         clip_bytes: size of one colour layer of a clip, T·H·W·3.
-        asked: what the user wants; 0 leaves it to the machine.
+        requested: what the user asks for; 0 leaves it to the machine.
         beside_bytes: memory of what a worker starts beside itself.
     """
-    if asked > 0:
-        return asked
+    if requested > 0:
+        return requested
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     by_memory = psutil.virtual_memory().available // (BASE_BYTES + LAYERS_HELD * clip_bytes + beside_bytes)
     return max(1, min(cores, int(by_memory)))
@@ -44,9 +44,12 @@ def how_many(clip_bytes: int, asked: int = 0, *, beside_bytes: int = 0) -> int:
 class WorkerDied(RuntimeError):
     """The worker process ended in the middle of its work."""
 
+    is_sentence = True
+    is_transient = True
+
 
 class Worker:
-    """One process that does what it is told, one call at a time."""
+    """One process that runs functions for us, one call at a time."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
@@ -59,7 +62,7 @@ class Worker:
         """
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
-                1, mp_context=get_context("spawn"), initializer=_settle, initargs=(os.getpid(),)
+                1, mp_context=get_context("spawn"), initializer=_set_up, initargs=(os.getpid(),)
             )
         try:
             return self._pool.submit(function, *arguments).result()
@@ -74,7 +77,7 @@ class Worker:
             self._pool = None
 
 
-class Workers:
+class WorkerPool:
     """A fixed number of workers, lent out one by one."""
 
     def __init__(self, count: int) -> None:
@@ -84,7 +87,7 @@ class Workers:
         for worker in self._all:
             self._free.put(worker)
 
-    def __enter__(self) -> "Workers":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, *problem: object) -> None:
@@ -93,7 +96,7 @@ class Workers:
 
     @contextlib.contextmanager
     def lend(self) -> Iterator[Worker]:
-        """A free worker for the length of a `with`, waiting for one if all are out."""
+        """Lend a free worker for the length of a `with`; wait for one if all are out."""
         worker = self._free.get()
         try:
             yield worker
@@ -101,7 +104,7 @@ class Workers:
             self._free.put(worker)
 
 
-def _settle(parent: int) -> None:
+def _set_up(parent: int) -> None:
     """Set a new worker up: one thread for each library, and an end when the parent is gone."""
     import cv2
 

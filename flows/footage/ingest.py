@@ -1,4 +1,4 @@
-"""Files meet stage 1: footage from disk -> clips with what is known of their subjects, one clip in memory at a time."""
+"""Footage from disk to normalised clips with the prompts of their subjects, one clip in memory at a time."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,48 +9,95 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from ...arrays import Image, Matte, MatteImage, Rgb
-from ...datasets.footage.listing import Footage
+from ...datasets.footage.listing import Footage, SubjectFiles
+from ...datasets.footage.masks import SUBJECT, MaskReader, open_masks, read_keys
 from ...datasets.footage.reader import FrameReader, count_frames, open_frames
 from ...stages.cuts import find_cuts
 from ...stages.geometry import AnyImage, fit_frame, resize
 from ...stages.normalise import Normalise, Piece, TooShort, plan
 from ...stages.subject import Prompt
-from .sidecars import Subject, keys_within, open_background
-
-__all__ = ["Ingested", "Rejected", "ingest", "keys_within", "pick", "scan"]
 
 THUMBNAIL_ROWS = 64
+MAX_LENGTH_DIFFERENCE = 0.05
+"""Share of a video that another tool's background may lack or exceed before it is taken for another video's."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ingested:
+class SubjectMasks:
+    """Masks and key masks of one subject on disk, checked against its video."""
+
+    masks: MaskReader | None
+    keys: Mapping[int, MatteImage]
+    """By frame of the video."""
+    notes: tuple[str, ...]
+
+    @classmethod
+    def open(cls, files: SubjectFiles, video: FrameReader, frames: int) -> "SubjectMasks":
+        """Open and check a subject's files against a video of so many frames."""
+        masks = open_masks(files.masks, video.info, frames, label=files.label) if files.masks else None
+        keys = read_keys(files.keys, video.info, frames) if files.keys else {}
+        return cls(masks=masks, keys=keys, notes=masks.notes if masks else ())
+
+    def prompt(self, matte: Matte | None, source_frames: tuple[int, ...], settings: Normalise) -> Prompt | str:
+        """Prompt of the subject in one clip, or why it has none there."""
+        if matte is not None and not (matte >= SUBJECT).any():
+            return (
+                "the subject is in no frame of this clip, absent or cropped away; set normalise.fit='pad' to show all"
+            )
+        if matte is not None and (matte >= SUBJECT).all():
+            return "the subject covers every frame of this clip whole, so nothing is left to compare; exclude it"
+        keys = {
+            frame: fit_frame(self.keys[key], settings.size, settings.fit)
+            for frame, key in keys_within(self.keys, source_frames).items()
+        }
+        if self.keys and not keys:
+            first, last = source_frames[0], source_frames[-1]
+            return f"no key mask lies in this clip; draw a key mask between frames {first} and {last}"
+        return Prompt(given=matte, keys=keys)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalizedClip:
     """One clip of the working size, ready for stage 2."""
 
     index: int
-    """Which clip of its video, from 0."""
+    """Number of the clip in its video, from 0."""
     start_s: float
     fps: float
     source_frames: tuple[int, ...]
-    """The source frame that each frame of the clip is."""
+    """Frame of the video that each frame of the clip is."""
     gt: Rgb
     prompts: tuple[tuple[int, Prompt], ...]
-    """Which subject of the footage, and what is known of it; subjects that this clip does not show are not here."""
-    given: Rgb | None = None
+    """Number and prompt of each subject that the clip shows."""
+    background: Rgb | None = None
     """A background that another tool made."""
     notes: tuple[str, ...] = ()
     """What a person who reviews the clip should know, in sentences."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rejected:
+class UnusableShot:
     """A shot, or one subject of a clip, that gives nothing, and why."""
 
     where: str
     reason: str
 
 
-def ingest(footage: Footage, settings: Normalise) -> Iterator[Ingested | Rejected]:
+def keys_within(keys: Iterable[int], source_frames: tuple[int, ...]) -> dict[int, int]:
+    """Key frames that a clip spans, by the clip's frame nearest to each; of two for one frame, the nearer key."""
+    frames = np.array(source_frames)
+    key_at: dict[int, int] = {}
+    for key in sorted(keys):
+        if frames[0] <= key <= frames[-1]:
+            nearest = int(np.argmin(np.abs(frames - key)))
+            rival = key_at.setdefault(nearest, key)
+            if abs(frames[nearest] - key) < abs(frames[nearest] - rival):
+                key_at[nearest] = key
+    return key_at
+
+
+def normalize_footage(footage: Footage, settings: Normalise) -> Iterator[NormalizedClip | UnusableShot]:
     """Yield a video's clips, and what had to be left out, in the order of the video.
 
     The video is read twice: once small, to find cuts and damage before anything is made, and once in full. A clip
@@ -61,48 +108,23 @@ def ingest(footage: Footage, settings: Normalise) -> Iterator[Ingested | Rejecte
     """
     video = open_frames(footage.video, image_fps=footage.image_fps)
     times_s, cuts = scan(video, settings)
-    subjects = [Subject.of(files, video, len(times_s)) for files in footage.subjects]
-    given, given_notes = open_background(footage, video, len(times_s))
-    usable = len(times_s) if given is None else min(len(times_s), count_frames(given))
-    planned = list(plan(times_s[:usable], [cut for cut in cuts if cut < usable], settings))
-    streams = _Streams.over(planned, video, subjects, given, settings)
-    notes = video.info.notes + given_notes + tuple(note for subject in subjects for note in subject.notes)
+    subjects = [SubjectMasks.open(files, video, len(times_s)) for files in footage.subjects]
+    background, background_notes = _open_background(footage, video, len(times_s))
+    usable = len(times_s) if background is None else min(len(times_s), count_frames(background))
+    plans = list(plan(times_s[:usable], [cut for cut in cuts if cut < usable], settings))
+    streams = _Streams.open(plans, video, subjects, background, settings)
+    notes = video.info.notes + background_notes + tuple(note for subject in subjects for note in subject.notes)
     index = 0
-    for piece in planned:
-        if isinstance(piece, TooShort):
-            yield Rejected(where=piece.where, reason=piece.reason)
+    for clip_plan in plans:
+        if isinstance(clip_plan, TooShort):
+            yield UnusableShot(where=clip_plan.where, reason=clip_plan.reason)
             continue
-        yield from _clip(piece, index, subjects, streams, notes)
+        yield from _next_clip(clip_plan, index, subjects, streams, notes)
         index += 1
 
 
-def _clip(
-    piece: Piece, index: int, subjects: Iterable[Subject], streams: "_Streams", notes: tuple[str, ...]
-) -> Iterator[Ingested | Rejected]:
-    """The next clip of the streams, after the rejections of subjects that it does not show."""
-    gt, mattes, plates = streams.next_clip(len(piece.source_frames))
-    prompts = []
-    for number, subject in enumerate(subjects):
-        known = subject.prompt(mattes.get(number), piece.source_frames, streams.settings)
-        if isinstance(known, str):
-            yield Rejected(where=f"clip {index}, subject {number}", reason=known)
-        else:
-            prompts.append((number, known))
-    if prompts:
-        yield Ingested(
-            index=index,
-            start_s=piece.start_s,
-            fps=streams.settings.fps,
-            source_frames=piece.source_frames,
-            gt=gt,
-            prompts=tuple(prompts),
-            given=plates,
-            notes=notes + piece.notes,
-        )
-
-
 def scan(video: FrameReader, settings: Normalise) -> tuple[Float64[np.ndarray, "N"], list[int]]:
-    """Decode a video once, small: when each frame is shown, and which frames begin a new shot.
+    """Decode a video once, small: the time of each frame in seconds, and which frames begin a new shot.
 
     Raises:
         ValueError: when any frame of it cannot be decoded.
@@ -122,12 +144,58 @@ def scan(video: FrameReader, settings: Normalise) -> tuple[Float64[np.ndarray, "
 
 def pick(items: Iterable[T], indices: Iterable[int]) -> Iterator[T]:
     """Yield the items at indices, which may repeat but never fall; the items between are passed over."""
-    coming, at = iter(items), -1
+    source, position = iter(items), -1
     for index in indices:
-        for _ in range(index - at):
-            item = next(coming)
-        at = index
+        for _ in range(index - position):
+            item = next(source)
+        position = index
         yield item
+
+
+def _open_background(footage: Footage, video: FrameReader, frames: int) -> tuple[FrameReader | None, tuple[str, ...]]:
+    """Open another tool's clean plate; say in sentences how it differs from the video."""
+    if footage.background is None:
+        return None, ()
+    background = open_frames(footage.background, image_fps=footage.image_fps)
+    length = count_frames(background)
+    if abs(length - frames) > MAX_LENGTH_DIFFERENCE * frames:
+        raise ValueError(
+            f"{footage.background}: has {length} frames, but the video has {frames}; "
+            "give a background made from this video, frame by frame"
+        )
+    name = footage.background.name
+    notes = []
+    if length < frames:
+        notes.append(f"{name} ends {frames - length} frames before the video; clips end with it.")
+    if background.info.size != video.info.size:
+        stretched = f"it was stretched to the video's {video.info.width}x{video.info.height}"
+        notes.append(f"{name} is {background.info.width}x{background.info.height} pixels; {stretched}.")
+    return background, tuple(notes)
+
+
+def _next_clip(
+    clip_plan: Piece, index: int, subjects: Iterable[SubjectMasks], streams: "_Streams", notes: tuple[str, ...]
+) -> Iterator[NormalizedClip | UnusableShot]:
+    """Yield the next clip of the streams, after the rejections of subjects that it does not show."""
+    gt, mattes, background = streams.next_clip(len(clip_plan.source_frames))
+    prompts = []
+    for number, subject in enumerate(subjects):
+        prompt = subject.prompt(mattes.get(number), clip_plan.source_frames, streams.settings)
+        if isinstance(prompt, str):
+            yield UnusableShot(where=f"clip {index}, subject {number}", reason=prompt)
+        else:
+            prompts.append((number, prompt))
+    if prompts:
+        yield NormalizedClip(
+            index=index,
+            start_s=clip_plan.start_s,
+            fps=streams.settings.fps,
+            source_frames=clip_plan.source_frames,
+            gt=gt,
+            prompts=tuple(prompts),
+            background=background,
+            notes=notes + clip_plan.notes,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,32 +204,32 @@ class _Streams:
 
     frames: Iterator[Image]
     masks: Mapping[int, Iterator[MatteImage]]
-    given: Iterator[Image] | None
+    background: Iterator[Image] | None
     settings: Normalise
 
     @classmethod
-    def over(
+    def open(
         cls,
-        planned: Iterable[Piece | TooShort],
+        plans: Iterable[Piece | TooShort],
         video: FrameReader,
-        subjects: Iterable[Subject],
-        given: FrameReader | None,
+        subjects: Iterable[SubjectMasks],
+        background: FrameReader | None,
         settings: Normalise,
     ) -> "_Streams":
-        wanted = [frame for piece in planned if isinstance(piece, Piece) for frame in piece.source_frames]
+        indices = [frame for clip_plan in plans if isinstance(clip_plan, Piece) for frame in clip_plan.source_frames]
 
         def fitted(images: Iterable[AnyImage]) -> Iterator[AnyImage]:
             return (fit_frame(resize(image, video.info.size), settings.size, settings.fit) for image in images)
 
         return cls(
             settings=settings,
-            frames=fitted(frame for _, frame in pick(video, wanted)),
+            frames=fitted(frame for _, frame in pick(video, indices)),
             masks={
-                number: fitted(pick(subject.masks, wanted))
+                number: fitted(pick(subject.masks, indices))
                 for number, subject in enumerate(subjects)
                 if subject.masks is not None
             },
-            given=None if given is None else fitted(frame for _, frame in pick(given, wanted)),
+            background=None if background is None else fitted(frame for _, frame in pick(background, indices)),
         )
 
     def next_clip(self, length: int) -> tuple[Rgb, dict[int, Matte], Rgb | None]:
@@ -169,7 +237,7 @@ class _Streams:
         return (
             _stack(self.frames, length),
             {number: _stack(masks, length) for number, masks in self.masks.items()},
-            None if self.given is None else _stack(self.given, length),
+            None if self.background is None else _stack(self.background, length),
         )
 
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ...captioning.config import AnyCaptioner
-from ...captioning.pipeline import CaptionSettings
-from ...captioning.rule_based.captioner import RuleBasedCaptioner
+from ...captioning.config import ChosenCaptioner
+from ...captioning.pipeline import Wanted
+from ...captioning.rule_based.captioner import Measured
 from ...datasets.corpus.schema import EFFECTS
 from ...datasets.sources.source import FootageSource
 from ...stages.effect_mask import Prune
@@ -15,7 +15,7 @@ from ...stages.plate import Plate
 from ...stages.propagate import Propagate
 from ...stages.provided import Provided
 from ...stages.quality_gates import Gates
-from ..captions.settings import Captioning
+from ..captions.stages import Captioning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,8 @@ class RealSource(FootageSource):
     decompose: Plate | External = Plate()
     prune: Prune = Prune()
     gates: Gates = Gates()
-    caption: AnyCaptioner = RuleBasedCaptioner()
-    caption_rules: CaptionSettings = CaptionSettings()
+    caption: ChosenCaptioner = Measured()
+    wording: Wanted = Wanted()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -37,10 +37,16 @@ class RealSource(FootageSource):
             raise ValueError(f"effects: {unknown[0]!r} is not an effect; the words are {', '.join(EFFECTS)}")
 
     @property
+    def clip_bytes(self) -> int:
+        """Size of one colour layer of the source's longest clips."""
+        height, width = self.normalise.size
+        return self.normalise.max_frames * height * width * 3
+
+    @property
     def captioning(self) -> Captioning:
         """How its clips get their words."""
-        return Captioning(caption=self.caption, caption_rules=self.caption_rules)
+        return Captioning(caption=self.caption, caption_rules=self.wording)
 
-    def settings_of(self, stage: str) -> Any:
+    def stage_settings(self, stage: str) -> Any:
         """The settings of a stage of the pair chain; None for those that have none."""
         return {"subject": self.subject, "decompose": self.decompose, "prune": self.prune}.get(stage)

@@ -3,10 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ...captioning.config import AnyCaptioner
+from ...captioning.config import ChosenCaptioner
 from ...captioning.interface.captioner import STRICT
-from ...captioning.pipeline import CaptionSettings
-from ...captioning.rule_based.captioner import RuleBasedCaptioner
+from ...captioning.pipeline import Wanted
+from ...captioning.rule_based.captioner import Measured
 from ...datasets.sources.source import Source
 from ...render.blender.process import Blender
 from ...render.generators.clip_format import ClipFormat
@@ -14,7 +14,7 @@ from ...render.scene.scene import RenderSettings
 from ...stages.text_to_video.cogvideox import CogVideoX
 from ...stages.text_to_video.text_to_video import Format, corpus_length
 from ...stages.unpaired_quality import Watchable
-from ..captions.settings import Captioning
+from ..captions.stages import Captioning
 
 OPERATIONAL = frozenset({"memory", "batch", "device", "blender"})
 """Settings of where and in how much memory a clip is made; its pixels do not hang on them."""
@@ -62,9 +62,9 @@ class UnpairedSource(Source):
     frames: int = 85
     """At most; a model that makes fewer gives as many as fit 8k+5."""
     video: BlenderTextToVideo | CogVideoX = BlenderTextToVideo()
-    caption: AnyCaptioner = RuleBasedCaptioner()
+    caption: ChosenCaptioner = Measured()
     """Who augments captions that are not augmented yet."""
-    caption_rules: CaptionSettings = CaptionSettings()
+    wording: Wanted = Wanted()
     limits: Watchable = Watchable()
     licence: str = "CC0-1.0"
     origin: str = "made by effectpairs from captions"
@@ -79,15 +79,28 @@ class UnpairedSource(Source):
             raise ValueError(f"size={self.size}: height and width are even, from 16 to 4096; give 384x672")
         if self.count < 0 or not 0 <= self.seed < 2**31:
             raise ValueError(f"count={self.count} and seed={self.seed} are 0 or more; give such whole numbers")
-        if self.use == "augmented" and not self.caption_rules.variants:
-            raise ValueError(
-                "use='augmented' and caption_rules.variants=0 make no clip; give variants, or use='captions'"
-            )
+        if self.use == "augmented" and not self.wording.variants:
+            raise ValueError("use='augmented' and wording.variants=0 make no clip; give variants, or use='captions'")
+
+    @property
+    def renders(self) -> bool:
+        """Whether Blender draws the clips; otherwise a model generates them."""
+        return self.video.kind == "rendered"
+
+    @property
+    def is_augmented(self) -> bool:
+        """Whether clips are made for augmented captions, not for the captions as written."""
+        return self.use == "augmented"
+
+    @property
+    def clip_bytes(self) -> int:
+        """Size of one colour layer of the source's clips."""
+        return self.format.frames * self.size[0] * self.size[1] * 3
 
     @property
     def captioning(self) -> Captioning:
         """How captions are augmented."""
-        return Captioning(caption=self.caption, caption_rules=self.caption_rules)
+        return Captioning(caption=self.caption, caption_rules=self.wording)
 
     @property
     def format(self) -> Format:
@@ -102,7 +115,7 @@ class UnpairedSource(Source):
         return ClipFormat(frames=made.frames, size=made.size, fps=made.fps, rendering=self.video.rendering)
 
     @property
-    def decisive(self) -> dict[str, Any]:
+    def generation_settings(self) -> dict[str, Any]:
         """The settings that decide a clip's pixels, beside its caption and seed."""
         video = {name: value for name, value in asdict(self.video).items() if name not in OPERATIONAL}
         return {"video": video, "format": asdict(self.format)}

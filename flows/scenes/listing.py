@@ -7,104 +7,97 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from ...datasets.sources.source import SOURCES
-from ...datasets.store.atomic_io import digest_of, digest_of_file, json_bytes
-from ...datasets.store.store import StageKey, Store
+from ...datasets.store.atomic_io import digest_of, json_bytes
+from ...datasets.store.store import ResultWriter, StageKey, Store
 from ...render.generators.registry import AnyGenerator, assets_of, scene_at
-from ...render.scene.scene import Scene, dump_scene, parse_scene, read_scene
-from .account import SceneRefusal
+from ...render.scene.scene import Scene, as_values, read_scene, scene_of
 from .source import SceneSource
-from .steps import SceneJob
 
-STAGE = "describe"
-VERSION = 2
-RENDER = Path(__file__).parents[2] / "render"
+DESCRIBE = "describe"
+VERSION = 3
+"""Raise it when a generator describes other scenes; scenes of older versions are then described again."""
 
 
-def list_scenes(source: SceneSource, store: Store | None = None) -> Iterator[SceneJob | SceneRefusal]:
-    """The scenes of a source in order; with a store, what its generator described before is read from there.
+def list_scenes(source: SceneSource, store: Store | None = None) -> Iterator[tuple[str, Scene | str]]:
+    """List the scenes of a source by name, in order; where one cannot be used, the reason.
+
+    Args:
+        source: settings of the source.
+        store: where descriptions of the generator are kept; without it every scene is described anew.
 
     Raises:
         ValueError: there is no file of a scene, or what the generator is to use as a whole cannot be read.
     """
     if source.scenes is not None:
-        yield from _read(_files(source.scenes))
+        yield from _read_scenes(_scene_files(source.scenes))
         return
     assert source.generator is not None, "a source has a generator or files"
-    made_of = _made_of(source.generator, source)
+    inputs = _inputs_of(source.generator, source)
     for index in range(source.count):
         name = f"{index:05d}"
         try:
-            yield SceneJob(name=name, scene=_described(source.generator, index, source, made_of, store))
-        except ValueError as wrong:
-            yield SceneRefusal(name=name, reason=str(wrong))
+            yield name, _describe(source.generator, index, source, inputs, store)
+        except ValueError as problem:
+            yield name, str(problem)
 
 
-def _made_of(generator: AnyGenerator, source: SceneSource) -> dict[str, str]:
+def _inputs_of(generator: AnyGenerator, source: SceneSource) -> dict[str, str]:
     """Digests of all that decides a generator's scenes beside their number."""
-    decisive = {"generator": asdict(generator), "seed": source.seed, "clip_format": asdict(source.clip_format)}
+    settings = {"generator": asdict(generator), "seed": source.seed, "clip_format": asdict(source.clip_format)}
     assets = [asdict(asset) for asset in assets_of(generator)]
-    return {"settings": digest_of(decisive), "assets": digest_of(assets), "code": _code()}
+    return {"settings": digest_of(settings), "assets": digest_of(assets)}
 
 
-@cache
-def _code() -> str:
-    """Of the files that describe scenes; the worker, which draws them, is none of these."""
-    files = (path for path in sorted(RENDER.rglob("*.py")) if path.parent.name != "worker")
-    return digest_of([[str(path.relative_to(RENDER)), digest_of_file(path)] for path in files])
-
-
-def _described(
-    generator: AnyGenerator, index: int, source: SceneSource, made_of: dict[str, str], store: Store | None
+def _describe(
+    generator: AnyGenerator, index: int, source: SceneSource, inputs: dict[str, str], store: Store | None
 ) -> Scene:
-    """What the store has, as long as the files that it names are there; else what the generator makes."""
-    if store is None:
-        return scene_at(generator, index, source.seed, source.clip_format)
-    work = StageKey(stage=STAGE, version=VERSION, settings={"index": index}, inputs=made_of)
-    found = store.find(work)
-    if found is not None and found.refused is None:
-        scene = parse_scene(json_bytes(found.facts["scene"]))
-        if all(Path(file).expanduser().is_file() for file in _assets(scene)):
+    """Read a description from the store, as long as the files that it names are there; else make it."""
+    key = StageKey(stage=DESCRIBE, version=VERSION, settings={"index": index}, inputs=inputs)
+    result = store.find(key) if store is not None else None
+    if result is not None and result.refused is None:
+        scene = scene_of(json_bytes(result.facts["scene"]))
+        if all(Path(file).expanduser().is_file() for file in _asset_files(scene)):
             return scene
     scene = scene_at(generator, index, source.seed, source.clip_format)
 
-    def keep(draft: Any) -> None:
-        draft.facts["scene"] = dump_scene(scene)
+    def write(writer: ResultWriter) -> None:
+        writer.facts["scene"] = as_values(scene)
 
-    store.once(work, keep)
+    if store is not None:
+        store.once(key, write)
     return scene
 
 
-def _assets(scene: Scene) -> list[str]:
+def _asset_files(scene: Scene) -> list[str]:
     """Paths of the files that a scene names."""
     sky = scene.sky.hdri
     models = [body.asset for body in (scene.subject, *scene.props) if body.asset]
     return [*models, sky] if sky and "/" in sky else models
 
 
-def _read(files: list[Path]) -> Iterator[SceneJob | SceneRefusal]:
-    """The scenes of files; those of several folders are told apart by their paths."""
-    together = len({file.parent for file in files}) == 1
+def _read_scenes(files: list[Path]) -> Iterator[tuple[str, Scene | str]]:
+    """Read scenes from files; those of several folders are told apart by their paths."""
+    in_one_folder = len({file.parent for file in files}) == 1
     for path in files:
-        name = path.stem if together else str(path.with_suffix("")).strip("/")
+        name = path.stem if in_one_folder else str(path.with_suffix("")).strip("/")
         try:
-            yield SceneJob(name=name, scene=read_scene(path))
-        except ValueError as wrong:
-            yield SceneRefusal(name=name, reason=str(wrong))
+            yield name, read_scene(path)
+        except ValueError as problem:
+            yield name, str(problem)
 
 
-def _files(pattern: str) -> list[Path]:
+def _scene_files(pattern: str) -> list[Path]:
+    """Files that a pattern matches; where none is in the working folder, those that come with the package."""
     text = os.path.expandvars(pattern)
     if unset := re.search(r"\$\{(\w+)\}", text):
         raise ValueError(f"scenes={pattern!r} needs the environment variable {unset[1]}; export {unset[1]}=FOLDER")
     path = Path(text).expanduser()
-    # What is not here may be among the scenes that come with the package.
-    places = (Path(path.anchor),) if path.anchor else (Path(), SOURCES)
-    found = next((files for place in places if (files := sorted(place.glob(str(path.relative_to(path.anchor)))))), [])
-    if not found:
+    roots = (Path(path.anchor),) if path.anchor else (Path(), SOURCES)
+    matches = (sorted(root.glob(str(path.relative_to(path.anchor)))) for root in roots)
+    files = next((files for files in matches if files), [])
+    if not files:
         raise ValueError(f"scenes={pattern!r}: no file is there; give a pattern of scenes' JSON, as 'scenes/*.json'")
-    return found
+    return files

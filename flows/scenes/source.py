@@ -3,9 +3,9 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from ...captioning.config import AnyCaptioner
-from ...captioning.pipeline import CaptionSettings
-from ...captioning.rule_based.captioner import RuleBasedCaptioner
+from ...captioning.config import ChosenCaptioner
+from ...captioning.pipeline import Wanted
+from ...captioning.rule_based.captioner import Measured
 from ...datasets.sources.source import Source
 from ...render.blender.process import Blender
 from ...render.compositing.effect_masks import MaskFromPasses
@@ -15,7 +15,7 @@ from ...render.generators.kubric_generator import KubricGenerator
 from ...render.scene.scene import RenderSettings
 from ...stages.effect_mask import Prune
 from ...stages.quality_gates import Gates
-from ..captions.settings import Captioning
+from ..captions.stages import Captioning
 
 GATES = Gates(
     preservation_psnr_db_min=(45.0, 40.0),
@@ -52,8 +52,8 @@ class SceneSource(Source):
     """The difference recipe that the truth is compared with."""
     gates: Gates = GATES
     blender: Blender = Blender()
-    caption: AnyCaptioner = RuleBasedCaptioner()
-    caption_rules: CaptionSettings = CaptionSettings()
+    caption: ChosenCaptioner = Measured()
+    wording: Wanted = Wanted()
     licence: str = "CC0-1.0"
     origin: str = "rendered by effectpairs"
 
@@ -68,16 +68,21 @@ class SceneSource(Source):
             if isinstance(self.generator, KubricGenerator):
                 self.generator.check(clip_format)
 
-    def gates_for(self, size: tuple[int, int]) -> Gates:
+    def thresholds_for(self, size: tuple[int, int]) -> Gates:
         """The gates for pictures of that size, in which as many pixels may shine alone as in those of FIREFLY_SIZE."""
         scale = FIREFLY_SIZE[0] * FIREFLY_SIZE[1] / (size[0] * size[1])
         review, reject = self.gates.firefly_share_max
         return replace(self.gates, firefly_share_max=(review * scale, reject * scale))
 
     @property
+    def clip_bytes(self) -> int:
+        """Size of one colour layer of the source's clips."""
+        return self.frames * self.size[0] * self.size[1] * 3
+
+    @property
     def captioning(self) -> Captioning:
         """How its clips get their words."""
-        return Captioning(caption=self.caption, caption_rules=self.caption_rules)
+        return Captioning(caption=self.caption, caption_rules=self.wording)
 
     @property
     def clip_format(self) -> ClipFormat:
@@ -85,6 +90,6 @@ class SceneSource(Source):
         return ClipFormat(frames=self.frames, size=self.size, fps=self.fps, rendering=self.rendering)
 
     @property
-    def decisive(self) -> dict[str, Any]:
+    def mask_settings(self) -> dict[str, Any]:
         """The settings that decide a scene's layers, beside the scene itself."""
         return {"truth": asdict(self.truth), "prune": asdict(self.prune)}

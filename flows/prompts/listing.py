@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...captioning.checks.text_checks import check_text
-from ...captioning.language.caption_parsing import named_effects
+from ...captioning.checks.text_checks import form
+from ...captioning.language.caption_parsing import effects_named
 from ...datasets.corpus.reader import open_corpus
 from ...datasets.store.atomic_io import digest_of
-from ..captions.job import CaptionJob
 from .source import UnpairedSource
 
 LARGEST_BYTES = 64 * 1024**2
@@ -28,37 +27,31 @@ class Prompt:
     """One caption, and where it came from."""
 
     name: str
-    """The line's number, or the clip's id."""
+    """Number of its line, or id of its clip."""
     caption: str
     effects: tuple[str, ...]
     group: str
-    """Of the clips made for it: those of a corpus stay in the split of the clip whose caption it was."""
+    """Group of the clips made for it: those of a corpus stay in the split of the clip whose caption it was."""
     augmented: tuple[str, ...] = ()
     """Augmented captions that are there already."""
 
-    def job(self, source: UnpairedSource) -> CaptionJob:
-        """What the captioner is told; it is only augmented, as a person's caption is."""
-        return CaptionJob(
-            clip_id=f"{source.name}-{self.name}", fps=16.0, layers={}, effects=self.effects, given=self.caption
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
-class PromptRefusal:
+class UnusablePrompt:
     """A caption that no clip can be made for, and why."""
 
     name: str
     reason: str
 
 
-def list_prompts(source: UnpairedSource) -> list[Prompt | PromptRefusal]:
+def list_prompts(source: UnpairedSource) -> list[Prompt | UnusablePrompt]:
     """The captions of a source, in order; those that will not do with the reason.
 
     Raises:
         ValueError: the file or corpus as a whole cannot be read, or holds no caption.
     """
     raw = _of_file(source.prompts) if source.prompts is not None else _of_corpus(str(source.corpus), source.kinds)
-    found: list[Prompt | PromptRefusal] = []
+    found: list[Prompt | UnusablePrompt] = []
     seen: dict[str, str] = {}
     for one in raw:
         checked = _checked(one, seen) if isinstance(one, Prompt) else one
@@ -71,8 +64,8 @@ def list_prompts(source: UnpairedSource) -> list[Prompt | PromptRefusal]:
     return found
 
 
-def _checked(prompt: Prompt, seen: dict[str, str]) -> Prompt | PromptRefusal:
-    wrong = check_text(prompt.caption.replace("\u2028", "\n").replace("\u2029", "\n"))
+def _checked(prompt: Prompt, seen: dict[str, str]) -> Prompt | UnusablePrompt:
+    wrong = form(prompt.caption.replace("\u2028", "\n").replace("\u2029", "\n"))
     count = len(prompt.caption.split())
     key = " ".join(prompt.caption.lower().split())
     if wrong:
@@ -86,10 +79,10 @@ def _checked(prompt: Prompt, seen: dict[str, str]) -> Prompt | PromptRefusal:
     else:
         seen[key] = prompt.name
         return prompt
-    return PromptRefusal(name=prompt.name, reason=reason)
+    return UnusablePrompt(name=prompt.name, reason=reason)
 
 
-def _of_file(name: str) -> Iterator[Prompt | PromptRefusal]:
+def _of_file(name: str) -> Iterator[Prompt | UnusablePrompt]:
     path = Path(os.path.expandvars(name)).expanduser()
     try:
         size = path.stat().st_size
@@ -107,27 +100,25 @@ def _of_file(name: str) -> Iterator[Prompt | PromptRefusal]:
         caption = line.strip(" \t")
         if caption and not caption.startswith("#"):
             group = digest_of(["prompt", caption])[:16]
-            yield Prompt(name=f"line-{number:05d}", caption=caption, effects=named_effects(caption), group=group)
+            yield Prompt(name=f"line-{number:05d}", caption=caption, effects=effects_named(caption), group=group)
 
 
-def _of_corpus(url: str, kinds: Sequence[str]) -> Iterator[Prompt | PromptRefusal]:
+def _of_corpus(url: str, kinds: Sequence[str]) -> Iterator[Prompt | UnusablePrompt]:
     columns = ["clip_id", "kind", "group", "effects", "caption", "provenance"]
     for row in open_corpus(url).table.select(columns).to_pylist():
         if row["kind"] not in kinds:
             continue
         if not row["caption"]:
-            yield PromptRefusal(name=row["clip_id"], reason="has no caption; caption the corpus first")
+            yield UnusablePrompt(name=row["clip_id"], reason="has no caption; caption the corpus first")
             continue
-        effects = tuple(row["effects"] or ()) or named_effects(row["caption"])
+        effects = tuple(row["effects"] or ()) or effects_named(row["caption"])
         told = _told(row["provenance"])
         yield Prompt(
             name=row["clip_id"],
             caption=row["caption"],
             effects=effects,
             group=row["group"],
-            augmented=tuple(
-                text for text in told.get("augmented") or () if isinstance(text, str) and not check_text(text)
-            ),
+            augmented=tuple(text for text in told.get("augmented") or () if isinstance(text, str) and not form(text)),
         )
 
 

@@ -1,0 +1,260 @@
+"""Caption stages of any clip: its effects are tagged, then it is described, and the description refined and augmented.
+
+A backend that is not there raises `Unavailable` and leaves nothing behind; all that was answered is kept.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ...arrays import Mask
+from ...captioning import pipeline
+from ...captioning.checks.retry import CheckedAnswer
+from ...captioning.config import (
+    STEPS,
+    AnyCaptioner,
+    CaptionStep,
+    cache_key_settings,
+    captioner_for_step,
+    step_concurrency,
+    uses_model,
+)
+from ...captioning.interface.captioner import ClipContext
+from ...captioning.interface.frame_sampling import sample_frames
+from ...captioning.llm.llm_captioner import LlmCaptioner
+from ...captioning.pipeline import CaptionSettings
+from ...captioning.rule_based import effect_classifier
+from ...captioning.rule_based.captioner import RuleBasedCaptioner
+from ...datasets.store.atomic_io import digest_of
+from ...datasets.store.codec import Frames
+from ...datasets.store.store import ResultWriter
+from ..engine.item import Item
+from ..engine.stage import Stage, StageInput
+
+VERSION = 4
+"""Raise it when a check or the grammar changes; captions of older versions are then made again."""
+TAGS = "tags"
+"""Stage that holds the source's word for a clip's effects against the frames, or finds one for itself."""
+LAYERS = ("gt", "over", "subject_mask", "effect_mask")
+"""Layers that captions are measured in."""
+EFFECT_LAYER = "effect/"
+"""Prefix of layers that hold one effect's own soft mask; the effect's word follows."""
+EFFECT_MASK_MIN = 51
+"""Value of an effect's own soft mask, 0 to 255, below which nobody sees where the effect lies (a fifth of 255)."""
+_decoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
+"""Of many clips in flight one at a time is decoded, and in one thread: each thread would keep memory of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captioning:
+    """Who captions, and how captions are to be."""
+
+    caption: AnyCaptioner = RuleBasedCaptioner()
+    caption_rules: CaptionSettings = CaptionSettings()
+
+    def stage_settings(self, stage: str) -> dict[str, Any]:
+        """Settings that decide a stage's captions."""
+        rules = asdict(self.caption_rules)
+        unused = {"describe": ("max_words", "variants"), "refine": ("variants",), "augment": ("max_words",)}[stage]
+        step: CaptionStep = next(known for known in STEPS if known == stage)
+        used = {name: value for name, value in rules.items() if name not in unused}
+        return {"captioner": cache_key_settings(self.caption, step), **used}
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Settings of all steps, for provenance."""
+        return {stage: {**self.stage_settings(stage), "version": VERSION} for stage in STEPS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionedItem(Item):
+    """An item that gets captions, with what is known of it beside its layers."""
+
+    effects: tuple[str, ...] = ()
+    """Effects that its scene or its source names."""
+    scene_facts: Mapping[str, Any] = field(default_factory=dict)
+    """What a rendered scene knows of itself."""
+    subject_name: str | None = None
+    hint: str | None = None
+    """A name or caption that came with the footage."""
+    fixed_caption: str | None = None
+    """A person's caption; it stays and is only augmented."""
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What captions may use beside the layers."""
+        return {
+            "effects": self.effects,
+            "facts": self.scene_facts,
+            "subject": self.subject_name,
+            "hint": self.hint,
+        }
+
+    @property
+    def caption_seed(self) -> int:
+        """Seed of its captions, from its id alone."""
+        return int(digest_of(["captions", self.id])[:7], 16)
+
+
+def caption_stages(settings: Captioning) -> tuple[Stage, ...]:
+    """The stages that caption a `CaptionedItem`, in order.
+
+    Effects are tagged by all workers before a model is asked, so that the process that asks need not hold whole clips.
+    """
+    asked = uses_model(settings.caption)
+    tags = Stage(
+        name=TAGS,
+        version=VERSION,
+        make=_tag,
+        more_inputs=_clip_inputs,
+        applies=_is_measurable,
+        phase=TAGS if asked else "captions",
+        batch_name=TAGS if asked else "captions",
+        optional=True,
+    )
+    steps = (
+        Stage(
+            name=step,
+            version=VERSION,
+            settings=settings.stage_settings(step),
+            make=partial(_make_step, step, settings),
+            more_inputs=partial(_step_inputs, step),
+            applies=partial(_applies, step, settings.caption_rules.variants),
+            phase="captions",
+            batch_name="captions",
+            optional=True,
+            concurrency=step_concurrency(settings.caption, step),
+            uses=("endpoint",) if asked else ("cpu",),
+        )
+        for step in STEPS
+    )
+    return (tags, *steps)
+
+
+def caption_text(item: CaptionedItem, facts: Mapping[str, Mapping[str, Any]], step: str) -> str | None:
+    """Text that a step came to, where an answer passed its checks; a person's caption stands for the refined one."""
+    if step == "refine" and item.fixed_caption is not None:
+        return item.fixed_caption
+    replies = facts.get(step, {}).get("replies") or ()
+    return str(replies[0]["text"]) if replies else None
+
+
+def clip_context(stage_input: StageInput, names: Iterable[str] = ()) -> ClipContext:
+    """A clip with its layers decoded, all of them or those named, and what is known beside them."""
+    item: CaptionedItem = stage_input.item
+    layers = {name: stage_input.layer(name) for name in _caption_layers(stage_input) if not names or name in names}
+    effect_mask = _hard_mask(layers["effect_mask"], 127) if "effect_mask" in layers else None
+    effect_masks = {
+        name.removeprefix(EFFECT_LAYER): _hard_mask(mask, EFFECT_MASK_MIN)
+        & (True if effect_mask is None else effect_mask)
+        for name, mask in layers.items()
+        if name.startswith(EFFECT_LAYER)
+    }
+    return ClipContext(
+        gt=layers["gt"],
+        over=layers.get("over"),
+        subject_mask=layers.get("subject_mask"),
+        effect_mask=effect_mask,
+        effect_masks=effect_masks,
+        fps=item.fps,
+        **item.context,
+    )
+
+
+def _caption_layers(stage_input: StageInput) -> list[str]:
+    return [name for name in stage_input.layers if name in LAYERS or name.startswith(EFFECT_LAYER)]
+
+
+def _hard_mask(frames: Frames, threshold: int) -> Mask:
+    mask: Mask = frames if frames.dtype == np.bool_ else frames > threshold
+    return mask
+
+
+def _clip_inputs(stage_input: StageInput) -> dict[str, str]:
+    layers = {name: stage_input.layers[name].sha256 for name in _caption_layers(stage_input)}
+    return {"context": digest_of(stage_input.item.context), **layers}
+
+
+def _step_inputs(step: str, stage_input: StageInput) -> dict[str, str]:
+    """Digests of all that decides the text of a step beside its settings."""
+    item: CaptionedItem = stage_input.item
+    text_before = {"refine": "describe", "augment": "refine"}.get(step)
+    inputs = _clip_inputs(stage_input) if step != "augment" else {"context": digest_of(item.context)}
+    if text_before is not None:
+        inputs[text_before] = digest_of(caption_text(item, stage_input.facts, text_before))
+    return inputs | {"seed": str(item.caption_seed), "fps": str(item.fps)}
+
+
+def _is_measurable(stage_input: StageInput) -> bool:
+    """Whether a clip's effects are to be measured: a scene's are known."""
+    item: CaptionedItem = stage_input.item
+    return not (item.effects and item.scene_facts) and {"over", "effect_mask"} <= set(stage_input.layers)
+
+
+def _applies(step: str, variants: int, stage_input: StageInput) -> bool:
+    """Whether a step is wanted, and the one before it came to a text that this one can build on."""
+    item, facts = stage_input.item, stage_input.facts
+    if step == "augment":
+        return variants > 0 and caption_text(item, facts, "refine") is not None
+    return item.fixed_caption is None and (step == "describe" or caption_text(item, facts, "describe") is not None)
+
+
+def _tag(stage_input: StageInput, writer: ResultWriter) -> None:
+    classify: Callable[[], Any] = partial(_tags_of, stage_input)
+    writer.facts |= asdict(_decoder.submit(classify).result())
+
+
+def _tags_of(stage_input: StageInput) -> Any:
+    return effect_classifier.classify_effects(clip_context(stage_input))
+
+
+def _make_step(step: CaptionStep, settings: Captioning, stage_input: StageInput, writer: ResultWriter) -> None:
+    writer.facts |= _checked_answer(step, settings, stage_input).as_values()
+
+
+def _checked_answer(step: CaptionStep, settings: Captioning, stage_input: StageInput) -> CheckedAnswer:
+    """Ask the captioner; while a model thinks, no layer but the frames that it was shown is in memory."""
+    captioner, rules = captioner_for_step(settings.caption, step), settings.caption_rules
+    item: CaptionedItem = stage_input.item
+    if step == "augment":
+        text = caption_text(item, stage_input.facts, "refine")
+        assert text is not None, item.id
+        return pipeline.augment_caption(captioner, text, _context_without_frames(item), rules, seed=item.caption_seed)
+    if not isinstance(captioner, LlmCaptioner):
+        return _describe_or_refine(step, captioner, clip_context(stage_input), stage_input, rules)
+    if step == "describe":
+        frames = captioner.max_frames
+        context = _decoder.submit(lambda: sample_frames(clip_context(stage_input, ("gt",)), frames)).result()
+    else:
+        context = _context_without_frames(item)
+    answer = _describe_or_refine(step, captioner, context, stage_input, replace(rules, fallback_to_rules=False))
+    if answer.replies or not rules.fallback_to_rules:
+        return answer
+    fallback = _decoder.submit(
+        lambda: _describe_or_refine(step, RuleBasedCaptioner(), clip_context(stage_input), stage_input, rules)
+    ).result()
+    return CheckedAnswer(
+        replies=fallback.replies,
+        attempts=answer.attempts,
+        filled=len(fallback.replies),
+        verdict=fallback.verdict,
+    )
+
+
+def _describe_or_refine(
+    step: CaptionStep, captioner: Any, context: ClipContext, stage_input: StageInput, rules: CaptionSettings
+) -> CheckedAnswer:
+    seed = stage_input.item.caption_seed
+    if step == "describe":
+        return pipeline.describe_clip(captioner, context, rules, seed=seed)
+    description = caption_text(stage_input.item, stage_input.facts, "describe") or ""
+    return pipeline.refine_description(captioner, description, context, rules, seed=seed)
+
+
+def _context_without_frames(item: CaptionedItem) -> ClipContext:
+    """What is known of a clip, for steps that look at no frame."""
+    return ClipContext(gt=np.zeros((1, 2, 2, 3), np.uint8), fps=item.fps, **item.context)

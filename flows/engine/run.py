@@ -1,0 +1,144 @@
+"""One run over a source: its items, what is still to do of each, phase by phase, and the report at the end.
+
+Nothing in a run is needed to go on after a kill: the store has all that counts.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from ...datasets.store.store import Store
+from .batches import WORKING_BYTES, Batch, Failure, clips_in_batch, split_evenly, write_batch
+from .item import ItemKind, UnusableItem
+from .progress import ItemProgress
+from .stage import Stage
+from .workers import worker_count
+
+BLENDER_BYTES = 1200 * 1024**2
+"""Memory of a Blender process beside its worker, with users' assets and smoke in it (a plain scene takes 450 MB)."""
+ReportProgress = Callable[[str, int, int], None]
+"""Called with the name of a phase, the pieces of work done, and all of them."""
+
+
+def ignore_progress(phase: str, done: int, total: int) -> None:
+    """Report progress to nobody."""
+
+
+class ProgressCounter:
+    """A count of pieces of work that any thread may raise; each change is reported."""
+
+    def __init__(self, phase: str, total: int, report_progress: ReportProgress) -> None:
+        self._phase, self._total, self._report = phase, total, report_progress
+        self._done = 0
+        self._lock = threading.Lock()
+        if total:
+            report_progress(phase, 0, total)
+
+    def advance(self) -> None:
+        """Count one more piece."""
+        with self._lock:
+            self._done += 1
+            self._report(self._phase, self._done, self._total)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Neighbouring stages through which a batch goes in one worker, so that its layers stay decoded."""
+
+    name: str
+    stages: tuple[Stage, ...]
+
+
+class Run:
+    """One run over a source of items of one kind.
+
+    Attributes:
+        items: progress of every item that was listed, or why it cannot be used.
+        failures: the first failure of each item in this run, by the item's id.
+    """
+
+    def __init__(self, kind: ItemKind, source: Any, workspace: Path, workers: int = 0) -> None:
+        """List the items and delete what an earlier, killed run left half-made.
+
+        Args:
+            kind: how items of this kind go through their stages.
+            source: settings of the source.
+            workspace: folder of the store.
+            workers: worker processes; 0 takes what the machine's cores and memory carry.
+
+        Raises:
+            ValueError: the source as a whole cannot be read, e.g. its root is missing.
+        """
+        self.kind, self.source, self.workspace = kind, source, workspace
+        self.store = Store(workspace)
+        self.store.sweep()
+        self.stages: tuple[Stage, ...] = kind.stages(source)
+        self.items = [
+            item if isinstance(item, UnusableItem) else ItemProgress(item, self.stages, source)
+            for item in kind.list_items(source, self.store)
+        ]
+        self.failures: dict[str, Failure] = {}
+        uses = {resource for stage in self.stages for resource in stage.uses}
+        if "gpu" in uses:
+            self.workers = workers or 1  # each loads the model for itself: one for each GPU
+        else:
+            beside_bytes = BLENDER_BYTES if "blender" in uses else 0
+            self.workers = worker_count(max(source.clip_bytes, WORKING_BYTES), workers, beside_bytes=beside_bytes)
+
+    @property
+    def phases(self) -> list[Phase]:
+        """Phases in order; a stage that splits items ends its phase."""
+        numbered = []
+        number = 0
+        for before, stage in zip((None, *self.stages), self.stages, strict=False):
+            number += before is not None and (not stage.phase or stage.phase != before.phase or bool(before.splits))
+            numbered.append((number, stage))
+        runs = (tuple(stage for _, stage in group) for _, group in groupby(numbered, key=lambda pair: pair[0]))
+        return [Phase(name=stages[0].phase or stages[0].name, stages=stages) for stages in runs]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the store holds a result for every stage of every item."""
+        self.refresh()
+        return all(progress.next_stage is None for progress in self.progress())
+
+    def refresh(self) -> None:
+        """Read what the store has of every item."""
+        for progress in self.items:
+            if isinstance(progress, ItemProgress):
+                progress.refresh(self.store)
+
+    def progress(self) -> Iterator[ItemProgress]:
+        """Progress of every item: of those listed, and of those that they were split into."""
+        waiting = list(reversed(self.items))
+        while waiting:
+            progress = waiting.pop()
+            if isinstance(progress, ItemProgress):
+                yield progress
+                waiting += reversed(progress.children or ())
+
+    def pending(self, phase: Phase) -> list[Batch]:
+        """Write the batches of a phase that are still to do."""
+        self.refresh()
+        names = {stage.name for stage in phase.stages}
+        items = [
+            progress.snapshot()
+            for progress in self.progress()
+            if progress.next_stage is not None and progress.next_stage.name in names
+        ]
+        first = phase.stages[0]
+        if first.is_concurrent:  # one process spends the budget of what it asks
+            runs: list[Any] = [items] if items else []
+        else:
+            size = first.batch_items or clips_in_batch(self.source.clip_bytes)
+            runs = split_evenly(items, size=size, workers=self.workers)
+        folder = self.workspace / "sources" / self.source.name / "batches"
+        return [write_batch(run, f"{first.batch_name}-{number:04d}", folder) for number, run in enumerate(runs)]
+
+    def record_failures(self, failures: Iterable[Failure]) -> None:
+        """Keep the first failure of each item."""
+        for failure in failures:
+            self.failures.setdefault(failure.item, failure)

@@ -1,0 +1,239 @@
+"""Real footage as items: a video is normalised to clips, each clip goes through the pair stages and gets captions."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ...datasets.footage.listing import UnusableFootage, list_footage
+from ...datasets.footage.types import Footage
+from ...datasets.store.atomic_io import digest_of, digest_of_file
+from ...datasets.store.ledger import ClipOutcome
+from ...datasets.store.store import ResultWriter, Store
+from ...stages import normalise, pair
+from ...stages.quality_gates import judge
+from ..captions.record import caption_record, with_captions
+from ..captions.stages import CaptionedItem, caption_stages
+from ..engine.batches import Failure
+from ..engine.item import Item, ItemKind, UnusableItem, slugify
+from ..engine.progress import ItemProgress
+from ..engine.report import ClipFacts, clip_row, finished_outcome
+from ..engine.stage import Stage, StageInput
+from .ingest import NormalizedClip, UnusableShot, normalize_footage
+from .source import RealSource
+
+BATCH_VIDEOS = 4
+"""Videos of a batch of stage 1."""
+SUBJECT_LAYERS = {"given_mask": "given_mask", "keys": "keys", "others": "others"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoItem(Item):
+    """One video with the masks beside it."""
+
+    footage: Footage
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipItem(CaptionedItem):
+    """One subject of one clip of a video: what becomes a row."""
+
+    group: str
+    clip: Mapping[str, Any]
+    """What stage 1 says of the clip: index, start_s, source_frames, shape, notes."""
+    subject: int
+
+
+def list_items(source: RealSource, store: Store) -> Iterator[Item | UnusableItem]:
+    """List the footage of a source; every file is read once for its digest.
+
+    Raises:
+        ValueError: the root of the source is missing, or holds no footage.
+    """
+    for footage in list_footage(source):
+        item_id = f"{source.name}-{footage.name}"
+        if isinstance(footage, UnusableFootage):
+            yield UnusableItem(id=item_id, stage="list", reason=footage.reason)
+            continue
+        try:
+            inputs = content_digests(footage)
+        except OSError as problem:
+            path = problem.filename or footage.video
+            reason = f"{path}: cannot be read ({problem.strerror}); check its permissions"
+            yield UnusableItem(id=item_id, stage="normalise", reason=reason)
+        else:
+            yield VideoItem(id=item_id, footage=footage, inputs=inputs, fps=source.normalise.fps)
+
+
+def content_digests(footage: Footage) -> dict[str, str]:
+    """SHA-256 of a video's files by role; of a folder of images, the digest of its files' digests in order."""
+    digests: dict[str, list[str]] = {}
+    for role, path in footage.files():
+        digests.setdefault(role, []).append(digest_of_file(path))
+    return {role: files[0] if len(files) == 1 else digest_of(files) for role, files in digests.items()}
+
+
+def stages(source: RealSource) -> tuple[Stage, ...]:
+    """Stages of a source of footage, in order."""
+    normalise_stage = Stage(
+        name="normalise",
+        version=normalise.VERSION,
+        settings=asdict(source.normalise),
+        reads_inputs=True,
+        more_inputs=_listing_inputs,
+        make=_normalise,
+        splits=_clips,
+        batch_name="videos",
+        batch_items=BATCH_VIDEOS,
+    )
+    pair_stages = (_pair_stage(name, spec, source.stage_settings(name)) for name, spec in pair.STAGES.items())
+    return (normalise_stage, *pair_stages, *caption_stages(source.captioning))
+
+
+def settings(source: RealSource) -> dict[str, Any]:
+    """Settings of every stage with the version of its code."""
+    by_stage = {
+        stage.name: {**stage.settings, "version": stage.version}
+        for stage in stages(source)
+        if stage.name == "normalise" or stage.name in pair.STAGES
+    }
+    thresholds = asdict(source.gates)
+    return {**by_stage, "gates": thresholds, "captions": source.captioning.values}
+
+
+def outcome(source: RealSource, progress: ItemProgress, failure: Failure | None) -> ClipOutcome:
+    """Judge a finished clip and build its row."""
+    item: ClipItem = progress.item  # type: ignore[assignment]
+    notes = [*item.clip["notes"], *(note for facts in progress.facts.values() for note in facts.get("notes", ()))]
+    numbers = progress.facts["quality"]["numbers"]
+    verdict = judge(numbers, source.gates, tuple(notes))
+    facts = ClipFacts(
+        group=item.group,
+        shape=tuple(item.clip["shape"]),
+        origin=item.hint or "",
+        inputs=item.inputs,
+        settings=settings(source),
+        numbers=numbers,
+        verdict=verdict.verdict,
+        reasons=verdict.reasons,
+        start_s=item.clip["start_s"],
+        source_frames=item.clip["source_frames"],
+        subject=item.subject,
+        notes=notes,
+        composite="eq2",
+    )
+    record = caption_record(progress, source.captioning, failure)
+    row = with_captions(clip_row(progress, facts), record)
+    return finished_outcome(row, progress.layers, "captions" if record.doubt else "quality")
+
+
+FOOTAGE = ItemKind(
+    item_classes=(VideoItem, ClipItem), list_items=list_items, stages=stages, outcome=outcome, settings=settings
+)
+
+
+def _listing_inputs(stage_input: StageInput) -> dict[str, str]:
+    footage: Footage = stage_input.item.footage
+    labels = [subject.label for subject in footage.subjects]
+    return {"image_fps": str(footage.image_fps), "labels": digest_of(labels)}
+
+
+def _normalise(stage_input: StageInput, writer: ResultWriter) -> None:
+    clips, unusable = [], []
+    for part in normalize_footage(stage_input.item.footage, stage_input.source.normalise):
+        if isinstance(part, UnusableShot):
+            unusable.append({"where": part.where, "reason": part.reason})
+        else:
+            clips.append(_write_clip(part, writer))
+    writer.facts.update(inputs=dict(stage_input.item.inputs), clips=clips, rejected=unusable)
+
+
+def _write_clip(clip: NormalizedClip, writer: ResultWriter) -> dict[str, Any]:
+    """Write the layers of one clip; return what later stages and the row need of it."""
+    folder = f"{clip.index:03d}"
+    writer.add(f"{folder}/gt", clip.gt)
+    if clip.background is not None:
+        writer.add(f"{folder}/given", clip.background)
+    masks = {number: prompt.given for number, prompt in clip.prompts if prompt.given is not None}
+    subjects = []
+    for number, prompt in clip.prompts:
+        if prompt.given is not None:
+            writer.add(f"{folder}/given_mask_{number:02d}", prompt.given)
+        if prompt.keys:
+            writer.add(f"{folder}/keys_{number:02d}", np.stack(list(prompt.keys.values())))
+        others = [mask > 127 for other, mask in masks.items() if other != number]
+        if others:
+            writer.add(f"{folder}/others_{number:02d}", np.logical_or.reduce(others))
+        subjects.append({"subject": number, "keys": list(prompt.keys), "box": prompt.box})
+    return {
+        "index": clip.index,
+        "start_s": clip.start_s,
+        "fps": clip.fps,
+        "source_frames": list(clip.source_frames),
+        "shape": list(clip.gt.shape[:3]),
+        "subjects": subjects,
+        "notes": list(clip.notes),
+    }
+
+
+def _clips(stage_input: StageInput) -> Sequence[Item | UnusableItem]:
+    """The rows that a normalised video will give, and its shots that give none."""
+    facts, video = stage_input.facts["normalise"], stage_input.item
+    parts: list[Item | UnusableItem] = [
+        UnusableItem(id=f"{video.id}-{shot['where']}", stage="normalise", reason=shot["reason"], outcome="reject")
+        for shot in facts["rejected"]
+    ]
+    parts += [_clip_item(stage_input, clip, subject) for clip in facts["clips"] for subject in clip["subjects"]]
+    if not parts:
+        reason = f"{video.footage.video}: no clip came of it; it is too short"
+        parts.append(UnusableItem(id=video.id, stage="normalise", reason=reason))
+    return parts
+
+
+def _clip_item(stage_input: StageInput, clip: Mapping[str, Any], subject: Mapping[str, Any]) -> ClipItem:
+    video, source, number = stage_input.item, stage_input.source, subject["subject"]
+    footage: Footage = video.footage
+    inputs = stage_input.facts["normalise"]["inputs"]
+    # Ids hold setting names as they first were, so that renaming a setting renames no clip.
+    identity = digest_of([footage.name, digest_of(inputs), asdict(source.normalise)])
+    picture = {role: digest for role, digest in inputs.items() if role.startswith("video")}
+    stored_as = {"gt": "gt", "given": "given"}
+    stored_as |= {name: f"{name}_{number:02d}" for name in ("given_mask", "keys", "others")}
+    layers = {name: f"{clip['index']:03d}/{file}" for name, file in stored_as.items()}
+    return ClipItem(
+        id=f"{source.name}-{slugify(footage.name)}-{clip['index']:03d}-s{number:02d}-{identity[:8]}",
+        fps=float(clip["fps"]),
+        inputs=inputs,
+        layers={name: stage_input.layers[file] for name, file in layers.items() if file in stage_input.layers},
+        facts={"normalise": {"keys": subject["keys"], "box": subject["box"]}},
+        group=digest_of(picture)[:16],
+        clip=clip,
+        subject=number,
+        effects=source.effects,
+        hint=footage.name,
+        fixed_caption=footage.caption or source.given_caption,
+    )
+
+
+def _pair_stage(name: str, spec: pair.Stage, stage_settings: Any) -> Stage:
+    return Stage(
+        name=name,
+        version=pair.version_of(name, stage_settings),
+        settings=pair.settings_digestible(stage_settings),
+        needs=spec.needs,
+        takes=spec.takes,
+        reads=spec.reads,
+        make=partial(_make_pair_stage, spec, stage_settings),
+        phase="pairs",
+        batch_name="clips",
+    )
+
+
+def _make_pair_stage(spec: pair.Stage, stage_settings: Any, stage_input: StageInput, writer: ResultWriter) -> None:
+    names = [name for name in (*spec.needs, *spec.takes) if name in stage_input.layers]
+    made = spec.make({name: stage_input.layer(name) for name in names}, stage_input.facts, stage_settings)
+    for name, frames in made.layers.items():
+        writer.add(name, frames)
+    writer.facts.update(made.facts)

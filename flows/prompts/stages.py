@@ -1,0 +1,313 @@
+"""Captions as items: a caption is augmented, and a clip is generated or rendered for each augmented caption."""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ...captioning.rule_based.augment import find_effect_phrases
+from ...datasets.store.atomic_io import digest_of, json_bytes
+from ...datasets.store.ledger import ClipOutcome
+from ...datasets.store.store import ResultWriter, Store
+from ...render.blender import plan
+from ...render.blender.exr_frames import CorruptFrame, open_render_frames
+from ...render.blender.process import BlenderNotFound, blender_version, find_python, render_frames
+from ...render.compositing import linear_composite
+from ...render.compositing.layers import compose_shared, compose_variant
+from ...render.generators import scene_from_caption
+from ...render.generators.effect_styles import Style
+from ...render.scene.scene import as_values
+from ...stages import unpaired_quality
+from ...stages.quality_gates import Verdict
+from ...stages.text_to_video.cogvideox import PIPELINES
+from ...stages.text_to_video.diffusion_weights import locate
+from ...stages.text_to_video.text_to_video import ModelMissing, Shot
+from ..captions.stages import CaptionedItem, caption_stages
+from ..engine.batches import Failure
+from ..engine.item import Item, ItemKind, UnusableItem, slugify
+from ..engine.progress import ItemProgress
+from ..engine.report import ClipFacts, clip_row, finished_outcome
+from ..engine.stage import Stage, StageInput
+from ..scenes.stages import frames_folder, sweep_frames
+from .listing import Prompt, list_prompts
+from .source import UnpairedSource
+
+UNPAIRED = "unpaired"
+VERSION = 2
+"""Raise it when results change; stored results of older versions are then made again."""
+BATCH_CALLS = 4
+"""Calls of the generator in one batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptItem(CaptionedItem):
+    """One caption that clips are made for, with the captions that were augmented from it already."""
+
+    prompt: Prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnpairedItem(Item):
+    """One clip that is to be made: what becomes a row."""
+
+    prompt: str
+    """Name of the prompt that it came from."""
+    number: int
+    """Number of the clip among those of its prompt."""
+    caption: str
+    original: str
+    """Caption that this one was augmented from, or the same."""
+    effects: tuple[str, ...]
+    group: str
+    seed: int
+    augmentation: Mapping[str, Any]
+    """How the caption was augmented; empty where it was not."""
+
+
+def list_items(source: UnpairedSource, store: Store) -> Iterator[Item | UnusableItem]:
+    """List the captions of a source.
+
+    Raises:
+        ValueError: the captions cannot be read, or there are none.
+    """
+    sweep_frames(store)
+    missing = None
+    generator: dict[str, str] = {}
+    prompts = list_prompts(source)
+    try:
+        generator = find_generator(source)
+    except (BlenderNotFound, ModelMissing, ImportError) as problem:
+        missing = str(problem)
+    for prompt in prompts:
+        item_id = f"{source.name}-{prompt.name}"
+        if not isinstance(prompt, Prompt):
+            yield UnusableItem(id=item_id, stage="list", reason=prompt.reason)
+        elif missing is not None:
+            # Nothing can be made of it: the clips that are known stand in the report, with the reason.
+            texts = prompt.augmented[: source.wording.variants] if source.is_augmented else ()
+            for number, text in enumerate(texts or (prompt.caption,)):
+                yield UnusableItem(id=_clip_id(source, prompt, number, text), stage=UNPAIRED, reason=missing)
+        else:
+            yield PromptItem(
+                id=item_id,
+                prompt=prompt,
+                inputs=generator,
+                effects=prompt.effects,
+                fixed_caption=prompt.caption,
+            )
+
+
+def find_generator(source: UnpairedSource) -> dict[str, str]:
+    """Model or renderer that makes the clips, and the revision of it that is here: part of every result's key.
+
+    Raises:
+        BlenderNotFound, ModelMissing: it is not here.
+        ValueError: what is here is no such model.
+    """
+    video: Any = source.video
+    if source.renders:
+        return {"model": "blender", "revision": blender_version(find_python(video.blender)) or "unknown"}
+    weights = locate(video.model, video.revision, PIPELINES)
+    return {"model": video.model, "revision": weights.revision}
+
+
+def stages(source: UnpairedSource) -> tuple[Stage, ...]:
+    """Stages of a source of captions, in order."""
+    (augment,) = (stage for stage in caption_stages(source.captioning) if stage.name == "augment")
+    augment = replace(augment, phase="augment", optional=False, applies=_is_augmented, splits=_clips)
+    renders = source.renders
+    generate = Stage(
+        name=UNPAIRED,
+        version=VERSION,
+        settings=source.generation_settings,
+        reads_inputs=True,
+        make=_render if renders else _write_generated,
+        prepare=None if renders else _generate,
+        cleanup=_delete_frames if renders else None,
+        batch=source.video.batch,
+        batch_name=UNPAIRED,
+        batch_items=BATCH_CALLS * source.video.batch,
+        uses=("blender",) if renders else ("gpu",),
+    )
+    return (augment, generate)
+
+
+def settings(source: UnpairedSource) -> dict[str, Any]:
+    """Settings that hold for all clips."""
+    generated = {UNPAIRED: {**source.generation_settings, "version": VERSION}, "limits": asdict(source.limits)}
+    return generated | {"use": source.use, "seed": source.seed, "captions": source.captioning.values}
+
+
+def outcome(source: UnpairedSource, progress: ItemProgress, failure: Failure | None) -> ClipOutcome:
+    """Judge a made clip and build its row."""
+    item: UnpairedItem = progress.item  # type: ignore[assignment]
+    made = progress.facts[UNPAIRED]
+    verdict = judge_clip(made, source)
+    clip_format, generator = source.format, made["maker"]
+    facts = ClipFacts(
+        group=item.group,
+        shape=(clip_format.frames, *clip_format.size),
+        origin=f"{item.prompt}, {item.number}",
+        inputs={"caption": digest_of(item.original)},
+        settings=settings(source),
+        numbers={},
+        verdict=verdict.verdict,
+        reasons=verdict.reasons,
+        seeds=[item.seed],
+        models=[{"id": generator["model"], "revision": generator["revision"]}],
+        facts={name: value for name, value in made.items() if name != "maker"},
+    )
+    row = clip_row(progress, facts)
+    row |= {"effects": list(item.effects), "caption": item.caption, "caption_dense": None}
+    row["provenance"]["captions"] = json_bytes(_caption_provenance(item, source)).decode()
+    return finished_outcome(row, progress.layers)
+
+
+def judge_clip(made: Mapping[str, Any], source: UnpairedSource) -> Verdict:
+    """Verdict by a clip's numbers; a scene that lacks something the caption names goes to review."""
+    frames = source.format.frames
+    verdict = unpaired_quality.judge(made["numbers"], source.limits, frames=frames, wanted=frames)
+    if not made["missing"] or verdict.verdict == "reject":
+        return verdict
+    reason = f"the caption names what no scene has: {', '.join(made['missing'])}"
+    return Verdict(verdict="review", reasons=(reason, *(verdict.reasons if verdict.verdict == "review" else ())))
+
+
+def adjectives_of(caption: str, effects: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Adjectives that a caption gives each effect, in the order of reading."""
+    phrases = {phrase.effect: tuple(reversed(phrase.adjectives)) for phrase in find_effect_phrases(caption, effects)}
+    return {effect: phrases.get(effect, ()) for effect in effects}
+
+
+def described_colours(adjectives: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[float, float, float]]:
+    """Described colour of each effect, to look for in the clip.
+
+    A mirror image has the colours of what it mirrors, a ripple those of the water: neither is looked for.
+    """
+    styles = {effect: Style(words=words) for effect, words in adjectives.items()}
+    colours = {effect: style.colour for effect, style in styles.items() if effect not in ("reflection", "ripple")}
+    if "shadow" in colours:
+        colours["shadow"] = (0.0, 0.0, 0.0)
+    return {effect: colour for effect, colour in colours.items() if colour is not None}
+
+
+PROMPTS = ItemKind(
+    item_classes=(PromptItem, UnpairedItem), list_items=list_items, stages=stages, outcome=outcome, settings=settings
+)
+
+
+def _is_augmented(stage_input: StageInput) -> bool:
+    return stage_input.source.is_augmented and not stage_input.item.prompt.augmented
+
+
+def _clips(stage_input: StageInput) -> Sequence[Item | UnusableItem]:
+    """The clips that are to be made for a prompt: one for each augmented caption, or one for the caption itself."""
+    item, source = stage_input.item, stage_input.source
+    prompt: Prompt = item.prompt
+    augmentation = stage_input.facts.get("augment", {})
+    texts: Sequence[str] = (prompt.caption,)
+    if source.is_augmented:
+        replies = augmentation.get("replies") or ()
+        texts = prompt.augmented[: source.wording.variants] or [reply["text"] for reply in replies]
+    if not texts:
+        return [UnusableItem(id=item.id, stage="augment", reason="no augmented caption passed the checks")]
+    return [_unpaired_item(stage_input, number, text, augmentation) for number, text in enumerate(texts)]
+
+
+def _unpaired_item(stage_input: StageInput, number: int, text: str, augmentation: Mapping[str, Any]) -> UnpairedItem:
+    item, source = stage_input.item, stage_input.source
+    prompt: Prompt = item.prompt
+    # The seed comes from the caption and the source's seed, so that captions more or fewer change no other clip.
+    seed = int(digest_of(["unpaired", source.seed, text])[:7], 16)
+    versions = {"quality": unpaired_quality.VERSION}
+    if source.renders:
+        versions |= {"worded": scene_from_caption.VERSION, "plan": plan.VERSION, "composite": linear_composite.VERSION}
+    return UnpairedItem(
+        id=_clip_id(source, prompt, number, text),
+        fps=source.format.fps,
+        inputs={
+            "caption": digest_of(text),
+            "effects": digest_of(prompt.effects),
+            "seed": str(seed),
+            "code": digest_of(versions),
+            **item.inputs,
+        },
+        prompt=prompt.name,
+        number=number,
+        caption=text,
+        original=prompt.caption,
+        effects=prompt.effects,
+        group=prompt.group,
+        seed=seed,
+        augmentation=augmentation,
+    )
+
+
+def _clip_id(source: UnpairedSource, prompt: Prompt, number: int, text: str) -> str:
+    identity = digest_of([text, prompt.effects, source.generation_settings, source.seed])
+    return f"{source.name}-{slugify(prompt.name)}-{number}-{identity[:8]}"
+
+
+def _generate(stage_inputs: Sequence[StageInput]) -> Sequence[Any]:
+    """One call of the model for several clips."""
+    source: UnpairedSource = stage_inputs[0].source
+    shots = [Shot(prompt=stage_input.item.caption, seed=stage_input.item.seed) for stage_input in stage_inputs]
+    video: Any = source.video
+    return video.make(shots, source.format).clips  # type: ignore[no-any-return]
+
+
+def _write_generated(stage_input: StageInput, writer: ResultWriter) -> None:
+    clip = stage_input.prepared
+    writer.add("gt", clip)
+    generator = {name: stage_input.item.inputs[name] for name in ("model", "revision")}
+    writer.facts |= {"maker": generator, "numbers": unpaired_quality.measure(clip), "missing": []}
+
+
+def _render(stage_input: StageInput, writer: ResultWriter) -> None:
+    """Draw the scene that the caption describes; killed in between, it goes on frame by frame."""
+    item, source = stage_input.item, stage_input.source
+    frames = frames_folder(stage_input.store.workspace, stage_input.key)
+    adjectives = adjectives_of(item.caption, item.effects)
+    described = scene_from_caption.scene_from_caption(
+        item.caption, adjectives, seed=item.seed, clip_format=source.clip_format
+    )
+    frames.mkdir(parents=True, exist_ok=True)
+    # Passes that only tell effects apart are not needed: an unpaired clip has no mask.
+    passes = tuple(
+        render_pass
+        for render_pass in plan.passes_of(described.scene)
+        if not (render_pass.name.endswith("-truth") or "-without-" in render_pass.name)
+    )
+    render_frames(plan.make_plan(described.scene, frames, passes), frames, source.video.blender)
+    try:
+        files, numbers = open_render_frames(frames), range(described.scene.frames)
+        shared = compose_shared(files, numbers)
+        gt = compose_variant(files, 0, ("described",), shared, shared.over).gt
+    except CorruptFrame:
+        shutil.rmtree(frames, ignore_errors=True)
+        raise
+    writer.add("gt", gt)
+    writer.facts |= {
+        "maker": {name: item.inputs[name] for name in ("model", "revision")},
+        "numbers": unpaired_quality.measure(gt, shared.over, described_colours(adjectives)),
+        "missing": list(described.missing),
+        "scene": as_values(described.scene),
+    }
+
+
+def _delete_frames(stage_input: StageInput) -> None:
+    shutil.rmtree(frames_folder(stage_input.store.workspace, stage_input.key), ignore_errors=True)
+
+
+def _caption_provenance(item: UnpairedItem, source: UnpairedSource) -> dict[str, Any]:
+    """How the clip came by its caption."""
+    return {
+        "given": item.original,
+        "from": {"place": source.prompts or source.corpus, "name": item.prompt},
+        "augmented": [],
+        "effects": {"source": "corpus" if source.prompts is None else "caption", "evidence": [item.original]},
+        "filled": {"augment": item.augmentation.get("filled", 0)},
+        "steps": {"augment": dict(item.augmentation)} if item.augmentation else {},
+        "settings": source.captioning.values,
+        "doubt": None,
+    }

@@ -1,0 +1,272 @@
+"""Rendered scenes as items: a scene is drawn and composed to variants, each of which gets captions.
+
+Frame files lie in `<workspace>/frames/<key>/`, under the key of the result that is made of them: a killed clip goes on
+there, frame by frame, and they are deleted when the result is whole.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...datasets.store.atomic_io import ABANDONED_AFTER_S, digest_of
+from ...datasets.store.ledger import ClipOutcome
+from ...datasets.store.store import ResultWriter, Store
+from ...render.blender import plan
+from ...render.blender.exr_frames import CorruptFrame
+from ...render.blender.process import BlenderNotFound, blender_version, find_python, render_frames
+from ...render.compositing import effect_masks, linear_composite
+from ...render.compositing.scene_layers import SHARED_LAYERS, VARIANT_LAYERS, compose
+from ...render.generators.assets import check_files, digest, sha256_of
+from ...render.scene.scene import Scene, Variant, as_values
+from ...stages import composite as display
+from ...stages import effect_mask, quality
+from ...stages.quality_gates import Verdict, judge
+from ..captions.record import caption_record, with_captions
+from ..captions.stages import EFFECT_LAYER, CaptionedItem, caption_stages
+from ..engine.batches import Failure
+from ..engine.item import Item, ItemKind, UnusableItem, slugify
+from ..engine.progress import ItemProgress
+from ..engine.report import ClipFacts, clip_row, finished_outcome
+from ..engine.stage import Stage, StageInput
+from .listing import list_scenes
+from .source import SceneSource
+
+RENDER = "render"
+VERSION = 2
+"""Raise it when results change; stored results of older versions are then made again."""
+BATCH_SCENES = 8
+BATCH_PIXELS = 400_000
+"""Frames times pixels of a batch: about half a minute of drawing on one core; a larger scene is a batch by itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneItem(Item):
+    """One scene: it becomes a row for each of its variants."""
+
+    name: str
+    scene: Scene
+    clip_ids: tuple[str, ...]
+    """Ids of its variants' rows, in the order of the variants."""
+
+    @property
+    def outcome_names(self) -> tuple[str, ...]:
+        """Ids of its variants: each of them is missing where the scene is."""
+        return self.clip_ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantItem(CaptionedItem):
+    """One drawn variant of a scene: what becomes a row."""
+
+    name: str
+    """Name of its scene and its own, as its origin says it."""
+    variant: str
+    scene: Scene
+    rendered: Mapping[str, Any]
+    """What composing found out of the variant: numbers, white_steps by effect."""
+    blender: str
+
+
+def list_items(source: SceneSource, store: Store) -> Iterator[Item | UnusableItem]:
+    """List the scenes of a source, and delete frame files that no unfinished scene needs.
+
+    Raises:
+        ValueError: there is no file of a scene, or what the generator is to use as a whole cannot be read.
+    """
+    sweep_frames(store)
+    missing = blender = None
+    try:
+        blender = blender_version(find_python(source.blender)) or "unknown"
+    except BlenderNotFound as problem:
+        missing = str(problem)
+    for name, scene in list_scenes(source, store):
+        if isinstance(scene, str):
+            yield UnusableItem(id=f"{source.name}-{name}", stage="list", reason=scene)
+            continue
+        clip_ids = tuple(clip_id(source, name, scene, variant) for variant in scene.variants)
+        if blender is None:
+            yield from (UnusableItem(id=name, stage=RENDER, reason=str(missing)) for name in clip_ids)
+            continue
+        inputs = render_inputs(scene, blender)
+        yield SceneItem(
+            id=f"{source.name}-{name}", name=name, scene=scene, clip_ids=clip_ids, inputs=inputs, fps=scene.fps
+        )
+
+
+def render_inputs(scene: Scene, blender: str) -> dict[str, str]:
+    """Digests of all that decides a scene's layers; the textures beside a model count as part of it."""
+    versions = {
+        "plan": plan.VERSION,
+        "composite": linear_composite.VERSION,
+        "truth": effect_masks.VERSION,
+        "over": display.VERSION,
+        "effect_mask": effect_mask.VERSION,
+        "quality": quality.VERSION,
+    }
+    assets = {role: digest(path) if path.is_file() else "missing" for role, path in _assets(scene).items()}
+    return {"scene": digest_of(content_of(scene)), "code": digest_of(versions), "blender": blender, **assets}
+
+
+def content_of(scene: Scene) -> dict[str, Any]:
+    """All of a scene that decides its pixels: its name does not."""
+    return {key: value for key, value in as_values(scene).items() if key != "name"}
+
+
+def clip_id(source: SceneSource, name: str, scene: Scene, variant: Variant) -> str:
+    """Id of a variant's row; it holds setting names as they first were, so that renaming a setting renames no clip."""
+    identity = digest_of([content_of(scene), source.mask_settings])
+    return f"{source.name}-{slugify(name)}-{variant.name}-{identity[:8]}"
+
+
+def stages(source: SceneSource) -> tuple[Stage, ...]:
+    """Stages of a source of scenes, in order."""
+    render = Stage(
+        name=RENDER,
+        version=VERSION,
+        settings=source.mask_settings,
+        reads_inputs=True,
+        make=_render,
+        cleanup=_delete_frames,
+        splits=_variants,
+        batch_name="scenes",
+        batch_items=max(1, min(BATCH_SCENES, BATCH_PIXELS * 3 // source.clip_bytes)),
+        uses=("blender",),
+    )
+    return (render, *caption_stages(source.captioning))
+
+
+def settings(source: SceneSource) -> dict[str, Any]:
+    """Settings that hold for all scenes; each scene's own description stands in its rows."""
+    thresholds = asdict(source.gates)
+    rendered = {RENDER: {**source.mask_settings, "version": VERSION}, "gates": thresholds}
+    return rendered | {"captions": source.captioning.values}
+
+
+def outcome(source: SceneSource, progress: ItemProgress, failure: Failure | None) -> ClipOutcome:
+    """Judge a drawn variant and build its row."""
+    item: VariantItem = progress.item  # type: ignore[assignment]
+    scene = item.scene
+    verdict = judge_variant(item.rendered, source, scene.size)
+    content = content_of(scene)
+    facts = ClipFacts(
+        group=digest_of({key: value for key, value in content.items() if key != "variants"})[:16],
+        shape=(scene.frames, *scene.size),
+        origin=f"{item.name}, {item.variant}",
+        inputs=item.inputs,
+        settings=settings(source) | {"scene": content, "variant": item.variant},
+        numbers=item.rendered["numbers"],
+        verdict=verdict.verdict,
+        reasons=verdict.reasons,
+        subject=0,
+        seeds=[scene.seed],
+        models=[{"id": "blender", "revision": item.blender}],
+        composite=scene.rendering.composite,
+        facts=item.scene_facts,
+    )
+    record = caption_record(progress, source.captioning, failure)
+    row = with_captions(clip_row(progress, facts), record)
+    return finished_outcome(row, progress.layers, "captions" if record.doubt else "quality")
+
+
+def judge_variant(rendered: Mapping[str, Any], source: SceneSource, size: tuple[int, int]) -> Verdict:
+    """Verdict by the numbers; a row may name no effect that nobody can see."""
+    verdict = judge(rendered["numbers"], source.thresholds_for(size))
+    unseen = [kind for kind, white in rendered["white_steps"].items() if not white]
+    if not unseen:
+        return verdict
+    limit = source.truth.threshold
+    reason = f"the {unseen[0]} shows in no pixel: it lies out of view, or changes less than {limit} steps"
+    doubts = () if verdict.verdict == "accept" else verdict.reasons
+    return Verdict(verdict="reject", reasons=(reason, *doubts))
+
+
+def frames_folder(workspace: Path, key: str) -> Path:
+    """Folder for the frame files of a result that is being made."""
+    return workspace / "frames" / key
+
+
+def sweep_frames(store: Store) -> None:
+    """Delete frame files whose result is whole (their run was killed in between), and those long abandoned."""
+    for folder in store.workspace.glob("frames/*"):
+        abandoned = time.time() - folder.stat().st_mtime > ABANDONED_AFTER_S
+        if abandoned or store.get(RENDER, folder.name) is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+SCENES = ItemKind(
+    item_classes=(SceneItem, VariantItem), list_items=list_items, stages=stages, outcome=outcome, settings=settings
+)
+
+
+def _assets(scene: Scene) -> dict[str, Path]:
+    """Files that a scene names, by role."""
+    named = [(f"{body.name} ({body.asset})", body.asset) for body in (scene.subject, *scene.props) if body.asset]
+    if scene.sky.hdri and "/" in scene.sky.hdri:
+        named.append((f"sky ({scene.sky.hdri})", scene.sky.hdri))
+    return {role: Path(name).expanduser() for role, name in named}
+
+
+def _render(stage_input: StageInput, writer: ResultWriter) -> None:
+    """Draw a scene's frame files, where they are not there yet, and compose its layers of them."""
+    scene, source = stage_input.item.scene, stage_input.source
+    frames = frames_folder(stage_input.store.workspace, stage_input.key)
+    frames.mkdir(parents=True, exist_ok=True)
+    check_files(scene)
+    result = render_frames(plan.make_plan(scene, frames, plan.passes_of(scene)), frames, source.blender)
+    try:
+        variants = compose(scene, frames, range(scene.frames), source.truth, source.prune, writer.add)
+    except CorruptFrame:
+        shutil.rmtree(frames, ignore_errors=True)
+        raise
+    assets = {role: sha256_of(path) for role, path in _assets(scene).items()}
+    inputs = {"scene": digest_of(content_of(scene)), **assets}
+    writer.facts |= {"blender": result.version, "inputs": inputs, "variants": variants}
+
+
+def _delete_frames(stage_input: StageInput) -> None:
+    shutil.rmtree(frames_folder(stage_input.store.workspace, stage_input.key), ignore_errors=True)
+
+
+def _variants(stage_input: StageInput) -> Sequence[Item | UnusableItem]:
+    """A drawn scene's variants; those that cannot be used with the reason."""
+    item: SceneItem = stage_input.item
+    parts: list[Item | UnusableItem] = []
+    for variant, variant_id in zip(item.scene.variants, item.clip_ids, strict=True):
+        rendered = stage_input.facts[RENDER]["variants"][variant.name]
+        if "refused" in rendered:
+            parts.append(UnusableItem(id=variant_id, stage=RENDER, reason=rendered["refused"]))
+        else:
+            parts.append(_variant_item(stage_input, variant, variant_id, rendered))
+    return parts
+
+
+def _variant_item(
+    stage_input: StageInput, variant: Variant, variant_id: str, rendered: Mapping[str, Any]
+) -> VariantItem:
+    item: SceneItem = stage_input.item
+    layers = {name: stage_input.layers[name] for name in SHARED_LAYERS}
+    layers |= {name: stage_input.layers[f"{variant.name}/{name}"] for name in VARIANT_LAYERS}
+    words = [effect.word for effect in variant.effects]
+    layers |= {
+        f"{EFFECT_LAYER}{effect.word}": stage_input.layers[f"{variant.name}/truth_{effect.kind}"]
+        for effect in variant.effects
+        if words.count(effect.word) == 1
+    }
+    facts = stage_input.facts[RENDER]
+    return VariantItem(
+        id=variant_id,
+        fps=item.fps,
+        inputs=facts["inputs"],
+        layers=layers,
+        name=item.name,
+        variant=variant.name,
+        scene=item.scene,
+        rendered={name: rendered[name] for name in ("numbers", "white_steps")},
+        blender=facts["blender"],
+        effects=tuple(rendered["effects"]),
+        scene_facts=rendered["facts"],
+        subject_name=rendered["facts"]["subject"],
+    )

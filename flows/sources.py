@@ -1,0 +1,54 @@
+"""The sources there are: which class reads a settings file, and as which kind of item its flow takes it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..datasets.sources.source import given, load_source
+from .engine.item import ItemKind
+from .engine.run import Run
+from .footage.source import RealSource
+from .footage.stages import FOOTAGE
+from .prompts.source import UnpairedSource
+from .prompts.stages import PROMPTS
+from .scenes.source import SceneSource
+from .scenes.stages import SCENES
+
+AnySource = RealSource | SceneSource | UnpairedSource
+KINDS: dict[type[Any], ItemKind] = {RealSource: FOOTAGE, SceneSource: SCENES, UnpairedSource: PROMPTS}
+
+
+def load_any(name_or_path: str | Path, overrides: Iterable[str] = ()) -> AnySource:
+    """Read a source's settings: of captions or scenes where they are for those flows, else of footage.
+
+    Raises:
+        ValueError: naming the file, the key, the value and the rule.
+    """
+    changes = tuple(overrides)
+    _, data = given(name_or_path, changes)
+    if data.get("flow") == "unpaired":
+        return load_source(name_or_path, changes, into=UnpairedSource)
+    if "generator" in data or "scenes" in data or (data.get("flow") == "synthetic-pairs" and "layout" not in data):
+        return load_source(name_or_path, changes, into=SceneSource)
+    return load_source(name_or_path, changes, into=RealSource)
+
+
+def load_for(flow: str, name_or_path: str | Path, overrides: Iterable[str] = ()) -> AnySource:
+    """Read the settings of a source that the flow of that name takes.
+
+    Raises:
+        ValueError: as above, or the source belongs to another flow.
+    """
+    source = load_any(name_or_path, overrides)
+    if source.flow != flow:
+        raise ValueError(f"source '{source.name}' is for {source.flow}; run it as {source.flow}/{source.name}")
+    return source
+
+
+def open_run(source: AnySource, workspace: Path, workers: int = 0) -> Run:
+    """List what a source holds, and delete what an earlier, killed run left half-made.
+
+    Raises:
+        ValueError: the source as a whole cannot be read, e.g. its root is missing.
+    """
+    return Run(KINDS[type(source)], source, workspace, workers)
