@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from effectpairs.datasets.sources.source import load_source
 from effectpairs.datasets.store.ledger import ClipOutcome, read_ledger
-from effectpairs.flows.engine.local_runner import pairs_directly, publish_directly
+from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.footage.source import RealSource
+from effectpairs.flows.sources import run_source
 from effectpairs.tests.scenes import sliding_square, write_h264
 
 SCENE = sliding_square(29, seed=5)
@@ -87,7 +88,7 @@ def bad_source(tmp_path: Path) -> Path:
 
 def test_each_bad_video_is_told_in_a_sentence_and_the_good_one_goes_through(bad_source, tmp_path):
     source = load_source(bad_source, into=RealSource)
-    account = pairs_directly(source, tmp_path / "w", workers=1)
+    account = run_source(source, tmp_path / "w", workers=1)
     entries = read_ledger(tmp_path / "w", "bad")
     bad = [*BAD_VIDEOS, *BAD_MASKS, "no-mask", "leaves-its-folder"]
     for name in bad:
@@ -118,7 +119,7 @@ def test_two_videos_of_one_name_are_both_named(tmp_path):
         f'root = "{tmp_path / "footage"}"\nlayout = "videos"\nvideo = "*/clip.mp4"\nmasks = ["{{stem}}_mask.mov"]\n'
         "[normalise]\nsize = [48, 80]\nmax_frames = 13\n"
     )
-    account = pairs_directly(load_source(path, into=RealSource), tmp_path / "w", workers=1)
+    account = run_source(load_source(path, into=RealSource), tmp_path / "w", workers=1)
     entries = read_ledger(tmp_path / "w", "twice")
     assert account.inputs == len(entries) == len({entry.name for entry in entries})
     refused = [entry for entry in entries if entry.outcome == "fail"]
@@ -147,18 +148,18 @@ def test_a_full_disk_is_told_and_harms_nothing(source_file, tmp_path):
     finally:
         subprocess.run(["umount", str(small)], check=True)
     # What had been written is whole: with room, the run goes on from there to the corpus of an undisturbed run.
-    account = pairs_directly(source, roomy, workers=1)
+    account = run_source(source, roomy, workers=1)
     assert account.failed == 0
-    undisturbed = pairs_directly(source, tmp_path / "undisturbed", workers=1)
+    undisturbed = run_source(source, tmp_path / "undisturbed", workers=1)
     assert account == undisturbed
     if account.accepted:
-        publish_directly(str(tmp_path / "corpus"), roomy)
+        publish_locally(str(tmp_path / "corpus"), roomy)
 
 
 def _told_of(source: RealSource, workspace: Path) -> str:
     """What a run into too small a place says: in the account of its clips or, where not even that fits, as an error."""
     try:
-        account = pairs_directly(source, workspace, workers=1)
+        account = run_source(source, workspace, workers=1)
     except OSError as full:
         return str(full)
     assert account.failed

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import pytest
 from effectpairs.datasets.store.ledger import read_ledger
-from effectpairs.flows.engine.local_runner import pairs_directly
 from effectpairs.flows.scenes.source import SceneSource
+from effectpairs.flows.sources import run_source
 from effectpairs.render.blender.process import VARIABLE, Blender
 from effectpairs.render.effects.shadow import Shadow
 from effectpairs.render.generators.archives import Limits
@@ -90,7 +90,7 @@ def source_of(folder, *scenes, **settings) -> SceneSource:
 
 def run(source, workspace):
     """What became of each variant, by SCENE-VARIANT; of a description that cannot be read, by its name."""
-    account = pairs_directly(source, workspace, workers=1)
+    account = run_source(source, workspace, workers=1)
     entries = read_ledger(workspace, source.name)
     assert account.inputs == len(entries) == account.accepted + account.review + account.rejected + account.failed
     names = [entry.name.removeprefix("s-") for entry in entries]

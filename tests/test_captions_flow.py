@@ -15,8 +15,8 @@ from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.flows.captions import chunks as caption_chunks
 from effectpairs.flows.captions import steps as caption_steps
 from effectpairs.flows.captions.corpus_captions import caption_corpus, settings_of
-from effectpairs.flows.engine.local_runner import pairs_directly, publish_directly
-from effectpairs.flows.engine.sources import begin, load_any
+from effectpairs.flows.engine.local_runner import publish_locally
+from effectpairs.flows.sources import begin, load_any, run_source
 from effectpairs.tests import llm_server, workspaces
 from effectpairs.tests.small_corpus import make_small_corpus
 
@@ -58,7 +58,7 @@ def rows_of(workspace: Path) -> dict[str, dict]:
 def paired(source_file, tmp_path):
     """Four clips with captions of the captioner without weights."""
     workspace = tmp_path / "workspace"
-    account = pairs_directly(load_any(source_file), workspace, workers=1)
+    account = run_source(load_any(source_file), workspace, workers=1)
     return source_file, workspace, account
 
 
@@ -66,7 +66,7 @@ def test_every_finished_clip_has_its_words(paired, tmp_path):
     _, workspace, account = paired
     assert account.failed == 0
     assert results(workspace) == dict.fromkeys(CAPTION_STEPS, 4)
-    publish_directly(str(tmp_path / "corpus"), workspace, EVERYTHING)
+    publish_locally(str(tmp_path / "corpus"), workspace, EVERYTHING)
     corpus = open_corpus(str(tmp_path / "corpus"))
     assert verify(corpus) == []
     for clip in corpus:
@@ -86,7 +86,7 @@ def test_a_changed_setting_makes_captions_anew_and_nothing_else(paired):
     before = set(files_of(workspace / "store"))
 
     def run(*changes: str) -> set[str]:
-        pairs_directly(load_any(path, changes), workspace, workers=1)
+        run_source(load_any(path, changes), workspace, workers=1)
         new = set(files_of(workspace / "store")) - before
         before.update(new)
         return {name.split("/")[0] for name in new}
@@ -100,10 +100,10 @@ def test_a_changed_prompt_makes_captions_anew_and_nothing_else(paired, monkeypat
     path, workspace, _ = paired
     with llm_server.StubServer(answers) as server:
         source = load_any(path, asking(server))
-        pairs_directly(source, workspace, workers=1)
+        run_source(source, workspace, workers=1)
         before, asked = results(workspace), len(server.requests)
         assert (before, asked) == (dict.fromkeys(CAPTION_STEPS, 8), 12)
-        assert pairs_directly(source, workspace, workers=1).failed == 0
+        assert run_source(source, workspace, workers=1).failed == 0
         assert len(server.requests) == asked
         known = caption_steps.work_of
 
@@ -122,7 +122,7 @@ def test_a_changed_prompt_makes_captions_anew_and_nothing_else(paired, monkeypat
 
 def test_a_server_that_is_down_costs_no_pair(source_file, tmp_path):
     workspace = tmp_path / "workspace"
-    account = pairs_directly(load_any(source_file, asking("http://127.0.0.1:9/v1")), workspace, workers=1)
+    account = run_source(load_any(source_file, asking("http://127.0.0.1:9/v1")), workspace, workers=1)
     assert account.failed == 0
     assert results(workspace) == dict.fromkeys(CAPTION_STEPS, 0)
     for entry in read_ledger(workspace, "tiny"):
@@ -131,7 +131,7 @@ def test_a_server_that_is_down_costs_no_pair(source_file, tmp_path):
         assert entry.row["caption"] is None
         assert entry.layers["gt"]
     with llm_server.StubServer(answers) as server:
-        again = pairs_directly(load_any(source_file, asking(server)), workspace, workers=1)
+        again = run_source(load_any(source_file, asking(server)), workspace, workers=1)
     assert again.failed == 0
     assert results(workspace) == dict.fromkeys(CAPTION_STEPS, 4)
     assert all(row["caption"] == "A square slides along, casting a dim shadow." for row in rows_of(workspace).values())
@@ -142,7 +142,7 @@ def test_a_wrong_model_is_said_with_those_that_there_are(source_file, tmp_path):
         return llm_server.error(404, "The model does not exist.", code="model_not_found")
 
     with llm_server.StubServer(missing) as server:
-        pairs_directly(load_any(source_file, asking(server)), tmp_path / "w", workers=1)
+        run_source(load_any(source_file, asking(server)), tmp_path / "w", workers=1)
     reasons = [reason for entry in read_ledger(tmp_path / "w", "tiny") for reason in entry.reasons]
     assert any("no caption: " in reason and f"name a model it has ({llm_server.MODEL})" in reason for reason in reasons)
 
@@ -156,17 +156,17 @@ def test_captions_made_before_a_server_went_down_are_kept(source_file, tmp_path)
         return answers(request) if len(served) <= 2 else llm_server.error(503, "overloaded")
 
     with llm_server.StubServer(two_and_no_more) as server:
-        pairs_directly(load_any(source_file, asking(server, "caption.max_concurrency=1")), workspace, workers=1)
+        run_source(load_any(source_file, asking(server, "caption.max_concurrency=1")), workspace, workers=1)
     assert results(workspace) == {"describe": 2, "refine": 0, "augment": 0}
     with llm_server.StubServer(answers) as server:
-        pairs_directly(load_any(source_file, asking(server, "caption.max_concurrency=1")), workspace, workers=1)
+        run_source(load_any(source_file, asking(server, "caption.max_concurrency=1")), workspace, workers=1)
         assert len(server.requests) == 10, "two descriptions were there"
     assert results(workspace) == dict.fromkeys(CAPTION_STEPS, 4)
 
 
 def test_refused_answers_are_asked_for_again_and_then_filled(source_file, tmp_path):
     with llm_server.StubServer(lambda request: "I'm sorry, I cannot help with that.") as server:
-        account = pairs_directly(load_any(source_file, asking(server)), tmp_path / "w", workers=1)
+        account = run_source(load_any(source_file, asking(server)), tmp_path / "w", workers=1)
         assert len(server.requests) == 3 * 3 * 4
     assert account.failed == 0
     for row in rows_of(tmp_path / "w").values():
@@ -177,12 +177,12 @@ def test_refused_answers_are_asked_for_again_and_then_filled(source_file, tmp_pa
         assert "sorry" in told["steps"]["refine"]["attempts"][2]["replies"][0]["text"]
     with llm_server.StubServer(lambda request: "I'm sorry, I cannot help with that.") as server:
         source = load_any(source_file, asking(server, "caption_rules.fallback_to_rules=false"))
-        assert pairs_directly(source, tmp_path / "w", workers=1).accepted == 0
+        assert run_source(source, tmp_path / "w", workers=1).accepted == 0
 
 
 def test_a_persons_caption_stays_and_is_only_augmented(source_file, tmp_path):
     given = "A small square hurries past, dragging a dark shadow."
-    pairs_directly(load_any(source_file, [f'given_caption="{given}"']), tmp_path / "w", workers=1)
+    run_source(load_any(source_file, [f'given_caption="{given}"']), tmp_path / "w", workers=1)
     assert results(tmp_path / "w") == {"describe": 0, "refine": 0, "augment": 4}
     for row in rows_of(tmp_path / "w").values():
         assert row["caption"] == given
@@ -191,7 +191,7 @@ def test_a_persons_caption_stays_and_is_only_augmented(source_file, tmp_path):
 
 
 def test_effects_that_nobody_names_are_measured_with_their_evidence(source_file, tmp_path):
-    pairs_directly(load_any(source_file, ["effects=[]"]), tmp_path / "w", workers=1)
+    run_source(load_any(source_file, ["effects=[]"]), tmp_path / "w", workers=1)
     for row in rows_of(tmp_path / "w").values():
         found = json.loads(row["provenance"]["captions"])["effects"]
         assert found["evidence"]
@@ -212,10 +212,10 @@ def test_two_workers_and_an_interrupted_run_give_the_same_bytes(paired, tmp_path
 
     monkeypatch.setattr("effectpairs.flows.footage.run.caption_chunk", killed)
     with pytest.raises(KeyboardInterrupt):
-        pairs_directly(load_any(path), other, workers=1)
+        run_source(load_any(path), other, workers=1)
     assert results(other) == {"describe": 4, "refine": 0, "augment": 0}
     monkeypatch.undo()
-    pairs_directly(load_any(path), other, workers=2)
+    run_source(load_any(path), other, workers=2)
     assert files_of(other / "store") == files_of(workspace / "store")
     assert rows_of(other) == rows_of(workspace)
 
@@ -225,7 +225,7 @@ def test_two_workers_and_an_interrupted_run_give_the_same_bytes(paired, tmp_path
 def test_killed_between_files_it_goes_on_to_the_same_bytes(touch, paired, tmp_path):
     path, workspace, _ = paired
     source, other = load_any(path), tmp_path / "other"
-    pairs_directly(source, other, workers=1)
+    run_source(source, other, workers=1)
     for step in CAPTION_STEPS:
         workspaces.in_child(lambda step=step: os.system(f"rm -rf '{other}/store/{step}'"))
     store, jobs = caption_steps.Store(other), begin(source, other)._captions()
@@ -237,7 +237,7 @@ def test_killed_between_files_it_goes_on_to_the_same_bytes(touch, paired, tmp_pa
 
     workspaces.in_child(all_steps, kill_at=touch, near=other / "store" / "refine")
     store.sweep()
-    pairs_directly(source, other, workers=1)
+    run_source(source, other, workers=1)
     assert files_of(other / "store") == files_of(workspace / "store")
 
 
@@ -248,7 +248,7 @@ def test_prefect_and_the_plain_loop_give_the_same_bytes(prefect_server, source_f
     with llm_server.StubServer(answers) as server:
         changes = list(asking(server))
         with_prefect = real_pairs(str(source_file), str(tmp_path / "a"), changes, 2)
-        without = pairs_directly(load_any(source_file, changes), tmp_path / "b", workers=1)
+        without = run_source(load_any(source_file, changes), tmp_path / "b", workers=1)
     assert with_prefect == vars(without)
     assert files_of(tmp_path / "a" / "store") == files_of(tmp_path / "b" / "store")
     assert rows_of(tmp_path / "a") == rows_of(tmp_path / "b")
@@ -261,7 +261,7 @@ def videos_of(corpus) -> dict[str, bytes]:
 def test_a_corpus_gets_other_words_and_keeps_its_videos(paired, tmp_path):
     _, workspace, _ = paired
     place = str(tmp_path / "corpus")
-    publish_directly(place, workspace, EVERYTHING)
+    publish_locally(place, workspace, EVERYTHING)
     before = open_corpus(place)
     with llm_server.StubServer(answers) as server:
         settings = settings_of(asking(server))
@@ -289,7 +289,7 @@ def test_a_corpus_gets_other_words_and_keeps_its_videos(paired, tmp_path):
 def test_a_corpus_keeps_its_words_where_no_others_are_to_be_had(paired, tmp_path):
     _, workspace, _ = paired
     place = str(tmp_path / "corpus")
-    publish_directly(place, workspace, EVERYTHING)
+    publish_locally(place, workspace, EVERYTHING)
     before = files_of(tmp_path / "corpus")
     settings = settings_of(asking("http://127.0.0.1:9/v1"))
     _, missed = caption_corpus(place, tmp_path / "words", settings, workers=1)
@@ -345,7 +345,7 @@ def test_the_gallery_shows_all_words(paired, tmp_path):
     from effectpairs.datasets.gallery.report import write_report
 
     _, workspace, _ = paired
-    publish_directly(str(tmp_path / "corpus"), workspace, EVERYTHING)
+    publish_locally(str(tmp_path / "corpus"), workspace, EVERYTHING)
     corpus = open_corpus(str(tmp_path / "corpus"))
     page = write_report(corpus, tmp_path / "gallery", step=lambda done, total: None).read_text()
     for clip in corpus:

@@ -12,11 +12,12 @@ from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.sources.source import load_source
 from effectpairs.datasets.store.ledger import read_account, read_ledger
 from effectpairs.flows.engine import batches
-from effectpairs.flows.engine.local_runner import pairs_directly, publish_directly
+from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.engine.workers import WorkerDied
 from effectpairs.flows.footage import run as source_run
 from effectpairs.flows.footage.run import begin
 from effectpairs.flows.footage.source import RealSource
+from effectpairs.flows.sources import run_source
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"))
 
@@ -32,7 +33,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def done(source_file, tmp_path):
     source, workspace = load(source_file), tmp_path / "workspace"
-    return source, workspace, pairs_directly(source, workspace, workers=1)
+    return source, workspace, run_source(source, workspace, workers=1)
 
 
 def test_every_input_is_accounted_for(done):
@@ -55,28 +56,28 @@ def test_running_again_computes_nothing_and_changes_nothing(done, monkeypatch):
     monkeypatch.setattr(source_run, "normalise_chunk", forbidden)
     monkeypatch.setattr(source_run, "stage_chunk", forbidden)
     assert begin(source, workspace).is_done()
-    assert pairs_directly(source, workspace, workers=1) == account
+    assert run_source(source, workspace, workers=1) == account
     assert bytes_of(workspace) == before
 
 
 def test_two_workers_give_the_bytes_of_one(done, source_file, tmp_path):
     source, workspace, _ = done
     other = tmp_path / "other"
-    pairs_directly(source, other, workers=2)
+    run_source(source, other, workers=2)
     assert bytes_of(other / "store") == bytes_of(workspace / "store")
-    publish_directly(str(tmp_path / "one" / "corpus"), workspace, EVERYTHING)
-    publish_directly(str(tmp_path / "two" / "corpus"), other, EVERYTHING)
+    publish_locally(str(tmp_path / "one" / "corpus"), workspace, EVERYTHING)
+    publish_locally(str(tmp_path / "two" / "corpus"), other, EVERYTHING)
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
 
 
 def test_a_changed_setting_makes_again_just_what_depends_on_it(done, source_file):
     source, workspace, _ = done
     before = set(bytes_of(workspace / "store"))
-    pairs_directly(load(source_file, "prune.dilate_px=20"), workspace, workers=1)
+    run_source(load(source_file, "prune.dilate_px=20"), workspace, workers=1)
     new = {name.split("/")[0] for name in set(bytes_of(workspace / "store")) - before}
     assert new == {"prune", "quality", "tags", *CAPTION_STEPS}
     stricter = load(source_file, "prune.dilate_px=20", "gates.effect_area_min=[0.4, 0.3]")
-    pairs_directly(stricter, workspace, workers=1)
+    run_source(stricter, workspace, workers=1)
     after = {name.split("/")[0] for name in set(bytes_of(workspace / "store")) - before}
     assert after == new
     assert read_account(workspace, source.name)[0].accepted == 0
@@ -84,7 +85,7 @@ def test_a_changed_setting_makes_again_just_what_depends_on_it(done, source_file
 
 def test_the_corpus_holds_the_pairs_exactly(done, tmp_path):
     _, workspace, _ = done
-    publish_directly(str(tmp_path / "corpus"), workspace, EVERYTHING)
+    publish_locally(str(tmp_path / "corpus"), workspace, EVERYTHING)
     corpus = open_corpus(str(tmp_path / "corpus"))
     assert len(corpus) == 4
     assert verify(corpus) == []
@@ -105,7 +106,7 @@ def test_one_bad_video_costs_itself_alone(source_file, footage_root, tmp_path):
     (footage_root / "broken" / "input_video.mp4").write_bytes(b"no video at all")
     shutil.copy(footage_root / "first" / "mask_00.mp4", footage_root / "broken" / "mask_00.mp4")
     source, workspace = load(source_file), tmp_path / "workspace"
-    account = pairs_directly(source, workspace, workers=1)
+    account = run_source(source, workspace, workers=1)
     assert (account.inputs, account.failed) == (5, 1)
     (failed,) = (entry for entry in read_ledger(workspace, source.name) if entry.outcome == "fail")
     assert "input_video.mp4" in failed.reasons[0]
@@ -124,7 +125,7 @@ def test_a_clip_that_kills_its_worker_is_tried_once_more_and_then_given_up(sourc
         return real_call(self, function, *arguments)
 
     monkeypatch.setattr(batches.Worker, "call", call)
-    account = pairs_directly(source, workspace, workers=1)
+    account = run_source(source, workspace, workers=1)
     assert len(calls) == 2
     assert (account.inputs, account.failed) == (4, 1)
     (failed,) = (entry for entry in read_ledger(workspace, source.name) if entry.outcome == "fail")
@@ -132,7 +133,7 @@ def test_a_clip_that_kills_its_worker_is_tried_once_more_and_then_given_up(sourc
     assert "worker process died" in failed.reasons[0]
     monkeypatch.undo()
     # Nothing was remembered against it: the next run tries it again.
-    assert pairs_directly(source, workspace, workers=1).failed == 0
+    assert run_source(source, workspace, workers=1).failed == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])

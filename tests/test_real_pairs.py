@@ -10,10 +10,10 @@ from effectpairs.datasets.corpus.publish import PublishSettings
 from effectpairs.datasets.sources.source import load_source, source_names
 from effectpairs.flows.deployments import FLOWS
 from effectpairs.flows.engine.batches import Failure, is_transient
-from effectpairs.flows.engine.local_runner import pairs_directly, publish_directly
-from effectpairs.flows.engine.sources import load_any
+from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.engine.workers import WorkerDied
 from effectpairs.flows.footage.source import RealSource
+from effectpairs.flows.sources import load_any, run_source
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"))
 
@@ -29,8 +29,8 @@ def test_the_flow_gives_the_bytes_of_the_plain_loop(prefect_server, source_file,
     with_prefect = real_pairs(str(source_file), str(tmp_path / "a"), None, 2)
     publish(str(tmp_path / "a-out" / "corpus"), str(tmp_path / "a"), EVERYTHING)
     source = load_source(source_file, into=RealSource)
-    without = pairs_directly(source, tmp_path / "b", workers=1)
-    publish_directly(str(tmp_path / "b-out" / "corpus"), tmp_path / "b", EVERYTHING)
+    without = run_source(source, tmp_path / "b", workers=1)
+    publish_locally(str(tmp_path / "b-out" / "corpus"), tmp_path / "b", EVERYTHING)
     assert with_prefect == vars(without)
     assert files_of(tmp_path / "a" / "store") == files_of(tmp_path / "b" / "store")
     assert files_of(tmp_path / "a-out") == files_of(tmp_path / "b-out")

@@ -8,8 +8,8 @@ from effectpairs.datasets.footage.listing import Footage, SubjectFiles, Unusable
 from effectpairs.datasets.sources.source import load_source
 from effectpairs.datasets.store.codec import decode
 from effectpairs.datasets.store.ledger import read_ledger
-from effectpairs.flows.engine.local_runner import pairs_directly
 from effectpairs.flows.footage.source import RealSource
+from effectpairs.flows.sources import run_source
 from effectpairs.tests.filming import film, photograph
 
 FRAMES, HEIGHT, WIDTH = 13, 64, 80
@@ -73,7 +73,7 @@ def listed(name, root, *overrides):
 def run(name, root, workspace, *overrides):
     """The whole chain; what became of each clip, by the name of its folder."""
     source = source_of(name, root, *overrides)
-    pairs_directly(source, workspace, workers=1)
+    run_source(source, workspace, workers=1)
     return {entry.name.removeprefix(f"{name}-").split("-0")[0]: entry for entry in read_ledger(workspace, name)}
 
 

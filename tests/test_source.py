@@ -4,7 +4,7 @@ from typing import Literal
 
 import pytest
 from effectpairs.datasets.sources.source import SOURCES, FootageSource, load_source, source_names
-from effectpairs.flows.engine.sources import load_any
+from effectpairs.flows.sources import load_any
 
 
 @dataclass(frozen=True, kw_only=True)

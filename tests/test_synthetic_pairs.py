@@ -16,9 +16,9 @@ from effectpairs.datasets.corpus.reader import open_corpus
 from effectpairs.datasets.corpus.schema import QUALITY_NUMBERS
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store.ledger import read_ledger
-from effectpairs.flows.engine.local_runner import pairs_directly, publish_directly
-from effectpairs.flows.engine.sources import begin, load_any, load_for, once_begun
+from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.scenes.source import SceneSource
+from effectpairs.flows.sources import begin, load_any, load_for, once_begun, run_source
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.shadow import Shadow
 from effectpairs.render.scene.objects import Body, Travel
@@ -41,10 +41,10 @@ SCENE = Scene(
 SCRIPT = """
 import sys
 from pathlib import Path
-from effectpairs.flows.engine.local_runner import pairs_directly
-from effectpairs.flows.engine.sources import load_any
+from effectpairs.flows.sources import run_source
+from effectpairs.flows.sources import load_any
 if __name__ == "__main__":
-    pairs_directly(load_any(sys.argv[1]), Path(sys.argv[2]), workers=2)
+    run_source(load_any(sys.argv[1]), Path(sys.argv[2]), workers=2)
 """
 
 
@@ -67,7 +67,7 @@ def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes")
     path = source_file(folder, SCENE, replace(SCENE, name="other", seed=6))
     workspace = folder / "workspace"
-    return path, workspace, pairs_directly(load_any(path), workspace, workers=1)
+    return path, workspace, run_source(load_any(path), workspace, workers=1)
 
 
 @pytest.mark.blender
@@ -87,7 +87,7 @@ def test_every_variant_is_a_row_and_shares_what_is_without_effects(done):
 @pytest.mark.blender
 def test_rows_say_how_they_came_about(done, tmp_path):
     _, workspace, _ = done
-    publish_directly(str(tmp_path / "corpus"), workspace, EVERYTHING)
+    publish_locally(str(tmp_path / "corpus"), workspace, EVERYTHING)
     corpus = open_corpus(str(tmp_path / "corpus"))
     assert verify(corpus) == []
     for clip in corpus:
@@ -111,9 +111,9 @@ def test_two_workers_give_the_bytes_of_one_and_a_second_run_does_nothing(done, t
     path, workspace, account = done
     before = files_of(workspace)
     assert begin(load_any(path), workspace).is_done()
-    assert pairs_directly(load_any(path), workspace, workers=1) == account
+    assert run_source(load_any(path), workspace, workers=1) == account
     assert files_of(workspace) == before
-    assert pairs_directly(load_any(path), tmp_path / "other", workers=2) == account
+    assert run_source(load_any(path), tmp_path / "other", workers=2) == account
     assert files_of(tmp_path / "other" / "store") == files_of(workspace / "store")
 
 
@@ -131,7 +131,7 @@ def test_killed_in_the_middle_of_a_clip_it_goes_on_to_the_same_bytes(done, tmp_p
     process.wait()
     assert list(killed.glob("frames/*"))
     assert not list(killed.glob("store/render/*/*/result.json"))
-    pairs_directly(load_any(path), killed, workers=1)
+    run_source(load_any(path), killed, workers=1)
     assert files_of(killed / "store") == files_of(workspace / "store")
     assert not list(killed.glob("frames/*"))
 
@@ -140,7 +140,7 @@ def test_killed_in_the_middle_of_a_clip_it_goes_on_to_the_same_bytes(done, tmp_p
 def test_in_display_space_the_inside_is_equal_too(tmp_path):
     scene = replace(SCENE, rendering=replace(SCENE.rendering, composite="eq2"), variants=SCENE.variants[:1])
     workspace = tmp_path / "w"
-    pairs_directly(load_any(source_file(tmp_path, scene)), workspace, workers=1)
+    run_source(load_any(source_file(tmp_path, scene)), workspace, workers=1)
     (entry,) = read_ledger(workspace, "tiny-scenes")
     assert entry.row["provenance"]["composite"] == "eq2"
     assert entry.row["quality"]["subject_error"] == 0

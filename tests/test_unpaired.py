@@ -10,11 +10,11 @@ from effectpairs.datasets.corpus.publish import PublishSettings
 from effectpairs.datasets.corpus.reader import open_corpus
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store.ledger import read_ledger
-from effectpairs.flows.engine.local_runner import pairs_directly, publish_directly
-from effectpairs.flows.engine.sources import begin, load_any, load_for
+from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.prompts.prompts import Prompt, PromptRefusal, list_prompts
 from effectpairs.flows.prompts.source import UnpairedSource
 from effectpairs.flows.prompts.steps import attributes
+from effectpairs.flows.sources import begin, load_any, load_for, run_source
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.generators.clip_format import ClipFormat
 from effectpairs.render.generators.scene_from_caption import scene_from_caption
@@ -133,7 +133,7 @@ def test_weights_that_are_not_there_are_one_sentence(tmp_path, model):
     with pytest.raises(ValueError, match="is a CogVideoXPipeline, not WanPipeline"):
         locate(str(model), None, ("WanPipeline",))
     missing = by_model(tmp_path, Path("nobody/nothing"), DUSTY, SMOKY)
-    account = pairs_directly(missing, tmp_path / "workspace")
+    account = run_source(missing, tmp_path / "workspace")
     assert (account.inputs, account.failed) == (2, 2)
     reasons = {entry.reasons[0] for entry in read_ledger(tmp_path / "workspace", "unpaired")}
     assert all("hf download nobody/nothing" in reason for reason in reasons)
@@ -170,17 +170,17 @@ def test_wan_comes_through_the_same_door(model, tmp_path):
 def test_a_model_makes_clips_through_the_flow_and_a_second_run_makes_none(tmp_path, model, monkeypatch):
     workspace, lines = tmp_path / "workspace", (DUSTY, SMOKY, "A dog runs through a puddle, throwing up a tall splash.")
     source = by_model(tmp_path, model, *lines[:1])
-    pairs_directly(source, workspace)
+    run_source(source, workspace)
     first = {path: path.stat().st_mtime_ns for path in (workspace / "store").rglob("gt.mkv")}
     assert len(first) == 1
     source = by_model(tmp_path, model, *lines)
-    account = pairs_directly(source, workspace)
+    account = run_source(source, workspace)
     assert (account.inputs, account.failed) == (3, 0)
     again = {path: path.stat().st_mtime_ns for path in (workspace / "store").rglob("gt.mkv")}
     assert len(again) == 3
     assert again.items() >= first.items()  # what was made stays
     assert begin(source, workspace).is_done()
-    publish_directly(str(tmp_path / "corpus"), workspace, EVERYTHING)
+    publish_locally(str(tmp_path / "corpus"), workspace, EVERYTHING)
     corpus = open_corpus(str(tmp_path / "corpus"))
     assert verify(corpus) == []
     assert {clip.caption for clip in corpus} == set(lines)
@@ -198,14 +198,14 @@ def test_a_model_makes_clips_through_the_flow_and_a_second_run_makes_none(tmp_pa
 @pytest.mark.slow
 def test_captions_are_augmented_first_and_those_of_a_corpus_keep_their_group(tmp_path, model):
     source = by_model(tmp_path, model, DUSTY, use="augmented", **{"caption_rules.variants": 2})
-    pairs_directly(source, tmp_path / "first")
+    run_source(source, tmp_path / "first")
     entries = read_ledger(tmp_path / "first", "unpaired")
     captions = [entry.row["caption"] for entry in entries]
     assert len(set(captions)) == 2
     assert DUSTY not in captions
     assert all("red car drives across sand" in text and "dust" in text for text in captions)
     assert {json.loads(entry.row["provenance"]["captions"])["given"] for entry in entries} == {DUSTY}
-    publish_directly(str(tmp_path / "corpus"), tmp_path / "first", EVERYTHING)
+    publish_locally(str(tmp_path / "corpus"), tmp_path / "first", EVERYTHING)
     of_corpus = replace(
         source, prompts=None, corpus=str(tmp_path / "corpus"), use="captions", seed=3, kinds=("unpaired",)
     )
@@ -305,7 +305,7 @@ def test_blender_draws_what_a_caption_says(tmp_path):
     workspace = tmp_path / "workspace"
     changes = [f"prompts={prompts_file(tmp_path, DUSTY)}", "use=captions", "size=36x64", "frames=5"]
     source = load_any("unpaired", [*changes, "video.rendering.samples=4"])
-    account = pairs_directly(source, workspace, workers=1)
+    account = run_source(source, workspace, workers=1)
     assert (account.inputs, account.failed, account.rejected) == (1, 0, 0)
     (entry,) = read_ledger(workspace, "unpaired")
     facts = json.loads(entry.row["provenance"]["facts"])

@@ -15,6 +15,9 @@ from ..interface.frame_sampling import FrameEncoding, encode_jpegs, frame_parts
 class ModelUnavailable(RuntimeError):
     """No answer is to be had: one sentence that names model or address, what is wrong, and what to do about it."""
 
+    is_sentence = True
+    is_unavailable = True
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChatRequest:

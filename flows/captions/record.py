@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...captioning.config import STEPS
-from ...captioning.language.caption_parsing import effects_named
+from ...captioning.config import CAPTION_STEPS
+from ...captioning.language.caption_parsing import named_effects
 from ...datasets.store.atomic_io import json_bytes
 from ..engine.batches import Failure
 from ..engine.progress import ItemProgress
@@ -43,11 +43,11 @@ def caption_record(progress: ItemProgress, settings: Captioning, failure: Failur
     effects, evidence = _effects(item, facts)
     doubt = _doubt(progress, item, failure)
     roles: dict[str, Any] = {} if item.fixed_caption is None else {"refiner": {"id": A_PERSON, "revision": None}}
-    for step in STEPS:
+    for step in CAPTION_STEPS:
         if replies := facts.get(step, {}).get("replies"):
             roles[ROLES[step]] = {"id": replies[0]["model"], "revision": replies[0]["revision"]}
     models = {(model["id"], model["revision"]): model for model in roles.values() if model["id"] != A_PERSON}
-    done = [step for step in STEPS if step in progress.results]
+    done = [step for step in CAPTION_STEPS if step in progress.results]
     provenance = {
         "caption_by": roles.get("refiner", {}).get("id"),
         "augmented": [reply["text"] for reply in facts.get("augment", {}).get("replies") or ()],
@@ -105,9 +105,9 @@ def _effects(item: CaptionedItem, facts: Mapping[str, Mapping[str, Any]]) -> tup
     if tags.get("effects"):
         return tuple(tags["effects"]), known
     caption = caption_text(item, facts, "refine")
-    replies = facts.get("refine", {}).get("replies") or ()
+    replies: Sequence[Mapping[str, Any]] = facts.get("refine", {}).get("replies") or ()
     is_rule_based = bool(replies) and replies[0]["prompt_sha256"] is None
-    if caption and not is_rule_based and (named := tuple(effects_named(caption))):
+    if caption and not is_rule_based and (named := tuple(named_effects(caption))):
         return named, {"source": "caption", "evidence": [*known["evidence"], "the caption names it"]}
     return (), known
 
@@ -121,7 +121,7 @@ def _doubt(progress: ItemProgress, item: CaptionedItem, failure: Failure | None)
         reason = failure.reason if failure is not None else NOT_REACHED
         what = "no more captions" if progress.next_stage.name == "augment" else "no caption"
         return f"{what}: {reason}"
-    for step in STEPS:
+    for step in CAPTION_STEPS:
         facts = progress.facts.get(step, {})
         if facts and facts["verdict"] == "review" and not (step == "augment" and item.fixed_caption is not None):
             return _complaint(step, facts)

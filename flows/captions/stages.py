@@ -15,7 +15,7 @@ from ...arrays import Mask
 from ...captioning import pipeline
 from ...captioning.checks.retry import CheckedAnswer
 from ...captioning.config import (
-    STEPS,
+    CAPTION_STEPS,
     AnyCaptioner,
     CaptionStep,
     cache_key_settings,
@@ -60,14 +60,14 @@ class Captioning:
         """Settings that decide a stage's captions."""
         rules = asdict(self.caption_rules)
         unused = {"describe": ("max_words", "variants"), "refine": ("variants",), "augment": ("max_words",)}[stage]
-        step: CaptionStep = next(known for known in STEPS if known == stage)
+        step: CaptionStep = next(known for known in CAPTION_STEPS if known == stage)
         used = {name: value for name, value in rules.items() if name not in unused}
         return {"captioner": cache_key_settings(self.caption, step), **used}
 
     @property
     def values(self) -> dict[str, Any]:
         """Settings of all steps, for provenance."""
-        return {stage: {**self.stage_settings(stage), "version": VERSION} for stage in STEPS}
+        return {stage: {**self.stage_settings(stage), "version": VERSION} for stage in CAPTION_STEPS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ def caption_stages(settings: Captioning) -> tuple[Stage, ...]:
             concurrency=step_concurrency(settings.caption, step),
             uses=("endpoint",) if asked else ("cpu",),
         )
-        for step in STEPS
+        for step in CAPTION_STEPS
     )
     return (tags, *steps)
 

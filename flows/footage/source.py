@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ...captioning.config import ChosenCaptioner
-from ...captioning.pipeline import Wanted
-from ...captioning.rule_based.captioner import Measured
+from ...captioning.config import AnyCaptioner
+from ...captioning.pipeline import CaptionSettings
+from ...captioning.rule_based.captioner import RuleBasedCaptioner
 from ...datasets.corpus.schema import EFFECTS
 from ...datasets.sources.source import FootageSource
 from ...stages.effect_mask import Prune
@@ -27,8 +27,8 @@ class RealSource(FootageSource):
     decompose: Plate | External = Plate()
     prune: Prune = Prune()
     gates: Gates = Gates()
-    caption: ChosenCaptioner = Measured()
-    wording: Wanted = Wanted()
+    caption: AnyCaptioner = RuleBasedCaptioner()
+    caption_rules: CaptionSettings = CaptionSettings()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,7 +45,7 @@ class RealSource(FootageSource):
     @property
     def captioning(self) -> Captioning:
         """How its clips get their words."""
-        return Captioning(caption=self.caption, caption_rules=self.wording)
+        return Captioning(caption=self.caption, caption_rules=self.caption_rules)
 
     def stage_settings(self, stage: str) -> Any:
         """The settings of a stage of the pair chain; None for those that have none."""

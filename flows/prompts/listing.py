@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...captioning.checks.text_checks import form
-from ...captioning.language.caption_parsing import effects_named
+from ...captioning.checks.text_checks import check_text
+from ...captioning.language.caption_parsing import named_effects
 from ...datasets.corpus.reader import open_corpus
 from ...datasets.store.atomic_io import digest_of
 from .source import UnpairedSource
 
-LARGEST_BYTES = 64 * 1024**2
-MOST_WORDS = 120
+MAX_BYTES = 64 * 1024**2
+MAX_WORDS = 120
 """Text-to-video models read 226 tokens, which is about 150 words; what comes after is not seen."""
 
 
@@ -45,65 +45,70 @@ class UnusablePrompt:
 
 
 def list_prompts(source: UnpairedSource) -> list[Prompt | UnusablePrompt]:
-    """The captions of a source, in order; those that will not do with the reason.
+    """List the captions of a source in order, and those that cannot be used with the reason.
 
     Raises:
         ValueError: the file or corpus as a whole cannot be read, or holds no caption.
     """
-    raw = _of_file(source.prompts) if source.prompts is not None else _of_corpus(str(source.corpus), source.kinds)
-    found: list[Prompt | UnusablePrompt] = []
-    seen: dict[str, str] = {}
-    for one in raw:
-        checked = _checked(one, seen) if isinstance(one, Prompt) else one
-        found.append(checked)
-        if source.count and len(found) == source.count:
+    if source.prompts is not None:
+        candidates = _read_file(source.prompts)
+    else:
+        candidates = _read_corpus(str(source.corpus), source.kinds)
+    prompts: list[Prompt | UnusablePrompt] = []
+    name_by_text: dict[str, str] = {}
+    for candidate in candidates:
+        prompts.append(_check(candidate, name_by_text) if isinstance(candidate, Prompt) else candidate)
+        if source.count and len(prompts) == source.count:
             break
-    if not found:
-        where = source.prompts if source.prompts is not None else source.corpus
-        raise ValueError(f"{where}: holds no caption; write one a line, such as 'A red car kicks up thick brown dust.'")
-    return found
+    if not prompts:
+        origin = source.prompts or source.corpus
+        raise ValueError(
+            f"{origin}: holds no caption; write one a line, such as 'A red car kicks up thick brown dust.'"
+        )
+    return prompts
 
 
-def _checked(prompt: Prompt, seen: dict[str, str]) -> Prompt | UnusablePrompt:
-    wrong = form(prompt.caption.replace("\u2028", "\n").replace("\u2029", "\n"))
+def _check(prompt: Prompt, name_by_text: dict[str, str]) -> Prompt | UnusablePrompt:
+    objections = check_text(prompt.caption.replace("\u2028", "\n").replace("\u2029", "\n"))
     count = len(prompt.caption.split())
     key = " ".join(prompt.caption.lower().split())
-    if wrong:
-        reason = f"is no caption: {wrong[0]}"
-    elif count > MOST_WORDS:
-        reason = f"has {count} words, of which a model reads the first 150 at most; use {MOST_WORDS} or fewer"
+    if objections:
+        reason = f"is no caption: {objections[0]}"
+    elif count > MAX_WORDS:
+        reason = f"has {count} words, of which a model reads the first 150 at most; use {MAX_WORDS} or fewer"
     elif not prompt.effects:
         reason = "names no effect; say what shadow, dust, smoke, splash, wake, reflection or glow is there"
-    elif key in seen:
-        reason = f"stands already under {seen[key]}; take it out, or change seed for other clips of the same captions"
+    elif key in name_by_text:
+        remedy = "take it out, or change seed for other clips of the same captions"
+        reason = f"stands already under {name_by_text[key]}; {remedy}"
     else:
-        seen[key] = prompt.name
+        name_by_text[key] = prompt.name
         return prompt
     return UnusablePrompt(name=prompt.name, reason=reason)
 
 
-def _of_file(name: str) -> Iterator[Prompt | UnusablePrompt]:
+def _read_file(name: str) -> Iterator[Prompt | UnusablePrompt]:
     path = Path(os.path.expandvars(name)).expanduser()
     try:
         size = path.stat().st_size
-        if size > LARGEST_BYTES:
-            raise ValueError(f"{path}: has {size} bytes, more than {LARGEST_BYTES}; give a text file of captions")
+        if size > MAX_BYTES:
+            raise ValueError(f"{path}: has {size} bytes, more than {MAX_BYTES}; give a text file of captions")
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as missing:
         raise ValueError(
             f"{path}: cannot be read ({missing.strerror}); give a text file, one caption a line"
         ) from missing
-    except UnicodeDecodeError as wrong:
-        raise ValueError(f"{path}: is no UTF-8 text ({wrong.reason}); save it as plain text") from wrong
+    except UnicodeDecodeError as problem:
+        raise ValueError(f"{path}: is no UTF-8 text ({problem.reason}); save it as plain text") from problem
     # Only line feeds part lines: other marks that Unicode calls line ends stay in theirs, and are refused with it.
     for number, line in enumerate(re.split(r"\r?\n", text), start=1):
         caption = line.strip(" \t")
         if caption and not caption.startswith("#"):
             group = digest_of(["prompt", caption])[:16]
-            yield Prompt(name=f"line-{number:05d}", caption=caption, effects=effects_named(caption), group=group)
+            yield Prompt(name=f"line-{number:05d}", caption=caption, effects=named_effects(caption), group=group)
 
 
-def _of_corpus(url: str, kinds: Sequence[str]) -> Iterator[Prompt | UnusablePrompt]:
+def _read_corpus(url: str, kinds: Sequence[str]) -> Iterator[Prompt | UnusablePrompt]:
     columns = ["clip_id", "kind", "group", "effects", "caption", "provenance"]
     for row in open_corpus(url).table.select(columns).to_pylist():
         if row["kind"] not in kinds:
@@ -111,20 +116,22 @@ def _of_corpus(url: str, kinds: Sequence[str]) -> Iterator[Prompt | UnusableProm
         if not row["caption"]:
             yield UnusablePrompt(name=row["clip_id"], reason="has no caption; caption the corpus first")
             continue
-        effects = tuple(row["effects"] or ()) or effects_named(row["caption"])
-        told = _told(row["provenance"])
+        effects = tuple(row["effects"] or ()) or named_effects(row["caption"])
+        record = _caption_record(row["provenance"])
         yield Prompt(
             name=row["clip_id"],
             caption=row["caption"],
             effects=effects,
             group=row["group"],
-            augmented=tuple(text for text in told.get("augmented") or () if isinstance(text, str) and not form(text)),
+            augmented=tuple(
+                text for text in record.get("augmented") or () if isinstance(text, str) and not check_text(text)
+            ),
         )
 
 
-def _told(provenance: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _caption_record(provenance: Mapping[str, Any] | None) -> Mapping[str, Any]:
     try:
-        told = json.loads((provenance or {}).get("captions") or "{}")
+        record = json.loads((provenance or {}).get("captions") or "{}")
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return record if isinstance(record, dict) else {}

@@ -3,10 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ...captioning.config import ChosenCaptioner
+from ...captioning.config import AnyCaptioner
 from ...captioning.interface.captioner import STRICT
-from ...captioning.pipeline import Wanted
-from ...captioning.rule_based.captioner import Measured
+from ...captioning.pipeline import CaptionSettings
+from ...captioning.rule_based.captioner import RuleBasedCaptioner
 from ...datasets.sources.source import Source
 from ...render.blender.process import Blender
 from ...render.generators.clip_format import ClipFormat
@@ -62,9 +62,9 @@ class UnpairedSource(Source):
     frames: int = 85
     """At most; a model that makes fewer gives as many as fit 8k+5."""
     video: BlenderTextToVideo | CogVideoX = BlenderTextToVideo()
-    caption: ChosenCaptioner = Measured()
+    caption: AnyCaptioner = RuleBasedCaptioner()
     """Who augments captions that are not augmented yet."""
-    wording: Wanted = Wanted()
+    caption_rules: CaptionSettings = CaptionSettings()
     limits: Watchable = Watchable()
     licence: str = "CC0-1.0"
     origin: str = "made by effectpairs from captions"
@@ -79,8 +79,10 @@ class UnpairedSource(Source):
             raise ValueError(f"size={self.size}: height and width are even, from 16 to 4096; give 384x672")
         if self.count < 0 or not 0 <= self.seed < 2**31:
             raise ValueError(f"count={self.count} and seed={self.seed} are 0 or more; give such whole numbers")
-        if self.use == "augmented" and not self.wording.variants:
-            raise ValueError("use='augmented' and wording.variants=0 make no clip; give variants, or use='captions'")
+        if self.use == "augmented" and not self.caption_rules.variants:
+            raise ValueError(
+                "use='augmented' and caption_rules.variants=0 make no clip; give variants, or use='captions'"
+            )
 
     @property
     def renders(self) -> bool:
@@ -100,7 +102,7 @@ class UnpairedSource(Source):
     @property
     def captioning(self) -> Captioning:
         """How captions are augmented."""
-        return Captioning(caption=self.caption, caption_rules=self.wording)
+        return Captioning(caption=self.caption, caption_rules=self.caption_rules)
 
     @property
     def format(self) -> Format:

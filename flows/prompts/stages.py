@@ -84,7 +84,7 @@ def list_items(source: UnpairedSource, store: Store) -> Iterator[Item | Unusable
             yield UnusableItem(id=item_id, stage="list", reason=prompt.reason)
         elif missing is not None:
             # Nothing can be made of it: the clips that are known stand in the report, with the reason.
-            texts = prompt.augmented[: source.wording.variants] if source.is_augmented else ()
+            texts = prompt.augmented[: source.caption_rules.variants] if source.is_augmented else ()
             for number, text in enumerate(texts or (prompt.caption,)):
                 yield UnusableItem(id=_clip_id(source, prompt, number, text), stage=UNPAIRED, reason=missing)
         else:
@@ -208,7 +208,7 @@ def _clips(stage_input: StageInput) -> Sequence[Item | UnusableItem]:
     texts: Sequence[str] = (prompt.caption,)
     if source.is_augmented:
         replies = augmentation.get("replies") or ()
-        texts = prompt.augmented[: source.wording.variants] or [reply["text"] for reply in replies]
+        texts = prompt.augmented[: source.caption_rules.variants] or [reply["text"] for reply in replies]
     if not texts:
         return [UnusableItem(id=item.id, stage="augment", reason="no augmented caption passed the checks")]
     return [_unpaired_item(stage_input, number, text, augmentation) for number, text in enumerate(texts)]

@@ -65,7 +65,7 @@ def option_overrides(samples: int | None, size: str | None) -> list[str]:
     """
     if size is not None and not re.fullmatch(r"\d+x\d+", size):
         raise ValueError(f"--size {size!r} is not HEIGHTxWIDTH; write for example --size 192x336")
-    values = [("rendering.samples", samples), ("rendering.truth_samples", samples), ("size", size)]
+    values = [("rendering.samples", samples), ("rendering.mask_samples", samples), ("size", size)]
     return [f"{key}={value}" for key, value in values if value is not None]
 
 

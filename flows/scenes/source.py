@@ -3,9 +3,9 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from ...captioning.config import ChosenCaptioner
-from ...captioning.pipeline import Wanted
-from ...captioning.rule_based.captioner import Measured
+from ...captioning.config import AnyCaptioner
+from ...captioning.pipeline import CaptionSettings
+from ...captioning.rule_based.captioner import RuleBasedCaptioner
 from ...datasets.sources.source import Source
 from ...render.blender.process import Blender
 from ...render.compositing.effect_masks import MaskFromPasses
@@ -52,8 +52,8 @@ class SceneSource(Source):
     """The difference recipe that the truth is compared with."""
     gates: Gates = GATES
     blender: Blender = Blender()
-    caption: ChosenCaptioner = Measured()
-    wording: Wanted = Wanted()
+    caption: AnyCaptioner = RuleBasedCaptioner()
+    caption_rules: CaptionSettings = CaptionSettings()
     licence: str = "CC0-1.0"
     origin: str = "rendered by effectpairs"
 
@@ -82,7 +82,7 @@ class SceneSource(Source):
     @property
     def captioning(self) -> Captioning:
         """How its clips get their words."""
-        return Captioning(caption=self.caption, caption_rules=self.wording)
+        return Captioning(caption=self.caption, caption_rules=self.caption_rules)
 
     @property
     def clip_format(self) -> ClipFormat:

@@ -37,6 +37,7 @@ side."""
 class CorruptFrame(RuntimeError):
     """A frame file is missing or damaged: it has to be rendered again; nothing is wrong with the scene."""
 
+    is_transient = True
     is_sentence = True
 
 

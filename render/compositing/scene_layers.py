@@ -75,7 +75,9 @@ def _add_variant(
     add: AddLayer,
 ) -> dict[str, Any]:
     """Add a variant's layers; return its numbers."""
-    mask = effect_masks.restrict_to_visible(effect_masks.effect_mask(own.steps.values(), truth), own.gt, shared.over, truth)
+    mask = effect_masks.restrict_to_visible(
+        effect_masks.effect_mask(own.steps.values(), truth), own.gt, shared.over, truth
+    )
     otsu_mask = effect_mask.effect_mask(own.gt, over, shared.subject_mask, difference).mask
     add(f"{variant.name}/gt", own.gt)
     add(f"{variant.name}/effect_mask", mask)

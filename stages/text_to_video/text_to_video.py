@@ -13,6 +13,8 @@ STRICT: Any = {"extra": "forbid"}
 class ModelMissing(RuntimeError):
     """A model is on no disk of this machine; the message says where it was looked for and how to get it."""
 
+    is_sentence = True
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shot:
