@@ -16,7 +16,7 @@ from ...render.compositing import linear_composite
 from ...render.compositing.layers import compose_shared, compose_variant
 from ...render.generators import scene_from_caption
 from ...render.generators.effect_styles import Style
-from ...render.scene.scene import as_values
+from ...render.scene.scene import dump_scene
 from ...stages import unpaired_quality
 from ...stages.quality_gates import Verdict
 from ...stages.text_to_video.cogvideox import PIPELINES
@@ -291,7 +291,7 @@ def _render(stage_input: StageInput, writer: ResultWriter) -> None:
         "maker": {name: item.inputs[name] for name in ("model", "revision")},
         "numbers": unpaired_quality.measure(gt, shared.over, described_colours(adjectives)),
         "missing": list(described.missing),
-        "scene": as_values(described.scene),
+        "scene": dump_scene(described.scene),
     }
 
 

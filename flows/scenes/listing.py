@@ -13,7 +13,7 @@ from ...datasets.sources.source import SOURCES
 from ...datasets.store.atomic_io import digest_of, json_bytes
 from ...datasets.store.store import ResultWriter, StageKey, Store
 from ...render.generators.registry import AnyGenerator, assets_of, scene_at
-from ...render.scene.scene import Scene, as_values, read_scene, scene_of
+from ...render.scene.scene import Scene, dump_scene, parse_scene, read_scene
 from .source import SceneSource
 
 DESCRIBE = "describe"
@@ -58,13 +58,13 @@ def _describe(
     key = StageKey(stage=DESCRIBE, version=VERSION, settings={"index": index}, inputs=inputs)
     result = store.find(key) if store is not None else None
     if result is not None and result.refused is None:
-        scene = scene_of(json_bytes(result.facts["scene"]))
+        scene = parse_scene(json_bytes(result.facts["scene"]))
         if all(Path(file).expanduser().is_file() for file in _asset_files(scene)):
             return scene
     scene = scene_at(generator, index, source.seed, source.clip_format)
 
     def write(writer: ResultWriter) -> None:
-        writer.facts["scene"] = as_values(scene)
+        writer.facts["scene"] = dump_scene(scene)
 
     if store is not None:
         store.once(key, write)

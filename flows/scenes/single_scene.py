@@ -20,7 +20,7 @@ from ...render.blender.process import render_frames
 from ...render.compositing.contact_sheet import Picture, contact_sheet, difference
 from ...render.compositing.scene_layers import compose
 from ...render.generators.assets import check_files
-from ...render.scene.scene import Scene, as_values, read_scene, scene_of
+from ...render.scene.scene import Scene, dump_scene, parse_scene, read_scene
 from ...stages.quality_gates import Verdict
 from ..engine.run import ReportProgress
 from .source import SceneSource
@@ -48,11 +48,11 @@ def read_changed_scene(path: Path, overrides: Sequence[str]) -> Scene:
     """
     if not overrides:
         return read_scene(path)
-    values = as_values(read_scene(path))
+    values = dump_scene(read_scene(path))
     for text in overrides:
         override(values, text)
     try:
-        return scene_of(json_bytes(values))
+        return parse_scene(json_bytes(values))
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from problem
 

@@ -20,7 +20,7 @@ from ...render.blender.process import BlenderNotFound, blender_version, find_pyt
 from ...render.compositing import effect_masks, linear_composite
 from ...render.compositing.scene_layers import SHARED_LAYERS, VARIANT_LAYERS, compose
 from ...render.generators.assets import check_files, digest, sha256_of
-from ...render.scene.scene import Scene, Variant, as_values
+from ...render.scene.scene import Scene, Variant, dump_scene
 from ...stages import composite as display
 from ...stages import effect_mask, quality
 from ...stages.quality_gates import Verdict, judge
@@ -112,7 +112,7 @@ def render_inputs(scene: Scene, blender: str) -> dict[str, str]:
 
 def content_of(scene: Scene) -> dict[str, Any]:
     """All of a scene that decides its pixels: its name does not."""
-    return {key: value for key, value in as_values(scene).items() if key != "name"}
+    return {key: value for key, value in dump_scene(scene).items() if key != "name"}
 
 
 def clip_id(source: SceneSource, name: str, scene: Scene, variant: Variant) -> str:

@@ -10,7 +10,7 @@ from ...stages.effect_mask import Prune
 from ...stages.quality import Pair
 from ..blender.exr_frames import open_render_frames
 from ..scene.scene import Scene, Variant
-from ..scene.scene_facts import facts_of, words_of
+from ..scene.scene_facts import effect_words, scene_facts
 from . import effect_masks, layers
 from .effect_masks import MaskFromPasses
 from .layers import SharedLayers, VariantLayers
@@ -61,7 +61,7 @@ def compose(
             facts = _add_variant(variant, variant_layers, shared, over, truth, difference, add)
         except ValueError as unusable:
             facts = {"refused": str(unusable)}
-        variants[variant.name] = facts | {"facts": facts_of(scene, variant), "effects": words_of(variant)}
+        variants[variant.name] = facts | {"facts": scene_facts(scene, variant), "effects": effect_words(variant)}
     return variants
 
 
