@@ -218,7 +218,7 @@ def drawn(shots: list[Shot], kind: str) -> np.ndarray:
         with tempfile.TemporaryDirectory() as scratch:
             out = Path(scratch)
             settings = render_one.settings_for(out / "scene.json")
-            made = render_one.preview(scene, frame, out, settings, lambda what, done, total: None)
+            made = render_one.render_preview(scene, frame, out, settings, lambda what, done, total: None)
             for name, why in made.refused.items():
                 print(f"{kind} {name}: {why}", file=sys.stderr)
             over = read(out / "over.png")

@@ -7,7 +7,7 @@ import pytest
 from effectpairs.datasets.corpus import shards, verify
 from effectpairs.datasets.corpus.reader import open_corpus
 from effectpairs.datasets.gallery.report import write_report
-from effectpairs.flows.captions.corpus_captions import caption_corpus, settings_of
+from effectpairs.flows.captions.corpus_captions import caption_corpus, caption_settings
 from effectpairs.tests import fake_vllm, llm_server, tiny_models
 from effectpairs.tests.small_corpus import make_small_corpus
 
@@ -31,7 +31,7 @@ def wordless(tmp_path_factory):
 def captions_of(corpus, tmp_path, *changes):
     """The clips with their new words, and the record of each."""
     out = str(tmp_path / "new")
-    settings = settings_of([*SETTLED, *changes])
+    settings = caption_settings([*SETTLED, *changes])
     account, missed = caption_corpus(corpus, tmp_path / "w", settings, out=out, workers=1)
     assert (account.inputs, missed) == (1, [])
     found = open_corpus(out)

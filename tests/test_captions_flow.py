@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,12 @@ from effectpairs.datasets.corpus.publish import PublishSettings
 from effectpairs.datasets.corpus.reader import open_corpus
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store.ledger import read_ledger
-from effectpairs.flows.captions import chunks as caption_chunks
-from effectpairs.flows.captions import steps as caption_steps
-from effectpairs.flows.captions.corpus_captions import caption_corpus, settings_of
+from effectpairs.flows.captions import stages as caption_stages
+from effectpairs.flows.captions.corpus_captions import caption_corpus, caption_settings
+from effectpairs.flows.engine import local_runner
+from effectpairs.flows.engine.batches import make_result
 from effectpairs.flows.engine.local_runner import publish_locally
-from effectpairs.flows.sources import begin, load_any, run_source
+from effectpairs.flows.sources import load_any, open_run, run_source
 from effectpairs.tests import llm_server, workspaces
 from effectpairs.tests.small_corpus import make_small_corpus
 
@@ -105,19 +105,19 @@ def test_a_changed_prompt_makes_captions_anew_and_nothing_else(paired, monkeypat
         assert (before, asked) == (dict.fromkeys(CAPTION_STEPS, 8), 12)
         assert run_source(source, workspace, workers=1).failed == 0
         assert len(server.requests) == asked
-        known = caption_steps.work_of
+        settings_of_stage = caption_stages.Captioning.stage_settings
 
-        def with_another_prompt(stage, before, settings):
-            work = known(stage, before, settings)
+        def with_another_prompt(self, stage):
+            values = settings_of_stage(self, stage)
             if stage != "augment":
-                return work
-            captioner = {**work.settings["captioner"], "prompt": "another"}
-            return replace(work, settings={**work.settings, "captioner": captioner})
+                return values
+            return {**values, "captioner": {**values["captioner"], "prompt": "another"}}
 
-        monkeypatch.setattr(caption_steps, "work_of", with_another_prompt)
-        jobs = begin(source, workspace)._captions()
-        wanting = [caption_steps.walk(job, source.captioning, caption_steps.Store(workspace)).missing for job in jobs]
-        assert wanting == ["augment"] * 4
+        monkeypatch.setattr(caption_stages.Captioning, "stage_settings", with_another_prompt)
+        run = open_run(source, workspace)
+        run.refresh()
+        clips = [progress for progress in run.progress() if not progress.children]
+        assert [clip.next_stage.name for clip in clips] == ["augment"] * 4
 
 
 def test_a_server_that_is_down_costs_no_pair(source_file, tmp_path):
@@ -203,14 +203,14 @@ def test_effects_that_nobody_names_are_measured_with_their_evidence(source_file,
 def test_two_workers_and_an_interrupted_run_give_the_same_bytes(paired, tmp_path, monkeypatch):
     path, workspace, _ = paired
     other = tmp_path / "other"
-    whole = caption_chunks.caption_chunk
+    real = local_runner.run_in_worker
 
-    def killed(chunk, step, *rest):
-        if step == "refine":
+    def killed(kind, source, workspace, stage, *rest):
+        if stage.name == "refine":
             raise KeyboardInterrupt
-        return whole(chunk, step, *rest)
+        return real(kind, source, workspace, stage, *rest)
 
-    monkeypatch.setattr("effectpairs.flows.footage.run.caption_chunk", killed)
+    monkeypatch.setattr(local_runner, "run_in_worker", killed)
     with pytest.raises(KeyboardInterrupt):
         run_source(load_any(path), other, workers=1)
     assert results(other) == {"describe": 4, "refine": 0, "augment": 0}
@@ -228,15 +228,18 @@ def test_killed_between_files_it_goes_on_to_the_same_bytes(touch, paired, tmp_pa
     run_source(source, other, workers=1)
     for step in CAPTION_STEPS:
         workspaces.in_child(lambda step=step: os.system(f"rm -rf '{other}/store/{step}'"))
-    store, jobs = caption_steps.Store(other), begin(source, other)._captions()
+    run = open_run(source, other)
+    run.refresh()
+    clips = [progress for progress in run.progress() if not progress.children]
 
     def all_steps() -> None:
-        for step in CAPTION_STEPS:
-            for job in jobs:
-                caption_steps.caption_stage(job, step, source.captioning, store)
+        for _ in CAPTION_STEPS:
+            for clip in clips:
+                make_result(clip, clip.next_stage, run.store)
+                clip.refresh(run.store)
 
     workspaces.in_child(all_steps, kill_at=touch, near=other / "store" / "refine")
-    store.sweep()
+    run.store.sweep()
     run_source(source, other, workers=1)
     assert files_of(other / "store") == files_of(workspace / "store")
 
@@ -264,7 +267,7 @@ def test_a_corpus_gets_other_words_and_keeps_its_videos(paired, tmp_path):
     publish_locally(place, workspace, EVERYTHING)
     before = open_corpus(place)
     with llm_server.StubServer(answers) as server:
-        settings = settings_of(asking(server))
+        settings = caption_settings(asking(server))
         for _ in range(2):
             account, missed = caption_corpus(place, tmp_path / "words", settings, out=str(tmp_path / "new"), workers=1)
             assert (account.inputs, missed) == (4, [])
@@ -279,7 +282,7 @@ def test_a_corpus_gets_other_words_and_keeps_its_videos(paired, tmp_path):
         assert clip.caption == "A square slides along, casting a dim shadow."
         assert clip.provenance["models"] == [{"id": "stub-7b", "revision": None}]
         assert clip.quality["verdict"] == before[clip.clip_id].quality["verdict"]
-    caption_corpus(str(tmp_path / "new"), tmp_path / "words", settings_of(()), workers=1)
+    caption_corpus(str(tmp_path / "new"), tmp_path / "words", caption_settings(()), workers=1)
     again = open_corpus(str(tmp_path / "new"))
     assert verify(again) == []
     assert {clip.clip_id: clip.caption for clip in again} == {clip.clip_id: clip.caption for clip in before}
@@ -291,7 +294,7 @@ def test_a_corpus_keeps_its_words_where_no_others_are_to_be_had(paired, tmp_path
     place = str(tmp_path / "corpus")
     publish_locally(place, workspace, EVERYTHING)
     before = files_of(tmp_path / "corpus")
-    settings = settings_of(asking("http://127.0.0.1:9/v1"))
+    settings = caption_settings(asking("http://127.0.0.1:9/v1"))
     _, missed = caption_corpus(place, tmp_path / "words", settings, workers=1)
     assert len(missed) == 4
     assert all("127.0.0.1:9" in failure.reason for failure in missed)
@@ -303,7 +306,7 @@ def test_a_corpus_keeps_its_words_where_no_others_are_to_be_had(paired, tmp_path
 
 def test_words_of_which_there_is_no_record_are_a_persons(tmp_path):
     before = [clip.caption for clip in make_small_corpus(tmp_path)]
-    caption_corpus(str(tmp_path / "corpus"), tmp_path / "words", settings_of(()), workers=1)
+    caption_corpus(str(tmp_path / "corpus"), tmp_path / "words", caption_settings(()), workers=1)
     new = open_corpus(str(tmp_path / "corpus"))
     assert verify(new) == []
     assert [clip.caption for clip in new] == before

@@ -14,10 +14,8 @@ from effectpairs.datasets.store.ledger import read_account, read_ledger
 from effectpairs.flows.engine import batches
 from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.engine.workers import WorkerDied
-from effectpairs.flows.footage import run as source_run
-from effectpairs.flows.footage.run import begin
 from effectpairs.flows.footage.source import RealSource
-from effectpairs.flows.sources import run_source
+from effectpairs.flows.sources import open_run, run_source
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"))
 
@@ -53,9 +51,8 @@ def test_running_again_computes_nothing_and_changes_nothing(done, monkeypatch):
     def forbidden(*_, **__):
         raise AssertionError("a stage ran again")
 
-    monkeypatch.setattr(source_run, "normalise_chunk", forbidden)
-    monkeypatch.setattr(source_run, "stage_chunk", forbidden)
-    assert begin(source, workspace).is_done()
+    monkeypatch.setattr(batches, "run_batch", forbidden)
+    assert open_run(source, workspace).is_done
     assert run_source(source, workspace, workers=1) == account
     assert bytes_of(workspace) == before
 
@@ -118,9 +115,9 @@ def test_a_clip_that_kills_its_worker_is_tried_once_more_and_then_given_up(sourc
     real_call = batches.Worker.call
 
     def call(self, function, *arguments):
-        job = arguments[0]
-        if getattr(job, "clip_id", "").startswith("tiny-second-000") and arguments[1] == "decompose":
-            calls.append(job.clip_id)
+        stage, _, ids = arguments[3:]
+        if stage == "decompose" and ids[0].startswith("tiny-second-000"):
+            calls.extend(ids)
             raise WorkerDied("the worker process died: out of memory, or a crash in a library")
         return real_call(self, function, *arguments)
 
@@ -137,10 +134,10 @@ def test_a_clip_that_kills_its_worker_is_tried_once_more_and_then_given_up(sourc
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_chunks_hold_every_item_once(workers):
+def test_batches_hold_every_item_once(workers):
     items = list(range(17))
-    runs = batches.divide(items, size=4, workers=workers)
+    runs = batches.split_evenly(items, size=4, workers=workers)
     assert [item for run in runs for item in run] == items
     assert all(1 <= len(run) <= 4 for run in runs)
     assert len(runs) >= min(workers, 17)
-    assert batches.divide([], size=4, workers=2) == []
+    assert batches.split_evenly([], size=4, workers=2) == []

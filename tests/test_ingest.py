@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from effectpairs.datasets.footage.listing import Footage, SubjectFiles, list_footage
 from effectpairs.datasets.sources.source import FootageSource, load_source
-from effectpairs.flows.footage.ingest import Ingested, Rejected, ingest, keys_within, pick
+from effectpairs.flows.footage.ingest import NormalizedClip, UnusableShot, keys_within, normalize_footage, pick
 from effectpairs.stages.geometry import fit_frame
 from effectpairs.stages.normalise import Normalise
 from effectpairs.tests.filming import film, photograph, scene, square
@@ -27,8 +27,10 @@ def footage(tmp_path, clip, **subjects):
 
 
 def ingested(item, settings=SMALL):
-    found = list(ingest(item, settings))
-    return [one for one in found if isinstance(one, Ingested)], [one for one in found if isinstance(one, Rejected)]
+    found = list(normalize_footage(item, settings))
+    return [one for one in found if isinstance(one, NormalizedClip)], [
+        one for one in found if isinstance(one, UnusableShot)
+    ]
 
 
 # ---------------------------------------------------------------- clips
@@ -42,7 +44,7 @@ def test_a_clip_that_needs_no_change_comes_through_bit_for_bit(tmp_path):
     ((number, prompt),) = one.prompts
     assert number == 0
     assert np.array_equal(prompt.given, masks)
-    assert (prompt.keys, prompt.box, one.given, one.notes) == ({}, None, None, ())
+    assert (prompt.keys, prompt.box, one.background, one.notes) == ({}, None, None, ())
     assert (one.index, one.start_s, one.fps, one.source_frames) == (0, 0.0, 24.0, tuple(range(13)))
 
 
@@ -76,7 +78,7 @@ def test_cuts_part_clips(tmp_path):
 
 def test_the_same_again_is_the_same(tmp_path):
     item = footage(tmp_path, scene(20, 40, 64), masks=grey(tmp_path / "mask.mkv", square(20, 40, 64)))
-    one, two = list(ingest(item, SMALL)), list(ingest(item, SMALL))
+    one, two = list(normalize_footage(item, SMALL)), list(normalize_footage(item, SMALL))
     assert all(
         np.array_equal(a.gt, b.gt) and np.array_equal(a.prompts[0][1].given, b.prompts[0][1].given)
         for a, b in zip(one, two, strict=True)
@@ -130,7 +132,7 @@ def test_keys_go_to_the_nearest_kept_frame(tmp_path):
     clips, rejected = ingested(footage(tmp_path, scene(26), keys=keys), settings)
     assert len(clips) == 1
     assert rejected == [
-        Rejected(
+        UnusableShot(
             where="clip 1, subject 0", reason="no key mask lies in this clip; draw a key mask between frames 10 and 18"
         )
     ]
@@ -171,8 +173,8 @@ def test_a_background_is_stretched_and_ends_the_clips(tmp_path):
     clips, _ = ingested(item)
     assert [one.source_frames[-1] for one in clips] == [12, 25, 30], "frames 38 and 39 have no plate"
     for one in clips:
-        assert one.given.shape == one.gt.shape
-        assert np.array_equal(one.given[:, 0, 0, 2], np.array(one.source_frames))
+        assert one.background.shape == one.gt.shape
+        assert np.array_equal(one.background[:, 0, 0, 2], np.array(one.source_frames))
     assert "plate.mp4 ends 2 frames before the video; clips end with it." in clips[0].notes
     assert "plate.mp4 is 40x24 pixels; it was stretched to the video's 96x64." in clips[0].notes
 
@@ -187,7 +189,7 @@ def test_a_background_of_another_video(tmp_path, frames):
     with pytest.raises(
         ValueError, match=rf"plate\.mp4: has {frames} frames, but the video has 40; give a background made"
     ):
-        list(ingest(item, SMALL))
+        list(normalize_footage(item, SMALL))
 
 
 # ---------------------------------------------------------------- what is refused
@@ -198,7 +200,7 @@ def test_nothing_is_made_of_a_damaged_video(tmp_path):
     (tmp_path / "video.mp4").write_bytes(whole[: len(whole) * 9 // 10])
     made = []
     with pytest.raises(ValueError, match=r"video\.mp4: is cut off after frame \d+ of 60; copy or download it again"):
-        made.extend(ingest(Footage(name="clip", video=tmp_path / "video.mp4"), SMALL))
+        made.extend(normalize_footage(Footage(name="clip", video=tmp_path / "video.mp4"), SMALL))
     assert made == []
 
 
@@ -226,10 +228,11 @@ MEMORY = """
 from pathlib import Path
 import resource, sys
 from effectpairs.datasets.footage.listing import Footage
-from effectpairs.flows.footage.ingest import ingest
+from effectpairs.flows.footage.ingest import normalize_footage
 from effectpairs.stages.normalise import Normalise
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-frames = sum(len(one.gt) for one in ingest(Footage(name="long", video=Path(sys.argv[1])), Normalise(max_frames=13)))
+clips = normalize_footage(Footage(name="long", video=Path(sys.argv[1])), Normalise(max_frames=13))
+frames = sum(len(clip.gt) for clip in clips)
 print(frames, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
@@ -276,8 +279,8 @@ def test_a_real_background_lines_up(clips_dir):
         background="background.mp4",
     )
     (swan,) = list_footage(source)
-    one = next(ingest(swan, Normalise(size=(96, 160), max_frames=13)))
+    one = next(normalize_footage(swan, Normalise(size=(96, 160), max_frames=13)))
     away = one.prompts[0][1].given == 0
-    off = np.abs(one.gt.astype(int) - one.given)[away]
+    off = np.abs(one.gt.astype(int) - one.background)[away]
     assert off.mean() < 8
     assert any("ends 7 frames before the video" in note for note in one.notes)

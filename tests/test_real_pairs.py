@@ -54,16 +54,21 @@ def _seen_by_the_server() -> tuple[set[str], set[str]]:
     ("transient", "tries"), [(True, 2), (False, 1)], ids=["a dead worker is tried again", "bad input is not"]
 )
 def test_only_what_can_pass_is_tried_again(prefect_server, source_file, tmp_path, monkeypatch, transient, tries):
-    from effectpairs.flows.footage import run as source_run
+    from effectpairs.flows import prefect_runner
     from effectpairs.flows.real_pairs import real_pairs
 
     seen: list[str] = []
 
-    def stage_chunk(chunk, stage, source, workspace, worker):
-        seen.append(stage)
-        return [Failure(item="x", stage=stage, reason="because", transient=transient)] if stage == "subject" else []
+    real = prefect_runner.run_in_worker
 
-    monkeypatch.setattr(source_run, "stage_chunk", stage_chunk)
+    def run_in_worker(kind, source, workspace, stage, batch, worker):
+        if stage.phase != "pairs":
+            return real(kind, source, workspace, stage, batch, worker)
+        seen.append(stage.name)
+        failure = Failure(item="x", stage=stage.name, reason="because", transient=transient)
+        return [failure] if stage.name == "subject" else []
+
+    monkeypatch.setattr(prefect_runner, "run_in_worker", run_in_worker)
     account = real_pairs(str(source_file), str(tmp_path / "w"), ["include=['first']"], 1)
     chunks = seen.count("quality")
     assert seen.count("subject") == tries * chunks

@@ -18,7 +18,7 @@ from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.scenes.source import SceneSource
-from effectpairs.flows.sources import begin, load_any, load_for, once_begun, run_source
+from effectpairs.flows.sources import load_any, load_for, open_run, run_source
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.shadow import Shadow
 from effectpairs.render.scene.objects import Body, Travel
@@ -110,7 +110,7 @@ def test_rows_say_how_they_came_about(done, tmp_path):
 def test_two_workers_give_the_bytes_of_one_and_a_second_run_does_nothing(done, tmp_path):
     path, workspace, account = done
     before = files_of(workspace)
-    assert begin(load_any(path), workspace).is_done()
+    assert open_run(load_any(path), workspace).is_done
     assert run_source(load_any(path), workspace, workers=1) == account
     assert files_of(workspace) == before
     assert run_source(load_any(path), tmp_path / "other", workers=2) == account
@@ -170,8 +170,8 @@ def test_a_whole_clip_is_written_with_its_numbers(tmp_path):
     told = []
     path = tmp_path / "scene.json"
     path.write_text(json.dumps(dump_scene(SCENE)))
-    described = render_one.described(path, ["size=18x32", "rendering.samples=1"])
-    made = render_one.clip(
+    described = render_one.read_changed_scene(path, ["size=18x32", "rendering.samples=1"])
+    made = render_one.render_clip(
         described, tmp_path / "out", render_one.settings_for(path), lambda *told_: told.append(told_)
     )
     assert set(made.verdicts) == {"plain", "soft", "dusty"}
@@ -197,12 +197,12 @@ def test_overrides_reach_any_value_of_a_scene(tmp_path):
 
     path = tmp_path / "scene.json"
     path.write_text(json.dumps(dump_scene(SCENE)))
-    changed = render_one.described(path, ["subject.size_m=2.5", *render_one.changes(3, "48x80")])
+    changed = render_one.read_changed_scene(path, ["subject.size_m=2.5", *render_one.option_overrides(3, "48x80")])
     assert (changed.subject.size_m, changed.size, changed.rendering.samples) == (2.5, (48, 80), 3)
     with pytest.raises(ValueError, match=r"scene\.json: frames"):
-        render_one.described(path, ["frames='many'"])
+        render_one.read_changed_scene(path, ["frames='many'"])
     with pytest.raises(ValueError, match="--size '33' is not HEIGHTxWIDTH; write for example"):
-        render_one.changes(None, "33")
+        render_one.option_overrides(None, "33")
 
 
 def test_without_blender_one_sentence_says_so(tmp_path, monkeypatch):
@@ -221,7 +221,7 @@ def test_without_blender_one_sentence_says_so(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("size", [(48, 80), (96, 168), (192, 336), (384, 672)])
 def test_a_few_glints_pass_at_any_size_and_many_do_not(size):
-    from effectpairs.flows.scenes.account import judged
+    from effectpairs.flows.scenes.stages import judge_variant
 
     def verdict(alone):
         numbers = dict.fromkeys(QUALITY_NUMBERS) | {
@@ -230,7 +230,7 @@ def test_a_few_glints_pass_at_any_size_and_many_do_not(size):
             "firefly_share": alone / (size[0] * size[1]),
         }  # fmt: skip
         made = {"numbers": numbers, "white_steps": {"ripple": 20}}
-        return judged(made, SceneSource(name="s", scenes="x/*.json"), size).verdict
+        return judge_variant(made, SceneSource(name="s", scenes="x/*.json"), size).verdict
 
     assert [verdict(alone) for alone in (0, 5, 40, 100)] == ["accept", "accept", "review", "reject"]
 
@@ -245,29 +245,21 @@ def test_a_source_says_which_flow_reads_it(tmp_path):
         load_any("blender", ["scenes='x/*.json'"])
 
 
-def test_what_is_begun_is_not_listed_twice(tmp_path):
-    source = load_any(source_file(tmp_path, SCENE))
-    run = begin(source, tmp_path / "w")
-    with once_begun(run):
-        assert begin(source, tmp_path / "w") is run
-        assert begin(source, tmp_path / "w") is not run
-
-
 def test_a_texture_beside_a_model_counts(tmp_path):
-    from effectpairs.flows.scenes.steps import SceneJob, scene_work
+    from effectpairs.flows.scenes.stages import render_inputs
 
     (tmp_path / "duck.obj").write_text("v 0 0 0\n")
     (tmp_path / "duck.png").write_bytes(b"yellow")
     duck = Body(name="duck", shape="asset", asset=str(tmp_path / "duck.obj"))
-    job, source = SceneJob(name="duck", scene=replace(SCENE, subject=duck)), load_any(source_file(tmp_path, SCENE))
-    first = scene_work(job, source, "4.5.15")
-    assert scene_work(job, source, "4.5.15").key == first.key
+    scene = replace(SCENE, subject=duck)
+    first = render_inputs(scene, "4.5.15")
+    assert render_inputs(scene, "4.5.15") == first
     (tmp_path / "workspace.json").write_text("what a run writes beside it is no part of it")
-    assert scene_work(job, source, "4.5.15").key == first.key
+    assert render_inputs(scene, "4.5.15") == first
     (tmp_path / "duck.png").write_bytes(b"a green one")
-    assert scene_work(job, source, "4.5.15").key != first.key
+    assert render_inputs(scene, "4.5.15") != first
     (tmp_path / "duck.obj").unlink()
-    assert "missing" in scene_work(job, source, "4.5.15").inputs.values()
+    assert "missing" in render_inputs(scene, "4.5.15").values()
 
 
 def test_descriptions_are_kept_until_something_decides_otherwise(tmp_path, monkeypatch):
@@ -303,4 +295,4 @@ def test_makers_give_the_same_scenes_again_and_more_of_them():
 
     few, more = (list(list_scenes(load_any("blender", [f"count={n}", "frames=5", "size=36x64"]))) for n in (2, 4))
     assert few == more[:2]
-    assert len({job.group for job in more}) == 4
+    assert len({json.dumps(dump_scene(scene)) for _, scene in more}) == 4

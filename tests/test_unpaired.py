@@ -11,10 +11,10 @@ from effectpairs.datasets.corpus.reader import open_corpus
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.flows.engine.local_runner import publish_locally
-from effectpairs.flows.prompts.prompts import Prompt, PromptRefusal, list_prompts
+from effectpairs.flows.prompts.listing import Prompt, UnusablePrompt, list_prompts
 from effectpairs.flows.prompts.source import UnpairedSource
-from effectpairs.flows.prompts.steps import attributes
-from effectpairs.flows.sources import begin, load_any, load_for, run_source
+from effectpairs.flows.prompts.stages import adjectives_of
+from effectpairs.flows.sources import load_any, load_for, open_run, run_source
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.generators.clip_format import ClipFormat
 from effectpairs.render.generators.scene_from_caption import scene_from_caption
@@ -73,7 +73,7 @@ def test_lines_are_data_and_a_bad_one_costs_no_other(tmp_path):
     good = [one for one in found if isinstance(one, Prompt)]
     assert [one.caption for one in good] == [DUSTY, SMOKY]
     assert [one.effects for one in good] == [("dust",), ("smoke",)]
-    bad = {one.name: one.reason for one in found if isinstance(one, PromptRefusal)}
+    bad = {one.name: one.reason for one in found if isinstance(one, UnusablePrompt)}
     assert list(bad) == [f"line-{number:05d}" for number in range(5, 12)]
     assert "instructions" in bad["line-00005"]
     assert "names no effect" in bad["line-00006"]
@@ -179,7 +179,7 @@ def test_a_model_makes_clips_through_the_flow_and_a_second_run_makes_none(tmp_pa
     again = {path: path.stat().st_mtime_ns for path in (workspace / "store").rglob("gt.mkv")}
     assert len(again) == 3
     assert again.items() >= first.items()  # what was made stays
-    assert begin(source, workspace).is_done()
+    assert open_run(source, workspace).is_done
     publish_locally(str(tmp_path / "corpus"), workspace, EVERYTHING)
     corpus = open_corpus(str(tmp_path / "corpus"))
     assert verify(corpus) == []
@@ -246,7 +246,7 @@ def test_the_described_colour_is_looked_for_where_the_effect_is():
 
 
 def test_words_set_the_effect_and_the_same_words_give_the_same_scene():
-    told = attributes(DUSTY, ("dust",))
+    told = adjectives_of(DUSTY, ("dust",))
     assert told == {"dust": ("dense", "orange")}
     made = scene_from_caption(DUSTY, told, seed=4, clip_format=CLIP_FORMAT)
     assert made == scene_from_caption(DUSTY, told, seed=4, clip_format=CLIP_FORMAT)

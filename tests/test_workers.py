@@ -9,13 +9,13 @@ import time
 import psutil
 import pytest
 from effectpairs.flows.engine import workers
-from effectpairs.flows.engine.workers import Worker, WorkerDied, Workers, how_many
+from effectpairs.flows.engine.workers import Worker, WorkerDied, WorkerPool, worker_count
 
 FULL_CLIP = 85 * 384 * 672 * 3
 
 
 def test_as_many_workers_as_asked_for():
-    assert how_many(FULL_CLIP, asked=3) == 3
+    assert worker_count(FULL_CLIP, requested=3) == 3
 
 
 def test_memory_limits_workers_before_cores_do(monkeypatch):
@@ -24,9 +24,9 @@ def test_memory_limits_workers_before_cores_do(monkeypatch):
 
     monkeypatch.setattr(workers.psutil, "virtual_memory", lambda: Memory)
     monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: set(range(64)))
-    assert how_many(FULL_CLIP) == 2
-    assert how_many(13 * 48 * 80 * 3) == 8
-    assert how_many(100 * FULL_CLIP) == 1  # one clip at a time always has its try
+    assert worker_count(FULL_CLIP) == 2
+    assert worker_count(13 * 48 * 80 * 3) == 8
+    assert worker_count(100 * FULL_CLIP) == 1  # one clip at a time always has its try
 
 
 def test_a_worker_that_dies_is_started_anew():
@@ -41,14 +41,14 @@ def test_a_worker_that_dies_is_started_anew():
 
 
 def test_an_exception_comes_back_and_the_worker_goes_on():
-    with Workers(1) as pool, pool.lend() as worker:
+    with WorkerPool(1) as pool, pool.lend() as worker:
         with pytest.raises(ValueError, match="invalid literal"):
             worker.call(int, "no number")
         assert worker.call(int, "7") == 7
 
 
 def test_a_worker_imports_neither_prefect_nor_torch():
-    with Workers(1) as pool, pool.lend() as worker:
+    with WorkerPool(1) as pool, pool.lend() as worker:
         worker.call(_import_what_a_worker_does)
         loaded = set(worker.call(_loaded))
     assert not loaded & {"prefect", "torch", "datasets", "transformers"}
@@ -73,7 +73,7 @@ def test_workers_end_when_their_parent_is_killed():
 
 
 def _import_what_a_worker_does() -> None:
-    import effectpairs.flows.running.chunks  # noqa: F401
+    import effectpairs.flows.engine.batches  # noqa: F401
 
 
 def _loaded() -> list[str]:

@@ -21,7 +21,7 @@ from effectpairs.datasets.corpus.schema import LAYERS
 from effectpairs.datasets.footage.listing import Footage, list_footage
 from effectpairs.datasets.sources.source import load_source
 from effectpairs.datasets.store import codec
-from effectpairs.flows.footage.ingest import Ingested, ingest
+from effectpairs.flows.footage.ingest import NormalizedClip, normalize_footage
 from effectpairs.flows.footage.source import RealSource
 from effectpairs.stages import pair
 from effectpairs.stages.quality_gates import judge
@@ -44,11 +44,11 @@ def footage(folder: Path, height: int, width: int, frames: int) -> Path:
 
 def bare_loop(source: RealSource, folder: Path) -> None:
     """The stages in a row, nothing kept but the product."""
-    settings = {stage: source.settings_of(stage) for stage in pair.STAGES}
+    settings = {stage: source.stage_settings(stage) for stage in pair.STAGES}
     for item in list_footage(source):
         assert isinstance(item, Footage)
-        for piece in ingest(item, source.normalise):
-            assert isinstance(piece, Ingested)
+        for piece in normalize_footage(item, source.normalise):
+            assert isinstance(piece, NormalizedClip)
             ((_, prompt),) = piece.prompts
             layers, facts = pair.run({"gt": piece.gt, "given_mask": prompt.given}, {}, settings)
             judge(facts["quality"]["numbers"], source.gates)
