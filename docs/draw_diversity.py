@@ -7,18 +7,19 @@ measured stays in docs/diversity.json, and with `--drawn 0` the drawn frames of 
 import argparse
 import json
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from effectpairs.docs import diversity
 from effectpairs.render.blender import process
 from effectpairs.render.blender.exr_frames import open_render_frames
 from effectpairs.render.blender.plan import make_plan, passes_of
 from effectpairs.render.compositing import layers
-from effectpairs.render.generators import diversity
-from effectpairs.render.generators.clip_format import ClipFormat
-from effectpairs.render.generators.registry import GENERATORS, scene_at
+from effectpairs.render.generators.blender_generator import BlenderGenerator
+from effectpairs.render.generators.generator import ClipFormat
+from effectpairs.render.generators.kubric_generator import KubricGenerator
 from effectpairs.render.scene.scene import RenderSettings, Scene
 
 mpl.use("Agg")
@@ -29,69 +30,78 @@ CLIP_FORMAT = ClipFormat(frames=21, size=(384, 672))
 TINY = ClipFormat(frames=21, size=(64, 112), rendering=RenderSettings(samples=4, mask_samples=1, mask_scale=0.25))
 FRAME = 12
 COLOURS = {"blender": "#2a6f97", "kubric": "#c8553d", "generator": "#8d99ae"}
-NAMES = {"blender": "maker blender", "kubric": "maker kubric", "generator": "Generative Omnimatte (its ranges)"}
+NAMES = {"blender": "generator blender", "kubric": "generator kubric", "generator": "Generative Omnimatte (its ranges)"}
 
 
 def main() -> None:
     """Measure, draw, plot."""
-    asked = argparse.ArgumentParser()
-    asked.add_argument("--told", type=int, default=200)
-    asked.add_argument("--drawn", type=int, default=100)
-    given = asked.parse_args()
-    kept = HERE / "diversity.json"
-    earlier = json.loads(kept.read_text()) if kept.exists() else {}
-    found = {}
-    for kind, generator in GENERATORS.items():
-        told = [asdict(diversity.told(scene_at(generator(), index, 0, CLIP_FORMAT))) for index in range(given.told)]
-        drawn = [one for index in range(given.drawn) for one in measured(scene_at(generator(), index, 0, TINY))]
-        found[kind] = {"told": told, "drawn": drawn or earlier.get(kind, {}).get("drawn", [])}
-    kept.write_text(json.dumps(found, indent=None, separators=(",", ":")) + "\n")
-    plot(found)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--scenes", type=int, default=200, help="descriptions to measure")
+    parser.add_argument("--frames", type=int, default=100, help="frames to render; 0: those of the last time")
+    arguments = parser.parse_args()
+    path = HERE / "diversity.json"
+    earlier = json.loads(path.read_text()) if path.exists() else {}
+    statistics = {}
+    for generator in (BlenderGenerator(), KubricGenerator()):
+        described = (generator.scene_at(index, 0, CLIP_FORMAT) for index in range(arguments.scenes))
+        scenes = [asdict(diversity.measure_scene(scene)) for scene in described]
+        frames = [measure_frame(generator.scene_at(index, 0, TINY)) for index in range(arguments.frames)]
+        kind = generator.kind
+        statistics[kind] = {"scenes": scenes, "frames": frames or earlier.get(kind, {}).get("frames", [])}
+    path.write_text(json.dumps(statistics, indent=None, separators=(",", ":")) + "\n")
+    plot(statistics)
 
 
-def measured(scene: Scene) -> list[dict[str, object]]:
-    """The first variant of one frame, drawn."""
+def measure_frame(scene: Scene) -> dict[str, object]:
+    """Render one frame of the first variant, and measure it."""
     with tempfile.TemporaryDirectory() as folder:
-        passes = [one for one in passes_of(scene) if "without" not in one.name and "truth" not in one.name]
-        wanted = [one for one in passes if one.name in ("background", "subject") or one.name.startswith("v00")]
-        narrow = [
-            type(one)(**{**vars(one), "frames": one.frames if len(one.frames) == 1 else (FRAME,)}) for one in wanted
+        layers_of_first = [
+            render_pass
+            for render_pass in passes_of(scene)
+            if render_pass.name.startswith(("background", "subject", "v00"))
+            and not ("without" in render_pass.name or "truth" in render_pass.name)
         ]
-        process.render_frames(make_plan(scene, Path(folder), narrow), Path(folder))
+        passes = [
+            replace(render_pass, frames=render_pass.frames if len(render_pass.frames) == 1 else (FRAME,))
+            for render_pass in layers_of_first
+        ]
+        process.render_frames(make_plan(scene, Path(folder), passes), Path(folder))
         files = open_render_frames(Path(folder))
         shared = layers.compose_shared(files, (FRAME,))
-        own = layers.compose_variant(files, 0, ("all",), shared, shared.over)
-    return [asdict(diversity.seen(scene, 0, shared, own))]
+        variant = layers.compose_variant(files, 0, ("all",), shared, shared.over)
+    return asdict(diversity.measure_frames(scene, 0, shared, variant))
 
 
-def plot(found: dict[str, dict[str, list[dict[str, object]]]]) -> None:
+def plot(statistics: dict[str, dict[str, list[dict[str, object]]]]) -> None:
     """Six small panels."""
-    draws = diversity.generator_draws(20000, np.random.default_rng(0))
+    draws = diversity.draw_from_generator(20000, np.random.default_rng(0))
     figure, axes = plt.subplots(2, 3, figsize=(12, 6.4), constrained_layout=True)
-    told = {kind: {key: [one[key] for one in parts["told"]] for key in draws} for kind, parts in found.items()}
-    told["generator"] = {key: list(values) for key, values in draws.items()}
+    scenes = {
+        kind: {key: [scene[key] for scene in parts["scenes"]] for key in draws} for kind, parts in statistics.items()
+    }
+    scenes["generator"] = {key: list(values) for key, values in draws.items()}
     panels = (
         ("subject_share", "subject's box, share of the picture", np.geomspace(0.003, 0.6, 22), True),
         ("drift", "camera motion, picture widths per frame", np.linspace(0, 0.03, 25), False),
         ("sun_elevation_deg", "sun above the horizon, degrees", np.linspace(0, 90, 25), False),
     )
     for axis, (key, title, bins, log) in zip(axes[0], panels, strict=True):
-        _steps(axis, {kind: values[key] for kind, values in told.items()}, bins)
+        _steps(axis, {kind: values[key] for kind, values in scenes.items()}, bins)
         axis.set_title(title, fontsize=10)
         if log:
             axis.set_xscale("log")
-    _bars(axes[1, 0], found)
-    drawn = {kind: parts["drawn"] for kind, parts in found.items()}
-    areas = {kind: [max(one["effect_area"], 1e-3) for one in parts] for kind, parts in drawn.items() if parts}
+    _bars(axes[1, 0], statistics)
+    frames = {kind: parts["frames"] for kind, parts in statistics.items()}
+    areas = {kind: [max(frame["effect_area"], 1e-3) for frame in parts] for kind, parts in frames.items() if parts}
     _steps(axes[1, 1], areas, np.geomspace(1e-3, 1, 22))
     axes[1, 1].set_xscale("log")
-    axes[1, 1].set_title("effect, share of the picture (drawn)", fontsize=10)
+    axes[1, 1].set_title("effect, share of the picture (rendered)", fontsize=10)
     _steps(
         axes[1, 2],
-        {kind: [one["darkening"] for one in parts] for kind, parts in drawn.items()},
+        {kind: [frame["darkening"] for frame in parts] for kind, parts in frames.items()},
         np.linspace(-80, 80, 33),
     )
-    axes[1, 2].set_title("effect darkens (+) or lightens (-), of 255 (drawn)", fontsize=10)
+    axes[1, 2].set_title("effect darkens (+) or lightens (-), of 255 (rendered)", fontsize=10)
     handles = [plt.Line2D([], [], color=colour, lw=3) for colour in COLOURS.values()]
     figure.legend(handles, NAMES.values(), loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(HERE / "diversity.png", dpi=110)
@@ -108,12 +118,12 @@ def _steps(axis, sets, bins) -> None:
     axis.tick_params(labelsize=8)
 
 
-def _bars(axis, found) -> None:
-    """In what share of scenes each effect is seen."""
+def _bars(axis, statistics) -> None:
+    """Share of the scenes that have each effect."""
     kinds = ("shadow", "reflection", "dust", "smoke", "wake", "ripple", "splash", "spray", "glow", "light")
-    for place, (kind, parts) in enumerate(found.items()):
-        share = [100 * np.mean([name in one["effects"] for one in parts["told"]]) for name in kinds]
-        axis.bar(np.arange(len(kinds)) + 0.4 * place - 0.2, share, width=0.38, color=COLOURS[kind])
+    for index, (kind, parts) in enumerate(statistics.items()):
+        share = [100 * np.mean([name in scene["effects"] for scene in parts["scenes"]]) for name in kinds]
+        axis.bar(np.arange(len(kinds)) + 0.4 * index - 0.2, share, width=0.38, color=COLOURS[kind])
     axis.axvspan(-0.5, 1.5, color=COLOURS["generator"], alpha=0.25, lw=0)
     axis.set_xticks(range(len(kinds)), kinds, rotation=40, fontsize=8)
     axis.set_ylabel("% of scenes", fontsize=8)

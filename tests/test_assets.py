@@ -8,8 +8,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from effectpairs.render.generators import archives
-from effectpairs.render.generators.archives import Limits, download, unpack
-from effectpairs.render.generators.assets import Asset, check, digest, fetch, models_in, read_manifest, skies_in
+from effectpairs.render.generators.archives import AssetLimits, download, unpack
+from effectpairs.render.generators.assets import (
+    Asset,
+    asset_digest,
+    check_asset,
+    fetch_asset,
+    models_in,
+    read_manifest,
+    skies_in,
+)
 
 OBJ = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
 DATA = json.dumps({"paths": {"visual_geometry": ["visual.obj"]}}).encode()
@@ -108,12 +116,14 @@ def test_files_that_cannot_be_drawn(tmp_path, name, content, sentence):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=sentence):
-        fetch(Asset(name="a", kind="model", uri=str(tmp_path / name)), tmp_path / "cache", Limits(file_bytes=1000))
+        fetch_asset(
+            Asset(name="a", kind="model", uri=str(tmp_path / name)), tmp_path / "cache", AssetLimits(file_bytes=1000)
+        )
 
 
 def test_what_is_here_is_not_copied(tmp_path):
     (tmp_path / "a.obj").write_bytes(OBJ)
-    assert fetch(models_in(tmp_path)[0], tmp_path / "cache") == tmp_path / "a.obj"
+    assert fetch_asset(models_in(tmp_path)[0], tmp_path / "cache") == tmp_path / "a.obj"
     assert not (tmp_path / "cache").exists()
 
 
@@ -123,11 +133,11 @@ def test_the_digest_is_of_the_content(tmp_path):
         (tmp_path / name / "a.obj").write_bytes(OBJ)
         (tmp_path / name / "a.png").write_bytes(b"red")
     one, two = tmp_path / "one/a.obj", tmp_path / "two/a.obj"
-    assert digest(one) == digest(two)
+    assert asset_digest(one) == asset_digest(two)
     (tmp_path / "two/b.obj").write_bytes(b"another model")
-    assert digest(one) == digest(two)
+    assert asset_digest(one) == asset_digest(two)
     (tmp_path / "two/a.png").write_bytes(b"blue")
-    assert digest(one) != digest(two), "its texture changed"
+    assert asset_digest(one) != asset_digest(two), "its texture changed"
 
 
 # ---------------------------------------------------------------- manifests
@@ -137,14 +147,14 @@ def test_an_asset_out_of_a_manifest(tmp_path):
     pack(tmp_path / "shoe.tar.gz", {"data.json": DATA, "visual.obj": OBJ})
     (shoe,) = read_manifest(str(manifest(tmp_path)))
     assert (shoe.name, shoe.kind, shoe.category, shoe.is_archive) == ("shoe", "model", "Shoe", True)
-    file = fetch(shoe, tmp_path / "cache")
+    file = fetch_asset(shoe, tmp_path / "cache")
     assert file.read_bytes() == OBJ
     before = file.stat().st_mtime_ns
-    assert fetch(shoe, tmp_path / "cache") == file
+    assert fetch_asset(shoe, tmp_path / "cache") == file
     assert file.stat().st_mtime_ns == before, "unpacked once"
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [file.parent.name], "nothing is left lying about"
     pack(tmp_path / "shoe.tar.gz", {"data.json": DATA, "visual.obj": OBJ * 2})
-    assert fetch(shoe, tmp_path / "cache").read_bytes() == OBJ * 2, "a changed archive is another asset"
+    assert fetch_asset(shoe, tmp_path / "cache").read_bytes() == OBJ * 2, "a changed archive is another asset"
 
 
 def test_folders_names_and_skies_as_kubric_has_them(tmp_path):
@@ -158,9 +168,9 @@ def test_folders_names_and_skies_as_kubric_has_them(tmp_path):
         "plain": {"asset_type": "Texture", "path": "plain.hdr"},
     }
     dusk, plain, shoe = read_manifest(str(manifest(tmp_path, entries, data_dir=str(tmp_path / "data"))))
-    assert fetch(shoe, tmp_path / "cache").read_bytes() == OBJ * 2
-    assert (dusk.kind, fetch(dusk, tmp_path / "cache").name) == ("sky", "dusk.hdr")
-    assert fetch(plain, tmp_path / "cache") == tmp_path / "data/plain.hdr"
+    assert fetch_asset(shoe, tmp_path / "cache").read_bytes() == OBJ * 2
+    assert (dusk.kind, fetch_asset(dusk, tmp_path / "cache").name) == ("sky", "dusk.hdr")
+    assert fetch_asset(plain, tmp_path / "cache") == tmp_path / "data/plain.hdr"
 
 
 @pytest.mark.parametrize(
@@ -200,7 +210,7 @@ def test_archives_without_their_model(tmp_path, files, asset_file, sentence):
     archive = pack(tmp_path / "shoe.tar.gz", files)
     asset = Asset(name="shoe", kind="model", uri=str(archive), is_archive=True, file=asset_file)
     with pytest.raises(ValueError, match=sentence):
-        fetch(asset, tmp_path / "cache")
+        fetch_asset(asset, tmp_path / "cache")
 
 
 # ---------------------------------------------------------------- archives that mean harm
@@ -226,7 +236,7 @@ def test_nothing_of_a_hostile_archive_is_written(tmp_path, files, sentence):
     archive = pack(tmp_path / "in/evil.tar.gz", {"fine.obj": OBJ, **files})
     asset = Asset(name="evil", kind="model", uri=str(archive), is_archive=True)
     with pytest.raises(ValueError, match=f"evil.tar.gz: .*{sentence}"):
-        fetch(asset, tmp_path / "cache", Limits(unpacked_bytes=4000, files=5))
+        fetch_asset(asset, tmp_path / "cache", AssetLimits(unpacked_bytes=4000, files=5))
     assert not list((tmp_path / "cache").rglob("*"))
     assert {path.name for path in tmp_path.iterdir()} == {"in", "cache"}
 
@@ -235,7 +245,7 @@ def test_a_bomb_of_many_small_files_stops_early(tmp_path):
     archive = pack(tmp_path / "bomb.tar.gz", {f"{n}.bin": bytes(3000) for n in range(200)})
     assert archive.stat().st_size < 10_000
     with pytest.raises(ValueError, match="unpacks to more than the limit of 10000 bytes"):
-        unpack(archive, tmp_path / "out", Limits(unpacked_bytes=10_000, files=1000))
+        unpack(archive, tmp_path / "out", AssetLimits(unpacked_bytes=10_000, files=1000))
     assert not (tmp_path / "out").exists()
 
 
@@ -244,14 +254,14 @@ def test_broken_archives(tmp_path, cut):
     whole = pack(tmp_path / "a.tar.gz", {"a.obj": os.urandom(5000)}).read_bytes()
     (tmp_path / "a.tar.gz").write_bytes(whole[:cut])
     with pytest.raises(ValueError, match=r"a\.tar\.gz: is no whole \.tar\.gz archive"):
-        unpack(tmp_path / "a.tar.gz", tmp_path / "out", Limits())
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out", AssetLimits())
 
 
 @pytest.mark.parametrize("content", [b"<html>denied</html>", gzip.compress(b"no tar at all" * 100)])
 def test_no_archive_at_all(tmp_path, content):
     (tmp_path / "a.tar.gz").write_bytes(content)
     with pytest.raises(ValueError, match=r"is no whole \.tar\.gz archive"):
-        unpack(tmp_path / "a.tar.gz", tmp_path / "out", Limits())
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out", AssetLimits())
 
 
 def test_a_file_that_another_process_unpacked_meanwhile_is_taken(tmp_path, monkeypatch):
@@ -264,7 +274,7 @@ def test_a_file_that_another_process_unpacked_meanwhile_is_taken(tmp_path, monke
         (tmp_path / "out/a.obj").write_bytes(OBJ)
 
     monkeypatch.setattr(archives, "_unpack_into", slow)
-    unpack(archive, tmp_path / "out", Limits())
+    unpack(archive, tmp_path / "out", AssetLimits())
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 
@@ -277,8 +287,8 @@ def test_over_the_network_once(tmp_path, server):
     server.files["/k/shoe.tar.gz"] = pack(tmp_path / "x.tar.gz", {"data.json": DATA, "visual.obj": OBJ}).read_bytes()
     (shoe,) = read_manifest(f"{server.address}/k/Kind.json")
     assert server.asked == ["/k/Kind.json"], "nothing is fetched before it is asked for"
-    assert fetch(shoe, tmp_path / "cache").read_bytes() == OBJ
-    fetch(shoe, tmp_path / "cache")
+    assert fetch_asset(shoe, tmp_path / "cache").read_bytes() == OBJ
+    fetch_asset(shoe, tmp_path / "cache")
     assert server.asked == ["/k/Kind.json", "/k/shoe.tar.gz"]
 
 
@@ -326,6 +336,6 @@ def test_a_download_that_breaks_off_leaves_nothing(tmp_path, server):
 
 def test_kinds_are_checked_apart(tmp_path):
     (tmp_path / "a.exr").write_bytes(b"\x76\x2f\x31\x01")
-    assert check(tmp_path / "a.exr", "sky") == tmp_path / "a.exr"
+    assert check_asset(tmp_path / "a.exr", "sky") == tmp_path / "a.exr"
     with pytest.raises(ValueError, match=r"\.exr is no type of model"):
-        check(tmp_path / "a.exr", "model")
+        check_asset(tmp_path / "a.exr", "model")

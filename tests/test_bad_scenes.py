@@ -16,7 +16,7 @@ from effectpairs.flows.scenes.source import SceneSource
 from effectpairs.flows.sources import run_source
 from effectpairs.render.blender.process import VARIABLE, Blender
 from effectpairs.render.effects.shadow import Shadow
-from effectpairs.render.generators.archives import Limits
+from effectpairs.render.generators.archives import AssetLimits
 from effectpairs.render.scene.environment import Sky
 from effectpairs.render.scene.objects import Body, Material, Travel
 from effectpairs.render.scene.scene import RenderSettings, Scene, Variant, dump_scene
@@ -226,7 +226,7 @@ def brought(tmp_path_factory):
         if content is not None:
             (folder / f"{name}{suffix}").write_bytes(content)
         if name == "huge":
-            os.truncate(folder / f"{name}{suffix}", Limits().file_bytes + 1)
+            os.truncate(folder / f"{name}{suffix}", AssetLimits().file_bytes + 1)
         body = Body(name=name, shape="asset", asset=str(folder / f"{name}{suffix}"))
         scenes.append(scene(name, subject=body))
     (folder / "dusk.exr").write_bytes(b"no picture")

@@ -16,7 +16,7 @@ from effectpairs.flows.prompts.source import UnpairedSource
 from effectpairs.flows.prompts.stages import adjectives_of
 from effectpairs.flows.sources import load_any, load_for, open_run, run_source
 from effectpairs.render.effects.dust import Dust
-from effectpairs.render.generators.clip_format import ClipFormat
+from effectpairs.render.generators.generator import ClipFormat
 from effectpairs.render.generators.scene_from_caption import scene_from_caption
 from effectpairs.stages.text_to_video.cogvideox import CogVideoX
 from effectpairs.stages.text_to_video.diffusion_weights import locate

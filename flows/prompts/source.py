@@ -9,7 +9,7 @@ from ...captioning.pipeline import CaptionSettings
 from ...captioning.rule_based.captioner import RuleBasedCaptioner
 from ...datasets.sources.source import Source
 from ...render.blender.process import Blender
-from ...render.generators.clip_format import ClipFormat
+from ...render.generators.generator import ClipFormat
 from ...render.scene.scene import RenderSettings
 from ...stages.text_to_video.cogvideox import CogVideoX
 from ...stages.text_to_video.text_to_video import Format, corpus_length

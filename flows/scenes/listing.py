@@ -12,7 +12,7 @@ from pathlib import Path
 from ...datasets.sources.source import SOURCES
 from ...datasets.store.atomic_io import digest_of, json_bytes
 from ...datasets.store.store import ResultWriter, StageKey, Store
-from ...render.generators.registry import AnyGenerator, assets_of, scene_at
+from ...render.generators.generator import SceneGenerator
 from ...render.scene.scene import Scene, dump_scene, parse_scene, read_scene
 from .source import SceneSource
 
@@ -44,15 +44,15 @@ def list_scenes(source: SceneSource, store: Store | None = None) -> Iterator[tup
             yield name, str(problem)
 
 
-def _inputs_of(generator: AnyGenerator, source: SceneSource) -> dict[str, str]:
+def _inputs_of(generator: SceneGenerator, source: SceneSource) -> dict[str, str]:
     """Digests of all that decides a generator's scenes beside their number."""
     settings = {"generator": asdict(generator), "seed": source.seed, "clip_format": asdict(source.clip_format)}
-    assets = [asdict(asset) for asset in assets_of(generator)]
+    assets = [asdict(asset) for asset in generator.assets()]
     return {"settings": digest_of(settings), "assets": digest_of(assets)}
 
 
 def _describe(
-    generator: AnyGenerator, index: int, source: SceneSource, inputs: dict[str, str], store: Store | None
+    generator: SceneGenerator, index: int, source: SceneSource, inputs: dict[str, str], store: Store | None
 ) -> Scene:
     """Read a description from the store, as long as the files that it names are there; else make it."""
     key = StageKey(stage=DESCRIBE, version=VERSION, settings={"index": index}, inputs=inputs)
@@ -61,7 +61,7 @@ def _describe(
         scene = parse_scene(json_bytes(result.facts["scene"]))
         if all(Path(file).expanduser().is_file() for file in _asset_files(scene)):
             return scene
-    scene = scene_at(generator, index, source.seed, source.clip_format)
+    scene = generator.scene_at(index, source.seed, source.clip_format)
 
     def write(writer: ResultWriter) -> None:
         writer.facts["scene"] = dump_scene(scene)

@@ -10,7 +10,7 @@ from ...datasets.sources.source import Source
 from ...render.blender.process import Blender
 from ...render.compositing.effect_masks import MaskFromPasses
 from ...render.generators.blender_generator import BlenderGenerator
-from ...render.generators.clip_format import ClipFormat
+from ...render.generators.generator import ClipFormat
 from ...render.generators.kubric_generator import KubricGenerator
 from ...render.scene.scene import RenderSettings
 from ...stages.effect_mask import Prune
@@ -64,9 +64,7 @@ class SceneSource(Source):
         if not 1 <= self.count <= 1_000_000:
             raise ValueError(f"count={self.count} is not in 1 to 1000000; give how many scenes to make")
         if self.generator is not None:
-            clip_format = self.clip_format  # checks itself
-            if isinstance(self.generator, KubricGenerator):
-                self.generator.check(clip_format)
+            self.generator.check(self.clip_format)
 
     def thresholds_for(self, size: tuple[int, int]) -> Gates:
         """The gates for pictures of that size, in which as many pixels may shine alone as in those of FIREFLY_SIZE."""

@@ -19,7 +19,7 @@ from ...render.blender.exr_frames import CorruptFrame
 from ...render.blender.process import BlenderNotFound, blender_version, find_python, render_frames
 from ...render.compositing import effect_masks, linear_composite
 from ...render.compositing.scene_layers import SHARED_LAYERS, VARIANT_LAYERS, compose
-from ...render.generators.assets import check_files, digest, sha256_of
+from ...render.generators.assets import asset_digest, check_files, sha256_of
 from ...render.scene.scene import Scene, Variant, dump_scene
 from ...stages import composite as display
 from ...stages import effect_mask, quality
@@ -106,7 +106,7 @@ def render_inputs(scene: Scene, blender: str) -> dict[str, str]:
         "effect_mask": effect_mask.VERSION,
         "quality": quality.VERSION,
     }
-    assets = {role: digest(path) if path.is_file() else "missing" for role, path in _assets(scene).items()}
+    assets = {role: asset_digest(path) if path.is_file() else "missing" for role, path in _assets(scene).items()}
     return {"scene": digest_of(content_of(scene)), "code": digest_of(versions), "blender": blender, **assets}
 
 

@@ -1,7 +1,7 @@
-"""Bytes from elsewhere, and archives of them: fetched by any URI, within limits, and unpacked without trust.
+"""Remote files and archives: fetched from any URI, within limits, and unpacked without trust.
 
 An archive may be as hostile as it likes: names that leave the folder, links, devices and bombs are refused before a
-byte of them is written. What is fetched appears whole or not at all.
+byte of them is written. A fetched file appears complete or not at all.
 """
 
 import gzip
@@ -9,7 +9,6 @@ import io
 import os
 import shutil
 import tarfile
-import tempfile
 import urllib.error
 import urllib.request
 import zlib
@@ -19,22 +18,24 @@ from typing import Any
 
 import fsspec
 
+from ...datasets.store.atomic_io import partial_beside
+
 BLOCK_BYTES = 1 << 20
 TIMEOUT_S = 60.0
 BUCKET = "https://storage.googleapis.com/"
-"""Where a public gs:// bucket answers without a login."""
+"""Address at which a public gs:// bucket answers without a login."""
 OFFLINE = "render without it (shapes and skies that come with Blender are the default), or give a local folder"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """How much one asset may be."""
+class AssetLimits:
+    """Limits on the size of one asset."""
 
     file_bytes: int = 1 << 30
-    """Of a model, a sky or an archive as it is stored."""
+    """Size of a model, a sky or an archive as it is stored."""
     unpacked_bytes: int = 4 << 30
     files: int = 10_000
-    """In one archive."""
+    """Files in one archive."""
 
 
 def open_uri(uri: str) -> Any:
@@ -44,22 +45,22 @@ def open_uri(uri: str) -> Any:
         ValueError: it is missing, denied or out of reach, in one sentence with the remedy.
     """
     try:
-        return _opened(uri)
+        return _open(uri)
     except urllib.error.HTTPError as answer:
         answer.close()
-        raise ValueError(_refused(uri, answer.code)) from answer
+        raise ValueError(_refusal(uri, answer.code)) from answer
     except PermissionError as denied:
-        raise ValueError(_refused(uri, 403)) from denied
+        raise ValueError(_refusal(uri, 403)) from denied
     except FileNotFoundError as missing:
-        raise ValueError(_refused(uri, 404)) from missing
+        raise ValueError(_refusal(uri, 404)) from missing
     except ImportError as missing:
         raise ValueError(f"{uri}: {missing}; install what it names, or copy the file here") from missing
     except (OSError, ValueError) as problem:
         raise ValueError(f"{uri}: cannot be opened ({problem}); check the address, or {OFFLINE}") from problem
 
 
-def _opened(uri: str) -> Any:
-    protocol, _, rest = uri.rpartition("://")
+def _open(uri: str) -> Any:
+    protocol, _, path = uri.rpartition("://")
     if protocol in {"http", "https"}:
         return urllib.request.urlopen(uri, timeout=TIMEOUT_S)
     try:
@@ -67,75 +68,75 @@ def _opened(uri: str) -> Any:
     except ImportError:
         if protocol not in {"gs", "gcs"}:
             raise
-        return urllib.request.urlopen(BUCKET + rest, timeout=TIMEOUT_S)
+        return urllib.request.urlopen(BUCKET + path, timeout=TIMEOUT_S)
 
 
-def _refused(uri: str, code: int) -> str:
+def _refusal(uri: str, code: int) -> str:
     if code in {401, 403}:
-        known = ""
+        hint = ""
         if "kubric-public" in uri:
-            known = "; the bucket kubric-public has refused everyone without a login since February 2026"
-        return f"{uri}: access is denied ({code}){known}; log in, or {OFFLINE}"
+            hint = "; the bucket kubric-public has refused everyone without a login since February 2026"
+        return f"{uri}: access is denied ({code}){hint}; log in, or {OFFLINE}"
     if code == 404:
         return f"{uri}: is not there; check the address, or {OFFLINE}"
     return f"{uri}: the server answers {code}; try again later, or {OFFLINE}"
 
 
-def read_all(uri: str, most_bytes: int) -> bytes:
-    """The whole of a small file.
+def read_bytes(uri: str, max_bytes: int) -> bytes:
+    """Read a small file.
 
     Raises:
         ValueError: it cannot be read, or is larger.
     """
     content = io.BytesIO()
-    _copy(uri, content, most_bytes)
+    _copy(uri, content, max_bytes)
     return content.getvalue()
 
 
-def download(uri: str, to: Path, most_bytes: int) -> None:
-    """Copy a file from elsewhere; it appears under its name only when it is whole.
+def download(uri: str, to: Path, max_bytes: int) -> None:
+    """Copy a file from a URI; it appears under its name only when it is complete.
 
     Raises:
-        ValueError: it cannot be read, or is larger than most_bytes.
+        ValueError: it cannot be read, or is larger than max_bytes.
     """
     to.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=to.parent, prefix=f"{to.name}.", suffix=".partial")
+    partial = partial_beside(to)
     try:
-        with os.fdopen(handle, "wb") as file:
-            _copy(uri, file, most_bytes)
+        with partial.open("wb") as file:
+            _copy(uri, file, max_bytes)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(to)
+        partial.replace(to)
     finally:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
-def _copy(uri: str, into: Any, most_bytes: int) -> None:
+def _copy(uri: str, into: Any, max_bytes: int) -> None:
     with open_uri(uri) as source:
         written = 0
         try:
             while block := source.read(BLOCK_BYTES):
                 written += len(block)
-                if written > most_bytes:
-                    raise ValueError(f"{uri}: is larger than the limit of {most_bytes} bytes; give a smaller asset")
+                if written > max_bytes:
+                    raise ValueError(f"{uri}: is larger than the limit of {max_bytes} bytes; give a smaller asset")
                 into.write(block)
-            if getattr(source, "length", None):  # what a server promised and did not send; it tells no one else
+            if getattr(source, "length", None):  # bytes that a server promised and did not send, without any other sign
                 raise OSError(f"{source.length} bytes are missing")
         except OSError as broken:
             raise ValueError(f"{uri}: broke off after {written} bytes ({broken}); try again") from broken
 
 
-def unpack(archive: Path, into: Path, limits: Limits) -> None:
-    """Unpack a .tar.gz into a folder that must not be there yet; it appears only when it is whole.
+def unpack(archive: Path, into: Path, limits: AssetLimits) -> None:
+    """Unpack a .tar.gz into a folder that must not exist yet; it appears only when it is complete.
 
     Raises:
         ValueError: the archive is broken or too large, or holds anything but files and folders of its own.
     """
     into.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=into.parent, prefix=f"{into.name}.", suffix=".partial"))
+    folder = partial_beside(into)
+    folder.mkdir()
     try:
         _unpack_into(archive, folder, limits)
-        folder.chmod(0o755)
         try:
             folder.rename(into)
         except OSError:
@@ -145,12 +146,12 @@ def unpack(archive: Path, into: Path, limits: Limits) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _unpack_into(archive: Path, folder: Path, limits: Limits) -> None:
+def _unpack_into(archive: Path, folder: Path, limits: AssetLimits) -> None:
     unpacked = 0
     try:
         # As a stream: each header is checked before anything after it is read.
         with gzip.open(archive) as content:
-            bounded = _Bounded(content, archive, limits)
+            bounded = _LimitedStream(content, archive, limits)
             with tarfile.open(fileobj=bounded, mode="r|") as tar:
                 for number, member in enumerate(tar, 1):
                     unpacked += member.size
@@ -178,23 +179,23 @@ def _check_member(archive: Path, member: tarfile.TarInfo) -> None:
         raise ValueError(f"{archive}: {member.name!r} is neither file nor folder; pack files and folders alone")
 
 
-def _too_large(archive: Path, limits: Limits) -> str:
+def _too_large(archive: Path, limits: AssetLimits) -> str:
     return f"{archive}: unpacks to more than the limit of {limits.unpacked_bytes} bytes; give a smaller asset"
 
 
-class _Bounded(io.RawIOBase):
-    """A stream that ends in an error after so many bytes: headers of an archive may be bombs too."""
+class _LimitedStream(io.RawIOBase):
+    """Stream that raises an error after so many bytes: headers of an archive may be bombs too."""
 
-    def __init__(self, content: Any, archive: Path, limits: Limits) -> None:
+    def __init__(self, content: Any, archive: Path, limits: AssetLimits) -> None:
         super().__init__()
         self._content, self._archive, self._limits, self._read = content, archive, limits, 0
 
     def read(self, size: int = -1) -> bytes:
-        """Read on, unless that is too much."""
+        """Read the next bytes, within the limit."""
         # Headers and padding of small files take up to 2 kB each, and the reader asks for whole records.
-        most = self._limits.unpacked_bytes + 2048 * self._limits.files + 4 * BLOCK_BYTES
-        if size < 0 or self._read + size > most:
+        limit = self._limits.unpacked_bytes + 2048 * self._limits.files + 4 * BLOCK_BYTES
+        if size < 0 or self._read + size > limit:
             raise ValueError(_too_large(self._archive, self._limits))
-        found = bytes(self._content.read(size))
-        self._read += len(found)
-        return found
+        block = bytes(self._content.read(size))
+        self._read += len(block)
+        return block

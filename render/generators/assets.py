@@ -1,9 +1,9 @@
-"""Models and skies that users bring: folders of files, or manifests of archives as Kubric's asset sources have them.
+"""Models and skies of users: folders of files, or manifests of archives as Kubric's asset sources have them.
 
 A manifest is a JSON file by path or URI: {"assets": {ID: {"asset_type", "path", "kwargs", "metadata"}}, "data_dir"}.
-Each asset is an archive ID.tar.gz (or what "path" names) in "data_dir", by default beside the manifest; inside, flat or
-in a folder ID, lie data.json and the files that "{asset_dir}/..." in kwargs mean. Nothing is fetched before it is asked
-for, and nothing twice.
+Each asset is an archive ID.tar.gz (or the file in "path") in "data_dir", by default beside the manifest; it holds, flat
+or in a folder ID, data.json and the files that "{asset_dir}/..." in kwargs mean. An asset is fetched when it is first
+used, and only once.
 """
 
 import hashlib
@@ -14,10 +14,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from ...datasets.store.atomic_io import digest_of_file
 from ..scene.scene import Scene
-from .archives import Limits, download, read_all, unpack
+from .archives import AssetLimits, download, read_bytes, unpack
 
-MODELS: dict[str, tuple[bytes, ...]] = {
+MODEL_TYPES: dict[str, tuple[bytes, ...]] = {
     ".blend": (b"BLENDER", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"),
     ".glb": (b"glTF",),
     ".gltf": (b"{", b"\xef\xbb\xbf{", b"\n", b" ", b"\r", b"\t"),
@@ -29,10 +30,10 @@ MODELS: dict[str, tuple[bytes, ...]] = {
     ".usdc": (b"PXR-USDC",),
     ".usdz": (b"PK",),
 }
-"""What Blender imports, and how such a file begins; nothing where any bytes may come first."""
-SKIES: dict[str, tuple[bytes, ...]] = {".exr": (b"\x76\x2f\x31\x01",), ".hdr": (b"#?",)}
-TEXTURES = {".bin", ".bmp", ".dds", ".jpeg", ".jpg", ".ktx2", ".mtl", ".png", ".tga", ".tif", ".tiff", ".webp"}
-MANIFEST_BYTES = 64 << 20
+"""Types that Blender imports, and the first bytes of such a file; empty if any bytes may come first."""
+SKY_TYPES: dict[str, tuple[bytes, ...]] = {".exr": (b"\x76\x2f\x31\x01",), ".hdr": (b"#?",)}
+TEXTURE_TYPES = {".bin", ".bmp", ".dds", ".jpeg", ".jpg", ".ktx2", ".mtl", ".png", ".tga", ".tif", ".tiff", ".webp"}
+MAX_MANIFEST_BYTES = 64 << 20
 Kind = Literal["model", "sky"]
 
 
@@ -46,61 +47,61 @@ class Asset:
     """The file itself, or the archive that holds it."""
     is_archive: bool = False
     file: str | None = None
-    """Which file of the archive; None where only the archive's own data.json knows."""
+    """File inside the archive; None if only the archive's own data.json names it."""
     category: str | None = None
-    """What its makers call such things: "Shoe"."""
+    """Category in its manifest, as "Shoe"."""
 
 
 def models_in(folder: Path) -> tuple[Asset, ...]:
-    """The models in a folder and the folders below it, by path.
+    """List the models in a folder and the folders below it, by path.
 
     Raises:
         ValueError: there is no such folder, or no model in it.
     """
-    return _files_in(folder, "model", MODELS)
+    return _files_in(folder, "model", MODEL_TYPES)
 
 
 def skies_in(folder: Path) -> tuple[Asset, ...]:
-    """The panoramas in a folder and the folders below it, by path.
+    """List the panoramas in a folder and the folders below it, by path.
 
     Raises:
         ValueError: there is no such folder, or no panorama in it.
     """
-    return _files_in(folder, "sky", SKIES)
+    return _files_in(folder, "sky", SKY_TYPES)
 
 
-def _files_in(folder: Path, kind: Kind, known: dict[str, tuple[bytes, ...]]) -> tuple[Asset, ...]:
+def _files_in(folder: Path, kind: Kind, types: dict[str, tuple[bytes, ...]]) -> tuple[Asset, ...]:
     if not folder.is_dir():
         raise ValueError(f"{folder}: is no folder of {kind} files; give one, or leave the setting out")
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in known and path.is_file()]
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in types and path.is_file()]
     if not files:
-        raise ValueError(f"{folder}: holds no {kind} file; put some there ({', '.join(sorted(known))})")
-    shown = [path for path in files if not path.name.startswith(".")]
+        raise ValueError(f"{folder}: holds no {kind} file; put some there ({', '.join(sorted(types))})")
+    visible = [path for path in files if not path.name.startswith(".")]
     # A scene tells a sky's file from one of Blender's own by its slash.
-    return tuple(Asset(name=path.stem, kind=kind, uri=posixpath.join(path.parent, path.name)) for path in shown)
+    return tuple(Asset(name=path.stem, kind=kind, uri=posixpath.join(path.parent, path.name)) for path in visible)
 
 
 def read_manifest(uri: str) -> tuple[Asset, ...]:
-    """The assets of a manifest, by name; none of them is fetched.
+    """List the assets of a manifest, by name; none of them is fetched.
 
     Raises:
         ValueError: the manifest is missing, denied, no JSON, or describes no assets.
     """
     try:
-        manifest = json.loads(read_all(uri, MANIFEST_BYTES))
+        manifest = json.loads(read_bytes(uri, MAX_MANIFEST_BYTES))
         entries = manifest["assets"]
-        place = str(manifest.get("data_dir", posixpath.dirname(uri) or "."))
-        found = [_entry(name, entry, place) for name, entry in sorted(entries.items())]
+        folder = str(manifest.get("data_dir", posixpath.dirname(uri) or "."))
+        assets = [_asset(name, entry, folder) for name, entry in sorted(entries.items())]
     except (UnicodeDecodeError, json.JSONDecodeError) as wrong:
         raise ValueError(f"{uri}: is no JSON ({wrong}); give the manifest of an asset source") from wrong
     except (AttributeError, KeyError, TypeError) as wrong:
         raise ValueError(f'{uri}: is no manifest; it must be {{"assets": {{ID: {{"kwargs": ...}}}}}}') from wrong
-    if not found:
+    if not assets:
         raise ValueError(f"{uri}: the manifest lists no assets; give another, or leave the setting out")
-    return tuple(asset for asset in found if asset is not None)
+    return tuple(asset for asset in assets if asset is not None)
 
 
-def _entry(name: str, entry: dict[str, Any], place: str) -> Asset | None:
+def _asset(name: str, entry: dict[str, Any], folder: str) -> Asset | None:
     path = entry.get("path", "")
     if path is None:
         return None  # made by code, not out of a file
@@ -109,27 +110,27 @@ def _entry(name: str, entry: dict[str, Any], place: str) -> Asset | None:
     return Asset(
         name=name,
         kind="sky" if entry.get("asset_type") == "Texture" else "model",
-        uri=posixpath.join(place, path or f"{name}.tar.gz"),
-        is_archive=Path(path or ".tar.gz").suffix.lower() not in {*MODELS, *SKIES},
+        uri=posixpath.join(folder, path or f"{name}.tar.gz"),
+        is_archive=Path(path or ".tar.gz").suffix.lower() not in {*MODEL_TYPES, *SKY_TYPES},
         file=file.removeprefix("{asset_dir}/") if file else None,
         category=entry.get("metadata", {}).get("category") or None,
     )
 
 
-def fetch(asset: Asset, cache: Path, limits: Limits = Limits()) -> Path:
-    """The asset's own file on this machine, checked; what lies elsewhere is fetched into the cache, once.
+def fetch_asset(asset: Asset, cache: Path, limits: AssetLimits = AssetLimits()) -> Path:
+    """Return the asset's file on this machine, checked; a remote one is fetched into the cache, once.
 
     Raises:
         ValueError: it is missing, denied, broken, too large, of an unknown type, or an archive not to be trusted.
     """
     if not asset.is_archive and "://" not in asset.uri:
-        return check(Path(asset.uri), asset.kind, limits)
-    key = _key(asset.uri)
+        return check_asset(Path(asset.uri), asset.kind, limits)
+    key = _cache_key(asset.uri)
     if not asset.is_archive:
         file = cache / f"{key}{Path(asset.uri).suffix.lower()}"
         if not file.exists():
             download(asset.uri, file, limits.file_bytes)
-        return check(file, asset.kind, limits)
+        return check_asset(file, asset.kind, limits)
     folder = cache / key
     if not folder.is_dir():
         archive = cache / f"{key}.tar.gz"
@@ -140,33 +141,33 @@ def fetch(asset: Asset, cache: Path, limits: Limits = Limits()) -> Path:
             raise ValueError(str(wrong).replace(str(archive), asset.uri)) from wrong
         finally:
             archive.unlink(missing_ok=True)
-    return check(_inside(asset, folder), asset.kind, limits)
+    return check_asset(_asset_file(asset, folder), asset.kind, limits)
 
 
-def _key(uri: str) -> str:
-    """What fetched content is kept under: its address, and of a local archive also which state of it."""
+def _cache_key(uri: str) -> str:
+    """Name of fetched content in the cache: from its address, and for a local archive from its size and time too."""
     state = ""
     if "://" not in uri and Path(uri).exists():
-        found = Path(uri).stat()
-        state = f" {found.st_size} {found.st_mtime_ns}"
+        status = Path(uri).stat()
+        state = f" {status.st_size} {status.st_mtime_ns}"
     return hashlib.sha256(f"{uri}{state}".encode()).hexdigest()[:16]
 
 
-def _inside(asset: Asset, folder: Path) -> Path:
-    """Which file of an unpacked archive is the asset."""
+def _asset_file(asset: Asset, folder: Path) -> Path:
+    """Path of the asset's file in its unpacked archive."""
     home = folder / asset.name
     if not (home.resolve().is_relative_to(folder.resolve()) and home.is_dir()):
         home = folder
-    name = asset.file or _told(home / "data.json") or _only(home, asset)
+    name = asset.file or _name_in_data_json(home / "data.json") or _only_file(home, asset)
     file = home / name
     if not file.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{asset.uri}: its file {name!r} leads out of the archive's folder; name a file inside")
     return file
 
 
-def _only(home: Path, asset: Asset) -> str:
-    known = MODELS if asset.kind == "model" else SKIES
-    files = [file for file in sorted(home.rglob("*")) if file.suffix.lower() in known]
+def _only_file(home: Path, asset: Asset) -> str:
+    types = MODEL_TYPES if asset.kind == "model" else SKY_TYPES
+    files = [file for file in sorted(home.rglob("*")) if file.suffix.lower() in types]
     if len(files) != 1:
         raise ValueError(
             f"{asset.uri}: holds {len(files)} {asset.kind} files and no data.json that names one; name it there or in "
@@ -175,27 +176,27 @@ def _only(home: Path, asset: Asset) -> str:
     return str(files[0].relative_to(home))
 
 
-def _told(data: Path) -> str | None:
-    """What data.json says is drawn."""
+def _name_in_data_json(path: Path) -> str | None:
+    """Name of the file that data.json gives for rendering."""
     try:
-        told = json.loads(data.read_bytes())
-        named = told.get("kwargs", {}).get("render_filename") or told.get("paths", {}).get("visual_geometry")
+        data = json.loads(path.read_bytes())
+        named = data.get("kwargs", {}).get("render_filename") or data.get("paths", {}).get("visual_geometry")
     except (OSError, ValueError, AttributeError):
         return None
     named = named[0] if isinstance(named, list) and named else named
     return named.removeprefix("{asset_dir}/") if isinstance(named, str) else None
 
 
-def check(file: Path, kind: Kind, limits: Limits = Limits()) -> Path:
-    """A model's or sky's file, if Blender can be expected to read it.
+def check_asset(file: Path, kind: Kind, limits: AssetLimits = AssetLimits()) -> Path:
+    """Return a model's or sky's file if Blender can be expected to read it.
 
     Raises:
         ValueError: it is missing, empty, too large, of an unknown type, or not what its name says.
     """
-    known = MODELS if kind == "model" else SKIES
-    begins = known.get(file.suffix.lower())
+    types = MODEL_TYPES if kind == "model" else SKY_TYPES
+    begins = types.get(file.suffix.lower())
     if begins is None:
-        raise ValueError(f"{file}: {file.suffix or 'no suffix'} is no type of {kind}; give {', '.join(sorted(known))}")
+        raise ValueError(f"{file}: {file.suffix or 'no suffix'} is no type of {kind}; give {', '.join(sorted(types))}")
     try:
         with file.open("rb") as content:
             first = content.read(16)
@@ -212,39 +213,38 @@ def check(file: Path, kind: Kind, limits: Limits = Limits()) -> Path:
 
 
 def check_files(scene: Scene) -> None:
-    """Look at every file that a scene names, before Blender does.
+    """Check every file that a scene names, before Blender reads it.
 
     Raises:
         ValueError: one of them is missing, empty, too large, of an unknown type, or not what its name says.
     """
     for body in (scene.subject, *scene.props):
         if body.asset:
-            check(Path(body.asset).expanduser(), "model")
+            check_asset(Path(body.asset).expanduser(), "model")
     if scene.sky.hdri and "/" in scene.sky.hdri:
-        check(Path(scene.sky.hdri).expanduser(), "sky")
+        check_asset(Path(scene.sky.hdri).expanduser(), "sky")
 
 
 def sha256_of(file: Path) -> str:
     """SHA-256 of a file's content; a file that has not changed since is not read again."""
-    found = file.stat()
-    return _sha256_of(file, found.st_size, found.st_mtime_ns)
+    status = file.stat()
+    return _sha256_of(file, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=10_000)
 def _sha256_of(file: Path, size_bytes: int, mtime_ns: int) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return digest_of_file(file)
 
 
-def digest(file: Path) -> str:
+def asset_digest(file: Path) -> str:
     """SHA-256 over an asset's content: its file, and the textures and buffers that could belong to it.
 
-    Of .obj, .gltf, .usd and .blend files they lie in the same folder or one below, under names that only the importer
-    knows; what else is there, other models and skies too, does not count.
+    Those of .obj, .gltf, .usd and .blend files lie in the same folder or one below, under names that only the importer
+    knows; other files there, models and skies too, do not count.
     """
-    alone = file.suffix.lower() in {".glb", ".ply", ".stl", ".usdz", *SKIES}
+    alone = file.suffix.lower() in {".glb", ".ply", ".stl", ".usdz", *SKY_TYPES}
     beside = () if alone else (*file.parent.glob("*"), *file.parent.glob("*/*"))
     content = hashlib.sha256()
-    for part in (file, *sorted(other for other in beside if other.suffix.lower() in TEXTURES and other.is_file())):
+    for part in (file, *sorted(path for path in beside if path.suffix.lower() in TEXTURE_TYPES and path.is_file())):
         content.update(f"{part.relative_to(file.parent)}\0{sha256_of(part)}".encode())
     return content.hexdigest()

@@ -1,4 +1,4 @@
-"""Where the subject is in the picture, told by projection alone: nothing is drawn."""
+"""Framing: the subject's share of the picture in every frame, by projection alone; nothing is rendered."""
 
 from dataclasses import dataclass
 
@@ -15,18 +15,18 @@ from ..scene.transforms import Matrices, transform_points
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Framing:
-    """Of every frame."""
+    """Framing of the subject in every frame."""
 
     inside: Bool[np.ndarray, "T"]
-    """Is the subject's whole box in the picture?"""
+    """Is all of the subject's box in the picture?"""
     area: Float64[np.ndarray, "T"]
-    """Share of the picture that the box's outline covers, what lies outside not counted."""
+    """Share of the picture that the box's outline covers, less its part outside the picture."""
     hidden: Float64[np.ndarray, "T"]
-    """Share of the subject's box that the box of a nearer thing covers."""
+    """Share of the subject's box that the box of a nearer prop covers."""
     shadow: Bool[np.ndarray, "T"]
     """Does the middle of the shadow on the ground fall into the picture?"""
     drift_px: Float64[np.ndarray, "T"]
-    """How far the ground where the camera looked first moves from frame to frame; 0 in the first."""
+    """Motion in the picture, from frame to frame, of the ground at which the camera looked first; 0 in the first."""
 
     @property
     def fits(self) -> bool:
@@ -36,12 +36,12 @@ class Framing:
 
     @property
     def shadow_fits(self) -> bool:
-        """Can one see what the subject does to the light, in six frames of ten?"""
+        """Is the shadow in view, in six frames of ten?"""
         return bool(np.mean(self.shadow) >= 0.6)
 
 
-def framing(scene: Scene) -> Framing:
-    """Project the subject of a scene."""
+def measure_framing(scene: Scene) -> Framing:
+    """Project the subject of a scene into its frames."""
     way = compute_poses(scene, scene.subject)
     cameras = np.broadcast_to(camera_matrices(scene, way.foot), (scene.frames, 4, 4))
     box = _outline(scene, scene.subject, cameras)
@@ -52,8 +52,8 @@ def framing(scene: Scene) -> Framing:
     area = np.where(ahead, np.prod(cut, axis=1) / np.prod(limit), 0.0)
     shade = project_points(_shadow(scene)[:, None], cameras, scene.camera.focal_mm, scene.size)[:, 0]
     shadow = (shade[:, 2] > 0.05) & (shade[:, :2] >= 0).all(axis=1) & (shade[:, :2] <= limit).all(axis=1)
-    others = [_outline(scene, prop, cameras) for prop in scene.props]
-    hidden = np.max([np.zeros(scene.frames), *(_covered(box, other) for other in others)], axis=0)
+    props = [_outline(scene, prop, cameras) for prop in scene.props]
+    hidden = np.max([np.zeros(scene.frames), *(_covered_share(box, prop) for prop in props)], axis=0)
     return Framing(inside=inside, area=area, hidden=hidden, shadow=shadow, drift_px=_drift(scene, cameras))
 
 
@@ -77,11 +77,11 @@ def _outline(scene: Scene, body: Body, cameras: Matrices) -> _Outline:
     )
 
 
-def _covered(box: _Outline, other: _Outline) -> Float64[np.ndarray, "T"]:
-    """Share of the box that a nearer one covers."""
-    shared = np.clip(np.minimum(box.high, other.high) - np.maximum(box.low, other.low), 0, None)
+def _covered_share(box: _Outline, prop: _Outline) -> Float64[np.ndarray, "T"]:
+    """Share of the box that a nearer prop covers."""
+    shared = np.clip(np.minimum(box.high, prop.high) - np.maximum(box.low, prop.low), 0, None)
     share = np.prod(shared, axis=1) / np.maximum(np.prod(box.high - box.low, axis=1), 1e-9)
-    return np.where(other.ahead & (other.depth < box.depth), share, 0.0)
+    return np.where(prop.ahead & (prop.depth < box.depth), share, 0.0)
 
 
 def box_along(scene: Scene, body: Body) -> Float64[np.ndarray, "T 8 3"]:
@@ -94,7 +94,7 @@ def box_along(scene: Scene, body: Body) -> Float64[np.ndarray, "T 8 3"]:
 
 
 def _shadow(scene: Scene) -> Float64[np.ndarray, "T 3"]:
-    """Where on the ground the shadow of the subject's middle falls."""
+    """Position on the ground of the shadow of the subject's middle."""
     middle = box_along(scene, scene.subject).mean(axis=1)
     azimuth, elevation = np.radians(scene.sun.azimuth_deg), np.radians(scene.sun.elevation_deg)
     reach = middle[:, 2:] / np.tan(elevation)

@@ -1,34 +1,34 @@
-"""The `kubric` maker: rigid bodies that fall, slide and collide on a floor; one of them is the subject.
+"""The generator `kubric`: rigid bodies that fall, slide and collide on a floor; one of them is the subject.
 
-Where it hits, it raises dust or water; polished floors mirror it; walls send it back.
+Its hits raise dust or water; polished floors mirror it; walls send it back.
 """
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
 from ..animation.motion import compute_poses
-from ..effects.ranges import STRICT, within
+from ..effects.ranges import within
 from ..scene.environment import Camera
 from ..scene.objects import Body, Shape, Still, Toss
 from ..scene.scene import Scene
 from . import effect_presets, palettes, subjects
-from . import props as furniture
-from .assets import Asset, fetch, models_in, read_manifest, skies_in
-from .clip_format import ClipFormat
-from .framing import framing
-from .lights import DAY, HALL, azimuth_deg, light
-from .palettes import GroundKind
-from .placement import CameraKind, View
-from .subjects import one
+from .assets import Asset, fetch_asset, models_in, read_manifest
+from .framing import measure_framing
+from .generator import CameraKind, ClipFormat, SceneGenerator
+from .palettes import DAY, HALL, GroundKind
+from .placement import View
+from .props import draw_walls
+from .subjects import choose
 
 Rng = np.random.Generator
-ATTEMPTS = 60
-SHORTEST_S = 0.5
-"""What falls needs so long to hit the ground and to raise something in view: below, hardly a draw in fifty does."""
+MAX_ATTEMPTS = 60
+MIN_DURATION_S = 0.5
+"""Time that a falling body needs to hit the ground and to raise something in view: with less, hardly a draw in fifty
+does."""
 SHAPES: tuple[Shape, ...] = ("sphere", "cube", "cylinder", "cone", "torus", "monkey", "rock", "crate")
 FLOORS: dict[str, tuple[GroundKind, tuple[str, ...], tuple[str, ...]]] = {
     "loose": ("dry", palettes.LOOSE, DAY),
@@ -36,212 +36,193 @@ FLOORS: dict[str, tuple[GroundKind, tuple[str, ...], tuple[str, ...]]] = {
     "wet": ("wet", palettes.PAVED, (*DAY, "overcast")),
     "glossy": ("glossy", palettes.POLISHED, (*HALL, "outdoor panorama")),
 }
-"""Name of a floor to its kind, its surfaces and its lights."""
+"""Kind, surfaces and lights of each floor."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class KubricGenerator:
+class KubricGenerator(SceneGenerator):
     """Scenes of rigid bodies, simulated by Kubric's PyBullet view."""
 
-    __pydantic_config__ = STRICT
     kind: Literal["kubric"] = "kubric"
     bodies: tuple[int, int] = (3, 10)
-    """How many there are, the subject counted: at least, at most."""
+    """Least and greatest number of bodies, the subject counted."""
     resting: float = 0.3
-    """Share of the others that stand still until they are hit by nothing: obstacles."""
+    """Share of the bodies beside the subject that stand still, as obstacles."""
     floors: tuple[str, ...] = ("loose", "loose", "puddles", "wet", "glossy", "glossy")
     cameras: tuple[CameraKind, ...] = ("still", "still", "handheld", "pan")
     walls: float = 0.4
     """Share of scenes with a wall behind the action."""
-    variants: tuple[int, int] = (1, 3)
     focal_mm: tuple[float, float] = (28.0, 55.0)
     manifest: str | None = None
-    """Path or address of a Kubric asset manifest, whose models take the place of `model_probability` of the bodies."""
-    models: str | None = None
-    """A folder of model files, used in the same way."""
+    """Path or address of a Kubric asset manifest, whose models are used like those of `models`."""
     model_probability: float = 0.6
     cache: str = "~/.cache/effectpairs/assets"
-    """Where models that lie elsewhere are kept."""
-    skies: str | None = None
-    """A folder of .hdr or .exr panoramas, in place of those that come with Blender."""
+    """Folder for models that lie elsewhere."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.bodies[0] <= self.bodies[1] <= 40:
             raise ValueError(f"generator.bodies={self.bodies}: give at least and at most, within 1 to 40")
         if not self.floors or any(floor not in FLOORS for floor in self.floors):
             raise ValueError(f"generator.floors={list(self.floors)}: name some of {', '.join(FLOORS)}")
-        if not self.cameras or any(kind not in get_args(CameraKind) for kind in self.cameras):
-            raise ValueError(f"generator.cameras={list(self.cameras)}: name some of {', '.join(get_args(CameraKind))}")
-        if not 1 <= self.variants[0] <= self.variants[1] <= 4:
-            raise ValueError(f"generator.variants={self.variants}: give at least and at most, within 1 to 4")
-        if not 8 <= self.focal_mm[0] <= self.focal_mm[1] <= 400:
-            raise ValueError(f"generator.focal_mm={self.focal_mm}: give shortest and longest, within 8 to 400")
-        for name in ("resting", "walls", "model_probability"):
-            within(self, name, 0, 1)
+        super().__post_init__()
+        within(self, "resting", 0, 1)
+        within(self, "walls", 0, 1)
 
     def check(self, clip_format: ClipFormat) -> None:
-        """Can bodies fall and hit within the film?
+        """Refuse a format in which bodies have no time to fall and hit.
 
         Raises:
-            ValueError: it is too short.
+            ValueError: the clip is too short.
         """
-        if clip_format.lasts_s < SHORTEST_S:
-            frames = 8 * int(np.ceil((SHORTEST_S * clip_format.fps - 4) / 8)) + 5
+        if clip_format.duration_s < MIN_DURATION_S:
+            frames = 8 * int(np.ceil((MIN_DURATION_S * clip_format.fps - 4) / 8)) + 5
             raise ValueError(
-                f"frames={clip_format.frames} at fps={clip_format.fps:g} last {clip_format.lasts_s:.2g} s, and what "
-                f"falls needs {SHORTEST_S:g} s to hit the ground; give frames={frames} or more, or a lower fps"
+                f"frames={clip_format.frames} at fps={clip_format.fps:g} last {clip_format.duration_s:.2g} s, and what "
+                f"falls needs {MIN_DURATION_S:g} s to hit the ground; give frames={frames} or more, or a lower fps"
             )
 
+    def scene_at(self, index: int, seed: int, clip_format: ClipFormat) -> Scene:
+        """Generate scene number `index`; it does not depend on the number of other scenes.
 
-def scene_at(generator: KubricGenerator, index: int, seed: int, clip_format: ClipFormat) -> Scene:
-    """Scene number `index`: the same for the same maker, seed and film, however many others there are.
+        Raises:
+            ValueError: assets are missing, or no draw keeps the subject in the picture.
+            ImportError: Kubric is not installed.
+        """
+        rng = np.random.default_rng([seed, index])
+        for _ in range(MAX_ATTEMPTS):
+            scene = self._draw_scene(rng, clip_format)
+            if measure_framing(scene).fits and _is_eventful(scene):
+                return replace(scene, name=f"kubric-{seed}-{index:05d}", seed=int(rng.integers(2**31)))
+        raise ValueError(
+            f"scene {index} of the generator kubric with seed {seed}: in {MAX_ATTEMPTS} draws its subject never fell, "
+            f"hit and stayed in view within {clip_format.duration_s:.2g} s; set more frames, a lower fps, or other "
+            "generator.floors"
+        )
 
-    Raises:
-        ValueError: assets are missing, or no draw keeps the subject in the picture.
-        ImportError: Kubric is not installed.
-    """
-    rng = np.random.default_rng([seed, index])
-    for _ in range(ATTEMPTS):
-        scene = _draw(generator, rng, clip_format)
-        if framing(scene).fits and _happens(scene):
-            return replace(scene, name=f"kubric-{seed}-{index:05d}", seed=int(rng.integers(2**31)))
-    raise ValueError(
-        f"scene {index} of the generator kubric with seed {seed}: in {ATTEMPTS} draws its subject never fell, hit and "
-        f"stayed in view within {clip_format.lasts_s:.2g} s; set more frames, a lower fps, or other generator.floors"
-    )
+    def user_models(self) -> tuple[Asset, ...]:
+        """Models of the manifest and of the folder; nothing is fetched.
+
+        Raises:
+            ValueError: one of them cannot be read, or holds none.
+        """
+        return _list_models(self.manifest, self.models)
+
+    def _draw_scene(self, rng: Rng, clip_format: ClipFormat) -> Scene:
+        """Draw bodies in the air over a floor, and a camera that sees where they come down."""
+        kind, surfaces, lights = FLOORS[choose(rng, self.floors)]
+        surface = choose(rng, surfaces)
+        body, dust = self._draw_body(rng, (0.25, 0.65)), palettes.SURFACES[surface].dust
+        view = self._draw_view(rng, clip_format, body)
+        skies = tuple(sky.uri for sky in self.user_skies())
+        light = choose(rng, lights)
+        sky, sun = palettes.draw_light(rng, light, palettes.draw_sun_azimuth_deg(rng, view.away_deg), skies)
+        surroundings = "hall" if kind == "glossy" else "street"
+        walls = draw_walls(rng, surroundings, view, 2.0) if rng.random() < self.walls else ()
+        subject, props = self._toss_bodies(rng, view, body)
+        ground, camera = palettes.draw_ground(rng, surface, kind), self._draw_camera(rng, view)
+        scene = Scene(
+            name="bare", seed=0, frames=clip_format.frames, size=clip_format.size, fps=clip_format.fps,
+            rendering=clip_format.rendering, subject=subject, props=props, walls=walls, sky=sky, sun=sun,
+            ground=ground, camera=camera,
+            variants=tuple(effect_presets.impact_variants(rng, kind, dust, body.size_m)),
+        )  # fmt: skip
+        count = int(rng.integers(self.variants[0], self.variants[1] + 1))
+        return replace(scene, variants=scene.variants[:count])
+
+    def _draw_view(self, rng: Rng, clip_format: ClipFormat, body: Body) -> View:
+        height, width = clip_format.size
+        share = float(np.exp(rng.uniform(np.log(0.013), np.log(0.08))))
+        focal_mm = round(float(np.exp(rng.uniform(*np.log(self.focal_mm)))), 1)
+        field_of_view = (36 / focal_mm) ** 2 * height / width
+        return View(
+            away_deg=float(rng.uniform(0, 360)), focal_mm=focal_mm, lift_deg=float(rng.uniform(12, 34)),
+            distance_m=body.size_m / float(np.sqrt(share * field_of_view)),
+        )  # fmt: skip
+
+    def _draw_camera(self, rng: Rng, view: View) -> Camera:
+        lift, away = np.radians(view.lift_deg), np.radians(view.away_deg)
+        back = view.distance_m * np.cos(lift)
+        aim = view.at(float(rng.uniform(-0.05, 0.05)) * view.width_m(), 0.0)
+        up = 0.08 * view.width_m()
+        kind = choose(rng, self.cameras)
+        handheld, pan = float(rng.uniform(0.5, 1.6)), float(rng.choice([-1, 1])) * float(rng.uniform(1, 5))
+        return Camera(
+            kind=kind, focal_mm=view.focal_mm, amount=round({"handheld": handheld, "pan": pan}.get(kind, 1.0), 3),
+            at=(
+                round(float(-back * np.cos(away)), 4), round(float(-back * np.sin(away)), 4),
+                round(float(up + view.distance_m * np.sin(lift)), 4),
+            ),
+            look_at=(aim[0], aim[1], round(up, 4)),
+        )  # fmt: skip
+
+    def _toss_bodies(self, rng: Rng, view: View, body: Body) -> tuple[Body, tuple[Body, ...]]:
+        """Toss the subject across the picture, and place the other bodies, all apart from each other at first."""
+        reach = 0.34 * view.width_m()
+        side = float(rng.choice([-1, 1]))
+        right, away = side * float(rng.uniform(0.3, 0.95)) * reach, float(rng.uniform(-0.4, 0.5)) * reach
+        start = np.array([*view.at(right, away)])
+        subject = _toss(rng, body, start, -start * float(rng.uniform(0.7, 1.5)))
+        placed = [(subject, start)]
+        count = int(rng.integers(self.bodies[0], self.bodies[1] + 1)) - 1
+        for _ in range(4 * count):
+            if len(placed) > count:
+                break
+            prop = self._draw_body(rng, (0.2, 0.8))
+            spot = _draw_spot(rng, view, reach)
+            if any(np.hypot(*(spot - at)) < 0.75 * (prop.size_m + neighbour.size_m) for neighbour, at in placed):
+                continue
+            if rng.random() < self.resting:
+                x, y = round(spot[0], 4), round(spot[1], 4)
+                motion = Still(at=(x, y, 0.0), heading_deg=round(float(rng.uniform(0, 360)), 1))
+                placed.append((replace(prop, motion=motion), spot))
+            else:
+                velocity = (_draw_spot(rng, view, reach) - spot) * float(rng.uniform(0.2, 0.9))
+                placed.append((_toss(rng, prop, spot, velocity), spot))
+        return subject, tuple(body for body, _ in placed[1:])
+
+    def _draw_body(self, rng: Rng, sizes_m: tuple[float, float]) -> Body:
+        models = self.user_models()
+        if models and rng.random() < self.model_probability:
+            model = choose(rng, models)
+            path = fetch_asset(model, Path(self.cache).expanduser())
+            name = (model.category or model.name).replace("_", " ")[:80]
+            return Body(name=name, shape="asset", asset=str(path), size_m=subjects.draw_size_m(rng, *sizes_m))
+        if rng.random() < 0.2:
+            return subjects.ball(rng, *sizes_m)
+        return subjects.solid(rng, SHAPES, *sizes_m)
 
 
-def _draw(generator: KubricGenerator, rng: Rng, clip_format: ClipFormat) -> Scene:
-    """Bodies in the air over a floor, and a camera that sees where they come down."""
-    kind, surfaces, times = FLOORS[one(rng, generator.floors)]
-    surface = one(rng, surfaces)
-    body, dust = _body(generator, rng, (0.25, 0.65)), palettes.SURFACES[surface].dust
-    view = _view(generator, rng, clip_format, body)
-    skies = () if generator.skies is None else tuple(sky.uri for sky in skies_in(Path(generator.skies).expanduser()))
-    sky, sun = light(rng, one(rng, times), azimuth_deg(rng, view.away_deg), skies)
-    walls = (
-        furniture.wall(rng, "hall" if kind == "glossy" else "street", view, 2.0)
-        if rng.random() < generator.walls
-        else ()
-    )
-    subject, props = _tossed(generator, rng, view, body)
-    bare = Scene(
-        name="bare", seed=0, frames=clip_format.frames, size=clip_format.size, fps=clip_format.fps,
-        rendering=clip_format.rendering,
-        subject=subject, props=props, walls=walls, sky=sky, sun=sun, ground=palettes.ground(rng, surface, kind),
-        camera=_camera(generator, rng, view), variants=tuple(effect_presets.hitting(rng, kind, dust, body.size_m)),
-    )  # fmt: skip
-    count = int(rng.integers(generator.variants[0], generator.variants[1] + 1))
-    return replace(bare, variants=bare.variants[:count])
+@lru_cache(maxsize=4)
+def _list_models(manifest: str | None, folder: str | None) -> tuple[Asset, ...]:
+    assets = () if manifest is None else read_manifest(manifest)
+    files = () if folder is None else models_in(Path(folder).expanduser())
+    return (*(asset for asset in assets if asset.kind == "model"), *files)
 
 
-def _happens(scene: Scene) -> bool:
+def _is_eventful(scene: Scene) -> bool:
     """Does the subject come from somewhere, and does it hit what its effects need, early enough to be seen?"""
     way = compute_poses(scene, scene.subject)
-    path = float(np.linalg.norm(np.diff(way.foot, axis=0), axis=1).sum())
-    hits = [hit for hit in way.contacts if hit.frame < scene.frames - 3 and hit.at[2] < 0.05]
-    needs = any(effect.kind in ("dust", "splash") for effect in scene.variants[0].effects)
-    return path > 1.2 * scene.subject.size_m and (bool(hits) or not needs)
+    path_m = float(np.linalg.norm(np.diff(way.foot, axis=0), axis=1).sum())
+    has_hits = any(hit.frame < scene.frames - 3 and hit.at[2] < 0.05 for hit in way.contacts)
+    needs_hits = any(effect.kind in ("dust", "splash") for effect in scene.variants[0].effects)
+    return path_m > 1.2 * scene.subject.size_m and (has_hits or not needs_hits)
 
 
-def _view(generator: KubricGenerator, rng: Rng, clip_format: ClipFormat, body: Body) -> View:
-    height, width = clip_format.size
-    share = float(np.exp(rng.uniform(np.log(0.013), np.log(0.08))))
-    focal_mm = round(float(np.exp(rng.uniform(*np.log(generator.focal_mm)))), 1)
-    seen = (36 / focal_mm) ** 2 * height / width
-    return View(
-        away_deg=float(rng.uniform(0, 360)), focal_mm=focal_mm, lift_deg=float(rng.uniform(12, 34)),
-        distance_m=body.size_m / float(np.sqrt(share * seen)),
-    )  # fmt: skip
-
-
-def _camera(generator: KubricGenerator, rng: Rng, view: View) -> Camera:
-    lift, away = np.radians(view.lift_deg), np.radians(view.away_deg)
-    back = view.distance_m * np.cos(lift)
-    aim = view.at(float(rng.uniform(-0.05, 0.05)) * view.width_m(), 0.0)
-    up = 0.08 * view.width_m()
-    kind = one(rng, generator.cameras)
-    amount = {"handheld": float(rng.uniform(0.5, 1.6)), "pan": float(rng.choice([-1, 1])) * float(rng.uniform(1, 5))}
-    return Camera(
-        kind=kind, focal_mm=view.focal_mm, amount=round(amount.get(kind, 1.0), 3),
-        at=(
-            round(float(-back * np.cos(away)), 4), round(float(-back * np.sin(away)), 4),
-            round(float(up + view.distance_m * np.sin(lift)), 4),
-        ),
-        look_at=(aim[0], aim[1], round(up, 4)),
-    )  # fmt: skip
-
-
-def _tossed(generator: KubricGenerator, rng: Rng, view: View, body: Body) -> tuple[Body, tuple[Body, ...]]:
-    """The subject on a way across the picture, and the others, all apart from each other at first."""
-    reach = 0.34 * view.width_m()
-    side = float(rng.choice([-1, 1]))
-    begin = np.array([*view.at(side * float(rng.uniform(0.3, 0.95)) * reach, float(rng.uniform(-0.4, 0.5)) * reach)])
-    subject = _thrown(rng, body, begin, -begin * float(rng.uniform(0.7, 1.5)))
-    placed = [(subject, begin)]
-    others = int(rng.integers(generator.bodies[0], generator.bodies[1] + 1)) - 1
-    for _ in range(4 * others):
-        if len(placed) > others:
-            break
-        other = _body(generator, rng, (0.2, 0.8))
-        spot = _spot(rng, view, reach)
-        if any(np.hypot(*(spot - at)) < 0.75 * (other.size_m + near.size_m) for near, at in placed):
-            continue
-        if rng.random() < generator.resting:
-            rest = Still(
-                at=(round(spot[0], 4), round(spot[1], 4), 0.0), heading_deg=round(float(rng.uniform(0, 360)), 1)
-            )
-            placed.append((replace(other, motion=rest), spot))
-        else:
-            placed.append(
-                (_thrown(rng, other, spot, (_spot(rng, view, reach) - spot) * float(rng.uniform(0.2, 0.9))), spot)
-            )
-    return subject, tuple(body for body, _ in placed[1:])
-
-
-def _spot(rng: Rng, view: View, reach: float) -> np.ndarray:
-    """A place on the floor around the middle."""
+def _draw_spot(rng: Rng, view: View, reach: float) -> np.ndarray:
+    """Draw a position on the floor around the middle."""
     return np.array([*view.at(float(rng.uniform(-1.3, 1.3)) * reach, float(rng.uniform(-0.7, 1.6)) * reach)])
 
 
-def _thrown(rng: Rng, body: Body, begin: np.ndarray, along: np.ndarray) -> Body:
-    """A body in the air, turned and spun at random, on its way along that velocity."""
+def _toss(rng: Rng, body: Body, start: np.ndarray, velocity: np.ndarray) -> Body:
+    """Put a body into the air, turned and spun at random, with that velocity along the floor."""
     size = body.size_m
-    x, y, z = (
-        round(float(value), 4) for value in (*begin, size * float(rng.uniform(0.9, 1.4)) + float(rng.uniform(0.0, 0.9)))
-    )
-    vx, vy, vz = (round(float(value), 4) for value in (*along, rng.uniform(-0.5, 1.5)))
-    spin, turned = (tuple(round(float(value), 3) for value in rng.uniform(-1, 1, 3) * most) for most in (5, 180))
+    height = size * float(rng.uniform(0.9, 1.4)) + float(rng.uniform(0.0, 0.9))
+    x, y, z = (round(float(value), 4) for value in (*start, height))
+    vx, vy, vz = (round(float(value), 4) for value in (*velocity, rng.uniform(-0.5, 1.5)))
+    spin, turned = (tuple(round(float(value), 3) for value in rng.uniform(-1, 1, 3) * limit) for limit in (5, 180))
     motion = Toss(
         at=(x, y, z), velocity=(vx, vy, vz),
         spin=spin, turned=turned, mass_kg=round(600 * size**3, 3),  # type: ignore[arg-type]
         friction=round(float(rng.uniform(0.15, 0.8)), 3), restitution=round(float(rng.uniform(0.2, 0.7)), 3),
     )  # fmt: skip
     return replace(body, motion=motion)
-
-
-def _body(generator: KubricGenerator, rng: Rng, sizes: tuple[float, float]) -> Body:
-    known = models(generator)
-    if known and rng.random() < generator.model_probability:
-        model = one(rng, known)
-        path = fetch(model, Path(generator.cache).expanduser())
-        name = (model.category or model.name).replace("_", " ")[:80]
-        return Body(name=name, shape="asset", asset=str(path), size_m=subjects.size(rng, *sizes))
-    if rng.random() < 0.2:
-        return subjects.ball(rng, *sizes)
-    return subjects.solid(rng, SHAPES, *sizes)
-
-
-@lru_cache(maxsize=4)
-def models(generator: KubricGenerator) -> tuple[Asset, ...]:
-    """What a maker's manifest and folder hold; nothing is fetched.
-
-    Raises:
-        ValueError: one of them cannot be read, or holds none.
-    """
-    listed = (
-        ()
-        if generator.manifest is None
-        else tuple(one for one in read_manifest(generator.manifest) if one.kind == "model")
-    )
-    return (*listed, *(() if generator.models is None else models_in(Path(generator.models).expanduser())))

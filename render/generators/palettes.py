@@ -1,12 +1,12 @@
-"""Colours, grounds and lights that go together; the numbers are the makers' taste, not measurements."""
+"""Colours, grounds, skies and suns that go together; the numbers are taste, not measurements."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from ..effects.render_data import Colour
-from ..scene.environment import Ground
+from ..scene.environment import Ground, Sky, Sun
 from ..scene.objects import Material, Pattern
 
 GroundKind = Literal["dry", "wet", "puddles", "glossy", "water"]
@@ -35,7 +35,7 @@ LAMPLIGHT: dict[str, Colour] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Surface:
-    """A ground by its usual name."""
+    """Material of a ground by its usual name."""
 
     kind: Pattern
     colour: Colour
@@ -44,7 +44,7 @@ class Surface:
     roughness: float = 0.9
     bumps_m: float = 0.0
     dust: Colour = (0.62, 0.56, 0.48)
-    """What it gives off when it is whirled up."""
+    """Colour of its dust."""
 
 
 SURFACES: dict[str, Surface] = {
@@ -95,27 +95,121 @@ POLISHED = ("marble", "dark marble", "chequered tiles", "parquet", "white tiles"
 LAKES: tuple[Colour, ...] = ((0.07, 0.20, 0.22), (0.05, 0.13, 0.20), (0.10, 0.17, 0.10), (0.10, 0.26, 0.30))
 
 
-def ground(rng: np.random.Generator, name: str, kind: GroundKind) -> Ground:
-    """A ground of that surface, a shade lighter or darker than usual."""
+def draw_ground(rng: np.random.Generator, name: str, kind: GroundKind) -> Ground:
+    """Draw a ground of that surface, a shade lighter or darker than usual."""
     surface = SURFACES[name]
     shade = float(rng.uniform(0.85, 1.12))
     look = Material(
-        kind=surface.kind, colour=shaded(surface.colour, shade), second=shaded(surface.second, shade),
+        kind=surface.kind, colour=scale_colour(surface.colour, shade), second=scale_colour(surface.second, shade),
         roughness=surface.roughness, scale_m=round(surface.scale_m * float(rng.uniform(0.8, 1.25)), 3),
     )  # fmt: skip
     return Ground(kind=kind, look=look, bumps_m=surface.bumps_m)
 
 
-def lake(rng: np.random.Generator) -> Ground:
-    """Calm water, a little ruffled."""
+def draw_lake(rng: np.random.Generator) -> Ground:
+    """Draw calm water, a little ruffled."""
     colour = LAKES[int(rng.integers(len(LAKES)))]
     return Ground(
-        kind="water", look=Material(colour=shaded(colour, float(rng.uniform(0.8, 1.3))), roughness=0.05),
+        kind="water", look=Material(colour=scale_colour(colour, float(rng.uniform(0.8, 1.3))), roughness=0.05),
         bumps_m=round(float(rng.choice([0.0, 0.006, 0.012, 0.02])), 4),
     )  # fmt: skip
 
 
-def shaded(colour: Colour, share: float) -> Colour:
-    """A colour made lighter or darker."""
+def scale_colour(colour: Colour, share: float) -> Colour:
+    """Make a colour lighter or darker; channels stay at most 1."""
     red, green, blue = (round(min(1.0, channel * share), 4) for channel in colour)
     return red, green, blue
+
+
+PANORAMAS = {
+    "city": 0.40, "courtyard": 1.0, "forest": 0.55, "interior": 0.45, "studio": 1.2, "sunrise": 1.2, "sunset": 1.1,
+}  # fmt: skip
+"""Panoramas that come with Blender, and the strength at which they light a scene about alike."""
+PANORAMA_SUNS = {"city": (324.0, 47.8), "forest": (324.5, 19.2), "sunrise": (324.2, 9.0), "sunset": (324.1, 9.0)}
+"""Azimuth and elevation of their own sun in degrees (of the last two a little higher than in the picture): the
+scene's sun stands there too, so that there are no two shadows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Light:
+    """Sky and sun at a time of day. Pairs are ranges."""
+
+    horizon: Colour = (0.80, 0.87, 0.95)
+    zenith: Colour = (0.30, 0.50, 0.86)
+    sky: tuple[float, float] = (0.9, 1.15)
+    skies: tuple[str, ...] = ()
+    """Panoramas instead of a gradient."""
+    sun: tuple[float, float] = (3.6, 5.0)
+    elevation: tuple[float, float] = (30.0, 60.0)
+    softness: tuple[float, float] = (0.5, 1.5)
+    colour: Colour = (1.0, 0.96, 0.90)
+
+
+LIGHTS: dict[str, Light] = {
+    "clear": Light(),
+    "golden": Light(
+        horizon=(0.98, 0.84, 0.68), zenith=(0.46, 0.58, 0.80), sky=(0.8, 1.0), sun=(3.8, 5.0), elevation=(9.0, 28.0),
+        colour=(1.0, 0.80, 0.58),
+    ),
+    "hazy": Light(
+        horizon=(0.90, 0.91, 0.92), zenith=(0.64, 0.72, 0.82), sky=(1.0, 1.2), sun=(2.4, 3.4), softness=(4.0, 9.0)
+    ),
+    "overcast": Light(
+        horizon=(0.88, 0.90, 0.92), zenith=(0.74, 0.78, 0.83), sky=(1.15, 1.4), sun=(0.9, 1.6), softness=(18.0, 35.0),
+        elevation=(45.0, 70.0), colour=(1.0, 0.98, 0.96),
+    ),
+    "outdoor panorama": Light(
+        skies=("city", "courtyard", "forest", "sunrise", "sunset"), sky=(0.8, 1.15), sun=(2.4, 3.8),
+        elevation=(25.0, 55.0),
+    ),
+    "lake panorama": Light(
+        skies=("forest", "sunrise", "sunset"), sky=(0.9, 1.2), sun=(2.4, 3.8), elevation=(20.0, 45.0)
+    ),
+    "indoor panorama": Light(
+        skies=("interior", "studio", "courtyard"), sky=(0.8, 1.1), sun=(1.8, 3.0), elevation=(40.0, 70.0),
+        softness=(6.0, 16.0), colour=(1.0, 0.95, 0.88),
+    ),
+    "hall": Light(
+        horizon=(0.70, 0.70, 0.70), zenith=(0.88, 0.88, 0.88), sky=(0.9, 1.2), sun=(1.8, 3.2), elevation=(40.0, 70.0),
+        softness=(5.0, 14.0), colour=(1.0, 0.95, 0.88),
+    ),
+    "dusk": Light(
+        horizon=(0.66, 0.48, 0.46), zenith=(0.16, 0.22, 0.42), sky=(0.5, 0.8), sun=(0.2, 0.5), elevation=(12.0, 22.0),
+        softness=(6.0, 14.0), colour=(1.0, 0.70, 0.50),
+    ),
+    "night": Light(
+        horizon=(0.20, 0.24, 0.36), zenith=(0.06, 0.09, 0.18), sky=(2.2, 3.4), sun=(0.4, 0.8), elevation=(35.0, 60.0),
+        softness=(1.0, 4.0), colour=(0.65, 0.75, 1.0),
+    ),
+}  # fmt: skip
+DAY = ("clear", "clear", "golden", "hazy", "outdoor panorama")
+LAKE = ("clear", "clear", "golden", "hazy", "lake panorama")
+HALL = ("hall", "hall", "indoor panorama")
+GREY = ("overcast", "hazy", "golden")
+
+
+def draw_light(rng: np.random.Generator, name: str, azimuth_deg: float, skies: tuple[str, ...] = ()) -> tuple[Sky, Sun]:
+    """Draw sky and sun of that time of day; users' panoramas stand in for those that come with Blender."""
+    light = LIGHTS[name]
+    sun = Sun(
+        elevation_deg=_draw_between(rng, light.elevation), azimuth_deg=round(azimuth_deg, 2),
+        strength=_draw_between(rng, light.sun), softness_deg=_draw_between(rng, light.softness), colour=light.colour,
+    )  # fmt: skip
+    strength, turned = _draw_between(rng, light.sky), round(float(rng.uniform(0, 360)), 1)
+    names = skies if skies and light.skies else light.skies
+    if not names:
+        return Sky(colour=light.horizon, zenith=light.zenith, strength=strength), sun
+    hdri = names[int(rng.integers(len(names)))]
+    if hdri in PANORAMA_SUNS:
+        turned = round((PANORAMA_SUNS[hdri][0] - sun.azimuth_deg) % 360, 1)
+        sun = replace(sun, elevation_deg=PANORAMA_SUNS[hdri][1])
+    return Sky(kind="hdri", hdri=hdri, strength=round(strength * PANORAMAS.get(hdri, 1.0), 3), turned_deg=turned), sun
+
+
+def draw_sun_azimuth_deg(rng: np.random.Generator, away_deg: float) -> float:
+    """Draw the sun's azimuth for a camera that looks that way: at its side or back, seldom before it."""
+    return (away_deg + float(rng.choice([-1, 1])) * float(rng.uniform(45, 150))) % 360
+
+
+def _draw_between(rng: np.random.Generator, limits: tuple[float, float]) -> float:
+    return round(float(rng.uniform(*limits)), 3)

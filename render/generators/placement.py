@@ -1,11 +1,10 @@
-"""Where an act takes place before the camera: the subject's way, the camera, the sun.
+"""Placement of a scenario before the camera: the subject's way, the camera, the sun.
 
 The middle of the way is the origin. All is laid out as the camera sees it (right, and away from it) and then turned by
 a random angle, so that no direction of the world is special.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -13,35 +12,34 @@ from ..animation.camera import SENSOR_MM
 from ..procedural_models.registry import body_extent
 from ..scene.environment import Camera
 from ..scene.objects import Travel
-from .clip_format import ClipFormat
-from .lights import azimuth_deg
+from .generator import CameraKind, ClipFormat
+from .palettes import draw_sun_azimuth_deg
 from .scenarios import Scenario
 
 Rng = np.random.Generator
-CameraKind = Literal["still", "pan", "handheld", "follow"]
-ROOM = 0.80
+MAX_WAY = 0.80
 """Share of the picture's width that a way may take, the subject's own length included, if the camera stays."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """How the camera stands to the scene."""
+    """Direction, distance and height of the camera, and its lens."""
 
     away_deg: float
-    """The direction in which the camera looks, on the ground."""
+    """Direction in which the camera looks, on the ground."""
     distance_m: float
     lift_deg: float
     focal_mm: float
 
     def at(self, right_m: float, away_m: float) -> tuple[float, float]:
-        """A place on the ground, as seen from the camera, in the world's x and y."""
+        """World x and y of a position on the ground given as the camera sees it."""
         away = np.radians(self.away_deg)
         x = right_m * np.sin(away) + away_m * np.cos(away)
         y = -right_m * np.cos(away) + away_m * np.sin(away)
         return round(float(x), 4), round(float(y), 4)
 
     def width_m(self, away_m: float = 0.0) -> float:
-        """How much of the world the picture's width shows at that depth."""
+        """Width of the world that the picture shows at that depth."""
         return SENSOR_MM / self.focal_mm * (self.distance_m + away_m)
 
 
@@ -52,50 +50,51 @@ class Placement:
     motion: Travel
     camera: Camera
     view: View
-    sun_deg: float
+    sun_azimuth_deg: float
 
 
-def stage(
-    rng: Rng, scenario: Scenario, clip_format: ClipFormat, kind: CameraKind, focal: tuple[float, float]
+def draw_placement(
+    rng: Rng, scenario: Scenario, clip_format: ClipFormat, kind: CameraKind, focal_mm: tuple[float, float]
 ) -> Placement:
-    """Draw one: the speed is such that the subject stays in view of a camera that does not follow it."""
+    """Draw a placement whose speed keeps the subject in view of a camera that does not follow it."""
     long, wide, tall = body_extent(scenario.subject)
-    tilt = np.radians(rng.uniform(-scenario.facing, scenario.facing))
+    tilt = np.radians(rng.uniform(-scenario.max_tilt_deg, scenario.max_tilt_deg))
     across = long * abs(np.cos(tilt)) + wide * abs(np.sin(tilt))
     share = float(np.exp(rng.uniform(np.log(0.014), np.log(0.16))))
-    focal_mm = round(float(np.exp(rng.uniform(*np.log(focal)))), 1)
+    focal = round(float(np.exp(rng.uniform(*np.log(focal_mm)))), 1)
     height, width = clip_format.size
-    seen = (SENSOR_MM / focal_mm) ** 2 * height / width
+    field_of_view = (SENSOR_MM / focal) ** 2 * height / width
     view = View(
-        away_deg=float(rng.uniform(0, 360)), focal_mm=focal_mm, lift_deg=float(rng.uniform(*scenario.lift_deg)),
-        distance_m=max(float(np.sqrt(across * tall / (share * seen))), 1.2 * long),
+        away_deg=float(rng.uniform(0, 360)), focal_mm=focal, lift_deg=float(rng.uniform(*scenario.lift_deg)),
+        distance_m=max(float(np.sqrt(across * tall / (share * field_of_view))), 1.2 * long),
     )  # fmt: skip
-    speed = float(rng.uniform(*scenario.speed))
-    room = (ROOM * view.width_m() - across) / max(abs(np.cos(tilt)), 0.3)
+    speed = float(rng.uniform(*scenario.speed_mps))
+    room = (MAX_WAY * view.width_m() - across) / max(abs(np.cos(tilt)), 0.3)
     if kind in ("still", "handheld"):
-        speed = min(speed, max(room, 0.0) / clip_format.lasts_s)
-    motion = _way(rng, scenario, clip_format, (view, tilt, speed))
+        speed = min(speed, max(room, 0.0) / clip_format.duration_s)
+    motion = _draw_motion(rng, scenario, clip_format.duration_s, (view.away_deg, tilt, speed))
     return Placement(
         motion=motion,
-        camera=_camera(rng, scenario, view, (kind, motion, tall)),
+        camera=_draw_camera(rng, scenario, view, (kind, motion, tall)),
         view=view,
-        sun_deg=azimuth_deg(rng, view.away_deg),
+        sun_azimuth_deg=draw_sun_azimuth_deg(rng, view.away_deg),
     )
 
 
-def _way(rng: Rng, scenario: Scenario, clip_format: ClipFormat, given: tuple[View, float, float]) -> Travel:
-    """From left to right or back, whose middle in time is the origin."""
-    view, tilt, speed = given
-    turn = float(rng.uniform(-scenario.turn, scenario.turn)) * (rng.random() < 0.6 or scenario.kind == "drift")
-    if abs(turn) * clip_format.lasts_s > 100:
-        turn = np.sign(turn) * 100 / clip_format.lasts_s
-    middle = np.radians(view.away_deg - 90) + tilt + (np.pi if rng.random() < 0.5 else 0.0)
-    begin = middle - np.radians(turn) * clip_format.lasts_s / 2
-    half = clip_format.lasts_s / 2
+def _draw_motion(rng: Rng, scenario: Scenario, duration_s: float, course: tuple[float, float, float]) -> Travel:
+    """Draw a motion from left to right or back, whose middle in time is the origin."""
+    away_deg, tilt, speed = course
+    limit = scenario.max_turn_deg_s
+    turn = float(rng.uniform(-limit, limit)) * (rng.random() < 0.6 or scenario.motion_kind == "drift")
+    if abs(turn) * duration_s > 100:
+        turn = np.sign(turn) * 100 / duration_s
+    middle = np.radians(away_deg - 90) + tilt + (np.pi if rng.random() < 0.5 else 0.0)
+    begin = middle - np.radians(turn) * duration_s / 2
+    half = duration_s / 2
     swing = np.radians(turn) * half / 2
     chord = speed * half * np.sinc(swing / np.pi)
     return Travel(
-        kind=scenario.kind,  # type: ignore[arg-type]
+        kind=scenario.motion_kind,  # type: ignore[arg-type]
         start=(round(float(-chord * np.cos(begin + swing)), 4), round(float(-chord * np.sin(begin + swing)), 4)),
         heading_deg=round(float(np.degrees(begin)) % 360, 3),
         speed_mps=round(speed, 4),
@@ -105,12 +104,10 @@ def _way(rng: Rng, scenario: Scenario, clip_format: ClipFormat, given: tuple[Vie
     )
 
 
-def _camera(rng: Rng, scenario: Scenario, view: View, given: tuple[CameraKind, Travel, float]) -> Camera:
-    kind, motion, tall = given
+def _draw_camera(rng: Rng, scenario: Scenario, view: View, subject: tuple[CameraKind, Travel, float]) -> Camera:
+    kind, motion, tall = subject
     lift, away = np.radians(view.lift_deg), np.radians(view.away_deg)
-    height = 0.45 * tall + (
-        scenario.height_m if scenario.kind == "fly" else 0.5 * scenario.height_m if scenario.kind == "bounce" else 0.0
-    )
+    height = 0.45 * tall + {"fly": 1.0, "bounce": 0.5}.get(scenario.motion_kind, 0.0) * scenario.height_m
     back = view.distance_m * np.cos(lift)
     at = np.array(
         [-back * np.cos(away), -back * np.sin(away), max(height + view.distance_m * np.sin(lift), 0.25 * tall)]

@@ -1,14 +1,15 @@
-"""What stands beside the action: walls behind it, things around it, now and then a post before it."""
+"""Surroundings of the action: walls behind it, props around it, a post before it, and a backdrop far away."""
 
 from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float64
 
+from ..effects.render_data import Colour
 from ..procedural_models.registry import body_extent
-from ..scene.environment import Wall
+from ..scene.environment import Sky, Wall
 from ..scene.objects import Body, Material, Still
-from .palettes import PAINTS, shaded
+from .palettes import PAINTS, scale_colour
 from .placement import View
 
 Rng = np.random.Generator
@@ -27,8 +28,13 @@ HALLS = (
     Material(kind="tiles", colour=(0.72, 0.74, 0.72), second=(0.5, 0.5, 0.48), roughness=0.25, scale_m=0.5),
     Material(kind="wood", colour=(0.50, 0.36, 0.24), second=(0.38, 0.26, 0.16), roughness=0.4, scale_m=0.4),
 )
-Piece = Callable[[Rng, float], Body]
-"""Draws a thing beside a subject of that length in metres."""
+WOODS: tuple[Colour, ...] = ((0.20, 0.28, 0.14), (0.26, 0.33, 0.16), (0.30, 0.29, 0.15))
+HILLS: tuple[Colour, ...] = ((0.30, 0.36, 0.22), (0.42, 0.38, 0.28), (0.36, 0.36, 0.36))
+HOUSES: tuple[Colour, ...] = ((0.70, 0.64, 0.54), (0.56, 0.36, 0.28), (0.66, 0.66, 0.64), (0.78, 0.72, 0.58))
+HAZE_M = 350.0
+"""Over this distance two thirds of a colour are lost to the air."""
+DrawProp = Callable[[Rng, float], Body]
+"""Function that draws a prop beside a subject of that length in metres."""
 
 
 def _post(rng: Rng, long_m: float) -> Body:
@@ -44,7 +50,7 @@ def _rock(rng: Rng, long_m: float) -> Body:
     size = float(rng.uniform(0.15, 0.5)) * min(max(long_m, 0.6), 4.0)
     look = Material(
         kind="noise",
-        colour=shaded(STONE.colour, float(rng.uniform(0.8, 1.25))),
+        colour=scale_colour(STONE.colour, float(rng.uniform(0.8, 1.25))),
         second=STONE.second,
         roughness=0.95,
         scale_m=0.12,
@@ -67,7 +73,7 @@ def _solid(rng: Rng, long_m: float) -> Body:
     name = list(PAINTS)[int(rng.integers(len(PAINTS)))]
     size = round(float(rng.uniform(0.6, 1.5)) * min(long_m, 1.0), 2)
     look = Material(
-        colour=PAINTS[name], second=shaded(PAINTS[name], 0.5), roughness=round(float(rng.uniform(0.2, 0.7)), 2)
+        colour=PAINTS[name], second=scale_colour(PAINTS[name], 0.5), roughness=round(float(rng.uniform(0.2, 0.7)), 2)
     )
     return Body(name=f"{name} {shape}", shape=shape, size_m=size, look=look)  # type: ignore[arg-type]
 
@@ -82,23 +88,22 @@ def _buoy(rng: Rng, long_m: float) -> Body:
     return Body(name="buoy", shape="sphere", size_m=size, look=Material(colour=PAINTS["orange"], roughness=0.4))
 
 
-AROUND: dict[str, tuple[Piece, ...]] = {
+PROPS: dict[str, tuple[DrawProp, ...]] = {
     "street": (_post, _post, _crate, _parked, _arch),
     "nature": (_rock, _rock, _rock, _post),
     "water": (_rock, _buoy, _moored),
     "hall": (_solid, _solid, _crate),
     "dark": (_post, _crate, _rock, _solid),
 }
-SUNK = {"moored boat": 0.22, "buoy": 0.4, "rock": 0.35}
-WALLED = {"street": 0.5, "nature": 0.06, "water": 0.0, "hall": 0.7, "dark": 0.35}
-"""How often there is a wall."""
+SUNK_SHARE = {"moored boat": 0.22, "buoy": 0.4, "rock": 0.35}
+WALL_PROBABILITY = {"street": 0.5, "nature": 0.06, "water": 0.0, "hall": 0.7, "dark": 0.35}
 
 
-def wall(rng: Rng, around: str, view: View, long_m: float) -> tuple[Wall, ...]:
-    """A wall behind the action, roughly facing the camera, or none."""
-    if rng.random() >= WALLED[around]:
+def draw_walls(rng: Rng, surroundings: str, view: View, long_m: float) -> tuple[Wall, ...]:
+    """Draw a wall behind the action, roughly facing the camera, or none."""
+    if rng.random() >= WALL_PROBABILITY[surroundings]:
         return ()
-    looks = HALLS if around == "hall" else WALLS
+    looks = HALLS if surroundings == "hall" else WALLS
     away = float(rng.uniform(1.0, 2.5)) * max(long_m, 0.8) + 0.25 * view.distance_m
     wide = view.width_m(away) * float(rng.uniform(1.3, 2.5))
     high = max(2.4, view.width_m(away) * float(rng.uniform(0.25, 0.7)))
@@ -111,51 +116,55 @@ def wall(rng: Rng, around: str, view: View, long_m: float) -> tuple[Wall, ...]:
     )  # fmt: skip
 
 
-def things(rng: Rng, around: str, view: View, way: Float64[np.ndarray, "T 3"], subject: Body) -> tuple[Body, ...]:
-    """Up to five things, clear of the way and of each other, behind it and at its sides."""
+def scatter_props(
+    rng: Rng, surroundings: str, view: View, path: Float64[np.ndarray, "T 3"], subject: Body
+) -> tuple[Body, ...]:
+    """Draw up to five props, clear of the subject's path and of each other, behind it and at its sides."""
     long, wide, _ = body_extent(subject)
     placed: list[Body] = []
-    pieces = AROUND[around]
+    kinds = PROPS[surroundings]
     for _ in range(int(rng.integers(0, 6))):
-        piece = pieces[int(rng.integers(len(pieces)))](rng, long)
+        prop = kinds[int(rng.integers(len(kinds)))](rng, long)
         away = float(rng.uniform(-0.25, 1.2)) * view.distance_m
         if away > 0.9 * view.distance_m:
             away *= 1.5
         right = float(rng.uniform(-0.6, 0.6)) * view.width_m(away)
-        body = standing_at(piece, view.at(right, away), float(rng.uniform(0, 360)), around)
+        body = _stand_at(prop, view.at(right, away), float(rng.uniform(0, 360)), surroundings)
         high = body_extent(body)[2]
         too_big = high > 0.35 * view.width_m(away)
-        if not too_big and clear(body, way, max(long, wide) * 0.6) and all(apart(body, other) for other in placed):
+        if too_big or not _clears_path(body, path, max(long, wide) * 0.6):
+            continue
+        if all(_are_apart(body, neighbour) for neighbour in placed):
             placed.append(body)
     return tuple(placed)
 
 
-def occluder(rng: Rng, around: str, view: View) -> Body:
-    """A post between the camera and the middle of the way."""
+def draw_occluder(rng: Rng, surroundings: str, view: View) -> Body:
+    """Draw a post between the camera and the middle of the way."""
     away = -float(rng.uniform(0.3, 0.6)) * view.distance_m
     lift = view.distance_m * np.sin(np.radians(view.lift_deg)) * (-away / view.distance_m)
     size = round(max(0.3, lift + 0.35 * view.width_m(away)), 2)
-    body = Body(name="post", shape="post", size_m=size, look=WOOD if around in ("nature", "water") else STONE)
-    return standing_at(body, view.at(float(rng.uniform(-0.25, 0.25)) * view.width_m(away), away), 0.0, around)
+    body = Body(name="post", shape="post", size_m=size, look=WOOD if surroundings in ("nature", "water") else STONE)
+    return _stand_at(body, view.at(float(rng.uniform(-0.25, 0.25)) * view.width_m(away), away), 0.0, surroundings)
 
 
-def standing_at(body: Body, at: tuple[float, float], heading_deg: float, around: str) -> Body:
-    """A body put down; on water it sinks in."""
-    sunk = SUNK.get(body.name, 0.0) * body_extent(body)[2] if around == "water" else 0.0
+def _stand_at(body: Body, at: tuple[float, float], heading_deg: float, surroundings: str) -> Body:
+    """Put a body down; on water it sinks in."""
+    sunk = SUNK_SHARE.get(body.name, 0.0) * body_extent(body)[2] if surroundings == "water" else 0.0
     still = Still(at=(at[0], at[1], round(-sunk, 4)), heading_deg=round(heading_deg, 2))
     return Body(name=body.name, shape=body.shape, size_m=body.size_m, look=body.look, motion=still)
 
 
-def clear(body: Body, way: Float64[np.ndarray, "T 3"], room_m: float) -> bool:
-    """Does the body leave room for what goes along the way?"""
+def _clears_path(body: Body, path: Float64[np.ndarray, "T 3"], room_m: float) -> bool:
+    """Does the body leave room along the path?"""
     assert isinstance(body.motion, Still)
     long, wide, _ = body_extent(body)
-    gaps = np.hypot(way[:, 0] - body.motion.at[0], way[:, 1] - body.motion.at[1])
+    gaps = np.hypot(path[:, 0] - body.motion.at[0], path[:, 1] - body.motion.at[1])
     return bool(gaps.min() > room_m + 0.6 * max(long, wide))
 
 
-def apart(first: Body, second: Body) -> bool:
-    """Do two still bodies not touch?"""
+def _are_apart(first: Body, second: Body) -> bool:
+    """Is there a gap between two still bodies?"""
     assert isinstance(first.motion, Still)
     assert isinstance(second.motion, Still)
     gap = np.hypot(first.motion.at[0] - second.motion.at[0], first.motion.at[1] - second.motion.at[1])
@@ -163,14 +172,90 @@ def apart(first: Body, second: Body) -> bool:
 
 
 def before_walls(walls: tuple[Wall, ...], bodies: tuple[Body, ...], view: View) -> tuple[Body, ...]:
-    """Those bodies that stand before the walls, as the camera sees it."""
+    """Keep the bodies that stand before the walls, as the camera sees it."""
     away = np.radians(view.away_deg)
     ahead = np.array([np.cos(away), np.sin(away)])
     limits = [np.dot(wall.at, ahead) - 0.3 * wall.width_m * np.sin(np.radians(14)) for wall in walls]
     limit = min(limits, default=np.inf)
-    kept = []
+    standing = []
     for body in bodies:
         assert isinstance(body.motion, Still)
         if np.dot(body.motion.at[:2], ahead) + 0.6 * max(body_extent(body)[:2]) < limit:
-            kept.append(body)
-    return tuple(kept)
+            standing.append(body)
+    return tuple(standing)
+
+
+def draw_backdrop(rng: Rng, surroundings: str, view: View, sky: Sky) -> tuple[tuple[Body, ...], tuple[Wall, ...]]:
+    """Draw bodies and walls at the horizon; none if a panorama shows one, indoors, or at night."""
+    if sky.kind == "hdri" or surroundings not in ("street", "nature", "water") or rng.random() < 0.25:
+        return (), ()
+    if surroundings == "street":
+        return (), _houses(rng, view, sky)
+    hills = _hills(rng, view, sky) if rng.random() < 0.6 else ()
+    woods = (_wood(rng, view, sky),) if not hills or rng.random() < 0.6 else ()
+    return hills, woods
+
+
+def _add_haze(colour: Colour, sky: Sky, away_m: float) -> Colour:
+    """Fade a colour into the sky's, as that much air does."""
+    share = 1 - np.exp(-away_m / HAZE_M)
+    red, green, blue = (
+        round(float(channel + share * (haze * 0.9 - channel)), 4)
+        for channel, haze in zip(colour, sky.colour, strict=True)
+    )
+    return red, green, blue
+
+
+def _hills(rng: Rng, view: View, sky: Sky) -> tuple[Body, ...]:
+    colour, hills = HILLS[int(rng.integers(len(HILLS)))], []
+    for _ in range(int(rng.integers(3, 7))):
+        away = float(rng.uniform(220, 600))
+        size = round(float(rng.uniform(0.25, 0.6)) * min(away, 330.0), 1)
+        first, second = (
+            _add_haze(colour, sky, away),
+            _add_haze((colour[0] * 0.8, colour[1] * 0.8, colour[2] * 0.8), sky, away),
+        )
+        look = Material(kind="noise", colour=first, second=second, roughness=1.0, scale_m=round(size / 8, 2))
+        body = Body(name="hill", shape="rock", size_m=size, look=look)
+        x, y = view.at(float(rng.uniform(-0.7, 0.7)) * view.width_m(away), away)
+        sunk = body_extent(body)[2] * float(rng.uniform(0.55, 0.8))
+        still = Still(at=(x, y, round(-sunk, 2)), heading_deg=round(float(rng.uniform(0, 360)), 1))
+        hills.append(Body(name="hill", shape="rock", size_m=size, look=look, motion=still))
+    return tuple(hills)
+
+
+def _wood(rng: Rng, view: View, sky: Sky) -> Wall:
+    """Draw the edge of a wood, or the opposite shore of a lake."""
+    away = float(rng.uniform(70, 200))
+    colour = WOODS[int(rng.integers(len(WOODS)))]
+    dark = (colour[0] * 0.55, colour[1] * 0.55, colour[2] * 0.55)
+    look = Material(
+        kind="noise", colour=_add_haze(colour, sky, away), second=_add_haze(dark, sky, away), roughness=1.0,
+        scale_m=round(float(rng.uniform(1.2, 2.5)), 2),
+    )  # fmt: skip
+    return Wall(
+        at=view.at(0.0, away), width_m=round(min(3.5 * view.width_m(away), 500.0), 1), look=look,
+        height_m=round(float(rng.uniform(0.03, 0.07)) * away, 2),
+        heading_deg=round((view.away_deg + 180 + float(rng.uniform(-8, 8))) % 360, 2),
+    )  # fmt: skip
+
+
+def _houses(rng: Rng, view: View, sky: Sky) -> tuple[Wall, ...]:
+    """Draw a row of house fronts of several heights."""
+    away = float(rng.uniform(22, 60)) + view.distance_m
+    walls: list[Wall] = []
+    right = -0.75 * view.width_m(away)
+    while right < 0.75 * view.width_m(away) and len(walls) < 14:
+        wide = float(rng.uniform(0.12, 0.3)) * away
+        colour = _add_haze(HOUSES[int(rng.integers(len(HOUSES)))], sky, away)
+        kind = ("bricks", "noise", "noise", "tiles")[int(rng.integers(4))]
+        look = Material(
+            kind=kind, colour=colour, second=(colour[0] * 0.75, colour[1] * 0.75, colour[2] * 0.75),  # type: ignore[arg-type]
+            roughness=0.9, scale_m={"bricks": 0.5, "noise": 1.5, "tiles": 1.8}[kind],
+        )  # fmt: skip
+        position = view.at(right + wide / 2, away + float(rng.uniform(0, 0.1)) * away)
+        high = round(float(rng.uniform(0.12, 0.32)) * away, 2)
+        heading = round((view.away_deg + 180) % 360, 2)
+        walls.append(Wall(at=position, width_m=round(wide, 2), height_m=high, heading_deg=heading, look=look))
+        right += wide
+    return tuple(walls)

@@ -1,8 +1,8 @@
-"""From a caption's words to a scene that shows the effect they describe.
+"""Scenes from captions: each shows the effect that the caption describes.
 
-What happens is one of the `blender` maker's acts: one that has the effect, and the subject that the caption names where
-there is such a one. The effect's adjectives then set its colour, strength, spread and texture. The same caption and
-seed give the same scene.
+A scene is drawn from those scenarios of the generator `blender` that can have the effect, with the subject that the
+caption names if one of them has it. The effect's adjectives then set its colour, strength, spread and softness. The
+same caption and seed give the same scene.
 """
 
 import math
@@ -10,28 +10,25 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..effects.render_data import Colour
 from ..scene.objects import Shape
 from ..scene.scene import Scene, Variant
 from .blender_generator import BlenderGenerator
-from .blender_generator import scene_at as made_at
-from .clip_format import ClipFormat
-from .effect_styles import Style, apply_style, light_for
-from .framing import framing
+from .effect_styles import Style, apply_style, style_scene
+from .framing import measure_framing
+from .generator import ClipFormat
 from .palettes import PAINTS
-from .scenarios import SCENARIOS
 
 VERSION = 2
-"""Raise it when other scenes come of the same words."""
-TRIES = 40
-"""Scenes of the maker that are looked through for one that shows all that the caption names."""
+"""Raise it when the same words give other scenes."""
+MAX_SCENES = 40
+"""Scenes that are generated to find one that shows all that the caption names."""
 
-UNSAID = ("shadow", "reflection")
-"""Effects that go without saying: a scene has them whether or not its caption names them."""
-NEAR = 0.03
+COMMON_EFFECTS = ("shadow", "reflection")
+"""Effects that a scene has whether or not its caption names them."""
+MIN_SUBJECT_AREA = 0.03
 """Share of the picture that the subject's box should cover, so that its effect is seen."""
 
-ACTS_OF: dict[str, tuple[str, ...]] = {
+EFFECT_SCENARIOS: dict[str, tuple[str, ...]] = {
     "shadow": ("walk", "drive", "drift", "glide", "fly", "bounce"),
     "reflection": ("glide", "drive_wet", "paddle", "boat", "walk", "fly", "bounce"),
     "splash": ("bounce", "boat", "walk"),
@@ -43,8 +40,8 @@ ACTS_OF: dict[str, tuple[str, ...]] = {
     "glow": ("shine",),
     "light": ("shine",),
 }
-"""By effect, the acts that can have it, the likeliest first."""
-SUBJECTS: tuple[tuple[str, Shape], ...] = (
+"""Scenarios that can have each effect, the likeliest first."""
+SUBJECT_NOUNS: tuple[tuple[str, Shape], ...] = (
     (r"trucks?|lorry|lorries|bus|buses|tractor|digger|pickup", "truck"),
     (r"cars?|vehicles?|vans?|jeep|taxi|suv|sedan|buggy|racer", "car"),
     (r"walkers?|runners?|m[ae]n|wom[ae]n|persons?|people|boys?|girls?|child|hikers?|joggers?|dancers?", "walker"),
@@ -56,138 +53,140 @@ SUBJECTS: tuple[tuple[str, Shape], ...] = (
     (r"drones?|quadcopters?|helicopters?", "drone"),
     (r"lanterns?|lamps?|torch|candles?", "lantern"),
 )
-"""Nouns, and the figure that stands for them."""
-ACTS_WITH: dict[Shape, tuple[str, ...]] = {
+"""Patterns of nouns, and the figure for each."""
+SUBJECT_SCENARIOS: dict[Shape, tuple[str, ...]] = {
     "truck": ("drive", "drive_wet", "smoking"), "car": ("drive", "drive_wet", "drift", "smoking"), "walker": ("walk",),
     "dog": ("walk",), "boat": ("boat",), "duck": ("paddle",), "ball": ("bounce", "paddle", "glide"), "bird": ("fly",),
     "drone": ("fly", "smoking"), "lantern": ("shine",),
 }  # fmt: skip
 
 
-SIDE = re.compile(
+SHADOW_SIDE = re.compile(
     r"\bshadow(?:(?!\b(?:as|while)\b|[,.;]).)*?\b(?:to (?:the|its|their|his|her)|lower|upper) (left|right)\b",
     re.IGNORECASE,
 )
-"""Where a caption says that the shadow lies; what moves in a clause of its own does not count."""
-IN_LINE_DEG = 50.0
-"""Nearer to the way we look, ahead or behind, the sun throws a shadow towards us or away rather than to one side."""
+"""Side on which a caption puts the shadow; a motion in a clause of its own does not count."""
+MIN_SIDE_ANGLE_DEG = 50.0
+"""Angle to the viewing direction, ahead or behind, below which the sun throws a shadow towards or away from the camera
+rather than to one side."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionScene:
-    """A scene for a caption, and how far it keeps to it."""
+    """A scene for a caption, and the parts of the caption that it lacks."""
 
     scene: Scene
-    """With one variant, "described"."""
+    """Its only variant is "described"."""
     missing: tuple[str, ...]
-    """What the caption names and the scene does not have, in words; empty where it has everything."""
+    """Things that the caption names and the scene does not have, in words; empty if it has everything."""
 
 
 def scene_from_caption(
     caption: str, effects: Mapping[str, Sequence[str]], *, seed: int, clip_format: ClipFormat
 ) -> CaptionScene:
-    """A scene that shows the described effects.
+    """Find a scene that shows the described effects.
 
     Args:
-        caption: who does what; read for the subject alone.
-        effects: by the corpus's word for an effect, the adjectives that the caption gives it; the first matters most.
-        seed: what is not described depends on it.
+        caption: names the subject, its colour and the side of its shadow.
+        effects: adjectives that the caption gives each effect, by the corpus's word for it; the first matters most.
+        seed: decides all that is not described.
         clip_format: format and quality.
 
     Raises:
-        ValueError: no effect is named that can be drawn, or no draw of the maker brings its subject into view.
+        ValueError: no effect is named that can be drawn, or no draw brings a subject into view.
     """
-    wanted = [effect for effect in effects if effect in ACTS_OF]
-    if not wanted:
-        raise ValueError(f"{caption!r} names no effect that can be drawn; name one of {', '.join(ACTS_OF)}")
+    styles = {effect: Style(words=tuple(words)) for effect, words in effects.items() if effect in EFFECT_SCENARIOS}
+    if not styles:
+        raise ValueError(f"{caption!r} names no effect that can be drawn; name one of {', '.join(EFFECT_SCENARIOS)}")
     figure = named_figure(caption)
-    chosen, missing = _fitting(effects, figure, seed, clip_format)
+    scene, missing = _best_scene(styles, figure, seed, clip_format)
     variant = Variant(
         name="described",
         effects=tuple(
-            apply_style(effect, Style(words=tuple(effects[effect.word]))) if effect.word in effects else effect
-            for effect in chosen.variants[0].effects
-            if effect.word in {*wanted, *UNSAID}
+            apply_style(effect, styles[effect.word]) if effect.word in styles else effect
+            for effect in scene.variants[0].effects
+            if effect.word in {*styles, *COMMON_EFFECTS}
         ),
     )
-    scene = replace(_painted(chosen, caption), name="worded", seed=seed, variants=(variant,))
-    for effect in wanted:
-        scene = light_for(scene, effect, Style(words=tuple(effects[effect])))
-    if "shadow" in wanted:
-        scene = _sided(scene, caption)
-    unlike = () if figure is not None else ("the subject",)
-    return CaptionScene(scene=scene, missing=(*unlike, *missing))
+    scene = replace(_paint_subject(scene, caption), name="worded", seed=seed, variants=(variant,))
+    for effect, style in styles.items():
+        scene = style_scene(scene, effect, style)
+    if "shadow" in styles:
+        scene = _turn_sun(scene, caption)
+    return CaptionScene(scene=scene, missing=missing if figure is not None else ("the subject", *missing))
 
 
 def named_figure(caption: str) -> Shape | None:
-    """The figure for the first noun of a caption that has one."""
-    found = [
+    """Return the figure for the first noun of a caption that has one."""
+    figures = [
         (match.start(), shape)
-        for nouns, shape in SUBJECTS
+        for nouns, shape in SUBJECT_NOUNS
         for match in [re.search(rf"\b(?:{nouns})\b", caption, re.IGNORECASE)]
         if match is not None
     ]
-    return min(found)[1] if found else None
+    return min(figures)[1] if figures else None
 
 
-def _fitting(
-    effects: Mapping[str, Sequence[str]], figure: Shape | None, seed: int, clip_format: ClipFormat
+def _best_scene(
+    styles: Mapping[str, Style], figure: Shape | None, seed: int, clip_format: ClipFormat
 ) -> tuple[Scene, tuple[str, ...]]:
-    """The first scene that has it all, else the one that lacks least; with that variant alone."""
-    wanted = [effect for effect in effects if effect in ACTS_OF]
-    able = ACTS_OF[wanted[0]]
-    clouds = [Style(words=tuple(effects[effect])).colour for effect in wanted if effect in ("dust", "smoke")]
-    scenarios = tuple(scenario for scenario in able if figure is None or scenario in ACTS_WITH[figure]) or able[:1]
-    assert set(scenarios) <= set(SCENARIOS), scenarios
+    """Return the first scene that has everything, else the one that lacks least; with its best variant alone."""
+    first_effect = next(iter(styles))
+    able = EFFECT_SCENARIOS[first_effect]
+    scenarios = tuple(name for name in able if figure is None or name in SUBJECT_SCENARIOS[figure]) or able[:1]
     generator = BlenderGenerator(scenarios=scenarios, variants=(4, 4), occluder_probability=0.0)
     best: tuple[tuple[int, int], Scene, tuple[str, ...]] | None = None
-    for index in range(TRIES):
-        scene = made_at(generator, index, seed, clip_format)
-        poor = _hides(scene, wanted) + sum(_alike(colour, scene.ground.look.colour) for colour in clouds if colour)
-        for place, variant in enumerate(scene.variants):
-            has = {effect.word for effect in variant.effects}
-            lacks = tuple(effect for effect in wanted if effect not in has)
-            other = figure is not None and scene.subject.shape != figure
-            rank = (8 * (wanted[0] in lacks) + 4 * other + 2 * len(lacks) + poor, place)
+    for index in range(MAX_SCENES):
+        scene = generator.scene_at(index, seed, clip_format)
+        faults = _visibility_faults(scene, styles)
+        unlike = figure is not None and scene.subject.shape != figure
+        for number, variant in enumerate(scene.variants):
+            words = {effect.word for effect in variant.effects}
+            lacking = tuple(effect for effect in styles if effect not in words)
+            rank = (8 * (first_effect in lacking) + 4 * unlike + 2 * len(lacking) + faults, number)
             if best is None or rank < best[0]:
-                best = (rank, replace(scene, variants=(variant,)), (*(["the subject"] if other else []), *lacks))
+                best = (rank, replace(scene, variants=(variant,)), (*(["the subject"] if unlike else []), *lacking))
         if best is not None and best[0][0] == 0:
             break
-    assert best is not None, "the maker gives scenes with variants"
+    assert best is not None, "the generator gives scenes with variants"
     return best[1], best[2]
 
 
-def _hides(scene: Scene, wanted: Sequence[str]) -> int:
-    """Is the effect hard to see: a shadow without a strong sun, anything around a subject that is far away?"""
-    dull = "shadow" in wanted and (scene.sky.kind == "hdri" or scene.sun.strength < 2 or scene.sun.softness_deg > 4)
-    return int(dull) + int(float(framing(scene).area.mean()) < NEAR)
+def _visibility_faults(scene: Scene, styles: Mapping[str, Style]) -> int:
+    """Count what hides the effects: a weak sun, a subject far away, a cloud in the colour of the ground."""
+    sun = scene.sun
+    weak_sun = "shadow" in styles and (scene.sky.kind == "hdri" or sun.strength < 2 or sun.softness_deg > 4)
+    small = float(measure_framing(scene).area.mean()) < MIN_SUBJECT_AREA
+    clouds = [style.colour for effect, style in styles.items() if effect in ("dust", "smoke")]
+    ground = scene.ground.look.colour
+    blending = [
+        max(abs(channel - of_ground) for channel, of_ground in zip(colour, ground, strict=True)) < 0.25
+        for colour in clouds
+        if colour is not None
+    ]
+    return weak_sun + small + sum(blending)
 
 
-def _alike(one: Colour, other: Colour) -> bool:
-    """Is one hard to see before the other?"""
-    return max(abs(mine - theirs) for mine, theirs in zip(one, other, strict=True)) < 0.25
-
-
-def _painted(scene: Scene, caption: str) -> Scene:
-    """The subject in the colour that the caption gives it, where it names one right before it."""
-    figure = next((nouns for nouns, shape in SUBJECTS if shape == scene.subject.shape), None)
+def _paint_subject(scene: Scene, caption: str) -> Scene:
+    """Give the subject the colour that the caption names right before it, if there is one."""
+    figure = next((nouns for nouns, shape in SUBJECT_NOUNS if shape == scene.subject.shape), None)
     paints = "|".join(sorted(PAINTS, key=len, reverse=True))
-    found = figure and re.search(rf"\b({paints}) (?:\w+ )?(?:{figure})\b", caption, re.IGNORECASE)
-    if not found or scene.subject.shape == "lantern":
+    match = figure and re.search(rf"\b({paints}) (?:\w+ )?(?:{figure})\b", caption, re.IGNORECASE)
+    if not match or scene.subject.shape == "lantern":
         return scene
-    name = found.group(1).lower()
+    name = match.group(1).lower()
     look = replace(scene.subject.look, colour=PAINTS[name])
     return replace(scene, subject=replace(scene.subject, name=f"{name} {scene.subject.name.split()[-1]}", look=look))
 
 
-def _sided(scene: Scene, caption: str) -> Scene:
-    """The sun on the side where the shadow falls to the other one, as the caption has it."""
-    found = SIDE.search(caption)
-    if not found:
+def _turn_sun(scene: Scene, caption: str) -> Scene:
+    """Turn the sun so that the shadow falls to the side that the caption names, if it names one."""
+    match = SHADOW_SIDE.search(caption)
+    if not match:
         return scene
     (x, y, _), (to_x, to_y, _) = scene.camera.at, scene.camera.look_at
     ahead = math.degrees(math.atan2(to_y - y, to_x - x))
-    turned = (scene.sun.azimuth_deg - ahead + 180) % 360 - 180  # positive: the sun is on the left
-    beside = min(max(abs(turned), IN_LINE_DEG), 180 - IN_LINE_DEG)
-    azimuth = ahead + (beside if found.group(1).lower() == "right" else -beside)
+    angle = (scene.sun.azimuth_deg - ahead + 180) % 360 - 180  # positive: the sun is on the left
+    beside = min(max(abs(angle), MIN_SIDE_ANGLE_DEG), 180 - MIN_SIDE_ANGLE_DEG)
+    azimuth = ahead + (beside if match.group(1).lower() == "right" else -beside)
     return replace(scene, sun=replace(scene.sun, azimuth_deg=round(azimuth, 3)))

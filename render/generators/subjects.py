@@ -1,4 +1,4 @@
-"""Who acts: people, animals, vehicles, balls and lanterns, each in colours that suit them."""
+"""Subjects: people, animals, vehicles, balls and lanterns, each in colours that suit them."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -7,7 +7,7 @@ import numpy as np
 
 from ..effects.render_data import Colour
 from ..scene.objects import Body, Material, Pattern, Shape
-from .palettes import CLOTHS, COATS, LAMPLIGHT, PAINTS, TROUSERS, shaded
+from .palettes import CLOTHS, COATS, LAMPLIGHT, PAINTS, TROUSERS, scale_colour
 
 T = TypeVar("T")
 Rng = np.random.Generator
@@ -31,112 +31,117 @@ NATURAL: dict[Shape, tuple[Material, ...]] = {
 
 def person(rng: Rng) -> tuple[Body, Speeds]:
     """Someone who walks or, one time in four, runs."""
-    name, colour = paint(rng, CLOTHS)
+    name, colour = draw_paint(rng, CLOTHS)
     runs = rng.random() < 0.25
     patterns: tuple[Pattern, ...] = ("plain", "plain", "plain", "stripes", "checker")
-    look = Material(kind=one(rng, patterns), colour=colour, second=one(rng, TROUSERS), roughness=0.85, scale_m=0.14)
+    look = Material(
+        kind=choose(rng, patterns), colour=colour, second=choose(rng, TROUSERS), roughness=0.85, scale_m=0.14
+    )
     body = Body(
-        name=f"{'runner' if runs else 'walker'} in {name}", shape="walker", size_m=size(rng, 1.5, 1.9), look=look
+        name=f"{'runner' if runs else 'walker'} in {name}", shape="walker", size_m=draw_size_m(rng, 1.5, 1.9), look=look
     )
     return body, (2.4, 3.6) if runs else (0.8, 1.6)
 
 
 def dog(rng: Rng) -> tuple[Body, Speeds]:
     """A dog that trots."""
-    name, colour = one(rng, list(COATS.items()))
-    look = Material(colour=colour, second=shaded(colour, 0.6), roughness=0.9)
-    return Body(name=f"{name} dog", shape="dog", size_m=size(rng, 0.45, 0.85), look=look), (0.8, 2.2)
+    name, colour = choose(rng, list(COATS.items()))
+    look = Material(colour=colour, second=scale_colour(colour, 0.6), roughness=0.9)
+    return Body(name=f"{name} dog", shape="dog", size_m=draw_size_m(rng, 0.45, 0.85), look=look), (0.8, 2.2)
 
 
 def car(rng: Rng) -> Body:
     """A car in any paint."""
-    name, colour = paint(rng, tuple(PAINTS))
+    name, colour = draw_paint(rng, tuple(PAINTS))
     look = Material(colour=colour, second=PAINTS["white"], roughness=0.22)
-    return Body(name=f"{name} car", shape="car", size_m=size(rng, 3.8, 4.8), look=look)
+    return Body(name=f"{name} car", shape="car", size_m=draw_size_m(rng, 3.8, 4.8), look=look)
 
 
 def truck(rng: Rng) -> Body:
     """A truck; its load has the second colour."""
-    name, colour = paint(rng, tuple(PAINTS))
-    second = PAINTS[one(rng, ("white", "silver", "beige", "dark blue", "red", "dark green"))]
+    name, colour = draw_paint(rng, tuple(PAINTS))
+    second = PAINTS[choose(rng, ("white", "silver", "beige", "dark blue", "red", "dark green"))]
     look = Material(colour=colour, second=second, roughness=0.3)
-    return Body(name=f"{name} truck", shape="truck", size_m=size(rng, 5.5, 8.0), look=look)
+    return Body(name=f"{name} truck", shape="truck", size_m=draw_size_m(rng, 5.5, 8.0), look=look)
 
 
 def boat(rng: Rng) -> Body:
     """A boat with a stripe."""
-    name, colour = paint(rng, ("white", "red", "blue", "dark blue", "green", "yellow", "black", "turquoise"))
-    second = PAINTS[one(rng, ("white", "red", "dark blue", "yellow"))]
+    name, colour = draw_paint(rng, ("white", "red", "blue", "dark blue", "green", "yellow", "black", "turquoise"))
+    second = PAINTS[choose(rng, ("white", "red", "dark blue", "yellow"))]
     look = Material(colour=colour, second=second, roughness=0.25)
-    return Body(name=f"{name} boat", shape="boat", size_m=size(rng, 3.0, 8.0), look=look)
+    return Body(name=f"{name} boat", shape="boat", size_m=draw_size_m(rng, 3.0, 8.0), look=look)
 
 
 def duck(rng: Rng) -> Body:
     """A duck with wings of another coat."""
-    coat, colour = one(rng, list(COATS.items()))
-    look = Material(colour=colour, second=COATS[one(rng, list(COATS))], roughness=0.7)
-    return Body(name=f"{coat} duck", shape="duck", size_m=size(rng, 0.35, 0.5), look=look)
+    coat, colour = choose(rng, list(COATS.items()))
+    look = Material(colour=colour, second=COATS[choose(rng, list(COATS))], roughness=0.7)
+    return Body(name=f"{coat} duck", shape="duck", size_m=draw_size_m(rng, 0.35, 0.5), look=look)
 
 
 def bird(rng: Rng) -> Body:
     """A bird with dark tips."""
-    coat, colour = one(rng, list(COATS.items()))
-    look = Material(colour=colour, second=shaded(colour, 0.5), roughness=0.8)
-    return Body(name=f"{coat} bird", shape="bird", size_m=size(rng, 0.6, 1.4), look=look)
+    coat, colour = choose(rng, list(COATS.items()))
+    look = Material(colour=colour, second=scale_colour(colour, 0.5), roughness=0.8)
+    return Body(name=f"{coat} bird", shape="bird", size_m=draw_size_m(rng, 0.6, 1.4), look=look)
 
 
 def drone(rng: Rng) -> Body:
     """A quadcopter."""
-    name, colour = paint(rng, ("white", "black", "grey", "red", "orange", "yellow", "blue"))
+    name, colour = draw_paint(rng, ("white", "black", "grey", "red", "orange", "yellow", "blue"))
     return Body(
-        name=f"{name} drone", shape="drone", size_m=size(rng, 0.5, 1.0), look=Material(colour=colour, roughness=0.3)
+        name=f"{name} drone",
+        shape="drone",
+        size_m=draw_size_m(rng, 0.5, 1.0),
+        look=Material(colour=colour, roughness=0.3),
     )
 
 
 def lantern(rng: Rng) -> Body:
     """A lantern that shines in a colour."""
-    word = one(rng, ("warm", "warm", "golden", "golden", "white", "red", "blue", "green"))
+    word = choose(rng, ("warm", "warm", "golden", "golden", "white", "red", "blue", "green"))
     colour = LAMPLIGHT[word]
     shine = round(float(rng.uniform(2.0, 5.0)), 2)
     look = Material(colour=colour, second=(0.2, 0.16, 0.12), roughness=0.4, emission=shine)
-    return Body(name=f"{word} lantern", shape="lantern", size_m=size(rng, 0.35, 0.7), look=look)
+    return Body(name=f"{word} lantern", shape="lantern", size_m=draw_size_m(rng, 0.35, 0.7), look=look)
 
 
 def ball(rng: Rng, low: float, high: float) -> Body:
     """A ball, plain or patterned, so that one sees it roll."""
-    name, colour = paint(rng, ("red", "orange", "yellow", "green", "blue", "pink", "turquoise", "purple", "white"))
+    name, colour = draw_paint(rng, ("red", "orange", "yellow", "green", "blue", "pink", "turquoise", "purple", "white"))
     patterns: dict[Pattern, str] = {"plain": "", "stripes": "striped ", "checker": "chequered "}
-    pattern = one(rng, tuple(patterns))
+    pattern = choose(rng, tuple(patterns))
     second = PAINTS["white" if name != "white" else "blue"]
-    look = Material(kind=pattern, colour=colour, second=second, roughness=0.35, scale_m=size(rng, 0.1, 0.25))
-    return Body(name=f"{patterns[pattern]}{name} ball", shape="ball", size_m=size(rng, low, high), look=look)
+    look = Material(kind=pattern, colour=colour, second=second, roughness=0.35, scale_m=draw_size_m(rng, 0.1, 0.25))
+    return Body(name=f"{patterns[pattern]}{name} ball", shape="ball", size_m=draw_size_m(rng, low, high), look=look)
 
 
 def solid(rng: Rng, shapes: Sequence[Shape], low: float, high: float) -> Body:
     """A solid of paint, metal, wood or stone; rocks are of stone, and crates of wood."""
-    shape = one(rng, shapes)
+    shape = choose(rng, shapes)
     if shape in NATURAL:
-        return Body(name=shape, shape=shape, size_m=size(rng, low, high), look=one(rng, NATURAL[shape]))
-    name, colour = paint(rng, tuple(PAINTS))
+        return Body(name=shape, shape=shape, size_m=draw_size_m(rng, low, high), look=choose(rng, NATURAL[shape]))
+    name, colour = draw_paint(rng, tuple(PAINTS))
     kinds: tuple[Pattern, ...] = ("plain", "plain", "plain", "metal", "checker", "stripes", "wood", "marble")
-    kind = one(rng, kinds)
+    kind = choose(rng, kinds)
     roughness = round(float(rng.uniform(0.1, 0.6)), 2)
-    look = Material(kind=kind, colour=colour, second=shaded(colour, 0.45), roughness=roughness, scale_m=0.12)
+    look = Material(kind=kind, colour=colour, second=scale_colour(colour, 0.45), roughness=roughness, scale_m=0.12)
     noun = {"torus": "ring", "monkey": "monkey head"}.get(shape, shape)
-    return Body(name=f"{name} {noun}", shape=shape, size_m=size(rng, low, high), look=look)
+    return Body(name=f"{name} {noun}", shape=shape, size_m=draw_size_m(rng, low, high), look=look)
 
 
-def paint(rng: Rng, names: Sequence[str]) -> tuple[str, Colour]:
-    """A paint's name, and its colour a shade off."""
-    name = one(rng, names)
-    return name, shaded(PAINTS[name], float(rng.uniform(0.88, 1.08)))
+def draw_paint(rng: Rng, names: Sequence[str]) -> tuple[str, Colour]:
+    """Draw a paint's name, and its colour a shade off."""
+    name = choose(rng, names)
+    return name, scale_colour(PAINTS[name], float(rng.uniform(0.88, 1.08)))
 
 
-def one(rng: Rng, choices: Sequence[T]) -> T:
-    """Any of them."""
+def choose(rng: Rng, choices: Sequence[T]) -> T:
+    """Draw one of the choices, each as likely as the others."""
     return choices[int(rng.integers(len(choices)))]
 
 
-def size(rng: Rng, low: float, high: float) -> float:
-    """Metres between the two, to the millimetre."""
+def draw_size_m(rng: Rng, low: float, high: float) -> float:
+    """Draw a size between low and high metres, to the millimetre."""
     return round(float(rng.uniform(low, high)), 3)

@@ -1,4 +1,4 @@
-"""Makers make plausible scenes: the subject in view, effects that fit the ground, the same ones for the same seed."""
+"""Generators make plausible scenes: the subject in view, effects that fit the ground, the same for the same seed."""
 
 import json
 import subprocess
@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from effectpairs.render.animation.motion import compute_track
 from effectpairs.render.generators.blender_generator import BlenderGenerator
-from effectpairs.render.generators.clip_format import ClipFormat
-from effectpairs.render.generators.framing import framing
+from effectpairs.render.generators.framing import measure_framing
+from effectpairs.render.generators.generator import ClipFormat
 from effectpairs.render.generators.kubric_generator import KubricGenerator
-from effectpairs.render.generators.lights import SUNS
-from effectpairs.render.generators.registry import scene_at, scenes
+from effectpairs.render.generators.palettes import PANORAMA_SUNS
 from effectpairs.render.generators.scenarios import SCENARIOS
 from effectpairs.render.scene.objects import Toss, Travel
 from effectpairs.render.scene.scene import RenderSettings, Scene, dump_scene
@@ -23,13 +22,15 @@ GENERATORS = [BlenderGenerator(), KubricGenerator()]
 COUNT = {"blender": 40, "kubric": 8}
 OTHER_PROCESS = """
 import json
-from effectpairs.render.generators.{kind}_generator import {name} as Maker
-from effectpairs.render.generators.clip_format import ClipFormat
-from effectpairs.render.generators.lights import SUNS
-from effectpairs.render.generators.registry import scene_at
+from effectpairs.render.generators.{kind}_generator import {name}
+from effectpairs.render.generators.generator import ClipFormat
 from effectpairs.render.scene.scene import dump_scene
-print(json.dumps(dump_scene(scene_at(Maker(), 3, 5, ClipFormat(frames=21, size=(96, 168))))))
+print(json.dumps(dump_scene({name}().scene_at(3, 5, ClipFormat(frames=21, size=(96, 168))))))
 """
+
+
+def scenes(generator, count, seed, clip_format):
+    return (generator.scene_at(index, seed, clip_format) for index in range(count))
 
 
 @pytest.fixture(scope="module", params=GENERATORS, ids=lambda generator: generator.kind)
@@ -42,8 +43,8 @@ def made(request) -> tuple[object, list[Scene]]:
 def test_a_scene_depends_on_seed_and_number_alone(made):
     generator, all_of_them = made
     for index in (0, 3, COUNT[generator.kind] - 1):
-        assert scene_at(generator, index, 1, CLIP_FORMAT) == all_of_them[index]
-    assert scene_at(generator, 0, 2, CLIP_FORMAT) != all_of_them[0]
+        assert generator.scene_at(index, 1, CLIP_FORMAT) == all_of_them[index]
+    assert generator.scene_at(0, 2, CLIP_FORMAT) != all_of_them[0]
     assert len({json.dumps(dump_scene(scene)) for scene in all_of_them}) == len(all_of_them)
     assert len({scene.name for scene in all_of_them}) == len(all_of_them)
 
@@ -54,13 +55,13 @@ def test_another_process_makes_the_same_scene(generator):
         pytest.importorskip("pybullet", reason="Kubric's core is not installed; run `make`")
     program = OTHER_PROCESS.format(kind=generator.kind, name=type(generator).__name__)
     there = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
-    here = scene_at(generator, 3, 5, ClipFormat(frames=21, size=(96, 168)))
+    here = generator.scene_at(3, 5, ClipFormat(frames=21, size=(96, 168)))
     assert there.stdout.strip() == json.dumps(dump_scene(here))
 
 
 def test_the_subject_is_in_view(made):
     for scene in made[1]:
-        seen = framing(scene)
+        seen = measure_framing(scene)
         shows = seen.inside & (seen.area >= 0.01) & (seen.area <= 0.30)
         assert np.mean(shows) >= 0.7, scene.name
         assert np.mean(seen.hidden < 0.5) >= 0.7, scene.name
@@ -83,15 +84,15 @@ def test_effects_fit_the_ground(made):
 
 def test_the_sun_stands_where_the_panorama_shows_it(made):
     for scene in made[1]:
-        if scene.sky.hdri in SUNS:
-            azimuth, elevation = SUNS[scene.sky.hdri]
+        if scene.sky.hdri in PANORAMA_SUNS:
+            azimuth, elevation = PANORAMA_SUNS[scene.sky.hdri]
             assert (azimuth - scene.sky.turned_deg - scene.sun.azimuth_deg + 180) % 360 - 180 == pytest.approx(
                 0, abs=0.1
             )
             assert scene.sun.elevation_deg == elevation
 
 
-def test_films_and_variants_are_as_asked(made):
+def test_formats_and_variants_are_as_asked(made):
     generator, all_of_them = made
     for scene in all_of_them:
         assert (scene.frames, scene.size, scene.rendering) == (
@@ -114,7 +115,7 @@ def test_tossed_subjects_hit_what_their_effects_need():
 
 
 @pytest.mark.parametrize("scenario", list(SCENARIOS))
-def test_every_act_can_be_had_alone(scenario):
+def test_every_scenario_can_be_had_alone(scenario):
     generator = BlenderGenerator(scenarios=(scenario,), cameras=("still",))
     for scene in scenes(generator, 3, 4, CLIP_FORMAT):
         assert isinstance(scene.subject.motion, Travel)
@@ -125,7 +126,7 @@ def test_every_act_can_be_had_alone(scenario):
 @pytest.mark.parametrize("frames", [5, 85])
 def test_any_format_will_do(size, frames):
     for scene in scenes(BlenderGenerator(), 6, 0, ClipFormat(frames=frames, size=size)):
-        assert framing(scene).fits
+        assert measure_framing(scene).fits
 
 
 def test_users_models_and_skies_are_used(tmp_path):
@@ -142,7 +143,7 @@ def test_users_models_and_skies_are_used(tmp_path):
     assert {scene.sky.hdri for scene in made if scene.sky.kind == "hdri"} <= {str(tmp_path / "skies" / "own.hdr")}
     pytest.importorskip("pybullet", reason="Kubric's core is not installed; run `make`")
     tossed = KubricGenerator(models=str(tmp_path / "models"), model_probability=1.0)
-    assert scene_at(tossed, 0, 0, CLIP_FORMAT).subject.asset == str(tmp_path / "models" / "green_chair.obj")
+    assert tossed.scene_at(0, 0, CLIP_FORMAT).subject.asset == str(tmp_path / "models" / "green_chair.obj")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_settings_out_of_range_are_refused(settings, says):
         ({"walls": -1.0}, "walls=-1 is not in"),
     ],
 )
-def test_settings_of_the_other_maker_too(settings, says):
+def test_settings_of_the_other_generator_too(settings, says):
     with pytest.raises(ValueError, match=says):
         replace(KubricGenerator(), **settings)
 

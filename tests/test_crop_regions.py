@@ -25,7 +25,7 @@ SIZE = (72, 128)
 FRAMES = (0, 4)
 
 
-def scene_of(*variants, **rendering):
+def parse_scene(*variants, **rendering):
     return Scene(
         name="area", seed=3, frames=5, size=SIZE, ground=Ground(kind="wet"), camera=Camera(kind="pan", amount=4.0),
         subject=Body(name="red ball", shape="ball", size_m=0.7),
@@ -45,7 +45,9 @@ def draw_both(scene, folder, **how):
 def drawn(tmp_path_factory):
     """A shadow, the same under a softer sun, a lantern; nothing is denoised but what masks come from."""
     folder = tmp_path_factory.mktemp("areas")
-    scene = scene_of((Shadow(), Reflection()), (Shadow(softness_deg=20.0),), (CastLight(power_w=500.0),), denoise=False)
+    scene = parse_scene(
+        (Shadow(), Reflection()), (Shadow(softness_deg=20.0),), (CastLight(power_w=500.0),), denoise=False
+    )
     draw_both(scene, folder)
     return folder, scene
 
@@ -71,7 +73,7 @@ def test_where_it_is_used_a_cropped_pass_is_the_full_one(drawn):
 
 @blender
 def test_what_nobody_uses_is_covered(tmp_path):
-    low = replace(scene_of((Shadow(),), denoise=False), sun=Sun(elevation_deg=12.0, azimuth_deg=150.0))
+    low = replace(parse_scene((Shadow(),), denoise=False), sun=Sun(elevation_deg=12.0, azimuth_deg=150.0))
     draw_both(low, tmp_path)  # a long shadow, aslant: the corners of its box are empty
     (left, top, right, bottom), share = open_render_frames(tmp_path).crop_region("v00", 0)
     cut = read_exr(tmp_path / "v00" / "0000.exr")[..., :3]
@@ -164,7 +166,7 @@ def test_a_clip_killed_among_its_cropped_frames_ends_with_the_same_pixels(drawn,
 
 @blender
 def test_a_lost_area_is_found_again_and_a_full_scene_has_none(drawn, tmp_path):
-    scene = scene_of((Shadow(),))
+    scene = parse_scene((Shadow(),))
     passes = [replace(one, frames=(0,)) for one in passes_of(scene)]
     render_frames(make_plan(scene, tmp_path, passes), tmp_path)
     (lost,) = tmp_path.glob("areas/*.npz")
@@ -174,7 +176,7 @@ def test_a_lost_area_is_found_again_and_a_full_scene_has_none(drawn, tmp_path):
         open_render_frames(tmp_path).light("v00", 0)
     render_frames(make_plan(scene, tmp_path, passes), tmp_path)
     assert lost.read_bytes() == before
-    assert not any(one.crop for one in passes_of(scene_of((Shadow(),), crop=False)))
+    assert not any(one.crop for one in passes_of(parse_scene((Shadow(),), crop=False)))
 
 
 def test_a_cut_out_picture_fades_into_what_surrounds_it_but_not_at_the_pictures_border():

@@ -1,7 +1,7 @@
-"""How much scenes differ, told from their descriptions alone, and what Generative Omnimatte's generator draws from.
+"""Diversity of scenes, measured on their descriptions, and draws from the ranges of Generative Omnimatte's generator.
 
 Nothing is rendered here: the subject is projected as its box, the camera's motion as that of the ground it first looks
-at. What needs pixels (how much of the picture an effect changes, and whether it darkens) is told from drawn frames.
+at. The share of the picture that an effect changes, and whether it darkens, are measured on rendered frames.
 """
 
 from collections import Counter
@@ -9,15 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from effectpairs.render.compositing.layers import SharedLayers, VariantLayers
+from effectpairs.render.compositing.linear_composite import OPAQUE
+from effectpairs.render.generators.framing import measure_framing
+from effectpairs.render.scene.scene import Scene
 from jaxtyping import Float64
 
-from ..compositing.layers import SharedLayers, VariantLayers
-from ..compositing.linear_composite import OPAQUE
-from ..scene.scene import Scene
-from .framing import framing
-
 CHANGED_STEPS = 8
-"""Of 255: a smaller change is noise at few samples, and hardly seen."""
+"""Steps of 255 from which a change counts; smaller ones are noise at few samples, and hardly visible."""
 GENERATOR = {
     "frames": "80", "picture": "256 x 256", "frame rate": "8, 12, 16, 20 or 24", "objects": "1 to 5",
     "object size": "1 to 3", "sensor": "32 mm", "focal length": "35 to 45 mm", "camera from the middle": "5 to 15",
@@ -29,16 +28,16 @@ unit there."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """What a description alone tells."""
+class SceneStatistics:
+    """Numbers of a scene's description."""
 
     subject_share: float
-    """Of the picture, that the subject's box covers, averaged over frames in which it shows."""
+    """Share of the picture that the subject's box covers, averaged over frames in which it shows."""
     drift: float
-    """How far the ground moves from frame to frame, as a share of the picture's width, averaged."""
+    """Mean motion of the ground from frame to frame, as a share of the picture's width."""
     sun_elevation_deg: float
     effects: tuple[str, ...]
-    """Of all variants."""
+    """Effects of all variants."""
     bodies: int
     variants: int
     camera: str
@@ -47,23 +46,23 @@ class Told:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What one drawn frame of one variant tells."""
+class FrameStatistics:
+    """Numbers of one rendered frame of one variant."""
 
     effect_area: float
     """Share of the picture that effects change by more than CHANGED_STEPS."""
     darkening: float
-    """By how many steps of 255 they darken it there; below 0 they lighten it."""
+    """Steps of 255 by which they darken it there; below 0 they lighten it."""
     variant: str
 
 
-def told(scene: Scene) -> Told:
+def measure_scene(scene: Scene) -> SceneStatistics:
     """Measure a description."""
-    seen = framing(scene)
-    shows = seen.area[seen.area > 0]
-    return Told(
+    framing = measure_framing(scene)
+    shows = framing.area[framing.area > 0]
+    return SceneStatistics(
         subject_share=float(shows.mean()) if len(shows) else 0.0,
-        drift=float(seen.drift_px[1:].mean()) / scene.size[1],
+        drift=float(framing.drift_px[1:].mean()) / scene.size[1],
         sun_elevation_deg=scene.sun.elevation_deg,
         effects=tuple(sorted({effect.kind for variant in scene.variants for effect in variant.effects})),
         bodies=1 + sum(prop.name != "hill" for prop in scene.props),
@@ -74,23 +73,23 @@ def told(scene: Scene) -> Told:
     )
 
 
-def seen(scene: Scene, number: int, shared: SharedLayers, gt: VariantLayers) -> Seen:
-    """Measure the drawn frames of a variant, beside the subject."""
-    free = shared.subject_mask < OPAQUE // 2
-    change = gt.gt.astype(np.float64).mean(axis=-1) - shared.over.mean(axis=-1)
-    strong = (np.abs(gt.gt.astype(np.int16) - shared.over).max(axis=-1) > CHANGED_STEPS) & free
+def measure_frames(scene: Scene, number: int, shared: SharedLayers, variant: VariantLayers) -> FrameStatistics:
+    """Measure the rendered frames of a variant, beside the subject."""
+    outside = shared.subject_mask < OPAQUE // 2
+    change = variant.gt.astype(np.float64).mean(axis=-1) - shared.over.mean(axis=-1)
+    strong = (np.abs(variant.gt.astype(np.int16) - shared.over).max(axis=-1) > CHANGED_STEPS) & outside
     darkening = -float(change[strong].mean()) if strong.any() else 0.0
-    return Seen(effect_area=float(strong.mean()), darkening=darkening, variant=scene.variants[number].name)
+    return FrameStatistics(effect_area=float(strong.mean()), darkening=darkening, variant=scene.variants[number].name)
 
 
-def counts(scenes: Iterable[Told]) -> dict[str, int]:
-    """In how many scenes each effect is seen."""
-    found = Counter(effect for scene in scenes for effect in scene.effects)
-    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+def count_effects(scenes: Iterable[SceneStatistics]) -> dict[str, int]:
+    """Count the scenes of each effect."""
+    counts = Counter(effect for scene in scenes for effect in scene.effects)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def generator_draws(count: int, rng: np.random.Generator) -> dict[str, Float64[np.ndarray, "count"]]:
-    """Draws by the generator's published ranges: subject's share, camera's drift, the sun's height.
+def draw_from_generator(count: int, rng: np.random.Generator) -> dict[str, Float64[np.ndarray, "count"]]:
+    """Draw from the generator's published ranges: subject's share, camera's drift, the sun's height.
 
     A sketch of it, not it: an object is a ball of its size somewhere up to 3 from the middle, points of a half shell
     are even in volume, and all that its own retries refuse is kept.
@@ -100,9 +99,9 @@ def generator_draws(count: int, rng: np.random.Generator) -> dict[str, Float64[n
     way = rng.normal(size=(count, 3)) - 0.5
     last = first + way / np.linalg.norm(way, axis=1, keepdims=True) * rng.uniform(0, 4, (count, 1))
     aims = _half_shell(rng, count, (0.0, 2.5)), _half_shell(rng, count, (0.0, 2.5))
-    place = rng.uniform([-3, -3, 0.5], [3, 3, 2], (count, 3))
-    far = np.linalg.norm(place - (first + last) / 2, axis=1)
-    share = np.pi / 4 * (rng.uniform(1, 3, count) * focal / far) ** 2
+    position = rng.uniform([-3, -3, 0.5], [3, 3, 2], (count, 3))
+    distance = np.linalg.norm(position - (first + last) / 2, axis=1)
+    share = np.pi / 4 * (rng.uniform(1, 3, count) * focal / distance) ** 2
     lamp, aim = _half_shell(rng, count, (0.0, 4.0)), _half_shell(rng, count, (0.0, 1.0))
     low = rng.random(count) < 0.5
     lamp[low, 2] = rng.uniform(0, 0.2, low.sum())
@@ -116,9 +115,9 @@ def _turning(
     aims: tuple[Float64[np.ndarray, "n 3"], Float64[np.ndarray, "n 3"]],
     focal: Float64[np.ndarray, "n"],
 ) -> Float64[np.ndarray, "n"]:
-    """How far the point first looked at moves in the picture, per frame of 80, as a share of its width."""
+    """Motion in the picture of the point first looked at, per frame of 80, as a share of its width."""
     to_last, now = aims[1] - last, aims[0] - last
-    now, to_last = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (now, to_last))
+    now, to_last = (vector / np.linalg.norm(vector, axis=1, keepdims=True) for vector in (now, to_last))
     angle = np.arccos(np.clip(np.sum(now * to_last, axis=1), -1, 1))
     return np.asarray(np.tan(np.minimum(angle, 1.4)) * focal / 79)
 
