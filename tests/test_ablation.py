@@ -8,7 +8,7 @@ import pytest
 from effectpairs.tests.small_corpus import make_small_corpus
 from effectpairs.training import run as training_run
 from effectpairs.training import run_ablation as ablation_run
-from effectpairs.training.configs.ablation import AblationVariant, check_counts
+from effectpairs.training.configs.config import AblationVariant, check_counts
 from effectpairs.training.evaluation.ablation_table import write_ablation
 from effectpairs.training.evaluation.aggregation import Line
 from effectpairs.training.evaluation.metric import known, unavailable
@@ -49,8 +49,8 @@ def test_each_variant_is_the_run_itself_with_another_mix_and_folder(corpus, tmp_
         assert run.settings.cache_path == tmp_path / "cache"
         assert run.settings.model == job.settings.model
         assert run.settings.ablation == ()
-        left_in = {kind for kind, weight in run.settings.data.mix.of_kinds().items() if weight}
-        assert left_in == set(variant.seen)
+        left_in = {kind for kind, weight in run.settings.data.mix.by_kind().items() if weight}
+        assert left_in == set(variant.kinds)
 
 
 @pytest.mark.parametrize("name", ["tiny", "overpp-8gpu"])
@@ -90,13 +90,13 @@ def test_a_variant_without_what_is_not_there_is_refused():
 
 def test_a_uniform_mix_leaves_out_what_weighs_nothing(tmp_path):
     rows = [{"kind": kind} for kind in ("real", "synthetic", "synthetic", "unpaired")]
-    assert RowSampler(rows, SourceMix(uniform=True, synthetic=0.0), what="rows").weights == {
+    assert RowSampler(rows, SourceMix(uniform=True, synthetic=0.0), label="rows").weights == {
         "real": 1.0,
         "synthetic": 0.0,
         "unpaired": 1.0,
     }
     with pytest.raises(ValueError, match="rows: has no clips of the kinds that the mix leaves in"):
-        RowSampler(rows[1:3], SourceMix(uniform=True, synthetic=0.0), what="rows")
+        RowSampler(rows[1:3], SourceMix(uniform=True, synthetic=0.0), label="rows")
 
 
 def test_the_table_says_who_saw_what_and_which_is_best(tmp_path):

@@ -121,8 +121,7 @@ def machine(tmp_path_factory):
 
 def made(files, machine, out, **given) -> np.ndarray:
     from effectpairs.training.generation import make_video
-    from effectpairs.training.sampling.sample import SamplingSettings
-    from effectpairs.training.sampling.windows import WindowSettings
+    from effectpairs.training.sampling.sample import SamplingSettings, WindowSettings
 
     sampling = SamplingSettings(steps=2, windows=WindowSettings(length=4, overlap=2))
     assert make_video(asked(files[0], **given), sampling, machine, out) == out / "video.mp4"

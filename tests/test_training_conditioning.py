@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from effectpairs.training.base.trimask import TriMaskSettings, choose_visible_frames
+from effectpairs.training.latents.sampler import TriMaskSettings, draw_visible_frames
 
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 from effectpairs.training.base import conditioning as cond  # noqa: E402
@@ -15,7 +15,7 @@ torch.set_num_threads(1)
 @pytest.mark.parametrize(("meaning", "mask", "fed"), [("effect", 1, 0), ("unknown", 0.5, 0.35), ("none", 0, 0.7)])
 @pytest.mark.parametrize("how", ["trilinear", "area", "max"])
 def test_truth_table(meaning, mask, fed, how):
-    told = cond.encode_mask_channel(torch.full((2, 13, 32, 48), float(mask)), how=how)
+    told = cond.encode_mask_channel(torch.full((2, 13, 32, 48), float(mask)), downsample=how)
     assert told.shape == (2, 4, 1, 4, 6)
     torch.testing.assert_close(told, torch.full_like(told, fed), atol=1e-6, rtol=0)
 
@@ -25,7 +25,7 @@ def test_unpaired_is_seventeen_channels_of_exact_zero():
 
 
 def test_the_mask_comes_first():
-    joined = cond.join(torch.full((1, 4, 1, 4, 6), 0.35), torch.full((1, 4, 16, 4, 6), 2.0))
+    joined = cond.concat_conditioning(torch.full((1, 4, 1, 4, 6), 0.35), torch.full((1, 4, 16, 4, 6), 2.0))
     assert joined.shape == (1, 4, 17, 4, 6)
     assert (joined[:, :, 0] == 0.35).all()
     assert (joined[:, :, 1:] == 2).all()
@@ -49,8 +49,8 @@ def test_two_keyframes_in_one_latent_frame_are_united():
 def test_a_thin_stroke_survives_max_alone():
     mask = torch.zeros(1, 13, 32, 48)
     mask[:, :, 9] = 1  # trilinear looks at rows 3 and 4 of every 8
-    assert torch.equal(cond.encode_mask_channel(mask, how="trilinear"), torch.full((1, 4, 1, 4, 6), 0.7))
-    assert (cond.encode_mask_channel(mask, how="max")[:, :, :, 1] == 0).all()
+    assert torch.equal(cond.encode_mask_channel(mask, downsample="trilinear"), torch.full((1, 4, 1, 4, 6), 0.7))
+    assert (cond.encode_mask_channel(mask, downsample="max")[:, :, :, 1] == 0).all()
 
 
 def test_resize_equals_a_plain_twin():
@@ -62,7 +62,7 @@ def test_resize_equals_a_plain_twin():
         for y in range(2):
             for x in range(3):
                 expected[f, y, x] = keep[frames][:, 8 * y + 3 : 8 * y + 5, 8 * x + 3 : 8 * x + 5].mean()
-    np.testing.assert_allclose(cond.resized(torch.from_numpy(keep)[None])[0].numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(cond.resize_mask(torch.from_numpy(keep)[None])[0].numpy(), expected, atol=1e-6)
 
 
 def test_quantised_masks_have_three_values():
@@ -94,14 +94,12 @@ def test_lengths():
     for frames in (5, 13, 85, 197):
         assert latent_shapes.pixel_frames(latent_shapes.latent_frames(frames)) == frames
         owners = [latent_shapes.latent_index(frame) for frame in range(frames)]
-        assert owners == [
-            f for f in range(latent_shapes.latent_frames(frames)) for _ in latent_shapes.pixel_frames_of(f)
-        ]
+        assert owners == [f for f in range(latent_shapes.latent_frames(frames)) for _ in latent_shapes.frame_range(f)]
 
 
 def test_the_three_ways_come_as_often_as_asked():
     rng = np.random.default_rng(0)
-    seen = [choose_visible_frames(22, TriMaskSettings(), rng).sum() for _ in range(4000)]
+    seen = [draw_visible_frames(22, TriMaskSettings(), rng).sum() for _ in range(4000)]
     assert np.mean([n == 22 for n in seen]) == pytest.approx(0.4, abs=0.03)
     assert np.mean([n == 0 for n in seen]) == pytest.approx(0.4, abs=0.03)
     some = [n for n in seen if 0 < n < 22]

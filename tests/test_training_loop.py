@@ -17,11 +17,11 @@ for needed in ("diffusers", "accelerate", "tensorboard"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
 from effectpairs.tests.small_cache import DATA, as_toml, make_small_cache, settings_for, trained  # noqa: E402
 from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
-from effectpairs.training.base import checkpoint, text, vae  # noqa: E402
+from effectpairs.training.base import checkpoint, encoders  # noqa: E402
 from effectpairs.training.base.conditioning import encode_mask_channel  # noqa: E402
 from effectpairs.training.base.models import load_transformer  # noqa: E402
 from effectpairs.training.base.network import Batch, rotary_embedding, velocity_loss  # noqa: E402
-from effectpairs.training.base.optimiser import OptimiserSettings, choose  # noqa: E402
+from effectpairs.training.base.optimiser import OptimiserSettings, select_trainable  # noqa: E402
 from effectpairs.training.configs.config import ValidationSettings  # noqa: E402
 from effectpairs.training.fitting.loop import train  # noqa: E402
 from effectpairs.training.fitting.step_log import read_step_log  # noqa: E402
@@ -63,7 +63,7 @@ def test_only_attention_learns(small, tmp_path):
     attention = {name for name in before if ".attn1." in name}
     assert len(attention) == 12 * 2  # tensors of a block, blocks
     assert changed == attention
-    weights = checkpoint.read(tmp_path / "checkpoints" / "step-00000004", checkpoint.WEIGHTS)
+    weights = checkpoint.read_tensors(tmp_path / "checkpoints" / "step-00000004", checkpoint.WEIGHTS)
     assert_same(weights, {name: after[name] for name in attention})
 
 
@@ -71,13 +71,13 @@ def test_only_attention_learns(small, tmp_path):
 def test_a_fixed_batch_overfits(small, trainable, least):
     parts = tiny_parts(Path(small.model.id))
     batch, _ = one_batch(small)
-    choose(parts.transformer, trainable)
+    select_trainable(parts.transformer, trainable)
     learning = [weight for weight in parts.transformer.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(learning, lr=3e-3)
-    where = rotary_embedding(parts.transformer.config, *batch.latents.shape[1:2], *batch.latents.shape[3:], "cpu")
+    rotary = rotary_embedding(parts.transformer.config, *batch.latents.shape[1:2], *batch.latents.shape[3:], "cpu")
     losses = []
     for _ in range(80):
-        loss = velocity_loss(parts.transformer, batch, parts.scheduler.alphas_cumprod, where=where)
+        loss = velocity_loss(parts.transformer, batch, parts.scheduler.alphas_cumprod, rotary=rotary)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -104,18 +104,18 @@ def test_a_killed_run_ends_in_the_very_weights_of_an_unbroken_one(small, tmp_pat
     finally:
         running.send_signal(signal.SIGKILL)
         running.wait()
-    for later in checkpoint.finished(tmp_path / "killed" / "checkpoints")[1:]:
+    for later in checkpoint.list_checkpoints(tmp_path / "killed" / "checkpoints")[1:]:
         (later / checkpoint.MANIFEST).unlink()
     assert checkpoint.latest_checkpoint(tmp_path / "killed" / "checkpoints").name == "step-00000020"
     train(settings)
     assert_same(trained(tmp_path / "killed"), trained(tmp_path / "unbroken"))
     ends = [tmp_path / run / "checkpoints" / "step-00000040" for run in ("killed", "unbroken")]
-    for name in (checkpoint.WEIGHTS, checkpoint.OPTIMISER, checkpoint.MEAN):
-        assert_same(*(checkpoint.read(end, name) for end in ends))
-    mean = checkpoint.read(ends[0], checkpoint.MEAN)
+    for name in (checkpoint.WEIGHTS, checkpoint.OPTIMISER, checkpoint.EMA):
+        assert_same(*(checkpoint.read_tensors(end, name) for end in ends))
+    mean = checkpoint.read_tensors(ends[0], checkpoint.EMA)
     assert_same({name: trained(tmp_path / "killed")[name] for name in mean}, mean)  # it is what is handed out
     told = [
-        [(line["step"], line["loss"], line["seen"]) for line in read_step_log(tmp_path / run)][:40]
+        [(line["step"], line["loss"], line["clips_by_kind"]) for line in read_step_log(tmp_path / run)][:40]
         for run in ("killed", "unbroken")
     ]
     assert told[0] == told[1]
@@ -123,7 +123,7 @@ def test_a_killed_run_ends_in_the_very_weights_of_an_unbroken_one(small, tmp_pat
 
 def test_a_sharded_run_goes_on_from_accelerates_own_state(small, tmp_path, monkeypatch):
     """The way of FSDP and DeepSpeed, walked by one process: without GPUs accelerate shards nothing."""
-    monkeypatch.setattr("effectpairs.training.fitting.setup.Ready.sharded", True)
+    monkeypatch.setattr("effectpairs.training.fitting.context.Ready.sharded", True)
     settings = settings_for(small, tmp_path / "broken", steps=6, keep_checkpoints=1)
     train(dataclasses.replace(settings, output=str(tmp_path / "unbroken")))
     train(dataclasses.replace(settings, steps=4))
@@ -166,15 +166,17 @@ class OnTheFly:
         self.rows, self.manifest, self.folder = small.cache.rows, small.cache.manifest, small.cache.folder
 
     def no_caption(self):
-        return text.encode_texts(self.parts.text, [""])[0].numpy()
+        return encoders.encode_texts(self.parts.text, [""])[0].numpy()
 
     def read(self, key) -> CachedRow:
         clip = self.small.corpus[next(row["clip_id"] for row in self.rows if row["key"] == key)]
         encoded = []
         for frames in (clip.gt, clip.over):
-            moments = None if frames is None else vae.encode(self.parts.vae, vae.to_video(frames))
+            moments = (
+                None if frames is None else encoders.encode_video(self.parts.vae, encoders.frames_to_video(frames))
+            )
             encoded.append(moments and tuple(part[0].numpy() for part in moments))
-        rows = text.encode_texts(self.parts.text, [clip.caption])[0].numpy()
+        rows = encoders.encode_texts(self.parts.text, [clip.caption])[0].numpy()
         mask = clip.effect_mask
         return CachedRow(
             key=key, clip_id=clip.clip_id, caption="", start=0, gt=encoded[0], over=encoded[1], mask=mask, text=rows
@@ -188,9 +190,9 @@ def test_the_loss_from_the_cache_is_the_loss_on_the_fly(small):
         given = collate([samples[number] for number in range(12)])
         assert len(set(given["kind"])) == 3
         batch = Batch(*(given[name] for name in Batch._fields))
-        where = rotary_embedding(parts.transformer.config, 4, 4, 6, "cpu")
+        rotary = rotary_embedding(parts.transformer.config, 4, 4, 6, "cpu")
         losses.append(
-            float(velocity_loss(parts.transformer, batch, parts.scheduler.alphas_cumprod, where=where).detach())
+            float(velocity_loss(parts.transformer, batch, parts.scheduler.alphas_cumprod, rotary=rotary).detach())
         )
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
 
@@ -199,13 +201,13 @@ def test_the_velocity_loss_is_the_weighted_loss_of_the_clean_latents(small):
     """1 / (1 - alpha) * (clean found - clean)^2, as other trainers write it."""
     parts = tiny_parts(Path(small.model.id))
     batch, _ = one_batch(small)
-    where = rotary_embedding(parts.transformer.config, 4, 4, 6, "cpu")
+    rotary = rotary_embedding(parts.transformer.config, 4, 4, 6, "cpu")
     alpha = parts.scheduler.alphas_cumprod[batch.timesteps].view(-1, 1, 1, 1, 1)
     noisy = alpha.sqrt() * batch.latents + (1 - alpha).sqrt() * batch.noise
     with torch.no_grad():
-        ours = velocity_loss(parts.transformer, batch, parts.scheduler.alphas_cumprod, where=where)
+        ours = velocity_loss(parts.transformer, batch, parts.scheduler.alphas_cumprod, rotary=rotary)
         velocity = parts.transformer(
-            torch.cat([noisy, batch.conditioning], 2), batch.text, batch.timesteps, image_rotary_emb=where
+            torch.cat([noisy, batch.conditioning], 2), batch.text, batch.timesteps, image_rotary_emb=rotary
         ).sample
     clean = alpha.sqrt() * noisy - (1 - alpha).sqrt() * velocity
     assert float(ours) == pytest.approx(float(((clean - batch.latents) ** 2 / (1 - alpha)).mean()), rel=1e-4)
@@ -235,7 +237,7 @@ def test_what_is_logged(small, tmp_path):
     train(settings_for(small, tmp_path))
     lines = read_step_log(tmp_path)
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
-    assert sum(lines[-1]["seen"].values()) == 8
+    assert sum(lines[-1]["clips_by_kind"].values()) == 8
     assert all(line["grad_norm"] > 0 and 0 <= line["wait_s"] <= line["step_s"] for line in lines)
     assert list((tmp_path / "logs").rglob("events.out.tfevents.*"))
 
@@ -283,7 +285,8 @@ def test_two_processes_learn_what_one_does(small, tmp_path):
     config.write_text(as_toml(dataclasses.replace(settings, output=str(tmp_path / "two"), steps=3)))
     asked = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run([*program, "train", str(config)], env=asked, check=True, timeout=200)
-    assert [line["seen"] for line in read_step_log(tmp_path / "two")][-1] == read_step_log(tmp_path / "one")[2]["seen"]
+    one, two = (read_step_log(tmp_path / run) for run in ("one", "two"))
+    assert two[-1]["clips_by_kind"] == one[2]["clips_by_kind"]
     train(dataclasses.replace(settings, output=str(tmp_path / "two")))
     one, two = trained(tmp_path / "one"), trained(tmp_path / "two")
     for name in one:

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
 from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
-from effectpairs.training.base import models, text, vae  # noqa: E402
+from effectpairs.training.base import encoders, models  # noqa: E402
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
@@ -142,9 +142,9 @@ def test_the_schedule_ends_in_pure_noise(parts):
 @pytest.mark.parametrize("frames", [5, 13, 21, 29])
 def test_decoding_gives_back_as_many_frames(parts, frames):
     video = torch.rand(1, 3, frames, 16, 16) * 2 - 1
-    moments = vae.encode(parts.vae, video)
+    moments = encoders.encode_video(parts.vae, video)
     assert moments.mean.shape == (1, (frames - 1) // 4 + 1, 16, 2, 2)
-    assert vae.decode(parts.vae, moments.mean * 0.7).shape == video.shape
+    assert encoders.decode_latents(parts.vae, moments.mean * 0.7).shape == video.shape
 
 
 def test_decoding_begins_with_the_first_latent_alone(parts):
@@ -152,30 +152,32 @@ def test_decoding_begins_with_the_first_latent_alone(parts):
     latents = torch.randn(1, 4, 16, 2, 2)
     changed = latents.clone()
     changed[:, 3] += 1
-    first, second = vae.decode(parts.vae, latents), vae.decode(parts.vae, changed)
+    first, second = encoders.decode_latents(parts.vae, latents), encoders.decode_latents(parts.vae, changed)
     assert torch.equal(first[:, :, :9], second[:, :, :9])
     assert not torch.equal(first[:, :, 9:], second[:, :, 9:])
 
 
 def test_a_length_that_does_not_pair_up_is_refused(parts):
     with pytest.raises(ValueError, match=r"12 frames are not 8k\+5; take 5 or 13"):
-        vae.encode(parts.vae, torch.zeros(1, 3, 12, 16, 16))
+        encoders.encode_video(parts.vae, torch.zeros(1, 3, 12, 16, 16))
 
 
 def test_frames_to_video_and_back():
     frames = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3)).astype(np.uint8)
-    assert (vae.to_frames(vae.to_video(frames)) == frames).all()
+    assert (encoders.video_to_frames(encoders.frames_to_video(frames)) == frames).all()
 
 
 def test_a_draw_has_the_moments_it_was_asked_for():
-    moments = vae.Moments(torch.full((1, 4, 16, 8, 8), 2.0), torch.full((1, 4, 16, 8, 8), float(np.log(0.25))))
-    drawn = vae.draw(moments, torch.randn(1, 4, 16, 8, 8, generator=torch.Generator().manual_seed(0)), 0.7)
+    moments = encoders.Moments(torch.full((1, 4, 16, 8, 8), 2.0), torch.full((1, 4, 16, 8, 8), float(np.log(0.25))))
+    drawn = encoders.sample_latents(
+        moments, torch.randn(1, 4, 16, 8, 8, generator=torch.Generator().manual_seed(0)), 0.7
+    )
     assert drawn.mean().item() == pytest.approx(1.4, abs=0.02)
     assert drawn.std().item() == pytest.approx(0.35, abs=0.02)
 
 
 def test_every_caption_has_all_rows_and_none_is_zero(parts):
-    rows = text.encode_texts(parts.text, ["", "the shadow of a square", "x" * 500])
+    rows = encoders.encode_texts(parts.text, ["", "the shadow of a square", "x" * 500])
     assert rows.shape == (3, 32, 32)
     assert (rows.abs().sum(2) > 0).all()
     assert not torch.equal(rows[0], rows[1])

@@ -12,7 +12,7 @@ from effectpairs.datasets.corpus.reader import open_corpus  # noqa: E402
 from effectpairs.tests.small_cache import SETTINGS, make_small_cache  # noqa: E402
 from effectpairs.tests.small_corpus import make_small_corpus  # noqa: E402
 from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
-from effectpairs.training.base import text, vae  # noqa: E402
+from effectpairs.training.base import encoders  # noqa: E402
 from effectpairs.training.base.models import BaseModelRef  # noqa: E402
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
 from effectpairs.training.latents.cache import open_cache, row_path  # noqa: E402
@@ -39,13 +39,13 @@ def test_a_row_is_what_the_models_make_of_the_clip(small):
             if frames is None:
                 assert stored is None
                 continue
-            moments = vae.encode(parts.vae, vae.to_video(frames))
+            moments = encoders.encode_video(parts.vae, encoders.frames_to_video(frames))
             np.testing.assert_array_equal(stored[0], moments.mean[0].numpy())
             np.testing.assert_array_equal(stored[1], moments.logvar[0].numpy())
         assert (row.mask is None) == (clip.effect_mask is None) == (listed["kind"] == "unpaired")
         assert row.mask is None or (row.mask == clip.effect_mask).all()
-        np.testing.assert_array_equal(row.text, text.encode_texts(parts.text, [clip.caption])[0].numpy())
-    np.testing.assert_array_equal(small.cache.no_caption(), text.encode_texts(parts.text, [""])[0].numpy())
+        np.testing.assert_array_equal(row.text, encoders.encode_texts(parts.text, [clip.caption])[0].numpy())
+    np.testing.assert_array_equal(small.cache.no_caption(), encoders.encode_texts(parts.text, [""])[0].numpy())
 
 
 def test_the_second_run_does_nothing_and_loads_no_model(small, monkeypatch):

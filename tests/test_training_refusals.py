@@ -45,7 +45,7 @@ def test_old_checkpoints_go(small, tmp_path):
 
 def test_a_loss_that_is_no_number_names_the_clips(small, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "effectpairs.training.fitting.loop.loss_of",
+        "effectpairs.training.fitting.loop.velocity_loss",
         lambda model, *_, **__: sum((weight * float("nan")).sum() for weight in model.parameters()),
     )
     with pytest.raises(NonFiniteLoss, match=r"step 1: the loss is nan .* on clips tiny-00\d"):
@@ -99,7 +99,7 @@ def test_a_tracker_that_is_not_installed_is_refused(small, tmp_path):
 
 def test_a_global_batch_that_cannot_be_shared_is_refused(small):
     with pytest.raises(ValueError, match=r"global_batch=5 does not divide by batch=2 x 2 processes; take 4"):
-        settings_for(small, "x", global_batch=5, batch=2).accumulate(2)
+        settings_for(small, "x", global_batch=5, batch=2).accumulation_steps(2)
 
 
 def test_clips_of_two_shapes_make_no_batch(small):
@@ -130,9 +130,9 @@ def test_a_disk_that_really_is_full_is_one_sentence(tmp_path):
     with small_disk(tmp_path / "disk", 200_000) as disk:
         if disk is None:
             pytest.skip("mounting a small file system is not permitted here")
-        checkpoint.save(disk, 1, {checkpoint.WEIGHTS: {"a": torch.zeros(10_000)}}, {}, keep=3)
+        checkpoint.save_checkpoint(disk, 1, {checkpoint.WEIGHTS: {"a": torch.zeros(10_000)}}, {}, keep=3)
         with pytest.raises(OSError, match=r"step-00000002: the disk is full; free some space"):
-            checkpoint.save(disk, 2, {checkpoint.WEIGHTS: {"a": torch.zeros(100_000)}}, {}, keep=3)
+            checkpoint.save_checkpoint(disk, 2, {checkpoint.WEIGHTS: {"a": torch.zeros(100_000)}}, {}, keep=3)
         assert [path.name for path in disk.iterdir()] == ["step-00000001"]
 
 
@@ -195,8 +195,8 @@ def test_the_program_stops_with_a_sentence_when_a_run_goes_astray(small, tmp_pat
 
 def test_settings_and_progress_are_read_without_torch():
     """The command line and the flows read them, and need not wait for it."""
-    inner = ("fitting.journal", "latents.worklist", "latents.cache", "base.lengths", "sampling.windows")
-    modules = ("config", "run", "optimiser", *inner)
+    inner = ("fitting.step_log", "latents.encode_plan", "latents.cache", "base.latent_shapes")
+    modules = ("configs.config", "run", "base.optimiser", *inner)
     program = f"import sys; {'; '.join(f'import effectpairs.training.{name}' for name in modules)}; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     assert not {"torch", "diffusers", "transformers", "accelerate", "prefect"} & set(found.stdout.split())
@@ -211,7 +211,7 @@ def test_a_killed_loader_is_one_sentence(small, tmp_path, monkeypatch):
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
         yield
 
-    monkeypatch.setattr("effectpairs.training.fitting.loop.loader", ended)
+    monkeypatch.setattr("effectpairs.training.fitting.loop.load_batches", ended)
     with pytest.raises(LoaderDied, match=r"killed by signal.* start again, the last checkpoint"):
         train(settings_for(small, tmp_path))
 

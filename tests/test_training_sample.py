@@ -5,16 +5,22 @@ import itertools
 
 import numpy as np
 import pytest
-from effectpairs.training.sampling.windows import WindowSettings, weights, window_spans
 
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 diffusers = pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
 from effectpairs.tests.small_corpus import square_with_shadow  # noqa: E402
 from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
-from effectpairs.training.base import checkpoint, conditioning, models, vae  # noqa: E402
+from effectpairs.training.base import checkpoint, conditioning, encoders, models  # noqa: E402
 from effectpairs.training.base.latent_shapes import latent_index  # noqa: E402
-from effectpairs.training.sampling.pipeline import EffectPipeline, PipelineInput, reflect_indices, soft  # noqa: E402
-from effectpairs.training.sampling.sample import SamplingSettings, denoise, initial_noise  # noqa: E402
+from effectpairs.training.sampling.pipeline import EffectPipeline, PipelineInput, reflect_indices, to_soft_mask  # noqa: E402
+from effectpairs.training.sampling.sample import (  # noqa: E402
+    SamplingSettings,
+    WindowSettings,
+    denoise,
+    initial_noise,
+    window_spans,
+    window_weights,
+)
 
 torch.set_num_threads(1)
 QUICK = SamplingSettings(steps=2, guidance=3.0)
@@ -48,7 +54,7 @@ def test_windows_cover_a_clip_and_their_weights_add_up_to_one(frames, windows):
     for window in cut:
         assert window.start % 2 == window.stop % 2 == 0
         assert len(window) <= windows.length
-        total[window.start : window.stop] += weights(window, frames, windows.overlap)
+        total[window.start : window.stop] += window_weights(window, frames, windows.overlap)
     np.testing.assert_allclose(total, 1, atol=1e-6)
     assert len(cut) == 1 or all(a.stop - b.start == windows.overlap for a, b in itertools.pairwise(cut))
 
@@ -59,7 +65,7 @@ def test_the_windows_of_197_frames():
         (18, 40),
         (36, 50),
     ]
-    np.testing.assert_allclose(weights(range(18, 40), 50, 4)[:4], [0.2, 0.4, 0.6, 0.8], atol=1e-6)
+    np.testing.assert_allclose(window_weights(range(18, 40), 50, 4)[:4], [0.2, 0.4, 0.6, 0.8], atol=1e-6)
 
 
 @pytest.mark.parametrize("wrong", [{"length": 5}, {"overlap": 3}, {"length": 4, "overlap": 4}])
@@ -79,7 +85,7 @@ def test_one_window_is_plain_sampling(parts):
     found = denoise(parts.transformer, parts.scheduler, told, texts, QUICK)
     again = denoise(parts.transformer, parts.scheduler, told, texts, dataclasses.replace(QUICK, windows=SMALL))
     assert torch.equal(found, again)
-    where = pytest.importorskip("effectpairs.training.base.network").rotary_embedding(
+    rotary = pytest.importorskip("effectpairs.training.base.network").rotary_embedding(
         parts.transformer.config, 4, 4, 6, "cpu"
     )
     latents, alphas = initial_noise(told, QUICK.seed), [*parts.scheduler.alphas_cumprod.tolist(), 1.0]
@@ -87,7 +93,7 @@ def test_one_window_is_plain_sampling(parts):
         ask = torch.cat([latents, told], 2)
         with torch.no_grad():
             velocities = [
-                parts.transformer(ask, rows, torch.tensor([now]), image_rotary_emb=where).sample for rows in texts
+                parts.transformer(ask, rows, torch.tensor([now]), image_rotary_emb=rotary).sample for rows in texts
             ]
         velocity = velocities[1] + 3 * (velocities[0] - velocities[1])
         signal, level = alphas[now] ** 0.5, (1 - alphas[now]) ** 0.5
@@ -166,8 +172,8 @@ def test_a_model_that_copies_gives_back_the_composite(parts, pipe, frames, windo
     found = pipe(PipelineInput(prompt="a shadow", over=over), SamplingSettings(steps=4, windows=windows))
     assert found.shape == over.shape
     index = reflect_indices(frames, {5: 5, 11: 13, 13: 13, 29: 29}[frames])
-    moments = vae.encode(parts.vae, vae.to_video(over[index]))
-    alone = vae.to_frames(vae.decode(parts.vae, moments.mean * 0.7))[:frames]
+    moments = encoders.encode_video(parts.vae, encoders.frames_to_video(over[index]))
+    alone = encoders.video_to_frames(encoders.decode_latents(parts.vae, moments.mean * 0.7))[:frames]
     assert np.abs(found.astype(int) - alone.astype(int)).max() <= 1
 
 
@@ -179,7 +185,10 @@ def test_a_keyframe_changes_the_result_there(parts, frame):
     key[8:24, 16:32] = 1
     held = conditioning.mask_from_keyframes({frame: key}, 85)
     masks = [conditioning.encode_mask_channel(torch.from_numpy(mask)[None]) for mask in (held, np.full_like(held, 0.5))]
-    made = [denoise(parts.transformer, parts.scheduler, conditioning.join(mask, over), texts, QUICK) for mask in masks]
+    made = [
+        denoise(parts.transformer, parts.scheduler, conditioning.concat_conditioning(mask, over), texts, QUICK)
+        for mask in masks
+    ]
     change = (made[0] - made[1]).abs().mean(dim=(0, 2, 3, 4))
     assert change[latent_index(frame)] > 2 * change.median()
     assert change.argmax() in (latent_index(frame) // 2 * 2, latent_index(frame) // 2 * 2 + 1)  # a pair is one token
@@ -202,7 +211,7 @@ def test_masks_of_every_kind_say_the_same(pipe):
     ]
     assert torch.equal(told[0], told[1])
     assert torch.equal(told[0], told[2])
-    assert soft(np.array([[[0, 128, 255]]], np.uint8)).tolist() == [[[0, 0.5, 1]]]
+    assert to_soft_mask(np.array([[[0, 128, 255]]], np.uint8)).tolist() == [[[0, 0.5, 1]]]
 
 
 def test_the_same_seed_makes_the_same_video(pipe):
@@ -256,13 +265,13 @@ def test_offload_makes_the_same_video(parts, tmp_path):
 def test_a_checkpoint_is_laid_over_the_base_model(parts, tmp_path):
     name = "transformer_blocks.0.attn1.to_q.weight"
     weight = torch.ones_like(parts.transformer.state_dict()[name])
-    place = checkpoint.save(tmp_path, 1, {checkpoint.WEIGHTS: {name: weight}}, {}, keep=1)
+    place = checkpoint.save_checkpoint(tmp_path, 1, {checkpoint.WEIGHTS: {name: weight}}, {}, keep=1)
     found = EffectPipeline.load(models.BaseModelRef(id=str(parts.folder)), place, dtype="float32")
     assert torch.equal(found.transformer.state_dict()[name], weight)
     found.transformer.save_pretrained(tmp_path / "trained" / "transformer")
     again = EffectPipeline.load(models.BaseModelRef(id=str(parts.folder)), tmp_path / "trained", dtype="float32")
     assert torch.equal(again.transformer.state_dict()[name], weight)
-    place = checkpoint.save(tmp_path, 2, {checkpoint.WEIGHTS: {"other": weight}}, {}, keep=1)
+    place = checkpoint.save_checkpoint(tmp_path, 2, {checkpoint.WEIGHTS: {"other": weight}}, {}, keep=1)
     with pytest.raises(ValueError, match="weight other does not fit"):
         EffectPipeline.load(models.BaseModelRef(id=str(parts.folder)), place, dtype="float32")
 

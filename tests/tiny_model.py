@@ -6,7 +6,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from effectpairs.training.base import models, text
+from effectpairs.training.base import encoders, models
 from effectpairs.training.base.tiny import write_tiny_model
 
 
@@ -16,7 +16,7 @@ class Parts(NamedTuple):
     folder: Path
     transformer: Any
     vae: Any
-    text: text.TextModel
+    text: encoders.TextModel
     scheduler: Any
 
 
@@ -24,5 +24,5 @@ def tiny_parts(folder: Path) -> Parts:
     """Write the tiny model unless it is there, and load all of it."""
     if not (folder / "scheduler").is_dir():
         write_tiny_model(folder)
-    words = text.TextModel(*models.load_text_model(folder), models.text_length(folder))
+    words = encoders.TextModel(*models.load_text_model(folder), models.text_length(folder))
     return Parts(folder, models.load_transformer(folder), models.load_vae(folder), words, models.load_scheduler(folder))

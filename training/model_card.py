@@ -65,4 +65,4 @@ def _below(text: str) -> str:
 
 def _seen(output: Path) -> dict[str, int]:
     steps = read_step_log(output)
-    return dict(sorted(steps[-1]["seen"].items())) if steps else {}
+    return dict(sorted(steps[-1]["clips_by_kind"].items())) if steps else {}

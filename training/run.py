@@ -15,8 +15,7 @@ from ..datasets.corpus.reader import Corpus, open_corpus
 from ..extras import require
 from ..processes import run_program
 from ..progress import Pieces
-from .configs.ablation import check_counts
-from .configs.config import TrainingConfig, load_training
+from .configs.config import TrainingConfig, check_counts, load_training
 from .evaluation.held_out import held_out
 from .fitting.step_log import EVALUATION, read_step_log
 from .latents.sampler import kind_weights
@@ -91,9 +90,9 @@ def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> Job:
     if job.accelerate and not Path(job.accelerate).is_file():
         raise ValueError(f"{job.accelerate}: is not there; write it with: accelerate config --config_file FILE")
     if not job.accelerate:
-        settings.accumulate(job.processes)
+        settings.accumulation_steps(job.processes)
     counts, of = kinds_to_learn_from(open_corpus(settings.corpus), settings), f"split {settings.data.split}"
-    kind_weights(counts, settings.data.mix, what=f"{settings.corpus} ({of})")
+    kind_weights(counts, settings.data.mix, label=f"{settings.corpus} ({of})")
     check_counts(settings.ablation, counts, settings.corpus)
     return job
 

@@ -7,8 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from ..datasets.corpus.reader import open_corpus
-from .configs.ablation import AblationVariant
-from .configs.config import load_training
+from .configs.config import AblationVariant, load_training
 from .evaluation.ablation_table import write_ablation
 from .evaluation.held_out import held_out, measured_split, what_they_are
 from .run import Job, run_directly

@@ -24,7 +24,7 @@ from .evaluation.held_out import held_out
 from .fitting.step_log import SAMPLES, TRAINED
 from .generate import Machine, load
 from .latents.encode import downscale
-from .latents.encode_plan import window
+from .latents.encode_plan import window_length
 from .sampling.pipeline import PipelineInput
 from .sampling.sample import SamplingSettings
 
@@ -69,7 +69,7 @@ def sample_clips(settings: TrainingConfig, count: int) -> Iterator[str]:
 
 
 def _asked(clip: Clip, settings: TrainingConfig) -> PipelineInput:
-    span = slice(window(clip, settings.cache.frames))
+    span = slice(window_length(clip, settings.cache.frames))
     layers: dict[str, Any] = {"over": clip.over[span], "effect_mask": clip.effect_mask[span]}  # type: ignore[index]
     if settings.cache.size is not None:
         layers = {name: downscale(layer, settings.cache.size) for name, layer in layers.items()}

@@ -52,7 +52,7 @@ def precompute_all(settings: TrainingConfig, share: tuple[int, int] = (0, 1)) ->
         ValueError: the corpus is empty, or a clip cannot be encoded; rows that are done stay.
         BaseModelNotFound: the base model is not on this machine.
     """
-    encoding = require(f"{__package__}.latents.precompute", extra="train")
+    encoding = require(f"{__package__}.latents.encode", extra="train")
     corpus, folder = open_corpus(settings.corpus), settings.cache_path
     for clip_id in encoding.encode_corpus(corpus, settings.model, folder, settings.cache, share=share):
         print(f"encoded {clip_id}", flush=True)

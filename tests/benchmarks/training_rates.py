@@ -14,7 +14,7 @@ from pathlib import Path
 import diffusers
 import torch
 from effectpairs.tests.small_corpus import make_small_corpus
-from effectpairs.training.base import text, vae
+from effectpairs.training.base import encoders
 from effectpairs.training.base.models import BaseModelRef, load_scheduler, load_text_model, load_transformer, load_vae
 from effectpairs.training.base.network import Batch, rotary_embedding, velocity_loss
 from effectpairs.training.base.optimiser import OptimiserSettings
@@ -59,23 +59,23 @@ def step_times(folder: Path, corpus, cache) -> tuple[float, float]:
     """Median seconds of a step of one sample: from the cache, and with clips encoded on the fly."""
     model, samples = folder / "model", CachedSamples(cache, DataSettings(split="all", workers=0), seed=0)
     transformer, schedule, coder = load_transformer(model), load_scheduler(model), load_vae(model)
-    words = text.TextModel(*load_text_model(model), TEXT_LENGTH)
-    where = rotary_embedding(transformer.config, 4, SIZE[0] // 8, SIZE[1] // 8, "cpu")
+    words = encoders.TextModel(*load_text_model(model), TEXT_LENGTH)
+    rotary = rotary_embedding(transformer.config, 4, SIZE[0] // 8, SIZE[1] // 8, "cpu")
     paired = [row for row in samples.rows if row["kind"] != "unpaired"]
     numbers = [n for n in range(60) if samples[n]["kind"] != "unpaired"][:12]
 
     def step(number: int) -> None:
         given = collate([samples[number]])
         loss = velocity_loss(
-            transformer, Batch(*(given[n] for n in Batch._fields)), schedule.alphas_cumprod, where=where
+            transformer, Batch(*(given[n] for n in Batch._fields)), schedule.alphas_cumprod, rotary=rotary
         )
         loss.backward()
 
     def encode(number: int) -> None:
         clip = corpus[paired[number % len(paired)]["clip_id"]]
         for frames in (clip.gt, clip.over):
-            vae.encode(coder, vae.to_video(frames))
-        text.encode_texts(words, [clip.caption])
+            encoders.encode_video(coder, encoders.frames_to_video(frames))
+        encoders.encode_texts(words, [clip.caption])
 
     cached = [seconds(lambda n=n: step(n)) for n in numbers]
     on_the_fly = [seconds(lambda n=n: (encode(n), step(n))) for n in numbers]

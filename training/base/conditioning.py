@@ -1,4 +1,4 @@
-"""What the transformer is told beside text and noise: where the effect may be, and the composite without it.
+"""Conditioning of the transformer beside text and noise: where the effect may be, and the composite without it.
 
 Seventeen channels, concatenated to the sixteen noisy ones: one of the mask, sixteen of the composite's latents. The
 mask is not encoded; it is turned over (the base model reads 0 as "make something here", 1 as "keep"), resized to the
@@ -12,7 +12,7 @@ latents and multiplied by their scaling factor:
 | no pair at all | -           | 17 channels of 0 |
 
 Of the four frames behind a latent frame a linear resize looks at the middle two alone. A mask that is drawn on one
-frame is therefore held over all frames of its latent frame; otherwise half of all keyframes would do nothing.
+frame is therefore repeated over all frames of its latent frame; otherwise half of all keyframes would do nothing.
 """
 
 from collections.abc import Mapping
@@ -22,9 +22,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ...extras import require
-from .latent_shapes import PIXELS_PER_LATENT, check_shape, latent_frames, latent_index, pixel_frames_of
+from .latent_shapes import PIXELS_PER_LATENT, Downsample, check_shape, frame_range, latent_frames, latent_index
 from .tensors import Conditioning, LatentMask, Latents, PixelMask, Tensor
-from .trimask import Downsample
 
 torch = require("torch", extra="train")
 functional: Any = require("torch.nn.functional", extra="train")
@@ -37,26 +36,25 @@ SoftMask = Float[np.ndarray, "F H W"]
 MaskImage = Float[np.ndarray, "H W"]
 
 
-def encode_mask_channel(mask: PixelMask, *, how: Downsample = "trilinear", scale: float = SCALE) -> LatentMask:
+def encode_mask_channel(mask: PixelMask, *, downsample: Downsample = "trilinear", scale: float = SCALE) -> LatentMask:
     """An effect mask as the model reads it: turned over, resized to the latents, scaled.
 
     Raises:
         ValueError: the length is not 8k+5 or a side does not divide by 16.
     """
-    check_shape(*mask.shape[1:], what="effect mask")
-    return resized(1 - mask, how=how).unsqueeze(2) * scale
+    check_shape(*mask.shape[1:], label="effect mask")
+    return resize_mask(1 - mask, downsample=downsample).unsqueeze(2) * scale
 
 
-def resized(keep: PixelMask, *, how: Downsample = "trilinear") -> Float[Tensor, "b f h w"]:
-    """The first frame goes to the first latent frame alone, every four others share one."""
-    first, rest = keep[:, None, :1], keep[:, None, 1:]
+def resize_mask(keep: PixelMask, *, downsample: Downsample = "trilinear") -> Float[Tensor, "b f h w"]:
+    """Resize a mask to the latents: the first frame makes the first latent frame, every four others make another."""
     frames, height, width = latent_frames(keep.shape[1]), *(side // PIXELS_PER_LATENT for side in keep.shape[2:])
-    parts = [_shrunk(first, (1, height, width), how), _shrunk(rest, (frames - 1, height, width), how)]
-    return torch.cat(parts, dim=2)[:, 0]
+    runs = (keep[:, None, :1], 1), (keep[:, None, 1:], frames - 1)
+    return torch.cat([_resize(run, (length, height, width), downsample) for run, length in runs], dim=2)[:, 0]
 
 
-def join(mask: LatentMask, over: Latents) -> Conditioning:
-    """Mask first, then the composite's latents (already scaled)."""
+def concat_conditioning(mask: LatentMask, over: Latents) -> Conditioning:
+    """The mask's channel first, then the composite's latents (already scaled)."""
     return torch.cat([mask, over], dim=2)
 
 
@@ -71,40 +69,40 @@ def unknown_mask(frames: int, height: int, width: int) -> SoftMask:
     return np.full((frames, height, width), UNKNOWN, np.float32)
 
 
-def mask_from_keyframes(keys: Mapping[int, MaskImage], frames: int) -> SoftMask:
-    """Masks of single frames as the mask of a clip: each held over its latent frame, unknown elsewhere.
+def mask_from_keyframes(keyframes: Mapping[int, MaskImage], frames: int) -> SoftMask:
+    """Masks of single frames as the mask of a clip: each repeated over its latent frame, unknown elsewhere.
 
-    Two keys in one latent frame are united, for the model cannot tell them apart.
+    Two keyframes in one latent frame are united, for the model cannot tell them apart.
 
     Raises:
-        ValueError: no keys, a frame that the clip does not have, or keys of different sizes.
+        ValueError: no keyframes, a frame that the clip does not have, or keyframes of different sizes.
     """
-    if not keys:
+    if not keyframes:
         raise ValueError("no keyframes are given; give at least one FRAME=PNG, or no mask at all")
-    strange = [frame for frame in keys if not 0 <= frame < frames]
-    if strange:
-        raise ValueError(f"keyframe {strange[0]} is not in [0, {frames}); number the frames of the clip from 0")
-    sizes = sorted({mask.shape for mask in keys.values()})
+    outside = [frame for frame in keyframes if not 0 <= frame < frames]
+    if outside:
+        raise ValueError(f"keyframe {outside[0]} is not in [0, {frames}); number the frames of the clip from 0")
+    sizes = sorted({mask.shape for mask in keyframes.values()})
     if len(sizes) > 1:
         raise ValueError(f"keyframes of {sizes[0]} and {sizes[1]} pixels do not go together; give them all one size")
-    held = unknown_mask(frames, *sizes[0])
+    clip_mask = unknown_mask(frames, *sizes[0])
     groups: dict[int, list[MaskImage]] = {}
-    for frame, mask in keys.items():
+    for frame, mask in keyframes.items():
         groups.setdefault(latent_index(frame), []).append(mask)
     for latent, masks in groups.items():
-        span = pixel_frames_of(latent)
-        held[span.start : span.stop] = np.max(masks, axis=0)
-    return held
+        span = frame_range(latent)
+        clip_mask[span.start : span.stop] = np.max(masks, axis=0)
+    return clip_mask
 
 
 def quantise_mask(mask: SoftMask) -> SoftMask:
-    """A drawn mask as the model knows masks: below a quarter no effect, above three quarters effect, else unknown."""
+    """Round a mask to the model's three levels: no effect below 0.25, effect above 0.75, else unknown."""
     return np.where(mask < 0.25, 0, np.where(mask > 0.75, 1, UNKNOWN)).astype(np.float32)
 
 
-def _shrunk(keep: Any, size: tuple[int, int, int], how: Downsample) -> Any:
-    if how == "trilinear":
+def _resize(keep: Any, size: tuple[int, int, int], downsample: Downsample) -> Any:
+    if downsample == "trilinear":
         return functional.interpolate(keep, size=size, mode="trilinear", align_corners=False)
-    if how == "area":
+    if downsample == "area":
         return functional.adaptive_avg_pool3d(keep, size)
     return -functional.adaptive_max_pool3d(-keep, size)  # the mask's maximum is the minimum of what is kept

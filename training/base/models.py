@@ -1,7 +1,7 @@
-"""The base model's parts, loaded with the stock classes from a folder or from the hub's local store.
+"""Base model: its parts, loaded with the stock classes from a folder or from the hub's local store.
 
 Nothing is fetched here: a model that is not there is one sentence with the command that brings it. Weights are
-safetensors alone (the older formats run code on loading). The revision that was found is recorded with what is made.
+safetensors alone (the older formats run code on loading). The revision is recorded with the latents made by it.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ from .strict import STRICT
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 CONDITIONED_CHANNELS = 33
 """16 noisy, 1 mask, 16 of the composite."""
-PLAIN_CHANNELS = 16
+NOISY_CHANNELS = 16
 _COLUMNS_PER_CHANNEL = 8
-"""Of the patch embedding: patches of 2 in time, height and width; a channel's columns stand together."""
+"""Columns of the patch embedding for one channel, side by side: patches of 2 in time, height and width."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaseModelRef:
-    """Which model to start from."""
+    """Name of the model to start from."""
 
     __pydantic_config__ = STRICT
     id: str = "alibaba-pai/CogVideoX-Fun-V1.5-5b-InP"
@@ -54,15 +54,15 @@ def locate_model(model: BaseModelRef) -> LocalModel:
         BaseModelNotFound: it is not there, or a part of it is not.
     """
     folder = Path(model.id).expanduser()
-    found = LocalModel(id=model.id, folder=folder, revision=None) if folder.is_dir() else _from_hub(model)
-    gone = [part for part in PARTS if not (found.folder / part).is_dir()]
-    if gone:
-        raise BaseModelNotFound(f"{model.id}: {found.folder} has no {gone[0]}/; {_remedy(model)}")
-    return found
+    local = LocalModel(id=model.id, folder=folder, revision=None) if folder.is_dir() else _locate_in_hub(model)
+    missing = [part for part in PARTS if not (local.folder / part).is_dir()]
+    if missing:
+        raise BaseModelNotFound(f"{model.id}: {local.folder} has no {missing[0]}/; {_fetch_command(model)}")
+    return local
 
 
 def fingerprint(folder: Path, *parts: str) -> str:
-    """SHA-256 over the files of some parts: their names and every byte."""
+    """SHA-256 over the files of some parts: their names, sizes and every byte."""
     digest = hashlib.sha256()
     for path in sorted(path for part in parts for path in (folder / part).rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
@@ -72,41 +72,41 @@ def fingerprint(folder: Path, *parts: str) -> str:
 
 
 def load_transformer(folder: Path, *, dtype: str | None = "float32") -> Any:
-    """The transformer with 33 input channels; a plain one of 16 is widened with zeros, which changes no output.
+    """Load the transformer with 33 input channels; one of 16 is widened with zeros, which changes no output.
 
     Args:
-        folder: of the whole model, or of a transformer alone.
-        dtype: of all weights, by its torch name; None leaves each as it is stored.
+        folder: folder of the whole model, or of a transformer alone.
+        dtype: type of all weights, by its torch name; None leaves each as it is in the file.
 
     Raises:
         ValueError: it is no CogVideoX 1.5 transformer, its weights are damaged or do not fit its config.
     """
     diffusers = require("diffusers", extra="train")
     path = folder / "transformer" if (folder / "transformer").is_dir() else folder
-    config, weights = _config(path), _weights(path, dtype)
+    config, weights = _read_config(path), _load_weights(path, dtype)
     channels = config.get("in_channels")
-    if config.get("patch_size_t") != 2 or channels not in (PLAIN_CHANNELS, CONDITIONED_CHANNELS):
+    if config.get("patch_size_t") != 2 or channels not in (NOISY_CHANNELS, CONDITIONED_CHANNELS):
         raise ValueError(
             f"{path}: patch_size_t={config.get('patch_size_t')} and in_channels={channels} are not those of a "
             "CogVideoX 1.5 model (2, and 16 or 33); choose CogVideoX-Fun-V1.5-5b-InP or CogVideoX1.5-5B"
         )
-    if channels == PLAIN_CHANNELS:
+    if channels == NOISY_CHANNELS:
         weights = widen_patch_embedding(weights)
     wide = {**config, "in_channels": CONDITIONED_CHANNELS}
-    return _assembled(diffusers.CogVideoXTransformer3DModel, wide, weights, path)
+    return _assemble(diffusers.CogVideoXTransformer3DModel, wide, weights, path)
 
 
 def load_vae(folder: Path, *, dtype: str = "float32") -> Any:
-    """The video autoencoder, for reading only."""
+    """Load the video autoencoder, frozen."""
     diffusers, path = require("diffusers", extra="train"), folder / "vae"
-    vae = _assembled(diffusers.AutoencoderKLCogVideoX, _config(path), _weights(path, dtype), path)
+    vae = _assemble(diffusers.AutoencoderKLCogVideoX, _read_config(path), _load_weights(path, dtype), path)
     return vae.eval().requires_grad_(False)
 
 
 def load_text_model(folder: Path, *, dtype: str = "float32") -> tuple[Any, Any]:
-    """The tokenizer and the text encoder, for reading only."""
+    """Load the tokenizer and the text encoder, frozen."""
     transformers = require("transformers", extra="train")
-    _safetensors_in(folder / "text_encoder")
+    _list_safetensors(folder / "text_encoder")
     transformers.utils.logging.disable_progress_bar()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     encoder = transformers.T5EncoderModel.from_pretrained(
@@ -116,12 +116,12 @@ def load_text_model(folder: Path, *, dtype: str = "float32") -> tuple[Any, Any]:
 
 
 def text_length(folder: Path) -> int:
-    """Rows of text that the transformer expects: 226 in the real one."""
-    return int(_config(folder / "transformer").get("max_text_seq_length", 226))
+    """Number of rows of text that the transformer expects: 226 in the real one."""
+    return int(_read_config(folder / "transformer").get("max_text_seq_length", 226))
 
 
 def load_scheduler(folder: Path) -> Any:
-    """The noise schedule as a DDIM scheduler: it keeps no state between steps, which overlapping windows need.
+    """Load the noise schedule as a DDIM scheduler: it keeps no state between steps, which overlapping windows need.
 
     Raises:
         ValueError: the schedule is that of the 2B model, which this scheduler would get wrong.
@@ -140,70 +140,68 @@ def load_scheduler(folder: Path) -> Any:
 
 
 def widen_patch_embedding(weights: dict[str, Any]) -> dict[str, Any]:
-    """The patch embedding of 16 channels with columns of zeros for the 17 of the conditioning."""
+    """Extend the patch embedding of 16 channels by columns of zeros for the 17 of the conditioning."""
     torch = require("torch", extra="train")
-    plain = weights["patch_embed.proj.weight"]
-    wide = torch.zeros(plain.shape[0], CONDITIONED_CHANNELS * _COLUMNS_PER_CHANNEL, dtype=plain.dtype)
-    wide[:, : plain.shape[1]] = plain
+    narrow = weights["patch_embed.proj.weight"]
+    wide = torch.zeros(narrow.shape[0], CONDITIONED_CHANNELS * _COLUMNS_PER_CHANNEL, dtype=narrow.dtype)
+    wide[:, : narrow.shape[1]] = narrow
     return {**weights, "patch_embed.proj.weight": wide}
 
 
-def _from_hub(model: BaseModelRef) -> LocalModel:
+def _locate_in_hub(model: BaseModelRef) -> LocalModel:
     hub = require("huggingface_hub", extra="train")
     constants = require("huggingface_hub.constants", extra="train")
     try:
         folder = Path(hub.snapshot_download(model.id, revision=model.revision, local_files_only=True))
-    except (FileNotFoundError, ValueError, OSError) as missing:
-        looked = f"no folder {Path(model.id).absolute()} and nothing in {constants.HF_HUB_CACHE}"
-        raise BaseModelNotFound(f"{model.id}: there is {looked}; {_remedy(model)}") from missing
+    except (FileNotFoundError, ValueError, OSError) as error:
+        tried = f"no folder {Path(model.id).absolute()} and nothing in {constants.HF_HUB_CACHE}"
+        raise BaseModelNotFound(f"{model.id}: there is {tried}; {_fetch_command(model)}") from error
     return LocalModel(id=model.id, folder=folder, revision=folder.name)
 
 
-def _remedy(model: BaseModelRef) -> str:
+def _fetch_command(model: BaseModelRef) -> str:
     revision = f" --revision {model.revision}" if model.revision else ""
     return f"fetch it with: hf download {model.id}{revision}"
 
 
-def _config(path: Path) -> dict[str, Any]:
+def _read_config(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((path / "config.json").read_text())
-    except (OSError, ValueError) as broken:
-        raise ValueError(f"{path / 'config.json'}: is not there or no JSON; fetch the model again") from broken
-    return {name: value for name, value in found.items() if name != "_name_or_path"}
+        config: dict[str, Any] = json.loads((path / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path / 'config.json'}: is not there or no JSON; fetch the model again") from error
+    return {name: value for name, value in config.items() if name != "_name_or_path"}
 
 
-def _safetensors_in(path: Path) -> list[Path]:
+def _list_safetensors(path: Path) -> list[Path]:
     files = sorted(path.glob("*.safetensors"))
     if not files:
         raise ValueError(f"{path}: has no *.safetensors; weights in other formats are not loaded, fetch it as such")
     return files
 
 
-def _weights(path: Path, dtype: str | None) -> dict[str, Any]:
-    """All shards together, with or without an index beside them; copies, so that no file stays mapped into memory."""
+def _load_weights(path: Path, dtype: str | None) -> dict[str, Any]:
+    """Load all shards, with or without an index beside them; copies, so that no file stays mapped into memory."""
     safetensors = require("safetensors", extra="train")
     loader = require("safetensors.torch", extra="train")
     merged: dict[str, Any] = {}
-    for file in _safetensors_in(path):
+    for file in _list_safetensors(path):
         try:
-            merged |= {name: held.to(_dtype(dtype), copy=True) for name, held in loader.load_file(file).items()}
-        except safetensors.SafetensorError as broken:
-            raise ValueError(f"{file}: is damaged ({broken}); fetch the model again") from broken
+            merged |= {name: weight.to(_dtype(dtype), copy=True) for name, weight in loader.load_file(file).items()}
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{file}: is damaged ({error}); fetch the model again") from error
     return merged
 
 
-def _assembled(kind: Any, config: dict[str, Any], weights: dict[str, Any], path: Path) -> Any:
-    """A module of its config's shape around these tensors, with none allocated twice."""
+def _assemble(model_class: Any, config: dict[str, Any], weights: dict[str, Any], path: Path) -> Any:
+    """Build a module from its config around these tensors, with none allocated twice."""
     torch = require("torch", extra="train")
     with torch.device("meta"):
-        module = kind.from_config(config)
+        module = model_class.from_config(config)
     try:
         module.load_state_dict(weights, strict=True, assign=True)
-    except RuntimeError as unfit:
-        first = str(unfit).splitlines()[1:2] or [str(unfit)]
-        raise ValueError(
-            f"{path}: its weights do not fit its config.json ({first[0].strip()}); fetch it again"
-        ) from unfit
+    except RuntimeError as error:
+        reason = (str(error).splitlines()[1:2] or [str(error)])[0].strip()
+        raise ValueError(f"{path}: its weights do not fit its config.json ({reason}); fetch it again") from error
     return module
 
 

@@ -11,10 +11,12 @@ torch = require("torch", extra="train")
 
 Timesteps = Int[Tensor, "b"]  # 0 to 999; 999 is pure noise
 Scalar = Float[Tensor, ""]
+Rotary = tuple[Any, Any]
+"""Cosines and sines of the tokens' places, float [tokens, D] each."""
 
 
 class Batch(NamedTuple):
-    """What a training step needs, complete: nothing random happens after it."""
+    """Everything that a training step needs: nothing random happens after it."""
 
     latents: Latents
     conditioning: Conditioning
@@ -23,10 +25,10 @@ class Batch(NamedTuple):
     timesteps: Timesteps
 
 
-def rotary_embedding(config: Any, frames: int, height: int, width: int, device: Any) -> tuple[Any, Any]:
-    """Where each token stands: cosines and sines over latent frames, rows and columns, counted from 0."""
+def rotary_embedding(config: Any, frames: int, height: int, width: int, device: Any) -> Rotary:
+    """Positions of the tokens: cosines and sines over latent frames, rows and columns, counted from 0."""
     embeddings = require("diffusers.models.embeddings", extra="train")
-    found: tuple[Any, Any] = embeddings.get_3d_rotary_pos_embed(
+    rotary: Rotary = embeddings.get_3d_rotary_pos_embed(
         embed_dim=config.attention_head_dim,
         crops_coords=None,
         grid_size=(height // config.patch_size, width // config.patch_size),
@@ -35,36 +37,41 @@ def rotary_embedding(config: Any, frames: int, height: int, width: int, device: 
         max_size=(config.sample_height // config.patch_size, config.sample_width // config.patch_size),
         device=device,
     )
-    return found
+    return rotary
 
 
 def predict_velocity(
-    transformer: Any, noisy: Latents, conditioning: Conditioning, text: TextRows, timesteps: Timesteps, *, where: Any
+    transformer: Any,
+    noisy: Latents,
+    conditioning: Conditioning,
+    text: TextRows,
+    timesteps: Timesteps,
+    *,
+    rotary: Rotary,
 ) -> Latents:
-    """The transformer's velocity for noisy latents; `where` comes from `rotary`."""
-    joined = torch.cat([noisy, conditioning.to(noisy.dtype)], dim=2)
-    found: Latents = transformer(
-        hidden_states=joined,
+    """The transformer's velocity for noisy latents."""
+    velocity: Latents = transformer(
+        hidden_states=torch.cat([noisy, conditioning.to(noisy.dtype)], dim=2),
         encoder_hidden_states=text.to(noisy.dtype),
         timestep=timesteps,
-        image_rotary_emb=where,
+        image_rotary_emb=rotary,
         return_dict=False,
     )[0]
-    return found
+    return velocity
 
 
-def velocity_loss(transformer: Any, batch: Batch, alphas: Float[Tensor, "1000"], *, where: Any) -> Scalar:
+def velocity_loss(transformer: Any, batch: Batch, alphas: Float[Tensor, "1000"], *, rotary: Rotary) -> Scalar:
     """Mean squared error of the velocity, in 32-bit, each timestep weighted alike.
 
     Args:
         transformer: wrapped or not.
         batch: on the transformer's device.
         alphas: the schedule's cumulative products.
-        where: token places, from `rotary`.
+        rotary: positions of the tokens, from `rotary_embedding`.
     """
     alpha = alphas.to(batch.latents.device)[batch.timesteps].view(-1, 1, 1, 1, 1)
     signal, noise_level = alpha.sqrt(), (1 - alpha).sqrt()
     noisy = signal * batch.latents + noise_level * batch.noise
     velocity = signal * batch.noise - noise_level * batch.latents
-    found = predict_velocity(transformer, noisy, batch.conditioning, batch.text, batch.timesteps, where=where)
-    return torch.mean((found.float() - velocity.float()) ** 2)
+    predicted = predict_velocity(transformer, noisy, batch.conditioning, batch.text, batch.timesteps, rotary=rotary)
+    return torch.mean((predicted.float() - velocity.float()) ** 2)

@@ -1,4 +1,4 @@
-"""Which weights learn, how fast, and what is remembered of them."""
+"""Trainable weights of the transformer, their optimiser, and their exponential moving average."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -14,7 +14,7 @@ Trainable = Literal["attn1", "transformer_blocks", "all"]
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserSettings:
-    """AdamW on 32-bit weights; a constant rate after a warm-up."""
+    """AdamW on 32-bit weights; a constant learning rate after a warm-up."""
 
     __pydantic_config__ = STRICT
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-5
@@ -28,12 +28,12 @@ class OptimiserSettings:
     """Decay of a running mean of the weights, such as 0.999; None keeps none."""
 
     def learning_rate_at(self, step: int) -> float:
-        """The rate of a step counted from 0."""
+        """Learning rate of a step, counted from 0."""
         return self.learning_rate * min(1.0, (step + 1) / max(self.warmup_steps, 1))
 
 
-def choose(transformer: Any, trainable: Trainable, *, frozen_dtype: str = "float32") -> list[str]:
-    """Freeze all but the chosen weights, which become 32-bit masters; return their names.
+def select_trainable(transformer: Any, trainable: Trainable, *, frozen_dtype: str = "float32") -> list[str]:
+    """Freeze all but the selected weights, which become 32-bit masters; return their names.
 
     Rounded to 16 bits, two thirds of all updates at this rate would be lost. The frozen ones may be 16-bit.
     """
@@ -46,8 +46,8 @@ def choose(transformer: Any, trainable: Trainable, *, frozen_dtype: str = "float
     return names
 
 
-def build(settings: OptimiserSettings, weights: list[Any]) -> Any:
-    """The optimiser over these weights."""
+def build_optimiser(settings: OptimiserSettings, weights: list[Any]) -> Any:
+    """AdamW over these weights, at the learning rate of step 0."""
     return require("torch", extra="train").optim.AdamW(
         weights,
         lr=settings.learning_rate_at(0),
@@ -58,13 +58,13 @@ def build(settings: OptimiserSettings, weights: list[Any]) -> Any:
 
 
 class Ema:
-    """The exponential mean of some weights."""
+    """Exponential moving average of some weights."""
 
     def __init__(self, decay: float, weights: dict[str, Any]) -> None:
         self.decay = decay
-        self.mean = {name: weight.detach().clone() for name, weight in weights.items()}
+        self.averages = {name: weight.detach().clone() for name, weight in weights.items()}
 
     def update(self, weights: dict[str, Any]) -> None:
-        """Take in the weights after a step."""
+        """Add the weights after a step to the average."""
         for name, weight in weights.items():
-            self.mean[name].lerp_(weight.detach(), 1 - self.decay)
+            self.averages[name].lerp_(weight.detach(), 1 - self.decay)

@@ -1,4 +1,4 @@
-"""A base model in miniature: random weights, the real architecture, 0.15 million parameters, a folder of 1 MB.
+"""Tiny base model: random weights, the real architecture, 0.15 million parameters, a folder of 1 MB.
 
 For tests, the demo and continuous integration. It has the layout of a CogVideoX-Fun InP folder (transformer with 33
 input channels, vae, text_encoder, tokenizer, scheduler), so everything that loads the real one loads it.
@@ -61,15 +61,18 @@ SCHEDULER = {
 
 
 def write_tiny_model(folder: Path, *, seed: int = 0, **transformer: Any) -> Path:
-    """Write the family into a folder, the same for the same seed; transformer settings may be changed by name."""
+    """Write the model into a folder, the same for the same seed; transformer settings may be changed by name."""
     torch, diffusers = require("torch", extra="train"), require("diffusers", extra="train")
+    transformers = require("transformers", extra="train")
+    transformers.utils.logging.disable_progress_bar()
     tokenizer = _tokenizer()
+    text_config = transformers.T5Config(vocab_size=len(tokenizer), dropout_rate=0.0, **TEXT_ENCODER)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         parts = {
             "transformer": diffusers.CogVideoXTransformer3DModel(**TRANSFORMER | transformer),
             "vae": diffusers.AutoencoderKLCogVideoX(**VAE),
-            "text_encoder": _text_encoder(len(tokenizer)),
+            "text_encoder": transformers.T5EncoderModel(text_config),
             "tokenizer": tokenizer,
             "scheduler": diffusers.DDIMScheduler(**SCHEDULER),
         }
@@ -78,14 +81,8 @@ def write_tiny_model(folder: Path, *, seed: int = 0, **transformer: Any) -> Path
     return folder
 
 
-def _text_encoder(vocabulary: int) -> Any:
-    transformers = require("transformers", extra="train")
-    transformers.utils.logging.disable_progress_bar()
-    return transformers.T5EncoderModel(transformers.T5Config(vocab_size=vocabulary, dropout_rate=0.0, **TEXT_ENCODER))
-
-
 def _tokenizer() -> Any:
-    """Letters and some words; longer pieces score higher, so words that it knows stay whole."""
+    """A tokenizer of letters and some words; longer pieces score higher, so words that it knows stay whole."""
     transformers = require("transformers", extra="train")
     special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0)]
     letters = [(letter, -8.0) for letter in ("▁", *string.ascii_letters, *string.digits, *string.punctuation)]

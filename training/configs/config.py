@@ -1,8 +1,13 @@
-"""A training run as one frozen value, and the TOML file it is written in."""
+"""Settings of a training run as one frozen value, and the TOML file that they are written in.
+
+An ablation is a table of these settings. Each of its variants is the run itself with a folder of its own, the latents
+of all, and a mix that lacks some kinds of clips; the clips that it is measured on are the same for all.
+"""
 
 import dataclasses
+import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,13 +18,14 @@ from ..base.models import BaseModelRef
 from ..base.optimiser import OptimiserSettings, Trainable
 from ..base.strict import STRICT
 from ..latents.encode_plan import CacheSettings
-from ..latents.sampler import DataSettings
-from .ablation import AblationVariant, check_variants
+from ..latents.sampler import KINDS, DataSettings
+
+Kind = Literal["real", "synthetic", "unpaired"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationSettings:
-    """Videos of fixed clips, sampled while training."""
+    """Videos of the same few clips, sampled while training."""
 
     __pydantic_config__ = STRICT
     every_steps: int = 100
@@ -31,7 +37,7 @@ class ValidationSettings:
     guidance: float = 6.0
     seed: int = 43
     decode_on: str = "auto"
-    """Where the latents become videos, in a process of its own: a torch device, "auto", or "" for not at all."""
+    """Device that turns the latents into videos, in a process of its own: by torch's name, "auto", or "" for none."""
 
     def __post_init__(self) -> None:
         if self.every_steps < 0 or self.count < 0 or self.steps < 1 or self.guidance < 0:
@@ -39,6 +45,28 @@ class ValidationSettings:
                 f"validation every_steps={self.every_steps}, count={self.count}, steps={self.steps}, "
                 f"guidance={self.guidance}: steps is at least 1, the others at least 0"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationVariant:
+    """One line of the ablation's table."""
+
+    __pydantic_config__ = STRICT
+    name: str
+    """Name of its folder in the run's output: small letters, digits and dashes."""
+    without: tuple[Kind, ...] = ()
+    """Kinds of clips that it does not see."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", self.name):
+            raise ValueError(f"ablation.name='{self.name}' names a folder; write small letters, digits and dashes")
+        if set(self.without) >= set(KINDS):
+            raise ValueError(f"ablation '{self.name}' goes without all kinds of clips; leave it one to learn from")
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that it does see, in the order of the table."""
+        return tuple(kind for kind in KINDS if kind not in self.without)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,16 +101,22 @@ class TrainingConfig:
     trackers: tuple[str, ...] = ()
     """Beside TensorBoard, by accelerate's names: wandb, mlflow, comet_ml, ..."""
     ablation: tuple[AblationVariant, ...] = ()
-    """Not one run but several, each without some kinds of clips, and a table of what they came to."""
+    """Several runs instead of one, each without some kinds of clips, and a table of their measures."""
 
     def __post_init__(self) -> None:
         counts = ("steps", "global_batch", "batch", "checkpoint_every", "keep_checkpoints")
         low = [name for name in counts if getattr(self, name) < 1]
         if low:
             raise ValueError(f"{low[0]}={getattr(self, low[0])} is below 1; give at least 1")
-        check_variants(self.ablation)
+        for label, values in (
+            ("name", [variant.name for variant in self.ablation]),
+            ("mix", [", ".join(variant.kinds) for variant in self.ablation]),
+        ):
+            double = next((value for number, value in enumerate(values) if value in values[:number]), None)
+            if double is not None:
+                raise ValueError(f"ablation has two variants of one {label} ({double}); leave one of them out")
 
-    def accumulate(self, processes: int) -> int:
+    def accumulation_steps(self, processes: int) -> int:
         """Batches that a process takes one after another for one step.
 
         Raises:
@@ -98,15 +132,40 @@ class TrainingConfig:
 
     @property
     def cache_path(self) -> Path:
-        """Where the latent cache is."""
+        """Path to the latent cache."""
         return Path(self.cache_folder or Path(self.output) / "cache").expanduser()
 
     def identity(self) -> dict[str, Any]:
-        """What must not change between a checkpoint and the run that goes on from it."""
-        fixed = ("trainable", "global_batch", "seed", "precision")
-        said = dataclasses.asdict(self)
-        data = {name: value for name, value in said["data"].items() if name != "workers"}
-        return {name: said[name] for name in fixed} | {"data": data, "optimiser": said["optimiser"]}
+        """Settings that must not change between a checkpoint and the run that resumes from it."""
+        settings = dataclasses.asdict(self)
+        data = {name: value for name, value in settings["data"].items() if name != "workers"}
+        names = ("trainable", "global_batch", "seed", "precision", "optimiser")
+        return {name: settings[name] for name in names} | {"data": data}
+
+
+def check_counts(variants: Sequence[AblationVariant], counts: Mapping[str, int], label: str) -> None:
+    """Refuse an ablation whose variants do not differ from each other on these clips.
+
+    Args:
+        variants: the lines of its table.
+        counts: number of clips of each kind to learn from.
+        label: name of the corpus in an error.
+
+    Raises:
+        ValueError: a kind that a variant goes without is not there anyway, or a variant has nothing left.
+    """
+    for variant in variants:
+        for kind in variant.without:
+            if not counts.get(kind):
+                raise ValueError(
+                    f"{label}: has no {kind} clips to learn from, so the variant '{variant.name}' would show nothing; "
+                    f"add some, or take the variant out of the ablation"
+                )
+        if not any(counts.get(kind) for kind in variant.kinds):
+            raise ValueError(
+                f"{label}: has nothing to learn from for the variant '{variant.name}'; add "
+                f"{' or '.join(variant.kinds)} clips, or take the variant out of the ablation"
+            )
 
 
 def load_training(path: Path, overrides: Iterable[str] = ()) -> TrainingConfig:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...datasets.store.atomic_io import atomic_write, explain_os_errors, partial_beside
-from ..configs.ablation import AblationVariant
+from ..configs.config import AblationVariant
 from ..fitting.step_log import EVALUATION
 from ..latents.sampler import KINDS
 from .aggregation import Line
@@ -59,7 +59,7 @@ def _check_clips(output: Path, lines: dict[str, list[Line]]) -> None:
 
 def _write_parquet(path: Path, lines: Sequence[Line], variants: Sequence[AblationVariant]) -> None:
     """Every number, and of each variant which kinds it saw."""
-    seen = {variant.name: variant.seen for variant in variants}
+    seen = {variant.name: variant.kinds for variant in variants}
     table = as_table(lines)
     for kind in KINDS:
         told = [kind in seen[name] for name in table.column("method").to_pylist()]
@@ -77,7 +77,7 @@ def _page(lines: Sequence[Line], variants: Sequence[AblationVariant], title: str
     found, head = values_of(lines, "all", ""), _head({"higher": "↑", "lower": "↓"})
     grid = [f"| {' | '.join(head)} |", f"|{':---:|' * len(KINDS)}{'---:|' * len(CLIP_COLUMNS)}"]
     for variant in variants:
-        marks = ["✓" if kind in variant.seen else "✗" for kind in KINDS]
+        marks = ["✓" if kind in variant.kinds else "✗" for kind in KINDS]
         grid.append(f"| {' | '.join([*marks, *cells_of(found, variant.name, CLIP_COLUMNS)])} |")
     rest = markdown(lines, "All columns").splitlines()
     below = [f"#{line}" if line.startswith("#") else line for line in rest]
@@ -90,7 +90,7 @@ def _latex(lines: Sequence[Line], variants: Sequence[AblationVariant]) -> str:
     form = "c" * len(KINDS) + "r" * len(CLIP_COLUMNS)
     rows = [rf"\begin{{tabular}}{{{form}}}", r"\toprule", rf"{' & '.join(head)} \\", r"\midrule"]
     for variant in variants:
-        marks = [r"$\checkmark$" if kind in variant.seen else r"$\times$" for kind in KINDS]
+        marks = [r"$\checkmark$" if kind in variant.kinds else r"$\times$" for kind in KINDS]
         rows.append(rf"{' & '.join([*marks, *cells_of(found, variant.name, CLIP_COLUMNS, LATEX)])} \\")
     return "\n".join([*rows, r"\bottomrule", r"\end{tabular}", ""])
 

@@ -1,8 +1,8 @@
 """Fine-tuning on a latent cache: one process or many, as `accelerate launch` says, resumable bit for bit.
 
-The loss is the plain mean squared error of the velocity. What learns is kept in 32 bits; the rest is frozen and, under
-bf16, held in 16. A step is a pure function of weights, optimiser and the step's number, so a run that was killed and
-goes on from its checkpoint ends in the very weights of one that was not.
+The loss is the plain mean squared error of the velocity. Trainable weights are 32-bit; the rest is frozen and, under
+bf16, 16-bit. A step is a pure function of weights, optimiser and the step's number, so a run that was killed and
+resumed from its checkpoint ends in the very weights of one that was not.
 """
 
 import math
@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ...extras import require
-from ..base.network import Batch, rotary_embedding, velocity_loss
+from ..base.network import Batch, Rotary, rotary_embedding, velocity_loss
 from ..configs.config import TrainingConfig
-from ..latents.data import loader, sample_numbers
+from ..latents.data import load_batches, sample_numbers
 from ..latents.sampler import KINDS
-from .setup import TrainingContext, build_context
-from .state import export, resume, save
+from .context import TrainingContext, build_context, export_weights, save_state
 from .step_log import StepLog, StepRecord, TrainingStopped
 from .validate import sample_validation_clips, validation_rows, wait_for_decoding
 
@@ -26,7 +25,7 @@ torch = require("torch", extra="train")
 
 
 class NonFiniteLoss(TrainingStopped):
-    """The loss or the gradient is no number any more; the message names the clips of the batch."""
+    """The loss or the gradient is not finite any more; the message names the clips of the batch."""
 
 
 class LoaderDied(TrainingStopped):
@@ -39,132 +38,126 @@ def train(settings: TrainingConfig) -> Path:
     Raises:
         ValueError: cache, corpus, checkpoint, model and settings do not belong together.
         BaseModelNotFound: the base model is not on this machine.
-        NotFinite: training went astray.
+        NonFiniteLoss: training diverged.
         CannotWrite: a checkpoint could not be written; older ones stay.
     """
-    ready = build_context(settings)
-    first = resume(ready)
-    _Loop(ready, first).run()
-    trained = export(ready)
-    ready.accelerator.end_training()  # the processes part here
-    wait_for_decoding(ready)
+    context = build_context(settings)
+    _TrainingLoop(context).run()
+    trained = export_weights(context)
+    context.accelerator.end_training()  # the processes part here
+    wait_for_decoding(context)
     return trained
 
 
-class _Loop:
-    """The steps from `first` on."""
+class _TrainingLoop:
+    """The steps that a checkpoint leaves to be taken."""
 
-    def __init__(self, ready: TrainingContext, first: int) -> None:
-        self.ready, self.first = ready, first
-        self.accelerator, self.settings = ready.accelerator, ready.settings
+    def __init__(self, context: TrainingContext) -> None:
+        self.context, self.settings, self.accelerator = context, context.settings, context.accelerator
         self.accumulate = self.accelerator.gradient_accumulation_steps
-        self.where: dict[tuple[int, ...], Any] = {}
+        self.rotary: dict[tuple[int, ...], Rotary] = {}
         self.kinds: Counter[str] = Counter()
         self.wait_s = 0.0
 
     def run(self) -> None:
-        """Take the steps that are left."""
-        self.ready.transformer.train()
-        output = Path(self.settings.output).expanduser()
-        validation_rows(self.ready)  # a clip that is not there is said now, not at the first validation
-        said, after = {"settings": str(self.settings)}, {"tensorboard": {"purge_step": self.first + 1}}
-        self.accelerator.init_trackers("logs", config=said, init_kwargs=after)
-        journal = StepLog(self.accelerator, output, first_step=self.first)
-        batches = self._batches()
-        for step in range(self.first, self.settings.steps):
-            journal.log(*self._step(step, batches))
-            self._after(step + 1)
-
-    def _batches(self) -> Iterator[dict[str, Any]]:
+        """Take the remaining steps."""
+        first = self.context.first_step
+        self.context.transformer.train()
+        validation_rows(self.context)  # a clip that is not there is said now, not at the first validation
+        tracked, tensorboard = {"settings": str(self.settings)}, {"purge_step": first + 1}
+        self.accelerator.init_trackers("logs", config=tracked, init_kwargs={"tensorboard": tensorboard})
+        log = StepLog(self.accelerator, self.context.output, first_step=first)
         numbers = sample_numbers(
-            range(self.first, self.settings.steps),
+            range(first, self.settings.steps),
             batch=self.settings.batch,
             accumulate=self.accumulate,
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
         )
-        return loader(self.ready.samples, numbers)
+        batches = load_batches(self.context.samples, numbers)
+        for step in range(first, self.settings.steps):
+            log.log(*self._train_step(step, batches))
+            self._save_and_validate(step + 1)
 
-    def _step(self, step: int, batches: Iterator[dict[str, Any]]) -> tuple[StepRecord, dict[str, int]]:
-        """One step of the optimiser."""
-        began, self.wait_s, self.kinds = time.perf_counter(), 0.0, Counter()
+    def _train_step(self, step: int, batches: Iterator[dict[str, Any]]) -> tuple[StepRecord, dict[str, int]]:
+        """Take one step of the optimiser; return its numbers and its clips of each kind."""
+        started, self.wait_s, self.kinds = time.perf_counter(), 0.0, Counter()
         learning_rate = self.settings.optimiser.learning_rate_at(step)
-        for group in self.ready.optimiser.param_groups:
+        for group in self.context.optimiser.param_groups:
             group["lr"] = learning_rate
         losses, norm, clips = [], math.nan, []
         for _ in range(self.accumulate):
-            given = self._next(batches)
-            clips += given["clip_id"]
-            with self.accelerator.accumulate(self.ready.transformer):
-                losses.append(self._learn(given))
-                _check_finite(step, losses[-1], 0.0, given["clip_id"])
+            samples = self._next_batch(batches)
+            clips += samples["clip_id"]
+            with self.accelerator.accumulate(self.context.transformer):
+                losses.append(self._backward(samples))
+                _check_finite(step, losses[-1], 0.0, samples["clip_id"])
                 if self.accelerator.sync_gradients:
-                    norm = self._clipped_norm()
+                    norm = self._clip_gradient()
                     _check_finite(step, losses[-1], norm, clips)
-                self.ready.optimiser.step()
-                self.ready.optimiser.zero_grad()
-        if self.ready.mean is not None:
-            self.ready.mean.update(self.ready.weights)
-        told, seen = self._over_all(sum(losses) / len(losses))
-        numbers = StepRecord(
+                self.context.optimiser.step()
+                self.context.optimiser.zero_grad()
+        if self.context.ema is not None:
+            self.context.ema.update(self.context.weights)
+        loss, wait_s, kinds = self._reduce(sum(losses) / len(losses))
+        record = StepRecord(
             step=step + 1,
-            loss=told[0],
+            loss=loss,
             grad_norm=norm,
             learning_rate=learning_rate,
-            wait_s=told[1],
-            step_s=time.perf_counter() - began,
+            wait_s=wait_s,
+            step_s=time.perf_counter() - started,
         )
-        return numbers, seen
+        return record, kinds
 
-    def _next(self, batches: Iterator[dict[str, Any]]) -> dict[str, Any]:
-        began = time.perf_counter()
+    def _next_batch(self, batches: Iterator[dict[str, Any]]) -> dict[str, Any]:
+        started = time.perf_counter()
         try:
-            given = next(batches)
-        except RuntimeError as ended:
-            if "DataLoader worker" not in str(ended):
+            samples = next(batches)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
                 raise
             raise LoaderDied(
-                f"a loader process ended ({ended}); start again, the last checkpoint is gone on from; if memory ran "
+                f"a loader process ended ({error}); start again, the last checkpoint is resumed; if memory ran "
                 "short, lower data.workers"
-            ) from ended
-        self.wait_s += time.perf_counter() - began
-        self.kinds.update(given["kind"])
-        return given
+            ) from error
+        self.wait_s += time.perf_counter() - started
+        self.kinds.update(samples["kind"])
+        return samples
 
-    def _learn(self, given: dict[str, Any]) -> float:
+    def _backward(self, samples: dict[str, Any]) -> float:
         """Add a batch's gradient; return its loss."""
-        batch = Batch(*(given[name].to(self.accelerator.device, non_blocking=True) for name in Batch._fields))
-        frames, _, height, width = batch.latents.shape[1:]
-        if (frames, height, width) not in self.where:
-            found = rotary_embedding(self.ready.config, frames, height, width, self.accelerator.device)
-            self.where[frames, height, width] = found
-        loss = velocity_loss(
-            self.ready.transformer, batch, self.ready.scheduler.alphas_cumprod, where=self.where[frames, height, width]
-        )
+        device = self.accelerator.device
+        batch = Batch(*(samples[name].to(device, non_blocking=True) for name in Batch._fields))
+        frames, _, height, width = shape = tuple(batch.latents.shape[1:])
+        if shape not in self.rotary:
+            self.rotary[shape] = rotary_embedding(self.context.config, frames, height, width, device)
+        alphas = self.context.scheduler.alphas_cumprod
+        loss = velocity_loss(self.context.transformer, batch, alphas, rotary=self.rotary[shape])
         self.accelerator.backward(loss)
         return float(loss.detach())
 
-    def _clipped_norm(self) -> float:
-        norm = self.accelerator.clip_grad_norm_(
-            self.ready.transformer.parameters(), self.settings.optimiser.max_grad_norm
-        )
+    def _clip_gradient(self) -> float:
+        """Clip the gradient; return its norm before, nan where accelerate does not know it."""
+        parameters = self.context.transformer.parameters()
+        norm = self.accelerator.clip_grad_norm_(parameters, self.settings.optimiser.max_grad_norm)
         return float(norm) if norm is not None else math.nan
 
-    def _over_all(self, loss: float) -> tuple[list[float], dict[str, int]]:
-        """Loss and waiting as means over the processes, the kinds as sums."""
-        mine = [loss, self.wait_s, *(float(self.kinds[kind]) for kind in KINDS)]
-        total = self.accelerator.reduce(torch.tensor(mine, device=self.accelerator.device), "sum").tolist()
-        means = [value / self.accelerator.num_processes for value in total[:2]]
-        return means, {kind: int(count) for kind, count in zip(KINDS, total[2:], strict=True)}
+    def _reduce(self, loss: float) -> tuple[float, float, dict[str, int]]:
+        """Means of loss and waiting time over the processes, and sums of the kinds."""
+        values = [loss, self.wait_s, *(float(self.kinds[kind]) for kind in KINDS)]
+        total = self.accelerator.reduce(torch.tensor(values, device=self.accelerator.device), "sum").tolist()
+        mean_loss, mean_wait_s = (value / self.accelerator.num_processes for value in total[:2])
+        return mean_loss, mean_wait_s, {kind: int(count) for kind, count in zip(KINDS, total[2:], strict=True)}
 
-    def _after(self, done: int) -> None:
-        last = done == self.settings.steps
-        if last or done % self.settings.checkpoint_every == 0:
-            save(self.ready, done)
-        every = self.settings.validation.every_steps
-        if every and (last or done % every == 0):
-            sample_validation_clips(self.ready, done)
-            self.ready.transformer.train()
+    def _save_and_validate(self, step: int) -> None:
+        last = step == self.settings.steps
+        if last or step % self.settings.checkpoint_every == 0:
+            save_state(self.context, step)
+        every_steps = self.settings.validation.every_steps
+        if every_steps and (last or step % every_steps == 0):
+            sample_validation_clips(self.context, step)
+            self.context.transformer.train()
 
 
 def _check_finite(step: int, loss: float, norm: float, clips: list[str]) -> None:

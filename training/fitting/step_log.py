@@ -1,4 +1,4 @@
-"""What a run tells while it runs: one line of JSON a step, TensorBoard, and whatever trackers accelerate knows."""
+"""Step log of a run: one line of JSON a step, TensorBoard, and whatever trackers accelerate knows; needs no torch."""
 
 import json
 import time
@@ -12,7 +12,7 @@ PROGRESS = "progress.jsonl"
 TRAINED, SAMPLES, EVALUATION = "trained", "samples", "evaluation"
 """Folders in a run's output: the weights that it ended with, videos by them, and their measures."""
 RECORD = "training.json"
-"""In `trained`: where the weights come from."""
+"""In `trained`: origin of the weights."""
 
 
 class TrainingStopped(RuntimeError):
@@ -40,43 +40,34 @@ class StepLog:
     def __init__(self, accelerator: Any, output: Path, *, first_step: int) -> None:
         self._accelerator = accelerator
         self._path = output / PROGRESS
-        self._kinds = self._counted_before(first_step)
-        if accelerator.is_main_process:
-            self._end_torn_line()
+        earlier = [line for line in read_step_log(output) if line["step"] <= first_step]
+        self._kinds = Counter(earlier[-1]["clips_by_kind"] if earlier else {})
+        if accelerator.is_main_process and self._path.exists() and not self._path.read_bytes().endswith(b"\n"):
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write("\n")  # half a line of a run that was killed while writing must not swallow ours
 
-    def log(self, numbers: StepRecord, kinds: Mapping[str, int]) -> None:
-        """Note a step and which kinds of clips it saw."""
+    def log(self, record: StepRecord, kinds: Mapping[str, int]) -> None:
+        """Log a step and the number of clips of each kind in it."""
         self._kinds.update(kinds)
         total = max(sum(self._kinds.values()), 1)
         shares = {f"mix/{kind}": count / total for kind, count in sorted(self._kinds.items())}
-        plain = {name: value for name, value in vars(numbers).items() if name != "step"}
-        self._accelerator.log(plain | shares, step=numbers.step)
+        values = {name: value for name, value in vars(record).items() if name != "step"}
+        self._accelerator.log(values | shares, step=record.step)
         if self._accelerator.is_main_process:
-            line = {**vars(numbers), "seen": dict(self._kinds), "time": time.time()}
+            line = {**vars(record), "clips_by_kind": dict(self._kinds), "time": time.time()}
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
-    def _end_torn_line(self) -> None:
-        """A run that was killed while writing left half a line, which must not swallow ours."""
-        if self._path.exists() and not self._path.read_bytes().endswith(b"\n"):
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write("\n")
-
-    def _counted_before(self, first_step: int) -> Counter[str]:
-        """Of an earlier part of this run, up to the step that is gone on from."""
-        lines = [line for line in read_step_log(self._path.parent) if line["step"] <= first_step]
-        return Counter(lines[-1]["seen"] if lines else {})
-
 
 def read_step_log(output: Path) -> list[dict[str, Any]]:
-    """The steps that a run has told of, in the order of the steps; where one was taken twice, the later telling."""
+    """The steps that a run has logged, in the order of the steps; where one was taken twice, the later line."""
     path = output / PROGRESS
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    steps: dict[int, dict[str, Any]] = {}
+    records: dict[int, dict[str, Any]] = {}
     for line in lines:
         try:
-            told = json.loads(line)
+            record = json.loads(line)
         except ValueError:
             continue  # the last line of a run that was killed while writing it
-        steps[told["step"]] = told
-    return [steps[step] for step in sorted(steps)]
+        records[record["step"]] = record
+    return [records[step] for step in sorted(records)]

@@ -1,13 +1,14 @@
 """Latents on disk: one Parquet file for each window of a clip, and `cache.json`, which says that all are there.
 
-A row holds what the video autoencoder and the text encoder made of a clip, so neither is needed while training: the
-moments of `gt` and `over` (a sample is drawn anew at every step), all rows of the caption, and the effect mask in
-pixels, bit by bit. A file is named by the digest of what it was made from, so what is there is never made again, and
-the files of several processes do not meet. An unpaired clip has neither `over` nor a mask.
+A row holds the output of the video autoencoder and the text encoder for a clip, so neither is needed while training:
+the moments of `gt` and `over` (a sample is drawn anew at every step), all rows of the caption, and the effect mask in
+pixels, bit by bit. A file is named by the digest of its inputs, so no row is made twice, and several processes never
+write the same file. An unpaired clip has neither `over` nor a mask.
 """
 
 import io
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ from jaxtyping import Float
 from ...arrays import Mask
 from ...datasets.store.atomic_io import atomic_write, json_bytes
 
-FORMAT = 1
+FORMAT = 2
+"""Raise it when rows, or the settings that decide them, change."""
 MANIFEST = "cache.json"
 LatentArray = Float[np.ndarray, "f 16 h w"]
 TextArray = Float[np.ndarray, "L D"]
@@ -64,7 +66,7 @@ class CachedRow:
 
 
 class LatentCache:
-    """A finished cache: `cache.rows` says what is in it, `cache.read(key)` reads one row. Picklable."""
+    """A finished cache: `cache.rows` lists its rows, `cache.read(key)` reads one of them. Picklable."""
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
         self.folder = folder
@@ -72,20 +74,20 @@ class LatentCache:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """Of each row: key, clip_id, kind, source, split, frames, height, width."""
-        found: list[dict[str, Any]] = self.manifest["rows"]
-        return found
+        """Rows as dictionaries of key, clip_id, kind, source, split, frames, height, width."""
+        rows: list[dict[str, Any]] = self.manifest["rows"]
+        return rows
 
     @property
     def digest(self) -> str:
-        """Of everything in it and what it was made from."""
+        """Digest of all rows, their recipe and their origin."""
         return str(self.manifest["digest"])
 
     def read(self, key: str) -> CachedRow:
         """Read a row.
 
         Raises:
-            ValueError: its file is gone or damaged.
+            ValueError: its file is missing or damaged.
         """
         return read_row(self.folder, key)
 
@@ -109,16 +111,16 @@ def open_cache(folder: Path) -> LatentCache:
         raise ValueError(f"{folder}: has no {MANIFEST}, so no cache was finished there; precompute it first")
     try:
         manifest = json.loads(path.read_text())
-        written = manifest["format"]
-    except (ValueError, KeyError, TypeError) as broken:
-        raise ValueError(f"{path}: is damaged; precompute again, finished rows are kept") from broken
-    if written != FORMAT:
-        raise ValueError(f"{path}: has format {written}, not {FORMAT}; precompute again into another folder")
+        version = manifest["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: is damaged; precompute again, finished rows are kept") from error
+    if version != FORMAT:
+        raise ValueError(f"{path}: has format {version}, not {FORMAT}; precompute again into another folder")
     return LatentCache(folder, manifest)
 
 
 def row_path(folder: Path, key: str) -> Path:
-    """Where a row lies."""
+    """Path to the file of a row."""
     return folder / "rows" / key[:2] / f"{key}.parquet"
 
 
@@ -129,19 +131,30 @@ def write_row(folder: Path, row: CachedRow, *, storage_dtype: str) -> None:
         ValueError: a number is not finite, or too large to be stored so.
         CannotWrite: the disk is full or the folder cannot be written.
     """
+
+    def pack(values: LatentArray | TextArray) -> bytes:
+        with np.errstate(over="ignore"):
+            packed = values.astype(storage_dtype)
+        if not np.isfinite(packed).all():
+            raise ValueError(
+                f"clip '{row.clip_id}': its latents are not finite as {storage_dtype}; "
+                "set cache.storage_dtype = 'float32'"
+            )
+        return packed.tobytes()
+
     values = {
         "key": row.key,
         "clip_id": row.clip_id,
         "caption": row.caption,
         "start": row.start,
-        "gt_mean": _packed(row.gt[0], storage_dtype, row),
-        "gt_logvar": _packed(row.gt[1], storage_dtype, row),
-        "over_mean": None if row.over is None else _packed(row.over[0], storage_dtype, row),
-        "over_logvar": None if row.over is None else _packed(row.over[1], storage_dtype, row),
+        "gt_mean": pack(row.gt[0]),
+        "gt_logvar": pack(row.gt[1]),
+        "over_mean": None if row.over is None else pack(row.over[0]),
+        "over_logvar": None if row.over is None else pack(row.over[1]),
         "latent_shape": list(row.gt[0].shape),
         "mask_bits": None if row.mask is None else np.packbits(row.mask).tobytes(),
         "mask_shape": None if row.mask is None else list(row.mask.shape),
-        "text": _packed(row.text, storage_dtype, row),
+        "text": pack(row.text),
         "text_shape": list(row.text.shape),
         "storage_dtype": storage_dtype,
     }
@@ -155,54 +168,35 @@ def read_row(folder: Path, key: str) -> CachedRow:
     """Read a row; its numbers come back as 32-bit.
 
     Raises:
-        ValueError: its file is gone or damaged.
+        ValueError: its file is missing or damaged.
     """
     path = row_path(folder, key)
     try:
-        values = (
-            pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
-            .read(use_threads=False)
-            .to_pylist()[0]
-        )
-    except (OSError, IndexError, pa.ArrowException) as broken:
-        raise ValueError(f"{path}: is gone or damaged; delete it and precompute again") from broken
-    shape, storage_dtype = values["latent_shape"], values["storage_dtype"]
+        file = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+        values = file.read(use_threads=False).to_pylist()[0]
+    except (OSError, IndexError, pa.ArrowException) as error:
+        raise ValueError(f"{path}: is gone or damaged; delete it and precompute again") from error
+
+    def unpack(column: str, shape: list[int]) -> np.ndarray:
+        return np.frombuffer(values[column], values["storage_dtype"]).reshape(shape).astype(np.float32)
+
+    shape, mask = values["latent_shape"], None
+    if values["mask_bits"] is not None:
+        bits = np.frombuffer(values["mask_bits"], np.uint8)
+        mask = np.unpackbits(bits, count=math.prod(values["mask_shape"])).reshape(values["mask_shape"]).astype(bool)
+    has_pair = values["over_mean"] is not None
     return CachedRow(
         key=key,
         clip_id=values["clip_id"],
         caption=values["caption"],
         start=values["start"],
-        gt=(_unpacked(values["gt_mean"], shape, storage_dtype), _unpacked(values["gt_logvar"], shape, storage_dtype)),
-        over=None
-        if values["over_mean"] is None
-        else (
-            _unpacked(values["over_mean"], shape, storage_dtype),
-            _unpacked(values["over_logvar"], shape, storage_dtype),
-        ),
-        mask=None if values["mask_bits"] is None else _mask(values["mask_bits"], values["mask_shape"]),
-        text=_unpacked(values["text"], values["text_shape"], storage_dtype),
+        gt=(unpack("gt_mean", shape), unpack("gt_logvar", shape)),
+        over=(unpack("over_mean", shape), unpack("over_logvar", shape)) if has_pair else None,
+        mask=mask,
+        text=unpack("text", values["text_shape"]),
     )
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """The last file of a cache: with it the cache is finished."""
+    """Write `cache.json`, the last file of a cache: with it the cache is finished."""
     atomic_write(folder / MANIFEST, json_bytes(dict(manifest)))
-
-
-def _packed(values: np.ndarray, storage_dtype: str, row: CachedRow) -> bytes:
-    with np.errstate(over="ignore"):
-        packed = values.astype(storage_dtype)
-    if not np.isfinite(packed).all():
-        raise ValueError(
-            f"clip '{row.clip_id}': its latents are not finite as {storage_dtype}; set cache.storage_dtype = 'float32'"
-        )
-    return packed.tobytes()
-
-
-def _unpacked(content: bytes, shape: list[int], storage_dtype: str) -> np.ndarray:
-    return np.frombuffer(content, storage_dtype).reshape(shape).astype(np.float32)
-
-
-def _mask(bits: bytes, shape: list[int]) -> Mask:
-    count = int(np.prod(shape))
-    return np.unpackbits(np.frombuffer(bits, np.uint8), count=count).reshape(shape).astype(bool)

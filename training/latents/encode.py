@@ -18,10 +18,11 @@ import numpy as np
 from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
 from ...datasets.store.atomic_io import digest_of
-from ..base import text, vae
+from ...extras import require
+from ..base.encoders import TextModel, encode_texts, encode_video, frames_to_video
 from ..base.latent_shapes import check_shape
 from ..base.models import BaseModelRef, load_text_model, load_vae, locate_model, text_length
-from .cache import CachedRow, row_path, write_row
+from .cache import CachedRow, LatentArray, TextArray, row_path, write_row
 from .encode_plan import (
     CacheSettings,
     Recipe,
@@ -30,10 +31,11 @@ from .encode_plan import (
     list_encode_items,
     mark_encoded,
     no_caption_key,
-    starts,
-    window,
+    window_length,
+    window_starts,
 )
 
+torch = require("torch", extra="train")
 _ENCODED_LAYERS = ("gt", "over", "effect_mask")
 
 
@@ -46,105 +48,98 @@ def encode_corpus(
         ValueError: the corpus is empty, or a clip cannot be encoded; rows that are done stay.
         BaseModelNotFound: the model is not on this machine.
     """
-    located = locate_model(model)
-    recipe = encode_recipe(located.folder, settings)
-    todo = [
-        work for work in list_encode_items(corpus, folder, recipe)[share[0] :: share[1]] if not is_encoded(work, folder)
-    ]
-    if not todo and row_path(folder, no_caption_key(recipe)).exists():
+    local = locate_model(model)
+    recipe = encode_recipe(local.folder, settings)
+    number, count = share
+    items = [item for item in list_encode_items(corpus, folder, recipe)[number::count] if not is_encoded(item, folder)]
+    if not items and row_path(folder, no_caption_key(recipe)).exists():
         return
-    encoders = _Encoders(located.folder, settings)
-    _write_no_caption(folder, recipe, encoders)
-    for work in todo:
-        clip = corpus.clip(work.clip_id)
-        mark_encoded(work, [_encoded(clip, start, folder, recipe, encoders) for start in starts(clip, recipe.frames)])
-        yield work.clip_id
+    encoders = _Encoders(local.folder, settings)
+    _encode_empty_caption(folder, recipe, encoders)
+    for item in items:
+        clip = corpus.clip(item.clip_id)
+        starts = window_starts(clip, recipe.frames)
+        mark_encoded(item, [_encode_window(clip, start, folder, recipe, encoders) for start in starts])
+        yield item.clip_id
+
+
+def downscale(layer: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a layer's frames to (height, width): colour averaged over area, a mask by the greater part."""
+    height, width = size
+    values = layer.astype(np.float32) if layer.dtype == bool else layer
+    frames = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in values])
+    return frames >= 0.5 if layer.dtype == bool else frames
 
 
 class _Encoders:
-    """The two models, loaded when the first clip needs them."""
+    """The two models on their device."""
 
     def __init__(self, folder: Path, settings: CacheSettings) -> None:
         device = settings.device
         if device == "auto":
-            device = "cuda" if vae.torch.cuda.is_available() else "cpu"
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         self.vae = load_vae(folder, dtype=settings.compute_dtype).to(device)
         tokenizer, encoder = load_text_model(folder, dtype=settings.compute_dtype)
-        self.text = text.TextModel(tokenizer, encoder.to(device), text_length(folder))
+        self.text = TextModel(tokenizer, encoder.to(device), text_length(folder))
 
-    def moments(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = vae.encode(self.vae, vae.to_video(frames))
-        return found.mean[0].cpu().numpy(), found.logvar[0].cpu().numpy()
+    def encode_frames(self, frames: np.ndarray) -> tuple[LatentArray, LatentArray]:
+        """Mean and log-variance of a clip's latents."""
+        moments = encode_video(self.vae, frames_to_video(frames))
+        return moments.mean[0].cpu().numpy(), moments.logvar[0].cpu().numpy()
 
-    def rows(self, caption: str) -> np.ndarray:
-        found: np.ndarray = text.encode_texts(self.text, [caption])[0].cpu().numpy()
-        return found
+    def encode_caption(self, caption: str) -> TextArray:
+        """All rows of a caption."""
+        rows: TextArray = encode_texts(self.text, [caption])[0].cpu().numpy()
+        return rows
 
 
-def _encoded(clip: Clip, start: int, folder: Path, recipe: Recipe, encoders: _Encoders) -> str:
-    """Make one row unless it is there; return its key."""
-    key = _key(clip, start, recipe)
+def _encode_window(clip: Clip, start: int, folder: Path, recipe: Recipe, encoders: _Encoders) -> str:
+    """Write the row of one window unless it exists; return its key."""
+    digests = [hashlib.sha256(clip.encoded(layer) or b"").hexdigest() for layer in _ENCODED_LAYERS]
+    key = digest_of([clip.clip_id, clip.caption, start, digests, asdict(recipe)])
     if row_path(folder, key).exists():
         return key
-    span = slice(start, start + window(clip, recipe.frames))
+    span = slice(start, start + window_length(clip, recipe.frames))
     layers = {name: layer[span] for name in _ENCODED_LAYERS if (layer := getattr(clip, name)) is not None}
-    _check(clip, layers, span)
+    _check_layers(clip, layers, start)
     if recipe.size is not None:
         layers = {name: downscale(layer, recipe.size) for name, layer in layers.items()}
-    check_shape(*layers["gt"].shape[:3], what=f"clip '{clip.clip_id}'")
+    check_shape(*layers["gt"].shape[:3], label=f"clip '{clip.clip_id}'")
     row = CachedRow(
         key=key,
         clip_id=clip.clip_id,
         caption=clip.caption or "",
         start=start,
-        gt=encoders.moments(layers["gt"]),
-        over=encoders.moments(layers["over"]) if "over" in layers else None,
+        gt=encoders.encode_frames(layers["gt"]),
+        over=encoders.encode_frames(layers["over"]) if "over" in layers else None,
         mask=layers.get("effect_mask"),
-        text=encoders.rows(clip.caption or ""),
+        text=encoders.encode_caption(clip.caption or ""),
     )
     write_row(folder, row, storage_dtype=recipe.storage_dtype)
     return key
 
 
-def downscale(layer: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A layer's frames at another size: colour averaged over area, a mask by the greater part."""
-    height, width = size
-    frames = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in _as_numbers(layer)]
-    return np.stack(frames) >= 0.5 if layer.dtype == bool else np.stack(frames)
-
-
-def _as_numbers(layer: np.ndarray) -> np.ndarray:
-    return layer.astype(np.float32) if layer.dtype == bool else layer
-
-
-def _check(clip: Clip, layers: Mapping[str, np.ndarray], span: slice) -> None:
-    what = f"clip '{clip.clip_id}'"
-    shape = layers["gt"].shape[:3]
+def _check_layers(clip: Clip, layers: Mapping[str, np.ndarray], start: int) -> None:
+    label, shape = f"clip '{clip.clip_id}'", layers["gt"].shape[:3]
     if ("over" in layers) != ("effect_mask" in layers):
-        raise ValueError(f"{what}: has only one of over and effect_mask; publish it with both, or as unpaired")
+        raise ValueError(f"{label}: has only one of over and effect_mask; publish it with both, or as unpaired")
     for name, layer in layers.items():
         if layer.shape[:3] != shape:
-            raise ValueError(f"{what}: {name} is {layer.shape[:3]} and gt {shape} from frame {span.start}; mend it")
+            raise ValueError(f"{label}: {name} is {layer.shape[:3]} and gt {shape} from frame {start}; mend it")
 
 
-def _key(clip: Clip, start: int, recipe: Recipe) -> str:
-    digests = [hashlib.sha256(clip.encoded(layer) or b"").hexdigest() for layer in _ENCODED_LAYERS]
-    return digest_of([clip.clip_id, clip.caption, start, digests, asdict(recipe)])
-
-
-def _write_no_caption(folder: Path, recipe: Recipe, encoders: _Encoders) -> None:
-    key = no_caption_key(recipe)
+def _encode_empty_caption(folder: Path, recipe: Recipe, encoders: _Encoders) -> None:
+    key, no_latents = no_caption_key(recipe), np.zeros((0, 16, 0, 0), np.float32)
     if row_path(folder, key).exists():
         return
-    nothing = np.zeros((0, 16, 0, 0), np.float32)
     row = CachedRow(
         key=key,
         clip_id="",
         caption="",
         start=0,
-        gt=(nothing, nothing),
+        gt=(no_latents, no_latents),
         over=None,
         mask=None,
-        text=encoders.rows(""),
+        text=encoders.encode_caption(""),
     )
     write_row(folder, row, storage_dtype=recipe.storage_dtype)

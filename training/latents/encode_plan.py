@@ -1,8 +1,8 @@
-"""Which clips of a corpus are to be encoded, which are done, and the manifest once all are; no torch in here.
+"""Plan of encoding: the clips of a corpus, which of them are encoded, and the manifest once all are; needs no torch.
 
-What is done is kept by content: a row is named by the digests of its clip's videos, caption and window, of both models
-and of the settings. A memo beside the rows, named by the digest of the clip's file, says which rows a clip became, so
-that a second run need not read any video to see that it has nothing to do.
+Rows are kept by content: a row is named by the digests of its clip's videos, caption and window, of both models and of
+the settings. A memo beside the rows, named by the digest of the clip's file, lists the rows of a clip, so that a second
+run need not read any video to see that it has nothing to do.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from .cache import FORMAT, LatentCache, open_cache, row_path, write_manifest
 
 @dataclass(frozen=True, kw_only=True)
 class CacheSettings:
-    """How latents are made and kept."""
+    """Size and number types of the latents."""
 
     __pydantic_config__ = STRICT
     frames: int = 85
@@ -38,15 +38,15 @@ class CacheSettings:
 
     def __post_init__(self) -> None:
         if not is_valid_length(self.frames):
-            near = longest_valid_length(self.frames) or 5
-            raise ValueError(f"cache.frames={self.frames} is not 8k+5; take {near} or {near + 8}")
+            shorter = longest_valid_length(self.frames) or SHORTEST
+            raise ValueError(f"cache.frames={self.frames} is not 8k+5; take {shorter} or {shorter + 8}")
         if self.size is not None:
-            check_shape(self.frames, *self.size, what="cache.size")
+            check_shape(self.frames, *self.size, label="cache.size")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that decides a row's content beside its clip."""
+    """Models and settings that, with its clip, decide a row's content."""
 
     vae: str
     """Digest of the autoencoder."""
@@ -61,14 +61,14 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeItem:
-    """One clip and where its file says it has been encoded already."""
+    """One clip, and the path to the memo that lists its rows."""
 
     clip_id: str
     memo: Path
 
 
 def encode_recipe(folder: Path, settings: CacheSettings) -> Recipe:
-    """What a model folder and settings make of clips."""
+    """Recipe of a model folder and settings."""
     return Recipe(
         vae=fingerprint(folder, "vae"),
         text=fingerprint(folder, "text_encoder", "tokenizer"),
@@ -85,33 +85,29 @@ def finalize_cache(corpus: Corpus, model: BaseModelRef, folder: Path, settings: 
     Raises:
         ValueError: some clips are not encoded yet.
     """
-    located = locate_model(model)
-    recipe = encode_recipe(located.folder, settings)
-    all_work = list_encode_items(corpus, folder, recipe)
-    missing = pending_clips(corpus, folder, recipe)
-    if missing:
-        raise ValueError(f"{folder}: {len(missing)} clips are not encoded, such as {missing[0]}; run precompute again")
+    local = locate_model(model)
+    recipe = encode_recipe(local.folder, settings)
+    pending = pending_clips(corpus, folder, recipe)
+    if pending:
+        raise ValueError(f"{folder}: {len(pending)} clips are not encoded, such as {pending[0]}; run precompute again")
+    vae_config = json.loads((local.folder / "vae" / "config.json").read_text())
+    items = list_encode_items(corpus, folder, recipe)
     content = {
         "format": FORMAT,
         "recipe": asdict(recipe),
-        "scale": scaling_factor_of(located.folder),
+        "scale": float(vae_config["scaling_factor"]),
         "no_caption": no_caption_key(recipe),
-        "rows": [row for work in all_work for row in _listed(work, corpus, recipe)],
+        "rows": [row for item in items for row in _row_entries(item, corpus, recipe)],
     }
     origin = {
         "corpus": {key: corpus.manifest[key] for key in ("name", "version", "digest")} | {"url": corpus.place.url},
-        "model": {"id": located.id, "revision": located.revision},
+        "model": {"id": local.id, "revision": local.revision},
     }
     write_manifest(folder, content | origin | {"digest": digest_of(content)})
     for partial in folder.rglob("*.partial-*"):
         if is_abandoned(partial):
             partial.unlink(missing_ok=True)
     return open_cache(folder)
-
-
-def scaling_factor_of(folder: Path) -> float:
-    """The factor between what the autoencoder gives and what the transformer takes."""
-    return float(json.loads((folder / "vae" / "config.json").read_text())["scaling_factor"])
 
 
 def list_encode_items(corpus: Corpus, folder: Path, recipe: Recipe) -> list[EncodeItem]:
@@ -123,38 +119,38 @@ def list_encode_items(corpus: Corpus, folder: Path, recipe: Recipe) -> list[Enco
     if not len(corpus):
         raise ValueError(f"{corpus.place.url}: has no clips; publish some before training on it")
     files = itertools.chain.from_iterable([file["sha256"]] * file["rows"] for file in corpus.manifest["files"])
-    asked = asdict(recipe)
+    settings = asdict(recipe)
     return [
-        EncodeItem(clip_id=clip_id, memo=folder / "clips" / f"{digest_of([file, clip_id, asked])}.json")
+        EncodeItem(clip_id=clip_id, memo=folder / "clips" / f"{digest_of([file, clip_id, settings])}.json")
         for clip_id, file in zip(corpus.ids, files, strict=True)
     ]
 
 
 def pending_clips(corpus: Corpus, folder: Path, recipe: Recipe) -> list[str]:
     """The clips that are not encoded yet."""
-    return [work.clip_id for work in list_encode_items(corpus, folder, recipe) if not is_encoded(work, folder)]
+    return [item.clip_id for item in list_encode_items(corpus, folder, recipe) if not is_encoded(item, folder)]
 
 
-def is_encoded(work: EncodeItem, folder: Path) -> bool:
-    """Are all rows of a clip there?"""
-    return work.memo.exists() and all(row_path(folder, key).exists() for key in _keys(work))
+def is_encoded(item: EncodeItem, folder: Path) -> bool:
+    """Return whether the memo and all rows of a clip exist."""
+    return item.memo.exists() and all(row_path(folder, key).exists() for key in _row_keys(item))
 
 
-def mark_encoded(work: EncodeItem, keys: Sequence[str]) -> None:
-    """Note which rows a clip became."""
-    atomic_write(work.memo, json_bytes({"clip_id": work.clip_id, "keys": list(keys)}))
+def mark_encoded(item: EncodeItem, keys: Sequence[str]) -> None:
+    """Write the memo that lists the rows of a clip."""
+    atomic_write(item.memo, json_bytes({"clip_id": item.clip_id, "keys": list(keys)}))
 
 
-def starts(clip: Clip, frames: int) -> list[int]:
-    """Where a clip's windows begin; a clip shorter than a window has one."""
+def window_starts(clip: Clip, frames: int) -> list[int]:
+    """First frames of a clip's windows; a clip shorter than a window has one."""
     return list(range(0, max(clip.num_frames - frames, 0) + 1, frames))
 
 
-def window(clip: Clip, frames: int) -> int:
-    """How long its windows are.
+def window_length(clip: Clip, frames: int) -> int:
+    """Length of a clip's windows in frames.
 
     Raises:
-        ValueError: it is too short for any.
+        ValueError: the clip is too short for any.
     """
     if clip.num_frames < SHORTEST:
         raise ValueError(f"clip '{clip.clip_id}': has {clip.num_frames} frames, fewer than {SHORTEST}; leave it out")
@@ -162,21 +158,21 @@ def window(clip: Clip, frames: int) -> int:
 
 
 def no_caption_key(recipe: Recipe) -> str:
-    """The row of an empty caption."""
+    """Key of the row of an empty caption."""
     return digest_of(["no caption", asdict(recipe)])
 
 
-def _keys(work: EncodeItem) -> Sequence[str]:
+def _row_keys(item: EncodeItem) -> Sequence[str]:
     try:
-        found: list[str] = json.loads(work.memo.read_text())["keys"]
-    except (ValueError, KeyError, TypeError) as broken:
-        raise ValueError(f"{work.memo}: is damaged; delete it and precompute again") from broken
-    return found
+        keys: list[str] = json.loads(item.memo.read_text())["keys"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{item.memo}: is damaged; delete it and precompute again") from error
+    return keys
 
 
-def _listed(work: EncodeItem, corpus: Corpus, recipe: Recipe) -> list[dict[str, Any]]:
-    clip = corpus.clip(work.clip_id)
-    said = {name: getattr(clip, name) for name in ("clip_id", "kind", "source", "split")}
+def _row_entries(item: EncodeItem, corpus: Corpus, recipe: Recipe) -> list[dict[str, Any]]:
+    clip = corpus.clip(item.clip_id)
+    labels = {name: getattr(clip, name) for name in ("clip_id", "kind", "source", "split")}
     height, width = recipe.size or (clip.height, clip.width)
-    shape = {"frames": window(clip, recipe.frames), "height": height, "width": width}
-    return [{"key": key, **shape, **said} for key in _keys(work)]
+    shape = {"frames": window_length(clip, recipe.frames), "height": height, "width": width}
+    return [{"key": key, **shape, **labels} for key in _row_keys(item)]

@@ -1,25 +1,55 @@
-"""Which clip comes next, and what is hidden of it: decided by the seed and the sample's number alone.
+"""Sampler of training rows: next clip, and frames of its effect mask that are hidden, by seed and sample number alone.
 
 Sample n is the same whoever asks for it: a run that was resumed, one with other loader workers, one with fewer GPUs and
 more accumulation. First the kind is drawn, then a clip of that kind, so that 54 real clips are not lost among 573
 rendered ones; without real clips the paper's own ablation loses most.
+
+The paper replaces frames of the mask by grey at random so that the model also works without a mask and with masks on
+single frames; it does not give the odds. Ours are the fields of `TriMaskSettings`. The choice is made per latent frame,
+because the model cannot see a finer one.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from jaxtyping import Bool
+from pydantic import Field
 
+from ..base.latent_shapes import Downsample
 from ..base.strict import STRICT
-from ..base.trimask import Downsample, TriMaskSettings
 
 KINDS = ("real", "synthetic", "unpaired")
 
 
 @dataclass(frozen=True, kw_only=True)
+class TriMaskSettings:
+    """Odds of showing the whole effect mask, none of it, or single latent frames; they add up to 1."""
+
+    __pydantic_config__ = STRICT
+    full: float = 0.4
+    unknown: float = 0.4
+    keyframes: float = 0.2
+    kept_share: tuple[float, float] = (0.05, 0.5)
+    """With "keyframes": share of the latent frames that stay, drawn evenly between these; at least one stays."""
+    jitter_px: int = 0
+    """Masks grow or shrink by up to so many pixels, so that coarse ones are understood too; 0 leaves them alone."""
+
+    def __post_init__(self) -> None:
+        odds = (self.full, self.unknown, self.keyframes)
+        if min(odds) < 0 or abs(sum(odds) - 1) > 1e-6:
+            raise ValueError(f"trimask odds {odds} are not shares that add up to 1; full + unknown + keyframes = 1")
+        low, high = self.kept_share
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"trimask.kept_share={self.kept_share} is not two shares in (0, 1], the smaller first")
+        if not 0 <= self.jitter_px <= 64:
+            raise ValueError(f"trimask.jitter_px={self.jitter_px} is not in [0, 64]")
+
+
+@dataclass(frozen=True, kw_only=True)
 class SourceMix:
-    """How often each kind comes, as weights that are divided by their sum; 0 leaves a kind out."""
+    """Frequencies of the kinds, as weights that are divided by their sum; 0 leaves a kind out."""
 
     __pydantic_config__ = STRICT
     real: float = 0.35
@@ -29,82 +59,88 @@ class SourceMix:
     """Every window equally often, whatever its kind; a weight then says only, by being 0, that its kind stays out."""
 
     def __post_init__(self) -> None:
-        weights = self.of_kinds()
+        weights = self.by_kind()
         if min(weights.values()) < 0 or not 0 < sum(weights.values()) < float("inf"):
             raise ValueError(f"mix weights {weights} are not numbers of at least 0 with one above; mend them")
 
-    def of_kinds(self) -> dict[str, float]:
+    def by_kind(self) -> dict[str, float]:
         """The weights by kind."""
         return {kind: float(getattr(self, kind)) for kind in KINDS}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """What is drawn from the cache, and what is hidden of it."""
+    """Samples that are drawn from the cache, and parts of them that are hidden."""
 
     __pydantic_config__ = STRICT
     split: Literal["train", "validation", "test", "all"] = "train"
     mix: SourceMix = field(default_factory=SourceMix)
     trimask: TriMaskSettings = field(default_factory=TriMaskSettings)
-    caption_dropout: float = 0.1
+    caption_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of samples with an empty caption, which classifier-free guidance needs."""
     mask_downsample: Downsample = "trilinear"
-    workers: int = 2
+    workers: Annotated[int, Field(ge=0, le=256)] = 2
     """Loader processes; 0 reads in the training process itself."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.caption_dropout <= 1:
-            raise ValueError(f"data.caption_dropout={self.caption_dropout} is not a share in [0, 1]")
-        if not 0 <= self.workers <= 256:
-            raise ValueError(f"data.workers={self.workers} is not in [0, 256]")
 
 
 class RowSampler:
-    """The rows of a cache, ready to be drawn from."""
+    """Draws rows of a cache: first a kind, then a row of that kind."""
 
-    def __init__(self, rows: Sequence[Mapping[str, Any]], mix: SourceMix, *, what: str) -> None:
+    def __init__(self, rows: Sequence[Mapping[str, Any]], mix: SourceMix, *, label: str) -> None:
         """Sort rows by kind.
 
         Args:
-            rows: as a cache lists them; their numbers here are what is drawn.
-            mix: how often each kind comes.
-            what: names the rows in an error.
+            rows: rows as a cache lists them; their numbers here are what is drawn.
+            mix: frequencies of the kinds.
+            label: name of the rows in an error.
 
         Raises:
             ValueError: there are no rows, or a kind with a weight has none.
         """
-        self.of_kind = {kind: [n for n, row in enumerate(rows) if row["kind"] == kind] for kind in KINDS}
-        self.weights = kind_weights({kind: len(numbers) for kind, numbers in self.of_kind.items()}, mix, what=what)
+        self.by_kind = {kind: [n for n, row in enumerate(rows) if row["kind"] == kind] for kind in KINDS}
+        counts = {kind: len(numbers) for kind, numbers in self.by_kind.items()}
+        self.weights = kind_weights(counts, mix, label=label)
 
     def draw(self, rng: np.random.Generator) -> int:
-        """The number of a row."""
+        """Number of a row."""
         shares = np.array([self.weights[kind] for kind in KINDS])
-        numbers = self.of_kind[KINDS[int(np.searchsorted(np.cumsum(shares / shares.sum()), rng.random(), "right"))]]
+        numbers = self.by_kind[KINDS[int(np.searchsorted(np.cumsum(shares / shares.sum()), rng.random(), "right"))]]
         return int(numbers[rng.integers(len(numbers))])
 
 
-def kind_weights(counts: Mapping[str, int], mix: SourceMix, *, what: str) -> dict[str, float]:
-    """How often each kind comes where there are so many clips, or windows, of each.
+def kind_weights(counts: Mapping[str, int], mix: SourceMix, *, label: str) -> dict[str, float]:
+    """Frequency of each kind, given the number of its clips or windows.
 
     Raises:
         ValueError: there are none, or none of a kind with a weight.
     """
     if not sum(counts.values()):
-        raise ValueError(f"{what}: has no clips to train on; publish some, or choose another split")
-    weights = mix.of_kinds()
+        raise ValueError(f"{label}: has no clips to train on; publish some, or choose another split")
+    weights = mix.by_kind()
     if mix.uniform:
         weights = {kind: float(counts.get(kind, 0)) if weights[kind] else 0.0 for kind in KINDS}
     for kind, weight in weights.items():
         if weight > 0 and not counts.get(kind):
             raise ValueError(
-                f"{what}: has no {kind} clips, but the mix gives them a weight of {weight:g}; "
+                f"{label}: has no {kind} clips, but the mix gives them a weight of {weight:g}; "
                 f"add some, or set data.mix.{kind} = 0"
             )
     if not any(weights.values()):
-        raise ValueError(f"{what}: has no clips of the kinds that the mix leaves in; add some, or weigh another kind")
+        raise ValueError(f"{label}: has no clips of the kinds that the mix leaves in; add some, or weigh another kind")
     return weights
 
 
 def rng_for_sample(seed: int, number: int) -> np.random.Generator:
-    """The random numbers of sample `number`."""
+    """Random generator of sample `number`."""
     return np.random.default_rng([seed, number])
+
+
+def draw_visible_frames(frames: int, settings: TriMaskSettings, rng: np.random.Generator) -> Bool[np.ndarray, "f"]:
+    """Draw the latent frames that show their mask; the others are unknown."""
+    mode, share, order = rng.random(), rng.uniform(*settings.kept_share), rng.permutation(frames)
+    if mode < settings.full:
+        return np.ones(frames, bool)
+    visible = np.zeros(frames, bool)
+    if mode >= settings.full + settings.unknown:
+        visible[order[: max(1, round(share * frames))]] = True
+    return visible

@@ -1,4 +1,4 @@
-"""From a composite without effects to a video with them: the pipeline class, in the manner of diffusers.
+"""Pipeline from a composite without effects to a video with them, in the manner of diffusers.
 
 `EffectPipeline.load(BaseModelRef(id=...), trained)` takes the base model's parts and the weights of a training run;
 `save_pretrained`, `from_pretrained`, `to` and `enable_model_cpu_offload` are the library's own. Any length goes: the
@@ -14,11 +14,17 @@ import numpy as np
 
 from ...arrays import Mask, Matte, Rgb
 from ...extras import require
-from ..base import checkpoint, models, text, vae
-from ..base.conditioning import CHANNELS, SoftMask, encode_mask_channel, join, quantise_mask, unknown_mask
-from ..base.latent_shapes import PIXELS_PER_LATENT, check_shape, latent_frames, padded_length
+from ..base import checkpoint, encoders, models
+from ..base.conditioning import (
+    CHANNELS,
+    SoftMask,
+    concat_conditioning,
+    encode_mask_channel,
+    quantise_mask,
+    unknown_mask,
+)
+from ..base.latent_shapes import PIXELS_PER_LATENT, Downsample, check_shape, latent_frames, padded_length
 from ..base.tensors import Conditioning, Latents
-from ..base.trimask import Downsample
 from .sample import SamplingSettings, denoise
 
 torch = require("torch", extra="train")
@@ -28,18 +34,18 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineInput:
-    """What a video is to be made of."""
+    """Prompt, composite and effect mask of one video."""
 
     prompt: str
     negative: str = ""
     over: Rgb | None = None
     """The subject over the clean background; None makes a video of the text alone."""
     effect_mask: np.ndarray | None = None
-    """Of every frame: effect here (True, 1 or 255), none here (0), not known (0.5 or 128). None: not known at all."""
+    """Every frame's pixels: effect (True, 1 or 255), no effect (0), not known (0.5 or 128). None: not known at all."""
     shape: tuple[int, int, int] | None = None
     """Frames, height and width of a video of text alone."""
     mask_downsample: Downsample = "trilinear"
-    """How the mask shrinks to the latents: trilinear as while training; max keeps thin strokes that were drawn."""
+    """Resize of the mask to the latents: trilinear as while training; max keeps thin strokes that were drawn."""
 
     def __post_init__(self) -> None:
         if (self.over is None) == (self.shape is None):
@@ -48,7 +54,7 @@ class PipelineInput:
             raise ValueError("an effect mask needs a composite; give over as well, or no mask")
         if self.over is not None and self.effect_mask is not None and self.effect_mask.shape != self.over.shape[:3]:
             raise ValueError(
-                f"the effect mask has {_said(self.effect_mask.shape)}, the video {_said(self.over.shape[:3])}; "
+                f"the effect mask has {_describe(self.effect_mask.shape)}, the video {_describe(self.over.shape[:3])}; "
                 "give a mask for every frame, or keyframes"
             )
 
@@ -79,7 +85,7 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
         Args:
             model: the base model.
             trained: a run's `trained` folder or one of its checkpoints; None keeps the base model as it is.
-            dtype: of all weights.
+            dtype: type of all weights.
 
         Raises:
             BaseModelNotFound: the base model is not on this machine.
@@ -95,85 +101,85 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
         return cls(tokenizer, encoder, *parts)
 
     def __call__(
-        self, asked: PipelineInput, sampling: SamplingSettings = SamplingSettings(), *, report: Report | None = None
+        self, inputs: PipelineInput, sampling: SamplingSettings = SamplingSettings(), *, report: Report | None = None
     ) -> Rgb:
-        """Make a video of the length and size that was asked for; equal seeds give equal videos.
+        """Make a video of the length and size of the inputs; equal seeds give equal videos.
 
         Raises:
             ValueError: a side does not divide by 16.
         """
-        latents = self.latents(asked, sampling, report=report)
-        self._wake(self.vae)
-        runs = [vae.to_frames(run) for run in vae.decode_runs(self.vae, latents)]
-        frames: Rgb = np.concatenate(runs)[: asked.size[0]]
+        latents = self.latents(inputs, sampling, report=report)
+        self._move_to_device(self.vae)
+        runs = [encoders.video_to_frames(run) for run in encoders.decode_in_runs(self.vae, latents)]
+        frames: Rgb = np.concatenate(runs)[: inputs.size[0]]
         self.maybe_free_model_hooks()
         return frames
 
-    def latents(self, asked: PipelineInput, sampling: SamplingSettings, *, report: Report | None = None) -> Latents:
-        """The same before decoding, of the padded length."""
-        texts = self._texts(asked)
-        conditioning = self.conditioning(asked).to(self._execution_device)
-        self._wake(self.transformer)
+    def latents(self, inputs: PipelineInput, sampling: SamplingSettings, *, report: Report | None = None) -> Latents:
+        """Latents of the video before decoding, of the padded length."""
+        texts = self._encode_prompts(inputs)
+        conditioning = self.conditioning(inputs).to(self._execution_device)
+        self._move_to_device(self.transformer)
         return denoise(self.transformer, self.scheduler, conditioning, texts, sampling, report=report)
 
-    def conditioning(self, asked: PipelineInput) -> Conditioning:
-        """What the transformer is told of the composite and the mask, for the padded length."""
-        frames, height, width = asked.size
+    def conditioning(self, inputs: PipelineInput) -> Conditioning:
+        """Conditioning channels of the composite and the mask, for the padded length."""
+        frames, height, width = inputs.size
         length = padded_length(frames)
-        check_shape(length, height, width, what="the video")
-        if asked.over is None:
+        check_shape(length, height, width, label="the video")
+        if inputs.over is None:
             sides = (side // PIXELS_PER_LATENT for side in (height, width))
             return torch.zeros(1, latent_frames(length), CHANNELS, *sides)
         index = reflect_indices(frames, length)
-        mask = unknown_mask(*asked.size) if asked.effect_mask is None else soft(asked.effect_mask)
-        scale = float(self.vae.config.scaling_factor)
-        fed = encode_mask_channel(torch.from_numpy(mask[index])[None], how=asked.mask_downsample, scale=scale)
-        self._wake(self.vae)
-        over = vae.encode(self.vae, vae.to_video(asked.over[index])).mean * scale
-        return join(fed.to(over.device), over)
+        mask = unknown_mask(*inputs.size) if inputs.effect_mask is None else to_soft_mask(inputs.effect_mask)
+        pixels, scale = torch.from_numpy(mask[index])[None], float(self.vae.config.scaling_factor)
+        channel = encode_mask_channel(pixels, downsample=inputs.mask_downsample, scale=scale)
+        self._move_to_device(self.vae)
+        over = encoders.encode_video(self.vae, encoders.frames_to_video(inputs.over[index])).mean * scale
+        return concat_conditioning(channel.to(over.device), over)
 
-    def _texts(self, asked: PipelineInput) -> tuple[Any, Any]:
+    def _encode_prompts(self, inputs: PipelineInput) -> tuple[Any, Any]:
         length = int(getattr(self.transformer.config, "max_text_seq_length", 226))
-        self._wake(self.text_encoder)
-        model = text.TextModel(self.tokenizer, self.text_encoder, length)
-        rows = text.encode_texts(model, [asked.prompt, asked.negative]).to(self._execution_device)
+        self._move_to_device(self.text_encoder)
+        model = encoders.TextModel(self.tokenizer, self.text_encoder, length)
+        rows = encoders.encode_texts(model, [inputs.prompt, inputs.negative]).to(self._execution_device)
         return rows[:1], rows[1:]
 
-    def _wake(self, module: Any) -> None:
+    def _move_to_device(self, module: Any) -> None:
         """Under offload a module moves when its forward is called; we call its parts, so we ask for the move."""
         hook = getattr(module, "_hf_hook", None)
         if hook is not None:
             hook.pre_forward(module)
 
 
-def load_checkpoint_into(transformer: Any, place: Path) -> None:
-    """Put a checkpoint's weights over a base model's, their running mean where one was kept.
+def load_checkpoint_into(transformer: Any, path: Path) -> None:
+    """Copy a checkpoint's weights over a base model's: their moving average where it has one.
 
     Raises:
         ValueError: the checkpoint is damaged or of another model.
     """
-    checkpoint.read_manifest(place)
-    found = checkpoint.read(place, checkpoint.MEAN) or checkpoint.read(place, checkpoint.WEIGHTS)
-    held = dict(transformer.named_parameters())
-    strange = [name for name, weight in found.items() if name not in held or held[name].shape != weight.shape]
-    if strange:
-        raise ValueError(f"{place}: weight {strange[0]} does not fit the base model; take the one it was trained on")
+    checkpoint.read_manifest(path)
+    trained = checkpoint.read_tensors(path, checkpoint.EMA) or checkpoint.read_tensors(path, checkpoint.WEIGHTS)
+    weights = dict(transformer.named_parameters())
+    unfit = [name for name, weight in trained.items() if name not in weights or weights[name].shape != weight.shape]
+    if unfit:
+        raise ValueError(f"{path}: weight {unfit[0]} does not fit the base model; take the one it was trained on")
     with torch.no_grad():
-        for name, weight in found.items():
-            held[name].copy_(weight)
+        for name, weight in trained.items():
+            weights[name].copy_(weight)
 
 
 def reflect_indices(frames: int, length: int) -> np.ndarray:
-    """Which frames stand for a longer clip: forwards, then backwards from the last, and so on."""
+    """Numbers of the frames that fill a longer clip: forwards, then backwards from the last, and so on."""
     turn = np.arange(length) % (2 * frames)
     return np.where(turn < frames, turn, 2 * frames - 1 - turn)
 
 
-def soft(mask: Mask | Matte | SoftMask) -> SoftMask:
+def to_soft_mask(mask: Mask | Matte | SoftMask) -> SoftMask:
     """A mask of any kind as 0, 0.5 (not known) and 1."""
     values = mask.astype(np.float32)
     return quantise_mask(values / 255 if mask.dtype == np.uint8 else values)
 
 
-def _said(shape: tuple[int, ...]) -> str:
+def _describe(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} frames of {shape[1]}x{shape[2]}"

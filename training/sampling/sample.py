@@ -2,25 +2,47 @@
 
 Both halves of the guidance see the same seventeen conditioning channels; they differ in the text alone. The scheduler
 must keep no state between its steps, for a step is taken once for every window.
+
+Clips longer than the model takes at once are cut into overlapping windows that are blended at every denoising step.
+With the real model a window is 22 latent frames (85 frames) and shares 4 with the next. All counts are of latent frames
+and even, because the transformer takes them in twos.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float32
+
 from ...extras import require
-from ..base.network import predict_velocity, rotary_embedding
+from ..base.network import Rotary, predict_velocity, rotary_embedding
 from ..base.strict import STRICT
 from ..base.tensors import Conditioning, Latents, TextRows
-from .windows import WindowSettings, weights, window_spans
 
 torch = require("torch", extra="train")
 STATELESS = ("DDIMScheduler", "CogVideoXDDIMScheduler")
 
 
 @dataclass(frozen=True, kw_only=True)
+class WindowSettings:
+    """Windows that a long clip is cut into, in latent frames."""
+
+    __pydantic_config__ = STRICT
+    length: int = 22
+    overlap: int = 4
+
+    def __post_init__(self) -> None:
+        if self.length % 2 or self.overlap % 2 or not 0 <= self.overlap <= self.length // 2 or self.length < 2:
+            raise ValueError(
+                f"windows of length={self.length} and overlap={self.overlap} latent frames do not go; both are even, "
+                "and the overlap is at most half the length"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class SamplingSettings:
-    """How to sample."""
+    """Denoising steps, guidance, seed and windows of one video."""
 
     __pydantic_config__ = STRICT
     steps: int = 50
@@ -54,18 +76,18 @@ def denoise(
         scheduler: of DDIM's kind; a copy is used.
         conditioning: also says how long and large the clip is.
         texts: rows of the prompt and of the negative one; the second is not looked at with guidance 1.
-        sampling: how.
-        report: called after each step with its number from 1 and how many there are.
+        sampling: steps, guidance, seed and windows.
+        report: called after each step with its number from 1 and the number of steps.
 
     Raises:
         ValueError: the scheduler keeps state between steps, or the clip is of an odd number of latent frames.
     """
-    stepper = _stepper(scheduler, sampling.steps)
+    scheduler = _prepare_scheduler(scheduler, sampling.steps)
     latents = initial_noise(conditioning, sampling.seed)
-    ask = _Asking(transformer, texts, sampling)
+    model = _GuidedModel(transformer, texts, sampling)
     with torch.no_grad():
-        for number, time in enumerate(stepper.timesteps, start=1):
-            latents = _step(ask, stepper, latents, conditioning, time)
+        for number, timestep in enumerate(scheduler.timesteps, start=1):
+            latents = _denoise_step(model, scheduler, latents, conditioning, timestep)
             if report is not None:
                 report(number, sampling.steps)
     return latents
@@ -77,63 +99,95 @@ def initial_noise(conditioning: Conditioning, seed: int) -> Latents:
     """
     batch, frames, _, height, width = conditioning.shape
     generator = torch.Generator().manual_seed(seed)
-    drawn = [torch.randn(batch, 16, height, width, generator=generator) for _ in range(frames)]
-    return torch.stack(drawn, dim=1).to(conditioning.device)
+    noise = [torch.randn(batch, 16, height, width, generator=generator) for _ in range(frames)]
+    return torch.stack(noise, dim=1).to(conditioning.device)
 
 
-class _Asking:
-    """The transformer with its texts, guided."""
+def window_spans(frames: int, windows: WindowSettings) -> list[range]:
+    """The windows of a clip; the last may be shorter, and a clip that fits is one window.
+
+    Raises:
+        ValueError: the number of latent frames is odd.
+    """
+    if frames % 2 or frames < 2:
+        raise ValueError(f"{frames} latent frames are not an even number; pad the clip to 8k+5 frames")
+    hop, spans, start = windows.length - windows.overlap, [], 0
+    while True:
+        stop = min(start + windows.length, frames)
+        spans.append(range(start, stop))
+        if stop == frames:
+            return spans
+        start += hop
+
+
+def window_weights(window: range, frames: int, overlap: int) -> Float32[np.ndarray, "f"]:
+    """Weight of a window in each of its frames: rising where one came before, falling where one follows."""
+    weights = np.ones(len(window), np.float32)
+    if overlap == 0:
+        return weights
+    ramp = np.linspace(0, 1, overlap + 2, dtype=np.float32)[1:-1]
+    if window.start > 0:
+        weights[:overlap] = ramp
+    if window.stop < frames:
+        weights[-overlap:] = ramp[::-1]
+    return weights
+
+
+class _GuidedModel:
+    """The transformer with its texts and classifier-free guidance."""
 
     def __init__(self, transformer: Any, texts: tuple[TextRows, TextRows], sampling: SamplingSettings) -> None:
         self.transformer, self.sampling = transformer, sampling
         self.dtype = next(transformer.parameters()).dtype if hasattr(transformer, "parameters") else torch.float32
         self.texts = texts
-        self.both = torch.cat(texts) if sampling.guidance != 1 and not sampling.sequential_cfg else texts[0]
-        self.where: dict[int, Any] = {}
+        self.both_texts = torch.cat(texts) if sampling.guidance != 1 and not sampling.sequential_cfg else texts[0]
+        self.rotary: dict[int, Rotary] = {}
 
-    def __call__(self, noisy: Latents, conditioning: Conditioning, time: Any) -> Latents:
+    def __call__(self, noisy: Latents, conditioning: Conditioning, timestep: Any) -> Latents:
         guidance = self.sampling.guidance
         if guidance == 1:
-            return self._once(noisy, conditioning, self.texts[0], time)
+            return self._predict(noisy, conditioning, self.texts[0], timestep)
         if self.sampling.sequential_cfg:
-            told, untold = (self._once(noisy, conditioning, text, time) for text in self.texts)
+            positive, negative = (self._predict(noisy, conditioning, text, timestep) for text in self.texts)
         else:
-            twice = self._once(torch.cat([noisy] * 2), torch.cat([conditioning] * 2), self.both, time)
-            told, untold = twice.chunk(2)
-        return untold + guidance * (told - untold)
+            twice = self._predict(torch.cat([noisy] * 2), torch.cat([conditioning] * 2), self.both_texts, timestep)
+            positive, negative = twice.chunk(2)
+        return negative + guidance * (positive - negative)
 
-    def _once(self, noisy: Latents, conditioning: Conditioning, text: TextRows, time: Any) -> Latents:
+    def _predict(self, noisy: Latents, conditioning: Conditioning, text: TextRows, timestep: Any) -> Latents:
         frames, _, height, width = noisy.shape[1:]
-        if frames not in self.where:
-            self.where[frames] = rotary_embedding(self.transformer.config, frames, height, width, noisy.device)
-        times = time.to(noisy.device).expand(len(noisy))
-        found = predict_velocity(
-            self.transformer, noisy.to(self.dtype), conditioning, text, times, where=self.where[frames]
+        if frames not in self.rotary:
+            self.rotary[frames] = rotary_embedding(self.transformer.config, frames, height, width, noisy.device)
+        timesteps, rotary = timestep.to(noisy.device).expand(len(noisy)), self.rotary[frames]
+        velocity = predict_velocity(
+            self.transformer, noisy.to(self.dtype), conditioning, text, timesteps, rotary=rotary
         )
-        return found.float()
+        return velocity.float()
 
 
-def _step(ask: _Asking, stepper: Any, latents: Latents, conditioning: Conditioning, time: Any) -> Latents:
+def _denoise_step(
+    model: _GuidedModel, scheduler: Any, latents: Latents, conditioning: Conditioning, timestep: Any
+) -> Latents:
     """One denoising step over all windows."""
-    frames, windows = latents.shape[1], ask.sampling.windows
-    cut = window_spans(frames, windows)
-    if len(cut) == 1:
-        return stepper.step(ask(latents, conditioning, time), time, latents, return_dict=False)[0]
-    total, counted = torch.zeros_like(latents), latents.new_zeros(1, frames, 1, 1, 1)
-    for window in cut:
-        part = slice(window.start, window.stop)
-        velocity = ask(latents[:, part], conditioning[:, part], time)
-        moved = stepper.step(velocity, time, latents[:, part], return_dict=False)[0]
-        share = torch.from_numpy(weights(window, frames, windows.overlap)).to(latents).view(1, -1, 1, 1, 1)
-        total[:, part] += share * moved
-        counted[:, part] += share
-    return total / counted
+    frames, windows = latents.shape[1], model.sampling.windows
+    spans = window_spans(frames, windows)
+    if len(spans) == 1:
+        return scheduler.step(model(latents, conditioning, timestep), timestep, latents, return_dict=False)[0]
+    blended, total_weight = torch.zeros_like(latents), latents.new_zeros(1, frames, 1, 1, 1)
+    for span in spans:
+        part = slice(span.start, span.stop)
+        velocity = model(latents[:, part], conditioning[:, part], timestep)
+        denoised = scheduler.step(velocity, timestep, latents[:, part], return_dict=False)[0]
+        weights = torch.from_numpy(window_weights(span, frames, windows.overlap)).to(latents).view(1, -1, 1, 1, 1)
+        blended[:, part] += weights * denoised
+        total_weight[:, part] += weights
+    return blended / total_weight
 
 
-def _stepper(scheduler: Any, steps: int) -> Any:
-    kind = type(scheduler).__name__
-    if kind not in STATELESS:
-        raise ValueError(f"{kind} keeps state between steps, so windows cannot share it; use {' or '.join(STATELESS)}")
-    stepper = type(scheduler).from_config(scheduler.config)
-    stepper.set_timesteps(steps)
-    return stepper
+def _prepare_scheduler(scheduler: Any, steps: int) -> Any:
+    name = type(scheduler).__name__
+    if name not in STATELESS:
+        raise ValueError(f"{name} keeps state between steps, so windows cannot share it; use {' or '.join(STATELESS)}")
+    copy = type(scheduler).from_config(scheduler.config)
+    copy.set_timesteps(steps)
+    return copy

@@ -1,0 +1,290 @@
+"""Context of a run: everything that the loop works with, checked, with the newest checkpoint loaded; and its way out.
+
+State goes to checkpoints and back, and the trained weights are exported at the end.
+"""
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ...datasets.corpus.publish import MANIFEST
+from ...datasets.corpus.reader import open_corpus
+from ...datasets.store.atomic_io import atomic_write, json_bytes
+from ...datasets.store.location import Location
+from ...extras import require
+from ..base import checkpoint
+from ..base.models import LocalModel, fingerprint, load_scheduler, load_transformer, locate_model
+from ..base.optimiser import Ema, build_optimiser, select_trainable
+from ..configs.config import TrainingConfig
+from ..latents.cache import LatentCache, open_cache
+from ..latents.data import CachedSamples
+from .step_log import RECORD, TRAINED
+
+torch = require("torch", extra="train")
+SHARDED = ("FSDP", "DEEPSPEED")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingContext:
+    """Settings, data, model and optimiser of a run."""
+
+    settings: TrainingConfig
+    accelerator: Any
+    cache: LatentCache
+    samples: CachedSamples
+    transformer: Any
+    """As accelerate wrapped it."""
+    config: Any
+    """The transformer's own."""
+    weights: dict[str, Any]
+    """Trainable weights by name."""
+    optimiser: Any
+    ema: Ema | None
+    scheduler: Any
+    model_folder: Path
+    identity: dict[str, Any]
+    first_step: int = 0
+    """Steps done by the checkpoint that the run resumes from."""
+    decoders: list[Any] = field(default_factory=list)
+    """Processes that make videos of validation samples."""
+
+    @property
+    def sharded(self) -> bool:
+        """Whether weights or optimiser are spread over the processes."""
+        return self.accelerator.distributed_type.name in SHARDED
+
+    @property
+    def output(self) -> Path:
+        """Path to the run's folder."""
+        return Path(self.settings.output).expanduser()
+
+    def checkpoint_path(self, step: int) -> Path:
+        """Path to the checkpoint after so many steps."""
+        return self.output / "checkpoints" / f"step-{step:08d}"
+
+
+def build_context(settings: TrainingConfig) -> TrainingContext:
+    """Load and check everything, and resume from the newest checkpoint where there is one.
+
+    Raises:
+        ValueError: cache, corpus, checkpoint, model and settings do not belong together.
+        BaseModelNotFound: the base model is not on this machine.
+    """
+    local, cache = locate_model(settings.model), open_cache(settings.cache_path)
+    samples = CachedSamples(cache, settings.data, seed=settings.seed)
+    _check_shapes(samples, settings)
+    accelerator = build_accelerator(settings)
+    if accelerator.is_main_process:
+        check_cache(cache, local, settings)
+    identity = settings.identity() | {
+        "corpus": " ".join(cache.manifest["corpus"][key] for key in ("name", "version")),
+        "latents": cache.digest,
+        "model": fingerprint(local.folder, "transformer") if accelerator.is_main_process else "",
+    }
+    # FSDP keeps weights of one kind together, so all are 32-bit there; elsewhere the frozen ones follow precision.
+    half = settings.precision == "bf16" and accelerator.distributed_type.name != "FSDP"
+    transformer = load_transformer(local.folder, dtype=None)
+    names = select_trainable(transformer, settings.trainable, frozen_dtype="bfloat16" if half else "float32")
+    weights = {name: weight for name, weight in transformer.named_parameters() if name in names}
+    context = TrainingContext(
+        settings=settings,
+        accelerator=accelerator,
+        cache=cache,
+        samples=samples,
+        transformer=transformer,
+        config=transformer.config,
+        weights=weights,
+        optimiser=build_optimiser(settings.optimiser, list(weights.values())),
+        ema=None,
+        scheduler=load_scheduler(local.folder),
+        model_folder=local.folder,
+        identity=identity,
+    )
+    return _resume(context)
+
+
+def build_accelerator(settings: TrainingConfig) -> Any:
+    """Build the accelerator as `accelerate launch` configured it, with our batch and precision."""
+    accelerate = require("accelerate", extra="train")
+    accelerator = accelerate.Accelerator(
+        # Told so, processes that torchrun started without GPUs find each other.
+        cpu="MASTER_ADDR" in os.environ and not torch.accelerator.is_available(),
+        mixed_precision=settings.precision,
+        log_with=["tensorboard", *settings.trackers],
+        project_dir=str(Path(settings.output).expanduser()),
+    )
+    installed = {str(getattr(tracker, "value", tracker)) for tracker in accelerator.log_with}
+    missing = [name for name in settings.trackers if name not in installed]
+    if missing:  # accelerate would go on without it and say nothing
+        raise ValueError(
+            f"trackers names '{missing[0]}', which is not installed; get it with: pip install {missing[0]}"
+        )
+    _check_processes(accelerator)
+    accelerator.gradient_accumulation_steps = settings.accumulation_steps(accelerator.num_processes)
+    plugin = accelerator.state.deepspeed_plugin
+    if plugin is not None:
+        plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = settings.batch
+        plugin.deepspeed_config["gradient_accumulation_steps"] = accelerator.gradient_accumulation_steps
+        plugin.deepspeed_config["gradient_clipping"] = settings.optimiser.max_grad_norm
+    if settings.optimiser.ema is not None and accelerator.distributed_type.name in SHARDED:
+        raise ValueError("optimiser.ema needs whole weights in each process; leave it out under FSDP or DeepSpeed")
+    return accelerator
+
+
+def check_cache(cache: LatentCache, local: LocalModel, settings: TrainingConfig) -> None:
+    """Refuse a cache of another model or another corpus.
+
+    Raises:
+        ValueError: the cache was made by another model, or of another version of the corpus.
+    """
+    model = " ".join(filter(None, (cache.manifest["model"][key] for key in ("id", "revision"))))
+    for part, folders in (("vae", ("vae",)), ("text", ("text_encoder", "tokenizer"))):
+        if cache.manifest["recipe"][part] != fingerprint(local.folder, *folders):
+            raise ValueError(
+                f"{cache.folder}: was made by {folders[0]} of {model}, and that of {local.id} differs; "
+                "precompute with this model, or train the other"
+            )
+    if Location(settings.corpus).exists(MANIFEST):  # a training machine may have the cache alone
+        corpus = open_corpus(settings.corpus).manifest
+        if corpus["digest"] != cache.manifest["corpus"]["digest"]:
+            raise ValueError(
+                f"{cache.folder}: was made of corpus version {cache.manifest['corpus']['version']}, and "
+                f"{settings.corpus} is now {corpus['version']}; precompute again, what did not change is kept"
+            )
+
+
+def save_state(context: TrainingContext, step: int) -> None:
+    """Write a checkpoint after so many steps; every process calls it.
+
+    Raises:
+        CannotWrite: the disk is full; older checkpoints stay.
+    """
+    path = context.checkpoint_path(step)
+    if context.sharded:  # accelerate writes every process's part before our manifest says that all is there
+        context.accelerator.save_state(str(_shards_path(path)))
+        state = _gather_weights(context)
+        tensors = {checkpoint.WEIGHTS: {name: state[name] for name in context.weights if name in state}}
+    else:
+        tensors = {
+            checkpoint.WEIGHTS: context.weights,
+            checkpoint.OPTIMISER: checkpoint.optimiser_tensors(context.optimiser, list(context.weights)),
+        }
+    if context.ema is not None:
+        tensors[checkpoint.EMA] = context.ema.averages
+    if context.accelerator.is_main_process:
+        keep = context.settings.keep_checkpoints
+        checkpoint.save_checkpoint(path.parent, step, tensors, context.identity, keep=keep)
+    context.accelerator.wait_for_everyone()
+
+
+def export_weights(context: TrainingContext) -> Path:
+    """Write the whole transformer as `save_pretrained` does, with the moving average where there is one.
+
+    The library saves a model's own weights alone, not others that it is given, so they get a model of their own.
+    """
+    folder = context.output / TRAINED
+    state = _gather_weights(context)
+    if context.accelerator.is_main_process:
+        if context.ema is not None:
+            state = {**state, **context.ema.averages}
+        with torch.device("meta"):
+            transformer = require("diffusers", extra="train").CogVideoXTransformer3DModel.from_config(context.config)
+        transformer.load_state_dict(state, assign=True)
+        transformer.save_pretrained(str(folder / "transformer"))
+        atomic_write(folder / RECORD, json_bytes(_provenance(context)))
+    context.accelerator.wait_for_everyone()
+    return folder
+
+
+def _resume(context: TrainingContext) -> TrainingContext:
+    """Wrap model and optimiser, and load the newest checkpoint into them."""
+    accelerator, settings = context.accelerator, context.settings
+    path = checkpoint.latest_checkpoint(context.checkpoint_path(0).parent)
+    identity = context.identity if accelerator.is_main_process else None
+    manifest = checkpoint.read_manifest(path, identity) if path is not None else {"step": 0}
+    if path is not None and not context.sharded:
+        _copy_tensors(context.weights, checkpoint.read_tensors(path, checkpoint.WEIGHTS))
+    if settings.gradient_checkpointing:
+        context.transformer.enable_gradient_checkpointing()
+    transformer, optimiser = accelerator.prepare(context.transformer, context.optimiser)
+    weights = context.weights
+    if not context.sharded:
+        named = accelerator.unwrap_model(transformer).named_parameters()
+        weights = {name: weight for name, weight in named if weight.requires_grad}
+    ema = Ema(settings.optimiser.ema, weights) if settings.optimiser.ema is not None else None
+    if path is not None and context.sharded:
+        accelerator.load_state(str(_shards_path(path)))
+    elif path is not None:
+        state = checkpoint.read_tensors(path, checkpoint.OPTIMISER)
+        checkpoint.restore_optimiser(optimiser, list(weights), state)
+        if ema is not None:
+            _copy_tensors(ema.averages, checkpoint.read_tensors(path, checkpoint.EMA))
+    return dataclasses.replace(
+        context,
+        transformer=transformer,
+        optimiser=optimiser,
+        weights=weights,
+        ema=ema,
+        first_step=int(manifest["step"]),
+    )
+
+
+def _check_processes(accelerator: Any) -> None:
+    """Refuse processes that do not work together, or not as they were asked to."""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != accelerator.num_processes:  # each would train alone, into the same folder
+        raise ValueError(
+            f"{started} processes were started and accelerate joined {accelerator.num_processes}; "
+            "start them with accelerate launch, or without GPUs with torchrun"
+        )
+    for plugin in SHARDED:  # without GPUs accelerate does without, and says nothing
+        requested = os.environ.get(f"ACCELERATE_USE_{plugin}", "false") == "true"
+        if requested and accelerator.distributed_type.name != plugin:
+            raise ValueError(
+                f"accelerate does not take {plugin} on this machine, it wants GPUs; leave it out of its settings"
+            )
+
+
+def _check_shapes(samples: CachedSamples, settings: TrainingConfig) -> None:
+    shapes = sorted({(row["frames"], row["height"], row["width"]) for row in samples.rows})
+    if len(shapes) > 1 and settings.batch > 1:
+        raise ValueError(
+            f"{samples.cache.folder}: has windows of {shapes[0]} and {shapes[-1]}, which make no batch of "
+            f"{settings.batch}; set batch = 1, global_batch stays"
+        )
+
+
+def _gather_weights(context: TrainingContext) -> dict[str, Any]:
+    """All weights on the main process; the others may get none (FSDP's first version gives them none).
+
+    Weights that are gathered on a CPU may still be on their way, in a wrapper that no file format takes.
+    """
+    state = context.accelerator.get_state_dict(context.transformer)
+    return {name: value.wait() if hasattr(value, "wait") else value for name, value in state.items()}
+
+
+def _provenance(context: TrainingContext) -> dict[str, Any]:
+    """Origin of the trained weights: all that a model card needs."""
+    manifest = context.cache.manifest
+    return {
+        "base": manifest["model"] | {"transformer": context.identity["model"]},
+        "corpus": manifest["corpus"],
+        "latents": {"digest": context.cache.digest, "recipe": manifest["recipe"]},
+        "settings": dataclasses.asdict(context.settings),
+        "processes": context.accelerator.num_processes,
+        "conditioning_noise": "none",
+        "software": f"effectpairs {version('effectpairs')}",
+    }
+
+
+def _copy_tensors(targets: dict[str, Any], tensors: dict[str, Any]) -> None:
+    with torch.no_grad():
+        for name, target in targets.items():
+            target.copy_(tensors[name])
+
+
+def _shards_path(path: Path) -> Path:
+    return path.parent / f"{checkpoint.SHARDS}{path.name}"
