@@ -123,7 +123,7 @@ def test_a_killed_run_ends_in_the_very_weights_of_an_unbroken_one(small, tmp_pat
 
 def test_a_sharded_run_goes_on_from_accelerates_own_state(small, tmp_path, monkeypatch):
     """The way of FSDP and DeepSpeed, walked by one process: without GPUs accelerate shards nothing."""
-    monkeypatch.setattr("effectpairs.training.fitting.context.Ready.sharded", True)
+    monkeypatch.setattr("effectpairs.training.fitting.context.TrainingContext.sharded", True)
     settings = settings_for(small, tmp_path / "broken", steps=6, keep_checkpoints=1)
     train(dataclasses.replace(settings, output=str(tmp_path / "unbroken")))
     train(dataclasses.replace(settings, steps=4))
