@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..datasets.sources.source import given, load_source
+from ..datasets.sources.source import load_source, read_source
 from ..datasets.store.ledger import RunSummary
 from .engine.item import ItemKind
 from .engine.local_runner import run_locally
@@ -27,10 +27,14 @@ def load_any(name_or_path: str | Path, overrides: Iterable[str] = ()) -> AnySour
         ValueError: naming the file, the key, the value and the rule.
     """
     changes = tuple(overrides)
-    _, data = given(name_or_path, changes)
-    if data.get("flow") == "unpaired":
+    _, values = read_source(name_or_path, changes)
+    if values.get("flow") == "unpaired":
         return load_source(name_or_path, changes, into=UnpairedSource)
-    if "generator" in data or "scenes" in data or (data.get("flow") == "synthetic-pairs" and "layout" not in data):
+    if (
+        "generator" in values
+        or "scenes" in values
+        or (values.get("flow") == "synthetic-pairs" and "layout" not in values)
+    ):
         return load_source(name_or_path, changes, into=SceneSource)
     return load_source(name_or_path, changes, into=RealSource)
 

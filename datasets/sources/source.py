@@ -1,21 +1,15 @@
 """A source: one small file of settings that says what comes in, whose it is, and which flow reads it."""
 
-import dataclasses
-import difflib
 import re
-import tomllib
-import types
-import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from ...settings import nearest, read_values, settings_from
 
 SOURCES = Path(__file__).parent
 S = TypeVar("S", bound="Source")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,157 +86,27 @@ def load_source(name_or_path: str | Path, overrides: Iterable[str] = (), into: t
     Raises:
         ValueError: naming the file, the key, the value and the rule.
     """
-    path, data = given(name_or_path, overrides)
-    try:
-        built: S = _build(into, data, table="", default=None)
-    except ValueError as wrong:
-        raise ValueError(f"{path.name}: {wrong}") from wrong
-    return built
+    path, values = read_source(name_or_path, overrides)
+    return settings_from(into, values, file=path)
 
 
-def given(name_or_path: str | Path, overrides: Iterable[str] = ()) -> tuple[Path, dict[str, Any]]:
-    """A source's settings file, and what stands in it once the overrides are applied; nothing of it is checked yet.
+def read_source(name_or_path: str | Path, overrides: Iterable[str] = ()) -> tuple[Path, dict[str, Any]]:
+    """Return a source's settings file and its values with the overrides applied, unchecked.
 
     Raises:
         ValueError: there is no such source, or its file or an override cannot be read.
     """
     path = _find(str(name_or_path))
-    data = {"name": path.stem} | _read(path)
-    for change in overrides:
-        override(data, change)
-    return path, data
+    return path, {"name": path.stem} | read_values(path, overrides)
 
 
 def _find(name: str) -> Path:
+    available = ", ".join(source_names())
     if name.endswith(".toml") or "/" in name:
         path = Path(name).expanduser()
         if not path.is_file():
-            raise ValueError(f"{name}: there is no such settings file; give a .toml file or one of {_listed()}")
+            raise ValueError(f"{name}: there is no such settings file; give a .toml file or one of {available}")
         return path
     if name not in source_names():
-        raise ValueError(f"{name!r} is not a source{_meant(name, source_names())} There are: {_listed()}")
+        raise ValueError(f"{name!r} is not a source{nearest(name, source_names())} There are: {available}")
     return SOURCES / f"{name}.toml"
-
-
-def _listed() -> str:
-    return ", ".join(source_names())
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
-        raise ValueError(f"{path.name}: is not valid TOML: {wrong}; mend that line") from wrong
-    except OSError as wrong:
-        raise ValueError(f"{path.name}: cannot be read: {wrong.strerror}; check its permissions") from wrong
-
-
-def override(data: dict[str, Any], change: str) -> None:
-    """Change one value of nested tables by "table.key=value".
-
-    Raises:
-        ValueError: it is not of that form, or leads through a value.
-    """
-    key, equals, text = change.partition("=")
-    if not equals or not key.strip():
-        raise ValueError(f"--set {change!r} is not key=value; write for example --set normalise.fps=12")
-    *tables, last = key.strip().split(".")
-    for table in tables:
-        data = data.setdefault(table, {})
-        if not isinstance(data, dict):
-            raise ValueError(f"--set {change!r}: {table!r} is a value, not a table")
-    data[last] = _value(text.strip())
-
-
-def _value(text: str) -> Any:
-    if re.fullmatch(r"\d+x\d+", text):
-        return [int(side) for side in text.split("x")]
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _build(cls: type[Any], data: Any, *, table: str, default: Any) -> Any:
-    """Make a settings dataclass out of a table, its own tables first; default fills what the table leaves open."""
-    if not isinstance(data, dict):
-        raise ValueError(f"{table}={data!r} is a value, but {table!r} is a table; write {table}.kind or [{table}]")
-    hints = typing.get_type_hints(cls)
-    names = [field.name for field in dataclasses.fields(cls) if field.init]
-    values: dict[str, Any] = {}
-    for key, value in data.items():
-        dotted = f"{table}.{key}" if table else key
-        if key not in names:
-            what = f"of [{table}]" if table else "of a source"
-            raise ValueError(f"{key!r} is not a setting {what}{_meant(key, names)}")
-        values[key] = _field(hints[key], value, dotted, _default(cls, key, default))
-    missing = [field.name for field in dataclasses.fields(cls) if _required(field) and field.name not in values]
-    if default is None and missing:
-        raise ValueError(f"{missing[0]!r} is missing; every {'[' + table + ']' if table else 'source'} needs it")
-    try:
-        return cls(**values) if default is None else dataclasses.replace(default, **values)
-    except ValueError as wrong:
-        raise ValueError(f"[{table}] {wrong}" if table else str(wrong)) from wrong
-
-
-def _field(hint: Any, value: Any, dotted: str, default: Any) -> Any:
-    members = (
-        typing.get_args(hint)
-        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
-        else (hint,)
-    )
-    tables = [member for member in members if dataclasses.is_dataclass(member)]
-    if tables and not (value is None and type(None) in members):
-        chosen = _choose(tables, value, dotted, default)
-        return _build(chosen, value, table=dotted, default=default if type(default) is chosen else None)
-    try:
-        return TypeAdapter(hint).validate_python(value)
-    except ValidationError as wrong:
-        first = wrong.errors()[0]
-        rule = "it has too few values" if first["type"] == "missing" else first["msg"][0].lower() + first["msg"][1:]
-        raise ValueError(f"{dotted}={value!r} does not do: {rule}") from wrong
-
-
-def _choose(tables: list[Any], value: Any, dotted: str, default: Any) -> Any:
-    """Which of the alternatives a table means: the one of its kind, else the default's, else the first."""
-    if not isinstance(value, dict) or "kind" not in value:
-        return type(default) if type(default) in tables else tables[0]
-    kinds = {typing.get_args(typing.get_type_hints(table).get("kind", str)): table for table in tables}
-    for kind, table in kinds.items():
-        if value["kind"] in kind:
-            return table
-    known = [str(name) for kind in kinds for name in kind]
-    raise ValueError(
-        f"{dotted}.kind={value['kind']!r} is none of {', '.join(known)}{_meant(str(value['kind']), known)}"
-    )
-
-
-def _default(cls: type[Any], key: str, default: Any) -> Any:
-    if default is not None:
-        return getattr(default, key)
-    field = next(field for field in dataclasses.fields(cls) if field.name == key)
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return None if field.default is dataclasses.MISSING else field.default
-
-
-def _required(field: dataclasses.Field[Any]) -> bool:
-    return field.init and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def _meant(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else "."
-
-
-def settings_from(into: type[T], overrides: Iterable[str]) -> T:
-    """Settings that stand in no file: the defaults of a settings class, with some changed.
-
-    Raises:
-        ValueError: naming the key, the value and the rule.
-    """
-    data: dict[str, Any] = {}
-    for change in overrides:
-        override(data, change)
-    built: T = _build(into, data, table="", default=None)
-    return built

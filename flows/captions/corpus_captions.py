@@ -11,12 +11,13 @@ from typing import Any
 from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus, open_corpus
 from ...datasets.corpus.recaption import recaption
-from ...datasets.sources.source import Source, settings_from
+from ...datasets.sources.source import Source
 from ...datasets.store.atomic_io import json_bytes
 from ...datasets.store.codec import Frames
 from ...datasets.store.ledger import RunSummary
 from ...datasets.store.location import Location
 from ...datasets.store.store import LayerRef, Store
+from ...settings import settings_from
 from ..engine.batches import Failure
 from ..engine.item import Item, ItemKind, slugify
 from ..engine.local_runner import process_locally

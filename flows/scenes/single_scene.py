@@ -10,7 +10,6 @@ from typing import Any
 
 import cv2
 
-from ...datasets.sources.source import override
 from ...datasets.store import codec
 from ...datasets.store.atomic_io import atomic_write, json_bytes
 from ...datasets.store.codec import Frames
@@ -21,6 +20,7 @@ from ...render.compositing.contact_sheet import Picture, contact_sheet, differen
 from ...render.compositing.scene_layers import compose
 from ...render.generators.assets import check_files
 from ...render.scene.scene import Scene, dump_scene, parse_scene, read_scene
+from ...settings import apply_override
 from ...stages.quality_gates import Verdict
 from ..engine.run import ReportProgress
 from .source import SceneSource
@@ -50,7 +50,7 @@ def read_changed_scene(path: Path, overrides: Sequence[str]) -> Scene:
         return read_scene(path)
     values = dump_scene(read_scene(path))
     for text in overrides:
-        override(values, text)
+        apply_override(values, text)
     try:
         return parse_scene(json_bytes(values))
     except ValueError as problem:

@@ -5,19 +5,23 @@ Colours are display-space (sRGB) 0 to 1.
 """
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from ...settings import ErrorWording, explain_validation_error
 from ..effects.ranges import STRICT, within
 from ..effects.registry import AnyEffect
 from .environment import Camera, Ground, Sky, Sun, Wall
-from .objections import sentence
 from .objects import Body
 
 SCHEMA = 1
+_EXAMPLE = "compare with what `effectpairs render --example scene.json` writes"
+WORDING = ErrorWording(
+    owner="scene", unknown_key="{path} is no key", no_suggestion=f"; {_EXAMPLE}", advice=f"; {_EXAMPLE}"
+)
+"""Words in which a scene's description is refused."""
 LIMITS = {"frames": 1000, "size": 4096, "bodies": 200, "variants": 16, "effects": 8}
 
 
@@ -140,15 +144,7 @@ def parse_scene(content: bytes | str) -> Scene:
     try:
         return _ADAPTER.validate_json(content)
     except ValidationError as wrong:
-        raise ValueError(sentence(wrong.errors()[0], _keys())) from wrong
-
-
-@cache
-def _keys() -> tuple[str, ...]:
-    """Every key of a scene and of what is in it."""
-    schema = _ADAPTER.json_schema()
-    parts = (schema, *schema["$defs"].values())
-    return tuple(sorted({key for part in parts for key in part.get("properties", {})}))
+        raise ValueError(explain_validation_error(wrong, Scene, wording=WORDING)) from wrong
 
 
 def dump_scene(scene: Scene) -> dict[str, Any]:

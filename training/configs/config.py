@@ -6,14 +6,12 @@ of all, and a mix that lacks some kinds of clips; the clips that it is measured 
 
 import dataclasses
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
-
+from ...settings import ErrorWording, read_settings
 from ..base.models import BaseModelRef
 from ..base.optimiser import OptimiserSettings, Trainable
 from ..base.strict import STRICT
@@ -21,6 +19,14 @@ from ..latents.encode_plan import CacheSettings
 from ..latents.sampler import KINDS, DataSettings
 
 Kind = Literal["real", "synthetic", "unpaired"]
+
+WORDING = ErrorWording(
+    owner="run",
+    unknown_key="{path} = {value!r}: is no setting",
+    no_suggestion="; mend its name or take it out",
+    wrong_value="{path} = {value!r}: {rule}",
+)
+"""Words in which a run's settings are refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,36 +184,4 @@ def load_training(path: Path, overrides: Iterable[str] = ()) -> TrainingConfig:
     Raises:
         ValueError: naming the file, the key, the value and the rule.
     """
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as missing:
-        raise ValueError(f"{path}: cannot be read ({missing.strerror}); give a TOML file of settings") from missing
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
-        raise ValueError(f"{path}: is not valid TOML: {wrong}; mend that line") from wrong
-    for override in overrides:
-        _apply(given, override)
-    try:
-        return TypeAdapter(TrainingConfig).validate_python(given)
-    except ValidationError as wrong:
-        first = wrong.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "settings"
-        said = str(first["msg"]).removeprefix("Value error, ")
-        if first["type"] == "unexpected_keyword_argument":
-            said = "is no setting; mend its name or take it out"
-        given_there = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
-        raise ValueError(f"{path.name}: {key}{given_there}: {said}") from wrong
-
-
-def _apply(given: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise ValueError(f"--set {override!r} is not key=value; write for example --set optimiser.learning_rate=1e-5")
-    *tables, last = key.strip().split(".")
-    for table in tables:
-        given = given.setdefault(table, {})
-        if not isinstance(given, dict):
-            raise ValueError(f"--set {override!r}: {table!r} is a value, not a table")
-    try:
-        given[last] = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        given[last] = text.strip()
+    return read_settings(TrainingConfig, path, overrides, wording=WORDING)
