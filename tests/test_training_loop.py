@@ -20,7 +20,7 @@ from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
 from effectpairs.training.base import checkpoint, encoders  # noqa: E402
 from effectpairs.training.base.conditioning import encode_mask_channel  # noqa: E402
 from effectpairs.training.base.models import load_transformer  # noqa: E402
-from effectpairs.training.base.network import Batch, rotary_embedding, velocity_loss  # noqa: E402
+from effectpairs.training.base.network import TrainingBatch, rotary_embedding, velocity_loss  # noqa: E402
 from effectpairs.training.base.optimiser import OptimiserSettings, select_trainable  # noqa: E402
 from effectpairs.training.configs.config import ValidationSettings  # noqa: E402
 from effectpairs.training.fitting.loop import train  # noqa: E402
@@ -49,10 +49,10 @@ def assert_same(found: dict, expected: dict) -> None:
     assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
 
 
-def one_batch(small, count=2) -> tuple[Batch, tuple]:
+def one_batch(small, count=2) -> tuple[TrainingBatch, tuple]:
     samples = CachedSamples(small.cache, DATA, seed=3)
     given = collate([samples[number] for number in range(count)])
-    return Batch(*(given[name] for name in Batch._fields)), given
+    return TrainingBatch(*(given[name] for name in TrainingBatch._fields)), given
 
 
 def test_only_attention_learns(small, tmp_path):
@@ -189,7 +189,7 @@ def test_the_loss_from_the_cache_is_the_loss_on_the_fly(small):
         samples = CachedSamples(source, DATA, seed=3)
         given = collate([samples[number] for number in range(12)])
         assert len(set(given["kind"])) == 3
-        batch = Batch(*(given[name] for name in Batch._fields))
+        batch = TrainingBatch(*(given[name] for name in TrainingBatch._fields))
         rotary = rotary_embedding(parts.transformer.config, 4, 4, 6, "cpu")
         losses.append(
             float(velocity_loss(parts.transformer, batch, parts.scheduler.alphas_cumprod, rotary=rotary).detach())

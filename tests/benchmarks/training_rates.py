@@ -16,7 +16,7 @@ import torch
 from effectpairs.tests.small_corpus import make_small_corpus
 from effectpairs.training.base import encoders
 from effectpairs.training.base.models import BaseModelRef, load_scheduler, load_text_model, load_transformer, load_vae
-from effectpairs.training.base.network import Batch, rotary_embedding, velocity_loss
+from effectpairs.training.base.network import TrainingBatch, rotary_embedding, velocity_loss
 from effectpairs.training.base.optimiser import OptimiserSettings
 from effectpairs.training.base.tiny import TEXT_LENGTH, write_tiny_model
 from effectpairs.training.configs.config import TrainingConfig, ValidationSettings
@@ -67,7 +67,10 @@ def step_times(folder: Path, corpus, cache) -> tuple[float, float]:
     def step(number: int) -> None:
         given = collate([samples[number]])
         loss = velocity_loss(
-            transformer, Batch(*(given[n] for n in Batch._fields)), schedule.alphas_cumprod, rotary=rotary
+            transformer,
+            TrainingBatch(*(given[n] for n in TrainingBatch._fields)),
+            schedule.alphas_cumprod,
+            rotary=rotary,
         )
         loss.backward()
 

@@ -15,7 +15,7 @@ Rotary = tuple[Any, Any]
 """Cosines and sines of the tokens' places, float [tokens, D] each."""
 
 
-class Batch(NamedTuple):
+class TrainingBatch(NamedTuple):
     """Everything that a training step needs: nothing random happens after it."""
 
     latents: Latents
@@ -60,7 +60,7 @@ def predict_velocity(
     return velocity
 
 
-def velocity_loss(transformer: Any, batch: Batch, alphas: Float[Tensor, "1000"], *, rotary: Rotary) -> Scalar:
+def velocity_loss(transformer: Any, batch: TrainingBatch, alphas: Float[Tensor, "1000"], *, rotary: Rotary) -> Scalar:
     """Mean squared error of the velocity, in 32-bit, each timestep weighted alike.
 
     Args:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...extras import require
-from ..base.network import Batch, Rotary, rotary_embedding, velocity_loss
+from ..base.network import Rotary, TrainingBatch, rotary_embedding, velocity_loss
 from ..configs.config import TrainingConfig
 from ..latents.data import load_batches, sample_numbers
 from ..latents.sampler import KINDS
@@ -93,7 +93,9 @@ class _TrainingLoop:
                 losses.append(self._backward(samples))
                 _check_finite(step, losses[-1], 0.0, samples["clip_id"])
                 if self.accelerator.sync_gradients:
-                    norm = self._clip_gradient()
+                    parameters = self.context.transformer.parameters()
+                    clipped = self.accelerator.clip_grad_norm_(parameters, self.settings.optimiser.max_grad_norm)
+                    norm = math.nan if clipped is None else float(clipped)  # DeepSpeed may not give it
                     _check_finite(step, losses[-1], norm, clips)
                 self.context.optimiser.step()
                 self.context.optimiser.zero_grad()
@@ -128,7 +130,7 @@ class _TrainingLoop:
     def _backward(self, samples: dict[str, Any]) -> float:
         """Add a batch's gradient; return its loss."""
         device = self.accelerator.device
-        batch = Batch(*(samples[name].to(device, non_blocking=True) for name in Batch._fields))
+        batch = TrainingBatch(*(samples[name].to(device, non_blocking=True) for name in TrainingBatch._fields))
         frames, _, height, width = shape = tuple(batch.latents.shape[1:])
         if shape not in self.rotary:
             self.rotary[shape] = rotary_embedding(self.context.config, frames, height, width, device)
@@ -136,12 +138,6 @@ class _TrainingLoop:
         loss = velocity_loss(self.context.transformer, batch, alphas, rotary=self.rotary[shape])
         self.accelerator.backward(loss)
         return float(loss.detach())
-
-    def _clip_gradient(self) -> float:
-        """Clip the gradient; return its norm before, nan where accelerate does not know it."""
-        parameters = self.context.transformer.parameters()
-        norm = self.accelerator.clip_grad_norm_(parameters, self.settings.optimiser.max_grad_norm)
-        return float(norm) if norm is not None else math.nan
 
     def _reduce(self, loss: float) -> tuple[float, float, dict[str, int]]:
         """Means of loss and waiting time over the processes, and sums of the kinds."""

@@ -1,7 +1,7 @@
 """Samples from the latent cache, each complete with its noise: only workers read, shrink masks and draw.
 
-A sample is one element of a batch (see `network.Batch`), with its clip's id and kind. All that is random in it comes
-from the seed and its number (see `sampler`), so a loader may be cut off anywhere and resumed.
+A sample is one element of a `network.TrainingBatch`, with its clip's id and kind. All that is random in it comes from
+the seed and its number (see `sampler`), so a loader may be cut off anywhere and resumed.
 """
 
 from collections import deque
@@ -17,7 +17,7 @@ from ...arrays import Mask
 from ...extras import require
 from ..base.conditioning import UNKNOWN, concat_conditioning, empty_conditioning, encode_mask_channel
 from ..base.encoders import Moments, sample_latents
-from ..base.network import Batch
+from ..base.network import TrainingBatch
 from ..base.tensors import LatentMask, Latents
 from .cache import CachedRow, LatentArray, TextArray
 from .sampler import DataSettings, RowSampler, draw_visible_frames, rng_for_sample
@@ -132,7 +132,7 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         raise ValueError(
             f"clips {ids} differ in shape, {sorted(shapes)}; set batch = 1, or cache.frames to the shortest"
         )
-    stacked = {name: torch.stack([sample[name] for sample in samples]) for name in Batch._fields}
+    stacked = {name: torch.stack([sample[name] for sample in samples]) for name in TrainingBatch._fields}
     return stacked | {name: [sample[name] for sample in samples] for name in ("clip_id", "kind")}
 
 
