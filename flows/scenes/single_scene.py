@@ -17,7 +17,7 @@ from ...render.blender import plan
 from ...render.blender.plan import Pass
 from ...render.blender.process import render_frames
 from ...render.compositing.contact_sheet import Picture, contact_sheet, difference
-from ...render.compositing.scene_layers import compose
+from ...render.compositing.layers import compose
 from ...render.generators.assets import check_files
 from ...render.scene.scene import Scene, dump_scene, parse_scene, read_scene
 from ...settings import apply_override

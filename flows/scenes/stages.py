@@ -18,7 +18,7 @@ from ...render.blender import plan
 from ...render.blender.exr_frames import CorruptFrame
 from ...render.blender.process import BlenderNotFound, blender_version, find_python, render_frames
 from ...render.compositing import effect_masks, linear_composite
-from ...render.compositing.scene_layers import SHARED_LAYERS, VARIANT_LAYERS, compose
+from ...render.compositing.layers import SHARED_LAYERS, VARIANT_LAYERS, compose
 from ...render.generators.assets import asset_digest, check_files, sha256_of
 from ...render.scene.scene import Scene, Variant, dump_scene
 from ...stages import composite as display

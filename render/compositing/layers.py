@@ -1,15 +1,28 @@
-"""A scene's frame files to its layers: those that all variants share, and what each variant adds, frame by frame."""
+"""Layers of a scene from its frame files: those that all variants share, and each variant's own with its numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...arrays import Matte, Rgb
-from ..blender.exr_frames import FrameFiles
-from ..compositing import linear_composite
-from . import effect_masks
-from .effect_masks import Steps
+from ...datasets.store.codec import Frames
+from ...stages import composite, effect_mask, quality
+from ...stages.effect_mask import Prune
+from ...stages.quality import Pair
+from ..blender.exr_frames import FrameFiles, open_render_frames
+from ..scene.scene import Scene
+from ..scene.scene_facts import effect_words, scene_facts
+from . import effect_masks, linear_composite
+from .effect_masks import MaskFromPasses, Steps
+
+AddLayer = Callable[[str, Frames], None]
+"""Stores a layer under its name; the layers of a variant are called VARIANT/NAME."""
+SHARED_LAYERS = ("background", "foreground", "over", "subject_mask")
+VARIANT_LAYERS = ("gt", "effect_mask")
+"""Layers of a row that a variant has for itself; beside them it keeps otsu_mask and truth_KIND."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,3 +112,85 @@ def compose_variant(
             without = files.light(f"{name}-without-{effect}", frame, base.plate)
             steps[effect][index] = effect_masks.steps_between_passes(all_effects, without, base.cover, front_share)
     return VariantLayers(gt=gt, steps=steps, subject_error=subject_error, fireflies=fireflies)
+
+
+def compose(
+    scene: Scene, folder: Path, frames: Sequence[int], truth: MaskFromPasses, difference: Prune, add: AddLayer
+) -> dict[str, Any]:
+    """Make every layer of these frames; one variant is in memory at a time.
+
+    Args:
+        scene: what was rendered.
+        folder: its frame files.
+        frames: numbers of the frames to compose.
+        truth: how effect masks are made of the passes.
+        difference: the difference recipe that these masks are compared with.
+        add: stores each layer.
+
+    Returns:
+        By variant: `numbers`, `white_steps` by effect, `facts`, `effects`; or `refused`, why it cannot be used.
+
+    Raises:
+        ValueError: the scene as a whole cannot be used.
+        CorruptFrame: a frame file is missing or damaged.
+    """
+    files = open_render_frames(folder)
+    shared = compose_shared(files, frames)
+    if not shared.subject_mask.any():
+        raise ValueError(f"{scene.subject.name}: is in no frame of the picture; move it, or point the camera at it")
+    over = shared.over
+    if scene.rendering.composite == "eq2":
+        over = composite.over(shared.foreground, shared.background, shared.subject_mask)
+    for name, layer in zip(
+        SHARED_LAYERS, (shared.background, shared.foreground, over, shared.subject_mask), strict=True
+    ):
+        add(name, layer)
+    variants = {}
+    for number, variant in enumerate(scene.variants):
+        try:
+            kinds = tuple(effect.kind for effect in variant.effects)
+            layers = compose_variant(files, number, kinds, shared, over)
+            numbers = _add_variant(variant.name, layers, shared, over, (truth, difference), add)
+        except ValueError as unusable:
+            numbers = {"refused": str(unusable)}
+        variants[variant.name] = numbers | {"facts": scene_facts(scene, variant), "effects": effect_words(variant)}
+    return variants
+
+
+def _add_variant(
+    name: str,
+    layers: VariantLayers,
+    shared: SharedLayers,
+    over: Rgb,
+    recipes: tuple[MaskFromPasses, Prune],
+    add: AddLayer,
+) -> dict[str, Any]:
+    """Add a variant's layers and masks; return its numbers."""
+    truth, difference = recipes
+    mask = effect_masks.restrict_to_visible(
+        effect_masks.effect_mask(layers.steps.values(), truth), layers.gt, shared.over, truth
+    )
+    otsu_mask = effect_mask.effect_mask(layers.gt, over, shared.subject_mask, difference).mask
+    add(f"{name}/gt", layers.gt)
+    add(f"{name}/effect_mask", mask)
+    add(f"{name}/otsu_mask", otsu_mask)
+    white_steps = {}
+    for kind, steps in layers.steps.items():
+        soft_mask, white_steps[kind] = effect_masks.soft_mask(steps, truth)
+        add(f"{name}/truth_{kind}", soft_mask)
+    pair = Pair(
+        gt=layers.gt,
+        over=over,
+        background=shared.background,
+        foreground=shared.foreground,
+        alpha=None,
+        subject_mask=shared.subject_mask,
+        effect_mask=mask,
+        confidence=None,
+        facts={
+            "otsu_iou": effect_masks.mask_iou(otsu_mask, mask),
+            "subject_error": float(layers.subject_error),
+            "firefly_share": layers.fireflies / mask.size,
+        },
+    )
+    return {"numbers": quality.measure(pair), "white_steps": white_steps}
