@@ -26,7 +26,7 @@ import json, os, signal, sys, time
 from pathlib import Path
 
 import numpy as np
-from effectpairs.tests import frame_files
+from effectpairs.tests import fixtures_frame_files as frame_files
 
 folder = Path(sys.argv[3])
 plan = json.loads((folder / "plan.json").read_text())

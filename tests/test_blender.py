@@ -19,7 +19,7 @@ from effectpairs.render.blender.process import (
     find_python,
     render_frames,
 )
-from effectpairs.tests.plans import a_pass, a_plan
+from effectpairs.tests.fixtures_plans import a_pass, a_plan
 
 FAKE = """#!{python}
 import json, os, subprocess, sys, time

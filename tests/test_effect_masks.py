@@ -5,7 +5,7 @@ import pytest
 from effectpairs.render.blender.exr_frames import open_render_frames
 from effectpairs.render.compositing import effect_masks, linear_composite
 from effectpairs.render.compositing.effect_masks import MaskFromPasses
-from effectpairs.tests.frame_files import frame_plan, shadow_of, smoke_of, subject_of, write_frames
+from effectpairs.tests.fixtures_frame_files import frame_plan, shadow_of, smoke_of, subject_of, write_frames
 
 FRAMES = 5
 

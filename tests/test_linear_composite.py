@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from effectpairs.render.blender.exr_frames import CorruptFrame, open_render_frames
 from effectpairs.render.compositing import linear_composite
-from effectpairs.tests.frame_files import SHADE, frame_plan, plate_of, subject_of, write_exr, write_frames
+from effectpairs.tests.fixtures_frame_files import SHADE, frame_plan, plate_of, subject_of, write_exr, write_frames
 from hypothesis import given
 from hypothesis import strategies as st
 

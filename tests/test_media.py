@@ -13,7 +13,7 @@ from effectpairs.render.scene.environment import Camera, Ground, Sky, Sun
 from effectpairs.render.scene.objects import Body, Material, Travel
 from effectpairs.render.scene.scene import Scene, Variant
 from effectpairs.render.worker import noise
-from effectpairs.tests.plans import frames_of
+from effectpairs.tests.fixtures_plans import frames_of
 
 SHOWN: tuple[AnyEffect, ...] = (Wake(height_m=0.2, turbulence=0.8), Ripple(height_m=0.1), Splash(amount=3.0))
 DRY: tuple[AnyEffect, ...] = (Dust(density=5.0), Glow(strength=2.0), CastLight(power_w=300.0))

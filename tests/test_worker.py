@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from effectpairs.render.blender.process import HOME, Blender, RenderResult, find_python, render_frames
-from effectpairs.tests.plans import a_pass, a_plan, at, frames_of, full, look, part
+from effectpairs.tests.fixtures_plans import a_pass, a_plan, at, frames_of, full, look, part
 
 WORKER = Path(__file__).parents[1] / "render" / "worker"
 ALLOWED = {"bpy", "bmesh", "mathutils", "numpy", *sys.stdlib_module_names}

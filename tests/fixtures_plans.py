@@ -1,4 +1,4 @@
-"""Small plans written by hand, so that the worker is tested without the makers of plans."""
+"""Small plans written by hand, so that the worker is tested without scenes."""
 
 import copy
 from pathlib import Path
