@@ -67,6 +67,7 @@ RENAMED: dict[str, str] = {
     "truth_samples": "mask_samples",
     "truth_scale": "mask_scale",
     "use": "prompts_as",
+    "validation.every": "every_steps",
     "video.memory": "offload",
     "wording": "caption_rules",
 }

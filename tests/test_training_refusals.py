@@ -145,6 +145,12 @@ def test_a_disk_that_really_is_full_is_one_sentence(tmp_path):
         ('trainable = "attention"', "trainable = 'attention'"),
         ("[data.mix]\nreal = -1", "mix weights"),
         ("steps = [", "not valid TOML"),
+        ("[optimiser]\nrate = 1e-5", "c.toml: optimiser.rate is now learning_rate"),
+        ("[optimiser]\nmax_grad_norm = 0", "optimiser.max_grad_norm = 0: .* greater than 0"),
+        ('[cache]\nstored = "float32"', "cache.stored is now storage_dtype"),
+        ("keep = 2", "keep is now keep_checkpoints"),
+        ("[validation]\nevery = 5", "validation.every is now every_steps"),
+        ("[validation]\nevery_step = 5", "did you mean 'every_steps'"),
     ],
 )
 def test_wrong_settings_are_one_sentence(tmp_path, line, words):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...extras import require
-from .strict import STRICT
+from ...settings import STRICT
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 CONDITIONED_CHANNELS = 33

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ...extras import require
-from .strict import STRICT
+from ...settings import STRICT
 
 Trainable = Literal["attn1", "transformer_blocks", "all"]
 """attn1: the attention of every block (1.6 of 5.6 billion weights); transformer_blocks: those whole."""

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from ...settings import ErrorWording, read_settings
+from pydantic import Field
+
+from ...settings import STRICT, ErrorWording, read_settings
 from ..base.models import BaseModelRef
 from ..base.optimiser import OptimiserSettings, Trainable
-from ..base.strict import STRICT
 from ..latents.encode_plan import CacheSettings
 from ..latents.sampler import KINDS, DataSettings
 
@@ -34,23 +35,16 @@ class ValidationSettings:
     """Videos of the same few clips, sampled while training."""
 
     __pydantic_config__ = STRICT
-    every_steps: int = 100
+    every_steps: Annotated[int, Field(ge=0)] = 100
     """Steps between them; 0 samples none."""
     clips: tuple[str, ...] = ()
     """Their ids; none names the first `count` clips of the validation split, or of training where that is empty."""
-    count: int = 2
-    steps: int = 20
-    guidance: float = 6.0
+    count: Annotated[int, Field(ge=0)] = 2
+    steps: Annotated[int, Field(ge=1)] = 20
+    guidance: Annotated[float, Field(ge=0)] = 6.0
     seed: int = 43
     decode_on: str = "auto"
     """Device that turns the latents into videos, in a process of its own: by torch's name, "auto", or "" for none."""
-
-    def __post_init__(self) -> None:
-        if self.every_steps < 0 or self.count < 0 or self.steps < 1 or self.guidance < 0:
-            raise ValueError(
-                f"validation every_steps={self.every_steps}, count={self.count}, steps={self.steps}, "
-                f"guidance={self.guidance}: steps is at least 1, the others at least 0"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,10 +172,10 @@ def load_training(path: Path, overrides: Iterable[str] = ()) -> TrainingConfig:
     """Read a run's settings.
 
     Args:
-        path: a TOML file; its tables are model, cache, data, optimiser and validation.
+        path: a TOML file; its tables are model, cache, data, optimiser, validation and ablation.
         overrides: "key=value" or "table.key=value", the value as in TOML; a bare word is a string.
 
     Raises:
-        ValueError: naming the file, the key, the value and the rule.
+        ValueError: naming the file, the key, the value and the rule, or the present name of a renamed setting.
     """
     return read_settings(TrainingConfig, path, overrides, wording=WORDING)

@@ -15,9 +15,9 @@ from typing import Any, Literal
 from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
 from ...datasets.store.atomic_io import atomic_write, digest_of, is_abandoned, json_bytes
+from ...settings import STRICT
 from ..base.latent_shapes import SHORTEST, check_shape, is_valid_length, longest_valid_length
 from ..base.models import BaseModelRef, fingerprint, locate_model
-from ..base.strict import STRICT
 from .cache import FORMAT, LatentCache, open_cache, row_path, write_manifest
 
 

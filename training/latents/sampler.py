@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Bool
 from pydantic import Field
 
+from ...settings import STRICT
 from ..base.latent_shapes import Downsample
-from ..base.strict import STRICT
 
 KINDS = ("real", "synthetic", "unpaired")
 

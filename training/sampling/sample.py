@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from ...extras import require
+from ...settings import STRICT
 from ..base.network import Rotary, predict_velocity, rotary_embedding
-from ..base.strict import STRICT
 from ..base.tensors import Conditioning, Latents, TextRows
 
 torch = require("torch", extra="train")
