@@ -9,7 +9,9 @@ import re
 import stat
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import effectpairs
 import pytest
 from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.flows.scenes.source import SceneSource
@@ -25,6 +27,7 @@ FAKE = """#!{python}
 import json, os, signal, sys, time
 from pathlib import Path
 
+sys.path.insert(0, "{path}")
 import numpy as np
 from effectpairs.tests import fixtures_frame_files as frame_files
 
@@ -123,7 +126,7 @@ def folder(tmp_path_factory):
 def found(folder):
     """What became of all that, in one run."""
     program = folder / "fake-blender"
-    program.write_text(FAKE.format(python=sys.executable))
+    program.write_text(FAKE.format(python=sys.executable, path=Path(effectpairs.__file__).parents[1]))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     variants = tuple(Variant(name=name, effects=(Shadow(),)) for name in ("calm", "wild"))
     odd = [(name, json.dumps(dump_scene(scene(name)) | change)) for name, (change, _) in DESCRIPTIONS.items()]
