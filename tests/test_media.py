@@ -93,12 +93,12 @@ def test_calm_water_is_the_same_with_and_without_its_sheet(tmp_path):
 
 
 def test_noise_repeats_without_a_seam():
-    wisps = noise.periodic(5, 8.0)
+    wisps = noise.periodic_noise(5, 8.0)
     assert wisps.min() >= 0
     assert wisps.max() <= 1
     assert abs(float(wisps.mean()) - 0.5) < 0.05
     start = np.array([3.25, -7.5, 61.75])
-    block = noise.block(wisps, start, (9, 5, 7))
+    block = noise.noise_block(wisps, start, (9, 5, 7))
     assert block.shape == (9, 5, 7)
-    assert np.allclose(block, noise.block(wisps, start + noise.SIDE, (9, 5, 7)), atol=1e-6)
-    assert np.array_equal(noise.block(wisps, np.zeros(3), (4, 4, 4)), wisps[:4, :4, :4])
+    assert np.allclose(block, noise.noise_block(wisps, start + noise.SIDE, (9, 5, 7)), atol=1e-6)
+    assert np.array_equal(noise.noise_block(wisps, np.zeros(3), (4, 4, 4)), wisps[:4, :4, :4])

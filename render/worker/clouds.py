@@ -11,12 +11,12 @@ from typing import Any
 import bpy
 import numpy as np
 
+from .noise import noise_block, periodic_noise
+
 MAX_VOXELS = 180_000
 """Voxels of one frame's grid: finer ones cost time and show nothing at these sizes."""
 WISP_DEPTH = 0.7
 """Depth to which the noise bites into a ball, 0 to 1."""
-NOISE_SIDE = 64
-"""Grid points along each axis before the noise repeats."""
 MULTIPLE_SCATTERING = 0.6
 """Brightness that light scattered more than once adds to a cloud: rays follow it once, this is the remainder."""
 
@@ -54,7 +54,7 @@ def build_cloud(name: str, entry: dict[str, Any], arrays: dict[str, np.ndarray],
     bpy.context.scene.collection.objects.link(holder)
     modifier = holder.modifiers.new(name, "NODES")
     modifier.node_group, grid_node = _grid_nodes(name, _volume_material(name, entry, plan))
-    wisps = _periodic_noise(plan["seed"], max(3.0, entry["grain_m"] / voxel))
+    wisps = periodic_noise(plan["seed"], max(3.0, entry["grain_m"] / voxel))
     return Cloud(
         holder=holder, grid_node=grid_node, arrays=arrays, entry=entry, voxel_m=voxel, fps=plan["fps"], wisps=wisps
     )
@@ -96,13 +96,13 @@ def density_grid(
         body = np.clip(1 - squares, 0, 1)
         if has_wisps:
             start = first - (ball[:3] + drift_m) / voxel + ball_phase * np.array([977.0, 1409.0, 1871.0])
-            bite = _noise_block(noise, start, body.shape)
+            bite = noise_block(noise, start, body.shape)
             body = np.clip(body * (1 + WISP_DEPTH) - WISP_DEPTH * 1.5 * bite, 0, 1)
         else:
             body *= 0.06 * (1 / (squares + 0.06) - 1 / 1.06)  # a halo falls off as the square of the distance
         total[tuple(slice(a, b) for a, b in zip(first - low, last - low, strict=True))] += weight * body
     if has_wisps:
-        total *= 0.45 + 1.1 * _noise_block(noise, low - drift_m / voxel, total.shape)
+        total *= 0.45 + 1.1 * noise_block(noise, low - drift_m / voxel, total.shape)
     return low * voxel, total / (1 + 0.4 * total)
 
 
@@ -136,33 +136,6 @@ def _set_grid(mesh: Any, grid_node: Any, density: np.ndarray, low: np.ndarray, v
     nodes["from low"].inputs[1].default_value = tuple(low)
     nodes["in voxels"].inputs[1].default_value = (1 / voxel,) * 3
     nodes["index"].inputs[1].default_value = (shape[1] * shape[2], shape[2], 1)
-
-
-def _periodic_noise(seed: int, grain: float) -> np.ndarray:
-    """Smooth noise over NOISE_SIDE^3 points that repeats seamlessly, 0 to 1, a half on average.
-
-    Its largest wisps are about `grain` points across.
-    """
-    rng = np.random.default_rng([seed, 11])
-    waves = np.fft.rfftn(rng.standard_normal((NOISE_SIDE, NOISE_SIDE, NOISE_SIDE)))
-    turns = np.fft.fftfreq(NOISE_SIDE)
-    frequency = np.sqrt(turns[:, None, None] ** 2 + turns[:, None] ** 2 + np.fft.rfftfreq(NOISE_SIDE) ** 2)
-    lowest = 1 / min(grain, NOISE_SIDE / 3)
-    weight = np.where(frequency > 0.5 * lowest, 1 / np.maximum(frequency, lowest) ** 2.6, 0.0)
-    smooth = np.fft.irfftn(waves * weight, s=(NOISE_SIDE, NOISE_SIDE, NOISE_SIDE), axes=(0, 1, 2))
-    return np.asarray(np.clip(0.5 + 0.22 * smooth / smooth.std(), 0, 1), np.float32)
-
-
-def _noise_block(noise: np.ndarray, start: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Block of the noise from a position between its points on, linear between them."""
-    corner = np.floor(start).astype(int)
-    fraction = (start - corner).astype(np.float32)
-    block = noise[np.ix_(*(np.arange(a, a + count + 1) % NOISE_SIDE for a, count in zip(corner, shape, strict=True)))]
-    for axis, share in enumerate(fraction):
-        count = shape[axis]
-        low, high = (np.take(block, range(first, first + count), axis=axis) for first in (0, 1))
-        block = low + share * (high - low)
-    return np.asarray(block)
 
 
 def _grid_nodes(name: str, material: Any) -> tuple[Any, Any]:
