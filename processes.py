@@ -1,19 +1,40 @@
-"""Programs that a flow starts and follows: what they say goes to a log, and they can tell when the flow is gone."""
+"""Child processes that are started here and watched: their log, their failure in one sentence, and their end."""
 
+import contextlib
+import errno
+import json
 import os
+import select
+import shutil
+import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from types import TracebackType
+from typing import Any
 
-from .datasets.store.atomic_io import explain_os_errors
-
-LOOK_EVERY_S = 0.3
-_BY_SIGNAL = ("died with <Signals", "(SIGKILL)")
-"""How `accelerate launch` and torchrun say that the program they started was killed."""
-Program = subprocess.Popen  # of bytes
+POLL_EVERY_S = 0.3
+GRACE_S = 20.0
+"""Time for a child to end by itself, after its input closed, before its group is killed."""
+_KILLED_BY_SIGNAL = ("died with <Signals", "(SIGKILL)")
+"""Words of `accelerate launch` and torchrun for a program that was killed."""
+_GUARD = """
+import os, signal, subprocess, sys, threading
+child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+def end_with_input():
+    while os.read(0, 1024):
+        pass
+    child.terminate()
+    try:
+        child.wait(10)
+    finally:
+        os.killpg(0, signal.SIGKILL)
+threading.Thread(target=end_with_input, daemon=True).start()
+status = child.wait()
+sys.exit(status if status >= 0 else 128 - status)
+"""
 
 
 class Failed(RuntimeError):
@@ -26,75 +47,178 @@ class Killed(Failed):
     """A program was ended from outside (memory, an operator); started again, it goes on where it was."""
 
 
+class ChildProcess:
+    """A program in a process group of its own, whose standard input closes when this process ends, however it ends.
+
+    Everything that it prints is added to a log file. With `events`, its standard output is read instead: lines of JSON
+    with the key "event". Use it as a context manager, or call `end`.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: Path,
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        events: bool = False,
+        guarded: bool = False,
+    ) -> None:
+        """Start the program.
+
+        Args:
+            command: the program and its arguments.
+            log: file that its output is added to.
+            cwd: its working directory.
+            env: its whole environment; this process's own if none is given.
+            events: read its standard output as events.
+            guarded: kill it when its input closes; for programs that do not watch their input themselves.
+
+        Raises:
+            OSError: the program cannot be started, or the log cannot be written.
+        """
+        if guarded and shutil.which(command[0]) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+        self.log = log
+        self.last_event: dict[str, Any] = {}
+        self._heard_at = time.monotonic()
+        self._partial_line = b""
+        self._log_start = self._log_position = log.stat().st_size if log.exists() else 0
+        guard = [sys.executable, "-I", "-c", _GUARD] if guarded else []
+        with log.open("ab") as stream:
+            self.process = subprocess.Popen(
+                [*guard, *command],
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE if events else stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+        if self.process.stdout:
+            os.set_blocking(self.process.stdout.fileno(), False)
+
+    def __enter__(self) -> "ChildProcess":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.end()
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit status; None while it runs."""
+        return self.process.poll()
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds since the last event."""
+        return time.monotonic() - self._heard_at
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait for its end; return the exit status, or None if it still runs after that time."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.process.wait(timeout_s)
+        return None
+
+    def wait_until(self, is_ready: Callable[[], bool], timeout_s: float) -> None:
+        """Wait until it can be used.
+
+        Raises:
+            Failed: it ended before.
+            TimeoutError: it was not ready in that time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not is_ready():
+            if self.wait(POLL_EVERY_S) is not None:
+                raise self.failure()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not ready after {timeout_s:g} s; {self.log} has its output")
+
+    def read_events(self) -> list[dict[str, Any]]:
+        """Return the events that came since the last call; each is also a sign of life."""
+        stdout, events = self.process.stdout, list[dict[str, Any]]()
+        assert stdout is not None, "started without events"
+        while select.select([stdout], [], [], 0)[0] and (chunk := stdout.read1(65536)):  # type: ignore[attr-defined]
+            *lines, self._partial_line = (self._partial_line + chunk).split(b"\n")
+            for line in lines:
+                with contextlib.suppress(ValueError):  # a line of something else that wrote to this stream
+                    event = json.loads(line)
+                    if isinstance(event, dict) and "event" in event:
+                        events.append(event)
+        if events:
+            self._heard_at, self.last_event = time.monotonic(), events[-1]
+        return events
+
+    def read_lines(self) -> list[str]:
+        """Return the complete lines that were added to the log since the last call."""
+        with self.log.open("rb") as stream:
+            stream.seek(self._log_position)
+            text, newline, _ = stream.read().rpartition(b"\n")
+        self._log_position += len(text) + len(newline)
+        return text.decode(errors="replace").splitlines() if newline else []
+
+    def log_tail(self, max_lines: int = 10, noise: tuple[str, ...] = ()) -> str:
+        """Return the last lines of its log, without empty ones and those that begin with a word of noise."""
+        with self.log.open("rb") as stream:
+            stream.seek(max(self._log_start, self.log.stat().st_size - 100_000))
+            lines = stream.read().decode(errors="replace").splitlines()
+        lines = [line for line in lines if line.strip() and not (noise and line.startswith(noise))]
+        return "\n".join(lines[-max_lines:])
+
+    def failure(self) -> Failed:
+        """Return the error of a program that ended: the sentence that it printed, else the end of its log."""
+        lines = [line.strip() for line in self.log_tail(1000).splitlines()]
+        sentences = [line for line in lines if line.startswith(("error: ", "stopped: "))]
+        status = self.process.returncode or 0
+        if sentences:
+            return Failed(sentences[-1].partition(": ")[2])
+        if status < 0 or any(word in line for line in lines for word in _KILLED_BY_SIGNAL):
+            return Killed(f"a program of the run was killed; run again to go on, {self.log} has all that it said")
+        last_line = lines[-1] if lines else "it said nothing"
+        return Failed(f"a program of the run ended with status {status}: {last_line}; {self.log} has all that it said")
+
+    def end(self, grace_s: float = GRACE_S) -> int:
+        """Close its input, wait that long for it to end by itself, kill its group; return the exit status."""
+        if self.process.stdin:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+        self.wait(grace_s)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        if self.process.stdout:
+            self.process.stdout.close()
+        return self.process.wait()
+
+
 def run_program(
-    command: Sequence[str], log: Path, look: Callable[[], None], read: Callable[[str], None] = lambda line: None
+    command: Sequence[str],
+    log: Path,
+    on_poll: Callable[[], None] = lambda: None,
+    on_line: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Run a program to its end.
+    """Run a program to its end, offline and with unbuffered output.
 
     Args:
         command: the program and its arguments.
-        log: a file that all it says is added to.
-        look: called a few times a second while it runs.
-        read: called with every line that it says.
+        log: a file in an existing folder; the command and all that it prints are added to it.
+        on_poll: called a few times a second while it runs.
+        on_line: called with every line that it prints.
 
     Raises:
         Killed: a signal ended it.
         Failed: it ended with an error, in its own words.
     """
-    with explain_os_errors(log):
-        log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as file:
-        file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n")
-        file.flush()
-        first = start = file.tell()
-        with _started(command, file) as program:
-            while _wait(program) is None:
-                look()
-                start = _read(log, start, read)
-    _read(log, start, read)
-    if program.returncode:
-        raise _failure(program.returncode, log, first)
-
-
-@contextmanager
-def _started(command: Sequence[str], log: IO[str]) -> "Iterator[Program[bytes]]":
-    """A program whose standard input closes with us; leaving the block early closes it too."""
-    quiet = os.environ | {"PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
-    program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=quiet)
-    try:
-        yield program
-    finally:
-        if program.stdin is not None:
-            program.stdin.close()
-        program.wait()
-
-
-def _wait(program: "Program[bytes]") -> int | None:
-    try:
-        return program.wait(LOOK_EVERY_S)
-    except subprocess.TimeoutExpired:
-        return None
-
-
-def _read(log: Path, start: int, read: Callable[[str], None]) -> int:
-    """Hand on the whole lines that came since; return where the next one begins."""
-    with log.open("rb") as file:
-        file.seek(start)
-        whole, newline, _ = file.read().rpartition(b"\n")
-    for line in whole.decode(errors="replace").splitlines():
-        read(line)
-    return start + len(whole) + len(newline)
-
-
-def _failure(status: int, log: Path, first: int) -> Failed:
-    """The sentence that a program left, else the end of what it said."""
-    with log.open("rb") as file:
-        file.seek(first)
-        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    said = [line for line in lines if line.startswith(("error: ", "stopped: "))]
-    if said:
-        return Failed(said[-1].partition(": ")[2])
-    if status < 0 or any(word in line for line in lines for word in _BY_SIGNAL):
-        return Killed(f"a program of the run was killed; run again to go on, {log} has all that it said")
-    end = lines[-1] if lines else "it said nothing"
-    return Failed(f"a program of the run ended with status {status}: {end}; {log} has all that it said")
+    with log.open("a", encoding="utf-8") as stream:
+        stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n")
+    env = os.environ | {"PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
+    with ChildProcess(command, log, env=env) as child:
+        while child.wait(POLL_EVERY_S) is None:
+            on_poll()
+            for line in child.read_lines():
+                on_line(line)
+        for line in child.read_lines():
+            on_line(line)
+        if child.returncode:
+            raise child.failure()

@@ -96,8 +96,8 @@ SOURCE_WORDING = ErrorWording()
 class InRange:
     """Annotation of a number, or a tuple of numbers, that lies in [low, high]: `Annotated[float, InRange(0, 1)]`."""
 
-    low: float
-    high: float
+    low: float | int
+    high: float | int
 
 
 def check_ranges(settings: Any) -> None:
@@ -227,7 +227,7 @@ def explain_validation_error(
     dotted, message = ".".join(location), str(first["msg"]).removeprefix("Value error, ")
     rule = message[:1].lower() + message[1:]
     if first["type"] == "value_error":  # a check of ours: it says what to do, and mostly names its value
-        names_value = re.match(r"[\w.]+\.\w+=", message) is not None
+        names_value = re.match(r"\w+(\.\w+)+(=| holds )", message) is not None
         return message if not dotted or names_value else f"[{dotted}] {message}"
     if not dotted:
         return f"is no {wording.owner} ({rule}){wording.advice}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets.corpus.reader import Corpus, open_corpus
+from ..datasets.store.atomic_io import explain_os_errors
 from ..extras import require
 from ..processes import run_program
 from ..progress import Pieces
@@ -223,4 +224,6 @@ def _settings(job: Job) -> list[str]:
 def _run(
     job: Job, command: list[str], look: Callable[[], None], read: Callable[[str], None] = lambda line: None
 ) -> None:
+    with explain_os_errors(job.output):
+        job.output.mkdir(parents=True, exist_ok=True)
     run_program(command, job.output / "run.log", look, read)
