@@ -17,7 +17,7 @@ from ..extras import require
 
 ABANDONED = 4
 """Exit status of a program whose starter is gone."""
-_OWN = {"sample": "samples", "measure": "measure"}
+_OWN = {"sample": "sample_clips", "measure": "measure"}
 """Programs that are modules of their own."""
 
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if what in _OWN:
         return int(require(f"{__package__}.{_OWN[what]}", extra="train").main(rest))
-    return int(require(f"{__package__}.run", extra="train").main([what, *rest]))
+    return int(require(f"{__package__}.train", extra="train").main([what, *rest]))
 
 
 def _end_with_input() -> None:
