@@ -68,7 +68,7 @@ def generate(
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the videos.")] = Path("generated"),
 ) -> None:
     """Put effects into a composite: the video, a map of what changed, and both side by side."""
-    from ..training.generate import Machine
+    from ..training.generate import DeviceSettings
     from ..training.generation import Request, check_request, make_video, read_size
     from ..training.sampling.sample import SamplingSettings
 
@@ -90,7 +90,7 @@ def generate(
         raise typer.BadParameter(str(wrong)) from wrong
     with bar() as show, reporting(show):
         made = make_video(
-            request, sampling, Machine(trained=trained, base=base, device=device, offload=offload), out_dir
+            request, sampling, DeviceSettings(trained=trained, base=base, device=device, offload=offload), out_dir
         )
     out.print(f"video: {made}; what changed and both side by side are in {out_dir}", markup=False)
 

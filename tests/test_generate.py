@@ -113,10 +113,10 @@ def machine(tmp_path_factory):
     torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
     pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
     from effectpairs.training.base.tiny import write_tiny_model
-    from effectpairs.training.generate import Machine
+    from effectpairs.training.generate import DeviceSettings
 
     torch.set_num_threads(1)
-    return Machine(base=str(write_tiny_model(tmp_path_factory.mktemp("model"))), device="cpu")
+    return DeviceSettings(base=str(write_tiny_model(tmp_path_factory.mktemp("model"))), device="cpu")
 
 
 def made(files, machine, out, **given) -> np.ndarray:
@@ -167,7 +167,7 @@ def test_the_map_is_black_where_nothing_changed():
 
 def test_weights_of_no_finished_run_are_refused(tmp_path):
     pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
-    from effectpairs.training.generate import Machine, load
+    from effectpairs.training.generate import DeviceSettings, load
 
     with pytest.raises(ValueError, match=r"has no training.json of a finished run; give a run's folder `trained`"):
-        load(Machine(trained=tmp_path))
+        load(DeviceSettings(trained=tmp_path))

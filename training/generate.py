@@ -26,7 +26,7 @@ Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class DeviceSettings:
     """Which model, and how it is fitted into this machine."""
 
     trained: Path | None = None
@@ -48,7 +48,7 @@ class Output:
     """What is noted beside the videos."""
 
 
-def load(machine: Machine) -> EffectPipeline:
+def load(machine: DeviceSettings) -> EffectPipeline:
     """The pipeline, on its device: float32 without a GPU, bfloat16 on one.
 
     Raises:

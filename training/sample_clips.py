@@ -22,7 +22,7 @@ from .base.models import BaseModelNotFound
 from .configs.config import TrainingConfig, load_training
 from .evaluation.held_out import held_out
 from .fitting.step_log import SAMPLES, TRAINED
-from .generate import Machine, load
+from .generate import DeviceSettings, load
 from .latents.encode import downscale
 from .latents.encode_plan import window_length
 from .sampling.pipeline import PipelineInput
@@ -61,7 +61,7 @@ def sample_clips(settings: TrainingConfig, count: int) -> Iterator[str]:
         told = [weights, dataclasses.asdict(sampling), corpus.manifest["digest"], clip_id, settings.cache.size]
         key, place = digest_of([*told, settings.cache.frames]), output / SAMPLES / f"{clip_id}.mkv"
         if not _is_made(place, key):
-            pipeline = pipeline or load(Machine(trained=output / TRAINED))
+            pipeline = pipeline or load(DeviceSettings(trained=output / TRAINED))
             made = pipeline(_asked(clip, settings), sampling)
             atomic_write(place, codec.encode(made, fps=clip.fps))
             atomic_write(place.with_suffix(".json"), json_bytes({"key": key, "caption": clip.caption}))
