@@ -21,6 +21,7 @@ from effectpairs.flows.scenes.source import SceneSource
 from effectpairs.flows.sources import load_any, load_for, open_run, run_source
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.shadow import Shadow
+from effectpairs.render.generators.blender_generator import BlenderGenerator
 from effectpairs.render.scene.objects import Body, Travel
 from effectpairs.render.scene.scene import RenderSettings, Scene, Variant, dump_scene
 
@@ -272,7 +273,7 @@ def test_descriptions_are_kept_until_something_decides_otherwise(tmp_path, monke
 
     made, alone = listed()
     assert made == alone
-    monkeypatch.setattr(scene_list, "scene_at", lambda *asked: pytest.fail(f"was described anew: {asked}"))
+    monkeypatch.setattr(BlenderGenerator, "scene_at", lambda *asked: pytest.fail(f"was described anew: {asked}"))
     source = load_any("blender", ["count=2", "frames=5", "size=36x64"])
     assert list(scene_list.list_scenes(source, Store(tmp_path))) == made
     monkeypatch.undo()
@@ -290,7 +291,7 @@ def test_a_film_that_nothing_can_fall_in_is_refused_at_once():
         load_any("blender", ["frames=6"])
 
 
-def test_makers_give_the_same_scenes_again_and_more_of_them():
+def test_generators_give_the_same_scenes_again_and_more_of_them():
     from effectpairs.flows.scenes.listing import list_scenes
 
     few, more = (list(list_scenes(load_any("blender", [f"count={n}", "frames=5", "size=36x64"]))) for n in (2, 4))
