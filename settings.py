@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -111,11 +111,23 @@ def check_ranges(settings: Any) -> None:
         several = isinstance(value, tuple)
         for number in value if several else (value,):
             if number is not None and not (math.isfinite(number) and limits.low <= number <= limits.high):
-                kind = getattr(settings, "kind", type(settings).__name__.lower())
+                kinds = typing.get_args(_kind_of(type(settings)))  # one for a class of a union, else values of a choice
+                class_name = type(settings).__name__.lower()
+                kind = class_name if len(kinds) > 1 else getattr(settings, "kind", class_name)
                 span = f"[{limits.low:g}, {limits.high:g}]"
                 if several:
                     raise ValueError(f"{kind}.{name} holds {number:g}, not in {span}; give values between them")
                 raise ValueError(f"{kind}.{name}={number:g} is not in {span}; give a value between them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedSettings:
+    """Base of settings that refuse unknown keys, and numbers outside the `InRange` of their field, however made."""
+
+    __pydantic_config__: ClassVar[Any] = STRICT
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 @cache

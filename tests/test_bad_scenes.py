@@ -17,7 +17,7 @@ from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.flows.scenes.source import SceneSource
 from effectpairs.flows.sources import run_source
 from effectpairs.render.blender.process import VARIABLE, Blender
-from effectpairs.render.effects.shadow import Shadow
+from effectpairs.render.effects.shadow_reflection import Shadow
 from effectpairs.render.generators.archives import AssetLimits
 from effectpairs.render.scene.environment import Sky
 from effectpairs.render.scene.objects import Body, Material, Travel

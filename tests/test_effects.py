@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from effectpairs.datasets.corpus import schema
 from effectpairs.render.effects.base import Contact, Effect, Track
-from effectpairs.render.effects.colours import NAMED_COLOURS, nearest_colour_name
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.glow import CastLight, Glow
 from effectpairs.render.effects.registry import EFFECTS
 from effectpairs.render.effects.render_data import (
+    NAMED_COLOURS,
     Cloud,
     Drops,
     Lamp,
@@ -19,6 +19,7 @@ from effectpairs.render.effects.render_data import (
     Waves,
     medium_arrays,
     medium_fields,
+    nearest_colour_name,
 )
 from effectpairs.render.effects.smoke import Smoke
 from effectpairs.render.effects.splash import Splash, Spray
@@ -154,9 +155,9 @@ def test_births_lie_evenly_along_the_way(speed, turn, lead):
     course = build_trajectory(track(speed, turn=turn), lead)
     born = emission_times(course, per_metre=10.0)
     assert born[0] < 0 < born[-1] or len(born) < 2
-    steps = np.diff(np.interp(born, course.second, course.distance_m))
+    steps = np.diff(np.interp(born, course.time_s, course.distance_m))
     assert np.allclose(steps, 0.1, atol=1e-6)
-    backwards = course.at(np.array([-lead / 2])).place[0] - course.place[-1]
+    backwards = course.at(np.array([-lead / 2])).position[0] - course.position[-1]
     assert np.linalg.norm(backwards) <= speed * (lead / 2 + 12 / 16) + 1e-6
 
 
@@ -210,23 +211,23 @@ def test_a_crown_rises_from_the_water_and_sinks_back():
     hit = Contact(frame=3, at=(1.0, 0.5, 0.0), speed=3.0)
     skins = made(Splash(), track(0.0, frames=25, contacts=(hit,)))[1]
     assert isinstance(skins, Sheets)
-    tall = [float(places[0, ..., 2].max()) for places in skins.places]
+    tall = [float(places[0, ..., 2].max()) for places in skins.positions]
     whole = [float(cover[0].max()) for cover in skins.cover]
     assert not any(whole[:3])
     assert max(tall) > 0.1
     assert tall[5] > tall[3]
     assert tall[-1] < 0
     assert whole[-1] < whole[5]
-    wide = np.abs(skins.places[6, 0, -1, :, 0] - 1.0).max()
+    wide = np.abs(skins.positions[6, 0, -1, :, 0] - 1.0).max()
     assert wide > 0.5 * 0.42 * 0.9  # its rim lies around the hit
-    flat = skins.places[..., 2] <= 0
-    assert (skins.places[..., 2][flat] < 0).all(), "a skin in the plane of the water makes a hole in it"
+    flat = skins.positions[..., 2] <= 0
+    assert (skins.positions[..., 2][flat] < 0).all(), "a skin in the plane of the water makes a hole in it"
 
 
 def test_a_bow_turns_water_over_to_both_sides():
     skins = made(Splash(), track(heading=0.0))[1]
     assert isinstance(skins, Sheets)
-    right, left = (skins.places[6, side][skins.cover[6, side] > 0.1] for side in (0, 1))
+    right, left = (skins.positions[6, side][skins.cover[6, side] > 0.1] for side in (0, 1))
     assert right[:, 1].max() < 0 < left[:, 1].min()
     assert min(right[:, 2].max(), left[:, 2].max()) > 0.05
 
@@ -284,7 +285,7 @@ def test_every_effect_speaks_the_vocabulary():
     for kind in EFFECTS:
         effect = kind()
         assert isinstance(effect, Effect)
-        assert effect.word in schema.EFFECTS
+        assert effect.kind in schema.EFFECTS
         for name, value in effect.facts().items():
             assert value or value == 0, f"{effect.kind}.{name} says nothing"
 

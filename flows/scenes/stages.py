@@ -249,11 +249,11 @@ def _variant_item(
     item: SceneItem = stage_input.item
     layers = {name: stage_input.layers[name] for name in SHARED_LAYERS}
     layers |= {name: stage_input.layers[f"{variant.name}/{name}"] for name in VARIANT_LAYERS}
-    words = [effect.word for effect in variant.effects]
+    words = [effect.kind for effect in variant.effects]
     layers |= {
-        f"{EFFECT_LAYER}{effect.word}": stage_input.layers[f"{variant.name}/truth_{effect.kind}"]
+        f"{EFFECT_LAYER}{effect.kind}": stage_input.layers[f"{variant.name}/truth_{effect.kind}"]
         for effect in variant.effects
-        if words.count(effect.word) == 1
+        if words.count(effect.kind) == 1
     }
     facts = stage_input.facts[RENDER]
     return VariantItem(

@@ -20,9 +20,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from ..effects.ranges import STRICT, within
+from ...settings import CheckedSettings, InRange
 from .exr_frames import Box, area_path
 
 HOME = Path(__file__).parents[1]
@@ -52,23 +52,17 @@ class RenderFailed(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Blender:
+class Blender(CheckedSettings):
     """Blender's environment, its processes, and when they are given up."""
 
-    __pydantic_config__ = STRICT
     python: str | None = None
     """A Python with Blender's module; None: the variable EFFECTPAIRS_BLENDER, else the one that `make blender` made."""
-    processes: int = 1
+    processes: Annotated[int, InRange(1, 256)] = 1
     """Processes that render one clip together, one thread each; as many clips as cores are better still."""
-    frame_timeout_s: float = 300.0
+    frame_timeout_s: Annotated[float, InRange(1, 86400)] = 300.0
     """Seconds without a frame after which a process counts as hung; frames of many samples get more on top."""
-    max_attempts: int = 3
+    max_attempts: Annotated[int, InRange(1, 100)] = 3
     """Times that it may break in a row without one new frame."""
-
-    def __post_init__(self) -> None:
-        within(self, "processes", 1, 256)
-        within(self, "frame_timeout_s", 1, 86400)
-        within(self, "max_attempts", 1, 100)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,15 +7,15 @@ switched off, at a quality of its own; its change is the difference to the pass 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from ...arrays import Image, Mask, Matte, Rgb
+from ...settings import CheckedSettings, InRange
 from ..blender.exr_frames import Cover
-from ..effects.ranges import within
 from .linear_composite import to_display
 
 VERSION = 4
@@ -33,34 +33,33 @@ WORKING_PX = 384  # the shorter side for which areas in pixels are given
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskFromPasses:
+class MaskFromPasses(CheckedSettings):
     """Thresholds that turn an effect's change of each pixel into its masks; the table `truth` of a source."""
 
     kind: ClassVar[str] = "truth"
     """Its table's name in error sentences."""
 
-    threshold: int = 6
+    threshold: Annotated[int, InRange(1, 255)] = 6
     """Steps from which a pixel is effect; the recipe for real pairs has the same least threshold."""
     grow_threshold: int = 4
     """Steps, averaged over 5x5 pixels, from which a pixel connected to effect is effect too: a wave or a shadow runs
     out slowly, and its last changes must not count as untouched."""
     soft_threshold: int = 2
     """Steps from which a pixel connected to effect shows in the soft mask; others are noise."""
-    seed_threshold: int = 12
+    seed_threshold: Annotated[int, InRange(1, 255)] = 12
     """Steps of one pixel that make a connected patch of any size effect: a drop is small, but bright."""
-    min_speck_px: int = 96
+    min_speck_px: Annotated[int, InRange(0, 100000)] = 96
     """Least area of all other patches, in pixels of a picture whose shorter side is 384; it scales with the square of
     the side."""
-    white_percentile: float = 98.0
+    white_percentile: Annotated[float, InRange(50, 100)] = 98.0
     """The soft mask is white from this percentile on, of all pixels of the clip that are effect."""
 
     def __post_init__(self) -> None:
-        within(self, "threshold", 1, 255)
-        within(self, "grow_threshold", 1, self.threshold)
-        within(self, "soft_threshold", 1, self.threshold)
-        within(self, "seed_threshold", 1, 255)
-        within(self, "min_speck_px", 0, 100000)
-        within(self, "white_percentile", 50, 100)
+        super().__post_init__()
+        for name in ("grow_threshold", "soft_threshold"):
+            if not 1 <= getattr(self, name) <= self.threshold:
+                interval = f"[1, {self.threshold}]"
+                raise ValueError(f"truth.{name}={getattr(self, name)} is not in {interval}; give a value between them")
 
 
 def steps_between_frames(with_effect: Image, without: Image, cover: Cover, front_share: Cover) -> StepsImage:

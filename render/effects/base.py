@@ -1,19 +1,17 @@
-"""What an effect is asked for: given how the subject moves, the media (dust, drops, waves, light) of every frame.
+"""Interface of effects: from the subject's motion to the media (dust, drops, waves, light) of every frame.
 
-An effect IS its settings: a small frozen value in a scene's description. Its state is a pure function of that value and
-the subject's track, in numpy alone, so that any frame can be drawn at any time, in any process, with the same bytes.
+An effect IS its settings: a small frozen value in a scene's description. Its media are a pure function of that value
+and the subject's track, in numpy alone, so that any frame can be drawn at any time, in any process, with the same
+bytes.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
 
 from .render_data import Medium
-
-Rays = Literal["shadow", "reflection"]
-"""How a subject acts on the scene around it without any medium."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +20,14 @@ class Contact:
 
     frame: int
     at: tuple[float, float, float]
-    """Where, in metres."""
+    """Position, in metres."""
     speed: float
-    """How fast it met the other thing, along the normal, in m/s."""
+    """Speed at which the two meet along the normal, in m/s."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Track:
-    """How the subject moves, as an effect sees it. Metres and seconds; z is up, the ground or still water is z = 0."""
+    """Motion of the subject, as effects need it. Metres and seconds; z is up, the ground or still water is z = 0."""
 
     foot: Float64[np.ndarray, "T 3"]
     """The point under the subject's middle at its lowest height."""
@@ -45,6 +43,11 @@ class Track:
     def __len__(self) -> int:
         return len(self.foot)
 
+    @property
+    def frame_times(self) -> Float64[np.ndarray, "T"]:
+        """Time of each frame, in seconds."""
+        return np.arange(len(self)) / self.fps
+
 
 @runtime_checkable
 class Effect(Protocol):
@@ -52,14 +55,10 @@ class Effect(Protocol):
 
     @property
     def kind(self) -> str:
-        """Its name in a scene's JSON."""
-
-    @property
-    def word(self) -> str:
-        """The word of the corpus's vocabulary (`datasets.schema.EFFECTS`) for it."""
+        """Its name in a scene's JSON and in the corpus's vocabulary (`datasets.corpus.schema.EFFECTS`)."""
 
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
-        """What is to be drawn; empty for effects of rays alone."""
+        """Return the media to draw; none for effects of light rays alone."""
 
     def facts(self) -> dict[str, str | float]:
-        """What a caption may say of it: colour and strength in words, numbers with their unit in the key."""
+        """Return facts for captions: colour and strength in words, numbers with their unit in the key."""

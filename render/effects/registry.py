@@ -2,8 +2,7 @@
 
 from .dust import Dust
 from .glow import CastLight, Glow
-from .reflection import Reflection
-from .shadow import Shadow
+from .shadow_reflection import Reflection, Shadow
 from .smoke import Smoke
 from .splash import Splash, Spray
 from .waves import Ripple, Wake

@@ -1,8 +1,8 @@
-"""Deep water on a grid: gravity waves that a moving pressure raises.
+"""Deep water on a grid: gravity waves that a moving pressure raises, and the foam that the subject churns up.
 
 Every wave number turns at its own pace, omega^2 = g k, which is what makes a wake a V of feathers with crests across.
 Each sub-step turns all of them exactly, so no step is too long to be stable; only pressure is added step by step. Waves
-that reach the rim die there.
+that reach the rim die there. Foam drifts apart and dissolves.
 """
 
 from collections.abc import Callable
@@ -13,12 +13,18 @@ from jaxtyping import Complex64, Float32, Float64
 from scipy import fft
 
 from .base import Track
+from .trajectory import Trajectory, emission_times, ground_proximity, heading_axes
 
 GRAVITY = 9.81
 SUB_STEPS_HZ = 40.0
-"""How often pressure is laid on the water, at least."""
-MOST_POINTS = 384
+"""Lowest rate at which pressure is laid on the water."""
+MAX_GRID_POINTS = 384
 """Along a side of the grid."""
+FOAM_LASTS_S = 2.2
+FOAM_PATCHES_PER_METRE = 24.0
+Spectrum = Complex64[np.ndarray, "rows half"]
+"""Real Fourier transform of a grid."""
+Heights = Float32[np.ndarray, "T rows columns"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,117 +40,216 @@ class Grid:
 
     @property
     def x(self) -> Float64[np.ndarray, "columns"]:
-        """Of the columns, metres."""
+        """X of the columns, metres."""
         return self.origin[0] + self.step_m * np.arange(self.columns)
 
     @property
     def y(self) -> Float64[np.ndarray, "rows"]:
-        """Of the rows, metres."""
+        """Y of the rows, metres."""
         return self.origin[1] + self.step_m * np.arange(self.rows)
 
-    def waves(self) -> tuple[Float32[np.ndarray, "rows half"], Float32[np.ndarray, "rows half"]]:
-        """The wave numbers along x and y, radians a metre, in the order of a real transform."""
-        along = 2 * np.pi * fft.rfftfreq(self.columns, self.step_m)
-        up = 2 * np.pi * fft.fftfreq(self.rows, self.step_m)
-        kx, ky = np.meshgrid(along, up)
+    def wave_numbers(self) -> tuple[Float32[np.ndarray, "rows half"], Float32[np.ndarray, "rows half"]]:
+        """Wave numbers along x and y, radians a metre, in the order of a real transform."""
+        along_x = 2 * np.pi * fft.rfftfreq(self.columns, self.step_m)
+        along_y = 2 * np.pi * fft.fftfreq(self.rows, self.step_m)
+        kx, ky = np.meshgrid(along_x, along_y)
         return kx.astype(np.float32), ky.astype(np.float32)
 
-    def push_at(self, x: float, y: float) -> Complex64[np.ndarray, "rows half"]:
+    def push_at(self, x: float, y: float) -> Spectrum:
         """A push on one point, transformed."""
-        along = 2 * np.pi * fft.rfftfreq(self.columns, self.step_m) * (x - self.origin[0])
-        up = 2 * np.pi * fft.fftfreq(self.rows, self.step_m) * (y - self.origin[1])
-        return np.asarray(np.exp(-1j * up).astype(np.complex64)[:, None] * np.exp(-1j * along).astype(np.complex64))
+        along_x = 2 * np.pi * fft.rfftfreq(self.columns, self.step_m) * (x - self.origin[0])
+        along_y = 2 * np.pi * fft.fftfreq(self.rows, self.step_m) * (y - self.origin[1])
+        column, row = np.exp(-1j * along_y).astype(np.complex64), np.exp(-1j * along_x).astype(np.complex64)
+        return np.asarray(column[:, None] * row)
 
-    def rim(self) -> Float32[np.ndarray, "rows columns"]:
+    def rim_weight(self) -> Float32[np.ndarray, "rows columns"]:
         """1 inside, falling smoothly to exactly 0 at the rim."""
 
-        def side(count: int) -> np.ndarray:
-            inward = np.minimum(np.arange(count), np.arange(count)[::-1]) * self.step_m / self.rim_m
-            share = np.clip(inward, 0, 1)
-            return share * share * (3 - 2 * share)
+        def side_weight(count: int) -> np.ndarray:
+            rim_share = np.minimum(np.arange(count), np.arange(count)[::-1]) * self.step_m / self.rim_m
+            rim_share = np.clip(rim_share, 0, 1)
+            return rim_share * rim_share * (3 - 2 * rim_share)
 
-        return np.asarray(side(self.rows)[:, None] * side(self.columns), np.float32)
-
-
-Pressure = Callable[[float, float], Complex64[np.ndarray, "rows half"] | None]
-"""What pushes on the water from a second on, for so many seconds: transformed, or nothing."""
+        return np.asarray(side_weight(self.rows)[:, None] * side_weight(self.columns), np.float32)
 
 
-def grid_around(places: Float64[np.ndarray, "N 2"], *, margin_m: float, finest_m: float) -> Grid:
-    """A grid around places, x and y, as fine as asked for or as its size allows; the outer margin is its rim."""
-    low, high = places.min(axis=0) - margin_m, places.max(axis=0) + margin_m
-    step = max(finest_m, float((high - low).max()) / (MOST_POINTS - 1))
+Pressure = Callable[[float, float], Spectrum | None]
+"""Push on the water from a second on, for so many seconds: transformed, or none."""
+
+
+def grid_around(points: Float64[np.ndarray, "N 2"], *, margin_m: float, finest_m: float) -> Grid:
+    """Lay a grid around points, x and y, as fine as asked for or as its size allows; the outer margin is its rim."""
+    low, high = points.min(axis=0) - margin_m, points.max(axis=0) + margin_m
+    step = max(finest_m, float((high - low).max()) / (MAX_GRID_POINTS - 1))
     columns, rows = (max(16, fft.next_fast_len(int(np.ceil(side / step)) + 1, real=True)) for side in high - low)
     x, y = (low + high) / 2 - step * (np.array([columns, rows]) - 1) / 2
     return Grid(origin=(float(x), float(y)), step_m=step, rows=rows, columns=columns, rim_m=0.55 * margin_m)
 
 
-def simulate_waves(
-    grid: Grid, track: Track, lead_s: float, pressure: Pressure, calming_s: float
-) -> Float32[np.ndarray, "T rows columns"]:
-    """The water's height in every frame, up to a common factor.
+def simulate_waves(grid: Grid, track: Track, lead_s: float, pressure: Pressure, calming_s: float) -> Heights:
+    """Return the water's height in every frame, up to a common factor.
 
     Args:
-        grid: Where.
-        track: Its frames.
-        lead_s: How long before the first frame the water was calm.
-        pressure: What pushes.
-        calming_s: After this time a wave is down to a third.
+        grid: Rectangle of water.
+        track: Motion of the subject.
+        lead_s: Time before the first frame at which the water is calm.
+        pressure: Push on the water.
+        calming_s: Time after which a wave is down to a third.
     """
-    state = _State.calm(grid, calming_s)
-    rim = grid.rim()
+    waves = _Waves(grid, calming_s)
+    rim = grid.rim_weight()
     frames = np.empty((len(track), grid.rows, grid.columns), np.float32)
-    count = max(1, round(lead_s * track.fps))
-    for frame in range(-count, len(track)):
+    lead_frames = max(1, round(lead_s * track.fps))
+    for frame in range(-lead_frames, len(track)):
         if frame >= 0:
-            frames[frame] = state.height() * rim
+            frames[frame] = waves.height() * rim
         if frame == len(track) - 1:
             break
-        state.advance(frame / track.fps, 1 / track.fps, pressure)
-        state.die_at(rim, 1 / track.fps)
+        waves.advance(frame / track.fps, 1 / track.fps, pressure)
+        waves.damp_rim(rim, 1 / track.fps)
     return frames
 
 
-@dataclass(kw_only=True)
-class _State:
+class _Waves:
     """Heights and their speeds, by wave number."""
 
-    shape: tuple[int, int]
-    omega: np.ndarray
-    calming_s: float
-    heights: np.ndarray
-    speeds: np.ndarray
+    def __init__(self, grid: Grid, calming_s: float) -> None:
+        kx, ky = grid.wave_numbers()
+        self.omega = np.sqrt(GRAVITY * np.sqrt(kx**2 + ky**2)).astype(np.float32)
+        self.shape = (grid.rows, grid.columns)
+        self.calming_s = calming_s
+        self.heights = np.zeros(self.omega.shape, np.complex64)
+        self.speeds = np.zeros(self.omega.shape, np.complex64)
 
-    @classmethod
-    def calm(cls, grid: Grid, calming_s: float) -> "_State":
-        kx, ky = grid.waves()
-        omega = np.sqrt(GRAVITY * np.sqrt(kx**2 + ky**2)).astype(np.float32)
-        none = np.zeros(omega.shape, np.complex64)
-        shape = (grid.rows, grid.columns)
-        return cls(shape=shape, omega=omega, calming_s=calming_s, heights=none, speeds=none.copy())
-
-    def advance(self, second: float, span: float, pressure: Pressure) -> None:
-        """Let `span` seconds go by, in equal sub-steps."""
-        count = max(1, int(np.ceil(span * SUB_STEPS_HZ)))
-        part = span / count
-        turn = self.omega * np.float32(part)
+    def advance(self, time_s: float, duration_s: float, pressure: Pressure) -> None:
+        """Let `duration_s` go by, in equal sub-steps."""
+        count = max(1, int(np.ceil(duration_s * SUB_STEPS_HZ)))
+        step_s = duration_s / count
+        turn = self.omega * np.float32(step_s)
         cos, sin = np.cos(turn), np.sin(turn)
-        per = np.where(self.omega > 0, sin / np.maximum(self.omega, 1e-6), np.float32(part)).astype(np.float32)
-        fading = np.float32(np.exp(-part / self.calming_s))
+        sinc = np.where(self.omega > 0, sin / np.maximum(self.omega, 1e-6), np.float32(step_s)).astype(np.float32)
+        fading = np.float32(np.exp(-step_s / self.calming_s))
         for number in range(count):
-            push = pressure(second + (number + 0.5) * part, part)
+            push = pressure(time_s + (number + 0.5) * step_s, step_s)
             if push is not None:
                 self.speeds = self.speeds + push
-            heights = (cos * self.heights + per * self.speeds) * fading
+            heights = (cos * self.heights + sinc * self.speeds) * fading
             self.speeds = (cos * self.speeds - self.omega * sin * self.heights) * fading
             self.heights = heights
 
     def height(self) -> Float32[np.ndarray, "rows columns"]:
         return np.asarray(fft.irfft2(self.heights, s=self.shape), np.float32)
 
-    def die_at(self, rim: Float32[np.ndarray, "rows columns"], span: float) -> None:
-        """Take from the waves near the rim, in a time that does not depend on the frame rate."""
-        keep = rim ** np.float32(3 * span)
-        keep = np.where(rim > 0, keep, np.float32(0))
-        self.heights = fft.rfft2(fft.irfft2(self.heights, s=self.shape) * keep).astype(np.complex64)
-        self.speeds = fft.rfft2(fft.irfft2(self.speeds, s=self.shape) * keep).astype(np.complex64)
+    def damp_rim(self, rim: Float32[np.ndarray, "rows columns"], duration_s: float) -> None:
+        """Weaken the waves near the rim, in a time that does not depend on the frame rate."""
+        weight = rim ** np.float32(3 * duration_s)
+        weight = np.where(rim > 0, weight, np.float32(0))
+        self.heights = fft.rfft2(fft.irfft2(self.heights, s=self.shape) * weight).astype(np.complex64)
+        self.speeds = fft.rfft2(fft.irfft2(self.speeds, s=self.shape) * weight).astype(np.complex64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FoamPatches:
+    """Round soft patches of foam, by birth."""
+
+    born_s: Float64[np.ndarray, "N"]
+    position: Float64[np.ndarray, "N 2"]
+    drift: Float64[np.ndarray, "N 2"]
+    """Metres a second."""
+    strength: Float64[np.ndarray, "N"]
+    radius_m: Float64[np.ndarray, "N"]
+    """At birth; it grows to three times that."""
+    lasts_s: float
+
+
+def foam_share(
+    grid: Grid, track: Track, trajectory: Trajectory, turbulence: float, rng: np.random.Generator
+) -> Heights:
+    """Share of white water, 0 to 1: patches left behind the subject that widen and fade; none where nothing moves."""
+    groups = (_stern_foam(track, trajectory, rng), _bow_foam(track, trajectory, rng))
+    frames = np.zeros((len(track), grid.rows, grid.columns), np.float32)
+    for patches in groups:
+        for frame in range(len(track)):
+            age = frame / track.fps - patches.born_s
+            for patch in np.flatnonzero((age > 0) & (age < patches.lasts_s) & (patches.strength > 0.01)):
+                age_share = age[patch] / patches.lasts_s
+                centre = patches.position[patch] + patches.drift[patch] * age[patch]
+                radius_m = patches.radius_m[patch] * (1 + 2 * np.sqrt(age_share))
+                strength = turbulence * patches.strength[patch] * (1 - age_share) ** 1.3
+                _add_patch(frames[frame], grid, centre, radius_m, strength)
+    return np.asarray((1 - np.exp(-1.3 * frames)) * grid.rim_weight(), np.float32)
+
+
+def chop_heights(grid: Grid, track: Track, foam: Heights, height_m: float, rng: np.random.Generator) -> Heights:
+    """Heights of small steep waves in white water."""
+    kx, ky = grid.wave_numbers()
+    number = np.hypot(kx, ky)
+    longest = 2 * np.pi / (14 * grid.step_m)
+    shape = (grid.rows, grid.columns)
+    noise = fft.rfft2(rng.normal(size=shape)) * np.exp(-(((number - longest) / (0.6 * longest)) ** 2))
+    deviation = float(fft.irfft2(noise, s=shape).std()) or 1.0
+    omega = np.sqrt(9.81 * number)
+    frames = np.empty_like(foam)
+    for frame in range(len(track)):
+        chop = fft.irfft2(noise * np.cos(omega * frame / track.fps), s=shape) / deviation
+        frames[frame] = height_m * 0.6 * chop * foam[frame]
+    return frames
+
+
+def _stern_foam(track: Track, trajectory: Trajectory, rng: np.random.Generator) -> _FoamPatches:
+    length, width, _ = track.extent
+    born_s = emission_times(trajectory, per_metre=FOAM_PATCHES_PER_METRE)
+    subject = trajectory.at(born_s)
+    uniform = rng.random((len(born_s), 4))
+    forward, leftward = (axis[:, :2] for axis in heading_axes(subject.heading))
+    stern = subject.position[:, :2] + forward * (length * (0.1 * uniform[:, :1] - 0.45))
+    return _FoamPatches(
+        born_s=born_s,
+        position=stern + leftward * width * (uniform[:, 1:2] - 0.5),
+        drift=leftward * 0.25 * width * (uniform[:, 1:2] - 0.5),
+        strength=_churning(subject, width) * (0.3 + 0.7 * uniform[:, 2]),
+        radius_m=width * (0.07 + 0.13 * uniform[:, 3] ** 2),
+        lasts_s=FOAM_LASTS_S,
+    )
+
+
+def _bow_foam(track: Track, trajectory: Trajectory, rng: np.random.Generator) -> _FoamPatches:
+    """Foam that the bow throws to both sides, like a moustache."""
+    length, width, _ = track.extent
+    born_s = emission_times(trajectory, per_metre=FOAM_PATCHES_PER_METRE)
+    subject = trajectory.at(born_s)
+    uniform = rng.random((len(born_s), 4))
+    forward, leftward = (axis[:, :2] for axis in heading_axes(subject.heading))
+    side = np.where(uniform[:, :1] < 0.5, -1.0, 1.0)
+    bow = subject.position[:, :2] + forward * length * (0.4 - 0.15 * uniform[:, 1:2])
+    return _FoamPatches(
+        born_s=born_s,
+        position=bow + leftward * side * 0.3 * width,
+        drift=leftward * side * subject.speed_mps[:, None] * (0.16 + 0.1 * uniform[:, 2:3]),
+        strength=_churning(subject, width) * (0.2 + 0.5 * uniform[:, 3]),
+        radius_m=width * (0.03 + 0.06 * uniform[:, 2]),
+        lasts_s=0.5 * FOAM_LASTS_S,
+    )
+
+
+def _churning(subject: Trajectory, width: float) -> Float64[np.ndarray, "N"]:
+    """Strength of the foam, 0 to 1: by speed, while the subject is in the water."""
+    return np.asarray(np.clip(subject.speed_mps / 2, 0, 1) * ground_proximity(subject.position[:, 2], 0.3 * width))
+
+
+def _add_patch(
+    frame: Float32[np.ndarray, "rows columns"],
+    grid: Grid,
+    centre: Float64[np.ndarray, "2"],
+    radius_m: float,
+    strength: float,
+) -> None:
+    column, row = ((centre[axis] - grid.origin[axis]) / grid.step_m for axis in (0, 1))
+    reach = int(np.ceil(radius_m / grid.step_m)) + 1
+    c0, r0 = max(0, int(column) - reach), max(0, int(row) - reach)
+    c1, r1 = min(grid.columns, int(column) + reach + 2), min(grid.rows, int(row) + reach + 2)
+    if c0 >= c1 or r0 >= r1:
+        return
+    x, y = np.arange(c0, c1) - column, np.arange(r0, r1) - row
+    falloff = 1 - (x**2 + y[:, None] ** 2) * (grid.step_m / radius_m) ** 2
+    frame[r0:r1, c0:c1] += strength * np.clip(falloff, 0, 1)

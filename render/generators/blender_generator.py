@@ -1,12 +1,12 @@
 """The generator `blender`: subjects that move by themselves, on foot, on wheels, afloat, in leaps and in the air."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
+from ...settings import InRange
 from ..animation.motion import compute_poses
-from ..effects.ranges import within
 from ..scene.objects import Body
 from ..scene.scene import Scene, Variant
 from . import props
@@ -33,15 +33,14 @@ class BlenderGenerator(SceneGenerator):
     """Scenarios to draw from; name one twice and it is drawn twice as often."""
     cameras: tuple[CameraKind, ...] = ("still", "still", "handheld", "pan", "follow")
     focal_mm: tuple[float, float] = (26.0, 70.0)
-    model_probability: float = 0.5
-    occluder_probability: float = 0.2
+    model_probability: Annotated[float, InRange(0, 1)] = 0.5
+    occluder_probability: Annotated[float, InRange(0, 1)] = 0.2
     """Probability of a post before the action."""
 
     def __post_init__(self) -> None:
         if not self.scenarios or any(name not in SCENARIOS for name in self.scenarios):
             raise ValueError(f"generator.scenarios={list(self.scenarios)}: name some of {', '.join(SCENARIOS)}")
         super().__post_init__()
-        within(self, "occluder_probability", 0, 1)
 
     def scene_at(self, index: int, seed: int, clip_format: ClipFormat) -> Scene:
         """Generate scene number `index`; it does not depend on the number of other scenes.

@@ -6,10 +6,9 @@ import numpy as np
 
 from ..effects.dust import Dust
 from ..effects.glow import CastLight, Glow
-from ..effects.reflection import Reflection
 from ..effects.registry import AnyEffect
 from ..effects.render_data import Colour
-from ..effects.shadow import Shadow
+from ..effects.shadow_reflection import Reflection, Shadow
 from ..effects.smoke import Smoke
 from ..effects.splash import Splash, Spray
 from ..effects.waves import Ripple, Wake

@@ -3,12 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..effects.colours import NAMED_COLOURS
 from ..effects.dust import Dust
 from ..effects.glow import CastLight, Glow
 from ..effects.registry import AnyEffect
-from ..effects.render_data import Colour
-from ..effects.shadow import Shadow
+from ..effects.render_data import NAMED_COLOURS, Colour
+from ..effects.shadow_reflection import Shadow
 from ..effects.smoke import Smoke
 from ..effects.splash import Splash, Spray
 from ..effects.waves import Ripple, Wake

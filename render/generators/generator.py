@@ -3,26 +3,27 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from ..effects.ranges import STRICT, within
-from ..scene.scene import RenderSettings, Scene, check_clip_format
+from ...settings import CheckedSettings, InRange
+from ..scene.scene import Fps, RenderSettings, Scene, check_clip_format
 from .assets import Asset, models_in, skies_in
 
 CameraKind = Literal["still", "pan", "handheld", "follow"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipFormat:
+class ClipFormat(CheckedSettings):
     """Frames, size (height, width), frame rate and quality of every scene."""
 
     frames: int = 85
     size: tuple[int, int] = (384, 672)
-    fps: float = 16.0
+    fps: Fps = 16.0
     rendering: RenderSettings = RenderSettings()
 
     def __post_init__(self) -> None:
-        check_clip_format(self)
+        super().__post_init__()
+        check_clip_format(self.frames, self.size)
 
     @property
     def duration_s(self) -> float:
@@ -31,10 +32,9 @@ class ClipFormat:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SceneGenerator:
+class SceneGenerator(CheckedSettings):
     """Scenes by number: each depends on the generator's settings, a seed, the clip's format and its number alone."""
 
-    __pydantic_config__ = STRICT
     cameras: tuple[CameraKind, ...]
     """Kinds of camera; name one twice and it is drawn twice as often."""
     variants: tuple[int, int] = (1, 3)
@@ -43,19 +43,19 @@ class SceneGenerator:
     """Shortest and longest focal length."""
     models: str | None = None
     """A folder of .blend, .glb, .obj, .usd ... files, which take the place of procedural subjects."""
-    model_probability: float
+    model_probability: Annotated[float, InRange(0, 1)]
     """Probability of a user's model, if there are some."""
     skies: str | None = None
     """A folder of .hdr or .exr panoramas, in place of those that come with Blender."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.cameras or any(kind not in get_args(CameraKind) for kind in self.cameras):
             raise ValueError(f"generator.cameras={list(self.cameras)}: name some of {', '.join(get_args(CameraKind))}")
         if not 1 <= self.variants[0] <= self.variants[1] <= 4:
             raise ValueError(f"generator.variants={self.variants}: give at least and at most, within 1 to 4")
         if not 8 <= self.focal_mm[0] <= self.focal_mm[1] <= 400:
             raise ValueError(f"generator.focal_mm={self.focal_mm}: give shortest and longest, within 8 to 400")
-        within(self, "model_probability", 0, 1)
 
     def check(self, clip_format: ClipFormat) -> None:
         """Refuse a format for which no scene can be generated.

@@ -6,12 +6,12 @@ Its hits raise dust or water; polished floors mirror it; walls send it back.
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
+from ...settings import InRange
 from ..animation.motion import compute_poses
-from ..effects.ranges import within
 from ..scene.environment import Camera
 from ..scene.objects import Body, Shape, Still, Toss
 from ..scene.scene import Scene
@@ -46,16 +46,16 @@ class KubricGenerator(SceneGenerator):
     kind: Literal["kubric"] = "kubric"
     bodies: tuple[int, int] = (3, 10)
     """Least and greatest number of bodies, the subject counted."""
-    resting: float = 0.3
+    resting: Annotated[float, InRange(0, 1)] = 0.3
     """Share of the bodies beside the subject that stand still, as obstacles."""
     floors: tuple[str, ...] = ("loose", "loose", "puddles", "wet", "glossy", "glossy")
     cameras: tuple[CameraKind, ...] = ("still", "still", "handheld", "pan")
-    walls: float = 0.4
+    walls: Annotated[float, InRange(0, 1)] = 0.4
     """Share of scenes with a wall behind the action."""
     focal_mm: tuple[float, float] = (28.0, 55.0)
     manifest: str | None = None
     """Path or address of a Kubric asset manifest, whose models are used like those of `models`."""
-    model_probability: float = 0.6
+    model_probability: Annotated[float, InRange(0, 1)] = 0.6
     cache: str = "~/.cache/effectpairs/assets"
     """Folder for models that lie elsewhere."""
 
@@ -65,8 +65,6 @@ class KubricGenerator(SceneGenerator):
         if not self.floors or any(floor not in FLOORS for floor in self.floors):
             raise ValueError(f"generator.floors={list(self.floors)}: name some of {', '.join(FLOORS)}")
         super().__post_init__()
-        within(self, "resting", 0, 1)
-        within(self, "walls", 0, 1)
 
     def check(self, clip_format: ClipFormat) -> None:
         """Refuse a format in which bodies have no time to fall and hit.

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..effects.reflection import Reflection
 from ..effects.registry import AnyEffect
-from ..effects.shadow import Shadow
+from ..effects.shadow_reflection import Reflection, Shadow
 from ..scene.environment import Ground
 from ..scene.objects import Body, Shape
 from ..scene.scene import Variant

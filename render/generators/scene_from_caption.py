@@ -103,9 +103,9 @@ def scene_from_caption(
     variant = Variant(
         name="described",
         effects=tuple(
-            apply_style(effect, styles[effect.word]) if effect.word in styles else effect
+            apply_style(effect, styles[effect.kind]) if effect.kind in styles else effect
             for effect in scene.variants[0].effects
-            if effect.word in {*styles, *COMMON_EFFECTS}
+            if effect.kind in {*styles, *COMMON_EFFECTS}
         ),
     )
     scene = replace(_paint_subject(scene, caption), name="worded", seed=seed, variants=(variant,))
@@ -141,7 +141,7 @@ def _best_scene(
         faults = _visibility_faults(scene, styles)
         unlike = figure is not None and scene.subject.shape != figure
         for number, variant in enumerate(scene.variants):
-            words = {effect.word for effect in variant.effects}
+            words = {effect.kind for effect in variant.effects}
             lacking = tuple(effect for effect in styles if effect not in words)
             rank = (8 * (first_effect in lacking) + 4 * unlike + 2 * len(lacking) + faults, number)
             if best is None or rank < best[0]:

@@ -1,139 +1,105 @@
-"""What a scene's bodies are: their shape, what they look like, and how they move.
+"""Bodies of a scene: their shape, material and motion.
 
 Metres, seconds, degrees; z is up, headings turn counter-clockwise from +x. Colours are display-space (sRGB) 0 to 1.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from ..effects.ranges import STRICT, all_within, within
+from ...settings import CheckedSettings, InRange
 from ..effects.render_data import Colour
 
 Vec3 = tuple[float, float, float]
+Position = Annotated[Vec3, InRange(-1000, 1000)]
+"""x, y, z in metres."""
+Degrees = Annotated[float, InRange(-720, 720)]
 Pattern = Literal["plain", "metal", "glass", "checker", "stripes", "noise", "bricks", "wood", "tiles", "marble"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Material:
-    """What a surface looks like; patterns are procedural, so nothing is fetched."""
+class Material(CheckedSettings):
+    """Appearance of a surface; patterns are procedural, so nothing is fetched."""
 
-    __pydantic_config__ = STRICT
     kind: Pattern = "plain"
     colour: Colour = (0.6, 0.6, 0.6)
     second: Colour = (0.3, 0.3, 0.3)
     """The other colour of a pattern."""
-    roughness: float = 0.5
-    scale_m: float = 0.3
+    roughness: Annotated[float, InRange(0, 1)] = 0.5
+    scale_m: Annotated[float, InRange(0.001, 100)] = 0.3
     """Size of the pattern's repeat."""
-    emission: float = 0.0
+    emission: Annotated[float, InRange(0, 1000)] = 0.0
     """Light given off by the surface itself, seen with and without effects; 1 shows the colour as it is."""
 
-    def __post_init__(self) -> None:
-        all_within(self, "colour", 0, 1)
-        all_within(self, "second", 0, 1)
-        within(self, "roughness", 0, 1)
-        within(self, "scale_m", 0.001, 100)
-        within(self, "emission", 0, 1000)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Still:
-    """A body that stays."""
+class Still(CheckedSettings):
+    """Motion of a body that does not move."""
 
-    __pydantic_config__ = STRICT
     kind: Literal["still"] = "still"
-    at: Vec3 = (0.0, 0.0, 0.0)
-    """Where its lowest point stands."""
-    heading_deg: float = 0.0
-
-    def __post_init__(self) -> None:
-        all_within(self, "at", -1000, 1000)
-        within(self, "heading_deg", -720, 720)
+    at: Position = (0.0, 0.0, 0.0)
+    """Position of its lowest point."""
+    heading_deg: Degrees = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Travel:
-    """A body that makes its own way: on foot, on wheels, sliding, afloat, in leaps, in the air."""
+class Travel(CheckedSettings):
+    """Motion of a body that moves by itself: on foot, on wheels, sliding, afloat, in leaps, in the air."""
 
-    __pydantic_config__ = STRICT
     kind: Literal["walk", "drive", "drift", "boat", "bounce", "fly"]
-    start: tuple[float, float] = (0.0, 0.0)
+    start: Annotated[tuple[float, float], InRange(-1000, 1000)] = (0.0, 0.0)
     """x and y at the first frame."""
-    heading_deg: float = 0.0
-    speed_mps: float = 1.0
-    turn_deg_s: float = 0.0
-    """How fast the heading turns."""
-    height_m: float = 0.0
-    """bounce: how high it leaps; fly: how high it flies; boat and drift: how much it rocks or slides; else unused."""
-    phase: float = 0.0
-    """Where in its cycle (step, leap, wingbeat) it begins, 0 to 1."""
-
-    def __post_init__(self) -> None:
-        all_within(self, "start", -1000, 1000)
-        within(self, "heading_deg", -720, 720)
-        within(self, "speed_mps", 0, 100)
-        within(self, "turn_deg_s", -720, 720)
-        within(self, "height_m", 0, 100)
-        within(self, "phase", 0, 1)
+    heading_deg: Degrees = 0.0
+    speed_mps: Annotated[float, InRange(0, 100)] = 1.0
+    turn_deg_s: Degrees = 0.0
+    height_m: Annotated[float, InRange(0, 100)] = 0.0
+    """bounce: height of a leap; fly: height above ground; boat and drift: amount of rocking or sliding; else unused."""
+    phase: Annotated[float, InRange(0, 1)] = 0.0
+    """Point in its cycle (step, leap, wingbeat) at the first frame, 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Toss:
-    """A rigid body left to gravity and collisions with everything else that is tossed or still."""
+class Toss(CheckedSettings):
+    """Motion of a rigid body under gravity and collisions with everything else that is tossed or still."""
 
-    __pydantic_config__ = STRICT
     kind: Literal["toss"] = "toss"
-    at: Vec3 = (0.0, 0.0, 1.0)
+    at: Position = (0.0, 0.0, 1.0)
     """Its middle at the first frame."""
-    velocity: Vec3 = (0.0, 0.0, 0.0)
-    spin: Vec3 = (0.0, 0.0, 0.0)
+    velocity: Annotated[Vec3, InRange(-100, 100)] = (0.0, 0.0, 0.0)
+    spin: Annotated[Vec3, InRange(-100, 100)] = (0.0, 0.0, 0.0)
     """Radians a second around x, y, z."""
-    turned: Vec3 = (0.0, 0.0, 0.0)
+    turned: Annotated[Vec3, InRange(-720, 720)] = (0.0, 0.0, 0.0)
     """Euler angles at the first frame, degrees."""
-    mass_kg: float = 1.0
-    friction: float = 0.5
-    restitution: float = 0.4
-
-    def __post_init__(self) -> None:
-        all_within(self, "at", -1000, 1000)
-        all_within(self, "velocity", -100, 100)
-        all_within(self, "spin", -100, 100)
-        all_within(self, "turned", -720, 720)
-        within(self, "mass_kg", 0.001, 100000)
-        within(self, "friction", 0, 10)
-        within(self, "restitution", 0, 1)
+    mass_kg: Annotated[float, InRange(0.001, 100000)] = 1.0
+    friction: Annotated[float, InRange(0, 10)] = 0.5
+    restitution: Annotated[float, InRange(0, 1)] = 0.4
 
 
 Motion = Annotated[Still | Travel | Toss, Field(discriminator="kind")]
-SHAPES = (
-    "sphere", "cube", "cylinder", "cone", "torus", "monkey", "rock", "post", "crate", "arch",
-    "walker", "dog", "car", "truck", "boat", "duck", "ball", "bird", "drone", "lantern", "asset",
-)  # fmt: skip
 Shape = Literal[
     "sphere", "cube", "cylinder", "cone", "torus", "monkey", "rock", "post", "crate", "arch",
     "walker", "dog", "car", "truck", "boat", "duck", "ball", "bird", "drone", "lantern", "asset",
 ]  # fmt: skip
+SHAPES: tuple[Shape, ...] = get_args(Shape)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Body:
-    """One thing in the scene: the subject, or something that stands or moves beside it."""
+class Body(CheckedSettings):
+    """One object of the scene: the subject, or something that stands or moves beside it."""
 
-    __pydantic_config__ = STRICT
     name: str
-    """What a caption calls it, without an article: "red car"."""
+    """Its name in captions, without an article: "red car"."""
     shape: Shape
     asset: str | None = None
     """shape "asset": path of a .blend, .glb, .gltf, .obj, .ply, .stl, .usd, .usdc, .usdz file."""
-    size_m: float = 1.0
-    """Its largest extent (figures: their height; vehicles and boats: their length)."""
+    size_m: Annotated[float, InRange(0.01, 200)] = 1.0
+    """Its largest extent (people and animals: their height; vehicles and boats: their length)."""
     look: Material = Material()
     motion: Motion = Still()
 
     def __post_init__(self) -> None:
-        within(self, "size_m", 0.01, 200)
+        super().__post_init__()
         if not self.name.strip() or len(self.name) > 80:
             raise ValueError(f"body.name={self.name!r} must have 1 to 80 characters; call it what it is")
         if (self.shape == "asset") != (self.asset is not None):

@@ -1,4 +1,4 @@
-"""A scene: small, typed, seeded, kept as JSON; the description alone rebuilds every frame.
+"""A scene: small, typed, seeded, stored as JSON; the description alone rebuilds every frame.
 
 Metres, seconds, degrees; z is up, the ground (or still water) is z = 0, headings turn counter-clockwise from +x.
 Colours are display-space (sRGB) 0 to 1.
@@ -6,17 +6,17 @@ Colours are display-space (sRGB) 0 to 1.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from ...settings import ErrorWording, explain_validation_error
-from ..effects.ranges import STRICT, within
+from ...settings import CheckedSettings, ErrorWording, InRange, explain_validation_error
 from ..effects.registry import AnyEffect
 from .environment import Camera, Ground, Sky, Sun, Wall
 from .objects import Body
 
 SCHEMA = 1
+Fps = Annotated[float, InRange(1, 240)]
 _EXAMPLE = "compare with what `effectpairs render --example scene.json` writes"
 WORDING = ErrorWording(
     owner="scene", unknown_key="{path} is no key", no_suggestion=f"; {_EXAMPLE}", advice=f"; {_EXAMPLE}"
@@ -26,14 +26,14 @@ LIMITS = {"frames": 1000, "size": 4096, "bodies": 200, "variants": 16, "effects"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Variant:
-    """One `gt` of the scene: which effects it shows. Everything else is shared, so all have one `over`."""
+class Variant(CheckedSettings):
+    """One `gt` of the scene, by its effects. Everything else is shared, so all variants have one `over`."""
 
-    __pydantic_config__ = STRICT
     name: str
     effects: tuple[Annotated[AnyEffect, Field(discriminator="kind")], ...]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         kinds = [effect.kind for effect in self.effects]
         if not 1 <= len(kinds) <= LIMITS["effects"] or len(set(kinds)) != len(kinds):
             raise ValueError(
@@ -44,53 +44,48 @@ class Variant:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RenderSettings:
-    """How well everything is drawn."""
+class RenderSettings(CheckedSettings):
+    """Quality of the pictures, and the device that draws them."""
 
-    __pydantic_config__ = STRICT
-    samples: int = 16
+    kind: ClassVar[str] = "rendering"
+    """Its table's name in error sentences."""
+
+    samples: Annotated[int, InRange(1, 16384)] = 16
     denoise: bool = True
-    mask_samples: int = 8
-    """Of the passes from which each effect's own mask comes."""
-    mask_scale: float = 0.5
+    mask_samples: Annotated[int, InRange(1, 16384)] = 8
+    """Samples of the passes from which each effect's own mask comes."""
+    mask_scale: Annotated[float, InRange(0.1, 1)] = 0.5
     """Their size, as a share of the picture's."""
     composite: Literal["exact", "eq2"] = "exact"
-    """How `over` is put together: in linear light as a camera would, or by Eq. 2 in display space."""
+    """Way that `over` is composed: in linear light as a camera would, or by Eq. 2 in display space."""
     crop: bool = True
     """Draw a variant only where it visibly differs from the background; elsewhere gt is background."""
     device: Literal["CPU", "OPTIX", "CUDA", "HIP", "METAL"] = "CPU"
 
-    def __post_init__(self) -> None:
-        within(self, "samples", 1, 16384)
-        within(self, "mask_samples", 1, 16384)
-        within(self, "mask_scale", 0.1, 1)
 
-
-def check_clip_format(owner: Any, place: str = "") -> None:
-    """Check the frames, size and fps of a scene, or of all scenes of a making.
+def check_clip_format(frames: int, size: tuple[int, int], owner: str = "") -> None:
+    """Check the frames and the size of a scene, or of all scenes of a generator.
 
     Raises:
-        ValueError: naming the value, after place, and the rule.
+        ValueError: naming the value, with the owner before it, and the rule.
     """
-    if owner.frames % 8 != 5 or not 5 <= owner.frames <= LIMITS["frames"]:
-        raise ValueError(f"{place}frames={owner.frames} is not 8k+5; give 5, 13, 21, ... 85")
-    if any(not 16 <= side <= LIMITS["size"] for side in owner.size):
-        raise ValueError(f"{place}size={owner.size} is not within 16 to {LIMITS['size']}; give height and width")
-    within(owner, "fps", 1, 240)
+    if frames % 8 != 5 or not 5 <= frames <= LIMITS["frames"]:
+        raise ValueError(f"{owner}frames={frames} is not 8k+5; give 5, 13, 21, ... 85")
+    if any(not 16 <= side <= LIMITS["size"] for side in size):
+        raise ValueError(f"{owner}size={size} is not within 16 to {LIMITS['size']}; give height and width")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
-    """Everything that is in the picture, and every picture that is made of it."""
+class Scene(CheckedSettings):
+    """Everything in the picture, and every variant that is drawn of it."""
 
-    __pydantic_config__ = STRICT
     schema: Literal[1] = 1
     name: str
     seed: int
     frames: int = 21
     size: tuple[int, int] = (192, 336)
     """Height and width, pixels."""
-    fps: float = 16.0
+    fps: Fps = 16.0
     subject: Body
     props: tuple[Body, ...] = ()
     """Bodies that belong to the background: they occlude, reflect, and are bumped into."""
@@ -103,7 +98,8 @@ class Scene:
     rendering: RenderSettings = RenderSettings()
 
     def __post_init__(self) -> None:
-        check_clip_format(self, "scene.")
+        super().__post_init__()
+        check_clip_format(self.frames, self.size, "scene.")
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"scene.seed={self.seed} is not in [0, 2^31); give such a whole number")
         if len(self.props) > LIMITS["bodies"]:
@@ -114,7 +110,7 @@ class Scene:
 
     @property
     def static_background(self) -> bool:
-        """Is the background the same in every frame, so that one picture of it serves all?"""
+        """True if the background is the same in every frame, so that one picture of it serves all."""
         return self.camera.kind == "still" and all(prop.motion.kind == "still" for prop in self.props)
 
 
@@ -136,7 +132,7 @@ def read_scene(path: Path) -> Scene:
 
 
 def parse_scene(content: bytes | str) -> Scene:
-    """A scene out of JSON.
+    """Parse a scene from JSON.
 
     Raises:
         ValueError: naming the key and the rule.
@@ -148,6 +144,6 @@ def parse_scene(content: bytes | str) -> Scene:
 
 
 def dump_scene(scene: Scene) -> dict[str, Any]:
-    """A scene as plain JSON values, the same for equal scenes; `scene_of` reads them back."""
+    """Return a scene as plain JSON values, the same for equal scenes; `parse_scene` reads them back."""
     values: dict[str, Any] = _ADAPTER.dump_python(scene, mode="json")
     return values

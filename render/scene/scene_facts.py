@@ -1,4 +1,4 @@
-"""What a caption may say of a clip: everything that the scene knows of itself, in words and numbers."""
+"""Facts of a rendered clip for its captions: everything that the scene knows of itself, in words and numbers."""
 
 from typing import Any
 
@@ -11,12 +11,22 @@ OVERCAST_STRENGTH = 0.3
 
 def scene_facts(scene: Scene, variant: Variant) -> dict[str, Any]:
     """Subject, motion, ground, light, camera, and by effect its own facts; plain JSON values."""
+    motion = scene.subject.motion
+    motion_facts: dict[str, Any] = {"kind": motion.kind}
+    if isinstance(motion, Travel):
+        motion_facts |= {"speed_mps": motion.speed_mps, "turns": abs(motion.turn_deg_s) > 5}
+    sun_shines = scene.sun.strength > OVERCAST_STRENGTH
+    light: dict[str, Any] = {"sky": scene.sky.hdri if scene.sky.kind == "hdri" else scene.sky.kind, "sun": sun_shines}
+    if sun_shines:
+        elevation = scene.sun.elevation_deg
+        height = "low" if elevation < 25 else "high" if elevation > 55 else "middling"
+        light |= {"sun_elevation_deg": elevation, "sun_height": height}
     return {
         "subject": scene.subject.name,
         "shape": scene.subject.shape,
-        "motion": _motion(scene),
+        "motion": motion_facts,
         "ground": {"kind": scene.ground.kind, "pattern": scene.ground.look.kind},
-        "light": _light(scene),
+        "light": light,
         "camera": scene.camera.kind,
         "beside": [prop.name for prop in scene.props],
         "seconds": round(scene.frames / scene.fps, 3),
@@ -25,21 +35,5 @@ def scene_facts(scene: Scene, variant: Variant) -> dict[str, Any]:
 
 
 def effect_words(variant: Variant) -> list[str]:
-    """The variant's effects in the corpus's vocabulary, each once, in its order of naming them."""
-    return list(dict.fromkeys(effect.word for effect in variant.effects))
-
-
-def _motion(scene: Scene) -> dict[str, Any]:
-    motion = scene.subject.motion
-    if not isinstance(motion, Travel):
-        return {"kind": motion.kind}
-    return {"kind": motion.kind, "speed_mps": motion.speed_mps, "turns": abs(motion.turn_deg_s) > 5}
-
-
-def _light(scene: Scene) -> dict[str, Any]:
-    sky = scene.sky.hdri if scene.sky.kind == "hdri" else scene.sky.kind
-    found: dict[str, Any] = {"sky": sky, "sun": scene.sun.strength > OVERCAST_STRENGTH}
-    if found["sun"]:
-        low = scene.sun.elevation_deg
-        found |= {"sun_elevation_deg": low, "sun_height": "low" if low < 25 else "high" if low > 55 else "middling"}
-    return found
+    """The variant's effects in the corpus's vocabulary, in its order of naming them."""
+    return [effect.kind for effect in variant.effects]

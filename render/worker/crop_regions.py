@@ -120,7 +120,7 @@ class CropRegions:
 def _drop_points(arrays: dict[str, Any], frame: int) -> Any:
     """Both ends of each drop's streak, or the points of water sheets that have not vanished [N, 3]."""
     if "cover" in arrays:
-        return arrays["places"][frame][arrays["cover"][frame] > 0]
+        return arrays["positions"][frame][arrays["cover"][frame] > 0]
     in_frame = slice(int(arrays["ends"][frame - 1]) if frame else 0, int(arrays["ends"][frame]))
     positions, moves = arrays["points"][in_frame, :3], arrays["moves"][in_frame]
     return np.concatenate([positions - moves / 2, positions + moves / 2])

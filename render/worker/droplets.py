@@ -80,7 +80,7 @@ class Sheets:
         if not cover.any():
             return False
         mesh = self.holder.data
-        mesh.vertices.foreach_set("co", np.ascontiguousarray(self.arrays["places"][frame], np.float32).ravel())
+        mesh.vertices.foreach_set("co", np.ascontiguousarray(self.arrays["positions"][frame], np.float32).ravel())
         mesh.attributes["cover"].data.foreach_set("value", np.ascontiguousarray(cover, np.float32).ravel())
         mesh.update()
         return True
@@ -88,7 +88,7 @@ class Sheets:
 
 def build_sheets(name: str, entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sheets:
     """Make the mesh, as it is in the first frame."""
-    positions = arrays["places"]
+    positions = arrays["positions"]
     _, count, rows, columns, _ = positions.shape
     number = np.arange(count * rows * columns).reshape(count, rows, columns)
     corners = [number[:, :-1, :-1], number[:, :-1, 1:], number[:, 1:, 1:], number[:, 1:, :-1]]
