@@ -1,6 +1,7 @@
 """The latent cache: what is in a row, what is made again and what is not, and what is refused."""
 
 import dataclasses
+import json
 import multiprocessing
 
 import numpy as np
@@ -165,3 +166,9 @@ def test_an_empty_corpus_is_refused(small, tmp_path, monkeypatch):
     monkeypatch.setitem(small.corpus.manifest, "files", [])
     with pytest.raises(ValueError, match="has no clips"):
         run(small.corpus, small.model, tmp_path)
+
+
+def test_a_cache_of_another_format_is_refused(small, tmp_path):
+    (tmp_path / "cache.json").write_text(json.dumps(small.cache.manifest | {"format": 1}))
+    with pytest.raises(ValueError, match="has format 1, not 2; precompute again into another folder"):
+        open_cache(tmp_path)

@@ -236,3 +236,13 @@ def test_sharding_that_accelerate_passes_over_is_said(small, tmp_path, monkeypat
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     assert train_program.main(["train", str(path)]) == 2
     assert "accelerate does not take FSDP on this machine" in capsys.readouterr().err
+
+
+def test_checkpoints_of_another_format_are_refused(small, tmp_path):
+    train(settings_for(small, tmp_path))
+    manifest = tmp_path / "checkpoints" / "step-00000004" / checkpoint.MANIFEST
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 1}))
+    with pytest.raises(
+        ValueError, match=r"step-00000004: has format 1, not 2; train again, into another output folder"
+    ):
+        train(settings_for(small, tmp_path, steps=6))
