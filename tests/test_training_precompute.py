@@ -18,7 +18,7 @@ from effectpairs.training.base.models import BaseModelRef  # noqa: E402
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
 from effectpairs.training.latents.cache import open_cache, row_path  # noqa: E402
 from effectpairs.training.latents.encode import encode_corpus  # noqa: E402
-from effectpairs.training.latents.encode_plan import CacheSettings, encode_recipe, finalize_cache, list_encode_items  # noqa: E402
+from effectpairs.training.latents.encode_plan import CacheSettings, build_recipe, finalize_cache, list_encode_items  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -89,11 +89,11 @@ def test_two_processes_share_the_work(small, tmp_path):
 
 def test_another_model_or_setting_is_another_cache(small, tmp_path):
     other = BaseModelRef(id=str(write_tiny_model(tmp_path / "model", seed=1)))
-    recipe = encode_recipe(tmp_path / "model", SETTINGS)
+    recipe = build_recipe(tmp_path / "model", SETTINGS)
     here = {
         work.memo
         for work in list_encode_items(
-            small.corpus, tmp_path, encode_recipe(small.cache.folder.parent / "model", SETTINGS)
+            small.corpus, tmp_path, build_recipe(small.cache.folder.parent / "model", SETTINGS)
         )
     }
     assert not here & {work.memo for work in list_encode_items(small.corpus, tmp_path, recipe)}

@@ -18,7 +18,7 @@ from ..extras import require
 from .base.models import BaseModelNotFound, locate_model
 from .configs.config import TrainingConfig, load_training
 from .fitting.step_log import TrainingStopped
-from .latents.encode_plan import encode_recipe, finalize_cache, pending_clips
+from .latents.encode_plan import build_recipe, finalize_cache, pending_clips
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +56,7 @@ def precompute_all(settings: TrainingConfig, share: tuple[int, int] = (0, 1)) ->
     corpus, folder = open_corpus(settings.corpus), settings.cache_path
     for clip_id in encoding.encode_corpus(corpus, settings.model, folder, settings.cache, share=share):
         print(f"encoded {clip_id}", flush=True)
-    recipe = encode_recipe(locate_model(settings.model).folder, settings.cache)
+    recipe = build_recipe(locate_model(settings.model).folder, settings.cache)
     if not pending_clips(corpus, folder, recipe):
         finalize_cache(corpus, settings.model, folder, settings.cache)
 

@@ -1,4 +1,4 @@
-"""The words for tensors: b clips, F frames, H rows, W columns of pixels; f, h, w the same of latents.
+"""Types of tensors: b clips, F frames, H rows, W columns of pixels; f, h, w the same of latents.
 
 F = 4 (f - 1) + 1, H = 8 h, W = 8 w. The base model halves the number of latent frames once more, so f is even and
 F = 8 k + 5: 5, 13, 21, ... 85, ... 197.

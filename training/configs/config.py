@@ -1,4 +1,4 @@
-"""Settings of a training run as one frozen value, and the TOML file that they are written in.
+"""Settings of a training run as one frozen value, read from a TOML file.
 
 An ablation is a table of these settings. Each of its variants is the run itself with a folder of its own, the latents
 of all, and a mix that lacks some kinds of clips; the clips that it is measured on are the same for all.

@@ -1,6 +1,6 @@
-"""Context of a run: everything that the loop works with, checked, with the newest checkpoint loaded; and its way out.
+"""Context of a run: settings, data, model and optimiser that belong together, resumed from the newest checkpoint.
 
-State goes to checkpoints and back, and the trained weights are exported at the end.
+Also saves the state as a checkpoint, and exports the trained weights at the end.
 """
 
 import dataclasses

@@ -26,7 +26,7 @@ from .cache import CachedRow, LatentArray, TextArray, row_path, write_row
 from .encode_plan import (
     CacheSettings,
     Recipe,
-    encode_recipe,
+    build_recipe,
     is_encoded,
     list_encode_items,
     mark_encoded,
@@ -49,7 +49,7 @@ def encode_corpus(
         BaseModelNotFound: the model is not on this machine.
     """
     local = locate_model(model)
-    recipe = encode_recipe(local.folder, settings)
+    recipe = build_recipe(local.folder, settings)
     number, count = share
     items = [item for item in list_encode_items(corpus, folder, recipe)[number::count] if not is_encoded(item, folder)]
     if not items and row_path(folder, no_caption_key(recipe)).exists():

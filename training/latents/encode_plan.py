@@ -67,8 +67,8 @@ class EncodeItem:
     memo: Path
 
 
-def encode_recipe(folder: Path, settings: CacheSettings) -> Recipe:
-    """Recipe of a model folder and settings."""
+def build_recipe(folder: Path, settings: CacheSettings) -> Recipe:
+    """Build the recipe of a model folder and settings."""
     return Recipe(
         vae=fingerprint(folder, "vae"),
         text=fingerprint(folder, "text_encoder", "tokenizer"),
@@ -86,7 +86,7 @@ def finalize_cache(corpus: Corpus, model: BaseModelRef, folder: Path, settings: 
         ValueError: some clips are not encoded yet.
     """
     local = locate_model(model)
-    recipe = encode_recipe(local.folder, settings)
+    recipe = build_recipe(local.folder, settings)
     pending = pending_clips(corpus, folder, recipe)
     if pending:
         raise ValueError(f"{folder}: {len(pending)} clips are not encoded, such as {pending[0]}; run precompute again")

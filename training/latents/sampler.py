@@ -1,4 +1,4 @@
-"""Sampler of training rows: next clip, and frames of its effect mask that are hidden, by seed and sample number alone.
+"""Sampler of rows: the next clip and the hidden frames of its effect mask, by seed and sample number alone.
 
 Sample n is the same whoever asks for it: a run that was resumed, one with other loader workers, one with fewer GPUs and
 more accumulation. First the kind is drawn, then a clip of that kind, so that 54 real clips are not lost among 573
