@@ -131,7 +131,7 @@ def found(folder):
     variants = tuple(Variant(name=name, effects=(Shadow(),)) for name in ("calm", "wild"))
     odd = [(name, json.dumps(dump_scene(scene(name)) | change)) for name, (change, _) in DESCRIPTIONS.items()]
     scenes = [scene("fine"), scene("blinding", variants=variants), *(scene(name) for name in TROUBLES)]
-    blender = Blender(python=str(program), frame_timeout_s=3.0, max_attempts=2)
+    blender = Blender(python_path=str(program), frame_timeout_s=3.0, max_attempts=2)
     return run(source_of(folder, *odd, *TEXTS.items(), *scenes, blender=blender), folder / "w")
 
 

@@ -56,7 +56,7 @@ def fake(tmp_path):
         path = tmp_path / "python"
         path.write_text(FAKE.format(python=sys.executable, body=body))
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
-        return Blender(python=str(path), frame_timeout_s=2.0)
+        return Blender(python_path=str(path), frame_timeout_s=2.0)
 
     return write
 
@@ -169,7 +169,7 @@ def test_without_an_environment_one_sentence_says_what_to_do(monkeypatch):
 
 def test_a_python_without_blender_is_told_at_once(tmp_path):
     with pytest.raises(BlenderNotFound, match=r"cannot be loaded .*bpy.*; run `make blender`"):
-        render_frames(a_plan(), tmp_path, Blender(python=sys.executable))
+        render_frames(a_plan(), tmp_path, Blender(python_path=sys.executable))
     assert blender_version(Path(sys.executable)) is None
 
 

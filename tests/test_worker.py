@@ -164,8 +164,8 @@ def test_a_killed_clip_goes_on_and_ends_with_the_same_pixels(ball, tmp_path):
 def test_the_worker_dies_with_the_one_who_wanted_it(tmp_path):
     (tmp_path / "plan.json").write_text(json.dumps(a_plan(passes=[a_pass("whole", samples=16384)])))
     program = (
-        "import sys, time; from pathlib import Path; from effectpairs.render.blender.process import Worker\n"
-        "worker = Worker(Path(sys.argv[1]), Path(sys.argv[2]), (1, 1))\n"
+        "import sys, time; from pathlib import Path; from effectpairs.render.blender.process import start_worker\n"
+        "worker = start_worker(Path(sys.argv[1]), Path(sys.argv[2]), (1, 1))\n"
         "while not worker.read_events(): time.sleep(0.05)\n"
         "print(worker.process.pid, flush=True); time.sleep(60)"
     )

@@ -13,15 +13,13 @@ import json
 import os
 import select
 import shutil
-import signal
-import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from ...processes import ChildProcess
 from ...settings import CheckedSettings, InRange
 from .exr_frames import Box, area_path
 
@@ -31,8 +29,8 @@ VARIABLE = "EFFECTPAIRS_BLENDER"
 FrameCallback = Callable[[str, int, float], None]
 """Called for every rendered frame: pass, frame, seconds."""
 POLL_S = 0.5
-EXIT_TIMEOUT_S = 20.0
-"""Time that a worker may take to end after its last event."""
+LAST_EVENTS = ("done", "refused", "unusable")
+"""Events after which a worker ends by itself."""
 SLOW_SAMPLE_S = 2e-5
 """Ten times the seconds that a slow core needs for a sample of a pixel."""
 LOG_NOISE = ("Fra:", "Saved:", "Time:")
@@ -55,7 +53,7 @@ class RenderFailed(RuntimeError):
 class Blender(CheckedSettings):
     """Blender's environment, its processes, and when they are given up."""
 
-    python: str | None = None
+    python_path: str | None = None
     """A Python with Blender's module; None: the variable EFFECTPAIRS_BLENDER, else the one that `make blender` made."""
     processes: Annotated[int, InRange(1, 256)] = 1
     """Processes that render one clip together, one thread each; as many clips as cores are better still."""
@@ -83,7 +81,7 @@ def find_python(settings: Blender = Blender()) -> Path:
     Raises:
         BlenderNotFound: there is none; the sentence says what to do.
     """
-    named = settings.python or os.environ.get(VARIABLE)
+    named = settings.python_path or os.environ.get(VARIABLE)
     default = HOME.parent / ".venv-blender" / "bin" / "python"
     python = shutil.which(Path(named).expanduser() if named else default)
     if python is None:
@@ -126,63 +124,11 @@ def render_frames(
         return RenderResult(boxes=_read_boxes(folder), version=marker.read_text(), cpu_s=dict(cpu_s))
 
 
-class Worker:
-    """One process in Blender's Python: in a group of its own, heard line by line, ended with its group."""
-
-    def __init__(self, python: Path, folder: Path, share: tuple[int, int]) -> None:
-        self.log = folder / f"blender-{share[0]}.log"
-        self.last_event: dict[str, Any] = {}
-        self._heard_at = time.monotonic()
-        self._partial_line = b""
-        command = [str(python), "-m", "worker", str(folder), "--share", f"{share[0]}/{share[1]}"]
-        with self.log.open("ab") as log:  # until the worker takes its streams over, errors are written here
-            self.process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-            )
-        assert self.process.stdout
-        self.pipe = self.process.stdout
-        os.set_blocking(self.pipe.fileno(), False)
-
-    def read_events(self) -> list[dict[str, Any]]:
-        """Return the events that came since the last call; each is also a sign of life."""
-        events: list[dict[str, Any]] = []
-        while select.select([self.pipe], [], [], 0)[0] and (chunk := self.pipe.read1(65536)):  # type: ignore[attr-defined]
-            *lines, self._partial_line = (self._partial_line + chunk).split(b"\n")
-            for line in lines:
-                with contextlib.suppress(ValueError):  # a line of something else that wrote to this stream
-                    event = json.loads(line)
-                    if isinstance(event, dict) and "event" in event:
-                        events.append(event)
-        if events:
-            self._heard_at, self.last_event = time.monotonic(), events[-1]
-        return events
-
-    @property
-    def silence_s(self) -> float:
-        """Seconds since the last event."""
-        return time.monotonic() - self._heard_at
-
-    def end(self) -> int:
-        """Kill it with everything it started; return its exit code."""
-        if self.process.poll() is None and self.last_event.get("event") in ("done", "refused", "unusable"):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(EXIT_TIMEOUT_S)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.pipe.close()
-        return self.process.wait()
-
-    def log_tail(self, max_lines: int = 10) -> str:
-        """End of its log, without Blender's running commentary."""
-        text = self.log.read_bytes()[-100_000:].decode(errors="replace")
-        lines = [line for line in text.splitlines() if line.strip() and not line.startswith(LOG_NOISE)]
-        return "\n".join(lines[-max_lines:])
+def start_worker(python: Path, folder: Path, share: tuple[int, int]) -> ChildProcess:
+    """Start a worker in Blender's Python that renders every share[1]-th frame file, beginning with number share[0]."""
+    command = [str(python), "-m", "worker", str(folder), "--share", f"{share[0]}/{share[1]}"]
+    # Errors are written to the log until the worker takes its streams over.
+    return ChildProcess(command, folder / f"blender-{share[0]}.log", cwd=folder, env=_environment(), events=True)
 
 
 class RenderProcess:
@@ -195,14 +141,14 @@ class RenderProcess:
         self.python, self.folder, self.share = python, folder, share
         self.max_attempts = settings.max_attempts
         self.timeout_s = settings.frame_timeout_s + _slowest_frame_s(plan)
-        self.worker: Worker | None = None
+        self.worker: ChildProcess | None = None
         self.finished, self.failures, self.version = False, 0, ""
         self.cpu_s: Counter[str] = Counter()
 
     def stop(self) -> None:
-        """End the worker, if one runs."""
+        """Kill the worker with everything that it started, if one runs."""
         if self.worker:
-            self.worker.end()
+            self.worker.end(grace_s=0.0)
             self.worker = None
 
     def advance(self, on_frame: FrameCallback | None) -> None:
@@ -211,14 +157,14 @@ class RenderProcess:
         Raises:
             ValueError, BlenderNotFound, RenderFailed: as `render_frames`.
         """
-        worker = self.worker = self.worker or Worker(self.python, self.folder, self.share)
-        code = worker.process.poll()  # asked first: the events of a dead worker are then read in full
+        worker = self.worker = self.worker or start_worker(self.python, self.folder, self.share)
+        code = worker.returncode  # asked first: the events of a dead worker are then read in full
         for event in worker.read_events():
             self._record(event, on_frame)
         if code is None and worker.silence_s < self.timeout_s:
             return
         hangs, last = code is None, worker.last_event
-        code = worker.end()
+        code = worker.end() if last.get("event") in LAST_EVENTS else worker.end(grace_s=0.0)
         self.worker = None
         if last.get("event") == "done" and code == 0:
             self.finished = True
@@ -240,10 +186,10 @@ class RenderProcess:
             if on_frame:
                 on_frame(event["pass"], event["frame"], event["seconds"])
 
-    def _record_failure(self, worker: Worker, failure: str) -> None:
+    def _record_failure(self, worker: ChildProcess, failure: str) -> None:
         self.failures += 1
         if self.failures >= self.max_attempts:
-            tail = worker.log_tail()
+            tail = worker.log_tail(noise=LOG_NOISE)
             raise RenderFailed(
                 f"{self.folder}: Blender {failure}, {self.failures} times without a new frame; try the scene with less "
                 "in it, or run again to go on from the frames that are there; "
@@ -257,7 +203,8 @@ def _run_to_end(processes: list[RenderProcess], on_frame: FrameCallback | None) 
         while running := [process for process in processes if not process.finished]:
             for process in running:
                 process.advance(on_frame)
-            pipes = [process.worker.pipe for process in running if process.worker]
+            workers = [process.worker.process for process in running if process.worker]
+            pipes = [worker.stdout for worker in workers if worker.stdout]
             if pipes:
                 select.select(pipes, [], [], POLL_S)
     finally:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from effectpairs.render.blender.plan import passes_of, write_plan
-from effectpairs.render.blender.process import Worker, find_python
+from effectpairs.render.blender.process import find_python, start_worker
 from effectpairs.render.effects.registry import (
     AnyEffect,
     CastLight,
@@ -179,8 +179,8 @@ def measure(case: Case, size: tuple[int, int], camera: str, *, truths: bool, fra
     took: dict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         write_plan(scene, Path(folder), passes)
-        worker = Worker(find_python(), Path(folder), (1, 1))
-        while worker.process.poll() is None:
+        worker = start_worker(find_python(), Path(folder), (1, 1))
+        while worker.returncode is None:
             time.sleep(0.2)
             for heard in worker.read_events():
                 if heard["event"] == "frame":
