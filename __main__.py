@@ -1,6 +1,6 @@
 """`python -m effectpairs`."""
 
-from .cli.data import main
+from .cli.app import main
 
 if __name__ == "__main__":
     main()

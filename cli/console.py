@@ -1,25 +1,31 @@
-"""What the command line says and reads: a sentence for an error, a progress bar, words into values and settings."""
+"""Shared parts of the commands: options, errors as sentences, a progress bar, values and settings from words."""
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-if TYPE_CHECKING:
-    from ..flows.footage.source import RealSource
-    from ..flows.sources import AnySource
-
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+CorpusPlace = Annotated[str, typer.Argument(metavar="CORPUS", help="Folder or fsspec URL of the corpus.")]
+Workspace = Annotated[Path, typer.Option(help="Folder of stage results; a later run goes on there.")]
+SettingOverrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated.")
+]
+NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Run without Prefect: same steps, same result.")]
+WorkerCount = Annotated[
+    int, typer.Option("--workers", min=0, help="Worker processes; 0 takes as many as the machine carries.")
+]
 
-def sentence(problem: Exception) -> str:
-    """An error as one sentence: what is wrong with which file, and what to do."""
+
+def user_message(problem: Exception) -> str:
+    """Return an error as one sentence: what is wrong with which file, and what to do."""
     if isinstance(problem, OSError) and problem.strerror:
         return problem.strerror if problem.filename is None else f"{problem.filename}: {problem.strerror}"
     if isinstance(problem, (ValueError, OSError, ImportError)) or getattr(problem, "is_sentence", False):
@@ -28,24 +34,33 @@ def sentence(problem: Exception) -> str:
 
 
 @contextmanager
-def bar() -> Iterator[Any]:
-    """A progress bar on standard error, started by the first thing it is told."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+def usage_errors() -> Iterator[None]:
+    """Turn a ValueError about options or settings into wrong usage, which ends with status 2."""
+    try:
+        yield
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem)) from problem
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Show progress on standard error; yields a function of task, pieces done and pieces in all."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err) as progress:
-        tasks: dict[str, Any] = {}
+        tasks: dict[str, TaskID] = {}
 
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total)
-            progress.update(tasks[what], completed=done, total=total)
+        def show(task: str, done_count: int, total: int) -> None:
+            if task not in tasks:
+                tasks[task] = progress.add_task(task, total=total)
+            progress.update(tasks[task], completed=done_count, total=total)
 
         yield show
 
 
 def prepare_prefect(*, quiet: bool) -> None:
-    """Settings that Prefect reads when it is first imported; what the user has set already stays."""
+    """Set what Prefect reads when it is first imported; a variable that the user has set stays."""
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     # A first start migrates its database, which takes longer than the default 20 s on a busy machine.
@@ -55,61 +70,40 @@ def prepare_prefect(*, quiet: bool) -> None:
         err.print("starting Prefect", style="dim")
 
 
-def four(box: str) -> tuple[int, int, int, int]:
-    """The value of --box."""
+def parse_box(box: str) -> tuple[int, int, int, int]:
+    """Return the left, top, width and height of --box, in pixels."""
     try:
-        x, y, width, height = (int(part) for part in box.split(","))
-    except ValueError as wrong:
-        raise typer.BadParameter(f"--box {box} is not X,Y,W,H in whole pixels") from wrong
-    return x, y, width, height
+        left, top, width, height = (int(part) for part in box.split(","))
+    except ValueError as problem:
+        raise typer.BadParameter(f"--box {box} is not X,Y,W,H in whole pixels") from problem
+    return left, top, width, height
 
 
 @contextmanager
-def key_folder(keys: list[str]) -> Iterator[Path | None]:
-    """The masks of --key as the folder of FRAME.png that the reader takes."""
-    if not keys:
+def key_folder(key_masks: list[str]) -> Iterator[Path | None]:
+    """Lay the masks of --key out as the folder of FRAME.png that the reader takes."""
+    if not key_masks:
         yield None
         return
     with tempfile.TemporaryDirectory() as folder:
-        for given in keys:
-            frame, _, mask = given.partition("=")
+        for key_mask in key_masks:
+            frame, _, mask = key_mask.partition("=")
             if not frame.isdigit() or not mask:
-                raise typer.BadParameter(f"--key {given} is not FRAME=MASK.png")
+                raise typer.BadParameter(f"--key {key_mask} is not FRAME=MASK.png")
             if not Path(mask).is_file():
-                raise typer.BadParameter(f"--key {given}: there is no file {mask}")
+                raise typer.BadParameter(f"--key {key_mask}: there is no file {mask}")
             Path(folder, f"{int(frame):06d}.png").symlink_to(Path(mask).resolve())
         yield Path(folder)
 
 
-def gallery(corpus: str, out_dir: Path | None) -> Path:
-    """Write a corpus's gallery; return its page."""
+def write_gallery(corpus: str, out_dir: Path | None) -> Path:
+    """Write the gallery of a corpus, beside it if no folder is given; return its page."""
     from ..datasets.corpus.reader import open_corpus
     from ..datasets.gallery.report import write_report
 
-    found = open_corpus(corpus)
-    local = found.place.local
+    published = open_corpus(corpus)
+    local = published.place.local
     folder = out_dir or (local.parent / f"{local.name}-gallery" if local else Path("gallery"))
-    with bar() as show:
-        page: Path = write_report(found, folder, step=lambda done, total: show("gallery", done, total))
+    with progress_bar() as show:
+        page: Path = write_report(published, folder, step=lambda done_count, total: show("gallery", done_count, total))
     return page
-
-
-def any_settings(name: str, overrides: list[str] | None) -> "AnySource":
-    """The same for any source, of footage or of scenes."""
-    from ..flows.sources import load_any
-
-    try:
-        return load_any(name, tuple(overrides or ()))
-    except ValueError as wrong:
-        raise typer.BadParameter(str(wrong)) from wrong
-
-
-def settings_of(name: str, overrides: list[str] | None) -> "RealSource":
-    """A source's settings; what is wrong with them is wrong usage."""
-    from ..datasets.sources.source import load_source
-    from ..flows.footage.source import RealSource
-
-    try:
-        return load_source(name, tuple(overrides or ()), into=RealSource)
-    except ValueError as wrong:
-        raise typer.BadParameter(str(wrong)) from wrong

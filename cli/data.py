@@ -1,132 +1,112 @@
-"""The command `effectpairs`: thin words over the flows. Heavy modules are imported by the command that needs them."""
+"""Commands that make data: run, publish, pair, render, demo, and serve. Heavy modules are imported where needed."""
 
-import sys
-import traceback
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..settings import settings_from
 from .console import (
-    any_settings,
-    bar,
+    CorpusPlace,
+    NoPrefect,
+    SettingOverrides,
+    WorkerCount,
+    Workspace,
     err,
-    four,
-    gallery,
     key_folder,
     out,
+    parse_box,
     prepare_prefect,
-    sentence,
-    settings_of,
+    progress_bar,
+    usage_errors,
+    write_gallery,
 )
-from .models import models
 
 if TYPE_CHECKING:
     from ..datasets.store.ledger import RunSummary
     from ..flows.sources import AnySource
 
-app = typer.Typer(
-    name="effectpairs",
-    help="Paired effect datasets: video with its shadow, splash, dust or smoke, and the same video without it.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.add_typer(models)
-Workspace = Annotated[Path, typer.Option(help="Where stage results live; a later run goes on there.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")]
-Direct = Annotated[bool, typer.Option("--direct", help="Without Prefect: the same steps, the same result.")]
-WorkerCount = Annotated[int, typer.Option("--workers", min=0, help="Worker processes; 0: what the machine carries.")]
+commands = typer.Typer()
 
 
-def main() -> None:
-    """Run the command line: 0 on success, 2 for wrong usage, else 1 and one sentence on standard error."""
-    debug = "--debug" in sys.argv
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    try:
-        app(args=arguments, standalone_mode=True)
-    except KeyboardInterrupt:
-        err.print("stopped; run the same command again to go on")
-        sys.exit(130)
-    except Exception as problem:
-        if debug:
-            traceback.print_exc()
-        err.print(f"error: {sentence(problem)}", style="red", markup=False)
-        sys.exit(1)
-
-
-@app.command(epilog="Example: effectpairs run davis --set root=/data/davis --workspace work")
+@commands.command(epilog="Example: effectpairs run davis --set root=/data/davis --workspace work")
 def run(
     source: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Names of sources, or settings files.")],
     workspace: Workspace = Path("workspace"),
-    overrides: Overrides = None,
+    overrides: SettingOverrides = None,
     workers: WorkerCount = 0,
-    direct: Direct = False,
+    no_prefect: NoPrefect = False,
 ) -> None:
-    """Take every clip of a source through every stage; running again goes on where it was."""
-    settings = [(name, any_settings(name, overrides)) for name in source]
-    accounts = [_run_source(name, found, workspace, overrides, workers, direct) for name, found in settings]
-    if any(account.inputs == account.failed for account in accounts):
+    """Take every clip of a source through every stage. Running again goes on where it was."""
+    from ..flows.sources import load_any
+
+    with usage_errors():
+        settings = [load_any(name, overrides or ()) for name in source]
+    summaries = [_run_source(source_settings, workspace, workers, no_prefect) for source_settings in settings]
+    if any(summary.inputs == summary.failed for summary in summaries):
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: effectpairs publish corpus --workspace work --include accept,review")
+@commands.command(epilog="Example: effectpairs publish corpus --workspace work --include accept,review")
 def publish(
-    corpus: Annotated[str, typer.Argument(help="Folder or fsspec URL of the corpus.")],
+    corpus: CorpusPlace,
     workspace: Workspace = Path("workspace"),
-    storage: Annotated[str, typer.Option(help="exact (every bit) or compact (visually lossless).")] = "exact",
-    include: Annotated[str, typer.Option(help="Verdicts that get in, with commas.")] = "accept",
-    validation: Annotated[float, typer.Option(help="Share of groups in the validation split.")] = 0.05,
-    test: Annotated[float, typer.Option(help="Share of groups in the test split.")] = 0.05,
-    name: Annotated[str | None, typer.Option(help="Title of the data card.")] = None,
-    direct: Direct = False,
+    storage: Annotated[
+        str, typer.Option(help="How videos are stored: exact (every bit) or compact (visually lossless).")
+    ] = "exact",
+    include: Annotated[str, typer.Option(help="Verdicts to include: accept, review, reject, with commas.")] = "accept",
+    validation: Annotated[float, typer.Option(help="Share of groups that go to the validation split.")] = 0.05,
+    test: Annotated[float, typer.Option(help="Share of groups that go to the test split.")] = 0.05,
+    name: Annotated[str | None, typer.Option(help="Title of the data card; the corpus's folder if not given.")] = None,
+    no_prefect: NoPrefect = False,
 ) -> None:
-    """Publish the finished pairs of a workspace as a corpus; `corpus.json` comes last."""
-    from pydantic import TypeAdapter, ValidationError
-
+    """Publish the finished pairs of a workspace as a corpus. Its corpus.json is written last."""
     from ..datasets.corpus.publish import PublishSettings
 
-    given = {"storage": storage, "include": include.split(","), "validation_share": validation, "test_share": test}
-    try:
-        settings = TypeAdapter(PublishSettings).validate_python(given)
-    except ValidationError as wrong:
-        first = wrong.errors()[0]
-        raise typer.BadParameter(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from wrong
-    _publish(corpus, workspace, settings, name, direct)
+    values = {"storage": storage, "include": include.split(","), "validation_share": validation, "test_share": test}
+    with usage_errors():
+        settings = settings_from(PublishSettings, values)
+    _publish(corpus, workspace, settings, name, no_prefect)
 
 
-@app.command(epilog="Example: effectpairs pair clip.mp4 --subject-mask mask.mp4 --size 384x672 --out pair")
+@commands.command(epilog="Example: effectpairs pair clip.mp4 --subject-mask mask.mp4 --size 384x672 --out pair")
 def pair(
-    video: Annotated[Path, typer.Argument(help="A video file or a folder of images.")],
-    subject_mask: Annotated[Path | None, typer.Option(help="Mask video or folder, one mask a frame.")] = None,
-    key: Annotated[list[str] | None, typer.Option(metavar="FRAME=MASK.png", help="Mask of a key frame.")] = None,
-    box: Annotated[str | None, typer.Option(metavar="X,Y,W,H", help="Box around the subject; a draft.")] = None,
-    at: Annotated[int, typer.Option(help="Frame of the box.")] = 0,
-    background: Annotated[Path | None, typer.Option(help="Clean plate that another tool made.")] = None,
+    video: Annotated[Path, typer.Argument(help="Video file or folder of images.")],
+    subject_mask: Annotated[
+        Path | None, typer.Option(help="Subject masks: a video or a folder, one mask a frame.")
+    ] = None,
+    key: Annotated[
+        list[str] | None, typer.Option(metavar="FRAME=MASK.png", help="Subject mask of one frame; may be repeated.")
+    ] = None,
+    box: Annotated[
+        str | None, typer.Option(metavar="X,Y,W,H", help="Box around the subject; gives a draft to review.")
+    ] = None,
+    at: Annotated[int, typer.Option(help="Frame of --box, counted from 0.")] = 0,
+    background: Annotated[Path | None, typer.Option(help="Clean plate made by another tool: a video.")] = None,
     size: Annotated[str, typer.Option(metavar="HxW", help="Size of the clip.")] = "384x672",
-    clip: Annotated[int, typer.Option(min=0, help="Which clip of the video, from 0.")] = 0,
-    overrides: Overrides = None,
+    clip: Annotated[int, typer.Option(min=0, help="Number of the clip in the video, counted from 0.")] = 0,
+    overrides: SettingOverrides = None,
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the layers and pair.json.")] = Path("pair"),
 ) -> None:
-    """Make one pair here and now: every layer as a lossless .mkv, numbers and verdict in pair.json."""
+    """Make one pair of one video, here and now. Writes layers as lossless .mkv, numbers and verdict as pair.json."""
+    from ..datasets.sources.source import load_source
     from ..flows.footage.single_pair import PairRequest, make_pair
+    from ..flows.footage.source import RealSource
 
-    ways = [way for way in (subject_mask, key, box) if way]
-    if len(ways) != 1:
+    if len([option for option in (subject_mask, key, box) if option]) != 1:
         raise typer.BadParameter("say where the subject is, in one way: --subject-mask, --key or --box")
     kind = "provided" if subject_mask else "propagate"
     decompose = "external" if background else "plate"
     changes = [f"normalise.size={size}", f"subject.kind={kind}", f"decompose.kind={decompose}", *(overrides or ())]
-    settings = settings_of("videos", ["root=.", *changes])
+    with usage_errors():
+        settings = load_source("videos", ["root=.", *changes], into=RealSource)
     with key_folder(key or []) as keys, err.status("making the pair"):
         request = PairRequest(
             video=video,
             masks=subject_mask,
             keys=keys,
-            box=four(box) if box else None,
+            box=parse_box(box) if box else None,
             box_frame=at,
             background=background,
             clip=clip,
@@ -136,144 +116,101 @@ def pair(
     out.print(f"made of frames {first} to {last}; layers and pair.json are in {out_dir}", markup=False)
 
 
-@app.command(
+@commands.command(
     epilog="Example: effectpairs render --example scene.json; effectpairs render scene.json --frame 10 --samples 4"
 )
 def render(
-    scene: Annotated[Path, typer.Argument(metavar="SCENE.json", help="A scene's description.")],
-    frame: Annotated[int | None, typer.Option(min=0, help="Only this frame, as .png: a preview in seconds.")] = None,
-    samples: Annotated[int | None, typer.Option(min=1, help="Rays a pixel, instead of the scene's.")] = None,
-    size: Annotated[str | None, typer.Option(metavar="HxW", help="Size, instead of the scene's.")] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override anything of the scene.")
+    scene: Annotated[Path, typer.Argument(metavar="SCENE.json", help="Description of the scene.")],
+    frame: Annotated[
+        int | None, typer.Option(min=0, help="Render this frame alone, as .png: a preview in seconds.")
     ] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Rays per pixel; the scene's own if not given.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Size of the video; the scene's own if not given.")
+    ] = None,
+    overrides: SettingOverrides = None,
     example: Annotated[bool, typer.Option("--example", help="Write a scene to start from to SCENE.json.")] = False,
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the layers and sheet.png.")] = Path("render"),
 ) -> None:
-    """Draw one scene with Blender: every pass and mask of a frame, or of the whole clip, and a contact sheet."""
-    from ..flows.scenes import single_scene as render_one
+    """Render one scene with Blender. Writes all layers and masks of a frame or the whole clip, and a contact sheet."""
+    from ..flows.scenes import single_scene
 
     if example:
-        render_one.write_example(scene)
+        single_scene.write_example(scene)
         out.print(f"wrote {scene}; look at it with: effectpairs render {scene} --frame 10 --samples 4", markup=False)
         return
-    described = render_one.read_changed_scene(scene, [*(overrides or ()), *render_one.option_overrides(samples, size)])
-    settings = render_one.settings_for(scene)
-    with bar() as show:
+    changed_scene = single_scene.read_changed_scene(
+        scene, [*(overrides or ()), *single_scene.option_overrides(samples, size)]
+    )
+    settings = single_scene.settings_for(scene)
+    with progress_bar() as show:
         if frame is None:
-            made = render_one.render_clip(described, out_dir, settings, show)
+            rendered_clip = single_scene.render_clip(changed_scene, out_dir, settings, show)
         else:
-            made = render_one.render_preview(described, frame, out_dir, settings, show)
-    for variant, verdict in made.verdicts.items():
+            rendered_clip = single_scene.render_preview(changed_scene, frame, out_dir, settings, show)
+    for variant, verdict in rendered_clip.verdicts.items():
         out.print(f"{variant}: {verdict.verdict}: {'; '.join(verdict.reasons)}", markup=False)
-    for variant, reason in made.refused.items():
+    for variant, reason in rendered_clip.refused.items():
         out.print(f"{variant}: fail: {reason}", markup=False)
-    out.print(f"layers are in {out_dir}; look at {made.sheet}", markup=False)
-    if not made.verdicts:
+    out.print(f"layers are in {out_dir}; look at {rendered_clip.sheet}", markup=False)
+    if not rendered_clip.verdicts:
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: effectpairs serve; then: prefect deployment run real-pairs/davis")
+@commands.command(epilog="Example: effectpairs serve; then: prefect deployment run real-pairs/davis")
 def serve(
-    source: Annotated[list[str] | None, typer.Argument(metavar="[SOURCE...]", help="Which; all if none.")] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SOURCE...]", help="Names of sources, or settings files; all if not given."),
+    ] = None,
     workspace: Workspace = Path("workspace"),
-    corpus: Annotated[str, typer.Option(help="Where corpus/publish writes.")] = "corpus",
+    corpus: Annotated[str, typer.Option(help="Folder or URL that corpus/publish writes to.")] = "corpus",
 ) -> None:
-    """Serve a deployment for every source, and corpus/publish, to the Prefect server of PREFECT_API_URL."""
+    """Serve all sources as deployments of a Prefect server. PREFECT_API_URL names the server."""
     prepare_prefect(quiet=False)
     from ..flows.deployments import serve_all
 
     serve_all(source or [], str(workspace.resolve()), corpus if "://" in corpus else str(Path(corpus).resolve()))
 
 
-@app.command(epilog="Example: effectpairs inspect corpus --json | jq .counts")
-def inspect(
-    corpus: Annotated[str, typer.Argument(help="Folder or fsspec URL of the corpus.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-) -> None:
-    """Print a corpus's clips as a table, and its statistics; no video is read."""
-    from .. import open as open_corpus
-    from ..datasets.gallery.tables import as_tables, as_values
-
-    found = open_corpus(corpus)
-    if as_json:
-        import json
-
-        print(json.dumps(as_values(found), indent=1, allow_nan=False))
-    else:
-        for table in as_tables(found):
-            out.print(table)
-
-
-@app.command(epilog="Example: effectpairs verify corpus")
-def verify(corpus: Annotated[str, typer.Argument(help="Folder or fsspec URL of the corpus.")]) -> None:
-    """Read every byte and decode every video; name the first thing wrong in each file."""
-    from .. import open as open_corpus
-    from ..datasets.corpus.verify import verify as check
-
-    found = open_corpus(corpus)
-    files = [*found.manifest["files"], found.manifest["account"]["clips"]]
-    with bar() as show:
-        done = iter(range(1, len(files) + 1))
-        faults = check(found, step=lambda _: show("verify", next(done), len(files)))
-    for fault in faults:
-        err.print(str(fault), style="red", markup=False)
-    if faults:
-        raise typer.Exit(1)
-    out.print(f"{corpus}: {len(files)} files, {len(found)} clips, every byte and every video is as published")
-
-
-@app.command(epilog="Example: effectpairs report corpus --out gallery")
-def report(
-    corpus: Annotated[str, typer.Argument(help="Folder or fsspec URL of the corpus.")],
-    out_dir: Annotated[Path | None, typer.Option("--out", help="Folder for the gallery.")] = None,
-) -> None:
-    """Write a self-contained static gallery of a corpus: index.html."""
-    out.print(f"gallery: {gallery(corpus, out_dir)}", markup=False)
-
-
-@app.command(epilog="Example: effectpairs demo --workspace demo/workspace --corpus demo/corpus")
+@commands.command(epilog="Example: effectpairs demo --workspace demo/workspace --corpus demo/corpus")
 def demo(
     workspace: Workspace = Path("demo/workspace"),
     corpus: Annotated[Path, typer.Option(help="Folder of the corpus.")] = Path("demo/corpus"),
-    direct: Direct = False,
+    no_prefect: NoPrefect = False,
 ) -> None:
-    """Do the main job on a real clip and on rendered scenes: from there to a corpus, and a gallery to look at."""
+    """Make a small corpus and its gallery, start to end. Of a real clip and of rendered scenes, in some minutes."""
     from ..datasets.corpus.publish import PublishSettings
     from ..flows.footage.demo import CREDIT, lay_out_footage
+    from ..flows.sources import load_any
 
     out.print(CREDIT, markup=False)
-    overrides = [f"root={lay_out_footage(workspace)}"]
-    accounts = [
-        _run_source("demo", any_settings("demo", overrides), workspace, overrides, 0, direct),
-        _run_source("demo-scenes", any_settings("demo-scenes", []), workspace, [], 0, direct),
-    ]
-    if any(account.inputs == account.failed for account in accounts):
+    settings = [load_any("demo", [f"root={lay_out_footage(workspace)}"]), load_any("demo-scenes")]
+    summaries = [_run_source(source_settings, workspace, 0, no_prefect) for source_settings in settings]
+    if any(summary.inputs == summary.failed for summary in summaries):
         raise typer.Exit(1)
     # One video is one group, one scene another: with shares for the other splits some might have none.
-    settings = PublishSettings(include=("accept", "review"), validation_share=0, test_share=0)
-    _publish(str(corpus), workspace, settings, "effectpairs demo", direct)
-    out.print(f"gallery: {gallery(str(corpus), None)}", markup=False)
+    publishing = PublishSettings(include=("accept", "review"), validation_share=0, test_share=0)
+    _publish(str(corpus), workspace, publishing, "effectpairs demo", no_prefect)
+    out.print(f"gallery: {write_gallery(str(corpus), None)}", markup=False)
 
 
-def _run_source(
-    name: str, settings: "AnySource", workspace: Path, overrides: list[str] | None, workers: int, direct: bool
-) -> "RunSummary":
+def _run_source(settings: "AnySource", workspace: Path, workers: int, no_prefect: bool) -> "RunSummary":
     from ..datasets.store.ledger import RunSummary, read_ledger
     from ..flows.engine.local_runner import run_locally
     from ..flows.sources import open_run
 
     source_run = open_run(settings, workspace, workers)
-    if direct or source_run.is_done:
+    if no_prefect or source_run.is_done:
         # With nothing left to do there is nothing to schedule: no server is started to say so.
-        with bar() as show:
+        with progress_bar() as show:
             summary = run_locally(source_run, show)
     else:
         prepare_prefect(quiet=True)
         from ..flows.prefect_runner import run_in_flow, run_with_prefect
 
-        with bar() as show:
-            values = run_in_flow(settings.flow, Path(name).stem, partial(run_with_prefect, source_run, show))
+        with progress_bar() as show:
+            values = run_in_flow(settings.flow, settings.name, partial(run_with_prefect, source_run, show))
         summary = RunSummary(**values)
     for clip in read_ledger(workspace, summary.source):
         if clip.outcome != "accept":
@@ -282,9 +219,9 @@ def _run_source(
     return summary
 
 
-def _publish(corpus: str, workspace: Path, settings: Any, name: str | None, direct: bool) -> None:
-    with bar() as show:
-        if direct:
+def _publish(corpus: str, workspace: Path, settings: Any, name: str | None, no_prefect: bool) -> None:
+    with progress_bar() as show:
+        if no_prefect:
             from ..flows.engine.local_runner import publish_locally
 
             counts = publish_locally(corpus, workspace, settings, name, show)

@@ -11,7 +11,7 @@ FRAMES, HEIGHT, ROW = 85, 384, 672
 GLOBAL_BATCH, STEPS = 32, 1000
 GB, TERA = 1e9, 1e12
 VAE_ENCODE, VAE_DECODE, T5 = 192.0, 427.0, 2.1
-"""TFLOP of a clip; the autoencoder's by PyTorch's counter over its shape, decoded as `training/base/encoders.py` does."""
+"""TFLOP of a clip; the autoencoder's by PyTorch's counter, decoded as `training/base/encoders.py` does."""
 CARDS = {"RTX A6000 48 GB": (155, 0.35), "A100 80 GB": (312, 0.40), "H100 80 GB": (989, 0.40)}
 """Dense bf16 TFLOP/s by the maker, and the share of it that is assumed to be reached."""
 

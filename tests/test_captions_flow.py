@@ -331,7 +331,7 @@ def test_a_corpus_of_before_reads_with_empty_records(tmp_path, monkeypatch):
 
 
 def test_the_command_captions_a_corpus(tmp_path):
-    from effectpairs.cli.data import app
+    from effectpairs.cli.app import app
     from typer.testing import CliRunner
 
     make_small_corpus(tmp_path)

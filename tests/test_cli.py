@@ -1,11 +1,14 @@
 """The command line as a user meets it: help with an example, exit codes, one sentence instead of a traceback."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
+from effectpairs.cli.app import RENAMED_OPTIONS, app
 
 COMMANDS = ("train", "generate", "demo", "pair", "run", "publish", "serve", "inspect", "verify", "report")
 
@@ -19,6 +22,37 @@ def test_help_lists_every_command():
     shown = effectpairs("--help")
     assert shown.returncode == 0
     assert all(command in shown.stdout for command in COMMANDS)
+
+
+def test_help_cuts_no_line(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = effectpairs("--help").stdout
+    commands = shown.partition("Commands:")[2].strip().splitlines()
+    assert len(commands) == len(typer.main.get_command(app).commands)
+    assert all(line.endswith(".") and "..." not in line and len(line) <= 80 for line in commands), shown
+    for command in typer.main.get_command(app).commands.values():
+        assert len(command.help.split(". ")[0].splitlines()[0]) <= 60, command.name
+
+
+def test_the_help_of_every_option_stands_alone():
+    for command in typer.main.get_command(app).commands.values():
+        for option in command.params:
+            if option.name != "help":
+                assert re.fullmatch(r"(?!(Of|The same|Instead)\b)[A-Z\d].*\.", option.help or ""), (
+                    command.name,
+                    option.name,
+                )
+
+
+@pytest.mark.parametrize("spelling", RENAMED_OPTIONS)
+def test_a_first_spelling_is_refused_with_the_present_one(spelling, tmp_path):
+    *command, option = spelling.split()
+    for written in (option, f"{option}=1"):
+        done = effectpairs(*(command or ["run", "davis"]), written, cwd=tmp_path)
+        assert done.returncode == 2
+        assert done.stderr.strip() == f"error: {option} is now {RENAMED_OPTIONS[spelling]}"
+    command = typer.main.get_command(app).commands[command[0] if command else "run"]
+    assert RENAMED_OPTIONS[spelling] in [name for option in command.params for name in option.opts]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -56,8 +90,8 @@ def test_wrong_usage_ends_with_2_and_says_what_is_meant(arguments, said, tmp_pat
         (("inspect", "nowhere"), "no finished corpus"),
         (("verify", "nowhere"), "effectpairs publish nowhere"),
         (("report", "nowhere"), "no finished corpus"),
-        (("publish", "corpus", "--workspace", "nowhere", "--direct"), "effectpairs run SOURCE"),
-        (("run", "davis", "--direct", "--set", "root=nowhere"), "nowhere"),
+        (("publish", "corpus", "--workspace", "nowhere", "--no-prefect"), "effectpairs run SOURCE"),
+        (("run", "davis", "--no-prefect", "--set", "root=nowhere"), "nowhere"),
         (("pair", "gone.mp4", "--box", "0,0,9,9"), "gone.mp4"),
     ],
 )
@@ -76,11 +110,11 @@ def test_debug_shows_where_it_failed(tmp_path):
 
 
 def test_from_footage_to_gallery_by_commands(source_file, tmp_path):
-    ran = effectpairs("run", source_file, "--workspace", "w", "--direct", cwd=tmp_path)
+    ran = effectpairs("run", source_file, "--workspace", "w", "--no-prefect", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "tiny: 4 clips = " in ran.stdout
     include = ("--include", "accept,review,reject")
-    published = effectpairs("publish", "corpus", "--workspace", "w", "--direct", *include, cwd=tmp_path)
+    published = effectpairs("publish", "corpus", "--workspace", "w", "--no-prefect", *include, cwd=tmp_path)
     assert published.returncode == 0, published.stderr
     shown = effectpairs("inspect", "corpus", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
@@ -104,6 +138,6 @@ def test_from_footage_to_gallery_by_commands(source_file, tmp_path):
 def test_an_account_without_a_single_usable_clip_is_no_success(footage_root, source_file, tmp_path):
     for video in footage_root.glob("*/input_video.mp4"):
         video.write_bytes(b"")
-    ran = effectpairs("run", source_file, "--workspace", "w", "--direct", cwd=tmp_path)
+    ran = effectpairs("run", source_file, "--workspace", "w", "--no-prefect", cwd=tmp_path)
     assert ran.returncode == 1
     assert "tiny: 2 clips = 0 accepted + 0 review + 0 rejected + 2 failed" in ran.stdout

@@ -154,7 +154,7 @@ def test_fvd_by_a_network_that_was_never_trained_is_unavailable(video_features):
 
 
 def test_the_command_tells_what_is_missing(corpus, methods, tmp_path, monkeypatch):
-    from effectpairs.cli.data import app
+    from effectpairs.cli.app import app
     from typer.testing import CliRunner
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -128,7 +128,7 @@ def test_every_module_says_what_it_is(path):
     ("module", "light"),
     [
         ("effectpairs", ("numpy", "pyarrow", "av", "cv2", "prefect", *HEAVY)),
-        ("effectpairs.cli.data", ("prefect", "pyarrow", "cv2", *HEAVY)),
+        ("effectpairs.cli.app", ("prefect", "pyarrow", "cv2", *HEAVY)),
         ("effectpairs.flows.engine.local_runner", ("prefect", *HEAVY)),
         ("effectpairs.flows.real_pairs", HEAVY),
         ("effectpairs.flows.corpus", HEAVY),

@@ -113,7 +113,7 @@ def test_bad_input_is_one_sentence(corpus, methods, tmp_path):
 
 
 def test_the_commands_make_a_study_and_count_it(corpus, methods, tmp_path):
-    from effectpairs.cli.data import app
+    from effectpairs.cli.app import app
     from typer.testing import CliRunner
 
     folders = [str(method.folder) for method in methods]

@@ -149,7 +149,7 @@ def test_in_display_space_the_inside_is_equal_too(tmp_path):
 
 @pytest.mark.blender
 def test_a_frame_is_drawn_in_a_moment_with_every_layer(tmp_path):
-    from effectpairs.cli.data import app
+    from effectpairs.cli.app import app
     from typer.testing import CliRunner
 
     path = tmp_path / "scene.json"
@@ -207,8 +207,8 @@ def test_overrides_reach_any_value_of_a_scene(tmp_path):
 
 
 def test_without_blender_one_sentence_says_so(tmp_path, monkeypatch):
-    from effectpairs.cli.console import sentence
-    from effectpairs.cli.data import app
+    from effectpairs.cli.app import app
+    from effectpairs.cli.console import user_message
     from effectpairs.render.blender.process import VARIABLE
     from typer.testing import CliRunner
 
@@ -217,7 +217,7 @@ def test_without_blender_one_sentence_says_so(tmp_path, monkeypatch):
     path.write_text(json.dumps(dump_scene(SCENE)))
     result = CliRunner().invoke(app, ["render", str(path), "--frame", "2", "--out", str(tmp_path / "out")])
     assert result.exit_code == 1
-    assert sentence(result.exception).startswith("/nowhere/python is no program; run `make blender`, or set ")
+    assert user_message(result.exception).startswith("/nowhere/python is no program; run `make blender`, or set ")
 
 
 @pytest.mark.parametrize("size", [(48, 80), (96, 168), (192, 336), (384, 672)])

@@ -36,7 +36,7 @@ def asked(corpus: str, output: Path, *more: str) -> tuple[str, ...]:
 
 def command(corpus: str, output: Path, *more: str) -> list[str]:
     sets = [part for change in asked(corpus, output, *more) for part in ("--set", change)]
-    return [sys.executable, "-m", "effectpairs", "train", "tiny", *sets, "--samples", "1", "--direct"]
+    return [sys.executable, "-m", "effectpairs", "train", "tiny", *sets, "--eval-clips", "1", "--no-prefect"]
 
 
 def living(output: Path) -> list[psutil.Process]:
@@ -90,7 +90,7 @@ def test_killed_and_run_again_it_goes_on_to_the_card(corpus, tmp_path):
 @pytest.mark.slow
 def test_the_flow_runs_under_prefect_to_the_card(corpus, tmp_path):
     arguments = [
-        word for word in command(corpus, tmp_path, "steps=2", "validation.every_steps=0") if word != "--direct"
+        word for word in command(corpus, tmp_path, "steps=2", "validation.every_steps=0") if word != "--no-prefect"
     ]
     home = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")}
     done = subprocess.run(arguments, cwd=tmp_path, env=home, capture_output=True, text=True, timeout=400)
