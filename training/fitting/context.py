@@ -15,6 +15,7 @@ from ...datasets.corpus.reader import open_corpus
 from ...datasets.store.atomic_io import atomic_write, json_bytes
 from ...datasets.store.location import Location
 from ...extras import require
+from ...processes import ChildProcess
 from ..base import checkpoint
 from ..base.models import LocalModel, fingerprint, load_scheduler, load_transformer, locate_model
 from ..base.optimiser import Ema, build_optimiser, select_trainable
@@ -48,7 +49,7 @@ class TrainingContext:
     identity: dict[str, Any]
     first_step: int = 0
     """Steps done by the checkpoint that the run resumes from."""
-    decoders: list[Any] = field(default_factory=list)
+    decoders: list[ChildProcess] = field(default_factory=list)
     """Processes that make videos of validation samples."""
 
     @property

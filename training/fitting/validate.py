@@ -4,13 +4,13 @@ The training process makes latents alone; a process of its own turns them into v
 autoencoder would not fit beside the optimiser.
 """
 
-import subprocess
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 from ...extras import require
+from ...processes import ChildProcess
 from ..base.conditioning import concat_conditioning, empty_conditioning, encode_mask_channel
 from ..base.tensors import Conditioning, Latents
 from ..latents.cache import CachedRow
@@ -59,9 +59,10 @@ def sample_validation_clips(context: TrainingContext, step: int) -> None:
 
 def wait_for_decoding(context: TrainingContext) -> None:
     """Let the decoding end, and warn of videos that could not be made."""
-    for process in context.decoders:
-        if process.wait() != 0:
-            warnings.warn(f"no video of validation samples was made; see {process.args[-4]}/decoding.log", stacklevel=2)
+    for decoder in context.decoders:
+        if decoder.process.wait() != 0:
+            warnings.warn(f"no video of validation samples was made; see {decoder.log}", stacklevel=2)
+        decoder.end()
 
 
 def row_conditioning(row: CachedRow, scale: float) -> Conditioning:
@@ -83,8 +84,7 @@ def _sample_row(context: TrainingContext, model: Any, row: CachedRow) -> Latents
 
 
 def _start_decoding(context: TrainingContext, folder: Path) -> None:
-    """Start the decoder and go on: a card that is full fails the video, never the training."""
+    """Start the decoder and go on: a full card fails the video, never the training; it ends with this process."""
     arguments = [folder, context.cache.folder, context.model_folder, context.settings.validation.decode_on]
     command = [sys.executable, "-m", "effectpairs.training.sampling.decode", *map(str, arguments)]
-    with (folder / "decoding.log").open("wb") as log:
-        context.decoders.append(subprocess.Popen(command, stdout=log, stderr=log))
+    context.decoders.append(ChildProcess(command, folder / "decoding.log", guarded=True))
