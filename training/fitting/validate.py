@@ -54,7 +54,10 @@ def sample_validation_clips(context: TrainingContext, step: int) -> None:
             writer.save_file(tensors, folder / f"{row['clip_id']}.safetensors", {"key": row["key"]})
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and rows and context.settings.validation.decode_on:
-        _start_decoding(context, folder)
+        # Not waited for: a full card fails the video, never the training; the decoder ends with this process.
+        arguments = [folder, context.cache.folder, context.model_folder, context.settings.validation.decode_on]
+        command = [sys.executable, "-m", "effectpairs.training.sampling.decode", *map(str, arguments)]
+        context.decoders.append(ChildProcess(command, folder / "decoding.log", guarded=True))
 
 
 def wait_for_decoding(context: TrainingContext) -> None:
@@ -81,10 +84,3 @@ def _sample_row(context: TrainingContext, model: Any, row: CachedRow) -> Latents
     conditioning = row_conditioning(row, context.samples.scale).to(device)
     with context.accelerator.autocast():
         return denoise(model, context.scheduler, conditioning, (prompt, empty), sampling)
-
-
-def _start_decoding(context: TrainingContext, folder: Path) -> None:
-    """Start the decoder and go on: a full card fails the video, never the training; it ends with this process."""
-    arguments = [folder, context.cache.folder, context.model_folder, context.settings.validation.decode_on]
-    command = [sys.executable, "-m", "effectpairs.training.sampling.decode", *map(str, arguments)]
-    context.decoders.append(ChildProcess(command, folder / "decoding.log", guarded=True))
