@@ -6,7 +6,6 @@ autoencoder would not fit beside the optimiser.
 
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 from ...extras import require
