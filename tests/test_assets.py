@@ -14,9 +14,8 @@ from effectpairs.render.generators.assets import (
     asset_digest,
     check_asset,
     fetch_asset,
-    models_in,
+    list_files,
     read_manifest,
-    skies_in,
 )
 
 OBJ = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
@@ -88,17 +87,17 @@ def test_models_and_skies_in_folders(tmp_path):
     for name in ("b.glb", "sub/a.OBJ", "c.blend", "notes.txt", ".hidden.obj", "sky.exr", "dusk.hdr"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    assert [asset.name for asset in models_in(tmp_path)] == ["b", "c", "a"]
-    assert [asset.name for asset in skies_in(tmp_path)] == ["dusk", "sky"]
+    assert [asset.name for asset in list_files(tmp_path, "model")] == ["b", "c", "a"]
+    assert [asset.name for asset in list_files(tmp_path, "sky")] == ["dusk", "sky"]
 
 
-@pytest.mark.parametrize(("find", "kind"), [(models_in, "model"), (skies_in, "sky")])
-def test_no_folder_and_nothing_in_it(tmp_path, find, kind):
+@pytest.mark.parametrize("kind", ["model", "sky"])
+def test_no_folder_and_nothing_in_it(tmp_path, kind):
     with pytest.raises(ValueError, match=f"gone: is no folder of {kind} files; give one"):
-        find(tmp_path / "gone")
+        list_files(tmp_path / "gone", kind)
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(ValueError, match=rf"holds no {kind} file; put some there \(\."):
-        find(tmp_path)
+        list_files(tmp_path, kind)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +122,7 @@ def test_files_that_cannot_be_drawn(tmp_path, name, content, sentence):
 
 def test_what_is_here_is_not_copied(tmp_path):
     (tmp_path / "a.obj").write_bytes(OBJ)
-    assert fetch_asset(models_in(tmp_path)[0], tmp_path / "cache") == tmp_path / "a.obj"
+    assert fetch_asset(list_files(tmp_path, "model")[0], tmp_path / "cache") == tmp_path / "a.obj"
     assert not (tmp_path / "cache").exists()
 
 

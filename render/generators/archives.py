@@ -38,14 +38,22 @@ class AssetLimits:
     """Files in one archive."""
 
 
-def open_uri(uri: str) -> Any:
-    """Open a local path or any URI for reading; the caller closes it.
+def _open(uri: str) -> Any:
+    """Open a local path or any URI for reading.
 
     Raises:
         ValueError: it is missing, denied or out of reach, in one sentence with the remedy.
     """
+    protocol, _, path = uri.rpartition("://")
     try:
-        return _open(uri)
+        if protocol in {"http", "https"}:
+            return urllib.request.urlopen(uri, timeout=TIMEOUT_S)
+        try:
+            return fsspec.open(uri, "rb").open()
+        except ImportError:
+            if protocol not in {"gs", "gcs"}:
+                raise
+            return urllib.request.urlopen(BUCKET + path, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as answer:
         answer.close()
         raise ValueError(_refusal(uri, answer.code)) from answer
@@ -57,18 +65,6 @@ def open_uri(uri: str) -> Any:
         raise ValueError(f"{uri}: {missing}; install what it names, or copy the file here") from missing
     except (OSError, ValueError) as problem:
         raise ValueError(f"{uri}: cannot be opened ({problem}); check the address, or {OFFLINE}") from problem
-
-
-def _open(uri: str) -> Any:
-    protocol, _, path = uri.rpartition("://")
-    if protocol in {"http", "https"}:
-        return urllib.request.urlopen(uri, timeout=TIMEOUT_S)
-    try:
-        return fsspec.open(uri, "rb").open()
-    except ImportError:
-        if protocol not in {"gs", "gcs"}:
-            raise
-        return urllib.request.urlopen(BUCKET + path, timeout=TIMEOUT_S)
 
 
 def _refusal(uri: str, code: int) -> str:
@@ -112,7 +108,7 @@ def download(uri: str, to: Path, max_bytes: int) -> None:
 
 
 def _copy(uri: str, into: Any, max_bytes: int) -> None:
-    with open_uri(uri) as source:
+    with _open(uri) as source:
         written = 0
         try:
             while block := source.read(BLOCK_BYTES):

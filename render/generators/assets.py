@@ -35,6 +35,7 @@ SKY_TYPES: dict[str, tuple[bytes, ...]] = {".exr": (b"\x76\x2f\x31\x01",), ".hdr
 TEXTURE_TYPES = {".bin", ".bmp", ".dds", ".jpeg", ".jpg", ".ktx2", ".mtl", ".png", ".tga", ".tif", ".tiff", ".webp"}
 MAX_MANIFEST_BYTES = 64 << 20
 Kind = Literal["model", "sky"]
+TYPES: dict[Kind, dict[str, tuple[bytes, ...]]] = {"model": MODEL_TYPES, "sky": SKY_TYPES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,25 +53,13 @@ class Asset:
     """Category in its manifest, as "Shoe"."""
 
 
-def models_in(folder: Path) -> tuple[Asset, ...]:
-    """List the models in a folder and the folders below it, by path.
+def list_files(folder: Path, kind: Kind) -> tuple[Asset, ...]:
+    """List the models or panoramas in a folder and the folders below it, by path.
 
     Raises:
-        ValueError: there is no such folder, or no model in it.
+        ValueError: there is no such folder, or no such file in it.
     """
-    return _files_in(folder, "model", MODEL_TYPES)
-
-
-def skies_in(folder: Path) -> tuple[Asset, ...]:
-    """List the panoramas in a folder and the folders below it, by path.
-
-    Raises:
-        ValueError: there is no such folder, or no panorama in it.
-    """
-    return _files_in(folder, "sky", SKY_TYPES)
-
-
-def _files_in(folder: Path, kind: Kind, types: dict[str, tuple[bytes, ...]]) -> tuple[Asset, ...]:
+    types = TYPES[kind]
     if not folder.is_dir():
         raise ValueError(f"{folder}: is no folder of {kind} files; give one, or leave the setting out")
     files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in types and path.is_file()]
@@ -166,8 +155,7 @@ def _asset_file(asset: Asset, folder: Path) -> Path:
 
 
 def _only_file(home: Path, asset: Asset) -> str:
-    types = MODEL_TYPES if asset.kind == "model" else SKY_TYPES
-    files = [file for file in sorted(home.rglob("*")) if file.suffix.lower() in types]
+    files = [file for file in sorted(home.rglob("*")) if file.suffix.lower() in TYPES[asset.kind]]
     if len(files) != 1:
         raise ValueError(
             f"{asset.uri}: holds {len(files)} {asset.kind} files and no data.json that names one; name it there or in "
@@ -193,7 +181,7 @@ def check_asset(file: Path, kind: Kind, limits: AssetLimits = AssetLimits()) -> 
     Raises:
         ValueError: it is missing, empty, too large, of an unknown type, or not what its name says.
     """
-    types = MODEL_TYPES if kind == "model" else SKY_TYPES
+    types = TYPES[kind]
     begins = types.get(file.suffix.lower())
     if begins is None:
         raise ValueError(f"{file}: {file.suffix or 'no suffix'} is no type of {kind}; give {', '.join(sorted(types))}")

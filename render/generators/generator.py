@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from ...settings import CheckedSettings, InRange
 from ..scene.scene import Fps, RenderSettings, Scene, check_clip_format
-from .assets import Asset, models_in, skies_in
+from .assets import Asset, list_files
 
 CameraKind = Literal["still", "pan", "handheld", "follow"]
 
@@ -82,8 +82,8 @@ class SceneGenerator(CheckedSettings):
 
     def user_models(self) -> tuple[Asset, ...]:
         """The users' models, by path."""
-        return () if self.models is None else models_in(Path(self.models).expanduser())
+        return () if self.models is None else list_files(Path(self.models).expanduser(), "model")
 
     def user_skies(self) -> tuple[Asset, ...]:
         """The users' panoramas, by path."""
-        return () if self.skies is None else skies_in(Path(self.skies).expanduser())
+        return () if self.skies is None else list_files(Path(self.skies).expanduser(), "sky")

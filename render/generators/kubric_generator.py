@@ -16,11 +16,11 @@ from ..scene.environment import Camera
 from ..scene.objects import Body, Shape, Still, Toss
 from ..scene.scene import Scene
 from . import effect_presets, palettes, subjects
-from .assets import Asset, fetch_asset, models_in, read_manifest
+from .assets import Asset, fetch_asset, list_files, read_manifest
 from .framing import measure_framing
 from .generator import CameraKind, ClipFormat, SceneGenerator
 from .palettes import DAY, HALL, GroundKind
-from .placement import View
+from .placement import CameraView
 from .props import draw_walls
 from .subjects import choose
 
@@ -127,17 +127,17 @@ class KubricGenerator(SceneGenerator):
         count = int(rng.integers(self.variants[0], self.variants[1] + 1))
         return replace(scene, variants=scene.variants[:count])
 
-    def _draw_view(self, rng: Rng, clip_format: ClipFormat, body: Body) -> View:
+    def _draw_view(self, rng: Rng, clip_format: ClipFormat, body: Body) -> CameraView:
         height, width = clip_format.size
         share = float(np.exp(rng.uniform(np.log(0.013), np.log(0.08))))
         focal_mm = round(float(np.exp(rng.uniform(*np.log(self.focal_mm)))), 1)
         field_of_view = (36 / focal_mm) ** 2 * height / width
-        return View(
+        return CameraView(
             away_deg=float(rng.uniform(0, 360)), focal_mm=focal_mm, lift_deg=float(rng.uniform(12, 34)),
             distance_m=body.size_m / float(np.sqrt(share * field_of_view)),
         )  # fmt: skip
 
-    def _draw_camera(self, rng: Rng, view: View) -> Camera:
+    def _draw_camera(self, rng: Rng, view: CameraView) -> Camera:
         lift, away = np.radians(view.lift_deg), np.radians(view.away_deg)
         back = view.distance_m * np.cos(lift)
         aim = view.at(float(rng.uniform(-0.05, 0.05)) * view.width_m(), 0.0)
@@ -153,7 +153,7 @@ class KubricGenerator(SceneGenerator):
             look_at=(aim[0], aim[1], round(up, 4)),
         )  # fmt: skip
 
-    def _toss_bodies(self, rng: Rng, view: View, body: Body) -> tuple[Body, tuple[Body, ...]]:
+    def _toss_bodies(self, rng: Rng, view: CameraView, body: Body) -> tuple[Body, tuple[Body, ...]]:
         """Toss the subject across the picture, and place the other bodies, all apart from each other at first."""
         reach = 0.34 * view.width_m()
         side = float(rng.choice([-1, 1]))
@@ -193,7 +193,7 @@ class KubricGenerator(SceneGenerator):
 @lru_cache(maxsize=4)
 def _list_models(manifest: str | None, folder: str | None) -> tuple[Asset, ...]:
     assets = () if manifest is None else read_manifest(manifest)
-    files = () if folder is None else models_in(Path(folder).expanduser())
+    files = () if folder is None else list_files(Path(folder).expanduser(), "model")
     return (*(asset for asset in assets if asset.kind == "model"), *files)
 
 
@@ -206,7 +206,7 @@ def _is_eventful(scene: Scene) -> bool:
     return path_m > 1.2 * scene.subject.size_m and (has_hits or not needs_hits)
 
 
-def _draw_spot(rng: Rng, view: View, reach: float) -> np.ndarray:
+def _draw_spot(rng: Rng, view: CameraView, reach: float) -> np.ndarray:
     """Draw a position on the floor around the middle."""
     return np.array([*view.at(float(rng.uniform(-1.3, 1.3)) * reach, float(rng.uniform(-0.7, 1.6)) * reach)])
 

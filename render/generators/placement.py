@@ -22,7 +22,7 @@ MAX_WAY = 0.80
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class CameraView:
     """Direction, distance and height of the camera, and its lens."""
 
     away_deg: float
@@ -49,7 +49,7 @@ class Placement:
 
     motion: Travel
     camera: Camera
-    view: View
+    view: CameraView
     sun_azimuth_deg: float
 
 
@@ -64,7 +64,7 @@ def draw_placement(
     focal = round(float(np.exp(rng.uniform(*np.log(focal_mm)))), 1)
     height, width = clip_format.size
     field_of_view = (SENSOR_MM / focal) ** 2 * height / width
-    view = View(
+    view = CameraView(
         away_deg=float(rng.uniform(0, 360)), focal_mm=focal, lift_deg=float(rng.uniform(*scenario.lift_deg)),
         distance_m=max(float(np.sqrt(across * tall / (share * field_of_view))), 1.2 * long),
     )  # fmt: skip
@@ -104,7 +104,7 @@ def _draw_motion(rng: Rng, scenario: Scenario, duration_s: float, course: tuple[
     )
 
 
-def _draw_camera(rng: Rng, scenario: Scenario, view: View, subject: tuple[CameraKind, Travel, float]) -> Camera:
+def _draw_camera(rng: Rng, scenario: Scenario, view: CameraView, subject: tuple[CameraKind, Travel, float]) -> Camera:
     kind, motion, tall = subject
     lift, away = np.radians(view.lift_deg), np.radians(view.away_deg)
     height = 0.45 * tall + {"fly": 1.0, "bounce": 0.5}.get(scenario.motion_kind, 0.0) * scenario.height_m

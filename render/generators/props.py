@@ -1,6 +1,6 @@
 """Surroundings of the action: walls behind it, props around it, a post before it, and a backdrop far away."""
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float64
@@ -10,7 +10,8 @@ from ..procedural_models.registry import body_extent
 from ..scene.environment import Sky, Wall
 from ..scene.objects import Body, Material, Still
 from .palettes import PAINTS, scale_colour
-from .placement import View
+from .placement import CameraView
+from .subjects import choose
 
 Rng = np.random.Generator
 WOOD = Material(kind="wood", colour=(0.58, 0.42, 0.26), second=(0.42, 0.28, 0.16), roughness=0.7, scale_m=0.2)
@@ -33,73 +34,19 @@ HILLS: tuple[Colour, ...] = ((0.30, 0.36, 0.22), (0.42, 0.38, 0.28), (0.36, 0.36
 HOUSES: tuple[Colour, ...] = ((0.70, 0.64, 0.54), (0.56, 0.36, 0.28), (0.66, 0.66, 0.64), (0.78, 0.72, 0.58))
 HAZE_M = 350.0
 """Over this distance two thirds of a colour are lost to the air."""
-DrawProp = Callable[[Rng, float], Body]
-"""Function that draws a prop beside a subject of that length in metres."""
-
-
-def _post(rng: Rng, long_m: float) -> Body:
-    look = WOOD if rng.random() < 0.5 else Material(colour=PAINTS["grey"], roughness=0.5)
-    return Body(name="post", shape="post", size_m=round(float(rng.uniform(0.9, 1.6)), 2), look=look)
-
-
-def _crate(rng: Rng, long_m: float) -> Body:
-    return Body(name="crate", shape="crate", size_m=round(float(rng.uniform(0.4, 1.0)), 2), look=WOOD)
-
-
-def _rock(rng: Rng, long_m: float) -> Body:
-    size = float(rng.uniform(0.15, 0.5)) * min(max(long_m, 0.6), 4.0)
-    look = Material(
-        kind="noise",
-        colour=scale_colour(STONE.colour, float(rng.uniform(0.8, 1.25))),
-        second=STONE.second,
-        roughness=0.95,
-        scale_m=0.12,
-    )
-    return Body(name="rock", shape="rock", size_m=round(size, 2), look=look)  # fmt: skip
-
-
-def _parked(rng: Rng, long_m: float) -> Body:
-    name = list(PAINTS)[int(rng.integers(len(PAINTS)))]
-    look = Material(colour=PAINTS[name], second=PAINTS["white"], roughness=0.25)
-    return Body(name=f"parked {name} car", shape="car", size_m=round(float(rng.uniform(3.9, 4.7)), 2), look=look)
-
-
-def _arch(rng: Rng, long_m: float) -> Body:
-    return Body(name="arch", shape="arch", size_m=round(float(rng.uniform(2.4, 3.4)), 2), look=STONE)
-
-
-def _solid(rng: Rng, long_m: float) -> Body:
-    shape = ("cylinder", "cube", "cone", "sphere", "torus")[int(rng.integers(5))]
-    name = list(PAINTS)[int(rng.integers(len(PAINTS)))]
-    size = round(float(rng.uniform(0.6, 1.5)) * min(long_m, 1.0), 2)
-    look = Material(
-        colour=PAINTS[name], second=scale_colour(PAINTS[name], 0.5), roughness=round(float(rng.uniform(0.2, 0.7)), 2)
-    )
-    return Body(name=f"{name} {shape}", shape=shape, size_m=size, look=look)  # type: ignore[arg-type]
-
-
-def _moored(rng: Rng, long_m: float) -> Body:
-    look = Material(colour=PAINTS["white"], second=PAINTS["blue"], roughness=0.3)
-    return Body(name="moored boat", shape="boat", size_m=round(float(rng.uniform(3.0, 6.0)), 2), look=look)
-
-
-def _buoy(rng: Rng, long_m: float) -> Body:
-    size = round(float(rng.uniform(0.25, 0.45)) * min(max(long_m, 0.8), 2.0), 2)
-    return Body(name="buoy", shape="sphere", size_m=size, look=Material(colour=PAINTS["orange"], roughness=0.4))
-
-
-PROPS: dict[str, tuple[DrawProp, ...]] = {
-    "street": (_post, _post, _crate, _parked, _arch),
-    "nature": (_rock, _rock, _rock, _post),
-    "water": (_rock, _buoy, _moored),
-    "hall": (_solid, _solid, _crate),
-    "dark": (_post, _crate, _rock, _solid),
+PROPS = {
+    "street": ("post", "post", "crate", "car", "arch"),
+    "nature": ("rock", "rock", "rock", "post"),
+    "water": ("rock", "buoy", "boat"),
+    "hall": ("solid", "solid", "crate"),
+    "dark": ("post", "crate", "rock", "solid"),
 }
+"""Kinds of props in each kind of surroundings, as often as they are named."""
 SUNK_SHARE = {"moored boat": 0.22, "buoy": 0.4, "rock": 0.35}
 WALL_PROBABILITY = {"street": 0.5, "nature": 0.06, "water": 0.0, "hall": 0.7, "dark": 0.35}
 
 
-def draw_walls(rng: Rng, surroundings: str, view: View, long_m: float) -> tuple[Wall, ...]:
+def draw_walls(rng: Rng, surroundings: str, view: CameraView, long_m: float) -> tuple[Wall, ...]:
     """Draw a wall behind the action, roughly facing the camera, or none."""
     if rng.random() >= WALL_PROBABILITY[surroundings]:
         return ()
@@ -111,20 +58,20 @@ def draw_walls(rng: Rng, surroundings: str, view: View, long_m: float) -> tuple[
         Wall(
             at=view.at(float(rng.uniform(-0.15, 0.15)) * wide, away), width_m=round(wide, 2), height_m=round(high, 2),
             heading_deg=round((view.away_deg + 180 + float(rng.uniform(-14, 14))) % 360, 2),
-            look=looks[int(rng.integers(len(looks)))],
+            look=choose(rng, looks),
         ),
     )  # fmt: skip
 
 
 def scatter_props(
-    rng: Rng, surroundings: str, view: View, path: Float64[np.ndarray, "T 3"], subject: Body
+    rng: Rng, surroundings: str, view: CameraView, path: Float64[np.ndarray, "T 3"], subject: Body
 ) -> tuple[Body, ...]:
     """Draw up to five props, clear of the subject's path and of each other, behind it and at its sides."""
     long, wide, _ = body_extent(subject)
     placed: list[Body] = []
     kinds = PROPS[surroundings]
     for _ in range(int(rng.integers(0, 6))):
-        prop = kinds[int(rng.integers(len(kinds)))](rng, long)
+        prop = _draw_prop(rng, choose(rng, kinds), long)
         away = float(rng.uniform(-0.25, 1.2)) * view.distance_m
         if away > 0.9 * view.distance_m:
             away *= 1.5
@@ -139,7 +86,39 @@ def scatter_props(
     return tuple(placed)
 
 
-def draw_occluder(rng: Rng, surroundings: str, view: View) -> Body:
+def _draw_prop(rng: Rng, kind: str, long_m: float) -> Body:
+    """Draw a prop to stand beside a subject of that length in metres."""
+    name, shape, look = kind, kind, WOOD
+    match kind:
+        case "post":
+            look = WOOD if rng.random() < 0.5 else Material(colour=PAINTS["grey"], roughness=0.5)
+            size = float(rng.uniform(0.9, 1.6))
+        case "crate":
+            size = float(rng.uniform(0.4, 1.0))
+        case "rock":
+            size = float(rng.uniform(0.15, 0.5)) * min(max(long_m, 0.6), 4.0)
+            look = replace(STONE, colour=scale_colour(STONE.colour, float(rng.uniform(0.8, 1.25))))
+        case "arch":
+            size, look = float(rng.uniform(2.4, 3.4)), STONE
+        case "car":
+            paint = choose(rng, list(PAINTS))
+            name, look = f"parked {paint} car", Material(colour=PAINTS[paint], second=PAINTS["white"], roughness=0.25)
+            size = float(rng.uniform(3.9, 4.7))
+        case "boat":
+            name, look = "moored boat", Material(colour=PAINTS["white"], second=PAINTS["blue"], roughness=0.3)
+            size = float(rng.uniform(3.0, 6.0))
+        case "buoy":
+            shape, look = "sphere", Material(colour=PAINTS["orange"], roughness=0.4)
+            size = float(rng.uniform(0.25, 0.45)) * min(max(long_m, 0.8), 2.0)
+        case _:
+            shape, paint = choose(rng, ("cylinder", "cube", "cone", "sphere", "torus")), choose(rng, list(PAINTS))
+            size, roughness = float(rng.uniform(0.6, 1.5)) * min(long_m, 1.0), round(float(rng.uniform(0.2, 0.7)), 2)
+            look = Material(colour=PAINTS[paint], second=scale_colour(PAINTS[paint], 0.5), roughness=roughness)
+            name = f"{paint} {shape}"
+    return Body(name=name, shape=shape, size_m=round(size, 2), look=look)  # type: ignore[arg-type]
+
+
+def draw_occluder(rng: Rng, surroundings: str, view: CameraView) -> Body:
     """Draw a post between the camera and the middle of the way."""
     away = -float(rng.uniform(0.3, 0.6)) * view.distance_m
     lift = view.distance_m * np.sin(np.radians(view.lift_deg)) * (-away / view.distance_m)
@@ -171,7 +150,7 @@ def _are_apart(first: Body, second: Body) -> bool:
     return bool(gap > 0.6 * (max(body_extent(first)[:2]) + max(body_extent(second)[:2])))
 
 
-def before_walls(walls: tuple[Wall, ...], bodies: tuple[Body, ...], view: View) -> tuple[Body, ...]:
+def before_walls(walls: tuple[Wall, ...], bodies: tuple[Body, ...], view: CameraView) -> tuple[Body, ...]:
     """Keep the bodies that stand before the walls, as the camera sees it."""
     away = np.radians(view.away_deg)
     ahead = np.array([np.cos(away), np.sin(away)])
@@ -185,7 +164,7 @@ def before_walls(walls: tuple[Wall, ...], bodies: tuple[Body, ...], view: View) 
     return tuple(standing)
 
 
-def draw_backdrop(rng: Rng, surroundings: str, view: View, sky: Sky) -> tuple[tuple[Body, ...], tuple[Wall, ...]]:
+def draw_backdrop(rng: Rng, surroundings: str, view: CameraView, sky: Sky) -> tuple[tuple[Body, ...], tuple[Wall, ...]]:
     """Draw bodies and walls at the horizon; none if a panorama shows one, indoors, or at night."""
     if sky.kind == "hdri" or surroundings not in ("street", "nature", "water") or rng.random() < 0.25:
         return (), ()
@@ -206,8 +185,8 @@ def _add_haze(colour: Colour, sky: Sky, away_m: float) -> Colour:
     return red, green, blue
 
 
-def _hills(rng: Rng, view: View, sky: Sky) -> tuple[Body, ...]:
-    colour, hills = HILLS[int(rng.integers(len(HILLS)))], []
+def _hills(rng: Rng, view: CameraView, sky: Sky) -> tuple[Body, ...]:
+    colour, hills = choose(rng, HILLS), []
     for _ in range(int(rng.integers(3, 7))):
         away = float(rng.uniform(220, 600))
         size = round(float(rng.uniform(0.25, 0.6)) * min(away, 330.0), 1)
@@ -224,10 +203,10 @@ def _hills(rng: Rng, view: View, sky: Sky) -> tuple[Body, ...]:
     return tuple(hills)
 
 
-def _wood(rng: Rng, view: View, sky: Sky) -> Wall:
+def _wood(rng: Rng, view: CameraView, sky: Sky) -> Wall:
     """Draw the edge of a wood, or the opposite shore of a lake."""
     away = float(rng.uniform(70, 200))
-    colour = WOODS[int(rng.integers(len(WOODS)))]
+    colour = choose(rng, WOODS)
     dark = (colour[0] * 0.55, colour[1] * 0.55, colour[2] * 0.55)
     look = Material(
         kind="noise", colour=_add_haze(colour, sky, away), second=_add_haze(dark, sky, away), roughness=1.0,
@@ -240,14 +219,14 @@ def _wood(rng: Rng, view: View, sky: Sky) -> Wall:
     )  # fmt: skip
 
 
-def _houses(rng: Rng, view: View, sky: Sky) -> tuple[Wall, ...]:
+def _houses(rng: Rng, view: CameraView, sky: Sky) -> tuple[Wall, ...]:
     """Draw a row of house fronts of several heights."""
     away = float(rng.uniform(22, 60)) + view.distance_m
     walls: list[Wall] = []
     right = -0.75 * view.width_m(away)
     while right < 0.75 * view.width_m(away) and len(walls) < 14:
         wide = float(rng.uniform(0.12, 0.3)) * away
-        colour = _add_haze(HOUSES[int(rng.integers(len(HOUSES)))], sky, away)
+        colour = _add_haze(choose(rng, HOUSES), sky, away)
         kind = ("bricks", "noise", "noise", "tiles")[int(rng.integers(4))]
         look = Material(
             kind=kind, colour=colour, second=(colour[0] * 0.75, colour[1] * 0.75, colour[2] * 0.75),  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import clouds, droplets, water
+from . import clouds, water
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ def build(variant: dict[str, Any], plan: dict[str, Any], folder: Path, ground: A
             fields.append(water.Field(effect=entry["effect"], entry=entry, arrays=arrays))
         else:
             media.append((entry["effect"], _medium(f"{variant['name']}-{number}", plan, entry, arrays)))
-    lake = water.build(f"{variant['name']}-lake", tuple(fields), ground) if fields else None
+    lake = water.build_lake(f"{variant['name']}-lake", tuple(fields), ground) if fields else None
     hidden = Media(tuple(media), lake)
     hidden.show(())
     return hidden
@@ -86,9 +86,9 @@ def _medium(name: str, plan: dict[str, Any], entry: dict[str, Any], arrays: dict
     if entry["kind"] == "cloud":
         medium: Any = clouds.build_cloud(name, entry, arrays, plan)
     elif entry["kind"] == "drops":
-        medium = droplets.build_drops(name, entry, arrays)
+        medium = water.build_drops(name, entry, arrays)
     elif entry["kind"] == "sheets":
-        medium = droplets.build_sheets(name, entry, arrays)
+        medium = water.build_sheets(name, entry, arrays)
     else:
         medium = _lamp(name, entry, arrays)
     medium.holder["medium"] = entry["kind"]

@@ -245,19 +245,11 @@ def _blend(path: Path) -> None:
                 bpy.context.scene.collection.objects.link(item)
 
 
-def _usd(path: Path) -> None:
-    bpy.ops.wm.usd_import(filepath=str(path))
-
-
 READERS: dict[str, Callable[[Path], None]] = {
     ".blend": _blend,
-    ".glb": lambda path: bpy.ops.import_scene.gltf(filepath=str(path)),
-    ".gltf": lambda path: bpy.ops.import_scene.gltf(filepath=str(path)),
+    **dict.fromkeys((".glb", ".gltf"), lambda path: bpy.ops.import_scene.gltf(filepath=str(path))),
     ".obj": lambda path: bpy.ops.wm.obj_import(filepath=str(path)),
     ".ply": lambda path: bpy.ops.wm.ply_import(filepath=str(path)),
     ".stl": lambda path: bpy.ops.wm.stl_import(filepath=str(path)),
-    ".usd": _usd,
-    ".usda": _usd,
-    ".usdc": _usd,
-    ".usdz": _usd,
+    **dict.fromkeys((".usd", ".usda", ".usdc", ".usdz"), lambda path: bpy.ops.wm.usd_import(filepath=str(path))),
 }

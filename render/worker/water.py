@@ -1,4 +1,7 @@
-"""Disturbed water: one sheet to the horizon, moved by the waves of visible effects, in the calm water's material."""
+"""Water in motion: the disturbed lake, drops as threads along their way, and sheets with holes that open in them.
+
+The lake is one sheet to the horizon in the calm water's material, moved by the waves of visible effects.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -8,8 +11,16 @@ from typing import Any
 import bpy
 import numpy as np
 
+from .materials import Nodes, linear
+
 HORIZON_M = 4000.0
 """Distance to which the sheet goes on beyond the waves, flat."""
+THREAD_POSITION = np.array([-1.0, -0.6, 0.0, 0.6, 1.0])
+"""Points of a thread, as an exposure sees a drop, from its middle to its ends."""
+THREAD_RADIUS = np.array([0.1, 0.8, 1.0, 0.8, 0.1])
+"""Share of the drop's radius, at those points."""
+MIN_COVER = 0.3
+"""Cover of a drop that moves many times its width during the exposure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +66,7 @@ class Lake:
         return _interpolate(across.T, row).T
 
 
-def build(name: str, fields: tuple[Field, ...], ground: Any) -> Lake:
+def build_lake(name: str, fields: tuple[Field, ...], ground: Any) -> Lake:
     """Make the sheet over all fields together, with the step of the finest."""
     step = min(field.entry["step_m"] for field in fields)
     low = np.min([field.entry["origin"] for field in fields], axis=0)
@@ -118,3 +129,146 @@ def _collar(rim: list[int], start: int, end: int) -> list[tuple[int, ...]]:
     faces.append((rim[half], start, end))
     faces += [(a, b, start) for a, b in pairwise(rim[half:])]
     return faces
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drops:
+    """All drops of an effect, as curves; made anew for each frame."""
+
+    holder: Any
+    arrays: dict[str, np.ndarray]
+
+    def set_frame(self, frame: int) -> bool:
+        """Put the drops into their positions; False if there are none."""
+        first = int(self.arrays["ends"][frame - 1]) if frame else 0
+        in_frame = slice(first, int(self.arrays["ends"][frame]))
+        points, moves = (self.arrays[name][in_frame].astype(np.float64) for name in ("points", "moves"))
+        curves = self.holder.data
+        if len(curves.curves):
+            curves.remove_curves()
+        if not len(points):
+            return False
+        curves.add_curves([len(THREAD_POSITION)] * len(points))
+        positions, radius, cover = threads(points, moves)
+        for name, kind, field, values in (
+            ("position", "FLOAT_VECTOR", "vector", positions),
+            ("radius", "FLOAT", "value", radius),
+            ("cover", "FLOAT", "value", cover),
+        ):
+            attribute = curves.attributes.get(name) or curves.attributes.new(name, kind, "POINT")
+            attribute.data.foreach_set(field, np.ascontiguousarray(values, np.float32).ravel())
+        curves.update_tag()
+        return True
+
+
+def threads(points: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions [N, 5, 3], radii [N, 5] and cover [N, 5] of threads for drops (x y z radius) and their motion."""
+    way = np.linalg.norm(moves, axis=1)
+    ahead = np.where(way[:, None] > 1e-9, moves / np.maximum(way, 1e-9)[:, None], (0.0, 0.0, 1.0))
+    radius = points[:, 3]
+    half = 0.5 * way + radius
+    positions = points[:, None, :3] + (half[:, None] * THREAD_POSITION)[..., None] * ahead[:, None]
+    cover = np.clip(1.4 * 2 * radius / (way + 2 * radius), MIN_COVER, 1)
+    return positions, radius[:, None] * THREAD_RADIUS, np.repeat(cover[:, None], len(THREAD_POSITION), axis=1)
+
+
+def build_drops(name: str, entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> Drops:
+    """Make the object, still empty."""
+    bpy.context.scene.cycles_curves.shape = "THICK"
+    bpy.context.scene.cycles_curves.subdivisions = 2
+    holder = bpy.data.objects.new(name, bpy.data.hair_curves.new(name))
+    bpy.context.scene.collection.objects.link(holder)
+    holder.data.materials.append(_material(name, entry, None))
+    return Drops(holder=holder, arrays=arrays)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheets:
+    """All water sheets of an effect, as one mesh; its points are moved for each frame."""
+
+    holder: Any
+    arrays: dict[str, np.ndarray]
+
+    def set_frame(self, frame: int) -> bool:
+        """Put the points into their positions; False if every sheet has vanished."""
+        cover = self.arrays["cover"][frame]
+        if not cover.any():
+            return False
+        mesh = self.holder.data
+        mesh.vertices.foreach_set("co", np.ascontiguousarray(self.arrays["positions"][frame], np.float32).ravel())
+        mesh.attributes["cover"].data.foreach_set("value", np.ascontiguousarray(cover, np.float32).ravel())
+        mesh.update()
+        return True
+
+
+def build_sheets(name: str, entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> Sheets:
+    """Make the mesh, as it is in the first frame."""
+    positions = arrays["positions"]
+    _, count, rows, columns, _ = positions.shape
+    number = np.arange(count * rows * columns).reshape(count, rows, columns)
+    corners = [number[:, :-1, :-1], number[:, :-1, 1:], number[:, 1:, 1:], number[:, 1:, :-1]]
+    mesh = bpy.data.meshes.new(name)
+    mesh.from_pydata(positions[0].reshape(-1, 3), [], np.stack(corners, axis=-1).reshape(-1, 4).tolist())
+    mesh.attributes.new("cover", "FLOAT", "POINT")
+    sheet = mesh.attributes.new("sheet", "FLOAT_VECTOR", "POINT")
+    sheet.data.foreach_set("vector", _sheet_coordinates(positions).astype(np.float32).ravel())
+    mesh.shade_smooth()
+    mesh.materials.append(_material(name, entry, entry["tear_m"]))
+    holder = bpy.data.objects.new(name, mesh)
+    bpy.context.scene.collection.objects.link(holder)
+    return Sheets(holder=holder, arrays=arrays)
+
+
+def _sheet_coordinates(positions: np.ndarray) -> np.ndarray:
+    """Coordinates of each point on its sheet when that is widest, in metres, one sheet beside the next."""
+    _, count, rows, columns, _ = positions.shape
+    along = np.linalg.norm(np.diff(positions, axis=3), axis=-1).sum(axis=3).max(axis=(0, 2))
+    up = np.linalg.norm(np.diff(positions, axis=2), axis=-1).sum(axis=2).max(axis=(0, 2))
+    across, down = np.linspace(0, 1, columns), np.linspace(0, 1, rows)
+    coordinates = np.zeros((count, rows, columns, 3))
+    coordinates[..., 0] = along[:, None, None] * across
+    coordinates[..., 1] = 0.35 * up[:, None, None] * down[:, None]  # holes are drawn out along the way of the water
+    coordinates[..., 2] = 10.0 * np.arange(count)[:, None, None]
+    return coordinates
+
+
+def _material(name: str, entry: dict[str, Any], tear_m: float | None) -> Any:
+    """Water: what is behind shines through, the rim mirrors the sky; mud: dull. Unbent rays keep it cheap.
+
+    Args:
+        name: Name of the material.
+        entry: Its `colour` and its clarity `clear`.
+        tear_m: Size of the holes that open as the attribute "cover" falls; None: all of it thins out evenly.
+    """
+    material = bpy.data.materials.new(name)
+    material.use_nodes = True
+    nodes = Nodes(material.node_tree)
+    clear = entry["clear"]
+    body = nodes.add(
+        "ShaderNodeBsdfPrincipled",
+        {
+            "Base Color": linear(entry["colour"]),
+            "Roughness": 0.05 + 0.6 * (1 - clear),
+            "Specular IOR Level": 1.0 if clear > 0.5 else 0.4,
+        },
+    )
+    cover = nodes.add("ShaderNodeAttribute", attribute_name="cover").outputs["Fac"]
+    facing = nodes.add("ShaderNodeLayerWeight", {"Blend": 0.35}).outputs["Facing"]
+    opacity = nodes.between(facing, 1 - 0.5 * clear, 1.0)  # the rim is opaque, the middle less
+    if tear_m is not None:
+        cover = _torn_cover(nodes, cover, tear_m)
+    through = nodes.add("ShaderNodeBsdfTransparent")
+    mixed = nodes.add("ShaderNodeMixShader", {0: nodes.math("MULTIPLY", opacity, cover)})
+    nodes.put(mixed.inputs[1], through.outputs[0])
+    nodes.put(mixed.inputs[2], body.outputs[0])
+    nodes.put(nodes.add("ShaderNodeOutputMaterial").inputs["Surface"], mixed.outputs[0])
+    return material
+
+
+def _torn_cover(nodes: Nodes, cover: Any, tear_m: float) -> Any:
+    """Cover that is closed at 1, streaked and full of holes as it falls; the holes move with the water."""
+    position = nodes.add("ShaderNodeAttribute", attribute_name="sheet").outputs["Vector"]
+    holes = nodes.noise(position, tear_m, detail=4.0, rough=0.65)
+    edge = nodes.between(cover, 0.85, 0.18)
+    torn = nodes.math("MULTIPLY", nodes.math("SUBTRACT", holes, edge), 7.0, clamp=True)
+    return nodes.math("MULTIPLY", torn, nodes.math("MULTIPLY", cover, 1.3, clamp=True))
