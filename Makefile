@@ -25,7 +25,7 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy -m effectpairs.arrays -m effectpairs.extras -m effectpairs.processes -m effectpairs.progress
+	$(BIN)/mypy -m effectpairs.arrays -m effectpairs.extras -m effectpairs.settings -m effectpairs.processes
 
 format: $(VENV)/.dev  ## let ruff lay the code out
 	$(BIN)/ruff check --fix .

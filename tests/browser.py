@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -81,6 +83,13 @@ class Page:
             ("file:", "data:", "blob:")
         ):
             self.errors.append(f"asks the network for {details['request']['url']}")
+
+
+def require_chromium(purpose: str) -> None:
+    """Skip the test where there is no Chromium; fail it where EFFECTPAIRS_REQUIRE_BROWSER is set, as in .ci/run."""
+    if not CHROMIUM:
+        refuse = pytest.fail if os.environ.get("EFFECTPAIRS_REQUIRE_BROWSER") else pytest.skip
+        refuse(f"no Chromium to {purpose} with; install it, e.g. apt-get install chromium")
 
 
 @contextmanager

@@ -29,8 +29,7 @@ def gallery(corpus, tmp_path_factory):
 
 @pytest.fixture
 def open_page(gallery, tmp_path):
-    if not browser.CHROMIUM:
-        pytest.skip("no Chromium to look at the page with; install it, e.g. apt-get install chromium")
+    browser.require_chromium("look at the page")
     return lambda path=gallery, **options: browser.opened(path.as_uri(), tmp_path / "profile", **options)
 
 

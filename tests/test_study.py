@@ -135,8 +135,7 @@ def test_the_commands_make_a_study_and_count_it(corpus, methods, tmp_path):
 
 @pytest.fixture
 def open_page(tmp_path):
-    if not browser.CHROMIUM:
-        pytest.skip("no Chromium to answer the page with; install it, e.g. apt-get install chromium")
+    browser.require_chromium("answer the page")
     return lambda folder, who="profile": browser.opened((folder / "page" / "index.html").as_uri(), tmp_path / who)
 
 
