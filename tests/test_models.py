@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 from effectpairs.render.procedural_models.registry import body_extent
-from effectpairs.render.procedural_models.user_models import proportions
+from effectpairs.render.procedural_models.user_models import model_proportions
 from effectpairs.render.scene.objects import Body
 
 BOX = np.array([[x, y, z] for x in (0.0, 4.0) for y in (1.0, 2.0) for z in (-1.0, 1.0)])
@@ -73,14 +73,14 @@ def glb(path):
 )
 def test_proportions_are_those_that_blender_sees(tmp_path, name, write, expected):
     write(tmp_path / name)
-    assert proportions(tmp_path / name) == pytest.approx(expected)
+    assert model_proportions(tmp_path / name) == pytest.approx(expected)
     body = Body(name="thing", shape="asset", asset=str(tmp_path / name), size_m=3.0)
     assert body_extent(body) == pytest.approx(tuple(3 * side for side in expected))
 
 
 def test_nodes_turn_what_they_hold(tmp_path):
     (tmp_path / "a.gltf").write_text(json.dumps(gltf_of(turned=True)))
-    assert proportions(tmp_path / "a.gltf") == pytest.approx((0.5, 1.0, 0.25))
+    assert model_proportions(tmp_path / "a.gltf") == pytest.approx((0.5, 1.0, 0.25))
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_nodes_turn_what_they_hold(tmp_path):
 )  # fmt: skip
 def test_what_cannot_be_read_counts_as_a_cube(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    assert proportions(tmp_path / name) == (1.0, 1.0, 1.0)
+    assert model_proportions(tmp_path / name) == (1.0, 1.0, 1.0)
 
 
 def test_a_missing_file_counts_as_a_cube(tmp_path):
-    assert proportions(tmp_path / "none.glb") == (1.0, 1.0, 1.0)
+    assert model_proportions(tmp_path / "none.glb") == (1.0, 1.0, 1.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from effectpairs.render.animation import camera, motion
 from effectpairs.render.effects.shadow_reflection import Shadow
-from effectpairs.render.procedural_models.part import Gait, part_corners
+from effectpairs.render.procedural_models.parts import Gait, part_corners
 from effectpairs.render.procedural_models.registry import body_bounds, body_extent, build_parts
 from effectpairs.render.scene.environment import Camera
 from effectpairs.render.scene.objects import SHAPES, Body, Still, Travel

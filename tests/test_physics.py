@@ -22,7 +22,7 @@ import hashlib
 from effectpairs.tests.test_physics import CLOCK, SHAPES, heap
 from effectpairs.render.animation import physics
 falls = physics.simulate_rigid_bodies(heap(), (), CLOCK)
-print(hashlib.sha256(b"".join(fall.at.tobytes() + fall.turn.tobytes() for fall in falls)).hexdigest())
+print(hashlib.sha256(b"".join(fall.position.tobytes() + fall.rotation.tobytes() for fall in falls)).hexdigest())
 """
 
 
@@ -40,10 +40,10 @@ def heap() -> tuple[Body, ...]:
 def test_a_fall_is_a_parabola_until_it_ends():
     (fall,) = physics.simulate_rigid_bodies((body(at=(0.0, 0.0, 20.0), velocity=(1.0, 0.0, 2.0)),), (), CLOCK)
     time = np.arange(CLOCK.frames) / CLOCK.fps
-    free = fall.at[:, 2] > 0.5
+    free = fall.position[:, 2] > 0.5
     assert free.sum() == CLOCK.frames
-    assert np.allclose(fall.at[:, 2], 20 + 2 * time - 9.81 * time**2 / 2, atol=0.15)
-    assert np.allclose(fall.at[:, 0], time, atol=0.08)  # a little is lost to the air
+    assert np.allclose(fall.position[:, 2], 20 + 2 * time - 9.81 * time**2 / 2, atol=0.15)
+    assert np.allclose(fall.position[:, 0], time, atol=0.08)  # a little is lost to the air
     assert fall.contacts == ()
 
 
@@ -51,10 +51,10 @@ def test_a_fall_is_a_parabola_until_it_ends():
 def test_every_shape_comes_to_rest_on_the_ground(shape):
     clock = physics.FrameTimes(frames=85, fps=16.0)
     (fall,) = physics.simulate_rigid_bodies((body(shape, at=(0.0, 0.0, 0.7), restitution=0.1),), (), clock)
-    assert np.linalg.norm(fall.at[-1] - fall.at[-5]) < 0.05
-    assert 0.05 < fall.at[-1, 2] < 0.5
-    assert np.allclose(np.linalg.norm(fall.turn, axis=1), 1, atol=0.02)
-    assert np.isfinite(fall.at).all()
+    assert np.linalg.norm(fall.position[-1] - fall.position[-5]) < 0.05
+    assert 0.05 < fall.position[-1, 2] < 0.5
+    assert np.allclose(np.linalg.norm(fall.rotation, axis=1), 1, atol=0.02)
+    assert np.isfinite(fall.position).all()
 
 
 def test_a_hit_says_when_where_and_how_fast():
@@ -75,9 +75,9 @@ def test_still_bodies_and_walls_stand_in_the_way():
         physics.simulate_rigid_bodies((flying, crate), (), CLOCK)[0],
     )
     walled = physics.simulate_rigid_bodies((flying,), (wall,), CLOCK)[0]
-    assert free.at[:, 0].max() > 4
-    assert stopped.at[:, 0].max() < 1.4
-    assert 1.4 < walled.at[:, 0].max() < 2.0
+    assert free.position[:, 0].max() > 4
+    assert stopped.position[:, 0].max() < 1.4
+    assert 1.4 < walled.position[:, 0].max() < 2.0
     assert any(hit.at[2] > 0.1 for hit in stopped.contacts)
 
 
@@ -85,20 +85,20 @@ def test_bodies_that_collide_both_move():
     first = body("ball", at=(-1.0, 0.0, 0.25), velocity=(4.0, 0.0, 0.0))
     second = replace(body("ball", at=(0.0, 0.0, 0.25)), name="other")
     one, other = physics.simulate_rigid_bodies((first, second), (), CLOCK)
-    assert other.at[-1, 0] > 0.5
-    assert one.at[-1, 0] < other.at[-1, 0]
+    assert other.position[-1, 0] > 0.5
+    assert one.position[-1, 0] < other.at[-1, 0]
 
 
 @pytest.mark.parametrize("fps", [7.0, 16.0, 23.976, 25.0, 30.0, 60.0, 240.0])
 def test_any_frame_rate_has_the_same_speed(fps):
     clock = physics.FrameTimes(frames=13, fps=fps)
     (fall,) = physics.simulate_rigid_bodies((body(at=(0.0, 0.0, 50.0), velocity=(3.0, 0.0, 0.0)),), (), clock)
-    assert np.allclose(np.diff(fall.at[:, 0]) * fps, 3.0, rtol=0.06)
+    assert np.allclose(np.diff(fall.position[:, 0]) * fps, 3.0, rtol=0.06)
 
 
 def test_another_process_sees_the_same_bytes():
     falls = physics.simulate_rigid_bodies(heap(), (), CLOCK)
-    here = hashlib.sha256(b"".join(fall.at.tobytes() + fall.turn.tobytes() for fall in falls)).hexdigest()
+    here = hashlib.sha256(b"".join(fall.position.tobytes() + fall.rotation.tobytes() for fall in falls)).hexdigest()
     there = subprocess.run([sys.executable, "-c", DIGEST], capture_output=True, text=True, check=True, timeout=120)
     assert there.stdout.split() == [here]
 

@@ -1,43 +1,44 @@
-"""Where the camera is, frame by frame: still, panning, held by hand, or going along with the subject."""
+"""Camera matrices, frame by frame: still, panning, held by hand, or following the subject."""
 
 import numpy as np
 from jaxtyping import Float64
 
+from ..effects.trajectory import rotate_around_z
 from ..scene.scene import Scene
 from ..scene.transforms import Matrices
 
 SENSOR_MM = 36.0
 HAND_HZ = (0.35, 0.6, 0.95, 1.5, 2.3, 3.4)
-"""A hand sways slowly and trembles fast; the amplitude of each falls with its frequency."""
+"""A hand sways slowly and trembles fast; the amplitude falls with the frequency."""
 
 
 def camera_matrices(scene: Scene, subject: Float64[np.ndarray, "T 3"]) -> Matrices:
     """Camera to world for every frame, or one matrix if the camera stays; it looks along its -z, y is up.
 
     Args:
-        scene: Its camera says how: a pan passes `look_at` in the middle of the clip; a hand's sway comes from the
+        scene: Its camera decides: a pan passes `look_at` in the middle of the clip; a hand's sway comes from the
             scene's seed; a following camera keeps its distance to the subject.
-        subject: Where the subject is.
+        subject: Position of the subject in each frame.
     """
     camera = scene.camera
     at, aim = np.array([camera.at]), np.array([camera.look_at])
     time_s = np.arange(scene.frames) / scene.fps
     if camera.kind == "pan":
-        aim = at + _around_z(aim - at, np.radians(camera.amount) * (time_s - time_s[-1] / 2))
+        aim = at + rotate_around_z((aim - at)[0], np.radians(camera.amount) * (time_s - time_s[-1] / 2))
     elif camera.kind == "handheld":
         sway = _sway(scene.seed, time_s, 6)
         reach = np.linalg.norm(aim - at)
         at = at + camera.amount * np.array([0.012, 0.012, 0.008]) * sway[:, :3]
         aim = aim + camera.amount * np.array([0.009, 0.009, 0.007]) * reach * sway[:, 3:]
     elif camera.kind == "follow":
-        along = camera.amount * _eased(subject - subject[0])
-        along[:, 2] = 0.0
-        at, aim = at + along, aim + along
+        travel = camera.amount * _smooth_path(subject - subject[0])
+        travel[:, 2] = 0.0
+        at, aim = at + travel, aim + travel
     return look_at_matrices(at, aim)
 
 
 def look_at_matrices(at: Float64[np.ndarray, "#n 3"], aim: Float64[np.ndarray, "#n 3"]) -> Matrices:
-    """Matrices of cameras at `at` that look towards `aim`, upright."""
+    """Matrices of upright cameras at `at` that look towards `aim`."""
     at, aim = np.broadcast_arrays(at, aim)
     back = (at - aim) / np.linalg.norm(at - aim, axis=1, keepdims=True)
     up = np.where(np.abs(back[:, 2:]) > 0.9999, [[0.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]])  # straight down has no upright
@@ -55,25 +56,20 @@ def project_points(
     focal_mm: float,
     size: tuple[int, int],
 ) -> Float64[np.ndarray, "n k 3"]:
-    """Points to column and row in pixels (of the picture's corner, not a pixel's middle), and depth in metres.
+    """Return column and row of points in pixels (from the picture's corner, not a pixel's middle), and depth in metres.
 
     The sensor spans the picture's width, also where that is the shorter side.
     """
     height, width = size
     homogeneous = np.concatenate([points, np.ones((*points.shape[:2], 1))], axis=-1)
-    seen = np.einsum("nij,nkj->nki", np.linalg.inv(np.broadcast_to(cameras, (len(points), 4, 4))), homogeneous)
-    depth = -seen[..., 2]
+    in_camera = np.einsum("nij,nkj->nki", np.linalg.inv(np.broadcast_to(cameras, (len(points), 4, 4))), homogeneous)
+    depth = -in_camera[..., 2]
     scale = focal_mm / SENSOR_MM * width / np.where(np.abs(depth) < 1e-6, 1e-6, depth)
-    return np.stack([width / 2 + seen[..., 0] * scale, height / 2 - seen[..., 1] * scale, depth], axis=-1)
-
-
-def _around_z(vector: Float64[np.ndarray, "1 3"], angle: Float64[np.ndarray, "T"]) -> Float64[np.ndarray, "T 3"]:
-    x, y, z = np.broadcast_to(vector, (len(angle), 3)).T
-    return np.stack([x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle), z], axis=-1)
+    return np.stack([width / 2 + in_camera[..., 0] * scale, height / 2 - in_camera[..., 1] * scale, depth], axis=-1)
 
 
 def _sway(seed: int, time_s: Float64[np.ndarray, "T"], channels: int) -> Float64[np.ndarray, "T channels"]:
-    """Smooth noise without anything above 4 Hz, about 1 in size, 0 at no particular time."""
+    """Smooth noise below 4 Hz, about 1 in size."""
     rng = np.random.default_rng([seed, 0x5A4D])
     waves = np.zeros((len(time_s), channels))
     for hertz in HAND_HZ:
@@ -82,10 +78,10 @@ def _sway(seed: int, time_s: Float64[np.ndarray, "T"], channels: int) -> Float64
     return waves
 
 
-def _eased(way: Float64[np.ndarray, "T 3"]) -> Float64[np.ndarray, "T 3"]:
-    """A way without its bumps: a heavy camera follows the trend, not each step."""
-    if len(way) < 3:
-        return way.copy()
-    time = np.linspace(-1, 1, len(way))
-    fit = np.polynomial.polynomial.polyfit(time, way, deg=min(4, len(way) - 1))
-    return np.asarray(np.polynomial.polynomial.polyval(time, fit).T - way[0])
+def _smooth_path(path: Float64[np.ndarray, "T 3"]) -> Float64[np.ndarray, "T 3"]:
+    """A path without its bumps: a heavy camera follows the trend, not each step."""
+    if len(path) < 3:
+        return path.copy()
+    time = np.linspace(-1, 1, len(path))
+    fit = np.polynomial.polynomial.polyfit(time, path, deg=min(4, len(path) - 1))
+    return np.asarray(np.polynomial.polynomial.polyval(time, fit).T - path[0])

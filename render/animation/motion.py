@@ -1,4 +1,4 @@
-"""What a motion means: where a body is in each frame, how it is turned, and what it hits."""
+"""Motion of bodies, frame by frame: their positions, rotations and contacts."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from ..effects.base import Contact, Track
 from ..procedural_models.creatures import stride_length
-from ..procedural_models.part import Gait, Part
+from ..procedural_models.parts import Gait, Part
 from ..procedural_models.registry import body_extent, build_parts
 from ..scene.environment import Wall
 from ..scene.objects import Body, Still, Toss, Travel
@@ -18,59 +18,59 @@ from . import physics
 
 GRAVITY = 9.81
 DRAUGHT = {"boat": 0.22, "duck": 0.3, "ball": 0.25, "sphere": 0.4}
-"""How much of its height a body has under water; what is not named sinks in by 0.45."""
+"""Share of a body's height under water; 0.45 for other shapes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BodyPoses:
-    """A body's way through the clip."""
+    """Positions and rotations of a body in the clip."""
 
     matrices: Matrices
-    """From the figure (front +x, lowest point at z = 0) to the world; one for each frame, or one for all."""
+    """From the model (front +x, lowest point at z = 0) to the world; one for each frame, or one for all."""
     foot: Float64[np.ndarray, "T 3"]
-    """Under its middle, at its lowest height."""
+    """The point under its middle, at its lowest height."""
     gait: Gait
     contacts: tuple[Contact, ...] = ()
 
 
 def compute_poses(scene: Scene, body: Body) -> BodyPoses:
-    """Where a body of the scene is, frame by frame."""
+    """Compute the poses of a body of the scene, frame by frame."""
     motion = body.motion
     if isinstance(motion, Toss):
-        return _tossed(scene, body)
+        return _tossed_poses(scene, body)
     time_s = np.arange(scene.frames) / scene.fps
     if isinstance(motion, Still):
         matrices = translate(*motion.at) @ rotate_z(np.radians(motion.heading_deg))
         return BodyPoses(matrices=matrices, foot=np.tile(motion.at, (scene.frames, 1)), gait=Gait.at_rest(scene.frames))
-    return _travelled(motion, body, time_s)
+    return _travelling_poses(motion, body, time_s)
 
 
 def pose_body(scene: Scene, body: Body) -> tuple[tuple[Part, ...], BodyPoses]:
-    """A body's parts with limbs and wheels as its way asks for, and that way."""
-    way = compute_poses(scene, body)
-    return build_parts(body, way.gait), way
+    """Return a body's parts with limbs and wheels in motion, and its poses."""
+    poses = compute_poses(scene, body)
+    return build_parts(body, poses.gait), poses
 
 
 def compute_track(scene: Scene) -> Track:
-    """The subject as effects see it."""
-    way = compute_poses(scene, scene.subject)
-    velocity = np.gradient(way.foot, 1 / scene.fps, axis=0)
-    front = np.broadcast_to(way.matrices, (scene.frames, 4, 4))[:, :2, 0]
+    """Compute the subject's motion as effects need it."""
+    poses = compute_poses(scene, scene.subject)
+    velocity = np.gradient(poses.foot, 1 / scene.fps, axis=0)
+    front = np.broadcast_to(poses.matrices, (scene.frames, 4, 4))[:, :2, 0]
     heading = np.unwrap(np.arctan2(front[:, 1], front[:, 0]))
     if isinstance(scene.subject.motion, Toss):  # a tumbling body has no front: it faces where it goes
-        heading = _course(velocity)
+        heading = _travel_heading(velocity)
     return Track(
-        foot=way.foot,
+        foot=poses.foot,
         velocity=velocity,
         heading=heading,
         extent=body_extent(scene.subject),
         fps=scene.fps,
-        contacts=way.contacts,
+        contacts=poses.contacts,
     )
 
 
-def _travelled(motion: Travel, body: Body, time_s: Float64[np.ndarray, "T"]) -> BodyPoses:
-    """A body that makes its own way along an arc, with the bearing of its kind."""
+def _travelling_poses(motion: Travel, body: Body, time_s: Float64[np.ndarray, "T"]) -> BodyPoses:
+    """Poses of a body that moves along an arc, with the sway of its kind."""
     turn = np.radians(motion.turn_deg_s)
     course = np.radians(motion.heading_deg) + turn * time_s
     x, y = _arc(motion, time_s)
@@ -78,37 +78,34 @@ def _travelled(motion: Travel, body: Body, time_s: Float64[np.ndarray, "T"]) -> 
         distance=motion.speed_mps * time_s, time_s=time_s, speed=motion.speed_mps, turn_rad_s=turn,
         phase=motion.phase, kind=motion.kind,
     )  # fmt: skip
-    z, yaw, pitch, roll = BEARINGS[motion.kind](motion, gait, body)
+    z, yaw, pitch, roll = SWAYS[motion.kind](motion, gait, body)
     z, yaw, pitch, roll = np.broadcast_arrays(z, yaw, pitch, roll, time_s)[:4]
     matrices = translate(x, y, z) @ rotate_z(course + yaw) @ rotate_y(pitch) @ rotate_x(roll)
     foot = np.stack([x, y, np.maximum(z, 0.0)], axis=-1)
-    contacts = _landings(motion, foot, time_s) if motion.kind == "bounce" else ()
+    contacts = _landings(motion, time_s) if motion.kind == "bounce" else ()
     return BodyPoses(matrices=matrices, foot=foot, gait=gait, contacts=contacts)
 
 
 def _arc(motion: Travel, time_s: Float64[np.ndarray, "T"]) -> tuple[Float64[np.ndarray, "T"], Float64[np.ndarray, "T"]]:
-    """Its places on the ground, x and y: along a circle, or a line."""
+    """X and y on the ground at each time: along a circle, or a line."""
     course, turn = np.radians(motion.heading_deg), np.radians(motion.turn_deg_s)
     half = turn * time_s / 2
-    chord = motion.speed_mps * time_s * np.sinc(half / np.pi)  # the line from the start to here
+    chord = motion.speed_mps * time_s * np.sinc(half / np.pi)  # from the start
     return motion.start[0] + chord * np.cos(course + half), motion.start[1] + chord * np.sin(course + half)
 
 
-Bearing = tuple[np.ndarray | float, np.ndarray | float, np.ndarray | float, np.ndarray | float]
-"""Height, and turns around z, y and x on top of the course."""
+Sway = tuple[np.ndarray | float, np.ndarray | float, np.ndarray | float, np.ndarray | float]
+"""Height, and rotations around z, y and x on top of the course."""
 
 
-def _walks(motion: Travel, gait: Gait, body: Body) -> Bearing:
-    step = (
-        2
-        * np.pi
-        * (2 * gait.distance / (stride_length(motion.speed_mps / body.size_m) * body.size_m) + 2 * motion.phase)
-    )
-    alive = min(1.0, motion.speed_mps / max(0.3 * body.size_m, 1e-6))
-    return 0.0, 0.015 * alive * np.sin(step / 2), 0.02 * alive, 0.012 * alive * np.sin(step / 2 + 0.7)
+def _walk_sway(motion: Travel, gait: Gait, body: Body) -> Sway:
+    stride_m = stride_length(motion.speed_mps / body.size_m) * body.size_m
+    step = 2 * np.pi * (2 * gait.distance / stride_m + 2 * motion.phase)
+    liveliness = min(1.0, motion.speed_mps / max(0.3 * body.size_m, 1e-6))
+    return 0.0, 0.015 * liveliness * np.sin(step / 2), 0.02 * liveliness, 0.012 * liveliness * np.sin(step / 2 + 0.7)
 
 
-def _drives(motion: Travel, gait: Gait, body: Body) -> Bearing:
+def _drive_sway(motion: Travel, gait: Gait, body: Body) -> Sway:
     if body.shape in ("sphere", "ball"):
         return 0.0, 0.0, 0.0, 0.0
     sideways = motion.speed_mps * gait.turn_rad_s / GRAVITY
@@ -116,8 +113,8 @@ def _drives(motion: Travel, gait: Gait, body: Body) -> Bearing:
     return 0.0, 0.0, shake, float(np.clip(0.12 * sideways, -0.06, 0.06)) + 0.5 * shake  # leans out of the turn
 
 
-def _drifts(motion: Travel, gait: Gait, body: Body) -> Bearing:
-    """Slides: its nose points into the turn by up to an arc tangent of height_m, or fishtails on a straight course."""
+def _drift_sway(motion: Travel, gait: Gait, body: Body) -> Sway:
+    """Slide: the nose points into the turn by up to the arc tangent of height_m, or fishtails on a straight course."""
     slip = np.arctan(motion.height_m)
     swing = np.sin(2 * np.pi * (0.35 * gait.time_s + motion.phase))
     yaw = np.sign(gait.turn_rad_s) * slip * (0.85 + 0.15 * swing) if gait.turn_rad_s else slip * swing
@@ -125,8 +122,8 @@ def _drifts(motion: Travel, gait: Gait, body: Body) -> Bearing:
     return 0.0, yaw, 0.0, float(np.clip(0.16 * sideways, -0.09, 0.09))
 
 
-def _floats(motion: Travel, gait: Gait, body: Body) -> Bearing:
-    """Bobs, pitches and rolls by height_m, and lifts its bow as it goes faster."""
+def _boat_sway(motion: Travel, gait: Gait, body: Body) -> Sway:
+    """Bob, pitch and roll by height_m; the bow rises with speed."""
     length, width, height = body_extent(body)
     sunk = DRAUGHT.get(body.shape, 0.45) * height
     swing = 2 * np.pi * (gait.time_s * min(1.2, 0.55 / max(length, 0.1) ** 0.5 + 0.25) + motion.phase)
@@ -138,15 +135,14 @@ def _floats(motion: Travel, gait: Gait, body: Body) -> Bearing:
     return bob - sunk, 0.03 * np.sin(0.5 * swing), pitch, roll
 
 
-def _bounces(motion: Travel, gait: Gait, body: Body) -> Bearing:
-    leap = _leap_s(motion)
-    share = np.mod(gait.time_s / leap + motion.phase, 1.0)
+def _bounce_sway(motion: Travel, gait: Gait, body: Body) -> Sway:
+    share = np.mod(gait.time_s / _leap_s(motion) + motion.phase, 1.0)
     height = 4 * motion.height_m * share * (1 - share)
     nod = 0.0 if body.shape in ("sphere", "ball") else 0.25 * (share - 0.5) * min(1.0, motion.speed_mps)
     return height, 0.0, nod, 0.0
 
 
-def _flies(motion: Travel, gait: Gait, body: Body) -> Bearing:
+def _fly_sway(motion: Travel, gait: Gait, body: Body) -> Sway:
     beat = 2 * np.pi * (0.6 * gait.time_s + motion.phase)
     bank = float(np.arctan(motion.speed_mps * gait.turn_rad_s / GRAVITY))
     height = motion.height_m + 0.08 * body.size_m * np.sin(beat)
@@ -154,63 +150,61 @@ def _flies(motion: Travel, gait: Gait, body: Body) -> Bearing:
     return np.maximum(height, 0.0), 0.02 * np.sin(0.7 * beat), np.clip(lean, -0.3, 0.3), -bank + 0.03 * np.sin(beat)
 
 
-BEARINGS = {
-    "walk": _walks, "drive": _drives, "drift": _drifts, "boat": _floats, "bounce": _bounces, "fly": _flies,
+SWAYS = {
+    "walk": _walk_sway, "drive": _drive_sway, "drift": _drift_sway,
+    "boat": _boat_sway, "bounce": _bounce_sway, "fly": _fly_sway,
 }  # fmt: skip
 
 
 def _leap_s(motion: Travel) -> float:
-    """How long a leap of height_m lasts."""
+    """Duration of a leap of height_m."""
     return 2 * float(np.sqrt(2 * max(motion.height_m, 1e-4) / GRAVITY))
 
 
-def _landings(
-    motion: Travel, foot: Float64[np.ndarray, "T 3"], time_s: Float64[np.ndarray, "T"]
-) -> tuple[Contact, ...]:
-    """Every landing of a bounce, at the first frame that is not before it."""
-    leap = _leap_s(motion)
-    count = int(np.floor(time_s[-1] / leap + motion.phase)) if motion.height_m > 0.005 else 0
-    found = []
+def _landings(motion: Travel, time_s: Float64[np.ndarray, "T"]) -> tuple[Contact, ...]:
+    """Contacts of a bounce with the ground, each at the first frame that is not before it."""
+    leap_s = _leap_s(motion)
+    count = int(np.floor(time_s[-1] / leap_s + motion.phase)) if motion.height_m > 0.005 else 0
+    speed = float(np.sqrt(2 * GRAVITY * motion.height_m))
+    contacts = []
     for number in range(1, count + 1):
-        moment = (number - motion.phase) * leap
-        frame = min(int(np.ceil(moment / time_s[1] - 1e-9)), len(time_s) - 1)
-        x, y = _arc(motion, np.array([moment]))
-        at = (float(x[0]), float(y[0]), 0.0)
-        found.append(Contact(frame=frame, at=at, speed=float(np.sqrt(2 * GRAVITY * motion.height_m))))
-    return tuple(found)
+        landing_s = (number - motion.phase) * leap_s
+        frame = min(int(np.ceil(landing_s / time_s[1] - 1e-9)), len(time_s) - 1)
+        x, y = _arc(motion, np.array([landing_s]))
+        contacts.append(Contact(frame=frame, at=(float(x[0]), float(y[0]), 0.0), speed=speed))
+    return tuple(contacts)
 
 
-def _tossed(scene: Scene, body: Body) -> BodyPoses:
-    """A body that gravity and collisions move."""
+def _tossed_poses(scene: Scene, body: Body) -> BodyPoses:
+    """Poses of a body that gravity and collisions move."""
     bodies = (scene.subject, *scene.props)
-    index = next(number for number, other in enumerate(bodies) if other is body or other == body)
-    fall = _falls(bodies, scene.walls, physics.FrameTimes(frames=scene.frames, fps=scene.fps))[index]
-    assert fall is not None  # what is tossed is simulated
-    height = body_extent(body)[2]
-    matrices = translate(*fall.at.T) @ from_quaternions(fall.turn) @ translate(0.0, 0.0, -height / 2)
-    foot = np.stack([fall.at[:, 0], fall.at[:, 1], np.maximum(fall.at[:, 2] - height / 2, 0.0)], axis=-1)
-    time_s = np.arange(scene.frames) / scene.fps
+    index = next(number for number, member in enumerate(bodies) if member is body or member == body)
+    motion = _simulate(bodies, scene.walls, physics.FrameTimes(frames=scene.frames, fps=scene.fps))[index]
+    assert motion is not None  # tossed bodies are simulated
+    half_height = body_extent(body)[2] / 2
+    rotation = from_quaternions(motion.rotation / np.linalg.norm(motion.rotation, axis=1, keepdims=True))
+    x, y, z = motion.position.T
     return BodyPoses(
-        matrices=matrices,
-        foot=foot,
-        gait=Gait(distance=np.zeros(scene.frames), time_s=time_s, kind="toss"),
-        contacts=fall.contacts,
+        matrices=translate(x, y, z) @ rotation @ translate(0.0, 0.0, -half_height),
+        foot=np.stack([x, y, np.maximum(z - half_height, 0.0)], axis=-1),
+        gait=Gait(distance=np.zeros(scene.frames), time_s=np.arange(scene.frames) / scene.fps, kind="toss"),
+        contacts=motion.contacts,
     )
 
 
 @lru_cache(maxsize=8)
-def _falls(
-    bodies: tuple[Body, ...], walls: tuple[Wall, ...], clock: physics.FrameTimes
+def _simulate(
+    bodies: tuple[Body, ...], walls: tuple[Wall, ...], times: physics.FrameTimes
 ) -> tuple[physics.RigidBodyMotion | None, ...]:
-    return physics.simulate_rigid_bodies(bodies, walls, clock)
+    return physics.simulate_rigid_bodies(bodies, walls, times)
 
 
-def _course(velocity: Float64[np.ndarray, "T 3"]) -> Float64[np.ndarray, "T"]:
-    """Direction of travel; what stands keeps the last one."""
-    heading = np.zeros(len(velocity))
-    last = 0.0
+def _travel_heading(velocity: Float64[np.ndarray, "T 3"]) -> Float64[np.ndarray, "T"]:
+    """Direction of travel, radians without jumps; a body at rest keeps its last one."""
+    headings = np.zeros(len(velocity))
+    heading = 0.0
     for frame, (x, y, _) in enumerate(velocity):
         if np.hypot(x, y) > 0.05:
-            last = float(np.arctan2(y, x))
-        heading[frame] = last
-    return np.unwrap(heading)
+            heading = float(np.arctan2(y, x))
+        headings[frame] = heading
+    return np.unwrap(headings)

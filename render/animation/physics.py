@@ -28,10 +28,10 @@ from ..scene.environment import Wall
 from ..scene.objects import Body, Still, Toss
 
 STEPS_HZ = 240
-SLOWEST_HIT_MPS = 0.35
-"""What touches more gently raises nothing."""
-APART_S = 0.15
-"""A hit counts anew after so long without touch."""
+MIN_HIT_MPS = 0.35
+"""Gentler touches raise nothing."""
+NEW_HIT_S = 0.15
+"""Time without touch after which a hit counts as a new one."""
 BALLS = ("sphere", "ball")
 HULLS = ("cylinder", "cone", "torus", "rock", "monkey")
 """Shapes that collide as the convex hull of their form; all others collide as their box."""
@@ -39,7 +39,7 @@ HULLS = ("cylinder", "cone", "torus", "rock", "monkey")
 
 @dataclass(frozen=True, kw_only=True)
 class FrameTimes:
-    """When the frames are."""
+    """Number and rate of the frames."""
 
     frames: int
     fps: float
@@ -47,52 +47,56 @@ class FrameTimes:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RigidBodyMotion:
-    """What becomes of one body."""
+    """Simulated motion of one body."""
 
-    at: Float64[np.ndarray, "T 3"]
+    position: Float64[np.ndarray, "T 3"]
     """Its middle, metres."""
-    turn: Float64[np.ndarray, "T 4"]
-    """Unit quaternions, w first."""
+    rotation: Float64[np.ndarray, "T 4"]
+    """Quaternions, w first; about of unit length."""
     contacts: tuple[Contact, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Simulation:
+    """Result of Kubric's simulator: the animation of every body, and all collisions."""
+
+    rate: int
+    animation: Any
+    collisions: Any
+
+
 def simulate_rigid_bodies(
-    bodies: tuple[Body, ...], walls: tuple[Wall, ...], clock: FrameTimes
+    bodies: tuple[Body, ...], walls: tuple[Wall, ...], times: FrameTimes
 ) -> tuple[RigidBodyMotion | None, ...]:
-    """The way of every body, in order; None for what travels on its own.
+    """Simulate every body, in order; None for bodies that travel by themselves.
 
     Raises:
         ImportError: Kubric or PyBullet is not installed.
     """
-    kubric, view = _kubric()
-    rate = next(
-        hertz for hertz in range(1, STEPS_HZ + 1) if STEPS_HZ % hertz == 0 and hertz >= min(clock.fps, STEPS_HZ)
-    )
-    last = int(np.ceil((clock.frames - 1) / clock.fps * rate))
+    kubric, simulator_class = _require_kubric()
+    rates = (hertz for hertz in range(1, STEPS_HZ + 1) if STEPS_HZ % hertz == 0)
+    rate = next(hertz for hertz in rates if hertz >= min(times.fps, STEPS_HZ))
+    last = int(np.ceil((times.frames - 1) / times.fps * rate))
     with tempfile.TemporaryDirectory() as scratch:
         world = kubric.Scene(frame_start=0, frame_end=last, frame_rate=rate, step_rate=STEPS_HZ, gravity=(0, 0, -9.81))
-        simulator = view(world, scratch_dir=Path(scratch))
+        simulator = simulator_class(world, scratch_dir=Path(scratch))
         floor = kubric.Cube(scale=(200, 200, 5), position=(0, 0, -5), static=True)
-        _fix(world, floor)
-        for wall in walls:
-            _fix(world, _wall(kubric, wall))
-        things = [_thing(kubric, body, Path(scratch)) for body in bodies]
-        for body, thing in zip(bodies, things, strict=True):
-            if thing is not None:
-                _release(world, thing, body)
-        ways, hits = simulator.run(frame_start=0, frame_end=last)
-        _close(simulator)
-    return tuple(_fall(clock, rate, ways, hits, thing) for thing in things)
+        for obstacle in (floor, *(_build_wall(kubric, wall) for wall in walls)):
+            _add_obstacle(world, obstacle)
+        assets = [_build_asset(kubric, body, Path(scratch)) for body in bodies]
+        for body, asset in zip(bodies, assets, strict=True):
+            if asset is not None:
+                _add_body(world, asset, body)
+        animation, collisions = simulator.run(frame_start=0, frame_end=last)
+        # PyBullet has room for 1024 worlds, and Kubric's sit in cycles that are collected late: end this one now.
+        client = simulator._physics_client
+        client.disconnect()
+        client._client = -1  # when it is collected, another world may have its number
+    simulation = _Simulation(rate=rate, animation=animation, collisions=collisions)
+    return tuple(None if asset is None else _body_motion(simulation, times, asset) for asset in assets)
 
 
-def _close(simulator: Any) -> None:
-    """End a world at once: PyBullet has room for 1024, and Kubric's sit in circles that are swept whenever it suits."""
-    client = simulator._physics_client
-    client.disconnect()
-    client._client = -1  # when it is swept, another world may have its number
-
-
-def _kubric() -> tuple[Any, Any]:
+def _require_kubric() -> tuple[Any, Any]:
     """Kubric and its PyBullet view, without TensorFlow, of which they use two functions on local files."""
     stand_in: Any = None
     if "tensorflow" not in sys.modules and importlib.util.find_spec("tensorflow") is None:
@@ -106,11 +110,11 @@ def _kubric() -> tuple[Any, Any]:
         raise ImportError(f"{missing}, then: pip install --no-deps kubric-nightly==2023.12.27") from missing
     finally:
         if stand_in is not None:
-            del sys.modules["tensorflow"]  # no one else shall take it for the real one
+            del sys.modules["tensorflow"]  # nobody else shall take it for the real one
 
 
-def _thing(kubric: Any, body: Body, scratch: Path) -> Any:
-    """A body as Kubric's object, or None if it makes its own way."""
+def _build_asset(kubric: Any, body: Body, scratch: Path) -> Any:
+    """Kubric's object for a body, or None if it travels by itself."""
     motion = body.motion
     length, width, height = body_extent(body)
     if isinstance(motion, Still):
@@ -124,26 +128,26 @@ def _thing(kubric: Any, body: Body, scratch: Path) -> Any:
         return kubric.Sphere(scale=height / 2, **pose)
     if body.shape not in HULLS:
         return kubric.Cube(scale=(length / 2, width / 2, height / 2), **pose)
-    path = _urdf(body, (length, width, height), scratch)
+    path = _write_urdf(body, (length, width, height), scratch)
     return kubric.FileBasedObject(asset_id=path.stem, simulation_filename=str(path), render_filename=None, **pose)
 
 
-def _fix(world: Any, thing: Any) -> None:
-    world.add(thing)
-    thing.friction, thing.restitution = 0.6, 0.6
+def _add_obstacle(world: Any, asset: Any) -> None:
+    world.add(asset)
+    asset.friction, asset.restitution = 0.6, 0.6
 
 
-def _release(world: Any, thing: Any, body: Body) -> None:
-    """Into the world; what is set before it is there would not reach PyBullet."""
+def _add_body(world: Any, asset: Any, body: Body) -> None:
+    """Add a body to the world; values that are set before would not reach PyBullet."""
     if not isinstance(body.motion, Toss):
-        _fix(world, thing)
+        _add_obstacle(world, asset)
         return
-    world.add(thing)
-    thing.friction, thing.restitution = min(body.motion.friction, 1.0), body.motion.restitution
-    thing.velocity, thing.angular_velocity = body.motion.velocity, body.motion.spin
+    world.add(asset)
+    asset.friction, asset.restitution = min(body.motion.friction, 1.0), body.motion.restitution
+    asset.velocity, asset.angular_velocity = body.motion.velocity, body.motion.spin
 
 
-def _wall(kubric: Any, wall: Wall) -> Any:
+def _build_wall(kubric: Any, wall: Wall) -> Any:
     return kubric.Cube(
         scale=(0.1, wall.width_m / 2, wall.height_m / 2),
         position=(*wall.at, wall.height_m / 2),
@@ -152,11 +156,11 @@ def _wall(kubric: Any, wall: Wall) -> Any:
     )
 
 
-def _urdf(body: Body, size: Sequence[float], scratch: Path) -> Path:
-    """A convex shape in the words of PyBullet's loader."""
+def _write_urdf(body: Body, size: Sequence[float], scratch: Path) -> Path:
+    """Write a convex shape in the format of PyBullet's loader."""
     motion = body.motion
     name = f"{body.shape}-{len(list(scratch.iterdir()))}"
-    points = _outline(body.shape) * np.asarray(size) / 2
+    points = _surface_points(body.shape) * np.asarray(size) / 2
     faces = ConvexHull(points).simplices + 1
     lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in points] + [f"f {a} {b} {c}" for a, b, c in faces]
     (scratch / f"{name}.obj").write_text("\n".join(lines) + "\n")
@@ -170,10 +174,10 @@ def _urdf(body: Body, size: Sequence[float], scratch: Path) -> Path:
     return path
 
 
-def _outline(shape: str) -> Float64[np.ndarray, "k 3"]:
-    """Points on a form that fills the box from -1 to 1."""
-    around = np.linspace(0, 2 * np.pi, 32, endpoint=False)
-    ring = np.stack([np.cos(around), np.sin(around), np.zeros(32)], axis=-1)
+def _surface_points(shape: str) -> Float64[np.ndarray, "k 3"]:
+    """Points on a shape that fills the box from -1 to 1."""
+    angle = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    ring = np.stack([np.cos(angle), np.sin(angle), np.zeros(32)], axis=-1)
     up = np.array([0.0, 0.0, 1.0])
     if shape == "cylinder":
         return np.concatenate([ring - up, ring + up])
@@ -186,50 +190,48 @@ def _outline(shape: str) -> Float64[np.ndarray, "k 3"]:
     return np.concatenate([ring[::2] * np.cos(tilt) + up * np.sin(tilt) for tilt in tilts])
 
 
-def _fall(clock: FrameTimes, rate: int, ways: Any, hits: Any, thing: Any) -> RigidBodyMotion | None:
-    if thing is None:
-        return None
-    times = np.arange(clock.frames) / clock.fps * rate
-    way = ways[thing]
+def _body_motion(simulation: _Simulation, times: FrameTimes, asset: Any) -> RigidBodyMotion:
+    steps = np.arange(times.frames) / times.fps * simulation.rate
+    states = simulation.animation[asset]
+    quaternions = np.array(states["quaternion"], np.float64)
+    # q and -q are the same rotation: with such signs that neighbours are near, they can be interpolated.
+    signs = np.where(np.einsum("nc,nc->n", quaternions[1:], quaternions[:-1]) < 0, -1.0, 1.0)
+    quaternions = quaternions * np.concatenate([[1.0], np.cumprod(signs)])[:, None]
     return RigidBodyMotion(
-        at=_between(np.array(way["position"], np.float64), times),
-        turn=_between(_unflipped(np.array(way["quaternion"], np.float64)), times),
-        contacts=_contacts(clock, rate, ways, [hit for hit in hits if thing in hit["instances"]], thing),
+        position=_interpolate(np.array(states["position"], np.float64), steps),
+        rotation=_interpolate(quaternions, steps),
+        contacts=_contacts(simulation, times, asset),
     )
 
 
-def _between(values: Float64[np.ndarray, "n c"], times: Float64[np.ndarray, "T"]) -> Float64[np.ndarray, "T c"]:
-    steps = np.arange(len(values))
-    return np.asarray(np.stack([np.interp(times, steps, column) for column in values.T], axis=-1))
+def _interpolate(values: Float64[np.ndarray, "n c"], steps: Float64[np.ndarray, "T"]) -> Float64[np.ndarray, "T c"]:
+    rows = np.arange(len(values))
+    return np.asarray(np.stack([np.interp(steps, rows, column) for column in values.T], axis=-1))
 
 
-def _unflipped(quaternions: Float64[np.ndarray, "n 4"]) -> Float64[np.ndarray, "n 4"]:
-    """The same turns with signs such that neighbours are near: q and -q turn alike."""
-    signs = np.where(np.einsum("nc,nc->n", quaternions[1:], quaternions[:-1]) < 0, -1.0, 1.0)
-    return np.asarray(quaternions * np.concatenate([[1.0], np.cumprod(signs)])[:, None])
+def _contacts(simulation: _Simulation, times: FrameTimes, asset: Any) -> tuple[Contact, ...]:
+    """Contacts of a body, one for each hit."""
+    contacts: list[Contact] = []
+    last_touch_s: dict[int, float] = {}
+    for collision in simulation.collisions:
+        if asset not in collision["instances"]:
+            continue
+        touch_s = collision["frame"] / simulation.rate
+        partner = next((instance for instance in collision["instances"] if instance is not asset), None)
+        pause_s = touch_s - last_touch_s.get(id(partner), -np.inf)
+        last_touch_s[id(partner)] = touch_s
+        speed = _closing_speed(simulation.animation, collision, asset, partner)
+        if pause_s > NEW_HIT_S and speed > MIN_HIT_MPS:
+            frame = min(int(np.ceil(touch_s * times.fps - 1e-9)), times.frames - 1)
+            x, y, z = collision["position"]
+            contacts.append(Contact(frame=frame, at=(float(x), float(y), max(float(z), 0.0)), speed=speed))
+    return tuple(contacts)
 
 
-def _contacts(clock: FrameTimes, rate: int, ways: Any, hits: Sequence[Any], thing: Any) -> tuple[Contact, ...]:
-    """Where the thing is hit, once for each hit."""
-    found: list[Contact] = []
-    last: dict[int, float] = {}
-    for hit in hits:
-        moment = hit["frame"] / rate
-        other = next((one for one in hit["instances"] if one is not thing), None)
-        since = moment - last.get(id(other), -np.inf)
-        last[id(other)] = moment
-        speed = _closing(ways, hit, thing, other)
-        if since > APART_S and speed > SLOWEST_HIT_MPS:
-            frame = min(int(np.ceil(moment * clock.fps - 1e-9)), clock.frames - 1)
-            x, y, z = hit["position"]
-            found.append(Contact(frame=frame, at=(float(x), float(y), max(float(z), 0.0)), speed=speed))
-    return tuple(found)
-
-
-def _closing(ways: Any, hit: Any, thing: Any, other: Any) -> float:
-    """How fast two things meet along the normal, from their speeds in the frame before, m/s."""
-    frame = int(hit["frame"])
-    velocity = np.array(ways[thing]["velocity"][frame])
-    if other in ways:
-        velocity = velocity - np.array(ways[other]["velocity"][frame])
-    return float(abs(velocity @ np.array(hit["contact_normal"])))
+def _closing_speed(animation: Any, collision: Any, asset: Any, partner: Any) -> float:
+    """Speed at which two bodies meet along the normal, m/s, from their velocities in the frame before."""
+    frame = int(collision["frame"])
+    velocity = np.array(animation[asset]["velocity"][frame])
+    if partner in animation:
+        velocity = velocity - np.array(animation[partner]["velocity"][frame])
+    return float(abs(velocity @ np.array(collision["contact_normal"])))

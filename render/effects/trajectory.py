@@ -59,8 +59,8 @@ def build_trajectory(track: Track, lead_s: float) -> Trajectory:
     turn = (heading[steps] - heading[0]) * track.fps / steps if steps else 0.0
     lead_times = -np.arange(max(1, round(lead_s * LEAD_STEPS_HZ)), 0, -1) / LEAD_STEPS_HZ
     ground_velocity = track.velocity[0] * (1.0, 1.0, 0.0)
-    velocity = _rotate_around_z(ground_velocity, lead_times * turn)
-    steps_m = _rotate_around_z(ground_velocity, (lead_times + 0.5 / LEAD_STEPS_HZ) * turn) / LEAD_STEPS_HZ
+    velocity = rotate_around_z(ground_velocity, lead_times * turn)
+    steps_m = rotate_around_z(ground_velocity, (lead_times + 0.5 / LEAD_STEPS_HZ) * turn) / LEAD_STEPS_HZ
     position = track.foot[0] - np.cumsum(steps_m[::-1], axis=0)[::-1]
     return Trajectory(
         time_s=np.concatenate([lead_times, track.frame_times]),
@@ -103,7 +103,8 @@ def heading_axes(heading: Float64[np.ndarray, "N"]) -> tuple[Float64[np.ndarray,
     return np.stack([cos, sin, zero], axis=-1), np.stack([-sin, cos, zero], axis=-1)
 
 
-def _rotate_around_z(vector: Float64[np.ndarray, "3"], angle: Float64[np.ndarray, "N"]) -> Float64[np.ndarray, "N 3"]:
+def rotate_around_z(vector: Float64[np.ndarray, "3"], angle: Float64[np.ndarray, "N"]) -> Float64[np.ndarray, "N 3"]:
+    """A vector rotated by each angle (radians): x goes to y."""
     cos, sin = np.cos(angle), np.sin(angle)
     x, y, z = vector
     return np.stack([x * cos - y * sin, x * sin + y * cos, np.full_like(cos, z)], axis=-1)

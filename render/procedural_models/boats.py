@@ -1,11 +1,22 @@
-"""What swims: boats and ducks. They stand on z = 0; the motion sinks them to their draught."""
+"""Models afloat: boats and ducks. They stand on z = 0; the motion sinks them to their draught."""
 
 import numpy as np
 
 from ..scene.objects import Body, Material
 from ..scene.transforms import rotate_x, rotate_y, rotate_z, translate
-from .part import Gait, Part
-from .primitives import CHROME, GLASS, RUBBER, TIMBER, block, plain_material, profile, scale_colour, stable_choice
+from .parts import (
+    CHROME,
+    GLASS,
+    RUBBER,
+    TIMBER,
+    Gait,
+    Part,
+    block,
+    plain_material,
+    profile,
+    scale_colour,
+    stable_choice,
+)
 
 SAILCLOTH = plain_material((0.93, 0.92, 0.87), 0.8)
 
@@ -84,8 +95,8 @@ def duck(body: Body, gait: Gait) -> tuple[Part, ...]:
         block("sphere", (0.26, 0.16, 0.07), bill, head @ translate(0.2, 0, -0.04) @ rotate_y(0.1)),
     ]
     for side in (-1, 1):
-        place = translate(-0.07, side * 0.27, 0.36) @ rotate_x(side * 0.3) @ rotate_y(-0.1)
-        parts.append(block("sphere", (0.8, 0.17, 0.36), wing, place))
+        side_wing = translate(-0.07, side * 0.27, 0.36) @ rotate_x(side * 0.3) @ rotate_y(-0.1)
+        parts.append(block("sphere", (0.8, 0.17, 0.36), wing, side_wing))
         eye = head @ translate(0.08, side * 0.115, 0.04)
         parts.append(block("sphere", (0.045,) * 3, RUBBER, eye))
     return tuple(parts)

@@ -1,18 +1,29 @@
-"""What goes on legs: people and dogs. Limbs swing with the distance made; the lowest foot is always on the ground."""
+"""Models on legs: people and dogs. Limbs swing with the distance travelled; the lowest foot is on the ground."""
 
 import numpy as np
 from jaxtyping import Float64
 
 from ..scene.objects import Body, Material
 from ..scene.transforms import Matrices, rotate_x, rotate_y, rotate_z, translate
-from .part import Gait, Part, stand_on_ground
-from .primitives import HAIR_COLOURS, RUBBER, SKIN_TONES, block, limb, plain_material, scale_colour, stable_choice
+from .parts import (
+    RUBBER,
+    Gait,
+    Part,
+    block,
+    limb,
+    plain_material,
+    scale_colour,
+    stable_choice,
+    stand_on_ground,
+)
 
 Angles = Float64[np.ndarray, "T"]
+SKIN_TONES = ((0.93, 0.76, 0.65), (0.85, 0.65, 0.50), (0.69, 0.48, 0.34), (0.48, 0.32, 0.22), (0.32, 0.21, 0.15))
+HAIR_COLOURS = ((0.10, 0.08, 0.07), (0.25, 0.16, 0.10), (0.45, 0.30, 0.16), (0.72, 0.58, 0.36), (0.55, 0.53, 0.51))
 
 
 def stride_length(speed: float) -> float:
-    """How far two steps go: further the faster one is. Both in heights."""
+    """Length of two steps, which grows with speed; lengths in heights of the body."""
     return float(np.clip(0.6 + 0.25 * speed, 0.7, 1.6))
 
 
@@ -20,7 +31,7 @@ def walker(body: Body, gait: Gait) -> tuple[Part, ...]:
     """A person who walks, or runs from about one body height a second."""
     shirt, trousers = body.look, Material(kind="plain", colour=body.look.second, roughness=0.8)
     skin = plain_material(SKIN_TONES[stable_choice(body, len(SKIN_TONES), "skin")], 0.55)
-    trunk = translate(0.0, 0.0, 0.52) @ rotate_y(np.array([0.03 + 0.10 * _haste(gait)]))
+    trunk = translate(0.0, 0.0, 0.52) @ rotate_y(np.array([0.03 + 0.10 * _run_share(gait)]))
     parts = [
         block("sphere", (0.15, 0.20, 0.15), trousers, trunk @ translate(0, 0, 0.005)),
         block("capsule", (0.145, 0.20, 0.33), shirt, trunk @ translate(0, 0, 0.155)),
@@ -35,21 +46,21 @@ def walker(body: Body, gait: Gait) -> tuple[Part, ...]:
     return stand_on_ground([*parts, *_belongings(body, trunk)])
 
 
-def _haste(gait: Gait) -> float:
+def _run_share(gait: Gait) -> float:
     """0 for a walk, 1 for a run."""
     return float(np.clip((gait.speed - 0.8) / 1.2, 0, 1))
 
 
-def _stir(gait: Gait) -> float:
-    """How far limbs swing: not at all when standing."""
+def _swing_share(gait: Gait) -> float:
+    """Share of their full swing that limbs make: 0 when standing."""
     return float(np.clip(gait.speed / 0.45, 0, 1))
 
 
 def _leg(body: Body, hip: Matrices, beat: Angles, gait: Gait, trousers: Material) -> list[Part]:
-    stir = _stir(gait)
-    haste = _haste(gait)
-    swing = -stir * (0.44 + 0.2 * haste) * np.sin(beat) - 0.12 * haste
-    bend = stir * (0.95 + 0.5 * haste) * np.maximum(np.cos(beat - 0.3), 0) ** 1.5 + 0.08 + 0.25 * haste
+    swing_share = _swing_share(gait)
+    run = _run_share(gait)
+    swing = -swing_share * (0.44 + 0.2 * run) * np.sin(beat) - 0.12 * run
+    bend = swing_share * (0.95 + 0.5 * run) * np.maximum(np.cos(beat - 0.3), 0) ** 1.5 + 0.08 + 0.25 * run
     thigh, knee = limb(hip @ rotate_y(swing), 0.245, 0.10, trousers)
     shin, ankle = limb(knee @ rotate_y(bend), 0.235, 0.072, trousers)
     shoe = Material(colour=scale_colour(body.look.second, 0.5), roughness=0.5)
@@ -59,11 +70,11 @@ def _leg(body: Body, hip: Matrices, beat: Angles, gait: Gait, trousers: Material
 
 
 def _arm(body: Body, shoulder: Matrices, beat: Angles, gait: Gait, looks: tuple[Material, Material]) -> list[Part]:
-    stir, haste = _stir(gait), _haste(gait)
+    swing_share, run = _swing_share(gait), _run_share(gait)
     shirt, skin = looks
-    swing = -stir * (0.36 + 0.3 * haste) * np.sin(beat)
+    swing = -swing_share * (0.36 + 0.3 * run) * np.sin(beat)
     upper, elbow = limb(shoulder @ rotate_y(swing), 0.165, 0.062, shirt)
-    lower, wrist = limb(elbow @ rotate_y(-0.22 - 1.1 * haste + 0 * beat), 0.15, 0.05, skin)
+    lower, wrist = limb(elbow @ rotate_y(-0.22 - 1.1 * run + 0 * beat), 0.15, 0.05, skin)
     hand = block("sphere", (0.045, 0.032, 0.07), skin, wrist @ translate(0, 0, -0.02))
     return [upper, lower, hand]
 
@@ -89,29 +100,22 @@ def _belongings(body: Body, trunk: Matrices) -> list[Part]:
     kind = stable_choice(body, 3, "belongings")
     if kind == 0:
         cloth = Material(colour=scale_colour(body.look.second, 1.3), roughness=0.85)
-        place = trunk @ translate(-0.11, 0, 0.185)
+        pack = trunk @ translate(-0.11, 0, 0.185)
         flap = trunk @ translate(-0.165, 0, 0.13)
         return [
-            block("box", (0.11, 0.19, 0.25), cloth, place, 0.03),
+            block("box", (0.11, 0.19, 0.25), cloth, pack, 0.03),
             block("box", (0.04, 0.14, 0.11), cloth, flap, 0.015),
         ]
     if kind == 1:
-        skirt = block(
-            "cylinder",
-            (0.19, 0.235, 0.17),
-            body.look,
-            trunk @ translate(0, 0, -0.04),
-            0.02,
-        )
-        return [skirt]
+        return [block("cylinder", (0.19, 0.235, 0.17), body.look, trunk @ translate(0, 0, -0.04), 0.02)]
     return []
 
 
 def dog(body: Body, gait: Gait) -> tuple[Part, ...]:
-    """A dog that trots; its height is that of its head."""
+    """A dog that trots; its size is the height of its head."""
     coat = body.look
     beat = 2 * np.pi * (gait.distance / (0.9 * stride_length(gait.speed)) + gait.phase)
-    spine = translate(0.0, 0.0, 0.60) @ rotate_y(0.03 * _stir(gait) * np.sin(2 * beat))
+    spine = translate(0.0, 0.0, 0.60) @ rotate_y(0.03 * _swing_share(gait) * np.sin(2 * beat))
     lying = rotate_y(np.pi / 2)
     parts = [
         block("capsule", (0.27, 0.25, 0.86), coat, spine @ lying),
@@ -146,17 +150,12 @@ def _snout(body: Body, middle: Matrices) -> list[Part]:
 
 
 def _paw(body: Body, hip: Matrices, beat: Angles, gait: Gait, front: bool) -> list[Part]:
-    stir = _stir(gait)
-    swing = -0.5 * stir * np.sin(beat) + (0.10 if front else 0.0)
-    bend = 0.9 * stir * np.maximum(np.cos(beat - 0.3), 0) ** 1.5
+    swing_share = _swing_share(gait)
+    swing = -0.5 * swing_share * np.sin(beat) + (0.10 if front else 0.0)
+    bend = 0.9 * swing_share * np.maximum(np.cos(beat - 0.3), 0) ** 1.5
     thick = 0.10 if front else 0.14
     upper, knee = limb(hip @ rotate_y(swing + (0 if front else -0.25)), 0.25, thick, body.look)
     lower, ankle = limb(knee @ rotate_y((-bend if front else 0.4 + bend) + 0 * beat), 0.24, 0.075, body.look)
     lean = swing + (-bend if front else 0.15 + bend)
-    paw = block(
-        "sphere",
-        (0.11, 0.085, 0.07),
-        body.look,
-        ankle @ rotate_y(-lean) @ translate(0.02, 0, -0.015),
-    )
+    paw = block("sphere", (0.11, 0.085, 0.07), body.look, ankle @ rotate_y(-lean) @ translate(0.02, 0, -0.015))
     return [upper, lower, paw]

@@ -1,4 +1,4 @@
-"""What flies or hangs in the air: birds, drones, lanterns."""
+"""Models in the air: birds, drones, lanterns."""
 
 from dataclasses import replace
 
@@ -6,16 +6,27 @@ import numpy as np
 
 from ..scene.objects import Body, Material
 from ..scene.transforms import Matrices, rotate_x, rotate_y, rotate_z, translate
-from .part import Gait, Part, stand_on_ground
-from .primitives import LAMP, RUBBER, TRIM, block, limb, plain_material, scale_colour, stable_choice
+from .parts import (
+    LAMP,
+    RUBBER,
+    TRIM,
+    Gait,
+    Part,
+    block,
+    limb,
+    plain_material,
+    scale_colour,
+    stable_choice,
+    stand_on_ground,
+)
 
 BIRD_TAIL = ((-0.13, -0.025), (0.1, -0.02), (0.1, 0.02), (-0.13, 0.025), (-0.17, 0.08), (-0.17, -0.08))
 ROTOR_HZ = 5.3
-"""Of what is seen without motion blur at 16 frames a second: faster blades would seem to stand or to run backwards."""
+"""Drawn without motion blur at 16 frames a second: faster blades would seem to stand or to run backwards."""
 
 
 def bird(body: Body, gait: Gait) -> tuple[Part, ...]:
-    """A bird whose largest extent is its span; it flaps, and glides between."""
+    """A flapping bird; its largest extent is its span."""
     coat = body.look
     tips = Material(kind=coat.kind, colour=coat.second, second=coat.colour, roughness=0.7, scale_m=coat.scale_m)
     bill = plain_material((0.88, 0.62, 0.2), 0.5)
@@ -36,16 +47,18 @@ def bird(body: Body, gait: Gait) -> tuple[Part, ...]:
         outer = ((-0.075, 0.0), (0.11, 0.0), (0.03, side * 0.2), (-0.09, side * 0.25))
         parts.append(_blade(outer, tips, wrist))
         parts.append(block("sphere", (0.016,) * 3, RUBBER, (0.245, side * 0.042, 0.04)))
-    return _from_ground(parts)
+    # Lifted alike in all frames, so that wings beat and the body stays.
+    low = min(float(part.matrices[0, 2, 3]) - part.size[2] / 2 for part in parts[:2])
+    return tuple(replace(part, matrices=translate(0.0, 0.0, -low) @ part.matrices) for part in parts)
 
 
-def _blade(points: tuple[tuple[float, float], ...], look: Material, place: Matrices) -> Part:
+def _blade(points: tuple[tuple[float, float], ...], look: Material, joint: Matrices) -> Part:
     """A thin plate seen from above: points are x and y."""
     plan = np.asarray(points)
     low, high = plan.min(axis=0), plan.max(axis=0)
     middle, reach = (low + high) / 2, high - low
     flat = (
-        place @ translate(float(middle[0]), float(middle[1]), 0.0) @ rotate_x(-np.pi / 2)
+        joint @ translate(float(middle[0]), float(middle[1]), 0.0) @ rotate_x(-np.pi / 2)
     )  # z of the side view goes to y
     shares = (plan - middle) / reach
     around = np.sum(shares[:, 0] * np.roll(shares[:, 1], -1) - np.roll(shares[:, 0], -1) * shares[:, 1])
@@ -78,7 +91,7 @@ def _rotor(body: Body, front: int, side: int, gait: Gait) -> list[Part]:
     arm = translate(front * 0.17, side * 0.17, 0.18) @ across @ rotate_y(np.pi / 2)
     x, y = front * 0.3, side * 0.3
     spin = gait.time_s * ROTOR_HZ * 2 * np.pi * (1 if front * side > 0 else -1) + front + 2 * side
-    if gait.kind not in ("fly",):
+    if gait.kind != "fly":
         spin = spin * 0 + front
     top = translate(x, y, 0.255)
     parts = [
@@ -86,8 +99,8 @@ def _rotor(body: Body, front: int, side: int, gait: Gait) -> list[Part]:
         block("cylinder", (0.07, 0.07, 0.08), TRIM, (x, y, 0.21), 0.01),
     ]
     for turn in (0.0, np.pi / 2):
-        place = top @ rotate_z(spin + turn) @ rotate_x(0.12)
-        parts.append(block("box", (0.37, 0.03, 0.008), RUBBER, place, 0.003))
+        blade = top @ rotate_z(spin + turn) @ rotate_x(0.12)
+        parts.append(block("box", (0.37, 0.03, 0.008), RUBBER, blade, 0.003))
     return parts
 
 
@@ -113,9 +126,3 @@ def lantern(body: Body, gait: Gait) -> tuple[Part, ...]:
         x, y = 0.22 * np.cos(angle), 0.22 * np.sin(angle)
         parts.append(block("cylinder", (0.03, 0.03, 0.54), frame, (x, y, 0.32)))
     return stand_on_ground(parts)
-
-
-def _from_ground(parts: list[Part]) -> tuple[Part, ...]:
-    """Lifted alike in all frames, so that wings beat and the body stays."""
-    low = min(float(part.matrices[0, 2, 3]) - part.size[2] / 2 for part in parts[:2])
-    return tuple(replace(part, matrices=translate(0.0, 0.0, -low) @ part.matrices) for part in parts)

@@ -1,14 +1,13 @@
-"""Plain solids, street furniture, and users' models."""
+"""Plain solids and street furniture."""
 
-from pathlib import Path
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
-from ..scene.objects import Body, Material, Vec3
-from ..scene.transforms import Matrices, rotate_y, translate
-from .part import Gait, Mesh, Part
-from .primitives import block
-from .user_models import proportions
+from ..scene.objects import Body, Vec3
+from ..scene.transforms import rotate_y, translate
+from .parts import Gait, Mesh, Part, block
 
 SOLIDS: dict[str, tuple[Mesh, Vec3]] = {
     "sphere": ("sphere", (1.0, 1.0, 1.0)),
@@ -24,17 +23,12 @@ SOLIDS: dict[str, tuple[Mesh, Vec3]] = {
 
 
 def solid(body: Body, gait: Gait) -> tuple[Part, ...]:
-    """One mesh; what is round rolls as it goes."""
+    """One mesh; balls roll without slipping."""
     mesh, size = SOLIDS[body.shape]
+    rolls = body.shape in ("sphere", "ball") and gait.kind in ("drive", "drift", "bounce", "walk")
+    rotation = rotate_y(gait.distance / 0.5) if rolls else np.eye(4)[None]
     bevel = 0.04 if mesh in ("box", "cylinder") else 0.015 if mesh == "cone" else 0.0
-    return (block(mesh, size, body.look, translate(0.0, 0.0, size[2] / 2) @ _rolling(body, gait), bevel),)
-
-
-def _rolling(body: Body, gait: Gait) -> Matrices:
-    """The turn of a ball that rolls without slipping; of anything else, none."""
-    if body.shape in ("sphere", "ball") and gait.kind in ("drive", "drift", "bounce", "walk"):
-        return rotate_y(gait.distance / 0.5)
-    return np.eye(4)[None]
+    return (block(mesh, size, body.look, translate(0.0, 0.0, size[2] / 2) @ rotation, bevel),)
 
 
 def post(body: Body, gait: Gait) -> tuple[Part, ...]:
@@ -45,30 +39,19 @@ def post(body: Body, gait: Gait) -> tuple[Part, ...]:
 
 
 def crate(body: Body, gait: Gait) -> tuple[Part, ...]:
-    """A box with a frame of slats."""
+    """A box in a frame of slats."""
     slat, look = 0.11, body.look
-    frame = Material(
-        kind=look.kind, colour=look.second, second=look.colour, roughness=look.roughness, scale_m=look.scale_m
-    )
+    frame = replace(look, colour=look.second, second=look.colour, emission=0.0)
     parts = [block("box", (0.95, 0.95, 0.95), look, (0, 0, 0.5))]
     ends = (slat / 2 - 0.5, 0.5 - slat / 2)
-    for first in ends:
-        for second in ends:
-            for axis in range(3):
-                size = [1.0 if this == axis else slat for this in range(3)]
-                x, y, z = np.insert(np.array([first, second]), axis, 0.0)
-                parts.append(block("box", size, frame, translate(x, y, z + 0.5), slat * 0.15))
+    for first, second, axis in product(ends, ends, range(3)):
+        size = [1.0 if side == axis else slat for side in range(3)]
+        x, y, z = np.insert(np.array([first, second]), axis, 0.0)
+        parts.append(block("box", size, frame, translate(x, y, z + 0.5), slat * 0.15))
     return tuple(parts)
 
 
 def arch(body: Body, gait: Gait) -> tuple[Part, ...]:
-    """A gateway across the way: two pillars and a beam; what comes along x passes through."""
+    """A gateway: two pillars and a beam; bodies that come along x pass through."""
     pillars = [block("box", (0.16, 0.16, 0.84), body.look, (0, side * 0.47, 0.42), 0.012) for side in (-1, 1)]
     return (*pillars, block("box", (0.19, 1.19, 0.16), body.look, (0, 0, 0.92), 0.012))
-
-
-def asset(body: Body, gait: Gait) -> tuple[Part, ...]:
-    """A user's model as it comes, +x taken for its front."""
-    assert body.asset is not None
-    size = proportions(Path(body.asset).expanduser())
-    return (Part(mesh="asset", size=size, look=body.look, asset=body.asset),)

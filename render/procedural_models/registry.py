@@ -1,4 +1,4 @@
-"""Every figure by its shape: a body and its gait to parts."""
+"""Procedural models by shape: from a body and its gait to parts."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,22 +11,23 @@ from ..scene.objects import Body, Still, Vec3
 from .boats import boat, duck
 from .creatures import dog, walker
 from .flyers import bird, drone, lantern
-from .part import Gait, Part, parts_bounds, scale_parts
-from .props import SOLIDS, arch, asset, crate, post, solid
+from .parts import Gait, Part, parts_bounds, scale_parts
+from .props import SOLIDS, arch, crate, post, solid
+from .user_models import asset
 from .vehicles import car, truck
 
 MODEL_BUILDERS: dict[str, Callable[[Body, Gait], tuple[Part, ...]]] = {
     **dict.fromkeys(SOLIDS, solid),
-    **{figure.__name__: figure for figure in (post, crate, arch, asset, walker, dog, car, truck)},
-    **{figure.__name__: figure for figure in (boat, duck, bird, drone, lantern)},
+    **{build.__name__: build for build in (post, crate, arch, asset, walker, dog, car, truck)},
+    **{build.__name__: build for build in (boat, duck, bird, drone, lantern)},
 }
 
 
 def build_parts(body: Body, gait: Gait) -> tuple[Part, ...]:
-    """What a body is made of, given a gait in metres: a matrix per frame for what stirs, one for what does not."""
+    """Parts of a body, given a gait in metres: a matrix per frame for parts that move, one for the others."""
     size = body.size_m
-    in_sizes = replace(gait, distance=gait.distance / size, speed=gait.speed / size)
-    return scale_parts(MODEL_BUILDERS[body.shape](body, in_sizes), size)
+    gait_in_sizes = replace(gait, distance=gait.distance / size, speed=gait.speed / size)
+    return scale_parts(MODEL_BUILDERS[body.shape](body, gait_in_sizes), size)
 
 
 def body_extent(body: Body) -> Vec3:
@@ -37,7 +38,7 @@ def body_extent(body: Body) -> Vec3:
 
 
 def body_bounds(body: Body) -> Float64[np.ndarray, "2 3"]:
-    """Lowest and highest x, y, z of a body at rest; not to be written to."""
+    """Lowest and highest x, y, z of a body at rest; read-only."""
     if body.asset is not None:  # its file may change
         return parts_bounds(build_parts(body, Gait.at_rest()))
     return _bounds(replace(body, motion=Still()))
@@ -45,6 +46,6 @@ def body_bounds(body: Body) -> Float64[np.ndarray, "2 3"]:
 
 @lru_cache(maxsize=512)
 def _bounds(body: Body) -> Float64[np.ndarray, "2 3"]:
-    found = parts_bounds(build_parts(body, Gait.at_rest()))
-    found.flags.writeable = False
-    return found
+    bounds = parts_bounds(build_parts(body, Gait.at_rest()))
+    bounds.flags.writeable = False
+    return bounds

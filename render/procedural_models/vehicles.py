@@ -1,19 +1,20 @@
-"""What goes on wheels: cars and trucks. Wheels turn with the distance made, front wheels steer into the turn."""
+"""Models on wheels: cars and trucks. Wheels turn with the distance travelled, front wheels steer into the turn."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..scene.objects import Body, Material
 from ..scene.transforms import Matrices, rotate_x, rotate_y, rotate_z, translate
-from .part import Gait, Part
-from .primitives import (
+from .parts import (
     CHROME,
     GLASS,
     LAMP,
     RUBBER,
     TAIL_LAMP,
     TRIM,
+    Gait,
+    Part,
     block,
     plain_material,
     profile,
@@ -39,15 +40,8 @@ class CarStyle:
 
 SALOON = CarStyle(
     lower=(
-        (-0.48, 0.05),
-        (0.48, 0.05),
-        (0.5, 0.09),
-        (0.49, 0.145),
-        (0.44, 0.17),
-        (0.2, 0.195),
-        (-0.36, 0.2),
-        (-0.48, 0.19),
-        (-0.5, 0.12),
+        (-0.48, 0.05), (0.48, 0.05), (0.5, 0.09), (0.49, 0.145), (0.44, 0.17), (0.2, 0.195), (-0.36, 0.2),
+        (-0.48, 0.19), (-0.5, 0.12),
     ),
     glass=((-0.35, 0.19), (0.205, 0.188), (0.06, 0.305), (-0.2, 0.305)),
     roof=((-0.24, 0.295), (0.08, 0.295), (0.03, 0.318), (-0.18, 0.318)),
@@ -55,18 +49,11 @@ SALOON = CarStyle(
     width=0.4,
     wheel=0.145,
     axles=(-0.3, 0.31),
-)
+)  # fmt: skip
 HATCHBACK = CarStyle(
     lower=(
-        (-0.48, 0.06),
-        (0.48, 0.06),
-        (0.5, 0.1),
-        (0.485, 0.17),
-        (0.43, 0.2),
-        (0.22, 0.225),
-        (-0.46, 0.235),
-        (-0.5, 0.19),
-        (-0.5, 0.1),
+        (-0.48, 0.06), (0.48, 0.06), (0.5, 0.1), (0.485, 0.17), (0.43, 0.2), (0.22, 0.225), (-0.46, 0.235),
+        (-0.5, 0.19), (-0.5, 0.1),
     ),
     glass=((-0.46, 0.225), (0.23, 0.218), (0.07, 0.36), (-0.36, 0.355)),
     roof=((-0.41, 0.345), (0.09, 0.35), (0.03, 0.375), (-0.38, 0.37)),
@@ -74,16 +61,10 @@ HATCHBACK = CarStyle(
     width=0.44,
     wheel=0.16,
     axles=(-0.31, 0.32),
-)
+)  # fmt: skip
 JEEP = CarStyle(
     lower=(
-        (-0.48, 0.09),
-        (0.48, 0.09),
-        (0.5, 0.13),
-        (0.495, 0.23),
-        (0.46, 0.245),
-        (0.2, 0.265),
-        (-0.48, 0.265),
+        (-0.48, 0.09), (0.48, 0.09), (0.5, 0.13), (0.495, 0.23), (0.46, 0.245), (0.2, 0.265), (-0.48, 0.265),
         (-0.5, 0.2),
     ),
     glass=((-0.47, 0.26), (0.2, 0.26), (0.11, 0.39), (-0.45, 0.39)),
@@ -92,18 +73,11 @@ JEEP = CarStyle(
     width=0.44,
     wheel=0.19,
     axles=(-0.3, 0.31),
-)
+)  # fmt: skip
 ROADSTER = CarStyle(
     lower=(
-        (-0.47, 0.05),
-        (0.47, 0.05),
-        (0.5, 0.08),
-        (0.48, 0.13),
-        (0.38, 0.165),
-        (0.16, 0.19),
-        (-0.34, 0.205),
-        (-0.47, 0.19),
-        (-0.5, 0.12),
+        (-0.47, 0.05), (0.47, 0.05), (0.5, 0.08), (0.48, 0.13), (0.38, 0.165), (0.16, 0.19), (-0.34, 0.205),
+        (-0.47, 0.19), (-0.5, 0.12),
     ),
     glass=((-0.3, 0.18), (0.2, 0.18), (0.0, 0.275), (-0.14, 0.275)),
     roof=((-0.17, 0.268), (0.02, 0.268), (-0.02, 0.285), (-0.14, 0.285)),
@@ -111,12 +85,12 @@ ROADSTER = CarStyle(
     width=0.43,
     wheel=0.15,
     axles=(-0.29, 0.31),
-)
+)  # fmt: skip
 CARS = (SALOON, HATCHBACK, JEEP, ROADSTER)
 
 
 def car(body: Body, gait: Gait) -> tuple[Part, ...]:
-    """A car of one of four cuts."""
+    """A saloon, a hatchback, a jeep or a roadster."""
     style = CARS[stable_choice(body, len(CARS), "cut")]
     wide = style.width
     paint = body.look
@@ -182,13 +156,9 @@ def _lights(style: CarStyle) -> list[Part]:
         parts.append(block("box", (0.02, 0.07, 0.03), TAIL_LAMP, rear, 0.006))
         mirror = (0.13, side * wide * 0.5, max(z for _, z in style.lower) + 0.015)
         parts.append(block("sphere", (0.025, 0.04, 0.025), TRIM, mirror))
-    grille = (0.483, 0, 0.095)
-    plate = (-0.494, 0, 0.11)
-    return [
-        *parts,
-        block("box", (0.02, wide * 0.6, 0.035), TRIM, grille, 0.005),
-        block("box", (0.012, wide * 0.28, 0.025), LAMP, plate),
-    ]
+    grille = block("box", (0.02, wide * 0.6, 0.035), TRIM, (0.483, 0, 0.095), 0.005)
+    number_plate = block("box", (0.012, wide * 0.28, 0.025), LAMP, (-0.494, 0, 0.11))
+    return [*parts, grille, number_plate]
 
 
 def truck(body: Body, gait: Gait) -> tuple[Part, ...]:
@@ -218,13 +188,8 @@ def truck(body: Body, gait: Gait) -> tuple[Part, ...]:
 def _load(body: Body, wide: float) -> list[Part]:
     kind = stable_choice(body, 3, "load")
     if kind == 0:
-        cloth = Material(
-            kind=body.look.kind,
-            colour=body.look.second,
-            second=scale_colour(body.look.second, 0.8),
-            roughness=0.7,
-            scale_m=body.look.scale_m,
-        )
+        colour = body.look.second
+        cloth = replace(body.look, colour=colour, second=scale_colour(colour, 0.8), roughness=0.7, emission=0.0)
         return [block("box", (0.7, wide, 0.31), cloth, (-0.14, 0, 0.285), 0.008)]
     if kind == 1:
         tank = translate(-0.14, 0, 0.265) @ rotate_y(np.pi / 2)
