@@ -116,7 +116,7 @@ def test_settings_are_checked(over):
 @pytest.mark.models
 @pytest.mark.skipif(
     not os.environ.get(VARIABLE),
-    reason=f"{VARIABLE} names no python of an environment with vLLM; see captioning/README.md",
+    reason=f"{VARIABLE} names no python of an environment with vLLM; see docs/captions.md",
 )
 def test_true_vllm_with_a_tiny_model(tmp_path):
     pytest.importorskip("transformers")
