@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from effectpairs.render.animation.camera import camera_matrices, project_points
+from effectpairs.render.animation.motion import compute_poses
 from effectpairs.render.compositing.layers import SharedLayers, VariantLayers
 from effectpairs.render.compositing.linear_composite import OPAQUE
 from effectpairs.render.generators.framing import measure_framing
@@ -62,7 +64,7 @@ def measure_scene(scene: Scene) -> SceneStatistics:
     shows = framing.area[framing.area > 0]
     return SceneStatistics(
         subject_share=float(shows.mean()) if len(shows) else 0.0,
-        drift=float(framing.drift_px[1:].mean()) / scene.size[1],
+        drift=float(ground_motion_px(scene).mean()) / scene.size[1],
         sun_elevation_deg=scene.sun.elevation_deg,
         effects=tuple(sorted({effect.kind for variant in scene.variants for effect in variant.effects})),
         bodies=1 + sum(prop.name != "hill" for prop in scene.props),
@@ -71,6 +73,17 @@ def measure_scene(scene: Scene) -> SceneStatistics:
         ground=scene.ground.kind,
         subject=scene.subject.shape,
     )
+
+
+def ground_motion_px(scene: Scene) -> Float64[np.ndarray, "steps"]:
+    """Motion in the picture, from frame to frame, of the ground at which the camera looked first."""
+    path = compute_poses(scene, scene.subject).foot
+    cameras = np.broadcast_to(camera_matrices(scene, path), (scene.frames, 4, 4))
+    at, aim = np.array(scene.camera.at), np.array(scene.camera.look_at)
+    fall = aim - at
+    spot = at + fall * (at[2] / -fall[2] if fall[2] < -1e-3 * np.linalg.norm(fall) else 1.0)
+    pixels = project_points(np.tile(spot, (scene.frames, 1, 1)), cameras, scene.camera.focal_mm, scene.size)[:, 0, :2]
+    return np.asarray(np.linalg.norm(np.diff(pixels, axis=0), axis=1))
 
 
 def measure_frames(scene: Scene, number: int, shared: SharedLayers, variant: VariantLayers) -> FrameStatistics:

@@ -14,6 +14,7 @@ from pathlib import Path
 import effectpairs
 import pytest
 from effectpairs.datasets.store.ledger import read_ledger
+from effectpairs.flows.scenes.single_scene import render_preview
 from effectpairs.flows.scenes.source import SceneSource
 from effectpairs.flows.sources import run_source
 from effectpairs.render.blender.process import VARIABLE, Blender
@@ -249,3 +250,9 @@ def test_models_and_skies_that_cannot_be_used(brought, name):
     suffix = MODELS[name][0] if name in MODELS else ".exr"
     assert f"{name}{suffix}: " in reason(brought[f"{name}-one"])
     assert ";" in reason(brought[f"{name}-one"]), "with its remedy"
+
+
+def test_a_frame_beyond_the_clip_is_refused(tmp_path):
+    source = SceneSource(name="bad", scenes="x/*.json")
+    with pytest.raises(ValueError, match="frame 13 is not in the clip; give one from 0 to 4"):
+        render_preview(scene("fine"), 13, tmp_path, source, lambda *_: None)

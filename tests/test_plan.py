@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.render.blender.plan import make_plan, passes_of, preview_passes, write_plan
+from effectpairs.render.blender.plan import make_plan, passes_of
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.shadow_reflection import Reflection, Shadow
 from effectpairs.render.effects.waves import Wake
@@ -28,9 +28,15 @@ SCENE = Scene(
 )  # fmt: skip
 
 
+def write_plan(folder: Path) -> Path:
+    folder.mkdir()
+    path = folder / "plan.json"
+    path.write_text(json.dumps(make_plan(SCENE, folder, passes_of(SCENE))))
+    return path
+
+
 def test_the_plan_is_plain_json_and_repeatable(tmp_path):
-    first = write_plan(SCENE, tmp_path / "one", passes_of(SCENE))
-    second = write_plan(SCENE, tmp_path / "two", passes_of(SCENE))
+    first, second = (write_plan(tmp_path / name) for name in ("one", "two"))
     assert first.read_bytes() == second.read_bytes()
     values = json.loads(first.read_text())
     assert json.loads(json.dumps(make_plan(SCENE, tmp_path / "one", passes_of(SCENE)))) == values
@@ -84,15 +90,6 @@ def test_a_moving_camera_needs_every_frame_of_the_background():
     background = passes_of(moving)[0]
     assert background.frames == tuple(range(13))
     assert (background.samples, background.denoise) == (3, False)
-
-
-def test_a_preview_draws_one_frame_of_each_layer():
-    passes = preview_passes(SCENE, 7, 4)
-    assert {one.frames for one in passes} == {(7,)}
-    assert {one.samples for one in passes} == {4}
-    assert {one.name for one in passes} >= {"background", "subject", "v00", "v01", "v02"}
-    with pytest.raises(ValueError, match="frame 13 is not in the clip; give one from 0 to 12"):
-        preview_passes(SCENE, 13, 4)
 
 
 def test_variants_say_what_they_show(tmp_path):

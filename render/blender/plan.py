@@ -54,7 +54,6 @@ Effects switched off: "shadow" and "reflection" by the subject's ray visibility,
 `heights` [T, rows, columns] and maybe `foam`; lamp `at` [T, 3], `power_w` [T]. All float32, ends int64.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -126,14 +125,6 @@ def make_plan(scene: Scene, folder: Path, passes: Sequence[Pass]) -> dict[str, A
     }
 
 
-def write_plan(scene: Scene, folder: Path, passes: Sequence[Pass]) -> Path:
-    """Write `plan.json` and the media beside it into folder; return the path of `plan.json`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "plan.json"
-    path.write_text(json.dumps(make_plan(scene, folder, passes)))
-    return path
-
-
 def passes_of(scene: Scene) -> tuple[Pass, ...]:
     """Every pass that a clip needs: its layers at full quality, and those that its effects' own masks come from."""
     rendering = scene.rendering
@@ -141,18 +132,6 @@ def passes_of(scene: Scene) -> tuple[Pass, ...]:
     best = Pass(name="", kind="whole", samples=rendering.samples, denoise=rendering.denoise, frames=frames)
     mask_pass = replace(best, samples=rendering.mask_samples, denoise=True, scale=rendering.mask_scale)
     return (*_layer_passes(scene, best), *_mask_passes(scene, replace(mask_pass, crop=rendering.crop)))
-
-
-def preview_passes(scene: Scene, frame: int, samples: int) -> tuple[Pass, ...]:
-    """The layers of one frame, quickly.
-
-    Raises:
-        ValueError: there is no such frame.
-    """
-    if not 0 <= frame < scene.frames:
-        raise ValueError(f"frame {frame} is not in the clip; give one from 0 to {scene.frames - 1}")
-    quick = Pass(name="", kind="whole", samples=samples, denoise=scene.rendering.denoise, frames=(frame,))
-    return tuple(_layer_passes(scene, quick))
 
 
 def _layer_passes(scene: Scene, template: Pass) -> Iterator[Pass]:

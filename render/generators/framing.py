@@ -25,8 +25,6 @@ class Framing:
     """Share of the subject's box that the box of a nearer prop covers."""
     shadow: Bool[np.ndarray, "T"]
     """Does the middle of the shadow on the ground fall into the picture?"""
-    drift_px: Float64[np.ndarray, "T"]
-    """Motion in the picture, from frame to frame, of the ground at which the camera looked first; 0 in the first."""
 
     @property
     def fits(self) -> bool:
@@ -54,7 +52,7 @@ def measure_framing(scene: Scene) -> Framing:
     shadow = (shade[:, 2] > 0.05) & (shade[:, :2] >= 0).all(axis=1) & (shade[:, :2] <= limit).all(axis=1)
     props = [_outline(scene, prop, cameras) for prop in scene.props]
     hidden = np.max([np.zeros(scene.frames), *(_covered_share(box, prop) for prop in props)], axis=0)
-    return Framing(inside=inside, area=area, hidden=hidden, shadow=shadow, drift_px=_drift(scene, cameras))
+    return Framing(inside=inside, area=area, hidden=hidden, shadow=shadow)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,11 +99,3 @@ def _shadow(scene: Scene) -> Float64[np.ndarray, "T 3"]:
     return np.concatenate(
         [middle[:, :2] - reach * [np.cos(azimuth), np.sin(azimuth)], np.zeros((len(middle), 1))], axis=1
     )
-
-
-def _drift(scene: Scene, cameras: Matrices) -> Float64[np.ndarray, "T"]:
-    at, aim = np.array(scene.camera.at), np.array(scene.camera.look_at)
-    fall = aim - at
-    spot = at + fall * (at[2] / -fall[2] if fall[2] < -1e-3 * np.linalg.norm(fall) else 1.0)
-    pixels = project_points(np.tile(spot, (scene.frames, 1, 1)), cameras, scene.camera.focal_mm, scene.size)[:, 0, :2]
-    return np.asarray(np.concatenate([[0.0], np.linalg.norm(np.diff(pixels, axis=0), axis=1)]))

@@ -9,6 +9,7 @@ Run: python tests/benchmarks/render_cost.py [--quick] [--size 192x336 ...] [EFFE
 """
 
 import argparse
+import json
 import statistics
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from effectpairs.render.blender.plan import passes_of, write_plan
+from effectpairs.render.blender.plan import make_plan, passes_of
 from effectpairs.render.blender.process import find_python, start_worker
 from effectpairs.render.effects.registry import (
     AnyEffect,
@@ -178,7 +179,7 @@ def measure(case: Case, size: tuple[int, int], camera: str, *, truths: bool, fra
     passes.append(replace(full, name="gt", crop=False))  # the measure: a picture drawn for itself, and in full
     took: dict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
-        write_plan(scene, Path(folder), passes)
+        (Path(folder) / "plan.json").write_text(json.dumps(make_plan(scene, Path(folder), passes)))
         worker = start_worker(find_python(), Path(folder), (1, 1))
         while worker.returncode is None:
             time.sleep(0.2)
