@@ -111,13 +111,10 @@ def check_ranges(settings: Any) -> None:
         several = isinstance(value, tuple)
         for number in value if several else (value,):
             if number is not None and not (math.isfinite(number) and limits.low <= number <= limits.high):
-                kinds = typing.get_args(_kind_of(type(settings)))  # one for a class of a union, else values of a choice
-                class_name = type(settings).__name__.lower()
-                kind = class_name if len(kinds) > 1 else getattr(settings, "kind", class_name)
-                span = f"[{limits.low:g}, {limits.high:g}]"
+                table, span = _table_name(settings), f"[{limits.low:g}, {limits.high:g}]"
                 if several:
-                    raise ValueError(f"{kind}.{name} holds {number:g}, not in {span}; give values between them")
-                raise ValueError(f"{kind}.{name}={number:g} is not in {span}; give a value between them")
+                    raise ValueError(f"{table}.{name} holds {number:g}, not in {span}; give values between them")
+                raise ValueError(f"{table}.{name}={number:g} is not in {span}; give a value between them")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +122,18 @@ class CheckedSettings:
     """Base of settings that refuse unknown keys, and numbers outside the `InRange` of their field, however made."""
 
     __pydantic_config__: ClassVar[Any] = STRICT
+    table: ClassVar[str] = ""
+    """Its table's name in error sentences, where that is neither its kind nor its class's name."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+
+def _table_name(settings: Any) -> str:
+    """Name of settings in error sentences: its table, its kind if the class has but one, or its class."""
+    kinds = typing.get_args(_kind_of(type(settings)))
+    kind = "" if len(kinds) > 1 else getattr(settings, "kind", "")
+    return getattr(settings, "table", "") or kind or type(settings).__name__.lower()
 
 
 @cache

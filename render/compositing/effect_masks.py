@@ -36,8 +36,7 @@ WORKING_PX = 384  # the shorter side for which areas in pixels are given
 class MaskFromPasses(CheckedSettings):
     """Thresholds that turn an effect's change of each pixel into its masks; the table `truth` of a source."""
 
-    kind: ClassVar[str] = "truth"
-    """Its table's name in error sentences."""
+    table: ClassVar[str] = "truth"
 
     threshold: Annotated[int, InRange(1, 255)] = 6
     """Steps from which a pixel is effect; the recipe for real pairs has the same least threshold."""

@@ -4,7 +4,7 @@ Metres, seconds, degrees; z is up, headings turn counter-clockwise from +x. Colo
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -22,6 +22,7 @@ Pattern = Literal["plain", "metal", "glass", "checker", "stripes", "noise", "bri
 class Material(CheckedSettings):
     """Appearance of a surface; patterns are procedural, so nothing is fetched."""
 
+    table: ClassVar[str] = "look"
     kind: Pattern = "plain"
     colour: Colour = (0.6, 0.6, 0.6)
     second: Colour = (0.3, 0.3, 0.3)

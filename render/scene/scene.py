@@ -47,8 +47,7 @@ class Variant(CheckedSettings):
 class RenderSettings(CheckedSettings):
     """Quality of the pictures, and the device that draws them."""
 
-    kind: ClassVar[str] = "rendering"
-    """Its table's name in error sentences."""
+    table: ClassVar[str] = "rendering"
 
     samples: Annotated[int, InRange(1, 16384)] = 16
     denoise: bool = True
