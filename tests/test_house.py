@@ -5,6 +5,7 @@ import collections
 import dataclasses
 import importlib
 import itertools
+import re
 import subprocess
 import sys
 import tomllib
@@ -37,6 +38,8 @@ RIDDLES = ("Of", "What", "Whose", "By", "Which", "Who", "Where", "How")
 """First words of docstrings that make the reader wait for the thing."""
 MOST_LINES, MOST_FILES, MOST_README_LINES = 30_000, 215, 200
 MOST_MUTABLE, MOST_ISINSTANCE = 5, 3
+IN_ANY_FOLDER = ("source.py", "listing.py", "stages.py", "worker/")
+"""Names in the pages that stand for a file of several folders."""
 SETTINGS = {
     "flows.footage.source": "RealSource",
     "flows.scenes.source": "SceneSource",
@@ -241,6 +244,15 @@ def test_the_house_is_no_larger_than_it_must_be():
 @UNDER_WAY
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= MOST_README_LINES
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+def test_files_that_a_page_names_are_there(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    names = re.findall(r"`((?:[\w.-]+/)*[\w-]+(?:\.(?:py|toml|yaml)|/))`", text) + re.findall(r"\]\(([^):#]+)\)", text)
+    bases = [ROOT, (ROOT / page).parent, ROOT / "flows"]
+    lost = [name for name in names if not any((base / name).exists() for base in bases)]
+    assert [name for name in lost if name not in IN_ANY_FOLDER] == []
 
 
 # ---------------------------------------------------------------- packaging and schema
