@@ -1,11 +1,11 @@
 """Commands that train, ask and measure models: train, generate, evaluate, study, winrate."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..progress import reporting
 from .console import CorpusPlace, NoPrefect, SettingOverrides, out, prepare_prefect, progress_bar, usage_errors
 
 commands = typer.Typer()
@@ -31,21 +31,20 @@ def train(
     Makes latents, trains, makes and measures videos of held-out clips, and writes a model card. After an interruption
     the same command goes on where it was.
     """
-    from ..training.run import open_job
-    from ..training.run_ablation import run_all_directly
+    from ..training.run import open_job, run_training
 
-    changes = tuple(overrides or ())
     with usage_errors():
-        job = open_job(config, changes, processes=processes, accelerate=accelerate, samples=eval_clips)
+        job = open_job(config, overrides or (), processes=processes, accelerate=accelerate, eval_clips=eval_clips)
     if no_prefect:
-        with progress_bar() as show, reporting(show):
-            page = run_all_directly(job)
+        with progress_bar() as show:
+            page = run_training(job, show)
     else:
         prepare_prefect(quiet=True)
-        from ..flows.training import training
+        from ..flows.prefect_runner import run_in_flow
+        from ..flows.training import train_with_prefect
 
-        with progress_bar() as show, reporting(show):
-            page = Path(training(config, changes, processes, accelerate, eval_clips))
+        with progress_bar() as show:
+            page = run_in_flow("training", Path(config).stem, partial(train_with_prefect, job, show))
     out.print(f"{'table' if job.settings.ablation else 'model card'}: {page}", markup=False)
 
 
@@ -89,11 +88,12 @@ def generate(
 ) -> None:
     """Put effects into a composite. Writes the video, a map of what changed, and both side by side."""
     from ..training.generate import DeviceSettings
-    from ..training.generation import Request, check_request, make_video, read_size
+    from ..training.generate import generate as make_video
+    from ..training.generate_request import GenerateRequest, check_request, parse_size
     from ..training.sampling.sample import SamplingSettings
 
     with usage_errors():
-        request = Request(
+        request = GenerateRequest(
             prompt=prompt,
             negative=negative,
             over=over,
@@ -101,16 +101,15 @@ def generate(
             mask=mask,
             background=background,
             effect_mask=tuple(effect_mask or ()),
-            size=read_size(size) if size else None,
+            size=parse_size(size) if size else None,
             frames=frames,
         )
         check_request(request)
         sampling = SamplingSettings(steps=steps, guidance=guidance, seed=seed, sequential_cfg=sequential_cfg)
-    with progress_bar() as show, reporting(show):
-        made = make_video(
-            request, sampling, DeviceSettings(trained=trained, base=base, device=device, offload=cpu_offload), out_dir
-        )
-    out.print(f"video: {made}; what changed and both side by side are in {out_dir}", markup=False)
+    settings = DeviceSettings(trained=trained, base=base, device=device, cpu_offload=cpu_offload)
+    with progress_bar() as show:
+        video = make_video(request, sampling, settings, out_dir, partial(show, "generate"))
+    out.print(f"video: {video}; what changed and both side by side are in {out_dir}", markup=False)
 
 
 @commands.command(
@@ -137,20 +136,20 @@ def evaluate(
     OUT/clips, so the same command goes on where it was cut off.
     """
     from ..datasets.corpus.reader import open_corpus
-    from ..training.evaluation.evaluate import Evaluation, missing
-    from ..training.evaluation.evaluate import evaluate as measured
-    from ..training.evaluation.result_cache import Kept
+    from ..training.evaluation.evaluate import EvaluationSettings, missing_metrics
+    from ..training.evaluation.evaluate import evaluate as measure_methods
+    from ..training.evaluation.result_cache import ResultCache
     from ..training.evaluation.tables import write_tables
-    from ..training.evaluation.videos import method_of
+    from ..training.evaluation.videos import parse_method
 
     with usage_errors():
-        methods = [method_of(folder) for folder in method]
+        methods = [parse_method(option) for option in method]
+    settings = EvaluationSettings(split=split, frames=frames, cache=ResultCache(folder=out_dir / "clips"))
     with progress_bar() as show:
-        settings = Evaluation(split=split, frames=frames, kept=Kept(folder=out_dir / "clips"))
-        lines = measured(open_corpus(corpus), methods, settings, lambda done, total: show("evaluate", done, total))
-    write_tables(lines, out_dir, f"Evaluation on {corpus}")
+        measurements = measure_methods(open_corpus(corpus), methods, settings, partial(show, "evaluate"))
+    write_tables(measurements, out_dir, f"Evaluation on {corpus}")
     out.print(f"tables: {out_dir / 'table.md'}", markup=False)
-    reasons = missing(lines)
+    reasons = missing_metrics(measurements)
     for name, reason in reasons.items():
         out.print(f"  {name} is unavailable: {reason}", markup=False)
     if reasons and not allow_missing:
@@ -171,14 +170,15 @@ def study(
     Pairs of videos are judged by keyboard. key.json says which is whose, and stays with you.
     """
     from ..datasets.corpus.reader import open_corpus
-    from ..training.evaluation.videos import method_of
-    from ..training.study.study import Study, write_study
+    from ..training.evaluation.videos import parse_method
+    from ..training.study.study import StudySettings, write_study
 
     with usage_errors():
-        one, other = (method_of(given if "=" in given else f"{Path(given).name}={given}") for given in (first, second))
+        names = [folder if "=" in folder else f"{Path(folder).name}={folder}" for folder in (first, second)]
+        methods = parse_method(names[0]), parse_method(names[1])
     with progress_bar() as show:
-        step = lambda done, total: show("study", done, total)  # noqa: E731
-        page = write_study((one, other), open_corpus(corpus), out_dir, Study(masks=masks, seed=seed), step)
+        settings = StudySettings(masks=masks, seed=seed)
+        page = write_study(methods, open_corpus(corpus), out_dir, settings, partial(show, "study"))
     out.print(f"page: {page}; count the answers with: effectpairs winrate {out_dir} ANSWERS.json ...", markup=False)
 
 
@@ -188,8 +188,8 @@ def winrate(
     answers: Annotated[list[Path], typer.Argument(help="Files that participants saved.")],
 ) -> None:
     """Count the answers of a user study, with 95 % intervals."""
-    from ..training.study.winrate import markdown, win_rates, write_rates
+    from ..training.study.study import count_win_rates, win_rate_table, write_win_rates
 
-    rates = win_rates(folder / "key.json", answers)
-    write_rates(rates, folder)
-    out.print(markdown(rates), markup=False)
+    rates = count_win_rates(folder / "key.json", answers)
+    write_win_rates(rates, folder)
+    out.print(win_rate_table(rates), markup=False)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect import flow, runtime, task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
@@ -24,6 +24,7 @@ from .engine.run import Phase, ProgressCounter, ReportProgress, Run, ignore_prog
 from .engine.stage import Stage
 from .engine.workers import Worker, WorkerPool
 
+T = TypeVar("T")
 MAX_TABLE_ROWS = 500
 """A table of thousands of rows is of no use in a browser; the ledger has them all."""
 
@@ -72,7 +73,7 @@ def run_with_prefect(run: Run, report_progress: ReportProgress = ignore_progress
     return asdict(summary)
 
 
-def run_in_flow(name: str, title: str, body: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def run_in_flow(name: str, title: str, body: Callable[[], T]) -> T:
     """Run a body in this process as a flow; in the UI it stands under the name of the deployed flow."""
     run_flow: Any = flow(name=name, flow_run_name=f"{name}-{title}", task_runner=task_runner())(body)
     return run_flow()  # type: ignore[no-any-return]

@@ -13,15 +13,27 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 
 from ..processes import Killed
-from ..training.run import Job, card, encode, learn, measure, open_job, sample, told
-from ..training.run_ablation import table, variants_of
+from ..training.model_card import write_model_card
+from ..training.run import (
+    ReportProgress,
+    TrainingJob,
+    ablation_jobs,
+    encode_latents,
+    evaluate,
+    open_job,
+    sample_clips,
+    train,
+    write_ablation,
+)
+from .engine.run import ignore_progress
+from .prefect_runner import artifact_key
 
-SHOW_EVERY = 0.02
-"""Share of a part after which the UI is told; more often would load the server for nothing."""
+UPDATE_EVERY = 0.02
+"""Share of a step after which the UI is updated; more often would load the server for nothing."""
 
 
 def _was_killed(task: Any, run: Any, state: Any) -> bool:
-    """Retry what was ended from outside: it goes on where it was. All else fails the same way again."""
+    """Retry a step that was killed: it goes on where it was. All else fails the same way again."""
     return isinstance(state.result(raise_on_failure=False), Killed)
 
 
@@ -30,89 +42,85 @@ def _was_killed(task: Any, run: Any, state: Any) -> bool:
     retries=2,
     retry_delay_seconds=5,
     retry_condition_fn=_was_killed,
-    task_run_name=lambda: runtime.task_run.parameters["job"].says(runtime.task_run.parameters["part"]),
+    task_run_name=lambda: runtime.task_run.parameters["job"].label(runtime.task_run.parameters["step"]),
 )
-def run_part(part: str, job: Job) -> int:
-    """One part of the run, followed in the UI; what is done of it is not done again."""
-    shown = _Shown(part, job)
-    if part == "precompute":
-        return encode(job, shown)
-    if part == "train":
-        return learn(job, shown, shown.note)
-    return sample(job, shown)
+def run_step(step: str, job: TrainingJob, report: ReportProgress) -> int:
+    """Run one step, followed in the UI; what is done of it is not done again."""
+    progress = _ProgressArtifact(step, job, report)
+    if step == "train":
+        return train(job, progress, progress.log_step)
+    return encode_latents(job, progress) if step == "encode" else sample_clips(job, progress)
 
 
 @task(cache_policy=NO_CACHE)
-def evaluate(job: Job) -> Path:
-    """The videos of held-out clips against their truth; a metric without weights says so instead of a number."""
-    return measure(job, _Shown("evaluate", job))
+def measure_samples(job: TrainingJob, report: ReportProgress) -> Path:
+    """Measure videos of held-out clips against their truth; a metric without weights gives a reason, not a number."""
+    return evaluate(job, _ProgressArtifact("evaluate", job, report))
 
 
 @task(cache_policy=NO_CACHE)
-def write_card(job: Job, evaluation: Path | None) -> Path:
-    """The model card, in the run's folder and in the UI."""
-    page = card(job, evaluation)
-    create_markdown_artifact(page.read_text(), key=_key(f"{job.title}-model-card"), description=str(page))
+def show_model_card(job: TrainingJob, evaluation: Path | None) -> Path:
+    """Write the model card into the run's folder, and show it in the UI."""
+    page = write_model_card(job.output, evaluation)
+    create_markdown_artifact(page.read_text(), key=artifact_key(f"{job.title}-model-card"), description=str(page))
     return page
 
 
 @task(cache_policy=NO_CACHE)
-def compare(job: Job) -> Path:
-    """The table of an ablation, in its folder and in the UI."""
-    page = table(job)
-    create_markdown_artifact(page.read_text(), key=_key(f"{job.title}-ablation"), description=str(page))
+def show_ablation(job: TrainingJob) -> Path:
+    """Write the table of an ablation into its folder, and show it in the UI."""
+    page = write_ablation(job)
+    create_markdown_artifact(page.read_text(), key=artifact_key(f"{job.title}-ablation"), description=str(page))
     return page
 
 
 @flow(name="training", flow_run_name=lambda: f"training-{Path(runtime.flow_run.parameters['config']).stem}")
 def training(
-    config: str, overrides: Sequence[str] = (), processes: int = 1, accelerate: str = "", samples: int = 8
+    config: str, overrides: Sequence[str] = (), processes: int = 1, accelerate: str = "", eval_clips: int = 8
 ) -> str:
     """Latents, training, videos of held-out clips, their measures and a model card; return the card's path.
 
-    Of settings with an ablation, all of this for each variant, and the path of their table.
+    With an ablation in the settings, do all of this for each variant, and return the path of their table.
 
     Args:
         config: a settings file, or the name of one of `training/configs`.
-        overrides: KEY=VALUE each, of the settings.
-        processes: how many train, one for each GPU.
+        overrides: settings to change, each as KEY=VALUE.
+        processes: number of processes that train, one for each GPU.
         accelerate: a file of `accelerate config`, taken instead of the number of processes.
-        samples: how many held-out clips are made at the end; 0 makes all.
+        eval_clips: number of held-out clips that are made at the end; 0 makes all.
     """
-    job = open_job(config, overrides, processes=processes, accelerate=accelerate, samples=samples)
-    if not job.settings.ablation:
-        return str(_run_one(job))
-    for variant in variants_of(job):
-        _run_one(variant)
-    return str(compare(job))
+    job = open_job(config, overrides, processes=processes, accelerate=accelerate, eval_clips=eval_clips)
+    return str(train_with_prefect(job))
 
 
-def _run_one(job: Job) -> Path:
-    made = [run_part(part, job) for part in ("precompute", "train", "sample")][-1]
-    return write_card(job, evaluate(job) if made else None)
+def train_with_prefect(job: TrainingJob, report: ReportProgress = ignore_progress) -> Path:
+    """Run all steps of a run, or of an ablation's variants, inside a flow; return the model card, or the table."""
+    if job.settings.ablation:
+        for variant in ablation_jobs(job):
+            train_with_prefect(variant, report)
+        return show_ablation(job)
+    run_step("encode", job, report)
+    run_step("train", job, report)
+    sampled = run_step("sample", job, report)
+    return show_model_card(job, measure_samples(job, report) if sampled else None)
 
 
-class _Shown:
-    """Passes on how far a part is: to the UI and to the command line's bar."""
+class _ProgressArtifact:
+    """Reports a step's progress to the UI and to the caller."""
 
-    def __init__(self, part: str, job: Job) -> None:
-        key, said = _key(f"{job.title}-{part}"), f"{part} of {job.title}"
+    def __init__(self, step: str, job: TrainingJob, report: ReportProgress) -> None:
+        key, description = artifact_key(f"{job.title}-{step}"), f"{step} of {job.title}"
+        self.artifact: Any = create_progress_artifact(0.0, key=key, description=description)
+        self.label, self.report = job.label(step), report
         self.log = get_run_logger()
-        self.shown: Any = create_progress_artifact(0.0, key=key, description=said)
-        self.tell = told(job.says(part))
         self.share = 0.0
 
     def __call__(self, done: int, total: int) -> None:
-        self.tell(done, total)
-        if done == total or done / total >= self.share + SHOW_EVERY:
+        self.report(self.label, done, total)
+        if done == total or done / total >= self.share + UPDATE_EVERY:
             self.share = done / total
-            update_progress_artifact(self.shown, 100 * self.share)
+            update_progress_artifact(self.artifact, 100 * self.share)
 
-    def note(self, step: Mapping[str, Any]) -> None:
-        """A step of the journal, as a line of the run's log."""
-        self.log.info("step %d: loss %.4f, gradient %.3g", step["step"], step["loss"], step["grad_norm"])
-
-
-def _key(name: str) -> str:
-    """Artifact keys take small letters, digits and dashes."""
-    return "".join(letter if letter.isalnum() else "-" for letter in name.lower())
+    def log_step(self, record: Mapping[str, Any]) -> None:
+        """Log a record of the step log as a line of the flow run."""
+        self.log.info("step %d: loss %.4f, gradient %.3g", record["step"], record["loss"], record["grad_norm"])

@@ -7,12 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 from effectpairs.tests.small_corpus import make_small_corpus
 from effectpairs.training import run as training_run
-from effectpairs.training import run_ablation as ablation_run
 from effectpairs.training.configs.config import AblationVariant, check_counts
-from effectpairs.training.evaluation.ablation_table import write_ablation
-from effectpairs.training.evaluation.aggregation import Line
-from effectpairs.training.evaluation.metric import known, unavailable
-from effectpairs.training.evaluation.tables import read_lines, write_tables
+from effectpairs.training.evaluation.metric import Measurement, metric_value, unavailable
+from effectpairs.training.evaluation.tables import read_measurements, write_ablation_tables, write_tables
 from effectpairs.training.latents.sampler import RowSampler, SourceMix
 
 
@@ -21,14 +18,18 @@ def corpus(tmp_path_factory):
     return make_small_corpus(tmp_path_factory.mktemp("corpus"), clips=3, size=(32, 48)).place.url
 
 
-def opened(corpus: str, output: Path, *more: str) -> training_run.Job:
+def opened(corpus: str, output: Path, *more: str) -> training_run.TrainingJob:
     return training_run.open_job("tiny-ablation", (f'corpus="{corpus}"', f'output="{output}"', *more))
 
 
-def lines(method: str, direction: float, clips=("a", "b")) -> list[Line]:
-    values = (known("clip_dir", direction), unavailable("clip_text", "no weights"), known("clip_img", 95.0))
+def lines(method: str, direction: float, clips=("a", "b")) -> list[Measurement]:
+    values = (
+        metric_value("clip_dir", direction),
+        unavailable("clip_text", "no weights"),
+        metric_value("clip_img", 95.0),
+    )
     groups = [("all", ""), *(("clip", clip) for clip in clips)]
-    return [Line(method=method, level=level, key=key, value=value) for level, key in groups for value in values]
+    return [Measurement(method=method, level=level, key=key, value=value) for level, key in groups for value in values]
 
 
 def measured(output: Path, **directions: float) -> tuple[AblationVariant, ...]:
@@ -42,7 +43,7 @@ def measured(output: Path, **directions: float) -> tuple[AblationVariant, ...]:
 
 def test_each_variant_is_the_run_itself_with_another_mix_and_folder(corpus, tmp_path):
     job = opened(corpus, tmp_path)
-    runs = ablation_run.variants_of(job)
+    runs = training_run.ablation_jobs(job)
     assert [run.variant for run in runs] == ["without-real", "without-synthetic", "without-unpaired", "full"]
     for run, variant in zip(runs, job.settings.ablation, strict=True):
         assert run.output == tmp_path / variant.name
@@ -101,7 +102,7 @@ def test_a_uniform_mix_leaves_out_what_weighs_nothing(tmp_path):
 
 def test_the_table_says_who_saw_what_and_which_is_best(tmp_path):
     variants = measured(tmp_path, bare=34.91, half=44.12, full=46.27)
-    page = write_ablation(tmp_path, variants, "Ablation")
+    page = write_ablation_tables(tmp_path, variants, "Ablation")
     text = page.read_text()
     assert "| Real | Synthetic | Unpaired | CLIPdir ↑ | CLIPtext ↑ | CLIPimg ↑ |" in text
     assert "| ✗ | ✓ | ✓ | 34.91 | – | **95.00** |" in text
@@ -120,6 +121,6 @@ def test_variants_that_were_measured_on_other_clips_make_no_table(tmp_path):
     variants = measured(tmp_path, bare=1.0, full=2.0)
     write_tables(lines("trained", 2.0, clips=("a", "c")), tmp_path / "full" / "evaluation", "other")
     with pytest.raises(ValueError, match="full: was measured on other clips than bare"):
-        write_ablation(tmp_path, variants, "Ablation")
+        write_ablation_tables(tmp_path, variants, "Ablation")
     with pytest.raises(ValueError, match=r"metrics.parquet: cannot be read .*evaluate again"):
-        read_lines(tmp_path / "metrics.parquet")
+        read_measurements(tmp_path / "metrics.parquet")

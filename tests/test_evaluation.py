@@ -15,12 +15,12 @@ from effectpairs.tests.small_metrics import (
     value_of,
     write_clip,
 )
-from effectpairs.training.evaluation import fvd, tables
-from effectpairs.training.evaluation.clip import Clip
-from effectpairs.training.evaluation.evaluate import Evaluation, evaluate
-from effectpairs.training.evaluation.metric import COLUMNS, known, mean
-from effectpairs.training.evaluation.pixels import Pixels
-from effectpairs.training.evaluation.videos import Method, clip_ids, find_video, method_of, read_video
+from effectpairs.training.evaluation import tables, video_metrics
+from effectpairs.training.evaluation.clip_similarity import ClipSimilarity
+from effectpairs.training.evaluation.evaluate import EvaluationSettings, evaluate
+from effectpairs.training.evaluation.frame_metrics import PixelMetrics
+from effectpairs.training.evaluation.metric import COLUMNS, mean, metric_value
+from effectpairs.training.evaluation.videos import Method, find_video, list_clip_ids, parse_method, read_video
 
 torch.set_num_threads(1)
 
@@ -53,7 +53,7 @@ def methods(corpus, tmp_path_factory):
 def lines(corpus, methods, tmp_path_factory):
     model = write_clip(tmp_path_factory.mktemp("models") / "clip")
     told = []
-    settings = Evaluation(scorers=(Clip(model=str(model)), Pixels()))
+    settings = EvaluationSettings(scorers=(ClipSimilarity(model=str(model)), PixelMetrics()))
     found = evaluate(corpus, methods, settings, lambda *at: told.append(at))
     assert told == [(done, 4) for done in range(5)]
     return found
@@ -97,14 +97,14 @@ def test_the_tables_hold_numbers_or_reasons(lines, tmp_path):
 
 
 def test_the_best_is_bold_and_the_second_underlined():
-    from effectpairs.training.evaluation.aggregation import Line
+    from effectpairs.training.evaluation.metric import Measurement
 
     lines = [
-        Line(method=method, level="all", key="", value=known("lpips", value))
+        Measurement(method=method, level="all", key="", value=metric_value("lpips", value))
         for method, value in (("a_1", 0.3001), ("b", 0.1), ("c", 0.3002))
     ]
     columns = [column for column in COLUMNS if column.name == "lpips"]
-    body = tables.latex(lines, columns).splitlines()[4:7]
+    body = tables.to_latex(lines, columns).splitlines()[4:7]
     assert body == [r"a\_1 & \underline{0.300} \\", r"b & \textbf{0.100} \\", r"c & \underline{0.300} \\"]
 
 
@@ -113,7 +113,7 @@ def video_features(monkeypatch, tmp_path):
     """In place of cd-fvd a network whose features are a video's mean colour; its weights may be trained or not."""
     module = types.ModuleType("cdfvd.third_party.VideoMAEv2.utils")
     module.__file__ = str(tmp_path / "utils.py")
-    (tmp_path / fvd.FILE).write_bytes(b"weights")
+    (tmp_path / video_metrics.VIDEOMAE_FILE).write_bytes(b"weights")
     weight = torch.tensor([1.0, 0.9])
     network = types.SimpleNamespace(
         blocks=[types.SimpleNamespace(norm1=types.SimpleNamespace(weight=weight))],
@@ -123,9 +123,9 @@ def video_features(monkeypatch, tmp_path):
     module.load_videomae_model = lambda device, path: network
     module.preprocess_videomae = lambda videos: torch.from_numpy(videos).float()
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    fvd._load.cache_clear()
+    video_metrics._load_videomae.cache_clear()
     yield weight
-    fvd._load.cache_clear()
+    video_metrics._load_videomae.cache_clear()
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_fvd_and_vbench_are_computed_over_sets(tmp_path, bench, video_features):
         made = np.minimum(clip.gt.astype(int) + 5, 255).astype(np.uint8)
         (tmp_path / "brighter" / f"{clip.clip_id}.mkv").write_bytes(codec.encode(made, fps=16.0))
     methods = [Method(name="brighter", folder=tmp_path / "brighter")]
-    found = evaluate(corpus, methods, Evaluation(scorers=(), vbench=bench))
+    found = evaluate(corpus, methods, EvaluationSettings(scorers=(), vbench=bench))
     assert value_of(found, "brighter", "fvd").n == 6  # two windows of 16 in 37 frames, three clips
     assert value_of(found, "brighter", "fvd").value == pytest.approx(3 * 25, rel=0.05)  # 5 in each of three colours
     expected = np.mean([len(clip.caption) / 100 for clip in corpus])
@@ -149,8 +149,8 @@ def test_fvd_and_vbench_are_computed_over_sets(tmp_path, bench, video_features):
 
 def test_fvd_by_a_network_that_was_never_trained_is_unavailable(video_features):
     video_features.fill_(1)
-    with pytest.raises(fvd.Unavailable, match="never trained"):
-        fvd.Fvd().load()
+    with pytest.raises(video_metrics.Unavailable, match="never trained"):
+        video_metrics.Fvd().load()
 
 
 def test_the_command_tells_what_is_missing(corpus, methods, tmp_path, monkeypatch):
@@ -171,20 +171,20 @@ def test_the_command_tells_what_is_missing(corpus, methods, tmp_path, monkeypatc
 
 def test_bad_input_is_one_sentence(corpus, methods, tmp_path):
     with pytest.raises(ValueError, match="is not NAME=FOLDER"):
-        method_of("outputs")
+        parse_method("outputs")
     with pytest.raises(ValueError, match="there is no folder"):
-        method_of(f"ours={tmp_path}/none")
+        parse_method(f"ours={tmp_path}/none")
     empty = Method(name="empty", folder=tmp_path)
     with pytest.raises(ValueError, match="no video of 4 of 4 clips, the first is tiny-0"):
         evaluate(corpus, [empty])
     with pytest.raises(ValueError, match="names that differ"):
         evaluate(corpus, [methods[0], methods[0]])
     with pytest.raises(ValueError, match="no pair of split nowhere"):
-        evaluate(corpus, methods, Evaluation(split="nowhere"))
+        evaluate(corpus, methods, EvaluationSettings(split="nowhere"))
     for clip in corpus:
         (tmp_path / f"{clip.clip_id}.mkv").write_bytes(codec.encode(clip.gt[:, :40], fps=16.0))
     with pytest.raises(ValueError, match="frames of 40x80, the corpus of 48x80"):
-        evaluate(corpus, [empty], Evaluation(scorers=(Pixels(),)))
+        evaluate(corpus, [empty], EvaluationSettings(scorers=(PixelMetrics(),)))
     (tmp_path / "tiny-000.mkv").write_bytes(b"no video")
     with pytest.raises(ValueError, match="does not decode"):
         read_video(tmp_path / "tiny-000.mkv")
@@ -197,7 +197,7 @@ def test_a_video_is_found_in_every_form(tmp_path):
     found = {clip_id: find_video(tmp_path, clip_id) for clip_id in "abcd"}
     expected = {"a": tmp_path / "a.mp4", "b": tmp_path / "b" / "video.mkv", "c": tmp_path / "c", "d": None}
     assert found == expected
-    assert clip_ids(tmp_path) == ("a", "b", "c")
+    assert list_clip_ids(tmp_path) == ("a", "b", "c")
 
 
 def test_a_folder_of_images_is_a_video_too(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from effectpairs.datasets.store import codec
 from effectpairs.tests.small_corpus import square_with_shadow
-from effectpairs.training.generation import Request, keyframes, read_inputs, read_size
+from effectpairs.training.generate_request import GenerateRequest, parse_keyframes, parse_size, read_inputs
 
 FRAMES, SIZE = 29, (32, 48)
 
@@ -24,12 +24,12 @@ def files(tmp_path_factory):
     return folder, layers
 
 
-def asked(folder: Path, **given) -> Request:
+def asked(folder: Path, **given) -> GenerateRequest:
     """A request; names of files become their paths."""
     paths = {
         name: folder / value for name, value in given.items() if name in ("over", "foreground", "mask", "background")
     }
-    return Request(prompt="a shadow", **{**given, **paths})
+    return GenerateRequest(prompt="a shadow", **{**given, **paths})
 
 
 def test_a_finished_composite_is_taken_as_it_is(files):
@@ -68,7 +68,7 @@ def test_another_size_is_cropped_to_all_files_alike(files):
 
 
 def test_text_alone_has_a_shape_and_no_pictures():
-    found = read_inputs(Request(prompt="rain", frames=13, size=(16, 32)))
+    found = read_inputs(GenerateRequest(prompt="rain", frames=13, size=(16, 32)))
     assert (found.over, found.effect_mask, found.shape) == (None, None, (13, 16, 32))
 
 
@@ -99,13 +99,13 @@ def test_a_mask_of_another_length_is_refused(files, tmp_path):
 
 
 def test_sizes_and_keyframes_are_read():
-    assert read_size("384x672") == (384, 672)
+    assert parse_size("384x672") == (384, 672)
     for wrong, said in (("384", "not HxW"), ("384x670", "take 384x672"), ("0x16", "not HxW")):
         with pytest.raises(ValueError, match=said):
-            read_size(wrong)
-    assert keyframes(["0=a.png", "50=b.png"]) == {0: Path("a.png"), 50: Path("b.png")}
+            parse_size(wrong)
+    assert parse_keyframes(["0=a.png", "50=b.png"]) == {0: Path("a.png"), 50: Path("b.png")}
     with pytest.raises(ValueError, match="frame 5 is given twice"):
-        keyframes(["5=a.png", "5=b.png"])
+        parse_keyframes(["5=a.png", "5=b.png"])
 
 
 @pytest.fixture(scope="module")
@@ -120,11 +120,11 @@ def machine(tmp_path_factory):
 
 
 def made(files, machine, out, **given) -> np.ndarray:
-    from effectpairs.training.generation import make_video
+    from effectpairs.training.generate import generate
     from effectpairs.training.sampling.sample import SamplingSettings, WindowSettings
 
     sampling = SamplingSettings(steps=2, windows=WindowSettings(length=4, overlap=2))
-    assert make_video(asked(files[0], **given), sampling, machine, out) == out / "video.mp4"
+    assert generate(asked(files[0], **given), sampling, machine, out) == out / "video.mp4"
     return codec.decode((out / "video.mkv").read_bytes())
 
 
@@ -167,7 +167,7 @@ def test_the_map_is_black_where_nothing_changed():
 
 def test_weights_of_no_finished_run_are_refused(tmp_path):
     pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
-    from effectpairs.training.generate import DeviceSettings, load
+    from effectpairs.training.generate import DeviceSettings, load_pipeline
 
     with pytest.raises(ValueError, match=r"has no training.json of a finished run; give a run's folder `trained`"):
-        load(DeviceSettings(trained=tmp_path))
+        load_pipeline(DeviceSettings(trained=tmp_path))

@@ -7,9 +7,9 @@ import pytest
 from effectpairs.datasets.store import codec
 from effectpairs.tests.small_corpus import make_small_corpus
 from effectpairs.tests.small_metrics import fetch_nothing, length_bench, noise, sample
-from effectpairs.training.evaluation.evaluate import Evaluation, evaluate
-from effectpairs.training.evaluation.metric import Sample, Unavailable, Weights, known, unavailable, undefined
-from effectpairs.training.evaluation.result_cache import Kept
+from effectpairs.training.evaluation.evaluate import EvaluationSettings, evaluate
+from effectpairs.training.evaluation.metric import Sample, Unavailable, Weights, metric_value, unavailable, undefined
+from effectpairs.training.evaluation.result_cache import ResultCache
 from effectpairs.training.evaluation.videos import Method
 
 TRAINED = Weights(id="ruler", sha256="a" * 64)
@@ -30,7 +30,7 @@ class Ruler:
         if self.taken is None:
             return {"psnr": [unavailable("psnr", "no weights")]}
         return {
-            "psnr": [known("psnr", float(sample.result.mean()), weights=self.taken)],
+            "psnr": [metric_value("psnr", float(sample.result.mean()), weights=self.taken)],
             "ssim": [undefined("ssim", "never")],
         }
 
@@ -58,17 +58,17 @@ def method(corpus, tmp_path):
 
 
 def test_cut_off_it_goes_on_and_ends_with_the_same_lines(corpus, method, tmp_path):
-    kept, last = Kept(folder=tmp_path / "kept"), corpus.ids[-1]
+    cache, last = ResultCache(folder=tmp_path / "kept"), corpus.ids[-1]
     with pytest.raises(RuntimeError, match="killed"):
-        evaluate(corpus, [method], Evaluation(scorers=(Ruler(breaks_at=last),), kept=kept))
+        evaluate(corpus, [method], EvaluationSettings(scorers=(Ruler(breaks_at=last),), cache=cache))
     again = Ruler()
-    found = evaluate(corpus, [method], Evaluation(scorers=(again,), kept=kept))
+    found = evaluate(corpus, [method], EvaluationSettings(scorers=(again,), cache=cache))
     assert again.asked == [last]
-    assert found == evaluate(corpus, [method], Evaluation(scorers=(Ruler(),)))
+    assert found == evaluate(corpus, [method], EvaluationSettings(scorers=(Ruler(),)))
 
 
 def test_what_changed_is_measured_again(tmp_path):
-    kept, first = Kept(folder=tmp_path), sample(noise(1), noise(2))
+    cache, first = ResultCache(folder=tmp_path), sample(noise(1), noise(2))
     other_weights = Ruler(taken=replace(TRAINED, sha256="b" * 64))
     for ruler, given, times in (
         (Ruler(), first, 1),
@@ -78,37 +78,39 @@ def test_what_changed_is_measured_again(tmp_path):
         (Ruler(), replace(first, caption="other words"), 1),
         (other_weights, first, 1),
     ):
-        found = kept.scored(ruler, given)
+        found = cache.score(ruler, given)
         assert len(ruler.asked) == times
         assert found == {name: list(values) for name, values in Ruler(taken=ruler.taken).score(given).items()}
 
 
 def test_what_is_unavailable_or_damaged_is_not_taken(tmp_path):
-    kept, given = Kept(folder=tmp_path), sample(noise(1), noise(2))
-    assert kept.scored(Ruler(taken=None), given)["psnr"][0].status == "unavailable"
+    cache, given = ResultCache(folder=tmp_path), sample(noise(1), noise(2))
+    assert cache.score(Ruler(taken=None), given)["psnr"][0].status == "unavailable"
     assert not list(tmp_path.rglob("*.json"))
-    kept.scored(Ruler(), given)
+    cache.score(Ruler(), given)
     (place,) = tmp_path.rglob("*.json")
     place.write_text("{")
     again = Ruler()
-    assert kept.scored(again, given)["psnr"][0].status == "ok"
+    assert cache.score(again, given)["psnr"][0].status == "ok"
     assert again.asked == ["one"]
 
 
 def test_features_of_a_video_are_made_once(tmp_path):
-    kept, made = Kept(folder=tmp_path), []
+    cache, made = ResultCache(folder=tmp_path), []
 
     def features(frames):
         made.append(len(frames))
         return frames.mean(axis=(1, 2)).astype(np.float64)
 
-    twice = [kept.features(noise(1), TRAINED, features) for _ in range(2)]
+    twice = [cache.features(noise(1), TRAINED, features) for _ in range(2)]
     assert made == [3]
     np.testing.assert_array_equal(*twice)
 
 
 def test_vbench_is_not_started_for_videos_that_it_has_scored(corpus, method, tmp_path):
-    settings = Evaluation(scorers=(), vbench=length_bench(tmp_path), kept=Kept(folder=tmp_path / "kept"))
+    settings = EvaluationSettings(
+        scorers=(), vbench=length_bench(tmp_path), cache=ResultCache(folder=tmp_path / "kept")
+    )
     first = evaluate(corpus, [method], settings)
     (tmp_path / "python").write_text("#!/bin/sh\nexit 1\n")
     assert [line.value.status for line in first if line.value.name == "vbench"] != []

@@ -17,9 +17,9 @@ from effectpairs.tests.small_metrics import (
     sample,
     write_clip,
 )
-from effectpairs.training.evaluation import fvd, lpips, vbench
-from effectpairs.training.evaluation.clip import Clip
-from effectpairs.training.evaluation.vmaf import Vmaf
+from effectpairs.training.evaluation import frame_metrics, video_metrics
+from effectpairs.training.evaluation.clip_similarity import ClipSimilarity
+from effectpairs.training.evaluation.frame_metrics import Vmaf
 
 torch.set_num_threads(1)
 
@@ -47,7 +47,9 @@ def original(monkeypatch):
     if importlib.util.find_spec("lpips") is None:
         pytest.skip("lpips is not installed; get it with: pip install 'effectpairs[evaluate]'")
     layers = []
-    for (_, inward, outward, side), (_, stride, padding) in zip(CONVOLUTIONS, lpips.LAYERS, strict=True):
+    for (_, inward, outward, side), (_, stride, padding) in zip(
+        CONVOLUTIONS, frame_metrics.ALEXNET_LAYERS, strict=True
+    ):
         layers += [torch.nn.Conv2d(inward, outward, side, stride, padding), torch.nn.ReLU(inplace=True)]
         layers += [torch.nn.MaxPool2d(3, 2)] if outward in (64, 192) else []
     network = types.SimpleNamespace(features=torch.nn.Sequential(*layers, torch.nn.MaxPool2d(3, 2)))
@@ -73,13 +75,13 @@ def test_lpips_is_that_of_the_original_program(original):
     with torch.inference_mode():
         expected = network(as_input(first), as_input(second)).flatten().tolist()
     ours = {"trunk": state, "heads": list(layers.values())}
-    assert lpips.distances(ours, first, second) == pytest.approx(expected, rel=1e-5)
-    assert lpips.distances(ours, first, first) == pytest.approx([0] * 3)
+    assert frame_metrics.lpips_distances(ours, first, second) == pytest.approx(expected, rel=1e-5)
+    assert frame_metrics.lpips_distances(ours, first, first) == pytest.approx([0] * 3)
 
 
 def test_lpips_uses_the_weights_that_were_vouched_for(trunk):
     path, layers = trunk
-    settings = lpips.Lpips(trunk=path, heads=layers, trunk_sha256=digest_of_file(path))
+    settings = frame_metrics.Lpips(trunk=path, heads=layers, trunk_sha256=digest_of_file(path))
     values = settings.score(sample(noise(1, (3, 64, 64, 3)), noise(2, (3, 64, 64, 3))))["lpips"]
     assert all(value.value > 0 and value.weights.sha256 == digest_of_file(path) for value in values)
 
@@ -88,9 +90,9 @@ def test_lpips_takes_the_layers_that_the_package_brings(trunk):
     if importlib.util.find_spec("lpips") is None:
         pytest.skip("lpips is not installed; get it with: pip install 'effectpairs[evaluate]'")
     tried, digest = sample(noise(1, (2, 64, 64, 3)), noise(2, (2, 64, 64, 3))), digest_of_file(trunk[0])
-    values = lpips.Lpips(trunk=trunk[0], trunk_sha256=digest).score(tried)["lpips"]
+    values = frame_metrics.Lpips(trunk=trunk[0], trunk_sha256=digest).score(tried)["lpips"]
     assert [value.status for value in values] == ["ok", "ok"]
-    layers = torch.load(lpips._packaged_heads(), map_location="cpu", weights_only=True).values()
+    layers = torch.load(frame_metrics.packaged_lpips_heads(), map_location="cpu", weights_only=True).values()
     assert min(float(layer.min()) for layer in layers) >= 0
 
 
@@ -101,21 +103,23 @@ def test_the_frechet_distance_of_known_gaussians():
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((4000, 3))
     rows = (rows - rows.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(rows, rowvar=False))).T  # exactly standard
-    assert fvd.frechet(rows, rows) == pytest.approx(0, abs=1e-9)
-    assert fvd.frechet(rows, rows + np.array([3, 0, 4])) == pytest.approx(25)
-    assert fvd.frechet(rows, 2 * rows) == pytest.approx(3)  # three variances of 1 and 4: (2 - 1)^2 each
+    assert video_metrics.frechet_distance(rows, rows) == pytest.approx(0, abs=1e-9)
+    assert video_metrics.frechet_distance(rows, rows + np.array([3, 0, 4])) == pytest.approx(25)
+    assert video_metrics.frechet_distance(rows, 2 * rows) == pytest.approx(
+        3
+    )  # three variances of 1 and 4: (2 - 1)^2 each
     few = rng.standard_normal((5, 40))  # fewer rows than columns: nothing becomes complex or NaN
-    assert fvd.frechet(few, few) == pytest.approx(0, abs=1e-6)
-    assert fvd.frechet(few, few[::-1] + 1.0) == pytest.approx(40)
+    assert video_metrics.frechet_distance(few, few) == pytest.approx(0, abs=1e-6)
+    assert video_metrics.frechet_distance(few, few[::-1] + 1.0) == pytest.approx(40)
 
 
 def test_fvd_of_too_few_windows_is_undefined():
     from effectpairs.training.evaluation.metric import Weights
 
     weights = Weights(id="made here", sha256="0" * 64)
-    few = fvd.distance([np.zeros((1, 4))], [np.zeros((0, 0))], weights)
+    few = video_metrics.video_distance([np.zeros((1, 4))], [np.zeros((0, 0))], weights)
     assert (few.value, few.status) == (None, "undefined")
-    some = fvd.distance([np.eye(4)], [np.eye(4) + 1], weights)
+    some = video_metrics.video_distance([np.eye(4)], [np.eye(4) + 1], weights)
     assert (some.value, some.n) == (pytest.approx(4), 4)
 
 
@@ -142,28 +146,28 @@ def test_vbench_answers_through_its_own_environment(bench, tmp_path):
 def test_no_metric_gives_a_number_with_absent_weights(tmp_path):
     tried = sample(noise(0), noise(1))
     found = {
-        **Clip(model=str(tmp_path / "no-clip")).score(tried),
-        **lpips.Lpips().score(tried),
+        **ClipSimilarity(model=str(tmp_path / "no-clip")).score(tried),
+        **frame_metrics.Lpips().score(tried),
         **Vmaf(program=str(tmp_path / "none")).score(tried),
-        "vbench": list(vbench.VBench().score({tmp_path / "a.mp4": "a"}).values()),
+        "vbench": list(video_metrics.VBench().score({tmp_path / "a.mp4": "a"}).values()),
     }
     for name, values in found.items():
         assert [(value.name, value.value, value.status) for value in values] == [(name, None, "unavailable")]
         assert values[0].reason
-    with pytest.raises(fvd.Unavailable, match=r"effectpairs\[evaluate\]|VideoMAE"):
-        fvd.Fvd(weights=tmp_path / "none.pth").load()
-    with pytest.raises(fvd.Unavailable):
-        fvd.Fvd(weights=tmp_path / "none.pth").features(noise(0))
+    with pytest.raises(video_metrics.Unavailable, match=r"effectpairs\[evaluate\]|VideoMAE"):
+        video_metrics.Fvd(weights=tmp_path / "none.pth").load()
+    with pytest.raises(video_metrics.Unavailable):
+        video_metrics.Fvd(weights=tmp_path / "none.pth").features(noise(0))
 
 
 def test_no_metric_gives_a_number_with_random_weights(tmp_path, trunk):
     tried = sample(noise(0), noise(1))
-    untrained = Clip(model=str(write_clip(tmp_path / "clip", trained=False))).score(tried)
+    untrained = ClipSimilarity(model=str(write_clip(tmp_path / "clip", trained=False))).score(tried)
     assert {value.status for values in untrained.values() for value in values} == {"unavailable"}
     assert "never trained" in untrained["clip_dir"][0].reason
     path, layers = trunk
-    for expected in (lpips.PUBLISHED, ""):
-        found = lpips.Lpips(trunk=path, heads=layers, trunk_sha256=expected).score(tried)["lpips"][0]
+    for expected in (frame_metrics.ALEXNET_SHA256, ""):
+        found = frame_metrics.Lpips(trunk=path, heads=layers, trunk_sha256=expected).score(tried)["lpips"][0]
         assert (found.value, found.status) == (None, "unavailable")
         assert "not the published AlexNet" in found.reason
 
@@ -175,10 +179,10 @@ def test_a_clip_with_a_part_of_its_weights_is_unavailable(tmp_path):
     state = load_file(folder / "model.safetensors")
     del state["text_projection.weight"]
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    found = Clip(model=str(folder)).score(sample(noise(0), noise(1)))["clip_text"][0]
+    found = ClipSimilarity(model=str(folder)).score(sample(noise(0), noise(1)))["clip_text"][0]
     assert (found.value, found.status) == (None, "unavailable")
     assert "text_projection" in found.reason
     (folder / "model.safetensors").unlink()
-    found = Clip(model=str(folder), revision="later").score(sample(noise(0), noise(1)))["clip_text"][0]
+    found = ClipSimilarity(model=str(folder), revision="later").score(sample(noise(0), noise(1)))["clip_text"][0]
     assert (found.value, found.status) == (None, "unavailable")
     assert "holds no whole CLIP" in found.reason

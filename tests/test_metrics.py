@@ -12,11 +12,10 @@ from effectpairs.tests.small_metrics import (
     sample,
     write_clip,
 )
-from effectpairs.training.evaluation.clip import Clip, directions
-from effectpairs.training.evaluation.metric import MetricValue, known, mean, unavailable, undefined
-from effectpairs.training.evaluation.pixels import Pixels
+from effectpairs.training.evaluation.clip_similarity import ClipSimilarity, directional_similarity
+from effectpairs.training.evaluation.frame_metrics import PixelMetrics, Vmaf
+from effectpairs.training.evaluation.metric import MetricValue, mean, metric_value, unavailable, undefined
 from effectpairs.training.evaluation.videos import read_video
-from effectpairs.training.evaluation.vmaf import Vmaf
 
 torch.set_num_threads(1)
 
@@ -43,7 +42,7 @@ def recompressed(frames, crf):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_is_no_number(value):
-    assert (known("psnr", value).status, known("psnr", value).value) == ("undefined", None)
+    assert (metric_value("psnr", value).status, metric_value("psnr", value).value) == ("undefined", None)
     with pytest.raises(ValueError, match="a finite number goes with ok alone"):
         MetricValue(name="psnr", value=value)
 
@@ -56,12 +55,12 @@ def test_a_missing_number_has_a_reason_and_no_value():
 
 
 def test_a_mean_counts_what_it_leaves_out_and_never_averages_around_what_is_missing():
-    numbers = [known("psnr", 20.0), undefined("psnr", "equal"), known("psnr", 30.0)]
+    numbers = [metric_value("psnr", 20.0), undefined("psnr", "equal"), metric_value("psnr", 30.0)]
     found = mean("psnr", numbers)
     assert (found.value, found.n, found.left_out) == (25.0, 2, 1)
     assert mean("psnr", [undefined("psnr", "equal")] * 2).left_out == 2
     assert mean("psnr", [*numbers, unavailable("psnr", "gone")]).value is None
-    assert mean("psnr", [found, known("psnr", 55.0)]).value == 35.0  # means of unequal numbers weigh by them
+    assert mean("psnr", [found, metric_value("psnr", 55.0)]).value == 35.0  # means of unequal numbers weigh by them
 
 
 # Pixels and VMAF
@@ -69,7 +68,7 @@ def test_a_mean_counts_what_it_leaves_out_and_never_averages_around_what_is_miss
 
 def test_psnr_and_ssim_are_those_of_their_formulas():
     truth = np.full((2, 16, 16, 3), 100, np.uint8)
-    found = Pixels().score(sample(truth, truth + np.uint8(10)))
+    found = PixelMetrics().score(sample(truth, truth + np.uint8(10)))
     assert [value.value for value in found["psnr"]] == pytest.approx([10 * math.log10(255**2 / 100)] * 2)
     # Of flat pictures only the first factor of SSIM is left.
     c1 = (0.01 * 255) ** 2
@@ -78,10 +77,10 @@ def test_psnr_and_ssim_are_those_of_their_formulas():
 
 
 def test_equal_frames_have_no_psnr_and_tiny_ones_no_ssim():
-    found = Pixels().score(sample(noise(0), noise(0)))
+    found = PixelMetrics().score(sample(noise(0), noise(0)))
     assert {value.status for value in found["psnr"]} == {"undefined"}
     assert [value.value for value in found["ssim"]] == pytest.approx([1.0] * 3)
-    assert Pixels().score(sample(noise(0)[:, :6], noise(1)[:, :6]))["ssim"][0].status == "undefined"
+    assert PixelMetrics().score(sample(noise(0)[:, :6], noise(1)[:, :6]))["ssim"][0].status == "undefined"
 
 
 @pytest.mark.clips
@@ -89,7 +88,7 @@ def test_a_real_clip_loses_by_every_recompression(clips_dir):
     truth = read_video(clips_dir / "gen_omnimatte" / "davis_camel" / "input_video.mp4")[:6]
     scores = []
     for made in (truth, recompressed(truth, 24), recompressed(truth, 38)):
-        found = {**Pixels().score(sample(truth, made)), **Vmaf().score(sample(truth, made))}
+        found = {**PixelMetrics().score(sample(truth, made)), **Vmaf().score(sample(truth, made))}
         assert len(found["vmaf"]) == len(truth)
         scores.append({name: mean(name, values) for name, values in found.items()})
     equal, fine, coarse = scores
@@ -123,20 +122,20 @@ def test_vmaf_without_its_program_is_unavailable(tmp_path):
     ],
 )
 def test_clip_dir_by_hand(truth, made, expected):
-    found = directions(np.array([truth], float), np.array([[2.0, 0, 0]]), np.array([made], float))
+    found = directional_similarity(np.array([truth], float), np.array([[2.0, 0, 0]]), np.array([made], float))
     assert found[0].value == pytest.approx(expected, abs=1e-9)
 
 
 def test_clip_dir_of_no_change_is_undefined():
     over, other = np.array([[1.0, 0, 0]]), np.array([[0.0, 1, 0]])
     for truth, made, word in ((over, other, "truth"), (other, over * 3, "result")):
-        found = directions(truth, over, made)[0]
+        found = directional_similarity(truth, over, made)[0]
         assert (found.value, found.status) == (None, "undefined")
         assert word in found.reason
 
 
 def test_clip_compares_what_it_is_told_to(tmp_path):
-    metric = Clip(model=str(write_clip(tmp_path / "clip")))
+    metric = ClipSimilarity(model=str(write_clip(tmp_path / "clip")))
     gt, over = noise(1), noise(2)
     same = metric.score(sample(gt, gt, over))
     assert [value.value for value in same["clip_img"]] == pytest.approx([100] * 3)
@@ -150,7 +149,7 @@ def test_clip_compares_what_it_is_told_to(tmp_path):
 
 
 def test_clip_embeds_as_the_library_does(tmp_path):
-    from effectpairs.training.evaluation import clip
+    from effectpairs.training.evaluation import clip_similarity
     from transformers import CLIPModel
 
     folder = write_clip(tmp_path / "clip")
@@ -161,4 +160,6 @@ def test_clip_embeds_as_the_library_does(tmp_path):
     with torch.inference_mode():
         vectors = model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output)
     expected = torch.nn.functional.normalize(vectors, dim=1).numpy()
-    np.testing.assert_allclose(clip._images(clip._load(str(folder), None), frames), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        clip_similarity._embed_frames(clip_similarity._load_clip(str(folder), None), frames), expected, atol=1e-5
+    )

@@ -10,8 +10,16 @@ from effectpairs.datasets.store import codec
 from effectpairs.tests import browser
 from effectpairs.tests.small_corpus import make_small_corpus
 from effectpairs.training.evaluation.videos import Method
-from effectpairs.training.study.study import QUESTIONS, Study, outlined, write_study
-from effectpairs.training.study.winrate import markdown, wilson, win_rates, write_rates
+from effectpairs.training.study.study import (
+    QUESTIONS,
+    StudySettings,
+    count_win_rates,
+    tint_mask,
+    wilson_interval,
+    win_rate_table,
+    write_study,
+    write_win_rates,
+)
 
 COLOURS = {"warm": (220, 40, 40), "cold": (40, 40, 220)}
 
@@ -37,7 +45,7 @@ def methods(corpus, tmp_path_factory):
 def study(corpus, methods, tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     told = []
-    page = write_study(methods, corpus, folder, step=lambda *at: told.append(at))
+    page = write_study(methods, corpus, folder, report=lambda *at: told.append(at))
     assert page == folder / "page" / "index.html"
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
     return folder
@@ -74,7 +82,7 @@ def test_the_key_says_it_and_films_are_of_one_length(study):
 def test_names_are_drawn_for_each_pair_and_the_same_seed_draws_the_same(corpus, methods, tmp_path):
     drawn = []
     for seed in (0, 1, 2, 0):
-        write_study(methods, corpus, tmp_path / str(len(drawn)), Study(seed=seed))
+        write_study(methods, corpus, tmp_path / str(len(drawn)), StudySettings(seed=seed))
         drawn.append([pair["x"] for pair in key_of(tmp_path / str(len(drawn)))["pairs"].values()])
     assert drawn[0] == drawn[3]
     assert {name for names in drawn for name in names} == set(COLOURS)
@@ -87,7 +95,7 @@ def test_the_mask_is_asked_for_where_there_is_one(study, corpus, methods, tmp_pa
         return json.loads(found[1])["pairs"]
 
     assert [pair["questions"] for pair in told(study)] == [list(QUESTIONS)] * 2 + [["text", "content"]]
-    write_study(methods, corpus, tmp_path, Study(masks=False))
+    write_study(methods, corpus, tmp_path, StudySettings(masks=False))
     assert [pair["questions"] for pair in told(tmp_path)] == [["text", "content"]] * 3
 
 
@@ -95,7 +103,7 @@ def test_the_outline_tints_the_region_alone():
     over = np.zeros((2, 4, 4, 3), np.uint8)
     mask = np.zeros((2, 4, 4), bool)
     mask[1, 2, 3] = True
-    shown = outlined(over, mask)
+    shown = tint_mask(over, mask)
     assert shown[1, 2, 3].tolist() == [102, 26, 64]
     assert not shown[~mask].any()
     assert not over.any()
@@ -212,7 +220,7 @@ def test_a_participant_answers_by_keyboard_and_saves_a_file(open_page, study, tm
     assert len(found["answers"]) == 8
     assert {key["pairs"][answer["pair"]][answer["chosen"]] for answer in found["answers"]} == {"warm"}
     assert all((answer["side"] == "left") == (answer["left"] == answer["chosen"]) for answer in found["answers"])
-    rates = win_rates(study / "key.json", [answers])
+    rates = count_win_rates(study / "key.json", [answers])
     assert [(rate.question, rate.method, rate.wins, rate.answers) for rate in rates] == [
         ("text", "cold", 0, 3), ("mask", "cold", 0, 2), ("content", "cold", 0, 3)
     ]  # fmt: skip
@@ -245,13 +253,13 @@ def test_sides_and_participants_are_drawn_by_chance(open_page, study):
 
 
 def test_wilson_by_known_values():
-    low, high = wilson(8, 10)
+    low, high = wilson_interval(8, 10)
     assert (low, high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
-    assert wilson(0, 10) == (0.0, pytest.approx(0.2775, abs=1e-4))
-    assert wilson(10, 10) == (pytest.approx(0.7225, abs=1e-4), 1.0)
+    assert wilson_interval(0, 10) == (0.0, pytest.approx(0.2775, abs=1e-4))
+    assert wilson_interval(10, 10) == (pytest.approx(0.7225, abs=1e-4), 1.0)
     for wins, answers in ((0, 0), (3, 2), (-1, 2)):
         with pytest.raises(ValueError, match="are no share"):
-            wilson(wins, answers)
+            wilson_interval(wins, answers)
 
 
 @pytest.fixture
@@ -268,21 +276,21 @@ def answered(tmp_path):
 
 
 def test_answers_are_counted_for_the_method_behind_the_name(answered, tmp_path):
-    rates = win_rates(*answered)
-    assert [(rate.method, rate.other, rate.wins, rate.answers, rate.participants, rate.pairs) for rate in rates] == [
+    rates = count_win_rates(*answered)
+    assert [(rate.method, rate.opponent, rate.wins, rate.answers, rate.participants, rate.pairs) for rate in rates] == [
         ("ours", "theirs", 3, 4, 2, 2)
     ]
-    assert "| Text | 75% | 30% to 95% | 4 | 2 | 2 |" in markdown(rates)
-    write_rates(rates, tmp_path / "out")
+    assert "| Text | 75% | 30% to 95% | 4 | 2 | 2 |" in win_rate_table(rates)
+    write_win_rates(rates, tmp_path / "out")
     rows = (tmp_path / "out" / "winrate.csv").read_text().splitlines()
     assert rows[1].startswith("text,ours,theirs,3,4,0.750000,0.30")
-    assert markdown([]) == "No answers.\n"
+    assert win_rate_table([]) == "No answers.\n"
 
 
 def test_answers_of_another_study_or_given_twice_are_refused(answered, tmp_path):
     key, files = answered
     with pytest.raises(ValueError, match="are of one participant"):
-        win_rates(key, [files[0], files[0]])
+        count_win_rates(key, [files[0], files[0]])
     for change, message in (
         ({"study": "s2"}, "answers study s2, not s1"),
         ({"answers": [{"pair": "p009", "question": "text", "chosen": "x"}]}, "the study did not ask for"),
@@ -290,10 +298,10 @@ def test_answers_of_another_study_or_given_twice_are_refused(answered, tmp_path)
     ):
         files[0].write_text(json.dumps({**json.loads(files[1].read_text()), **change}))
         with pytest.raises(ValueError, match=message):
-            win_rates(key, files[:1])
+            count_win_rates(key, files[:1])
     files[0].write_text("{}")
     with pytest.raises(ValueError, match="it has no study"):
-        win_rates(key, files[:1])
+        count_win_rates(key, files[:1])
     files[0].write_text("no json")
     with pytest.raises(ValueError, match="is no file of a study"):
-        win_rates(key, files[:1])
+        count_win_rates(key, files[:1])

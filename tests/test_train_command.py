@@ -18,9 +18,9 @@ from effectpairs import processes  # noqa: E402
 from effectpairs.tests.small_corpus import make_small_corpus  # noqa: E402
 from effectpairs.training import run as training_run  # noqa: E402
 from effectpairs.training.base import checkpoint  # noqa: E402
-from effectpairs.training.evaluation.held_out import what_they_are  # noqa: E402
 from effectpairs.training.fitting.step_log import read_step_log  # noqa: E402
-from effectpairs.training.model_card import averaged, write_card  # noqa: E402
+from effectpairs.training.measure import describe_clips  # noqa: E402
+from effectpairs.training.model_card import average_steps, write_model_card  # noqa: E402
 
 QUICK = ("cache.size=[32, 48]", "validation.steps=2")
 
@@ -44,7 +44,7 @@ def living(output: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         words = " ".join(process.info["cmdline"] or ())
-        if str(output) in words and "launched" in words and process.info["status"] != psutil.STATUS_ZOMBIE:
+        if str(output) in words and "effectpairs.training" in words and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.append(process)
     return found
 
@@ -154,15 +154,15 @@ def test_lines_are_handed_on_whole_and_once(tmp_path):
 
 def test_the_card_of_an_unfinished_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"holds no training.json; train to the last step first"):
-        write_card(tmp_path)
+        write_model_card(tmp_path)
 
 
 def test_losses_are_told_in_at_most_ten_lines():
     one = {"loss": 1.0, "grad_norm": 2.0, "step_s": 0.5, "wait_s": 0.0}
-    lines = averaged([{**one, "step": step, "loss": float(step)} for step in range(1, 26)])
+    lines = average_steps([{**one, "step": step, "loss": float(step)} for step in range(1, 26)])
     assert [line["step"] for line in lines] == [3, 6, 9, 12, 15, 18, 21, 24, 25]
     assert lines[0]["loss"] == 2.0
-    assert averaged([]) == []
+    assert average_steps([]) == []
 
 
 def test_the_job_is_small_enough_to_travel(corpus, tmp_path):
@@ -180,4 +180,4 @@ def test_the_job_is_small_enough_to_travel(corpus, tmp_path):
     ],
 )
 def test_it_is_said_whether_clips_were_trained_on(split, trained_on, said):
-    assert what_they_are(split, 1, trained_on=trained_on).startswith(said)
+    assert describe_clips(split, 1, trained_on=trained_on).startswith(said)

@@ -93,7 +93,7 @@ def test_a_killed_run_ends_in_the_very_weights_of_an_unbroken_one(small, tmp_pat
     endless = dataclasses.replace(settings, steps=100_000, keep_checkpoints=1000)
     config = tmp_path / "endless.toml"
     config.write_text(as_toml(endless))
-    program = [sys.executable, "-m", "effectpairs.training.train", "train", str(config)]
+    program = [sys.executable, "-m", "effectpairs.training", "train", str(config)]
     running = subprocess.Popen(program, env=os.environ | {"OMP_NUM_THREADS": "1"})
     try:
         deadline = time.monotonic() + 120
@@ -280,7 +280,7 @@ def test_two_processes_learn_what_one_does(small, tmp_path):
     settings = settings_for(small, tmp_path / "one", global_batch=4, data=data, steps=6, checkpoint_every=3)
     train(settings)
     torchrun = Path(sys.executable).with_name("torchrun")
-    program = [str(torchrun), "--nproc_per_node", "2", "-m", "effectpairs.training.train"]
+    program = [str(torchrun), "--nproc_per_node", "2", "-m", "effectpairs.training"]
     config = tmp_path / "two.toml"
     config.write_text(as_toml(dataclasses.replace(settings, output=str(tmp_path / "two"), steps=3)))
     asked = os.environ | {"OMP_NUM_THREADS": "1"}

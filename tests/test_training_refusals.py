@@ -12,7 +12,7 @@ for needed in ("diffusers", "accelerate", "tensorboard"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
 from effectpairs.tests.small_cache import DATA, SETTINGS, as_toml, make_small_cache, settings_for  # noqa: E402
 from effectpairs.tests.workspaces import small_disk  # noqa: E402
-from effectpairs.training import train as train_program  # noqa: E402
+from effectpairs.training import __main__ as training_program  # noqa: E402
 from effectpairs.training.base import checkpoint  # noqa: E402
 from effectpairs.training.base.models import BaseModelRef  # noqa: E402
 from effectpairs.training.base.optimiser import OptimiserSettings  # noqa: E402
@@ -176,12 +176,12 @@ def test_the_program_precomputes_trains_and_says_what_is_wrong(small, tmp_path, 
     settings = settings_for(small, tmp_path / "run", cache_folder="", cache=SETTINGS, steps=2)
     path = tmp_path / "c.toml"
     path.write_text(as_toml(settings))
-    assert train_program.main(["train", str(path)]) == 2
+    assert training_program.main(["train", str(path)]) == 2
     assert "has no cache.json, so no cache was finished there; precompute it first" in capsys.readouterr().err
-    assert [train_program.main(["precompute", str(path), "--share", f"{number}/2"]) for number in range(2)] == [0, 0]
-    assert train_program.main(["train", str(path)]) == 0
+    assert [training_program.main(["encode", str(path), "--share", f"{number}/2"]) for number in range(2)] == [0, 0]
+    assert training_program.main(["train", str(path)]) == 0
     assert (tmp_path / "run" / "trained" / "transformer" / "config.json").exists()
-    assert train_program.main(["train", str(path), "--set", "model.id=nobody/nothing"]) == 2
+    assert training_program.main(["train", str(path), "--set", "model.id=nobody/nothing"]) == 2
     assert "hf download nobody/nothing" in capsys.readouterr().err
 
 
@@ -195,7 +195,7 @@ def test_the_program_stops_with_a_sentence_when_a_run_goes_astray(small, tmp_pat
         monkeypatch.setattr(
             "effectpairs.training.fitting.loop.train", lambda _, raised=raised: (_ for _ in ()).throw(raised)
         )
-        assert train_program.main(["train", str(path)]) == 3
+        assert training_program.main(["train", str(path)]) == 3
         assert words in capsys.readouterr().err
 
 
@@ -234,7 +234,7 @@ def test_sharding_that_accelerate_passes_over_is_said(small, tmp_path, monkeypat
     path = tmp_path / "c.toml"
     path.write_text(as_toml(settings_for(small, tmp_path / "run")))
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    assert train_program.main(["train", str(path)]) == 2
+    assert training_program.main(["train", str(path)]) == 2
     assert "accelerate does not take FSDP on this machine" in capsys.readouterr().err
 
 

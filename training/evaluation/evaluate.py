@@ -1,4 +1,4 @@
-"""Methods beside each other: every pair of a corpus against what each method made of its `over`.
+"""Evaluation of methods side by side: every pair of a corpus against what each method made of its `over`.
 
 One clip is in memory at a time, with the videos of all methods; all are cut to the shortest of them, so that methods
 which make short videos are compared on equal terms. Averages of frame metrics are over all frames of a group.
@@ -7,185 +7,186 @@ which make short videos are compared on equal terms. Averages of frame metrics a
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...arrays import Rgb
-from ...datasets.corpus.clip import Clip as CorpusClip
+from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
 from ...datasets.gallery.thumbnails import film
-from .aggregation import Line, grouped
-from .clip import Clip
-from .fvd import Features, Fvd, distance
-from .lpips import Lpips
-from .metric import MetricValue, Sample, Scorer, Unavailable, Weights, mean, unavailable
-from .pixels import Pixels
-from .result_cache import Kept, pixels_key
-from .vbench import VBench
-from .videos import Method, find_video, read_video, require_videos
-from .vmaf import Vmaf
+from .clip_similarity import ClipSimilarity
+from .frame_metrics import Lpips, PixelMetrics, Vmaf
+from .metric import Measurement, MetricValue, Sample, Scorer, Unavailable, Weights, group_clips, mean, unavailable
+from .result_cache import ClipValues, ResultCache, pixels_key
+from .video_metrics import Features, Fvd, VBench, video_distance
+from .videos import Method, crop_to_even, find_video, read_video, require_videos
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """What to measure with."""
+class EvaluationSettings:
+    """Metrics, clips and the cache of an evaluation."""
 
-    scorers: tuple[Scorer, ...] = (Clip(), Pixels(), Lpips(), Vmaf())
+    scorers: tuple[Scorer, ...] = (ClipSimilarity(), PixelMetrics(), Lpips(), Vmaf())
     fvd: Fvd = Fvd()
     vbench: VBench = VBench()
     frames: int | None = None
-    """At most so many frames of every clip; None takes all that every method has."""
+    """Limit on the frames of every clip; None takes all that every method has."""
     split: str | None = None
-    """Of which split; None takes all."""
-    kept: Kept = Kept()
-    """Where what a clip came to is kept, so that an evaluation that was cut off goes on."""
+    """Split of the clips; None takes all."""
+    cache: ResultCache = ResultCache()
+    """Results of clips, so that an evaluation that was cut off goes on."""
 
 
-@dataclass(kw_only=True)
-class _Measured:
-    """One clip of one method."""
+@dataclass(frozen=True, kw_only=True)
+class _ClipResult:
+    """Values of one clip of one method; VBench's come last."""
 
     clip: Mapping[str, object]
-    values: dict[str, list[MetricValue]] = field(default_factory=dict)
-    truth: Features | None = None
-    made: Features | None = None
-    pixels: str = ""
-    """Digest of the method's video, where VBench is asked of it."""
+    values: ClipValues
+    truth_features: Features | None = None
+    result_features: Features | None = None
+    vbench_key: Sequence[object] | None = None
+    """Key of the value in the cache, where VBench can run."""
 
 
 def evaluate(
     corpus: Corpus,
     methods: Sequence[Method],
-    settings: Evaluation = Evaluation(),
-    step: Callable[[int, int], None] = lambda *_: None,
-) -> list[Line]:
+    settings: EvaluationSettings = EvaluationSettings(),
+    report: Callable[[int, int], None] = lambda *_: None,
+) -> list[Measurement]:
     """Measure all methods on all pairs of a corpus; unpaired clips have no truth and are passed over.
+
+    Args:
+        corpus: the truth.
+        methods: names, which differ, and folders of videos.
+        settings: metrics, clips and cache.
+        report: receives the number of clips done and their total.
 
     Raises:
         ValueError: there is no pair, a method twice, a clip without a video, or one of another size.
     """
-    pairs = _pairs(corpus, settings)
+    clip_ids = _pair_ids(corpus, settings)
     if not methods or len({method.name for method in methods}) < len(methods):
         raise ValueError("methods must have names that differ; give each as --method NAME=FOLDER")
-    require_videos(methods, pairs)
-    network = _network(settings.fvd)
-    found: dict[str, list[_Measured]] = {method.name: [] for method in methods}
+    require_videos(methods, clip_ids)
+    try:
+        network: Weights | MetricValue = settings.fvd.load()
+    except Unavailable as error:
+        network = unavailable("fvd", str(error))
+    results: dict[str, list[_ClipResult]] = {method.name: [] for method in methods}
     with ExitStack() as stack:
-        films = None
-        if settings.vbench.missing() is None:
-            films = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        for done, clip_id in enumerate(pairs):
-            step(done, len(pairs))
+        folder = None
+        if settings.vbench.missing_reason() is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for done, clip_id in enumerate(clip_ids):
+            report(done, len(clip_ids))
             clip = corpus[clip_id]
             for name, sample in _samples(clip, methods, settings.frames).items():
-                found[name].append(_measure(clip, sample, settings, network))
-                if films is not None:
-                    found[name][-1].pixels = pixels_key(sample.result)
-                    (films / name).mkdir(exist_ok=True)
-                    (films / name / f"{clip_id}.mp4").write_bytes(film(_even(sample.result), fps=sample.fps))
-        _add_vbench(settings, found, films)
-        step(len(pairs), len(pairs))
-    return [line for name, measured in found.items() for line in _lines(name, measured, network)]
+                results[name].append(_measure_clip(clip, sample, settings, network, folder is not None))
+                if folder is not None:
+                    (folder / name).mkdir(exist_ok=True)
+                    (folder / name / f"{clip_id}.mp4").write_bytes(film(crop_to_even(sample.result), fps=sample.fps))
+        _add_vbench(settings, results, folder or Path())
+        report(len(clip_ids), len(clip_ids))
+    return [row for name, clips in results.items() for row in _measurements(name, clips, network)]
 
 
-def missing(lines: Sequence[Line]) -> dict[str, str]:
-    """The metrics that are unavailable, each with its reason."""
-    found = [line.value for line in lines if line.level == "all" and line.value.status == "unavailable"]
-    return {value.name: value.reason for value in found}
+def missing_metrics(measurements: Sequence[Measurement]) -> dict[str, str]:
+    """Return the metrics that are unavailable, each with its reason."""
+    values = [row.value for row in measurements if row.level == "all" and row.value.status == "unavailable"]
+    return {value.name: value.reason for value in values}
 
 
-def _pairs(corpus: Corpus, settings: Evaluation) -> list[str]:
-    table = corpus.table.select(["clip_id", "kind", "split"]).to_pylist()
-    wanted = [row for row in table if settings.split in (None, row["split"]) and row["kind"] != "unpaired"]
-    if not wanted:
+def _pair_ids(corpus: Corpus, settings: EvaluationSettings) -> list[str]:
+    rows = corpus.table.select(["clip_id", "kind", "split"]).to_pylist()
+    pairs = [row for row in rows if settings.split in (None, row["split"]) and row["kind"] != "unpaired"]
+    if not pairs:
         of = f" of split {settings.split}" if settings.split else ""
         raise ValueError(f"{corpus.place.url} has no pair{of} to compare with; publish one with real or rendered clips")
-    return [row["clip_id"] for row in wanted]
+    return [row["clip_id"] for row in pairs]
 
 
-def _network(settings: Fvd) -> Weights | MetricValue:
-    try:
-        return settings.load()
-    except Unavailable as missing:
-        return unavailable("fvd", str(missing))
-
-
-def _samples(clip: CorpusClip, methods: Sequence[Method], frames: int | None) -> dict[str, Sample]:
-    """Each method's video beside the truth, all of one length."""
+def _samples(clip: Clip, methods: Sequence[Method], frames: int | None) -> dict[str, Sample]:
+    """Read each method's video of a clip, and cut all to one length."""
     truth, over = clip.gt, clip.over
     assert over is not None, "pairs have an over"
-    made: dict[str, Rgb] = {}
+    videos: dict[str, Rgb] = {}
     for method in methods:
         path = find_video(method.folder, clip.clip_id)
         assert path is not None, "looked for before"
-        video = made[method.name] = read_video(path)
+        video = videos[method.name] = read_video(path)
         if video.shape[1:] != truth.shape[1:]:
             sizes = [f"{height}x{width}" for height, width in (video.shape[1:3], truth.shape[1:3])]
             raise ValueError(f"{path} has frames of {sizes[0]}, the corpus of {sizes[1]}; scale it to {sizes[1]}")
-    length = min(len(truth), frames or len(truth), *(len(video) for video in made.values()))
+    length = min(len(truth), frames or len(truth), *(len(video) for video in videos.values()))
     shared = {"clip_id": clip.clip_id, "gt": truth[:length], "over": over[:length]}
-    words = {"caption": clip.caption, "fps": clip.fps}
-    return {name: Sample(**shared, **words, result=video[:length]) for name, video in made.items()}
+    texts = {"caption": clip.caption, "fps": clip.fps}
+    return {name: Sample(**shared, **texts, result=video[:length]) for name, video in videos.items()}
 
 
-def _measure(clip: CorpusClip, sample: Sample, settings: Evaluation, network: Weights | MetricValue) -> _Measured:
-    measured = _Measured(clip={name: clip.row[name] for name in ("clip_id", "source", "effects", "caption")})
+def _measure_clip(
+    clip: Clip, sample: Sample, settings: EvaluationSettings, network: Weights | MetricValue, with_vbench: bool
+) -> _ClipResult:
+    values: ClipValues = {}
     for scorer in settings.scorers:
-        measured.values.update(settings.kept.scored(scorer, sample))
+        values.update(settings.cache.score(scorer, sample))
+    truth_features = result_features = None
     if isinstance(network, Weights):
-        measured.truth, measured.made = (
-            settings.kept.features(video, network, settings.fvd.features) for video in (sample.gt, sample.result)
+        truth_features, result_features = (
+            settings.cache.features(video, network, settings.fvd.features) for video in (sample.gt, sample.result)
         )
-    return measured
+    vbench_key = [repr(settings.vbench), pixels_key(sample.result), clip.row["caption"]] if with_vbench else None
+    return _ClipResult(
+        clip={name: clip.row[name] for name in ("clip_id", "source", "effects", "caption")},
+        values=values,
+        truth_features=truth_features,
+        result_features=result_features,
+        vbench_key=vbench_key,
+    )
 
 
-def _even(frames: Rgb) -> Rgb:
-    """Without an odd last row or column, which H.264 with halved colour does not store."""
-    height, width = (side - side % 2 for side in frames.shape[1:3])
-    return frames[:, :height, :width]
-
-
-def _add_vbench(settings: Evaluation, found: Mapping[str, list[_Measured]], films: Path | None) -> None:
-    """VBench starts once for all videos of a method of which no score is kept."""
-    for name, measured in found.items():
-        left: dict[Path, _Measured] = {}
-        for one in measured:
-            kept = settings.kept.read(_asked_of_vbench(settings, one)) if films is not None else None
-            if kept is None:
-                left[(films or Path()) / name / f"{one.clip['clip_id']}.mp4"] = one
+def _add_vbench(settings: EvaluationSettings, results: Mapping[str, list[_ClipResult]], folder: Path) -> None:
+    """Start VBench once for all videos of a method without a score in the cache."""
+    for name, clips in results.items():
+        pending: dict[Path, _ClipResult] = {}
+        for result in clips:
+            cached = settings.cache.read(result.vbench_key) if result.vbench_key is not None else None
+            if cached is None:
+                pending[folder / name / f"{result.clip['clip_id']}.mp4"] = result
             else:
-                one.values.update(kept)
-        scores = settings.vbench.score({path: str(one.clip.get("caption", "")) for path, one in left.items()})
-        for path, value in scores.items():
-            left[path].values["vbench"] = [value]
-            settings.kept.write(_asked_of_vbench(settings, left[path]), {"vbench": [value]})
+                result.values.update(cached)
+        captions = {path: str(result.clip["caption"] or "") for path, result in pending.items()}
+        for path, value in settings.vbench.score(captions).items():
+            pending[path].values["vbench"] = [value]
+            key = pending[path].vbench_key
+            if key is not None:
+                settings.cache.write(key, {"vbench": [value]})
 
 
-def _asked_of_vbench(settings: Evaluation, one: _Measured) -> list[object]:
-    return [repr(settings.vbench), one.pixels, one.clip.get("caption", "")]
-
-
-def _lines(method: str, measured: Sequence[_Measured], network: Weights | MetricValue) -> list[Line]:
-    lines: list[Line] = []
-    for one in measured:
-        clip_id = str(one.clip["clip_id"])
-        for name, values in one.values.items():
+def _measurements(method: str, results: Sequence[_ClipResult], network: Weights | MetricValue) -> list[Measurement]:
+    rows: list[Measurement] = []
+    for result in results:
+        clip_id = str(result.clip["clip_id"])
+        for name, values in result.values.items():
             if len(values) > 1:
-                lines += [Line(method=method, level="frame", key=clip_id, frame=at, value=value)
-                          for at, value in enumerate(values)]  # fmt: skip
-            lines.append(Line(method=method, level="clip", key=clip_id, value=mean(name, values)))
-    for (level, key), members in grouped([one.clip for one in measured]).items():
-        inside = [measured[index] for index in members]
-        for name in inside[0].values:
-            every = [value for one in inside for value in one.values[name]]
-            lines.append(Line(method=method, level=level, key=key, value=mean(name, every)))
-        lines.append(Line(method=method, level=level, key=key, value=_fvd(inside, network)))
-    return lines
+                rows += [
+                    Measurement(method=method, level="frame", key=clip_id, frame=frame, value=value)
+                    for frame, value in enumerate(values)
+                ]
+            rows.append(Measurement(method=method, level="clip", key=clip_id, value=mean(name, values)))
+    for (level, key), indices in group_clips([result.clip for result in results]).items():
+        members = [results[index] for index in indices]
+        for name in members[0].values:
+            group_values = [value for result in members for value in result.values[name]]
+            rows.append(Measurement(method=method, level=level, key=key, value=mean(name, group_values)))
+        rows.append(Measurement(method=method, level=level, key=key, value=_fvd(members, network)))
+    return rows
 
 
-def _fvd(measured: Sequence[_Measured], network: Weights | MetricValue) -> MetricValue:
+def _fvd(results: Sequence[_ClipResult], network: Weights | MetricValue) -> MetricValue:
     if isinstance(network, MetricValue):
         return network
-    truth = [one.truth for one in measured if one.truth is not None]
-    made = [one.made for one in measured if one.made is not None]
-    return distance(truth, made, network)
+    truth = [result.truth_features for result in results if result.truth_features is not None]
+    ours = [result.result_features for result in results if result.result_features is not None]
+    return video_distance(truth, ours, network)

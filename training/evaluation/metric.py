@@ -1,4 +1,4 @@
-"""What a metric says: a number, or why there is none.
+"""Values of metrics: a number, or the reason why there is none; and the groups of clips that they are averaged over.
 
 A metric whose weights or program are missing is `unavailable`; one that is 0/0 or infinite is `undefined`. Neither is
 ever a number, in no table and no file.
@@ -7,16 +7,17 @@ ever a number, in no table and no file.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from ...arrays import Rgb
 
 Status = Literal["ok", "unavailable", "undefined"]
+Level = Literal["frame", "clip", "source", "effect", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """What a learned metric was computed with."""
+    """Weights that a learned metric was computed with."""
 
     id: str
     sha256: str
@@ -36,15 +37,27 @@ class MetricValue:
     reason: str = ""
     weights: Weights | None = None
     n: int = 1
-    """How many frames, clips or videos the number is of."""
+    """Number of frames, clips or videos behind the value."""
     left_out: int = 0
-    """How many more there were for which the metric is undefined."""
+    """Number of those for which the metric is undefined."""
 
     def __post_init__(self) -> None:
         if (self.status == "ok") != (self.value is not None and math.isfinite(self.value)):
             raise ValueError(f"{self.name}={self.value} with status {self.status}: a finite number goes with ok alone")
         if self.status != "ok" and not self.reason:
             raise ValueError(f"{self.name} is {self.status} without a reason; say what is missing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One value of the evaluation: of a method, on a frame, a clip or a group of clips."""
+
+    method: str
+    level: Level
+    key: str
+    """The clip, the source or the effect; empty for all."""
+    value: MetricValue
+    frame: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +101,11 @@ class Scorer(Protocol):
     """Scores one clip at a time."""
 
     def score(self, sample: Sample) -> Mapping[str, Sequence[MetricValue]]:
-        """For each metric a value a frame, or one alone for the whole clip."""
+        """Return for each metric one value a frame, or a single one for the whole clip."""
         ...
 
     def weights(self) -> Weights | None:
-        """What the values hang on beside the videos; `Unavailable` where it is missing."""
+        """Weights that the values depend on; raises `Unavailable` where they are missing."""
         ...
 
 
@@ -100,7 +113,7 @@ class Unavailable(Exception):
     """A metric cannot be computed here; the message is the reason that the tables give."""
 
 
-def known(name: str, value: float, *, weights: Weights | None = None, n: int = 1) -> MetricValue:
+def metric_value(name: str, value: float, *, weights: Weights | None = None, n: int = 1) -> MetricValue:
     """A computed number; NaN and infinity become undefined."""
     if math.isfinite(value):
         return MetricValue(name=name, value=float(value), weights=weights, n=n)
@@ -108,17 +121,17 @@ def known(name: str, value: float, *, weights: Weights | None = None, n: int = 1
 
 
 def unavailable(name: str, reason: str) -> MetricValue:
-    """No number, because something is missing."""
+    """No number, because weights or a program are missing."""
     return MetricValue(name=name, value=None, status="unavailable", reason=reason, n=0)
 
 
 def undefined(name: str, reason: str, *, weights: Weights | None = None) -> MetricValue:
-    """No number, because there is none for this input."""
+    """No number, because the metric has none for this input."""
     return MetricValue(name=name, value=None, status="undefined", reason=reason, weights=weights, n=0, left_out=1)
 
 
 def mean(name: str, values: Sequence[MetricValue]) -> MetricValue:
-    """The mean over all that a number is of; what is undefined is left out and counted.
+    """Mean over all frames, clips or videos behind the values; undefined ones are left out and counted.
 
     One value that is unavailable makes the mean unavailable: a mean over what happened to work would compare nothing.
     """
@@ -135,3 +148,13 @@ def mean(name: str, values: Sequence[MetricValue]) -> MetricValue:
     total = sum(n for _, n in numbers)
     value = math.fsum(number * n for number, n in numbers) / total
     return MetricValue(name=name, value=value, weights=values[0].weights, n=total, left_out=left_out)
+
+
+def group_clips(clips: Sequence[Mapping[str, Any]]) -> dict[tuple[Level, str], list[int]]:
+    """Indices of the clips of each group: all, each source, each effect; a clip may have several effects."""
+    groups: dict[tuple[Level, str], list[int]] = {("all", ""): list(range(len(clips)))}
+    for index, clip in enumerate(clips):
+        groups.setdefault(("source", clip["source"]), []).append(index)
+        for effect in clip["effects"]:
+            groups.setdefault(("effect", effect), []).append(index)
+    return groups

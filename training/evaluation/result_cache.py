@@ -1,7 +1,7 @@
-"""What a clip came to, kept on disk, so that an evaluation that was cut off goes on where it was.
+"""Results of clips on disk, so that an evaluation that was cut off goes on where it was.
 
-A result is named by the digest of all that it hangs on: the pixels of the videos, caption and frame rate, the metric's
-settings and the weights that it takes. What is unavailable is never kept: it may be there the next time.
+A result is named by the digest of all that it depends on: the pixels of the videos, caption and frame rate, the
+metric's settings and the weights that it takes. An unavailable value is never kept: it may be available the next time.
 """
 
 import hashlib
@@ -20,66 +20,66 @@ from .metric import MetricValue, Sample, Scorer, Unavailable, Weights
 
 FORMAT = 1
 """Higher where a metric's code comes to give other numbers; then all is measured anew."""
-Values = dict[str, list[MetricValue]]
+ClipValues = dict[str, list[MetricValue]]
+"""Values of a clip by metric: one a frame, or a single one."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class ResultCache:
     """A folder of results; without one nothing is kept."""
 
     folder: Path | None = None
 
-    def scored(self, scorer: Scorer, sample: Sample) -> Values:
-        """A scorer's values of a sample, computed once."""
+    def score(self, scorer: Scorer, sample: Sample) -> ClipValues:
+        """Return a scorer's values of a sample, computed once."""
+        values = key = None
         try:
             weights = scorer.weights()
+            if self.folder is not None:
+                key = [repr(scorer), asdict(weights) if weights else None, _sample_key(sample)]
+                values = self.read(key)
         except (Unavailable, ImportError):
-            return _score(scorer, sample)  # it says itself what is missing
-        asked = [repr(scorer), asdict(weights) if weights else None, sample_key(sample)] if self.folder else []
-        found = self.read(asked)
-        if found is None:
-            found = _score(scorer, sample)
-            self.write(asked, found)
-        return found
+            pass  # the scorer's own values give the reason
+        if values is None:
+            values = {name: list(numbers) for name, numbers in scorer.score(sample).items()}
+            if key is not None:
+                self.write(key, values)
+        return values
 
-    def features(self, frames: Rgb, weights: Weights, make: Callable[[Rgb], np.ndarray]) -> np.ndarray:
-        """A video's features by a network, computed once."""
-        place = self._place(["features", weights.sha256, pixels_key(frames)], "npy")
-        if place is None:
-            return make(frames)
+    def features(self, frames: Rgb, weights: Weights, extract: Callable[[Rgb], np.ndarray]) -> np.ndarray:
+        """Return a video's features by a network, computed once."""
+        if self.folder is None:
+            return extract(frames)
+        path = self._path(["features", weights.sha256, pixels_key(frames)], "npy")
         try:
-            found: np.ndarray = np.load(place, allow_pickle=False)
+            features: np.ndarray = np.load(path, allow_pickle=False)
         except (OSError, ValueError):
-            found, written = make(frames), io.BytesIO()
-            np.save(written, found, allow_pickle=False)
-            atomic_write(place, written.getvalue())
-        return found
+            features, stream = extract(frames), io.BytesIO()
+            np.save(stream, features, allow_pickle=False)
+            atomic_write(path, stream.getvalue())
+        return features
 
-    def read(self, asked: Sequence[Any]) -> Values | None:
-        """What was kept of this, if anything."""
-        place = self._place(asked, "json")
-        try:
-            said = json.loads(place.read_text()) if place is not None else None
-            return None if said is None else {name: [_value(one) for one in said[name]] for name in said}
-        except (OSError, ValueError, TypeError, KeyError):
-            return None  # not there, or damaged: it is measured again
-
-    def write(self, asked: Sequence[Any], found: Values) -> None:
-        """Keep this, unless some of it is unavailable."""
-        place = self._place(asked, "json")
-        if place is not None and all(one.status != "unavailable" for values in found.values() for one in values):
-            atomic_write(place, json_bytes({name: [asdict(one) for one in found[name]] for name in found}))
-
-    def _place(self, asked: Sequence[Any], suffix: str) -> Path | None:
+    def read(self, key: Sequence[Any]) -> ClipValues | None:
+        """Return the values under a key; None where there are none, or they are damaged."""
         if self.folder is None:
             return None
-        key = digest_of([FORMAT, *asked])
-        return self.folder / key[:2] / f"{key}.{suffix}"
+        try:
+            stored = json.loads(self._path(key, "json").read_text())
+            return {name: [_from_json(value) for value in values] for name, values in stored.items()}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
 
+    def write(self, key: Sequence[Any], values: ClipValues) -> None:
+        """Keep values under a key, unless some are unavailable."""
+        if self.folder is None or any(value.status == "unavailable" for row in values.values() for value in row):
+            return
+        stored = {name: [asdict(value) for value in row] for name, row in values.items()}
+        atomic_write(self._path(key, "json"), json_bytes(stored))
 
-def sample_key(sample: Sample) -> list[Any]:
-    """All of a sample that a metric may look at."""
-    return [*(pixels_key(video) for video in (sample.gt, sample.over, sample.result)), sample.caption, sample.fps]
+    def _path(self, key: Sequence[Any], suffix: str) -> Path:
+        assert self.folder is not None, "asked only where there is a folder"
+        name = digest_of([FORMAT, *key])
+        return self.folder / name[:2] / f"{name}.{suffix}"
 
 
 def pixels_key(frames: Rgb) -> str:
@@ -90,10 +90,11 @@ def pixels_key(frames: Rgb) -> str:
     return digest.hexdigest()
 
 
-def _score(scorer: Scorer, sample: Sample) -> Values:
-    return {name: list(values) for name, values in scorer.score(sample).items()}
+def _sample_key(sample: Sample) -> list[Any]:
+    """Everything of a sample that a metric may look at."""
+    return [*(pixels_key(video) for video in (sample.gt, sample.over, sample.result)), sample.caption, sample.fps]
 
 
-def _value(said: dict[str, Any]) -> MetricValue:
-    weights = Weights(**said["weights"]) if said["weights"] is not None else None
-    return MetricValue(**{**said, "weights": weights})
+def _from_json(value: dict[str, Any]) -> MetricValue:
+    weights = Weights(**value["weights"]) if value["weights"] is not None else None
+    return MetricValue(**{**value, "weights": weights})

@@ -1,6 +1,10 @@
-"""The result as Parquet (every number), Markdown (to read) and LaTeX (the paper's Table 1)."""
+"""Tables of measurements: Parquet (every number), Markdown (to read) and LaTeX (the paper's Tables 1 and 3).
+
+An ablation's tables set its variants beside each other, each with the kinds of clips that it was trained on.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...datasets.store.atomic_io import atomic_write, explain_os_errors, partial_beside
-from .aggregation import Level, Line
-from .metric import COLUMNS, Column, MetricValue, Weights
+from ..configs.config import AblationVariant
+from ..fitting.step_log import EVALUATION
+from ..latents.sampler import KINDS
+from .metric import COLUMNS, Column, Level, Measurement, MetricValue, Weights
 
 SCHEMA = pa.schema(
     [
@@ -27,148 +33,220 @@ SCHEMA = pa.schema(
         ("left_out", pa.int64()),
     ]
 )
-LATEX = (r"\textbf{%s}", r"\underline{%s}")
-"""How a table for booktabs marks the best and the second."""
-Grid = dict[str, dict[str, MetricValue]]
-"""The numbers of one group, by method and metric."""
+TRAINED_METHOD = "trained"
+"""Row of a run's own evaluation that is its model's."""
+CLIP_COLUMNS = COLUMNS[:3]
+"""Columns of an ablation's table."""
+MARKDOWN_MARKS, LATEX_MARKS = ("**%s**", "%s"), (r"\textbf{%s}", r"\underline{%s}")
+"""Formats of the best and the second value of a column."""
+MARKDOWN_ARROWS = {"higher": "↑", "lower": "↓"}
+LATEX_ARROWS = {"higher": r"$\uparrow$", "lower": r"$\downarrow$"}
 NO_NUMBER = {"unavailable": "–", "undefined": "undef."}
+GroupValues = dict[str, dict[str, MetricValue]]
+"""Values of one group of clips, by method and metric."""
 
 
-def write_tables(lines: Sequence[Line], folder: Path, title: str) -> None:
+def write_tables(measurements: Sequence[Measurement], folder: Path, title: str) -> None:
     """Write `metrics.parquet`, `table.md` and `table.tex` into folder, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "metrics.parquet"
-    partial = partial_beside(path)
-    try:
-        with explain_os_errors(path):
-            pq.write_table(as_table(lines), partial)
-            partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    atomic_write(folder / "table.md", markdown(lines, title).encode())
-    atomic_write(folder / "table.tex", latex(lines).encode())
+    _write_parquet(folder / "metrics.parquet", to_arrow(measurements))
+    atomic_write(folder / "table.md", to_markdown(measurements, title).encode())
+    atomic_write(folder / "table.tex", to_latex(measurements).encode())
 
 
-def as_table(lines: Sequence[Line]) -> pa.Table:
-    """One row a number; where there is none the value is null and status and reason say why."""
-    rows = []
-    for line in lines:
-        value = line.value
-        weights: dict[str, str | None] = {"weights": None, "weights_sha256": None}
-        if value.weights is not None:
-            weights = {"weights": value.weights.id, "weights_sha256": value.weights.sha256}
-        where = {"method": line.method, "level": line.level, "key": line.key, "frame": line.frame}
-        what = {"metric": value.name, "value": value.value, "status": value.status, "reason": value.reason}
-        rows.append({**where, **what, **weights, "n": value.n, "left_out": value.left_out})
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
-
-
-def markdown(lines: Sequence[Line], title: str) -> str:
-    """Tables for all clips, for each source and each effect, and under them why numbers are not there."""
-    parts = [f"# {title}", "", *_grid(lines, "all", "")]
-    for level in ("source", "effect"):
-        for key in dict.fromkeys(line.key for line in lines if line.level == level):
-            parts += ["", f"## {level.capitalize()}: {key}", "", *_grid(lines, level, key)]
-    return "\n".join([*parts, "", *_notes(lines), ""])
-
-
-def _grid(lines: Sequence[Line], level: Level, key: str) -> list[str]:
-    found = values_of(lines, level, key)
-    head = [f"{column.title} {'↑' if column.better == 'higher' else '↓'}" for column in COLUMNS]
-    rows = [f"| method | {' | '.join(head)} |", f"|---|{'---:|' * len(COLUMNS)}"]
-    for method in found:
-        rows.append(f"| {method} | {' | '.join(cells_of(found, method, COLUMNS))} |")
-    return rows
-
-
-def _notes(lines: Sequence[Line]) -> list[str]:
-    """What stands behind the table of all clips: counts, weights, reasons."""
-    notes = []
-    titles = {column.name: column.title for column in COLUMNS}
-    for line in (line for line in lines if line.level == "all"):
-        value, name = line.value, titles[line.value.name]
-        if value.status != "ok":
-            whose = "" if value.status == "unavailable" else f" of {line.method}"
-            notes.append(f"- {name}{whose} is {value.status}: {value.reason}.")
-        elif value.weights is not None:
-            notes.append(f"- {name}: {value.weights.id}, SHA-256 {value.weights.sha256[:12]}.")
-        if value.left_out and value.status == "ok":
-            notes.append(f"- {name} of {line.method} is over {value.n}; for {value.left_out} more it is undefined.")
-        if value.name == "fvd" and value.status == "ok":
-            notes.append(f"- FVD of {line.method} is over {value.n} windows; it depends on their number.")
-    return list(dict.fromkeys(notes))
-
-
-def latex(lines: Sequence[Line], columns: Sequence[Column] = COLUMNS) -> str:
-    """The table of all clips for booktabs: the best in bold, the second underlined."""
-    found = values_of(lines, "all", "")
-    arrows = {"higher": r"$\uparrow$", "lower": r"$\downarrow$"}
-    head = " & ".join(f"{column.title} {arrows[column.better]}" for column in columns)
-    rows = [rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule", rf"Method & {head} \\", r"\midrule"]
-    for method in found:
-        rows.append(rf"{_escaped(method)} & {' & '.join(cells_of(found, method, columns, LATEX))} \\")
-    return "\n".join([*rows, r"\bottomrule", r"\end{tabular}", ""])
-
-
-def read_lines(path: Path) -> list[Line]:
-    """The numbers of `metrics.parquet` again, all but those of single frames.
+def read_measurements(path: Path) -> list[Measurement]:
+    """Read `metrics.parquet`, without the values of single frames.
 
     Raises:
         ValueError: there is no such file, or it is damaged.
     """
     try:
         rows = pq.read_table(path).to_pylist()
-    except (OSError, pa.ArrowException) as missing:
-        raise ValueError(f"{path}: cannot be read ({missing}); evaluate again") from missing
-    return [_line(row) for row in rows if row["level"] != "frame"]
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); evaluate again") from error
+    return [_measurement(row) for row in rows if row["level"] != "frame"]
 
 
-def _line(row: Mapping[str, Any]) -> Line:
-    weights = Weights(id=row["weights"], sha256=row["weights_sha256"]) if row["weights"] is not None else None
-    said = {name: row[name] for name in ("value", "status", "reason", "n", "left_out")}
-    value = MetricValue(name=row["metric"], weights=weights, **said)
-    return Line(method=row["method"], level=row["level"], key=row["key"], value=value)
+def to_arrow(measurements: Sequence[Measurement]) -> pa.Table:
+    """One row a number; without one the value is null, and status and reason say why."""
+    rows = []
+    for measurement in measurements:
+        value = measurement.value
+        names = ("value", "status", "reason", "n", "left_out")
+        row = {name: getattr(measurement, name) for name in ("method", "level", "key", "frame")}
+        row |= {"metric": value.name} | {name: getattr(value, name) for name in names}
+        if value.weights is not None:
+            row |= {"weights": value.weights.id, "weights_sha256": value.weights.sha256}
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def values_of(lines: Sequence[Line], level: Level, key: str) -> Grid:
-    """The numbers of one group by method and metric."""
-    found: dict[str, dict[str, MetricValue]] = {}
-    for line in lines:
-        if line.level == level and line.key == key:
-            found.setdefault(line.method, {})[line.value.name] = line.value
-    return found
+def to_markdown(measurements: Sequence[Measurement], title: str) -> str:
+    """Tables for all clips, each source and each effect, and below them the reasons of missing numbers."""
+    parts = [f"# {title}", "", *_markdown_grid(measurements, "all", "")]
+    levels: tuple[Level, ...] = ("source", "effect")
+    for level in levels:
+        for key in dict.fromkeys(row.key for row in measurements if row.level == level):
+            parts += ["", f"## {level.capitalize()}: {key}", "", *_markdown_grid(measurements, level, key)]
+    return "\n".join([*parts, "", *_notes(measurements), ""])
 
 
-def cells_of(
-    found: Grid, method: str, columns: Sequence[Column], marks: tuple[str, str] = ("**%s**", "%s")
+def to_latex(measurements: Sequence[Measurement], columns: Sequence[Column] = COLUMNS) -> str:
+    """Table of all clips for booktabs: the best value in bold, the second underlined."""
+    values = _group_values(measurements, "all", "")
+    escapes = str.maketrans({letter: f"\\{letter}" for letter in "&%$#_{}"})
+    rows = [[method.translate(escapes), *_cells(values, method, columns, LATEX_MARKS)] for method in values]
+    return _latex_table(f"l{'r' * len(columns)}", ["Method", *_titles(columns, LATEX_ARROWS)], rows)
+
+
+def write_ablation_tables(output: Path, variants: Sequence[AblationVariant], title: str) -> Path:
+    """Write `ablation.parquet`, `.md` and `.tex` from the evaluations of the variants' runs; return the Markdown.
+
+    Args:
+        output: the ablation's folder, with a run's folder for each variant.
+        variants: the rows, in their order.
+        title: of the page, in one line.
+
+    Raises:
+        ValueError: a variant was not evaluated, or on other clips than the first.
+    """
+    by_variant = {variant.name: _variant_measurements(output, variant.name) for variant in variants}
+    clips = {name: {row.key for row in rows if row.level == "clip"} for name, rows in by_variant.items()}
+    first = variants[0].name
+    for name in clips:
+        if clips[name] != clips[first]:
+            raise ValueError(
+                f"{output / name}: was measured on other clips than {first}; delete both folders' {EVALUATION} and "
+                "samples, and run again"
+            )
+    measurements = [row for rows in by_variant.values() for row in rows]
+    kinds = {variant.name: variant.kinds for variant in variants}
+    table = to_arrow(measurements)
+    for kind in KINDS:
+        flags = [kind in kinds[name] for name in table.column("method").to_pylist()]
+        table = table.append_column(kind, pa.array(flags, pa.bool_()))
+    _write_parquet(output / "ablation.parquet", table)
+    atomic_write(output / "ablation.tex", _ablation_latex(measurements, variants).encode())
+    page = output / "ablation.md"
+    atomic_write(page, _ablation_markdown(measurements, variants, title).encode())
+    return page
+
+
+def _variant_measurements(output: Path, name: str) -> list[Measurement]:
+    rows = read_measurements(output / name / EVALUATION / "metrics.parquet")
+    return [replace(row, method=name) for row in rows if row.method == TRAINED_METHOD]
+
+
+def _ablation_markdown(measurements: Sequence[Measurement], variants: Sequence[AblationVariant], title: str) -> str:
+    head = [*(kind.capitalize() for kind in KINDS), *_titles(CLIP_COLUMNS, MARKDOWN_ARROWS)]
+    grid = [f"| {' | '.join(head)} |", f"|{':---:|' * len(KINDS)}{'---:|' * len(CLIP_COLUMNS)}"]
+    grid += [f"| {' | '.join(row)} |" for row in _ablation_rows(measurements, variants, ("✓", "✗"), MARKDOWN_MARKS)]
+    details = to_markdown(measurements, "All columns").splitlines()
+    return "\n".join([f"# {title}", "", *grid, "", *(f"#{line}" if line[:1] == "#" else line for line in details), ""])
+
+
+def _ablation_latex(measurements: Sequence[Measurement], variants: Sequence[AblationVariant]) -> str:
+    """Table for booktabs and amssymb."""
+    head = [*(kind.capitalize() for kind in KINDS), *_titles(CLIP_COLUMNS, LATEX_ARROWS)]
+    rows = _ablation_rows(measurements, variants, (r"$\checkmark$", r"$\times$"), LATEX_MARKS)
+    return _latex_table("c" * len(KINDS) + "r" * len(CLIP_COLUMNS), head, rows)
+
+
+def _ablation_rows(
+    measurements: Sequence[Measurement],
+    variants: Sequence[AblationVariant],
+    ticks: tuple[str, str],
+    marks: tuple[str, str],
+) -> list[list[str]]:
+    values = _group_values(measurements, "all", "")
+    return [
+        [ticks[kind not in variant.kinds] for kind in KINDS] + _cells(values, variant.name, CLIP_COLUMNS, marks)
+        for variant in variants
+    ]
+
+
+def _markdown_grid(measurements: Sequence[Measurement], level: Level, key: str) -> list[str]:
+    values = _group_values(measurements, level, key)
+    rows = [
+        f"| method | {' | '.join(_titles(COLUMNS, MARKDOWN_ARROWS))} |",
+        f"|---|{'---:|' * len(COLUMNS)}",
+    ]
+    return rows + [f"| {method} | {' | '.join(_cells(values, method, COLUMNS))} |" for method in values]
+
+
+def _latex_table(alignment: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    top = [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", rf"{' & '.join(head)} \\", r"\midrule"]
+    return "\n".join([*top, *(rf"{' & '.join(row)} \\" for row in rows), r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _titles(columns: Sequence[Column], arrows: Mapping[str, str]) -> list[str]:
+    return [f"{column.title} {arrows[column.better]}" for column in columns]
+
+
+def _notes(measurements: Sequence[Measurement]) -> list[str]:
+    """Counts, weights and reasons behind the table of all clips."""
+    notes = []
+    titles = {column.name: column.title for column in COLUMNS}
+    for row in (row for row in measurements if row.level == "all"):
+        value, title = row.value, titles[row.value.name]
+        if value.status != "ok":
+            owner = "" if value.status == "unavailable" else f" of {row.method}"
+            notes.append(f"- {title}{owner} is {value.status}: {value.reason}.")
+        elif value.weights is not None:
+            notes.append(f"- {title}: {value.weights.id}, SHA-256 {value.weights.sha256[:12]}.")
+        if value.left_out and value.status == "ok":
+            notes.append(f"- {title} of {row.method} is over {value.n}; for {value.left_out} more it is undefined.")
+        if value.name == "fvd" and value.status == "ok":
+            notes.append(f"- FVD of {row.method} is over {value.n} windows; it depends on their number.")
+    return list(dict.fromkeys(notes))
+
+
+def _group_values(measurements: Sequence[Measurement], level: Level, key: str) -> GroupValues:
+    values: GroupValues = {}
+    for row in measurements:
+        if (row.level, row.key) == (level, key):
+            values.setdefault(row.method, {})[row.value.name] = row.value
+    return values
+
+
+def _cells(
+    values: GroupValues, method: str, columns: Sequence[Column], marks: tuple[str, str] = MARKDOWN_MARKS
 ) -> list[str]:
-    """A method's numbers as they are printed, or what stands in their place; the best and the second are marked."""
+    """Format a method's values, or the signs of missing ones; the best and the second are marked."""
     cells = []
     for column in columns:
-        rank = _rank(found, column, method) if len(found) > 1 else None
-        text = _text(found[method], column)
-        if marks is LATEX:
-            text = text.replace("–", "--")
+        rank = _rank(values, column, method) if len(values) > 1 else None
+        value = values[method].get(column.name)
+        if value is None or value.value is None:
+            text = NO_NUMBER["unavailable" if value is None else value.status]
+        else:
+            text = f"{value.value:.{column.decimals}f}"
+        text = text.replace("–", "--") if marks is LATEX_MARKS else text
         cells.append(marks[rank] % text if rank in (0, 1) else text)
     return cells
 
 
-def _text(values: Mapping[str, MetricValue], column: Column) -> str:
-    value = values.get(column.name)
-    if value is None or value.value is None:
-        return NO_NUMBER["unavailable" if value is None else value.status]
-    return f"{value.value:.{column.decimals}f}"
-
-
-def _rank(found: Grid, column: Column, method: str) -> int | None:
-    """0 for the best as printed, 1 for the second; None where there is no number."""
-    printed = {name: values[column.name].value for name, values in found.items() if column.name in values}
-    rounded = {name: round(value, column.decimals) for name, value in printed.items() if value is not None}
+def _rank(values: GroupValues, column: Column, method: str) -> int | None:
+    """Rank of a method's value as printed: 0 for the best, equal values share one; None without a number."""
+    by_method = {name: metrics[column.name].value for name, metrics in values.items() if column.name in metrics}
+    rounded = {name: round(value, column.decimals) for name, value in by_method.items() if value is not None}
     if method not in rounded:
         return None
-    order = sorted(set(rounded.values()), reverse=column.better == "higher")
-    return order.index(rounded[method])
+    return sorted(set(rounded.values()), reverse=column.better == "higher").index(rounded[method])
 
 
-def _escaped(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in "&%$#_{}" else letter for letter in text)
+def _write_parquet(path: Path, table: pa.Table) -> None:
+    partial = partial_beside(path)
+    try:
+        with explain_os_errors(path):
+            pq.write_table(table, partial)
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _measurement(row: Mapping[str, Any]) -> Measurement:
+    weights = Weights(id=row["weights"], sha256=row["weights_sha256"]) if row["weights"] is not None else None
+    numbers = {name: row[name] for name in ("value", "status", "reason", "n", "left_out")}
+    value = MetricValue(name=row["metric"], weights=weights, **numbers)
+    return Measurement(method=row["method"], level=row["level"], key=row["key"], value=value)

@@ -1,10 +1,5 @@
-"""A program that turns sampled latents into videos: composite, result and truth side by side.
+"""Videos of sampled latents: composite, result and truth side by side."""
 
-`python -m effectpairs.training.sampling.decode FOLDER CACHE MODEL DEVICE` makes of each FOLDER/CLIP.safetensors a
-FOLDER/CLIP.mp4.
-"""
-
-import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -47,9 +42,3 @@ def write_mp4(path: Path, frames: Rgb, *, fps: float = FPS) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")))
         container.mux(stream.encode())
     return path
-
-
-if __name__ == "__main__":
-    if not torch.cuda.is_available():
-        torch.set_num_threads(1)
-    decode_folder(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])

@@ -1,0 +1,142 @@
+"""Program of a training run's steps, for `accelerate launch` and for the driver in `run`.
+
+`python -m effectpairs.training STEP ...` with the steps encode, train, sample, measure and decode; `--help` of each
+names its arguments. What a user can mend ends the program with one sentence and status 2; a run that diverged, or ran
+out of memory, with status 3.
+
+A driver that is killed leaves its children behind, and a second run would train into the same folder beside them. With
+`--end-with-stdin` the program therefore ends, with status 4, when its standard input closes, of which the driver holds
+the other end. A checkpoint is whole or not at all, so nothing is lost by that.
+"""
+
+import argparse
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..datasets.corpus.reader import open_corpus
+from ..datasets.store.atomic_io import CannotWrite
+from ..extras import require
+from .base.models import BaseModelNotFound, locate_model
+from .configs.config import load_training
+from .fitting.step_log import TrainingStopped
+from .latents.encode_plan import build_recipe, finalize_cache, pending_clips
+
+ABANDONED = 4
+"""Exit status of a program whose driver is gone."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one step; return the exit status."""
+    options = _parser().parse_args(arguments)
+    if options.end_with_stdin:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    try:
+        options.run(options)
+    except (ValueError, FileNotFoundError, ImportError, BaseModelNotFound, CannotWrite) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        stopped = isinstance(error, TrainingStopped)
+        if not stopped and type(error).__name__ != "OutOfMemoryError":
+            raise
+        remedy = "" if stopped else "; lower batch or cache.frames, or share out by DeepSpeed"
+        print(f"stopped: {str(error).splitlines()[0]}{remedy}", file=sys.stderr)
+        return 3
+    return 0
+
+
+def _encode(options: argparse.Namespace) -> None:
+    """Encode a share of the corpus; the program that finds nothing left to encode finishes the cache."""
+    settings = load_training(Path(options.config), options.set)
+    share = _parse_share(options.share)
+    _limit_threads()
+    model_folder = Path(settings.model.id)
+    if options.tiny_model and not (model_folder / "scheduler").exists():
+        require(f"{__package__}.base.tiny", extra="train").write_tiny_model(model_folder)
+    encoding = require(f"{__package__}.latents.encode", extra="train")
+    corpus, cache_folder = open_corpus(settings.corpus), settings.cache_path
+    for clip_id in encoding.encode_corpus(corpus, settings.model, cache_folder, settings.cache, share=share):
+        print(f"encoded {clip_id}", flush=True)
+    recipe = build_recipe(locate_model(settings.model).folder, settings.cache)
+    if not pending_clips(corpus, cache_folder, recipe):
+        finalize_cache(corpus, settings.model, cache_folder, settings.cache)
+
+
+def _train(options: argparse.Namespace) -> None:
+    settings = load_training(Path(options.config), options.set)
+    _limit_threads()
+    require(f"{__package__}.fitting.loop", extra="train").train(settings)
+
+
+def _sample(options: argparse.Namespace) -> None:
+    settings = load_training(Path(options.config), options.set)
+    for clip_id in require(f"{__package__}.sample_clips", extra="train").sample_clips(settings, options.count):
+        print(f"sampled {clip_id}", flush=True)
+
+
+def _measure(options: argparse.Namespace) -> None:
+    def print_progress(done: int, total: int) -> None:
+        if done:  # the first call comes before anything is done
+            print(f"measured {done} of {total}", flush=True)
+
+    settings = load_training(Path(options.config), options.set)
+    require(f"{__package__}.measure", extra="train").measure_samples(settings, print_progress)
+
+
+def _decode(options: argparse.Namespace) -> None:
+    _limit_threads()
+    decoding = require(f"{__package__}.sampling.decode", extra="train")
+    decoding.decode_folder(Path(options.folder), Path(options.cache), Path(options.model), options.device)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=__package__, description=__doc__.splitlines()[0])
+    steps = parser.add_subparsers(required=True, metavar="STEP")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--end-with-stdin", action="store_true", help="end when standard input closes")
+    run = argparse.ArgumentParser(add_help=False, parents=[common])
+    run.add_argument("config", help="a TOML file of settings")
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
+    encode = steps.add_parser("encode", parents=[run], help="encode the corpus as latents")
+    encode.add_argument("--share", default="0/1", metavar="K/N", help="encode every N-th clip, from the K-th")
+    encode.add_argument("--tiny-model", action="store_true", help="write the model in miniature into model.id first")
+    encode.set_defaults(run=_encode)
+    train = steps.add_parser("train", parents=[run], help="train from the newest checkpoint on")
+    train.set_defaults(run=_train)
+    sample = steps.add_parser("sample", parents=[run], help="sample videos of held-out clips")
+    sample.add_argument("--count", type=int, default=8, help="number of clips; 0 takes all")
+    sample.set_defaults(run=_sample)
+    measure = steps.add_parser("measure", parents=[run], help="measure the samples against their truth")
+    measure.set_defaults(run=_measure)
+    decode = steps.add_parser("decode", parents=[common], help="make FOLDER/CLIP.mp4 of each FOLDER/CLIP.safetensors")
+    for name in ("folder", "cache", "model", "device"):
+        decode.add_argument(name)
+    decode.set_defaults(run=_decode)
+    return parser
+
+
+def _parse_share(share: str) -> tuple[int, int]:
+    number, _, count = share.partition("/")
+    if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
+        raise ValueError(f"--share {share!r} is not K/N with K from 0 to N-1; write for example --share 0/2")
+    return int(number), int(count)
+
+
+def _limit_threads() -> None:
+    """Take one thread without a GPU: more than the system grants are many times slower."""
+    torch = require("torch", extra="train")
+    if not torch.cuda.is_available() and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+
+
+def _end_with_stdin() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(ABANDONED)  # from a thread, nothing else ends the main one in the middle of a step
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""CLIPtext, CLIPimg and CLIPdir (Eq. 3 of the paper) by a CLIP of the transformers library.
+
+All embeddings are brought to length 1 before they are compared, and the cosines are given times 100. CLIPdir compares
+two changes of the embedding, from `over` to the result and from `over` to the truth; where either is no change at all
+it is 0/0, so undefined.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+
+from ...arrays import Rgb
+from ...datasets.store.atomic_io import digest_of, digest_of_file
+from ...extras import require
+from .metric import MetricValue, Sample, Unavailable, Weights, metric_value, unavailable, undefined
+
+NO_CHANGE = 1e-6
+"""Length of a change, of vectors of length 1, below which it is rounding in float32."""
+BATCH = 16
+METRICS = ("clip_dir", "clip_text", "clip_img")
+# Preprocessing of every CLIP: mean and deviation of the colours, in [0, 1].
+_MEAN = np.array((0.48145466, 0.4578275, 0.40821073), np.float32)
+_DEVIATION = np.array((0.26862954, 0.26130258, 0.27577711), np.float32)
+Vectors = Float[np.ndarray, "n width"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSimilarity:
+    """Three cosines of each frame, times 100."""
+
+    model: str = "openai/clip-vit-base-patch32"
+    """A folder, or the name of a hub repository that was fetched before."""
+    revision: str | None = None
+
+    def weights(self) -> Weights:
+        """Return the model's weights.
+
+        Raises:
+            Unavailable: they are missing.
+        """
+        return _load_clip(self.model, self.revision).weights
+
+    def score(self, sample: Sample) -> Mapping[str, Sequence[MetricValue]]:
+        """One value a frame."""
+        try:
+            network = _load_clip(self.model, self.revision)
+        except (Unavailable, ImportError) as error:
+            return {name: [unavailable(name, str(error))] for name in METRICS}
+        weights = network.weights
+        truth, over, result = (_embed_frames(network, frames) for frames in (sample.gt, sample.over, sample.result))
+        text = [undefined("clip_text", "the clip has no caption", weights=weights)] * len(result)
+        if sample.caption.strip():
+            cosines = result @ _embed_caption(network, sample.caption)
+            text = [metric_value("clip_text", value, weights=weights) for value in 100 * cosines]
+        return {
+            "clip_dir": directional_similarity(truth, over, result, weights),
+            "clip_text": text,
+            "clip_img": [metric_value("clip_img", value, weights=weights) for value in 100 * (result * truth).sum(1)],
+        }
+
+
+def directional_similarity(
+    truth: Vectors, over: Vectors, result: Vectors, weights: Weights | None = None
+) -> list[MetricValue]:
+    """Eq. 3 for each row of embeddings, which need not have length 1 yet."""
+    truth_changes = _unit_length(truth) - _unit_length(over)
+    result_changes = _unit_length(result) - _unit_length(over)
+    values = []
+    for expected, actual in zip(truth_changes, result_changes, strict=True):
+        lengths = float(np.linalg.norm(expected)), float(np.linalg.norm(actual))
+        if min(lengths) <= NO_CHANGE:
+            name = "truth" if lengths[0] <= NO_CHANGE else "result"
+            values.append(undefined("clip_dir", f"to the model the {name} equals the input", weights=weights))
+        else:
+            cosine = float(expected @ actual) / (lengths[0] * lengths[1])
+            values.append(metric_value("clip_dir", 100 * cosine, weights=weights))
+    return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ClipNetwork:
+    model: Any
+    tokenizer: Any
+    weights: Weights
+
+
+@cache
+def _load_clip(name: str, revision: str | None) -> _ClipNetwork:
+    transformers = require("transformers", extra="train")
+    source: dict[str, Any] = {"revision": revision or "main", "local_files_only": True}
+    try:
+        model, loading_info = transformers.CLIPModel.from_pretrained(name, output_loading_info=True, **source)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **source)
+        folder = Path(transformers.utils.cached_file(name, "config.json", **source)).parent
+        files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+        digests = [digest_of_file(file) for file in files]
+        digest = digests[0] if len(digests) == 1 else digest_of(digests)
+    except (OSError, ValueError) as error:
+        if Path(name).is_dir():
+            raise Unavailable(f"{name} holds no whole CLIP ({str(error).splitlines()[0]}); fetch it again") from error
+        raise Unavailable(
+            f"the weights of {name} are not on this machine; get them with: hf download {name}"
+        ) from error
+    absent = sorted(loading_info["missing_keys"])
+    if absent:
+        raise Unavailable(f"{name} lacks {len(absent)} of its weights, such as {absent[0]}; fetch it again")
+    # Training moves the temperature of every CLIP; one that stands where it began was never trained.
+    if abs(model.logit_scale.item() - model.config.logit_scale_init_value) < NO_CHANGE:
+        raise Unavailable(f"{name} holds weights that were never trained; choose a trained CLIP")
+    return _ClipNetwork(model=model.eval(), tokenizer=tokenizer, weights=Weights(id=name, sha256=digest))
+
+
+def _embed_frames(network: _ClipNetwork, frames: Rgb) -> Vectors:
+    torch = require("torch", extra="train")
+    side = network.model.config.vision_config.image_size
+    batches = []
+    with torch.inference_mode():
+        for start in range(0, len(frames), BATCH):
+            pixels = np.stack([_preprocess(frame, side) for frame in frames[start : start + BATCH]])
+            output = network.model.get_image_features(pixel_values=torch.from_numpy(pixels))
+            batches.append(getattr(output, "pooler_output", output).double().numpy())
+    vectors: Vectors = _unit_length(np.concatenate(batches))
+    return vectors
+
+
+def _embed_caption(network: _ClipNetwork, caption: str) -> Float[np.ndarray, " width"]:
+    torch = require("torch", extra="train")
+    max_length = network.model.config.text_config.max_position_embeddings
+    tokens = network.tokenizer([caption], truncation=True, max_length=max_length, return_tensors="pt")
+    with torch.inference_mode():
+        output = network.model.get_text_features(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
+    vectors = getattr(output, "pooler_output", output).double().numpy()
+    vector: Float[np.ndarray, " width"] = _unit_length(vectors)[0]
+    return vector
+
+
+def _preprocess(frame: Any, side: int) -> Float[np.ndarray, "3 side side"]:
+    """Cut the frame's middle square, as CLIP's own preparation does, and normalise its colours."""
+    height, width = frame.shape[:2]
+    scale = side / min(height, width)
+    size = max(side, int(width * scale)), max(side, int(height * scale))
+    resized = np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC), np.float32)
+    top, left = (size[1] - side) // 2, (size[0] - side) // 2
+    square = resized[top : top + side, left : left + side] / 255
+    return np.ascontiguousarray(((square - _MEAN) / _DEVIATION).transpose(2, 0, 1))
+
+
+def _unit_length(vectors: Any) -> Any:
+    vectors = np.asarray(vectors, np.float64)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), np.finfo(np.float64).tiny)
