@@ -1,4 +1,4 @@
-"""What a clip is: T frames, H rows, W columns; colour is 8-bit RGB in display space, as it came and as it is stored."""
+"""Types of a clip's arrays: T frames, H rows, W columns; colour is 8-bit RGB in display space, as read and stored."""
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8

@@ -338,8 +338,8 @@ def _build_field(hint: Any, value: Any, *, path: str, default: Any, wording: Err
     tables = [member for member in members if dataclasses.is_dataclass(member)]
     if not tables or isinstance(value, tuple(tables)) or (value is None and type(None) in members):
         return value
-    chosen = _choose(tables, value, path, default)
-    return _build(chosen, value, path=path, default=default if type(default) is chosen else None, wording=wording)
+    table = _choose(tables, value, path, default)
+    return _build(table, value, path=path, default=default if type(default) is table else None, wording=wording)
 
 
 def _choose(tables: list[Any], value: Any, path: str, default: Any) -> Any:

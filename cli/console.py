@@ -73,10 +73,10 @@ def prepare_prefect(*, quiet: bool) -> None:
 def parse_box(box: str) -> tuple[int, int, int, int]:
     """Return the left, top, width and height of --box, in pixels."""
     try:
-        left, top, width, height = (int(part) for part in box.split(","))
+        x, y, width, height = (int(part) for part in box.split(","))
     except ValueError as problem:
         raise typer.BadParameter(f"--box {box} is not X,Y,W,H in whole pixels") from problem
-    return left, top, width, height
+    return x, y, width, height
 
 
 @contextmanager
