@@ -54,8 +54,8 @@ Effects switched off: "shadow" and "reflection" by the subject's ray visibility,
 `heights` [T, rows, columns] and maybe `foam`; lamp `at` [T, 3], `power_w` [T]. All float32, ends int64.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,7 +64,7 @@ import numpy as np
 from ..animation.camera import SENSOR_MM, camera_matrices
 from ..animation.motion import compute_poses, compute_track, pose_body
 from ..effects.registry import EFFECTS
-from ..effects.render_data import Medium, medium_arrays, medium_fields
+from ..effects.render_data import medium_arrays, medium_fields
 from ..scene.objects import Body
 from ..scene.scene import Scene, dump_scene
 from ..scene.transforms import Matrices
@@ -121,7 +121,7 @@ def make_plan(scene: Scene, folder: Path, passes: Sequence[Pass]) -> dict[str, A
             for body, role in ((scene.subject, "subject"), *((prop, "prop") for prop in scene.props))
         ],
         "variants": _variants(scene, folder),
-        "passes": [_field_values(render_pass) for render_pass in passes],
+        "passes": [_as_json(vars(render_pass)) for render_pass in passes],
     }
 
 
@@ -173,7 +173,7 @@ def _body(scene: Scene, body: Body, role: str) -> dict[str, Any]:
                 "outline": None if part.outline is None else [list(point) for point in part.outline],
                 "taper": part.taper,
                 "asset": None if part.asset is None else str(Path(part.asset).expanduser().absolute()),
-                "look": _field_values(part.look),
+                "look": _as_json(vars(part.look)),
                 "matrices": _flat(way.matrices @ part.matrices),
             }
             for part in parts
@@ -192,23 +192,16 @@ def _variants(scene: Scene, folder: Path) -> list[dict[str, Any]]:
             rng = np.random.default_rng([scene.seed, kinds.index(effect.kind)])
             for count, medium in enumerate(effect.media(track, rng)):
                 name = f"v{number:02d}-{effect.kind}-{count}.npz"
-                media.append({"effect": effect.kind, **_medium(medium, folder / name)})
+                np.savez(folder / name, allow_pickle=False, **medium_arrays(medium))
+                media.append({"effect": effect.kind, "file": name, **_as_json(medium_fields(medium))})
         soft = [effect.softness_deg for effect in variant.effects if effect.kind == "shadow"]
         rays = [effect.kind for effect in variant.effects if effect.kind in RAYS]
         entries.append({"name": variant.name, "softness_deg": soft[0] if soft else None, "rays": rays, "media": media})
     return entries
 
 
-def _medium(medium: Medium, path: Path) -> dict[str, Any]:
-    """Write a medium's arrays; return its other fields and the file's name."""
-    np.savez(path, allow_pickle=False, **medium_arrays(medium))
-    values = {key: list(value) if isinstance(value, tuple) else value for key, value in medium_fields(medium).items()}
-    return {"file": path.name, **values}
-
-
-def _field_values(settings: Any) -> dict[str, Any]:
+def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a flat dataclass as JSON values."""
-    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 

@@ -140,7 +140,9 @@ class RenderProcess:
         """Prepare it; `advance` starts the worker."""
         self.python, self.folder, self.share = python, folder, share
         self.max_attempts = settings.max_attempts
-        self.timeout_s = settings.frame_timeout_s + _slowest_frame_s(plan)
+        height, width = plan["size"]
+        samples = max((float(entry["samples"] * entry["scale"] ** 2) for entry in plan["passes"]), default=0.0)
+        self.timeout_s = settings.frame_timeout_s + SLOW_SAMPLE_S * float(height * width) * samples
         self.worker: ChildProcess | None = None
         self.finished, self.failures, self.version = False, 0, ""
         self.cpu_s: Counter[str] = Counter()
@@ -210,13 +212,6 @@ def _run_to_end(processes: list[RenderProcess], on_frame: FrameCallback | None) 
     finally:
         for process in processes:
             process.stop()
-
-
-def _slowest_frame_s(plan: Mapping[str, Any]) -> float:
-    """Upper bound of the seconds that the plan's heaviest frame takes."""
-    height, width = plan["size"]
-    samples = max((float(entry["samples"] * entry["scale"] ** 2) for entry in plan["passes"]), default=0.0)
-    return SLOW_SAMPLE_S * float(height * width) * samples
 
 
 def _environment() -> dict[str, str]:

@@ -163,5 +163,4 @@ def _connected(mask: MaskImage, seeds: MaskImage) -> MaskImage:
     count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
     keep = np.bincount(labels[seeds], minlength=count) > 0
     keep[0] = False
-    connected: MaskImage = keep[labels]
-    return connected
+    return np.asarray(keep[labels])

@@ -107,8 +107,7 @@ def relight(shared: SharedFrame, light: Light, plate: Light) -> Light:
     averages = [cv2.blur(part, (COMPARISON_PX, COMPARISON_PX)) for part in (behind, uncovered * plate)]
     change = (np.abs(averages[0] - averages[1]) / np.maximum(averages[1], DARKEST)).max(axis=2, keepdims=True)
     touched = np.clip((change - TOLERANCE) / TOLERANCE, 0, 1).astype(np.float32)
-    lit: Light = shared.subject + touched * behind * ratio + (1 - touched) * uncovered * shared.plate
-    return lit
+    return np.asarray(shared.subject + touched * behind * ratio + (1 - touched) * uncovered * shared.plate)
 
 
 def enlarge_plate(shared: SharedFrame, plate: Part) -> Light:
@@ -118,14 +117,12 @@ def enlarge_plate(shared: SharedFrame, plate: Part) -> Light:
     small = cv2.resize(shared.plate, plate.shape[1::-1], interpolation=cv2.INTER_AREA)
     ratio = np.where(small > DARKEST, plate / np.maximum(small, DARKEST), np.float32(1))
     wide = cv2.resize(ratio, shared.plate.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    lit: Light = shared.plate * wide
-    return lit
+    return np.asarray(shared.plate * wide)
 
 
 def front_share(front: Cover) -> Cover:
     """Share of each of the subject's pixels that is a variant's own: what lies before them, amplified."""
-    share: Cover = np.minimum(front * np.float32(FRONT_GAIN), np.float32(1))
-    return share
+    return np.asarray(np.minimum(front * np.float32(FRONT_GAIN), np.float32(1)))
 
 
 def unpremultiply(premultiplied: Light, cover: Cover) -> Image:
@@ -152,20 +149,17 @@ def to_display(light: Linear) -> Linear:
     """Linear light to display values from 0 to 255 by sRGB's curve, clipped, not rounded."""
     clipped = np.clip(light, 0, 1).astype(np.float32, copy=False)
     curved = np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * np.power(clipped, 1 / 2.4) - 0.055)
-    values: Linear = (curved * 255).astype(np.float32, copy=False)
-    return values
+    return np.asarray((curved * 255).astype(np.float32, copy=False))
 
 
 def encode(light: Linear) -> Display8:
     """Linear light to display values, rounded to the nearest 8-bit value."""
-    rounded: Display8 = np.rint(to_display(light)).astype(np.uint8)
-    return rounded
+    return np.asarray(np.rint(to_display(light)).astype(np.uint8))
 
 
 def decode(display: Display8) -> Linear:
     """8-bit display values to linear light; `encode` gives each value back."""
-    light: Linear = _LINEAR[display]
-    return light
+    return np.asarray(_LINEAR[display])
 
 
 _STEPS = np.arange(256) / 255

@@ -56,7 +56,9 @@ class BlenderGenerator(SceneGenerator):
                 scene, placement = self._bare_scene(rng, scenario, camera, clip_format)
                 framing = measure_framing(scene)
                 slow = placement.motion.speed_mps < 0.6 * scenario.speed_mps[0] and attempt < SCENARIO_ATTEMPTS // 2
-                if framing.fits and not slow and (framing.shadow_fits or not _throws_shadow(scene)):
+                has_shadow = any(effect.kind == "shadow" for effect in scene.variants[0].effects)
+                shadow_fits = framing.shadow_fits or not has_shadow or scene.sun.strength <= SUN_STRENGTH
+                if framing.fits and not slow and shadow_fits:
                     named = replace(scene, name=f"blender-{seed}-{index:05d}", seed=int(rng.integers(2**31)))
                     return self._add_props(rng, scenario, placement, named)
         raise ValueError(
@@ -114,8 +116,3 @@ class BlenderGenerator(SceneGenerator):
             variants[1:1] = sun_variants(scenario)
         count = int(rng.integers(self.variants[0], self.variants[1] + 1))
         return tuple(variants[:count])
-
-
-def _throws_shadow(scene: Scene) -> bool:
-    has_shadow = any(effect.kind == "shadow" for effect in scene.variants[0].effects)
-    return scene.sun.strength > SUN_STRENGTH and has_shadow

@@ -123,31 +123,22 @@ def _build_sky(entry: dict[str, Any]) -> None:
     bpy.context.scene.world = world
     world.use_nodes = True
     nodes = Nodes(world.node_tree)
-    if entry["kind"] == "plain":
-        colour: Any = linear(entry["colour"])
-    else:
-        direction = nodes.add("ShaderNodeTexCoord").outputs["Generated"]
-        colour = _panorama(nodes, entry, direction) if entry["kind"] == "hdri" else _gradient(nodes, entry, direction)
+    world.cycles.sampling_method = "NONE"  # smooth: no direction is worth more rays than another
+    direction = nodes.add("ShaderNodeTexCoord").outputs["Generated"] if entry["kind"] != "plain" else None
     if entry["kind"] == "hdri":
+        rotation = (0.0, 0.0, math.radians(entry["turned_deg"]))
+        mapping = nodes.add("ShaderNodeMapping", {"Vector": direction, "Rotation": rotation})
+        image = _load_panorama(entry["hdri"])
+        colour = nodes.add("ShaderNodeTexEnvironment", {"Vector": mapping.outputs[0]}, image=image).outputs["Color"]
         world.cycles.sampling_method, world.cycles.sample_map_resolution = "MANUAL", 512
+    elif entry["kind"] == "gradient":  # quickly at first; below the horizon it stays
+        height = nodes.add("ShaderNodeSeparateXYZ", {0: direction}).outputs["Z"]
+        share = nodes.math("POWER", nodes.math("MAXIMUM", height, 0.0), 0.6, clamp=True)
+        colour = nodes.mix(share, linear(entry["colour"]), linear(entry["zenith"]))
     else:
-        world.cycles.sampling_method = "NONE"  # smooth: no direction is worth more rays than another
+        colour = linear(entry["colour"])
     light = nodes.add("ShaderNodeBackground", {"Color": colour, "Strength": entry["strength"]})
     nodes.add("ShaderNodeOutputWorld", {"Surface": light.outputs[0]})
-
-
-def _gradient(nodes: Nodes, entry: dict[str, Any], direction: Any) -> Any:
-    """From the horizon up to the zenith, quickly at first; below the horizon it stays."""
-    height = nodes.add("ShaderNodeSeparateXYZ", {0: direction}).outputs["Z"]
-    share = nodes.math("POWER", nodes.math("MAXIMUM", height, 0.0), 0.6, clamp=True)
-    return nodes.mix(share, linear(entry["colour"]), linear(entry["zenith"]))
-
-
-def _panorama(nodes: Nodes, entry: dict[str, Any], direction: Any) -> Any:
-    rotation = (0.0, 0.0, math.radians(entry["turned_deg"]))
-    mapping = nodes.add("ShaderNodeMapping", {"Vector": direction, "Rotation": rotation})
-    image = _load_panorama(entry["hdri"])
-    return nodes.add("ShaderNodeTexEnvironment", {"Vector": mapping.outputs[0]}, image=image).outputs["Color"]
 
 
 def _load_panorama(name: str) -> Any:
