@@ -1,86 +1,119 @@
-"""Which captioner settings choose, which model does each of its steps, and what of its settings decides the words."""
+"""Choice of the captioner by settings: one backend for all steps, one for each step, or a preset."""
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
-from .interface.captioner import STRICT, Captioner, ClipContext, Reply
+from ..settings import STRICT
+from .interface.captioner import Captioner, ClipContext, Reply
 from .llm.llm_captioner import LlmCaptioner, load_prompt
 from .llm.openai_compatible import OpenAiCaptioner
 from .llm.transformers_local import TransformersCaptioner
 from .llm.vllm_server import VllmCaptioner
-from .per_step import PerStepCaptioner, load_preset
 from .rule_based.captioner import MODEL, RuleBasedCaptioner
 
 CaptionStep = Literal["describe", "refine", "augment"]
 CAPTION_STEPS: tuple[CaptionStep, ...] = ("describe", "refine", "augment")
+SingleCaptioner = Annotated[
+    RuleBasedCaptioner | OpenAiCaptioner | VllmCaptioner | TransformersCaptioner, Field(discriminator="kind")
+]
 OPERATIONAL = frozenset(
     {"base_url", "api_key_env", "max_concurrency", "max_attempts", "timeout_s", "backoff_initial_s", "backoff_max_s"}
     | {"token_budget", "python_path", "gpu_memory_utilization", "enforce_eager", "startup_timeout_s", "device"}
 )
-"""Settings of where and how patiently a model is asked; the words do not hang on them."""
+"""Settings of where and how patiently a model is asked, which do not change its answers."""
+PRESETS = Path(__file__).parent / "presets"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerStepCaptioner:
+    """Captioner with another backend for each step."""
+
+    __pydantic_config__ = STRICT
+
+    describe_by: SingleCaptioner
+    refine_by: SingleCaptioner
+    augment_by: SingleCaptioner
+    kind: Literal["by-step"] = "by-step"
+
+    def describe(self, clip: ClipContext, *, seed: int, objections: Sequence[str] = ()) -> Reply:
+        """Describe by `describe_by`."""
+        return self.describe_by.describe(clip, seed=seed, objections=objections)
+
+    def refine(
+        self, description: str, clip: ClipContext, *, max_words: int, seed: int, objections: Sequence[str] = ()
+    ) -> Reply:
+        """Refine by `refine_by`."""
+        return self.refine_by.refine(description, clip, max_words=max_words, seed=seed, objections=objections)
+
+    def augment(
+        self, caption: str, clip: ClipContext, *, count: int, seed: int, objections: Sequence[str] = ()
+    ) -> tuple[Reply, ...]:
+        """Augment by `augment_by`."""
+        return self.augment_by.augment(caption, clip, count=count, seed=seed, objections=objections)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PresetCaptioner:
-    """The captioner of a file in `presets/`."""
+    """Captioner of a file in `presets/`."""
 
     __pydantic_config__ = STRICT
     kind: Literal["paper", "default"]
-    """paper: as the paper had it; default: open weights alone."""
-
-    def describe(self, seen: ClipContext, *, seed: int, objections: Sequence[str] = ()) -> Reply:
-        """As the preset's captioner does it."""
-        return load_preset(self.kind).describe(seen, seed=seed, objections=objections)
-
-    def refine(
-        self, description: str, seen: ClipContext, *, max_words: int, seed: int, objections: Sequence[str] = ()
-    ) -> Reply:
-        """As the preset's captioner does it."""
-        return load_preset(self.kind).refine(description, seen, max_words=max_words, seed=seed, objections=objections)
-
-    def augment(
-        self, caption: str, seen: ClipContext, *, count: int, seed: int, objections: Sequence[str] = ()
-    ) -> tuple[Reply, ...]:
-        """As the preset's captioner does it."""
-        return load_preset(self.kind).augment(caption, seen, count=count, seed=seed, objections=objections)
+    """paper: the paper's models; default: open weights alone."""
 
 
 AnyCaptioner = Annotated[
     RuleBasedCaptioner | OpenAiCaptioner | VllmCaptioner | TransformersCaptioner | PerStepCaptioner | PresetCaptioner,
     Field(discriminator="kind"),
 ]
-"""The table `caption` of a source; its `kind` chooses."""
+"""The table `caption` of a source; its `kind` chooses the backend."""
 
 
-def captioner_for_step(chosen: AnyCaptioner, step: CaptionStep) -> Captioner:
-    """Who does one step."""
-    if isinstance(chosen, PresetCaptioner):
-        return captioner_for_step(load_preset(chosen.kind), step)
-    if isinstance(chosen, PerStepCaptioner):
-        doing: Captioner = getattr(chosen, f"{step}_by")
-        return doing
-    return chosen
+@cache
+def load_preset(name: str) -> PerStepCaptioner:
+    """Read the captioner of a preset.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    names = sorted(path.stem for path in PRESETS.glob("*.toml"))
+    if name not in names:
+        raise ValueError(f"there is no preset {name!r}; choose one of {', '.join(names)}")
+    return TypeAdapter(PerStepCaptioner).validate_python(tomllib.loads((PRESETS / f"{name}.toml").read_text()))
 
 
-def cache_key_settings(chosen: AnyCaptioner, step: CaptionStep) -> dict[str, Any]:
-    """What of the settings decides a step's words, its prompt among it: plain values for keys and provenance."""
-    doing = captioner_for_step(chosen, step)
-    if not isinstance(doing, LlmCaptioner):
+def captioner_for_step(settings: AnyCaptioner, step: CaptionStep) -> Captioner:
+    """Return the captioner that does one step."""
+    if isinstance(settings, PresetCaptioner):
+        settings = load_preset(settings.kind)
+    if isinstance(settings, PerStepCaptioner):
+        captioner: Captioner = getattr(settings, f"{step}_by")
+        return captioner
+    return settings
+
+
+def cache_key_settings(settings: AnyCaptioner, step: CaptionStep) -> dict[str, Any]:
+    """Return the plain settings that decide a step's words, with its prompt's digest, for keys and provenance."""
+    captioner = captioner_for_step(settings, step)
+    if not isinstance(captioner, LlmCaptioner):
         return {"kind": "measured", "words": MODEL}
-    other = "temperature" if step == "augment" else "augment_temperature"
-    left_out = OPERATIONAL | {other} | ({"max_frames", "frame_encoding"} if step != "describe" else set())
-    settings = {name: value for name, value in asdict(doing).items() if name not in left_out}
-    return {**settings, "prompt": load_prompt(step).sha256}
+    unused = {"temperature" if step == "augment" else "augment_temperature"}
+    if step != "describe":
+        unused |= {"max_frames", "frame_encoding"}
+    values = {name: value for name, value in asdict(captioner).items() if name not in OPERATIONAL | unused}
+    return {**values, "prompt": load_prompt(step).sha256}
 
 
-def step_concurrency(chosen: AnyCaptioner, step: CaptionStep) -> int:
-    """How many clips keep a step's model busy; one for the captioner without weights."""
-    return int(getattr(captioner_for_step(chosen, step), "max_concurrency", 1))
+def step_concurrency(settings: AnyCaptioner, step: CaptionStep) -> int:
+    """Return the number of clips in flight that keep a step's model busy; 1 for the captioner without weights."""
+    return int(getattr(captioner_for_step(settings, step), "max_concurrency", 1))
 
 
-def uses_model(chosen: AnyCaptioner) -> bool:
-    """Does any step ask a model?"""
-    return any(isinstance(captioner_for_step(chosen, step), LlmCaptioner) for step in CAPTION_STEPS)
+def uses_model(settings: AnyCaptioner) -> bool:
+    """Whether any step asks a model."""
+    return any(isinstance(captioner_for_step(settings, step), LlmCaptioner) for step in CAPTION_STEPS)

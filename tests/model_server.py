@@ -6,7 +6,7 @@ Small and slow, for tests: it takes one question at a time. It prints its addres
 import sys
 
 import torch
-from effectpairs.captioning.llm.chat import ChatRequest, ModelUnavailable
+from effectpairs.captioning.llm.llm_captioner import ChatRequest, ModelUnavailable
 from effectpairs.captioning.llm.transformers_local import TransformersCaptioner
 from effectpairs.tests.llm_server import Forgetful, Raw, StubServer, completion, error
 
@@ -24,7 +24,7 @@ def main() -> None:
         except ModelUnavailable as trouble:
             return error(400, str(trouble))
         usage = {"prompt_tokens": given.tokens_in, "completion_tokens": given.tokens_out}
-        ended = "stop" if given.whole else "length"
+        ended = "stop" if given.is_complete else "length"
         return completion(given.text, model=request["model"], usage=usage, finish_reason=ended)
 
     stub = StubServer(answer)

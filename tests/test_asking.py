@@ -65,7 +65,7 @@ def test_after_three_tries_the_grammar_answers_and_that_is_said():
     assert found.verdict == "ok"
     assert found.reply.model.startswith("measured")
     assert check_caption(found.reply.text, max_words=30, effects=["shadow"], subject="dog") == ()
-    kept = found.dump_scene()
+    kept = found.as_record()
     assert [attempt["replies"][0]["model"] for attempt in kept["attempts"]] == ["stub"] * 3
     assert kept["attempts"][0]["replies"][0] | {"text": ""} == reply("").__dict__
     assert len(kept["attempts"][2]["replies"][0]["text"]) == 2000

@@ -8,11 +8,17 @@ import time
 import numpy as np
 import pytest
 from effectpairs.captioning.checks.response_parsing import clean_answer, parse_caption, parse_captions, whole_sentences
-from effectpairs.captioning.interface.captioner import Captioner, ClipContext
+from effectpairs.captioning.interface.captioner import Captioner, ClipContext, even_indices, sample_frames
 from effectpairs.captioning.interface.concurrency import map_unordered
-from effectpairs.captioning.interface.frame_sampling import encode_jpegs, even_indices, frame_parts, sample_frames
-from effectpairs.captioning.llm.chat import ChatResponse
-from effectpairs.captioning.llm.llm_captioner import LONGEST_HINT, LlmCaptioner, load_prompt, quote_json
+from effectpairs.captioning.llm.llm_captioner import (
+    MAX_HINT_CHARS,
+    ChatResponse,
+    LlmCaptioner,
+    encode_jpegs,
+    frame_parts,
+    load_prompt,
+    quote_json,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -193,7 +199,7 @@ class Parrot(LlmCaptioner):
     def __init__(self, text, whole=True):
         super().__init__()
         object.__setattr__(
-            self, "answer", ChatResponse(text=text, model="parrot", tokens_in=5, tokens_out=3, whole=whole)
+            self, "answer", ChatResponse(text=text, model="parrot", tokens_in=5, tokens_out=3, is_complete=whole)
         )
         object.__setattr__(self, "asked", [])
 
@@ -214,7 +220,7 @@ def test_the_steps_say_what_is_known_and_no_more():
     assert json.loads(told.user.splitlines()[-1])["data"] == {
         "subject": "dog",
         "known effects": ["dust"],
-        "words that came with the footage": "x" * LONGEST_HINT,
+        "words that came with the footage": "x" * MAX_HINT_CHARS,
     }
     assert json.loads(bare.user.splitlines()[-1]) == {"data": {}}
     assert "- too short" in bare.user

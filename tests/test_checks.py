@@ -135,10 +135,14 @@ def test_variants_differ_from_each_other():
     original = "A dog trots over the sand, casting a soft shadow to its left."
     taken = ["A dog trots over the sand, casting a long, deep shadow to its left."]
     assert (
-        check_variant("A dog trots over the sand, casting a faint, blurred shadow to its left.", original, others=taken)
+        check_variant(
+            "A dog trots over the sand, casting a faint, blurred shadow to its left.", original, accepted=taken
+        )
         == ()
     )
-    again = check_variant("A dog trots over the sand, casting a deep, long shadow to its left.", original, others=taken)
+    again = check_variant(
+        "A dog trots over the sand, casting a deep, long shadow to its left.", original, accepted=taken
+    )
     assert "another of the captions" in " ".join(again)
 
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from effectpairs.captioning.checks.validators import check_caption, check_description
 from effectpairs.captioning.interface.captioner import Captioner, ClipContext
-from effectpairs.captioning.measuring.clip_measures import measure_clip
-from effectpairs.captioning.measuring.colour_names import colour_name, tint_name
-from effectpairs.captioning.measuring.opacity_fit import fit_opacity, measure_edge_width
+from effectpairs.captioning.language.vocabulary import colour_name, tint_name
 from effectpairs.captioning.pipeline import augment_caption, describe_clip, refine_description
 from effectpairs.captioning.rule_based.captioner import RuleBasedCaptioner
 from effectpairs.captioning.rule_based.clip_facts import collect_facts
 from effectpairs.captioning.rule_based.effect_classifier import classify_effects, mirror_correlation
+from effectpairs.captioning.rule_based.extent_and_motion import measure_clip
+from effectpairs.captioning.rule_based.opacity_fit import fit_opacity, measure_edge_width
 
 FRAMES, HEIGHT, WIDTH = 13, 192, 336
 
@@ -70,8 +70,8 @@ def test_a_shadows_opacity_is_measured(opacity):
     found = fit_opacity(seen.gt, seen.over, seen.effect_mask)
     assert found.opacity == pytest.approx(opacity, abs=0.04)
     assert max(found.colour) < 16
-    assert found.trusted
-    assert -found.relative == pytest.approx(opacity, abs=0.05)
+    assert found.is_reliable
+    assert -found.relative_change == pytest.approx(opacity, abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_the_colour_of_uneven_smoke_is_measured(colour, word, effect):
     plain = block_on_sand()
     seen = painted(plain, puffy(beside(plain, 0.8, dx=-40, dy=0, soft=6, grow=21)), colour)
     found = fit_opacity(seen.gt, seen.over, seen.effect_mask)
-    assert found.trusted
+    assert found.is_reliable
     assert np.abs(np.subtract(found.colour, colour)).max() < 30
     assert word in colour_name(found.colour)
     tagged = classify_effects(seen)
@@ -185,12 +185,12 @@ def test_sides_are_told(dx, dy, side, words):
     seen = painted(block_on_sand(), beside(block_on_sand(), 0.5, dx=dx, dy=dy), (0, 0, 0))
     measures = measure_clip(seen)
     assert measures.side == side
-    assert (measures.movement.camera, measures.movement.across, measures.movement.through) == (
+    assert (measures.movement.camera, measures.movement.picture_heading, measures.movement.scene_heading) == (
         "still",
         "right",
         "right",
     )
-    assert measures.movement.together
+    assert measures.movement.follows_subject
     text = RuleBasedCaptioner().refine("", replace(seen, effects=("shadow",)), max_words=30, seed=0).text
     assert "above" not in text, "a shadow may lie beyond its subject, never over it"
     assert words is None or words in text
@@ -203,7 +203,7 @@ def test_a_camera_that_pans_along_is_told_from_a_subject_that_moves():
     over = np.where(plain.subject_mask[..., None] > 0, plain.over, over)
     seen = replace(plain, over=over, gt=over, effect_mask=beside(plain, 1, dx=-48, dy=0) > 0)
     moving = measure_clip(seen).movement
-    assert (moving.camera, moving.across, moving.through) == ("panning right", "nowhere", "right")
+    assert (moving.camera, moving.picture_heading, moving.scene_heading) == ("panning right", "nowhere", "right")
     assert collect_facts(seen).direction == "to the right"
 
 
@@ -280,7 +280,7 @@ def test_of_several_effects_each_is_placed_by_its_own_mask():
     both = replace(painted(replace(plain, over=dark.gt), dust, (125, 85, 50)), over=plain.over)
     seen = replace(both, effects=("shadow", "dust"), effect_masks={"shadow": shadow > 0.05, "dust": dust > 0.05})
     first, second = collect_facts(seen).effects
-    assert (first.word, first.side, second.word, second.side) == ("shadow", "ahead", "dust", "behind")
+    assert (first.kind, first.side, second.kind, second.side) == ("shadow", "ahead", "dust", "behind")
     assert set(second.adjectives) & {"brown", "dark brown"}
     text = RuleBasedCaptioner().refine("", seen, max_words=40, seed=0).text
     assert "ahead of it" in text

@@ -11,9 +11,8 @@ import time
 import numpy as np
 import pytest
 from effectpairs.captioning.interface.captioner import Captioner, ClipContext
-from effectpairs.captioning.llm.chat import ChatClient, ChatRequest, ModelUnavailable
-from effectpairs.captioning.llm.line import BudgetSpent
-from effectpairs.captioning.llm.openai_compatible import OpenAiCaptioner
+from effectpairs.captioning.llm.llm_captioner import ChatRequest, LlmCaptioner, ModelUnavailable
+from effectpairs.captioning.llm.openai_compatible import BudgetSpent, OpenAiCaptioner
 from effectpairs.tests.llm_server import MODEL, Endless, Raw, StubServer, completion, data_of, error, sensible
 
 pytest.importorskip("openai", reason="the endpoint backend needs it: pip install 'effectpairs[captions]'")
@@ -55,7 +54,7 @@ def test_the_three_steps_and_their_provenance():
     with StubServer(sensible) as server:
         captioner = client(server)
         assert isinstance(captioner, Captioner)
-        assert isinstance(captioner, ChatClient)
+        assert isinstance(captioner, LlmCaptioner)
         dense = captioner.describe(SEEN, seed=1)
         short = captioner.refine(dense.text, SEEN, max_words=25, seed=1)
         styles = captioner.augment(short.text, SEEN, count=3, seed=1)

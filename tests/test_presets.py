@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from effectpairs.captioning.config import AnyCaptioner, PresetCaptioner
+from effectpairs.captioning.config import AnyCaptioner, PerStepCaptioner, PresetCaptioner, load_preset
 from effectpairs.captioning.interface.captioner import Captioner, ClipContext
 from effectpairs.captioning.llm.openai_compatible import OpenAiCaptioner
 from effectpairs.captioning.llm.vllm_server import VllmCaptioner
-from effectpairs.captioning.per_step import PerStepCaptioner, load_preset
 from effectpairs.captioning.rule_based.captioner import RuleBasedCaptioner
 from effectpairs.tests.llm_server import MODEL, StubServer, sensible
 from pydantic import TypeAdapter, ValidationError

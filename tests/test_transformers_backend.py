@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 from effectpairs.captioning.interface.captioner import Captioner, ClipContext
-from effectpairs.captioning.llm.chat import ChatClient, ChatRequest, ChatResponse, ModelUnavailable
-from effectpairs.captioning.llm.model_files import find_model_files
-from effectpairs.captioning.llm.transformers_local import LoadedModel, TransformersCaptioner
+from effectpairs.captioning.llm.llm_captioner import ChatRequest, ChatResponse, LlmCaptioner, ModelUnavailable
+from effectpairs.captioning.llm.transformers_local import LoadedModel, TransformersCaptioner, find_model_files
 from effectpairs.tests import tiny_models
 
 torch = pytest.importorskip("torch", reason="models run on torch: pip install 'effectpairs[models]'")
@@ -70,7 +69,7 @@ def test_a_clip_is_described(name, frame_encoding, request):
         temperature=0.0,
     )
     assert isinstance(captioner, Captioner)
-    assert isinstance(captioner, ChatClient)
+    assert isinstance(captioner, LlmCaptioner)
     seen = ClipContext(gt=clip(), effects=("shadow",))
     reply = captioner.describe(seen, seed=0)
     assert reply == captioner.describe(seen, seed=5), "greedy: no seed matters"

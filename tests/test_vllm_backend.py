@@ -1,14 +1,18 @@
-"""The offline backend: its protocol with a false vLLM, and the true one where EFFECTPAIRS_VLLM names its python."""
+"""vLLM as a child process: against a false server that behaves or not, and the true one if EFFECTPAIRS_VLLM is set."""
 
 import json
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from effectpairs.captioning.interface.captioner import Captioner, ClipContext
-from effectpairs.captioning.llm.chat import ChatClient, ChatRequest, ModelUnavailable
-from effectpairs.captioning.llm.vllm_server import VARIABLE, VllmCaptioner
+from effectpairs.captioning.llm import vllm_server
+from effectpairs.captioning.llm.llm_captioner import ChatRequest, LlmCaptioner, ModelUnavailable
+from effectpairs.captioning.llm.vllm_server import PYTHON_ENV, VllmCaptioner
 from effectpairs.tests import fake_vllm
 
 SEEN = ClipContext(gt=np.zeros((13, 32, 48, 3), np.uint8), subject="dog")
@@ -32,10 +36,11 @@ def ask(text="Hello.", **over):
 
 def test_the_steps_and_what_reaches_vllm(captioner):
     assert isinstance(captioner, Captioner)
-    assert isinstance(captioner, ChatClient)
+    assert isinstance(captioner, LlmCaptioner)
     described = json.loads(captioner.describe(SEEN, seed=7).text)
     assert (described["parts"], described["seed"], described["guided"]) == (1, 7, False)
     assert {"dtype", "max_model_len", "limit_mm_per_prompt", "media_io_kwargs"} <= set(described["options"])
+    assert not {"enforce_eager", "trust_remote_code", "revision"} & set(described["options"])
     refined = captioner.refine("A dog runs.", SEEN, max_words=20, seed=1)
     assert (refined.text, refined.tokens_in, refined.tokens_out) == ("A dog runs.", 10, 3)
     assert json.loads(captioner.chat(ask(schema={"type": "object"})).text)["guided"]
@@ -73,15 +78,53 @@ def test_one_question_that_is_refused_does_not_spoil_the_batch(captioner):
 
 def test_an_engine_that_dies_is_told_and_started_anew(captioner):
     captioner.chat(ask())
-    with pytest.raises(ModelUnavailable, match=r"some/model in vLLM ended \(exit code 1\)"):
+    with pytest.raises(ModelUnavailable, match=r"some/model in vLLM ended \(exit code 1\): RuntimeError: CUDA error"):
         captioner.chat(ask("die now"))
     assert "A dog runs." in captioner.chat(ask()).text
+
+
+def test_an_engine_that_hangs_is_ended_and_started_anew(python, monkeypatch):
+    monkeypatch.setattr(vllm_server, "HEALTH_TIMEOUT_S", 0.5)
+    captioner = VllmCaptioner(model="some/model", python_path=python, timeout_s=0.5)
+    with pytest.raises(
+        ModelUnavailable, match=r"some/model in vLLM did not finish an answer in 0.5 s; raise timeout_s"
+    ):
+        captioner.chat(ask("hang now"))
+    assert "A dog runs." in captioner.chat(ask()).text
+    captioner.close()
+
+
+def test_a_slow_start_is_waited_for(python):
+    captioner = VllmCaptioner(model="slow/start", python_path=python, startup_timeout_s=60.0)
+    assert "A dog runs." in captioner.chat(ask()).text
+    captioner.close()
+
+
+def test_the_server_ends_with_its_parent(python, tmp_path):
+    """Killed outright, a parent has no time to end anything."""
+    program = (
+        "import os, signal, sys\n"
+        "from effectpairs.captioning.llm import vllm_server\n"
+        f"captioner = vllm_server.VllmCaptioner(model='some/model', python_path={python!r})\n"
+        f"server = vllm_server._running_server(captioner, {python!r})\n"
+        "print(server._process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    parent = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    pid = int(parent.stdout)
+    deadline = time.monotonic() + 20
+    while (Path("/proc") / str(pid) / "cmdline").exists() and time.monotonic() < deadline:
+        if not (Path("/proc") / str(pid) / "cmdline").read_bytes():
+            break  # a zombie, whose parent has not looked
+        time.sleep(0.1)
+    else:
+        assert time.monotonic() < deadline, "the server outlived its parent"
 
 
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [
-        ("too/large", "MemoryError: out of memory.*lower max_model_len or gpu_memory_utilization"),
+        ("too/large", "OutOfMemoryError: CUDA out of memory.*lower max_model_len or gpu_memory_utilization"),
         ("dies/early", r"ended \(exit code 139\): Segmentation fault"),
         ("hangs", "did not get ready in 1 s"),
     ],
@@ -94,13 +137,11 @@ def test_an_engine_that_does_not_start(python, model, sentence):
 
 
 def test_no_environment_no_python_no_vllm(monkeypatch, tmp_path):
-    monkeypatch.delenv(VARIABLE, raising=False)
-    with pytest.raises(ModelUnavailable, match=f"set python_path or {VARIABLE} to DIR/bin/python"):
+    monkeypatch.delenv(PYTHON_ENV, raising=False)
+    with pytest.raises(ModelUnavailable, match=f"set python_path or {PYTHON_ENV} to DIR/bin/python"):
         VllmCaptioner().chat(ask())
     with pytest.raises(ModelUnavailable, match=r"cannot be started \(No such file"):
         VllmCaptioner(python_path=str(tmp_path / "python")).chat(ask())
-    import sys
-
     with pytest.raises(
         ModelUnavailable, match="No module named 'vllm'; name the python of an environment that has vLLM"
     ):
@@ -115,8 +156,8 @@ def test_settings_are_checked(over):
 
 @pytest.mark.models
 @pytest.mark.skipif(
-    not os.environ.get(VARIABLE),
-    reason=f"{VARIABLE} names no python of an environment with vLLM; see docs/captions.md",
+    not os.environ.get(PYTHON_ENV),
+    reason=f"{PYTHON_ENV} names no python of an environment with vLLM; see docs/captions.md",
 )
 def test_true_vllm_with_a_tiny_model(tmp_path):
     pytest.importorskip("transformers")

@@ -8,7 +8,7 @@ from effectpairs.captioning.checks.validators import check_caption, check_descri
 from effectpairs.captioning.interface.captioner import ClipContext
 from effectpairs.captioning.language.inflection import effect_phrase, join_list, make_sentence, participle, third_person
 from effectpairs.captioning.language.subjects import SubjectName, find_subject, with_article
-from effectpairs.captioning.language.vocabulary import COLOURS, EFFECTS, SLOTS, are_compatible, without_marks
+from effectpairs.captioning.language.vocabulary import COLOURS, EFFECTS, SLOTS, are_compatible
 from effectpairs.captioning.rule_based.augment import find_effect_phrases, restyle
 from effectpairs.captioning.rule_based.clip_facts import collect_facts
 from effectpairs.captioning.rule_based.long_caption import write_description
@@ -39,7 +39,7 @@ def told(*effects: str, **facts) -> ClipContext:
     ],
 )
 def test_forms_of_verbs(verb, third, ing):
-    assert (third_person(verb), third_person(verb, many=True), participle(verb)) == (third, verb, ing)
+    assert (third_person(verb), third_person(verb, plural=True), participle(verb)) == (third, verb, ing)
 
 
 def test_articles_go_by_sound():
@@ -63,7 +63,7 @@ def test_articles_go_by_sound():
 )
 def test_subjects(noun, a, pronoun, their):
     name = SubjectName(noun=noun)
-    assert (name.a, name.pronoun, name.their) == (a, pronoun, their)
+    assert (name.with_article, name.pronoun, name.possessive) == (a, pronoun, their)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_variants_of_any_of_our_captions_pass_the_checks(facts, effects, seed):
     assert len(made) == 3
     for place, variant in enumerate(made):
         others = [*made[:place], *made[place + 1 :]]
-        assert check_variant(variant, text, effects=effects, subject=facts["subject"], others=others) == (), variant
+        assert check_variant(variant, text, effects=effects, subject=facts["subject"], accepted=others) == (), variant
 
 
 def test_no_effect_known_no_caption():
@@ -183,7 +183,7 @@ def test_a_light_and_its_glow_are_of_one_colour():
 
 def test_every_adjective_fits_its_effect():
     for effect, words in EFFECTS.items():
-        assert all(len(without_marks(getattr(words, slot))) >= 2 for slot in SLOTS if slot != "spread"), effect
+        assert all(len(words.adjectives(slot)) >= 2 for slot in SLOTS if slot != "spread"), effect
         assert set(words.colour) <= COLOURS | {"dark", "cool-toned", "warm-toned"}, effect
     assert not are_compatible("smoke", "wispy", "dense")
     assert are_compatible("smoke", "wispy", "thin")

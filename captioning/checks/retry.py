@@ -1,7 +1,7 @@
-"""Ask, check, ask again with what was wrong, at most so often; then the grammar's own answer, or a person's look.
+"""Requests for checked answers: ask, check, ask again with the objections; then the rules' answer, or a review.
 
-Nothing here knows a model: a step is a function from the number of the attempt and the objections to replies. What a
-backend raises (a server that is down, say) passes through untouched: that is no bad answer but none.
+Nothing here knows a model: a request is a function of the number of the attempt and the objections. What a backend
+raises (a server that is down, say) passes through untouched, for it is no bad answer but none.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,133 +10,131 @@ from typing import Any, Literal
 
 from ..interface.captioner import Reply
 
-KEPT_CHARS = 2000
-"""Of a refused answer so much is kept; an endless one is not worth more."""
+RECORDED_CHARS = 2000
+"""Length to which a recorded answer is cut; an endless one is not worth more."""
 ReplyRequest = Callable[[int, tuple[str, ...]], Reply]
-"""From the attempt, counted from 0, and the objections to the one before, to an answer."""
+"""Gives an answer for the attempt, counted from 0, and the objections to the one before."""
 RepliesRequest = Callable[[int, int, tuple[str, ...]], tuple[Reply, ...]]
-"""The same for several answers; the first number says how many are still wanted."""
+"""The same for several answers; the first number says how many are missing."""
 Check = Callable[[str], Sequence[str]]
-CheckAgainst = Callable[[str, Sequence[str]], Sequence[str]]
-"""Checks a text beside those already taken."""
+"""Gives the objections to a text."""
+VariantCheck = Callable[[str, Sequence[str]], Sequence[str]]
+"""Gives the objections to a text beside those already accepted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One question's answers, and what was wrong with them."""
+    """Answers to one request, and the objections to them."""
 
     replies: tuple[Reply, ...]
     objections: tuple[str, ...] = ()
-    """Empty where every answer was taken."""
+    """Empty where every answer was accepted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedAnswer:
-    """What came of asking, and the whole way there: provenance keeps all of it."""
+    """Accepted replies and all attempts at them, for provenance."""
 
     replies: tuple[Reply, ...]
-    """What passed the checks; those of the grammar come last."""
+    """Replies that passed the checks; those of the rules come last."""
     attempts: tuple[Attempt, ...]
     filled: int = 0
-    """How many of the replies are the grammar's, because the model's did not pass."""
+    """Number of replies by the rules, because the model's did not pass."""
     verdict: Literal["ok", "review"] = "ok"
-    """review: fewer replies than wanted passed; somebody should look."""
+    """review: too few replies passed; a person should look."""
 
     @property
     def reply(self) -> Reply | None:
-        """The one reply, where one was asked for."""
+        """The first reply, if there is one."""
         return self.replies[0] if self.replies else None
 
     @property
     def objections(self) -> tuple[str, ...]:
-        """What was wrong with the last answer."""
+        """Objections to the last attempt."""
         return self.attempts[-1].objections if self.attempts else ()
 
-    def as_values(self) -> dict[str, Any]:
-        """Plain values for provenance: every attempt with its answers, models, revisions, prompts and tokens."""
+    def as_record(self) -> dict[str, Any]:
+        """Return plain values for provenance: every attempt with its answers, models, revisions, prompts and tokens."""
         values = asdict(self)
         for attempt in values["attempts"]:
             for reply in attempt["replies"]:
-                reply["text"] = reply["text"][:KEPT_CHARS]
+                reply["text"] = reply["text"][:RECORDED_CHARS]
         return values
 
 
 def request_reply(
-    step: ReplyRequest, check: Check, *, max_attempts: int = 3, otherwise: Callable[[], Reply | None] | None = None
+    request: ReplyRequest, check: Check, *, max_attempts: int = 3, fallback: Callable[[], Reply | None] | None = None
 ) -> CheckedAnswer:
-    """Ask until an answer passes, at most `max_attempts` times; then take `otherwise`, if that passes.
+    """Request an answer until one passes; then take the fallback, if that passes.
 
     Args:
-        step: asks once.
-        check: what is wrong with a text; nothing, if it is good.
-        max_attempts: how often it is asked.
-        otherwise: the grammar's answer, where there is one.
+        request: makes one request.
+        check: gives the objections to a text.
+        max_attempts: limit of requests.
+        fallback: the rules' answer.
     """
-    among = None if otherwise is None else lambda missing, taken: tuple(filter(None, [otherwise()]))
     return request_replies(
-        lambda missing, attempt, objections: (step(attempt, objections),),
-        lambda text, taken: check(text),
+        lambda missing, attempt, objections: (request(attempt, objections),),
+        lambda text, accepted: check(text),
         count=1,
         max_attempts=max_attempts,
-        otherwise=among,
+        fallback=None if fallback is None else lambda missing, accepted: tuple(filter(None, [fallback()])),
     )
 
 
 def request_replies(
-    step: RepliesRequest,
-    check: CheckAgainst,
+    request: RepliesRequest,
+    check: VariantCheck,
     *,
     count: int,
     max_attempts: int = 3,
-    otherwise: Callable[[int, Sequence[str]], tuple[Reply, ...]] | None = None,
+    fallback: Callable[[int, Sequence[str]], tuple[Reply, ...]] | None = None,
 ) -> CheckedAnswer:
-    """The same for several answers: good ones are kept, only those missing are asked for again.
+    """Request several answers; good ones are kept, only the missing ones are requested again.
 
     Args:
-        step: asks once, for as many as are missing.
-        check: what is wrong with a text beside those already taken.
-        count: how many are wanted.
-        max_attempts: how often it is asked.
-        otherwise: from how many are missing and the texts already taken, the grammar's answers.
+        request: makes one request for as many as are missing.
+        check: gives the objections to a text beside those already accepted.
+        count: answers to be had.
+        max_attempts: limit of requests.
+        fallback: the rules' answers, for the number that is missing and the texts already accepted.
     """
     if max_attempts < 1 or count < 1:
-        raise ValueError(
-            f"max_attempts={max_attempts} and count={count} must be 1 or more; ask at least once for at least one"
-        )
-    taken: list[Reply] = []
+        raise ValueError(f"max_attempts={max_attempts} and count={count} must be 1 or more; ask at least once for one")
+    accepted: list[Reply] = []
     attempts: list[Attempt] = []
     objections: tuple[str, ...] = ()
     for attempt in range(max_attempts):
-        replies = step(count - len(taken), attempt, objections)
-        objections = _sift(replies, check, taken, count)
+        replies = request(count - len(accepted), attempt, objections)
+        objections = _accept(replies, check, accepted, count)
         attempts.append(Attempt(replies=replies, objections=objections))
-        if len(taken) == count:
-            return CheckedAnswer(replies=tuple(taken), attempts=tuple(attempts))
-    asked = len(taken)
-    if otherwise is not None:
-        _sift(otherwise(count - asked, [reply.text for reply in taken]), check, taken, count)
+        if len(accepted) == count:
+            return CheckedAnswer(replies=tuple(accepted), attempts=tuple(attempts))
+    from_model = len(accepted)
+    if fallback is not None:
+        _accept(fallback(count - from_model, [reply.text for reply in accepted]), check, accepted, count)
     return CheckedAnswer(
-        replies=tuple(taken),
+        replies=tuple(accepted),
         attempts=tuple(attempts),
-        filled=len(taken) - asked,
-        verdict="ok" if len(taken) == count else "review",
+        filled=len(accepted) - from_model,
+        verdict="ok" if len(accepted) == count else "review",
     )
 
 
-def _sift(replies: Sequence[Reply], check: CheckAgainst, taken: list[Reply], count: int) -> tuple[str, ...]:
-    """Take what passes, up to count; say what was wrong with the rest."""
-    found: list[str] = []
+def _accept(replies: Sequence[Reply], check: VariantCheck, accepted: list[Reply], count: int) -> tuple[str, ...]:
+    """Append the replies that pass to accepted, up to count; return the objections to the others."""
+    objections: list[str] = []
     for reply in replies:
-        if len(taken) == count:
+        if len(accepted) == count:
             break
-        wrong = tuple(check(reply.text, [other.text for other in taken]))
-        if not wrong:
-            taken.append(reply)
+        faults = tuple(check(reply.text, [accepted_reply.text for accepted_reply in accepted]))
+        if not faults:
+            accepted.append(reply)
         elif len(replies) == 1:
-            found += wrong
+            objections += faults
         else:
-            begin = " ".join(reply.text.split())[:60]
-            found += [f"'{begin}': {objection}" for objection in wrong]
-    if not found and len(taken) < count:
-        found.append(f"There were {len(replies)} answers; {count - len(taken)} more are wanted.")
-    return tuple(dict.fromkeys(found))
+            start = " ".join(reply.text.split())[:60]
+            objections += [f"'{start}': {fault}" for fault in faults]
+    if not objections and len(accepted) < count:
+        objections.append(f"There were {len(replies)} answers; {count - len(accepted)} more are wanted.")
+    return tuple(dict.fromkeys(objections))

@@ -1,68 +1,90 @@
-"""What is asked of a captioner: describe a clip, refine the description to a caption, augment the caption.
+"""Interface of captioners: describe a clip, refine the description to a caption, augment the caption.
 
-A backend IS its settings: a small frozen value chosen by its `kind`. Each step gives a reply with all that provenance
-asks for; `asking.py` checks every reply and asks again with the objections, whatever the backend.
+A backend IS its settings: a small frozen value chosen by its `kind`. Each step returns replies with all that provenance
+records; `checks.retry` checks every reply and asks again with the objections, whatever the backend.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
-from ...arrays import Mask, Matte, Rgb
+import numpy as np
 
-STRICT: Any = {"extra": "forbid"}
-"""A misspelt setting is an error; and so is a key written into one."""
+from ...arrays import Mask, Matte, Rgb
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipContext:
-    """All that is known of one clip before anybody words it."""
+    """Frames and layers of one clip, and all that is known of it before it is captioned."""
 
     gt: Rgb
     over: Rgb | None = None
     subject_mask: Matte | None = None
     effect_mask: Mask | None = None
     effect_masks: Mapping[str, Mask] = field(default_factory=dict)
-    """By effect, where a renderer knows each by itself; they may overlap."""
+    """Masks of single effects, where a renderer knows them; they may overlap."""
     fps: float = 16.0
     effects: tuple[str, ...] = ()
-    """Words of the corpus's vocabulary, where they are known: from the scene or the source."""
+    """Words of the corpus's vocabulary, where scene or source name them."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Of a rendered scene, as `render.telling.facts_of` gives them: subject, motion, ground, light, camera, and under
-    `effects` each effect's own facts; else empty."""
+    """Facts of a rendered scene, as `render.scene.scene_facts.facts_of` gives them: subject, motion, ground, light,
+    camera, and under `effects` each effect's own facts; else empty."""
     subject: str | None = None
-    """What the subject is called, where source or scene say it: "camel", "red car"."""
+    """The subject's name, where source or scene give it: "camel", "red car"."""
     hint: str | None = None
     """A caption or name that came with the footage; somebody's words, never instructions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """One answer and where it came from."""
+    """One answer and its origin."""
 
     text: str
     model: str
     """Id of the model, or the backend's own name."""
     revision: str | None = None
     prompt_sha256: str | None = None
-    """Of the system prompt's file."""
+    """Digest of the system prompt's file."""
     tokens_in: int = 0
     tokens_out: int = 0
 
 
 @runtime_checkable
 class Captioner(Protocol):
-    """The three steps. `objections` holds what was wrong with earlier answers, in sentences; empty at the first try."""
+    """The three steps. `objections` holds the faults of earlier answers, in sentences; empty at the first attempt."""
 
-    def describe(self, seen: ClipContext, *, seed: int, objections: Sequence[str] = ()) -> Reply:
-        """A dense description: each effect's kind, strength, spread, place, course in time, and what it acts on."""
+    def describe(self, clip: ClipContext, *, seed: int, objections: Sequence[str] = ()) -> Reply:
+        """Return a dense description: each effect's kind, strength, extent, place, course, and what it acts on."""
 
     def refine(
-        self, description: str, seen: ClipContext, *, max_words: int, seed: int, objections: Sequence[str] = ()
+        self, description: str, clip: ClipContext, *, max_words: int, seed: int, objections: Sequence[str] = ()
     ) -> Reply:
-        """One concise caption of at most max_words words, effect first in importance."""
+        """Return one concise caption of at most max_words words, in which the effect matters most."""
 
     def augment(
-        self, caption: str, seen: ClipContext, *, count: int, seed: int, objections: Sequence[str] = ()
+        self, caption: str, clip: ClipContext, *, count: int, seed: int, objections: Sequence[str] = ()
     ) -> tuple[Reply, ...]:
-        """Captions of the same scene, subject and action with another style of the same effects."""
+        """Return captions of the same scene, subject and action with another style of the same effects."""
+
+
+def even_indices(count: int, at_most: int) -> list[int]:
+    """Return indices of at most at_most of count frames, evenly spaced, the first and the last among them."""
+    if at_most < 1:
+        raise ValueError(f"max_frames={at_most} shows nothing; give at least 1")
+    if count <= at_most:
+        return list(range(count))
+    if at_most == 1:
+        return [count // 2]
+    return [int(index) for index in np.rint(np.linspace(0, count - 1, at_most))]
+
+
+def sample_frames(clip: ClipContext, at_most: int) -> ClipContext:
+    """Return a copy of what a chat model needs: evenly spaced frames over the same time, and no layers.
+
+    It holds none of a longer clip's memory, so that many clips can wait for an answer. Frames are sampled here and not
+    by a model's processor, which takes one frame a second: five of an 85-frame clip.
+    """
+    indices = even_indices(len(clip.gt), at_most)
+    gt = clip.gt if len(indices) == len(clip.gt) else clip.gt[indices]  # indexing copies
+    fps = clip.fps * len(indices) / len(clip.gt)
+    return replace(clip, gt=gt, fps=fps, over=None, subject_mask=None, effect_mask=None)

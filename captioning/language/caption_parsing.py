@@ -1,55 +1,53 @@
-"""A caption taken apart: its words, the effects it names, its head (who does what) and its effect clause."""
+"""Parsing of captions: words, stems, the effects that are named, the head (who does what), the effect clause."""
 
 import re
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from .inflection import participle, third_person
-from .vocabulary import EFFECTS, all_adjectives
+from .vocabulary import EFFECTS, all_adjectives, terms
 
-STOP = frozenset(
-    ["a", "an", "the", "and", "or", "of", "in", "on", "at", "to", "by", "as", "it", "its", "is", "are", "with", "while",
-     "from", "into", "over", "under", "behind", "below", "beneath", "above", "around", "through", "across", "that",
-     "which", "their", "they", "his", "her", "he", "she", "them", "him", "along", "for", "be", "then", "this", "these"]
-)  # fmt: skip
-"""Words that carry grammar and nothing of the scene."""
-LINKS = frozenset(["with", "it", "its", "they", "their", "he", "she", "his", "her", "a", "an", "the", "leaving", "and"])
-"""After a comma these begin a new clause; an adjective does not."""
-MAKERS = frozenset(
-    form.split()[0]
-    for tokenize in EFFECTS.values()
-    for verb in (
-        *tokenize.makes,
-        "unleash",
-        "create",
-        "produce",
-        "leave",
-        "send",
-        "release",
-        "emit",
-        "generate",
-        "spew",
+STOP_WORDS = frozenset(
+    terms(
+        "a an the and or of in on at to by as it its is are with while from into over under behind below beneath above "
+        "around through across that which their they his her he she them him along for be then this these"
     )
-    for form in (participle(verb), third_person(verb), third_person(verb, many=True))
+)
+"""Words of grammar, which say nothing about the scene."""
+CLAUSE_STARTS = frozenset(terms("with it its they their he she his her a an the leaving and"))
+"""Words that begin a new clause after a comma."""
+CAUSE_VERBS = frozenset(
+    form.split()[0]
+    for effect in EFFECTS.values()
+    for verb in (*effect.causes, *terms("unleash create produce leave send release emit generate spew"))
+    for form in (participle(verb), third_person(verb), verb)
 )
 """Verbs by which a subject makes an effect, in the forms that begin an effect clause."""
+QUALIFIED_BY_LIGHT = frozenset(
+    {name for words in EFFECTS.values() for name in words.names}
+    | all_adjectives()
+    | {"grey", "gray", "cloud", "clouds", "veil", "trail", "plume"}
+)
+"""Words before which "light" is a quality and names no effect."""
 
 
 class CaptionParts(NamedTuple):
-    """A caption in two: who does what, and what the effect is like; put together they hold all its words."""
+    """The two parts of a caption, which together hold all its words."""
 
     head: str
+    """Who does what."""
     clause: str
+    """What the effect is like."""
 
 
 def tokenize(text: str) -> list[str]:
-    """A text's words in lower case; hyphens bind."""
-    found: list[str] = re.findall(r"[a-z0-9]+(?:[-'][a-z0-9]+)*", text.lower().replace("’", "'"))
-    return found
+    """Return a text's words in lower case; hyphens join words."""
+    tokens: list[str] = re.findall(r"[a-z0-9]+(?:[-'][a-z0-9]+)*", text.lower().replace("’", "'"))
+    return tokens
 
 
 def stem(word: str) -> str:
-    """A word without its ending, so that "drives" and "driving" are one."""
+    """Return a word without its ending, so that "drives" and "driving" are equal."""
     word = word.removesuffix("'s")
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
@@ -57,91 +55,74 @@ def stem(word: str) -> str:
 
 
 def content_stems(text: str) -> set[str]:
-    """The stems of the words that say something."""
-    return {stem(word) for word in tokenize(text) if word not in STOP}
+    """Return the stems of a text's words, without words of grammar."""
+    return {stem(word) for word in tokenize(text) if word not in STOP_WORDS}
 
 
 def effect_words(text: str) -> dict[str, set[str]]:
-    """Every word that may name an effect, with the effects it may stand for; "light" only where it is a noun."""
+    """Return every word that may name an effect, with the effects it may stand for."""
     tokens = tokenize(text)
-    found: dict[str, set[str]] = {}
-    for place, token in enumerate(tokens):
-        if token in ("light", "lights") and not _is_noun(tokens, place):
+    words: dict[str, set[str]] = {}
+    for index, token in enumerate(tokens):
+        if token in ("light", "lights") and not QUALIFIED_BY_LIGHT.isdisjoint(tokens[index + 1 : index + 2]):
             continue
-        effects = {effect for effect, known in EFFECTS.items() if token in known.names}
+        effects = {effect for effect, vocabulary in EFFECTS.items() if token in vocabulary.names}
         if effects:
-            found[token] = effects
-    return found
+            words[token] = effects
+    return words
 
 
 def related_effects(effects: Iterable[str]) -> set[str]:
-    """The effects, and those so near to them that their names may stand for them."""
-    return {word for effect in effects for word in (effect, *EFFECTS[effect].kin)}
+    """Return the effects, and those so similar that their names may stand for them."""
+    return {related for effect in effects if effect in EFFECTS for related in (effect, *EFFECTS[effect].kin)}
 
 
 def named_effects(text: str) -> tuple[str, ...]:
-    """The effects a caption names, in the vocabulary's order; of words that may stand for several, the first meant."""
-    found: set[str] = set()
-    for token, effects in effect_words(text).items():
-        found |= {effect for effect in effects if token in EFFECTS[effect].names[:2]}
-    if not found:
-        found = {min(effects, key=list(EFFECTS).index) for effects in effect_words(text).values()}
-    return tuple(effect for effect in EFFECTS if effect in found)
+    """Return the effects that a caption names, in the vocabulary's order.
+
+    A word that may stand for several counts only where no other word names an effect, and then for the first of them.
+    """
+    words = effect_words(text)
+    effects = {effect for word, meanings in words.items() for effect in meanings if word in EFFECTS[effect].names[:2]}
+    if not effects:
+        effects = {min(meanings, key=list(EFFECTS).index) for meanings in words.values()}
+    return tuple(effect for effect in EFFECTS if effect in effects)
 
 
 def split_caption(caption: str, effects: Iterable[str] = ()) -> CaptionParts:
-    """Part a caption at the clause that speaks of the effects (of any effect, where none are given).
+    """Split a caption at the clause about the effects (about any effect, where none are given).
 
     Where the effect comes first, the head is what follows: "dust hangs behind a car | as it drives". A caption that
     names no effect is all head.
     """
-    wanted = set(EFFECTS if not effects else related_effects(effect for effect in effects if effect in EFFECTS))
-    names = {name for name, stands in effect_words(caption).items() if stands & wanted}
-    spots = [spot for name in names for spot in [_spot(caption, name)] if spot is not None]
-    if not spots:
+    relevant = related_effects(effects) if effects else set(EFFECTS)
+    names = [name for name, meanings in effect_words(caption).items() if meanings & relevant]
+    matches = [match for name in names if (match := re.search(rf"\b{re.escape(name)}\b", caption.lower()))]
+    if not matches:
         return CaptionParts(caption, "")
-    spot = min(spots)
-    begins = _begin(caption, spot)
-    if begins > 0:
-        return CaptionParts(caption[:begins].strip(" ,"), caption[begins:].strip(" ,"))
-    after = re.search(r",? (as|while|when) |, (?=\w+ing\b)", caption[spot:])
-    if after is None:
+    noun_start = min(match.start() for match in matches)
+    clause_start = _clause_start(caption, noun_start)
+    if clause_start > 0:
+        return CaptionParts(caption[:clause_start].strip(" ,"), caption[clause_start:].strip(" ,"))
+    head = re.search(r",? (as|while|when) |, (?=\w+ing\b)", caption[noun_start:])
+    if head is None:
         return CaptionParts("", caption)
-    return CaptionParts(caption[spot + after.start() :].strip(" ,"), caption[: spot + after.start()])
+    head_start = noun_start + head.start()
+    return CaptionParts(caption[head_start:].strip(" ,"), caption[:head_start])
 
 
-def _spot(caption: str, name: str) -> int | None:
-    found = re.search(rf"\b{re.escape(name)}\b", caption.lower())
-    return found.start() if found else None
-
-
-def _begin(caption: str, spot: int) -> int:
-    """Where the clause that holds the effect begins: behind the last comma that parts clauses, else at its verb."""
-    known = all_adjectives()
+def _clause_start(caption: str, noun_start: int) -> int:
+    """Return where the clause of the effect begins: after a comma between clauses, else at its verb, else 0."""
     commas = []
-    for found in re.finditer(r",\s+(?:and\s+)?([A-Za-z'-]+)", caption[:spot]):
-        word = found.group(1).lower()
-        if (word in LINKS or word in MAKERS or word.endswith("ing")) and word not in known:
-            commas.append(found.start())
-    if commas:
-        return commas[0] if len(commas) == 1 else _first_after_head(caption, commas)
-    verbs = [
-        found for found in re.finditer(r"[A-Za-z'-]+", caption[:spot]) if found.group().lower() in MAKERS | {"with"}
-    ]
-    return verbs[0].start() if verbs else 0
-
-
-def _first_after_head(caption: str, commas: list[int]) -> int:
-    """Of several clauses before the effect, the first that makes it: its verb is one of making."""
+    for match in re.finditer(r",\s+(?:and\s+)?([A-Za-z'-]+)", caption[:noun_start]):
+        word = match.group(1).lower()
+        if (word in CLAUSE_STARTS | CAUSE_VERBS or word.endswith("ing")) and word not in all_adjectives():
+            commas.append(match.start())
+    starters = CAUSE_VERBS | {"with"}
     for comma in commas:
-        following = tokenize(caption[comma:])[:3]
-        if set(following) & (MAKERS | {"with"}):
+        if set(tokenize(caption[comma:])[:3]) & starters:
             return comma
-    return commas[-1]
-
-
-def _is_noun(tokens: list[str], place: int) -> bool:
-    """Is this "light" a thing rather than a quality? Then no noun or adjective of an effect follows it."""
-    after: Set[str] = set(tokens[place + 1 : place + 2])
-    nouns = {name for known in EFFECTS.values() for name in known.names}
-    return not after & (nouns | all_adjectives() | {"grey", "gray", "cloud", "clouds", "veil", "trail", "plume"})
+    if commas:
+        return commas[-1]
+    verbs = (match for match in re.finditer(r"[A-Za-z'-]+", caption[:noun_start]) if match.group().lower() in starters)
+    return next((verb.start() for verb in verbs), 0)

@@ -1,100 +1,86 @@
-"""The small change of grammar: verb forms, noun phrases of effects, where something lies, lists."""
+"""English inflection: verb forms, articles, noun phrases of effects, enumerations and sentences.
 
+The few rules here take the place of the package `inflect`: that one needs 1.7 s to import in every worker, and takes
+"bus" and "torus" for plurals.
+"""
+
+import re
 from collections.abc import Sequence
 
-from .subjects import SubjectName, with_article
 from .vocabulary import COLOURS, EFFECTS, TONES
 
 UNKNOWN = {"darkening": "darkened patch", "brightening": "brightened patch"}
-"""What an effect of unknown kind is called: all that is known of it."""
-DOUBLED = frozenset({"run", "shed", "spin", "stir", "swim"})
+"""Nouns of effects of unknown kind, which say all that is known of them."""
+DOUBLED = frozenset({"emit", "run", "shed", "spin", "stir", "swim"})
+"""Verbs that double their last consonant before "-ing"."""
 
 
-def third_person(verb: str, *, many: bool = False) -> str:
-    """The form for "it", or for "they": "kicks up", "kick up"."""
-    first, _, rest = verb.partition(" ")
-    if not many:
-        if first.endswith("y") and first[-2] not in "aeiou":
-            first = first[:-1] + "ies"
-        else:
-            first += "es" if first.endswith(("s", "sh", "ch", "x", "o")) else "s"
-    return f"{first} {rest}".strip()
+def third_person(verb: str, *, plural: bool = False) -> str:
+    """Return the present tense for "it", or for "they": "kicks up", "kick up"."""
+    if plural:
+        return verb
+    first, *particles = verb.split(" ", 1)
+    if first.endswith("y") and first[-2] not in "aeiou":
+        first = first[:-1] + "ies"
+    else:
+        first += "es" if first.endswith(("s", "sh", "ch", "x", "o")) else "s"
+    return " ".join([first, *particles])
 
 
 def participle(verb: str) -> str:
-    """The participle: "kicking up"."""
-    first, _, rest = verb.partition(" ")
+    """Return the present participle: "kicking up"."""
+    first, *particles = verb.split(" ", 1)
     if first.endswith("ie"):
         first = first[:-2] + "y"
     elif first.endswith("e"):
         first = first[:-1]
     elif first in DOUBLED:
         first += first[-1]
-    return f"{first}ing {rest}".strip()
+    return " ".join([first + "ing", *particles])
 
 
-def effect_noun(word: str) -> str:
-    """What an effect is called: its noun, or that of an unknown one."""
-    return UNKNOWN.get(word) or EFFECTS[word].noun
+def with_article(phrase: str) -> str:
+    """Put "a" or "an" before a phrase, by the sound of its first word."""
+    first = phrase.lower()
+    vowel = first[:1] in "aeio" or (first[:1] == "u" and not re.match(r"u(ni|s[aeiu]|k|til)", first))
+    sounds_vowel = (vowel and not re.match(r"(one|eu)", first)) or re.match(r"(hour|honest)", first)
+    return f"an {phrase}" if sounds_vowel else f"a {phrase}"
 
 
-def is_plural(word: str) -> bool:
-    """Does its verb stand in the plural?"""
-    return word == "ripple"
+def effect_noun(effect: str) -> str:
+    """Return an effect's noun, also of an effect of unknown kind."""
+    return UNKNOWN.get(effect) or EFFECTS[effect].noun
 
 
-def effect_phrase(word: str, adjectives: Sequence[str], *, article: bool = True) -> str:
-    """A noun phrase: "a long, faint shadow", "dense white smoke".
+def is_plural_effect(effect: str) -> bool:
+    """Whether the effect's noun takes a verb in the plural."""
+    return effect == "ripple"
+
+
+def effect_phrase(effect: str, adjectives: Sequence[str]) -> str:
+    """Return an effect's noun phrase: "a long, faint shadow", "dense white smoke".
 
     Args:
-        word: of the corpus's vocabulary, or of an unknown effect.
-        adjectives: in the order in which they are to stand; colours come last and take no comma.
-        article: with "a", where the noun takes one.
+        effect: a word of the corpus's vocabulary, or an unknown effect.
+        adjectives: in the order of `SLOTS`; colours come last and take no comma.
     """
-    phrase = noun_phrase(adjectives, effect_noun(word))
-    return with_article(phrase) if article and (word in UNKNOWN or EFFECTS[word].article) else phrase
+    phrase = noun_phrase(adjectives, effect_noun(effect))
+    return with_article(phrase) if effect in UNKNOWN or EFFECTS[effect].takes_article else phrase
 
 
 def noun_phrase(adjectives: Sequence[str], noun: str, *, container: str = "") -> str:
-    """Adjectives before a noun: "soft, silvery ripples", "dense white smoke", "thick clouds of brown dust"."""
-    plain = [adjective for adjective in adjectives if adjective not in COLOURS - TONES]
+    """Put adjectives before a noun: "soft, silvery ripples", "dense white smoke", "thick clouds of brown dust"."""
     colours = [adjective for adjective in adjectives if adjective in COLOURS - TONES]
-    return " ".join([part for part in (", ".join(plain), container, *colours, noun) if part])
-
-
-def location_phrase(side: str | None, who: SubjectName | None, *, named: bool) -> str:
-    """Where an effect lies.
-
-    Args:
-        side: as measured in the picture; None gives nothing.
-        who: the subject, or None where it has no name.
-        named: by the noun with its article, for sentences in which it was not named before; else by the pronoun.
-    """
-    them = who.them if who else "it"
-    their = who.their if who else "its"
-    if named:
-        them = who.a if who else "the subject"
-    ways = {
-        "left": f"to the left of {them}" if named else f"to {their} left",
-        "right": f"to the right of {them}" if named else f"to {their} right",
-        "above": f"above {them}",
-        "below": f"beneath {them}",
-        "lower left": f"to the lower left of {them}" if named else f"to {their} lower left",
-        "lower right": f"to the lower right of {them}" if named else f"to {their} lower right",
-        "sides": f"on both sides of {them}",
-        "around": f"around {them}",
-        "ahead": f"ahead of {them}",
-        "behind": f"behind {them}",
-    }
-    return ways.get(side or "", "")
+    separated = ", ".join(adjective for adjective in adjectives if adjective not in colours)
+    return " ".join(part for part in (separated, container, *colours, noun) if part)
 
 
 def join_list(parts: Sequence[str]) -> str:
-    """A list as it is spoken: "a", "a and b", "a, b and c"."""
+    """Enumerate: "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
 
 
 def make_sentence(*parts: str | None) -> str:
-    """Parts to one sentence: empty ones left out, a capital first, a full stop last, no blank before a comma."""
+    """Join parts to a sentence: capital first, full stop last, empty parts left out, no blank before a comma."""
     text = " ".join(part for part in parts if part).replace(" ,", ",")
     return text[:1].upper() + text[1:] + "."

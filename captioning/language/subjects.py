@@ -1,14 +1,16 @@
-"""What a subject is called: nouns found in the names of clips and files, number, article, pronoun."""
+"""Subjects of clips: nouns found in the names of clips, their number, article and pronouns, words for one another."""
 
 import re
 from dataclasses import dataclass
+
+from .inflection import with_article
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-THINGS = _words(
+NOUNS = _words(
     """bear swan blackswan bmx boat bus camel car cars cow cat dog dogs duck ducks elephant flamingo goat hippo horse
     horses kite lion mallard motorbike motorcycle rhino scooter sheep skateboard swing tractor train truck tuk-tuk
     van bike bicycle bird birds ball balloon plane airplane aeroplane helicopter drone ship ferry canoe kayak
@@ -18,91 +20,122 @@ THINGS = _words(
     trolley wheelchair pram stroller umbrella lantern candle crate rock cube sphere cone torus cylinder chair table
     lamp cup bottle"""
 )
-CALLED = {
+"""Nouns that are recognised in the names of clips."""
+CLIP_NAMES = {
     "blackswan": "black swan", "bmx": "cyclist", "kite": "kite surfer", "parkour": "runner", "bunny": "rabbit",
     "mallard": "duck",
 }  # fmt: skip
-"""Names of well-known clips that do not say what their subject is."""
+"""Subjects of well-known clips whose names do not say it."""
 PEOPLE = _words(
     """person people man woman boy girl child children boys girls men women baby runner walker dancer skater surfer
     skier snowboarder cyclist rider swimmer driver player hiker"""
 )
-SHE = frozenset({"woman", "girl"})
-HE = frozenset({"man", "boy"})
-MANY = frozenset({"people", "children", "men", "women"})
-LONG = 5
-"""Letters from which on a noun is looked for at the end of words run together; shorter ones end many words."""
-ONE = frozenset({"bus", "glass", "cactus", "octopus", "compass", "bass", "torus", "walrus", "canvas", "lens"})
-SINGLE = {"people": "person", "children": "child", "men": "man", "women": "woman", "boys": "boy", "girls": "girl"}
+FEMALE = frozenset({"woman", "girl"})
+MALE = frozenset({"man", "boy"})
+PLURALS = frozenset({"people", "children", "men", "women"})
+SINGULARS_IN_S = frozenset(
+    {"bus", "glass", "cactus", "octopus", "compass", "bass", "torus", "walrus", "canvas", "lens"}
+)
+SINGULAR = {"people": "person", "children": "child", "men": "man", "women": "woman", "boys": "boy", "girls": "girl"}
+MIN_SUFFIX = 5
+"""Letters of a noun that is searched for at the end of words run together; shorter ones end many words."""
+INTERCHANGEABLE = (
+    {*PEOPLE, "figure", "pedestrian", "mannequin"},
+    {"car", "truck", "van", "bus", "lorry", "jeep", "buggy", "vehicle"},
+    {"motorbike", "motorcycle", "scooter", "moped"},
+    {"bike", "bicycle", "cyclist", "rider", "bmx"},
+    {"boat", "ship", "ferry", "canoe", "kayak", "barge", "vessel"},
+    {"ball", "sphere", "orb"},
+    {"box", "cube", "crate", "block"},
+    {"plane", "airplane", "aeroplane", "aircraft", "drone", "helicopter"},
+    {"lantern", "lamp", "light"},
+    {"rabbit", "bunny", "hare"},
+    {"swan", "duck", "mallard", "bird", "gull"},
+)
+"""Groups of nouns that may stand for each other where a caption names the subject."""
+MOTION_VERBS = {
+    "drive": ("car", "truck", "van", "bus", "tram", "tuk-tuk", "motorbike", "motorcycle", "scooter"),
+    "ride": ("cyclist", "rider"), "glide": ("boat", "ship", "ferry", "canoe", "kayak"), "walk": ("walker", "hiker"),
+    "run": ("runner",), "swim": ("swimmer",), "ski": ("skier",), "skate": ("skater",), "surf": ("surfer",),
+}  # fmt: skip
+"""Verbs for subjects whose very name says how they move; all others "move"."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubjectName:
-    """A subject as a sentence needs it."""
+    """A subject's noun with the forms that a sentence needs."""
 
     noun: str
     """Without an article: "red car"."""
 
     @property
-    def last(self) -> str:
+    def head_noun(self) -> str:
         """The noun itself, without its adjectives: "walker" of "tall walker in blue"."""
         core = re.split(r"\s+(?:in|with|of|on|from|without)\s+", self.noun.strip().lower())[0]
         return str(core.split()[-1])
 
     @property
-    def many(self) -> bool:
-        """Is it several?"""
-        last = self.last
-        return last in MANY or (last.endswith("s") and not last.endswith("ss") and last not in ONE)
+    def is_plural(self) -> bool:
+        """Whether it is several."""
+        noun = self.head_noun
+        return noun in PLURALS or (noun.endswith("s") and not noun.endswith("ss") and noun not in SINGULARS_IN_S)
 
     @property
     def pronoun(self) -> str:
         """It, he, she or they."""
-        if self.many or (self.last in PEOPLE and self.last not in SHE | HE):
+        if self.is_plural or (self.head_noun in PEOPLE and self.head_noun not in FEMALE | MALE):
             return "they"
-        return "she" if self.last in SHE else "he" if self.last in HE else "it"
+        return "she" if self.head_noun in FEMALE else "he" if self.head_noun in MALE else "it"
 
     @property
-    def them(self) -> str:
-        """The pronoun as an object."""
+    def object_pronoun(self) -> str:
+        """It, him, her or them."""
         return {"they": "them", "she": "her", "he": "him", "it": "it"}[self.pronoun]
 
     @property
-    def their(self) -> str:
-        """The pronoun's possessive."""
+    def possessive(self) -> str:
+        """Its, his, her or their."""
         return {"they": "their", "she": "her", "he": "his", "it": "its"}[self.pronoun]
 
     @property
-    def a(self) -> str:
-        """With the indefinite article; several have none."""
-        return self.noun if self.many else with_article(self.noun)
+    def with_article(self) -> str:
+        """The noun with its indefinite article; plurals have none."""
+        return self.noun if self.is_plural else with_article(self.noun)
 
 
-def with_article(phrase: str) -> str:
-    """Put "a" or "an" before a phrase, by how its first word sounds."""
-    first = phrase.lower()
-    vowel = first[:1] in "aeio" or (first[:1] == "u" and not re.match(r"u(ni|s[aeiu]|k|til)", first))
-    return (
-        f"an {phrase}"
-        if (vowel and not re.match(r"(one|eu)", first)) or re.match(r"(hour|honest)", first)
-        else f"a {phrase}"
-    )
+def location_phrase(side: str | None, subject: SubjectName | None, *, by_noun: bool) -> str:
+    """Return where an effect is: "to the left of a camel", "beneath it"; empty without a side.
+
+    Args:
+        side: as measured in the picture.
+        subject: None where it has no name.
+        by_noun: name the subject by its noun, in sentences that have not named it; else by its pronoun.
+    """
+    if by_noun:
+        target = subject.with_article if subject else "the subject"
+    else:
+        target = subject.object_pronoun if subject else "it"
+    possessive = subject.possessive if subject else "its"
+    if side in ("left", "right", "lower left", "lower right"):
+        return f"to the {side} of {target}" if by_noun else f"to {possessive} {side}"
+    prepositions = {"below": "beneath", "sides": "on both sides of", "ahead": "ahead of"}
+    return f"{prepositions.get(side, side)} {target}" if side else ""
 
 
 def find_subject(name: str, *, pieces: int = 1) -> str | None:
-    """The thing that a clip's name names, if it is one we know: "davis_camel" gives "camel", "x17" nothing.
+    """Return the subject that a clip's name names: "davis_camel" gives "camel", "x17" nothing.
 
     Args:
         name: somebody's words; only nouns of our own list are taken from it.
-        pieces: how many separate pieces the subject's mask has: one of the "boys" is a boy.
+        pieces: separate pieces in the subject's mask: one of the "boys" is a boy.
     """
     words: list[str] = re.findall(r"[a-z]+", name.lower())
     for word in words:
-        single = SINGLE.get(word, word[:-1] if word.endswith("s") and word[:-1] in THINGS else word)
-        found = single if pieces == 1 else word
-        if found in THINGS or word in THINGS:
-            return CALLED.get(found, found)
-        for thing in sorted(THINGS, key=len, reverse=True):
-            if len(thing) >= LONG and word.endswith(thing):  # "bigbuckbunny"
-                return CALLED.get(thing, thing)
+        singular = SINGULAR.get(word, word[:-1] if word.endswith("s") and word[:-1] in NOUNS else word)
+        noun = singular if pieces == 1 else word
+        if noun in NOUNS or word in NOUNS:
+            return CLIP_NAMES.get(noun, noun)
+        for suffix in sorted(NOUNS, key=len, reverse=True):
+            if len(suffix) >= MIN_SUFFIX and word.endswith(suffix):  # "bigbuckbunny"
+                return CLIP_NAMES.get(suffix, suffix)
     return None

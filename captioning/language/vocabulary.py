@@ -1,39 +1,52 @@
-"""The words for effects: what each is called, what a subject does to make it, and which adjectives fit it.
+"""Vocabulary of effects and colours: nouns, verbs and adjectives of each effect, and names of colours.
 
-One vocabulary serves wording, augmentation and checks, so that no caption says "red shadow" or "wispy puddle", and what
-the grammar writes is what the checks understand.
+Captions, augmentation and checks share it, so that no caption says "red shadow" or "wispy puddle", and every caption
+that the rules write passes the checks.
 """
 
+import colorsys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 Slot = Literal["intensity", "spread", "texture", "colour"]
 SLOTS: tuple[Slot, ...] = ("spread", "intensity", "texture", "colour")
-"""In the order in which adjectives stand before a noun."""
+"""Kinds of adjectives, in the order in which they stand before a noun."""
 Words = tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EffectWords:
-    """How one effect is spoken of. Adjectives marked "-" are of weak effects, "+" of strong ones: they never meet."""
+    """Words for one effect. "-" marks adjectives of weak effects, "+" those of strong ones; the two never combine."""
 
     noun: str
-    article: bool = True
-    """Does "a" stand before it? Dust has none, neither have plurals."""
+    takes_article: bool = True
+    """Whether "a" may stand before the noun; dust and plurals take none."""
     names: Words
-    """Every word by which a caption may name it. The first two mean nothing else; others may be mere scenery."""
+    """Words by which a caption may name it. The first two mean nothing else; the others may be mere scenery."""
     kin: Words = ()
-    """Effects so near that their names may stand for it."""
-    makes: Words
-    """What a subject does: "cast a shadow"."""
-    lies: Words
-    """What the effect itself does, without saying more than that it is there."""
-    places: Words
-    """Where it may be said to lie: a splash is around its subject, whatever the picture shows below it."""
+    """Effects so similar that their names may stand for it."""
+    causes: Words
+    """Verbs for what a subject does to make it: "cast" a shadow."""
+    appears: Words
+    """Verbs for what the effect itself does, that say no more than that it is visible."""
+    positions: Words
+    """Sides of its subject on which it can be: a splash is around it, whatever the picture shows below it."""
     intensity: Words
     spread: Words
     texture: Words
     colour: Words
+
+    def adjectives(self, slot: Slot) -> Words:
+        """Return the adjectives of a slot without their marks."""
+        words: Words = getattr(self, slot)
+        return tuple(word.lstrip("+-") for word in words)
+
+    def strength(self, adjective: str) -> int:
+        """Return -1 for an adjective of weak effects, 1 for one of strong effects, else 0."""
+        marked = (*self.intensity, *self.spread, *self.texture)
+        return -1 if f"-{adjective}" in marked else 1 if f"+{adjective}" in marked else 0
 
 
 _DUST = "tan brown grey pale_grey white reddish sandy ochre orange dark_brown yellow beige"
@@ -43,132 +56,100 @@ _LIGHT = "warm amber orange yellow white blue green red violet pink pale_blue cy
 
 
 def terms(text: str) -> Words:
-    """Words written one after another; "_" holds two together."""
+    """Split a text into words; "_" joins two words to one term."""
     return tuple(word.replace("_", " ") for word in text.split())
 
 
 _AROUND = terms("left right ahead behind sides around")
 EFFECTS: dict[str, EffectWords] = {
     "shadow": EffectWords(
-        noun="shadow", names=terms("shadow shadows shade silhouette silhouettes"), makes=terms("cast throw"),
-        lies=terms("fall lie"), intensity=terms("-faint -pale distinct +dark +deep"),
+        noun="shadow", names=terms("shadow shadows shade silhouette silhouettes"), causes=terms("cast throw"),
+        appears=terms("fall lie"), intensity=terms("-faint -pale distinct +dark +deep"),
         spread=terms("small short narrow broad long large"),
         texture=terms("soft soft-edged blurred crisp hard-edged"),
-        colour=terms("grey bluish"), places=(*_AROUND, "below", "lower left", "lower right"),
+        colour=terms("grey bluish"), positions=(*_AROUND, "below", "lower left", "lower right"),
     ),
     "reflection": EffectWords(
         noun="reflection", names=terms("reflection reflections mirror mirrored reflected reflecting reflects"),
-        makes=terms("cast"), lies=terms("show appear"), places=(*_AROUND, "below", "lower left", "lower right"),
+        causes=terms("cast"), appears=terms("show appear"), positions=(*_AROUND, "below", "lower left", "lower right"),
         intensity=terms("-faint -dim clear dark +bright +vivid"), spread=terms("small narrow broad long large"),
         texture=terms("blurred hazy wavering rippled mirror-like glossy sharp"),
         colour=terms("cool-toned warm-toned silvery bluish greenish brownish"),
     ),
     "splash": EffectWords(
         noun="splash", names=terms("splash splashes splashing droplets drops"), kin=("spray",),
-        makes=("throw up", "kick up", "send up"), lies=terms("rise burst"), places=_AROUND,
+        causes=("throw up", "kick up", "send up"), appears=terms("rise burst"), positions=_AROUND,
         intensity=terms("-slight -gentle -light +strong +heavy +violent"), spread=terms("low narrow tall wide"),
         texture=terms("fine foamy ragged beaded"), colour=terms(_WATER),
     ),
     "wake": EffectWords(
-        noun="wake", names=terms("wake wakes"), kin=("ripple",), makes=terms("leave trail"),
-        lies=terms("spread"), places=("behind", "sides", "around"),
+        noun="wake", names=terms("wake wakes"), kin=("ripple",), causes=terms("leave trail"),
+        appears=terms("spread"), positions=("behind", "sides", "around"),
         intensity=terms("-faint -gentle -mild lively +strong +turbulent"),
         spread=terms("narrow short long wide V-shaped"), texture=terms("smooth foamy frothy choppy"),
         colour=terms("white silvery greenish"),
     ),
     "ripple": EffectWords(
-        noun="ripples", article=False, names=terms("ripple ripples rippling wavelets rings"), kin=("wake",),
-        makes=("send out", "raise"), lies=terms("spread run"), places=_AROUND,
+        noun="ripples", takes_article=False, names=terms("ripple ripples rippling wavelets rings"), kin=("wake",),
+        causes=("send out", "raise"), appears=terms("spread run"), positions=_AROUND,
         intensity=terms("-faint -gentle -mild +strong +pronounced"),
         spread=terms("small wide concentric far-reaching"),
         texture=terms("smooth fine glassy choppy"), colour=terms("silvery dark bluish"),
     ),
     "spray": EffectWords(
-        noun="spray", names=terms("spray sprays mist droplets drops"), kin=("splash",), makes=("throw up", "kick up"),
-        lies=terms("hang rise"), places=_AROUND, intensity=terms("-thin -light +dense +heavy"),
+        noun="spray", names=terms("spray sprays mist droplets drops"), kin=("splash",), causes=("throw up", "kick up"),
+        appears=terms("hang rise"), positions=_AROUND, intensity=terms("-thin -light +dense +heavy"),
         spread=terms("low narrow tall wide"),
         texture=terms("fine misty coarse"), colour=terms("white silvery grey brown"),
     ),
     "dust": EffectWords(
-        noun="dust", article=False, names=terms("dust dusts dusty grit haze"), kin=("smoke",),
-        makes=("kick up", "raise", "stir up"), lies=terms("hang rise"), places=_AROUND,
+        noun="dust", takes_article=False, names=terms("dust dusts dusty grit haze"), kin=("smoke",),
+        causes=("kick up", "raise", "stir up"), appears=terms("hang rise"), positions=_AROUND,
         intensity=terms("-thin -light -sparse +dense +thick +heavy"), spread=terms("low-hanging widespread"),
         texture=terms("powdery -hazy gritty swirling +billowing"), colour=terms(_DUST),
     ),
     "smoke": EffectWords(
-        noun="smoke", article=False, names=terms("smoke smokes smoky fumes exhaust haze steam vapour vapor"),
-        kin=("dust",), makes=("trail", "give off"), lies=terms("hang drift"), places=(*_AROUND, "above"),
+        noun="smoke", takes_article=False, names=terms("smoke smokes smoky fumes exhaust haze steam vapour vapor"),
+        kin=("dust",), causes=("trail", "give off"), appears=terms("hang drift"), positions=(*_AROUND, "above"),
         intensity=terms("-thin -light -sparse +dense +thick +heavy"),
         spread=terms("low-hanging widespread"), texture=terms("-wispy -hazy curling swirling +billowing +rolling"),
         colour=terms(_SMOKE),
     ),
     "glow": EffectWords(
-        noun="glow", names=terms("glow glows glowing halo aura radiance"), kin=("light",), makes=("give off", "shed"),
-        lies=terms("hang linger"), places=("around",), intensity=terms("-faint -dim +strong +bright +intense"),
+        noun="glow", names=terms("glow glows glowing halo aura radiance"), kin=("light",), causes=("give off", "shed"),
+        appears=terms("hang linger"), positions=("around",), intensity=terms("-faint -dim +strong +bright +intense"),
         spread=terms("small narrow wide"), texture=terms("soft hazy steady shimmering"), colour=terms(_LIGHT),
     ),
     "light": EffectWords(
-        noun="light", article=False, names=terms("light lights lamplight beam glow illumination glimmer"),
+        noun="light", takes_article=False, names=terms("light lights lamplight beam glow illumination glimmer"),
         kin=("glow",),
-        makes=terms("cast shed throw"), lies=terms("fall spill"),
-        places=(*_AROUND, "below", "above", "lower left", "lower right"),
+        causes=terms("cast shed throw"), appears=terms("fall spill"),
+        positions=(*_AROUND, "below", "above", "lower left", "lower right"),
         intensity=terms("-faint -dim +strong +bright"),
         spread=terms("far-reaching"), texture=terms("soft steady flickering patchy"), colour=terms(_LIGHT),
     ),
 }  # fmt: skip
-"""By the corpus's own words (`datasets.schema.EFFECTS`)."""
+"""Words by effect; the keys are the corpus's own (`datasets.corpus.schema.EFFECTS`)."""
 
 CONTAINERS = terms(
     "cloud clouds plume plumes trail trails puff puffs veil haze burst bursts sheet sheets column wisps pool"
 )
-"""Of what effects come in: "a cloud of dust" is dust."""
+"""Nouns that hold an effect: "a cloud of dust" is dust."""
 SYNONYMS = {
     "water": None, "moderate": None, "medium": None, "none": None, "slightly soft": "soft", "hard": "hard-edged",
     "wide": "wide", "calm": "gentle", "light grey": "pale grey", "charcoal": "dark grey",
     "rust-red": "reddish", "cream": "white", "gray": "grey", "blue-gray": "blue-grey",
 }  # fmt: skip
-"""Words of scenes and models for which the vocabulary has one of its own; None: nothing worth saying."""
+"""The vocabulary's word for a word of scenes and models; None where that is not worth saying."""
 COLOURS = frozenset(
     terms(f"{_DUST} {_SMOKE} {_WATER} {_LIGHT} golden crimson scarlet gray purple teal olive dark_red dark_blue "
            "dark_green silver beige blue-gray bluish brownish turquoise cyan")
 )  # fmt: skip
-"""Every word for a colour that a caption of ours may use."""
+"""All colour words that our captions may use."""
 TONES = frozenset(terms("silvery clear murky warm cool-toned warm-toned bluish greenish brownish"))
-"""Those of them that are strung together with other adjectives by commas; a plain colour takes none."""
+"""Colour words that are listed with other adjectives by commas; a plain colour takes no comma."""
 VIVID = frozenset(terms("red orange yellow green blue violet purple pink crimson scarlet golden teal cyan turquoise"))
-"""Colours that no shadow has, nor any water."""
-
-
-def vocabulary_word(effect: str, slot: Slot, word: object) -> str | None:
-    """The vocabulary's word for a scene's, or None where it has none that fits this effect."""
-    text = SYNONYMS.get(str(word).strip().lower(), str(word).strip().lower())
-    if text is None:
-        return None
-    if effect in ("glow", "light") and text.endswith("grey"):
-        return "white" if slot == "colour" else None  # light is never grey
-    if slot == "colour" and effect in ("dust", "smoke", "glow", "light", "splash", "spray"):
-        return text if text in COLOURS else None
-    return text if text in without_marks(getattr(EFFECTS[effect], slot)) else None
-
-
-def without_marks(words: Words) -> Words:
-    """Adjectives without their marks."""
-    return tuple(word.lstrip("+-") for word in words)
-
-
-def adjective_strength(effect: str, word: str) -> int:
-    """−1 for an adjective of weak effects, 1 for one of strong effects, else 0."""
-    words = EFFECTS[effect]
-    every = (*words.intensity, *words.spread, *words.texture)
-    return -1 if f"-{word}" in every else 1 if f"+{word}" in every else 0
-
-
-def all_adjectives() -> frozenset[str]:
-    """Every adjective of every effect, in single words."""
-    every = {word for words in EFFECTS.values() for slot in SLOTS for word in without_marks(getattr(words, slot))}
-    return frozenset(part for word in every | COLOURS for part in word.split())
-
-
+"""Colours that neither a shadow nor water has."""
 INCOMPATIBLE = frozenset(
     frozenset(pair.split("/"))
     for pair in terms(
@@ -180,11 +161,72 @@ INCOMPATIBLE = frozenset(
         "dark/silvery mirror-like/faint mirror-like/dim powdery/heavy small/concentric tall/light"
     )
 )
-"""Adjectives that never stand together, though neither is of weak and the other of strong effects."""
+"""Pairs of adjectives that are never used together, beside those of a weak and of a strong effect."""
+GREY_SATURATION = 0.14
+"""Saturation below which a colour is a grey; very dark colours are too, for their hue is hardly visible."""
+HUES = (
+    (12, "red"), (40, "orange"), (68, "yellow"), (160, "green"), (195, "cyan"), (255, "blue"),
+    (290, "violet"), (345, "pink"), (361, "red"),
+)  # fmt: skip
+"""Names of hues, each with the upper end of its range in degrees."""
 
 
-def are_compatible(effect: str, word: str, other: str) -> bool:
-    """May both adjectives be said of one effect? Weak and strong ones may not, nor may what is twice the same."""
-    if word == other or adjective_strength(effect, word) * adjective_strength(effect, other) < 0:
+def vocabulary_word(effect: str, slot: Slot, word: object) -> str | None:
+    """Return the vocabulary's word for a scene's, or None where it has none that fits this effect."""
+    text = SYNONYMS.get(str(word).strip().lower(), str(word).strip().lower())
+    if text is None:
+        return None
+    if effect in ("glow", "light") and text.endswith("grey"):
+        return "white" if slot == "colour" else None  # light is never grey
+    if slot == "colour" and effect in ("dust", "smoke", "glow", "light", "splash", "spray"):
+        return text if text in COLOURS else None
+    return text if text in EFFECTS[effect].adjectives(slot) else None
+
+
+@cache
+def all_adjectives() -> frozenset[str]:
+    """Return every adjective of every effect, in single words."""
+    adjectives = {word for words in EFFECTS.values() for slot in SLOTS for word in words.adjectives(slot)}
+    return frozenset(part for adjective in adjectives | COLOURS for part in adjective.split())
+
+
+def are_compatible(effect: str, first: str, second: str) -> bool:
+    """Whether both adjectives may describe one effect: not a weak with a strong one, nor one twice."""
+    words = EFFECTS[effect]
+    if first == second or words.strength(first) * words.strength(second) < 0:
         return False
-    return frozenset((word, other)) not in INCOMPATIBLE
+    return frozenset((first, second)) not in INCOMPATIBLE
+
+
+def colour_name(rgb: Sequence[float | int]) -> str:
+    """Return a plain, undisputed name for a colour.
+
+    Args:
+        rgb: red, green and blue in display space, 0 to 255.
+    """
+    red, green, blue = (min(max(float(channel), 0.0), 255.0) / 255 for channel in rgb)
+    hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
+    if value < 0.13:
+        return "black"
+    if saturation < GREY_SATURATION or (value < 0.25 and saturation < 0.35):
+        return "white" if value > 0.86 else "pale grey" if value > 0.68 else "grey" if value > 0.36 else "dark grey"
+    degrees = hue * 360
+    if saturation < 0.32 and 180 <= degrees <= 260:
+        return "pale blue" if value > 0.8 else "blue-grey"
+    is_bright = (saturation > 0.85 and value > 0.6) or (saturation > 0.5 and value > 0.85)
+    if 12 <= degrees <= 50 and not is_bright:
+        if value > 0.62:
+            return "tan" if saturation > 0.3 else "beige"
+        return "brown" if value > 0.35 else "dark brown"
+    name = next(name for upper_end, name in HUES if degrees < upper_end)
+    if name == "red" and saturation < 0.5 and value > 0.7:
+        return "pink"
+    if value < 0.4:
+        return f"dark {name}"
+    return f"pale {name}" if saturation < 0.4 and value > 0.75 and name != "pink" else name
+
+
+def tint_name(rgb: Sequence[float]) -> str | None:
+    """Return the tint of a mirror image, whose colours are many; None for a neutral or an ambiguous one."""
+    tints = {"blue": "bluish", "blue-grey": "bluish", "green": "greenish", "brown": "brownish", "tan": "brownish"}
+    return tints.get(colour_name(rgb).split()[-1])

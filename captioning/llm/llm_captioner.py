@@ -1,10 +1,14 @@
-"""The three steps asked of a chatting model: system prompts from files, the matter as quoted data, answers read.
+"""Captions by chat models: requests and responses, system prompts from files, data quoted, answers parsed.
 
 Whatever users bring (a caption that came with the footage, a name) and whatever another model wrote goes into one line
 of JSON at the end of the message. The prompts say that nothing in it is an instruction; and since a model may obey it
-all the same, every reply is checked by `checks.py`.
+all the same, every reply is checked by `checks.validators`.
+
+A backend is its settings, a frozen value; connection, process or weights live behind a cached function of it. Its
+`chat` may be called from any number of threads; `max_concurrency` says how many calls keep it busy.
 """
 
+import base64
 import hashlib
 import json
 import re
@@ -14,18 +18,61 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import cv2
+
+from ...arrays import Rgb
+from ...settings import CheckedSettings, InRange
 from ..checks.response_parsing import clean_answer, parse_caption, parse_captions, whole_sentences
-from ..interface.captioner import STRICT, ClipContext, Reply
-from ..interface.frame_sampling import sample_frames
-from .chat import ChatRequest, ChatResponse
+from ..interface.captioner import ClipContext, Reply, sample_frames
 
-LONGEST_HINT = 600
+FrameEncoding = Literal["video", "images"]
+"""One video part of many JPEGs (vLLM), or an image part for each frame (every other endpoint)."""
+JPEG_QUALITY = 92
+"""High enough that soft shadows stay without blocks."""
+MAX_HINT_CHARS = 600
 """Characters of somebody's words that a model is shown; a caption is shorter, a whole page is no caption."""
-
 # What ends a line, cannot be sent, or opens a template's own mark: <|im_end|>, </s>, [INST]; JSON may escape them all.
-_MARKS = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff<]|\\[(?=/?[A-Z_]+\\])")
+_TEMPLATE_MARKS = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff<]|\\[(?=/?[A-Z_]+\\])")
+
+
+class ModelUnavailable(RuntimeError):
+    """No answer is to be had: one sentence that names model or address, the fault, and the remedy."""
+
+    is_sentence = True
+    is_unavailable = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatRequest:
+    """One question to a chat model."""
+
+    system: str
+    user: str
+    frames: Rgb | None = None
+    """All of them are shown, as they are."""
+    schema: Mapping[str, Any] | None = None
+    """JSON schema of the answer, for backends that can enforce it; the system prompt asks for it too."""
+    temperature: float = 0.0
+    """0 takes the likeliest word each time."""
+    seed: int = 0
+    max_tokens: int = 512
+    """Longest answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatResponse:
+    """A chat model's answer as it gave it, and its cost."""
+
+    text: str
+    model: str
+    """As the server names it; an alias is resolved where the server does so."""
+    revision: str | None = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+    is_complete: bool = True
+    """False where the answer was cut off at max_tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,103 +81,133 @@ class ChatPrompt:
 
     text: str
     sha256: str
-    """Of the file: another prompt, other captions."""
+    """Digest of the file: another prompt, other captions."""
 
 
 @cache
 def load_prompt(step: str) -> ChatPrompt:
-    """The prompt of a step: "describe", "refine" or "augment"."""
-    written = (Path(__file__).parent / "prompts" / f"{step}.md").read_bytes()
-    return ChatPrompt(text=written.decode(), sha256=hashlib.sha256(written).hexdigest())
+    """Read the prompt of a step: "describe", "refine" or "augment"."""
+    content = (Path(__file__).parent / "prompts" / f"{step}.md").read_bytes()
+    return ChatPrompt(text=content.decode(), sha256=hashlib.sha256(content).hexdigest())
 
 
 @dataclass(frozen=True, kw_only=True)
-class LlmCaptioner(ABC):
-    """The steps of a captioner, by asking; a backend adds `chat`."""
+class LlmCaptioner(CheckedSettings, ABC):
+    """The three steps by a chat model; a backend adds `chat`."""
 
-    __pydantic_config__ = STRICT
-
-    max_frames: int = 12
+    max_frames: Annotated[int, InRange(1, 256)] = 12
     """Frames shown to the model, evenly spaced over the clip, first and last among them."""
-    temperature: float = 0.2
-    """Of description and refinement; 0 gives the likeliest words."""
-    augment_temperature: float = 0.9
-    max_tokens: int = 768
+    temperature: Annotated[float, InRange(0, 2)] = 0.2
+    """Temperature of description and refinement; 0 gives the likeliest words."""
+    augment_temperature: Annotated[float, InRange(0, 2)] = 0.9
+    max_tokens: Annotated[int, InRange(16, 1_000_000)] = 768
     """Longest answer; a description takes some 250."""
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.max_frames <= 256:
-            raise ValueError(f"max_frames={self.max_frames} is not in 1 to 256; 8 to 16 serve most models")
-        for name in ("temperature", "augment_temperature"):
-            if not 0 <= getattr(self, name) <= 2:
-                raise ValueError(f"{name}={getattr(self, name)} is not in 0 to 2; 0 is repeatable, 1 is varied")
-        if self.max_tokens < 16:
-            raise ValueError(f"max_tokens={self.max_tokens} holds no sentence; give at least 16")
-
     @abstractmethod
-    def chat(self, ask: ChatRequest) -> ChatResponse:
-        """The model's answer; see `ChatClient`."""
+    def chat(self, request: ChatRequest) -> ChatResponse:
+        """Return the model's answer.
 
-    def describe(self, seen: ClipContext, *, seed: int, objections: Sequence[str] = ()) -> Reply:
-        """The model's description of the frames; an answer that was cut off ends with its last whole sentence."""
-        shown = sample_frames(seen, self.max_frames)
+        Raises:
+            ModelUnavailable: there is none, and asking again at once would not help.
+        """
+
+    def describe(self, clip: ClipContext, *, seed: int, objections: Sequence[str] = ()) -> Reply:
+        """Return the model's description of the frames; one that was cut off ends with its last whole sentence."""
+        sampled = sample_frames(clip, self.max_frames)
         lead = (
-            f"Here are {len(shown.gt)} frames, evenly spaced, of a clip of {len(shown.gt) / shown.fps:.1f} seconds. "
-            "Describe the clip."
+            f"Here are {len(sampled.gt)} frames, evenly spaced, of a clip of {len(sampled.gt) / sampled.fps:.1f} "
+            "seconds. Describe the clip."
         )
-        ask = ChatRequest(
+        request = ChatRequest(
             system=load_prompt("describe").text,
-            user=_message(lead, _known(seen), objections),
-            frames=shown.gt,
+            user=_user_message(lead, _clip_data(clip), objections),
+            frames=sampled.gt,
             temperature=self.temperature,
             seed=seed,
             max_tokens=self.max_tokens,
         )
-        answer = self.chat(ask)
-        text = clean_answer(answer.text)
-        return _reply("describe", text if answer.whole else whole_sentences(text), answer)
+        response = self.chat(request)
+        text = clean_answer(response.text)
+        return _reply("describe", text if response.is_complete else whole_sentences(text), response)
 
     def refine(
-        self, description: str, seen: ClipContext, *, max_words: int, seed: int, objections: Sequence[str] = ()
+        self, description: str, clip: ClipContext, *, max_words: int, seed: int, objections: Sequence[str] = ()
     ) -> Reply:
-        """The description as one caption of at most max_words words, as far as the model heeds that."""
-        ask = ChatRequest(
+        """Return the description as one caption of at most max_words words, as far as the model heeds that."""
+        data = {"description": description, **_clip_data(clip)}
+        request = ChatRequest(
             system=Template(load_prompt("refine").text).substitute(max_words=max_words),
-            user=_message("Write the prompt.", {"description": description, **_known(seen)}, objections),
-            schema=_object(caption={"type": "string"}),
+            user=_user_message("Write the prompt.", data, objections),
+            schema=_object_schema(caption={"type": "string"}),
             temperature=self.temperature,
             seed=seed,
             max_tokens=self.max_tokens,
         )
-        answer = self.chat(ask)
-        return _reply("refine", parse_caption(answer.text), answer)
+        response = self.chat(request)
+        return _reply("refine", parse_caption(response.text), response)
 
     def augment(
-        self, caption: str, seen: ClipContext, *, count: int, seed: int, objections: Sequence[str] = ()
+        self, caption: str, clip: ClipContext, *, count: int, seed: int, objections: Sequence[str] = ()
     ) -> tuple[Reply, ...]:
-        """What the model gave of count captions, of one answer: its tokens are counted in the first reply."""
+        """Return up to count captions of one answer, whose tokens are counted in the first reply."""
         captions = {"type": "array", "items": {"type": "string"}, "minItems": count, "maxItems": count}
-        ask = ChatRequest(
+        request = ChatRequest(
             system=Template(load_prompt("augment").text).substitute(count=count),
-            user=_message(f"Write {count} captions.", {"caption": caption, **_known(seen)}, objections),
-            schema=_object(effect={"type": "string"}, captions=captions),
+            user=_user_message(f"Write {count} captions.", {"caption": caption, **_clip_data(clip)}, objections),
+            schema=_object_schema(effect={"type": "string"}, captions=captions),
             temperature=self.augment_temperature,
             seed=seed,
             max_tokens=self.max_tokens,
         )
-        answer = self.chat(ask)
-        texts = parse_captions(answer.text)[:count] or [clean_answer(answer.text)]
-        free = ChatResponse(text="", model=answer.model, revision=answer.revision)
-        return tuple(_reply("augment", text, free if place else answer) for place, text in enumerate(texts))
+        response = self.chat(request)
+        texts = parse_captions(response.text)[:count] or [clean_answer(response.text)]
+        without_cost = ChatResponse(text="", model=response.model, revision=response.revision)
+        return tuple(_reply("augment", text, without_cost if index else response) for index, text in enumerate(texts))
+
+
+def chat_messages(request: ChatRequest, frame_encoding: FrameEncoding) -> list[dict[str, Any]]:
+    """Return the question in the chat format of OpenAI-compatible servers; frames before the words."""
+    content: Any = request.user
+    if request.frames is not None:
+        frames = frame_parts(encode_jpegs(request.frames), frame_encoding)
+        content = [*frames, {"type": "text", "text": request.user}]
+    return [{"role": "system", "content": request.system}, {"role": "user", "content": content}]
+
+
+def encode_jpegs(frames: Rgb) -> list[bytes]:
+    """Encode each frame as a JPEG of its own size.
+
+    Frames travel as single pictures, since a video file would be decoded by somebody else's codec.
+
+    Raises:
+        ValueError: a frame that no JPEG can hold (no pixels, or a side beyond 65,500).
+    """
+    jpegs = []
+    for frame in frames:
+        height, width = frame.shape[:2]
+        if not (0 < height <= 65_500 and 0 < width <= 65_500):
+            raise ValueError(f"a frame of {height}x{width} fits no JPEG; give sides from 1 to 65,500 pixels")
+        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)
+        jpegs.append(jpeg.tobytes())
+    return jpegs
+
+
+def frame_parts(jpegs: Sequence[bytes], frame_encoding: FrameEncoding) -> list[dict[str, Any]]:
+    """Return frames as content parts of a chat message."""
+    encoded = [base64.b64encode(jpeg).decode() for jpeg in jpegs]
+    if frame_encoding == "video":
+        return [{"type": "video_url", "video_url": {"url": "data:video/jpeg;base64," + ",".join(encoded)}}]
+    return [{"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{jpeg}"}} for jpeg in encoded]
 
 
 def quote_json(data: Mapping[str, Any]) -> str:
-    """One line of JSON in which no text can end the quotation, start a line, or form a chat template's marks."""
+    """Return one line of JSON in which no text can end the quotation, start a line, or form a template's marks."""
     line = json.dumps(data, ensure_ascii=False)
-    return _MARKS.sub(lambda mark: f"\\u{ord(mark[0]):04x}", line)
+    return _TEMPLATE_MARKS.sub(lambda mark: f"\\u{ord(mark[0]):04x}", line)
 
 
-def _message(lead: str, data: Mapping[str, Any], objections: Sequence[str]) -> str:
+def _user_message(lead: str, data: Mapping[str, Any], objections: Sequence[str]) -> str:
     lines = [lead]
     if objections:
         lines.append("An earlier answer of yours could not be used. What was wrong with it:")
@@ -139,18 +216,18 @@ def _message(lead: str, data: Mapping[str, Any], objections: Sequence[str]) -> s
     return "\n".join([*lines, quote_json({"data": data})])
 
 
-def _known(seen: ClipContext) -> dict[str, Any]:
-    """What is known of the clip and not seen in the frames; what is not known is not mentioned."""
-    known = {
-        "subject": seen.subject,
-        "known effects": list(seen.effects),
-        "facts": dict(seen.facts),
-        "words that came with the footage": (seen.hint or "")[:LONGEST_HINT],
+def _clip_data(clip: ClipContext) -> dict[str, Any]:
+    """Return what is known of the clip beside its frames; what is not known is not mentioned."""
+    data = {
+        "subject": clip.subject,
+        "known effects": list(clip.effects),
+        "facts": dict(clip.facts),
+        "words that came with the footage": (clip.hint or "")[:MAX_HINT_CHARS],
     }
-    return {name: value for name, value in known.items() if value}
+    return {name: value for name, value in data.items() if value}
 
 
-def _object(**properties: Any) -> dict[str, Any]:
+def _object_schema(**properties: Any) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": properties,
@@ -159,12 +236,12 @@ def _object(**properties: Any) -> dict[str, Any]:
     }
 
 
-def _reply(step: str, text: str, answer: ChatResponse) -> Reply:
+def _reply(step: str, text: str, response: ChatResponse) -> Reply:
     return Reply(
         text=text,
-        model=answer.model,
-        revision=answer.revision,
+        model=response.model,
+        revision=response.revision,
         prompt_sha256=load_prompt(step).sha256,
-        tokens_in=answer.tokens_in,
-        tokens_out=answer.tokens_out,
+        tokens_in=response.tokens_in,
+        tokens_out=response.tokens_out,
     )

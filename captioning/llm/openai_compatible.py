@@ -1,24 +1,69 @@
 """Captions by any OpenAI-compatible endpoint: `vllm serve`, `transformers serve`, OpenAI, others.
 
-The key comes from the environment variable that api_key_env names, and from nowhere else: it is in no setting, so it
-is in no log, no error and no provenance.
+The key comes from the environment variable that `api_key_env` names, and from nowhere else: it is in no setting, and is
+cut out of every text before anybody sees it, so it is in no log, no error and no provenance.
+
+Requests go through the package `openai`, without its own retries, which would lose what holds here: a pause that the
+server asks for is kept or refused, never cut to 60 s; one 429 slows down all callers; a spent quota is final; a whole
+answer has a time limit, however slowly its bytes come. `tenacity` knows no shared pause and saves no line.
 """
 
+import asyncio
+import email.utils
+import functools
 import os
+import random
 import re
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import SecretStr
 
+from ...extras import require
+from ...settings import InRange
 from ..interface.concurrency import map_unordered
-from .chat import ChatRequest, ChatResponse, ModelUnavailable
-from .line import Line
-from .llm_captioner import LlmCaptioner
-from .wire import EndpointSettings
+from .llm_captioner import ChatRequest, ChatResponse, FrameEncoding, LlmCaptioner, ModelUnavailable, chat_messages
+
+CONNECT_TIMEOUT_S = 10.0
+MAX_TIMEOUTS = 2
+"""An answer that exceeds its time is requested once more, no oftener: a model that never ends does so again."""
+TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, *range(500, 600)})
+"""Statuses of servers that are busy, starting, or failing for the moment."""
+OPTIONAL_PARAMETERS = ("response_format", "temperature", "seed", "max_tokens", "max_completion_tokens")
+"""Parameters that a request can do without; some servers and models refuse one or other."""
+_SCHEMA_WORDS = ("json_schema", "structured", "guided", "grammar")
+_CONTEXT_OVERFLOW = re.compile(
+    r"context.{0,20}(length|window|size)|too (many|long).{0,30}token|prompt is too long|longer than the maximum", re.I
+)
+_FRAMES_REFUSED = re.compile(r"video_url|image_url|image input|multimodal|content.{0,12}type", re.I)
+
+
+class BudgetSpent(ModelUnavailable):
+    """The tokens that may be spent are spent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointSettings:
+    """Address of an endpoint, and limits of its use."""
+
+    model: str
+    base_url: str = "http://127.0.0.1:8000/v1"
+    """Where `vllm serve` listens by default; OpenAI's own is https://api.openai.com/v1."""
+    max_concurrency: Annotated[int, InRange(1, 4096)] = 16
+    max_attempts: Annotated[int, InRange(1, 100)] = 6
+    """Requests for one answer, as long as the server is busy, failing or away."""
+    timeout_s: Annotated[float, InRange(0.01, 86_400)] = 120.0
+    """Limit for one whole answer."""
+    backoff_initial_s: Annotated[float, InRange(0, 86_400)] = 0.5
+    """Pause before the second attempt; it doubles with each."""
+    backoff_max_s: Annotated[float, InRange(0, 86_400)] = 60.0
+    token_budget: Annotated[int | None, InRange(1, 10**15)] = None
+    """Tokens, in and out, that one process may spend here; None is no limit."""
+    frame_encoding: FrameEncoding = "images"
+    """"video" for vLLM with MiniCPM-V: one video part; "images" is what every other endpoint knows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,22 +71,8 @@ class OpenAiCaptioner(LlmCaptioner, EndpointSettings):
     """Caption through an endpoint that speaks OpenAI's chat completions."""
 
     kind: Literal["openai"] = "openai"
-    model: str
-    base_url: str = "http://127.0.0.1:8000/v1"
-    """Where `vllm serve` listens by default; OpenAI's own is https://api.openai.com/v1."""
     api_key_env: str = ""
     """Name of the environment variable that holds the key; empty where the endpoint asks for none."""
-    max_concurrency: int = 16
-    max_attempts: int = 6
-    """Of one question, as long as the server is busy, failing or away."""
-    timeout_s: float = 120.0
-    backoff_initial_s: float = 0.5
-    """Before the second try; it doubles with each."""
-    backoff_max_s: float = 60.0
-    token_budget: int | None = None
-    """Tokens, in and out, that one process may spend here; None is no limit."""
-    frame_encoding: Literal["video", "images"] = "images"
-    """"video" for vLLM with MiniCPM-V: one video part; "images" is what every other endpoint knows."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,40 +88,308 @@ class OpenAiCaptioner(LlmCaptioner, EndpointSettings):
                 "api_key_env is not the name of an environment variable (its text is not repeated here, it may be a "
                 "key); write a name in capitals, such as OPENAI_API_KEY, and put the key into that variable"
             )
-        for name, least in (("max_concurrency", 1), ("max_attempts", 1), ("timeout_s", 0.01), ("backoff_initial_s", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}={getattr(self, name)} is too small; give at least {least}")
-        if self.token_budget is not None and self.token_budget < 1:
-            raise ValueError(f"token_budget={self.token_budget} buys nothing; give a positive number, or none at all")
 
-    def chat(self, ask: ChatRequest) -> ChatResponse:
-        """The endpoint's answer.
+    def chat(self, request: ChatRequest) -> ChatResponse:
+        """Return the endpoint's answer.
 
         Raises:
-            Unavailable: the server is down, refuses, keeps being busy, or answers with something else.
-            BudgetSpent: of `Unavailable`, where token_budget does not cover another answer.
+            ModelUnavailable: the server is down, refuses, keeps being busy, or answers with something else.
+            BudgetSpent: token_budget does not cover another answer.
         """
-        with _opening:  # two lines would each spend the budget
-            line = _line(self, self._key(), os.getpid())
-        return line.ask(ask)
-
-    def many(self, asks: Iterable[ChatRequest]) -> Iterator[tuple[ChatRequest, ChatResponse]]:
-        """Each question with its answer, as they come; max_concurrency in flight, few held."""
-        return map_unordered(asks, self.chat, max_concurrency=self.max_concurrency)
-
-    def _key(self) -> SecretStr:
         key = os.environ.get(self.api_key_env, "").strip() if self.api_key_env else ""
         if self.api_key_env and not key:
             raise ModelUnavailable(
                 f"no key for {self.model} at {self.base_url}: the environment variable {self.api_key_env} is not set; "
                 f"set it, or leave api_key_env empty for a server that asks for no key"
             )
-        return SecretStr(key)
+        with _opening:  # two clients would each spend the budget
+            client = _client(self, SecretStr(key), os.getpid())
+        return client.ask(request)
+
+    def many(self, requests: Iterable[ChatRequest]) -> Iterator[tuple[ChatRequest, ChatResponse]]:
+        """Yield each request with its answer as they come; max_concurrency in flight, few held."""
+        return map_unordered(requests, self.chat, max_concurrency=self.max_concurrency)
 
 
-_opening = threading.Lock()
+@dataclass(frozen=True, kw_only=True)
+class ApiError:
+    """An error response of a server."""
+
+    status: int
+    message: str
+    """The server's own words in one line, without the key."""
+    retry_after_s: float | None = None
+    parameter: str = ""
+    """The part of the request that it names."""
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.status in TRANSIENT_STATUSES and "insufficient_quota" not in self.message
+
+    @property
+    def is_context_overflow(self) -> bool:
+        """Whether the question is longer than the model's context."""
+        return bool(_CONTEXT_OVERFLOW.search(self.message))
+
+    def remedy(self, model: str, served_models: str) -> str:
+        """Return what to do about it; served_models names those that the server has, where it says so."""
+        if self.status in (401, 403):
+            return "check the key: api_key_env names the environment variable that holds it"
+        if self.status == 404:
+            if served_models:
+                return f"name a model it has ({served_models})"
+            return "check model, and that base_url ends in /v1"
+        if self.is_context_overflow:
+            return (
+                "the question is longer than the context: lower max_frames, or raise max_model_len where it is served"
+            )
+        if self.status == 400 and _FRAMES_REFUSED.search(self.message):
+            return (
+                'this endpoint takes frames in another way: try frame_encoding = "images" or "video", or a vision model'
+            )
+        if "insufficient_quota" in self.message:
+            return "the account has nothing left to spend: top it up, or choose another endpoint"
+        return "see the server's log" if self.status >= 500 else f"check the settings of {model}"
+
+    def refused_parameter(self, parameters: Mapping[str, Any]) -> str | None:
+        """Return the optional parameter that the server refuses; response_format, where it does not say."""
+        if self.status not in (400, 422) or self.is_context_overflow:
+            return None
+        words = f"{self.parameter} {self.message}".lower()
+        for name in OPTIONAL_PARAMETERS:
+            is_schema = name == "response_format" and any(word in words for word in _SCHEMA_WORDS)
+            if name in parameters and (name in words or is_schema):
+                return name
+        return "response_format" if "response_format" in parameters else None
 
 
-@cache
-def _line(terms: OpenAiCaptioner, key: SecretStr, process: int) -> Line:  # a forked child opens its own connections
-    return Line(terms, key)
+class RequestError(Exception):
+    """A request without an answer, by an error response, or without any response at all."""
+
+    def __init__(self, sentence: str, api_error: ApiError | None = None) -> None:
+        super().__init__(sentence)
+        self.api_error = api_error
+
+
+class EndpointClient:
+    """Client of one endpoint and model in one process; asked from any thread, answered on one event loop."""
+
+    def __init__(self, settings: EndpointSettings, key: SecretStr, *, title: str = "") -> None:
+        self._settings, self._key = settings, key
+        self._title = title or f"{settings.model} at {settings.base_url}"
+        self._api = require("openai", extra="captions")
+        self._client = self._api.AsyncOpenAI(
+            api_key=key.get_secret_value() or "none",  # else the package looks for one in the environment
+            base_url=settings.base_url,
+            max_retries=0,
+            timeout=self._api.Timeout(settings.timeout_s, connect=CONNECT_TIMEOUT_S, pool=None),
+        )
+        self._slots = asyncio.Semaphore(settings.max_concurrency)
+        self._refused: set[str] = set()
+        self._resume_time = 0.0
+        self._spent_tokens = self._reserved_tokens = 0
+
+    def ask(self, request: ChatRequest) -> ChatResponse:
+        """Return the answer.
+
+        Raises:
+            ModelUnavailable: there is none; `BudgetSpent`, where the budget does not cover it.
+        """
+        messages = chat_messages(request, self._settings.frame_encoding)  # encoded here, in the caller's thread
+        with _starting:  # two threads would each start a loop, and a client belongs to one
+            loop = _event_loop(os.getpid())
+        response = asyncio.run_coroutine_threadsafe(self._ask_within_budget(request, messages), loop)
+        try:
+            return response.result()
+        except BaseException:
+            response.cancel()
+            raise
+
+    async def _ask_within_budget(self, request: ChatRequest, messages: list[dict[str, Any]]) -> ChatResponse:
+        async with self._slots:
+            budget = self._settings.token_budget
+            if budget is not None and self._spent_tokens + self._reserved_tokens + request.max_tokens > budget:
+                raise BudgetSpent(
+                    f"{self._settings.model} has cost {self._spent_tokens:,} of token_budget={budget:,} in this "
+                    f"process, and another answer may take {request.max_tokens:,}; raise the budget, or stay with what "
+                    "is captioned"
+                )
+            self._reserved_tokens += request.max_tokens
+            try:
+                return await self._ask_with_retries(request, messages)
+            finally:
+                self._reserved_tokens -= request.max_tokens
+
+    async def _ask_with_retries(self, request: ChatRequest, messages: list[dict[str, Any]]) -> ChatResponse:
+        settings, failure, remedy, timeouts = self._settings, "", "", 0
+        for attempt in range(settings.max_attempts):
+            await self._pause()
+            api_error: ApiError | None = None
+            try:
+                async with asyncio.timeout(settings.timeout_s):
+                    response = await self._send(request, messages)
+                self._spent_tokens += response.tokens_in + response.tokens_out
+                if response.text.strip():
+                    return response
+                failure, remedy = "answered with nothing", "see the server's log, or choose another model"
+            except RequestError as error:
+                failure, api_error = str(error), error.api_error
+                remedy = "wait and go on later, or lower max_concurrency"
+                if api_error is None:
+                    remedy = "start the server, or correct base_url"
+                    if "JSON" in failure:
+                        remedy = "see the server's log, or choose another model"
+                elif not api_error.is_transient:
+                    served_models = await self._served_models() if api_error.status == 404 else ""
+                    remedy = api_error.remedy(settings.model, served_models)
+                    break
+            except TimeoutError:
+                failure, timeouts = f"did not finish an answer in {settings.timeout_s:g} s", timeouts + 1
+                remedy = "raise timeout_s, lower max_tokens, or see whether the server hangs"
+            if timeouts == MAX_TIMEOUTS or attempt + 1 == settings.max_attempts:
+                break
+            self._back_off(attempt, api_error.retry_after_s if api_error else None, failure)
+        raise ModelUnavailable(f"{self._title} {failure}; {remedy}")
+
+    async def _pause(self) -> None:
+        while (remaining_s := self._resume_time - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(remaining_s * random.uniform(1.0, 1.2))  # not all at the same moment
+
+    def _back_off(self, attempt: int, retry_after_s: float | None, failure: str) -> None:
+        """Make all callers pause: as long as the server asks for, else longer with each attempt."""
+        longest_s = self._settings.backoff_max_s
+        if retry_after_s is not None and retry_after_s > longest_s:
+            raise ModelUnavailable(
+                f"{self._title} {failure}, and asks to wait {retry_after_s:,.0f} s; come back then, or raise "
+                f"backoff_max_s={longest_s:g}"
+            )
+        backoff_s = min(self._settings.backoff_initial_s * 2**attempt, longest_s) * random.uniform(0.5, 1.0)
+        pause_s = backoff_s if retry_after_s is None else retry_after_s
+        self._resume_time = max(self._resume_time, asyncio.get_running_loop().time() + pause_s)
+
+    async def _send(self, request: ChatRequest, messages: list[dict[str, Any]]) -> ChatResponse:
+        """Send one request, without the parameters that the server was seen to refuse.
+
+        Raises:
+            RequestError: no answer.
+            TimeoutError: the server was silent for too long.
+            ModelUnavailable: the answer is no chat completion.
+        """
+        parameters, refused = self._parameters(request, messages), set[str]()
+        while True:  # ends: every round leaves one parameter out
+            try:
+                response = self._parse_response(await self._client.chat.completions.create(**parameters))
+                self._refused |= refused  # remembered, now that it is seen to help
+                return response
+            except self._api.APIStatusError as error:
+                api_error = self._parse_error(error)
+                name = api_error.refused_parameter(parameters)
+                if name is None:
+                    raise RequestError(f"answered {api_error.status}: {api_error.message}", api_error) from None
+                if name == "max_tokens":
+                    parameters["max_completion_tokens"] = parameters["max_tokens"]
+                del parameters[name]
+                refused.add(name)
+            except self._api.APITimeoutError:
+                raise TimeoutError from None
+            except self._api.APIConnectionError as error:
+                raise RequestError(f"cannot be reached ({self._one_line(str(error.__cause__ or error))})") from None
+            except ValueError as error:  # a body that says it is JSON and is not
+                raise RequestError(f"sent an answer that is not JSON ({self._one_line(str(error))})") from None
+
+    def _parameters(self, request: ChatRequest, messages: list[dict[str, Any]]) -> dict[str, Any]:
+        parameters: dict[str, Any] = {
+            "model": self._settings.model,
+            "messages": messages,
+            "temperature": request.temperature,
+            "seed": request.seed % 2**31,
+            "max_tokens": request.max_tokens,
+        }
+        if request.schema is not None:
+            schema = {"name": "answer", "strict": True, "schema": dict(request.schema)}
+            parameters["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if "max_tokens" in self._refused:
+            parameters["max_completion_tokens"] = request.max_tokens
+        return {name: value for name, value in parameters.items() if name not in self._refused}
+
+    def _parse_response(self, body: Any) -> ChatResponse:
+        choices = getattr(body, "choices", None)
+        if not isinstance(choices, list):
+            raise ModelUnavailable(
+                f"{self._title} answered with something that is no chat completion ({self._one_line(str(body))}); "
+                "base_url should be an OpenAI-compatible endpoint, and usually ends in /v1"
+            )
+        usage = getattr(body, "usage", None)
+        message = choices[0].message if choices else None
+        text = getattr(message, "content", None) or getattr(message, "refusal", None) or ""
+        return ChatResponse(
+            text=self._without_key(str(text)),
+            model=body.model or self._settings.model,
+            revision=getattr(body, "system_fingerprint", None),
+            tokens_in=getattr(usage, "prompt_tokens", 0) or 0,
+            tokens_out=getattr(usage, "completion_tokens", 0) or 0,
+            is_complete=not choices or choices[0].finish_reason != "length",
+        )
+
+    def _parse_error(self, error: Any) -> ApiError:
+        body = error.body.get("error", error.body) if isinstance(error.body, dict) else None
+        fields = body if isinstance(body, dict) else {}
+        message = str(fields.get("message") or fields.get("detail") or body or error.response.text)
+        code = str(fields.get("code") or fields.get("type") or "")
+        message = self._one_line(message)
+        return ApiError(
+            status=error.status_code,
+            message=self._without_key(f"{message} ({code})" if code else message),
+            retry_after_s=_retry_after_s(error.response.headers),
+            parameter=str(fields.get("param") or ""),
+        )
+
+    async def _served_models(self) -> str:
+        """Return names of models that the endpoint has; empty where it does not tell."""
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                return self._one_line(", ".join([model.id async for model in self._client.models.list()][:8]))
+        except (self._api.APIError, TimeoutError, ValueError, AttributeError, TypeError):
+            return ""
+
+    def _one_line(self, text: str, max_chars: int = 200) -> str:
+        """Return a text without the key in one short line; of a web page, its title."""
+        text = self._without_key(text)
+        if re.match(r"\s*<(!doctype|html|head|body|\?xml)", text, re.I):
+            title = re.search(r"<title[^>]*>(.*?)</title>", text, re.I | re.S)
+            text = f"a web page titled '{title.group(1).strip()}'" if title else "a web page"
+        line = " ".join(text.split())
+        return line if len(line) <= max_chars else line[: max_chars - 1] + "…"
+
+    def _without_key(self, text: str) -> str:
+        key = self._key.get_secret_value()
+        return text.replace(key, "***") if key else text
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    value = headers.get("retry-after-ms") or headers.get("retry-after")
+    if not value:
+        return None
+    try:
+        seconds = float(value) / (1000 if headers.get("retry-after-ms") else 1)
+    except ValueError:
+        date = email.utils.parsedate_tz(value)
+        seconds = email.utils.mktime_tz(date) - time.time() if date else 0.0
+    return max(seconds, 0.0) if seconds == seconds else None
+
+
+_opening, _starting = threading.Lock(), threading.Lock()
+
+
+@functools.cache
+def _client(settings: OpenAiCaptioner, key: SecretStr, process_id: int) -> EndpointClient:
+    return EndpointClient(settings, key)  # for each process: a forked child opens its own connections
+
+
+@functools.cache
+def _event_loop(process_id: int) -> asyncio.AbstractEventLoop:
+    """Return the event loop of this process, in a thread of its own; a forked child starts its own."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name=f"captions-{process_id}", daemon=True).start()
+    return loop

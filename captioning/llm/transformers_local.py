@@ -1,27 +1,26 @@
 """Captions by a model that transformers runs in this process: MiniCPM-V 4.6, a small language model, others.
 
-One question at a time, on one device; for many clips a server (`endpoint.py`) or vLLM (`offline.py`) is faster. The
-model's own chat template words the question. Frames go in all and unsampled: left alone, MiniCPM's processor takes one
-frame a second.
+One question at a time, on one device; for many clips a server or vLLM is faster. Weights are only looked up on this
+machine: to find out by `from_pretrained` that they are missing takes 23 seconds of retries. Frames go in all and
+unsampled: by default MiniCPM's processor takes one frame a second.
 """
 
 import functools
+import hashlib
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image as Pictures
+from PIL import Image
 
 from ...extras import require
-from ..interface.frame_sampling import FrameEncoding
-from .chat import ChatRequest, ChatResponse, ModelUnavailable
-from .llm_captioner import LlmCaptioner
-from .model_files import find_model_files
+from .llm_captioner import ChatRequest, ChatResponse, FrameEncoding, LlmCaptioner, ModelUnavailable
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransformersCaptioner(LlmCaptioner):
-    """Caption with weights on this machine, loaded once for each process; nothing is fetched."""
+    """Caption with weights on this machine, loaded once for each process; nothing is downloaded."""
 
     kind: Literal["transformers"] = "transformers"
     model: str = "openbmb/MiniCPM-V-4.6"
@@ -32,21 +31,65 @@ class TransformersCaptioner(LlmCaptioner):
     """"cuda", "cuda:1", "mps", "cpu"; "auto" takes the first GPU there is."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: as the weights were saved."""
-    frame_encoding: Literal["video", "images"] = "video"
+    frame_encoding: FrameEncoding = "video"
 
     @property
     def max_concurrency(self) -> int:
-        """One: a second question would wait for the first."""
+        """1: a second question would wait for the first."""
         return 1
 
-    def chat(self, ask: ChatRequest) -> ChatResponse:
-        """The model's answer; the same for the same question, seed and machine.
+    def chat(self, request: ChatRequest) -> ChatResponse:
+        """Return the model's answer; the same for the same question, seed and machine.
 
         Raises:
-            Unavailable: no weights on this machine, a question longer than the context, frames for a blind model.
+            ModelUnavailable: no weights here, a question longer than the context, frames for a text model.
         """
-        loaded = _loaded(self.model, self.revision, self.device, self.dtype)
-        return loaded.answer(ask, self.frame_encoding)
+        with _loading:  # two threads would load it twice
+            model = _load(self.model, self.revision, self.device, self.dtype)
+        return model.answer(request, self.frame_encoding)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFiles:
+    """Files of a model on this machine."""
+
+    folder: Path
+    revision: str
+    """The commit in the cache; of somebody's own folder, a digest of its configuration and its files' sizes."""
+
+
+def find_model_files(model: str, revision: str = "") -> ModelFiles:
+    """Find a model's files.
+
+    Args:
+        model: a folder, or an id such as "openbmb/MiniCPM-V-4.6", which is looked up in the Hugging Face cache.
+        revision: in the cache; empty is "main".
+
+    Raises:
+        ModelUnavailable: they are in no folder and not in the cache.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelUnavailable(f"{model} holds no config.json; name a folder that a model was saved to")
+        digest = hashlib.sha256((folder / "config.json").read_bytes())
+        for path in sorted(folder.glob("*.safetensors")):
+            digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+        return ModelFiles(folder=folder, revision=f"folder-{digest.hexdigest()[:16]}")
+    if model.startswith((".", "~", "/")) or model.count("/") != 1:
+        raise ModelUnavailable(f"{model} is no folder, and no model id of the form owner/name; correct model")
+    hub = require("huggingface_hub", extra="models")
+    try:
+        snapshot = Path(hub.snapshot_download(model, revision=revision or None, local_files_only=True))
+    except (OSError, ValueError) as error:  # LocalEntryNotFoundError is one of both
+        option = f" --revision {revision}" if revision else ""
+        raise ModelUnavailable(
+            f"the weights of {model} are not on this machine (no such folder, none in {hub.constants.HF_HUB_CACHE}); "
+            f"fetch them with: hf download {model}{option}, or give their folder as model"
+        ) from error
+    if not (snapshot / "config.json").is_file():
+        raise ModelUnavailable(f"the cache holds {model} in part ({snapshot}); complete it with: hf download {model}")
+    return ModelFiles(folder=snapshot, revision=snapshot.name)
 
 
 class LoadedModel:
@@ -55,94 +98,81 @@ class LoadedModel:
     def __init__(self, model: str, revision: str, device: str, dtype: str) -> None:
         self._torch = require("torch", extra="models")
         library = require("transformers", extra="models")
-        self.name, weights = model, find_model_files(model, revision)
-        self.revision = weights.revision
+        files = find_model_files(model, revision)
+        self.name, self.revision = model, files.revision
         try:
-            config = library.AutoConfig.from_pretrained(weights.folder, local_files_only=True)
-            self.sees = type(config) in library.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-            reader = library.AutoProcessor if self.sees else library.AutoTokenizer
-            kind = library.AutoModelForImageTextToText if self.sees else library.AutoModelForCausalLM
-            self.processor = reader.from_pretrained(weights.folder, local_files_only=True)
-            network = kind.from_pretrained(weights.folder, local_files_only=True, dtype=dtype)
+            config = library.AutoConfig.from_pretrained(files.folder, local_files_only=True)
+            self.takes_frames = type(config) in library.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+            processors = library.AutoProcessor if self.takes_frames else library.AutoTokenizer
+            networks = library.AutoModelForImageTextToText if self.takes_frames else library.AutoModelForCausalLM
+            self.processor = processors.from_pretrained(files.folder, local_files_only=True)
+            network = networks.from_pretrained(files.folder, local_files_only=True, dtype=dtype)
         except (OSError, ValueError, KeyError, ImportError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ModelUnavailable(
-                f"{model} cannot be loaded from {weights.folder} ({reason}); see whether its files are whole, and "
+                f"{model} cannot be loaded from {files.folder} ({reason}); see whether its files are whole, and "
                 "whether transformers knows this model (MiniCPM-V before 4.6 runs in vLLM alone)"
             ) from error
-        self.device = self._device(device)
-        self.network = network.to(self.device).eval()
+        if device == "auto":
+            device = "cuda" if self._torch.cuda.is_available() else "cpu"
+        self.device = device
+        self.network = network.to(device).eval()
         self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
-        text_config = config.get_text_config()
-        self.context = int(getattr(text_config, "max_position_embeddings", 0) or 0)
-        self._one_at_a_time = threading.Lock()
+        self.context_tokens = int(getattr(config.get_text_config(), "max_position_embeddings", 0) or 0)
+        self._lock = threading.Lock()
 
-    def answer(self, ask: ChatRequest, frame_encoding: FrameEncoding) -> ChatResponse:
-        """Greedy at temperature 0, else sampled from the seed; the process's own random numbers are left alone."""
-        with self._one_at_a_time, self._torch.inference_mode(), self._torch.random.fork_rng():
-            inputs = self.inputs(ask, frame_encoding).to(self.device)
-            asked = int(inputs["input_ids"].shape[1])
-            if self.context and asked + ask.max_tokens > self.context:
+    def answer(self, request: ChatRequest, frame_encoding: FrameEncoding) -> ChatResponse:
+        """Answer greedily at temperature 0, else sampled by the seed; the process's own random state is kept."""
+        with self._lock, self._torch.inference_mode(), self._torch.random.fork_rng():
+            inputs = self.inputs(request, frame_encoding).to(self.device)
+            tokens_in = int(inputs["input_ids"].shape[1])
+            if self.context_tokens and tokens_in + request.max_tokens > self.context_tokens:
                 raise ModelUnavailable(
-                    f"{self.name} holds {self.context:,} tokens, and this question takes {asked:,} and up to "
-                    f"{ask.max_tokens:,} for the answer; lower max_frames or max_tokens"
+                    f"{self.name} holds {self.context_tokens:,} tokens, and this question takes {tokens_in:,} and up "
+                    f"to {request.max_tokens:,} for the answer; lower max_frames or max_tokens"
                 )
-            self._torch.manual_seed(ask.seed % 2**63)
-            given = self.network.generate(**inputs, max_new_tokens=ask.max_tokens, **self._sampling(ask))[0, asked:]
+            sampling: dict[str, Any] = {"do_sample": True, "temperature": request.temperature}
+            if request.temperature == 0:
+                sampling = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+            self._torch.manual_seed(request.seed % 2**63)
+            tokens = self.network.generate(**inputs, max_new_tokens=request.max_tokens, **sampling)[0, tokens_in:]
         return ChatResponse(
-            text=self.tokenizer.decode(given, skip_special_tokens=True),
+            text=self.tokenizer.decode(tokens, skip_special_tokens=True),
             model=self.name,
             revision=self.revision,
-            tokens_in=asked,
-            tokens_out=len(given),
-            whole=len(given) < ask.max_tokens,
+            tokens_in=tokens_in,
+            tokens_out=len(tokens),
+            is_complete=len(tokens) < request.max_tokens,
         )
 
-    def inputs(self, ask: ChatRequest, frame_encoding: FrameEncoding) -> Any:
-        """The question as the model's own template words it, with its pictures: what the network sees."""
-        if ask.frames is None:
-            user: Any = [{"type": "text", "text": ask.user}] if self.sees else ask.user
-        elif not self.sees:
+    def inputs(self, request: ChatRequest, frame_encoding: FrameEncoding) -> Any:
+        """Return the network's inputs: the question by the model's own template, with its pictures."""
+        options: dict[str, Any] = {}
+        if request.frames is None:
+            user: Any = [{"type": "text", "text": request.user}] if self.takes_frames else request.user
+        elif not self.takes_frames:
             raise ModelUnavailable(f"{self.name} reads text and sees no frames; describe with a vision-language model")
         else:
-            pictures = [Pictures.fromarray(frame) for frame in ask.frames]
-            shown: list[dict[str, Any]]
+            pictures = [Image.fromarray(frame) for frame in request.frames]
+            parts: list[dict[str, Any]] = [{"type": "image", "image": picture} for picture in pictures]
             if frame_encoding == "video":
-                shown = [{"type": "video", "video": pictures}]
-            else:
-                shown = [{"type": "image", "image": picture} for picture in pictures]
-            user = [*shown, {"type": "text", "text": ask.user}]
-        system = [{"type": "text", "text": ask.system}] if self.sees else ask.system
+                parts = [{"type": "video", "video": pictures}]
+            user = [*parts, {"type": "text", "text": request.user}]
+            options["processor_kwargs"] = self._frame_options(frame_encoding)
+        system = [{"type": "text", "text": request.system}] if self.takes_frames else request.system
         messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-        more = {"processor_kwargs": self._unsampled(ask, frame_encoding)} if ask.frames is not None else {}
         return self.processor.apply_chat_template(
-            messages, tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt", **more
+            messages, tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt", **options
         )
 
-    def _unsampled(self, ask: ChatRequest, frame_encoding: FrameEncoding) -> dict[str, Any]:
-        options: dict[str, Any] = {"do_sample_frames": False} if frame_encoding == "video" else {}
-        part = getattr(self.processor, "video_processor" if frame_encoding == "video" else "image_processor", None)
-        if hasattr(part, "max_slice_nums"):  # MiniCPM: a frame stays in one piece and bears no number
+    def _frame_options(self, frame_encoding: FrameEncoding) -> dict[str, Any]:
+        is_video = frame_encoding == "video"
+        options: dict[str, Any] = {"do_sample_frames": False} if is_video else {}
+        processor = getattr(self.processor, "video_processor" if is_video else "image_processor", None)
+        if hasattr(processor, "max_slice_nums"):  # MiniCPM: a frame stays in one piece and bears no number
             options |= {"max_slice_nums": 1, "use_image_id": False}
         return options
 
-    def _sampling(self, ask: ChatRequest) -> dict[str, Any]:
-        if ask.temperature == 0:
-            return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        return {"do_sample": True, "temperature": ask.temperature}
-
-    def _device(self, wanted: str) -> str:
-        if wanted != "auto":
-            return wanted
-        return "cuda" if self._torch.cuda.is_available() else "cpu"
-
 
 _loading = threading.Lock()
-
-
-def _loaded(model: str, revision: str, device: str, dtype: str) -> LoadedModel:
-    with _loading:  # two threads would load it twice
-        return _load(model, revision, device, dtype)
-
-
 _load = functools.cache(LoadedModel)

@@ -1,128 +1,237 @@
-"""Captions by vLLM without a server: in an environment and a process of its own, batched.
+"""Captions by vLLM in an environment of its own: its server as a watched child process, used as an endpoint.
 
-vLLM pins its own torch, so it never shares our environment: `python_path` names the one it lives in. Questions that
-wait while it works go into its next batch, so it is asked by many threads at once.
+vLLM pins its own torch, so it never shares our environment: `python_path` names the one it lives in. Its
+OpenAI-compatible server (`vllm serve`, started by module, since not every build of vLLM has the command) listens on a
+free loopback port, takes only requests with a random key, and ends with this process. It batches what is in flight.
 """
 
+import contextlib
+import http.client
+import json
 import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
+from pydantic import SecretStr
+
+from ...settings import InRange
 from ..interface.concurrency import map_unordered
-from ..interface.frame_sampling import FrameEncoding
-from .chat import ChatRequest, ChatResponse, ModelUnavailable, messages_of
-from .child import Child
-from .llm_captioner import LlmCaptioner
+from .llm_captioner import ChatRequest, ChatResponse, FrameEncoding, LlmCaptioner, ModelUnavailable
+from .openai_compatible import EndpointClient, EndpointSettings
 
-VARIABLE = "EFFECTPAIRS_VLLM"
+PYTHON_ENV = "EFFECTPAIRS_VLLM"
 """Environment variable that names the python to use where the setting does not."""
-PROGRAM = Path(__file__).with_name("offline_worker.py")
+HEALTH_TIMEOUT_S = 5.0
+EXIT_TIMEOUT_S = 15.0
+PROGRAM = """
+import os, runpy, signal, sys, threading, time
+def end_with_parent():
+    sys.stdin.buffer.read()  # returns when its other end is closed
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(10)
+    os.killpg(0, signal.SIGKILL)
+threading.Thread(target=end_with_parent, daemon=True).start()
+import vllm
+runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__", alter_sys=True)
+"""
+"""Program in vLLM's environment: its server, which ends with its standard input."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VllmCaptioner(LlmCaptioner):
-    """Caption through vLLM's own engine."""
+    """Caption through a vLLM server that is started for it."""
 
     kind: Literal["vllm"] = "vllm"
     model: str = "openbmb/MiniCPM-V-2_6"
     revision: str = ""
     python_path: str = ""
-    """Of the environment with vLLM; empty: what EFFECTPAIRS_VLLM says."""
-    max_concurrency: int = 32
+    """The python of the environment with vLLM; empty: what EFFECTPAIRS_VLLM says."""
+    max_concurrency: Annotated[int, InRange(1, 4096)] = 32
     """Questions in flight, and so the most in one batch."""
     max_model_len: int | None = 8192
     """Tokens of question and answer; None is the model's own."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    gpu_memory_utilization: float = 0.9
-    """Of a GPU's memory."""
+    gpu_memory_utilization: Annotated[float, InRange(0.01, 1)] = 0.9
+    """Share of a GPU's memory."""
     trust_remote_code: bool = False
     """Let the model's folder bring code: MiniCPM-V 2.6 needs it, for its image processor. Pin revision with it."""
     enforce_eager: bool = False
     """No compilation: starts faster, runs slower; wise on a CPU."""
-    startup_timeout_s: float = 1800.0
-    timeout_s: float = 600.0
+    startup_timeout_s: Annotated[float, InRange(0.01, 86_400)] = 1800.0
+    timeout_s: Annotated[float, InRange(0.01, 86_400)] = 600.0
+    """Limit for one answer."""
     frame_encoding: FrameEncoding = "video"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.max_concurrency < 1:
-            raise ValueError(f"max_concurrency={self.max_concurrency} asks nothing; give at least 1")
-        if not 0 < self.gpu_memory_utilization <= 1:
-            raise ValueError(
-                f"gpu_memory_utilization={self.gpu_memory_utilization} is not in (0, 1]; 0.9 leaves some for others"
-            )
-        if min(self.startup_timeout_s, self.timeout_s) <= 0:
-            raise ValueError("startup_timeout_s and timeout_s must be positive; a large model takes minutes to start")
-
-    def chat(self, ask: ChatRequest) -> ChatResponse:
-        """VLLM's answer.
+    def chat(self, request: ChatRequest) -> ChatResponse:
+        """Return vLLM's answer.
 
         Raises:
-            Unavailable: no environment, no model, a program that ended, or a question that it refuses.
+            ModelUnavailable: no environment, no model, a server that ended, or a question that it refuses.
         """
-        python = self.python_path or os.environ.get(VARIABLE, "")
-        if not python:
+        python_path = self.python_path or os.environ.get(PYTHON_ENV, "")
+        if not python_path:
             raise ModelUnavailable(
                 f"{self.model} runs in vLLM, and no environment is named; make one (python -m venv DIR; DIR/bin/pip "
-                f"install vllm) and set python_path or {VARIABLE} to DIR/bin/python"
+                f"install vllm) and set python_path or {PYTHON_ENV} to DIR/bin/python"
             )
-        child = _engine(self, python)
-        question = {
-            "messages": messages_of(ask, self.frame_encoding),
-            "temperature": ask.temperature,
-            "seed": ask.seed % 2**31,
-            "max_tokens": ask.max_tokens,
-            "schema": dict(ask.schema) if ask.schema is not None else None,
-        }
-        found = child.ask(question, deadline_s=self.timeout_s)
-        return ChatResponse(
-            text=str(found["text"]),
-            model=self.model,
-            revision=self.revision or None,
-            tokens_in=int(found["tokens_in"]),
-            tokens_out=int(found["tokens_out"]),
-            whole=found["finish"] != "length",
-        )
+        response = _running_server(self, python_path).ask(request)
+        return replace(response, model=self.model, revision=self.revision or None)
 
-    def many(self, asks: Iterable[ChatRequest]) -> Iterator[tuple[ChatRequest, ChatResponse]]:
-        """Each question with its answer, as they come; max_concurrency in flight, few held."""
-        return map_unordered(asks, self.chat, max_concurrency=self.max_concurrency)
+    def many(self, requests: Iterable[ChatRequest]) -> Iterator[tuple[ChatRequest, ChatResponse]]:
+        """Yield each request with its answer as they come; max_concurrency in flight, few held."""
+        return map_unordered(requests, self.chat, max_concurrency=self.max_concurrency)
 
     def close(self) -> None:
-        """End this process's engine, if there is one; the next question starts another."""
+        """End this process's server, if there is one; the next question starts another."""
         with _starting:
-            for key in [key for key in _engines if key[0] == self]:
-                _engines.pop(key).close()
+            for key in [key for key in _servers if key[0] == self]:
+                _servers.pop(key).close()
+
+    def command(self, python_path: str, port: int) -> list[str]:
+        """Return the command that starts the server; the key comes by its environment."""
+        limits = {"video": 1} if self.frame_encoding == "video" else {"image": self.max_frames}
+        options = {
+            "model": self.model,
+            "revision": self.revision or None,
+            "host": "127.0.0.1",
+            "port": port,
+            "dtype": self.dtype,
+            "max-model-len": self.max_model_len,
+            "gpu-memory-utilization": self.gpu_memory_utilization,
+            "limit-mm-per-prompt": json.dumps(limits),
+            "media-io-kwargs": json.dumps({"video": {"num_frames": self.max_frames}}),
+        }
+        flags = {"trust-remote-code": self.trust_remote_code, "enforce-eager": self.enforce_eager}
+        # -I: neither our folders nor PYTHONPATH reach the other environment.
+        command = [python_path, "-I", "-c", PROGRAM]
+        for name, value in options.items():
+            command += [f"--{name}", str(value)] if value is not None else []
+        return command + [f"--{name}" for name, is_set in flags.items() if is_set]
+
+
+class VllmServer:
+    """A running vLLM server with its client."""
+
+    def __init__(self, settings: VllmCaptioner, python_path: str) -> None:
+        self._title = f"{settings.model} in vLLM"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = int(free.getsockname()[1])
+        key = secrets.token_urlsafe(32)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            self._process = subprocess.Popen(
+                settings.command(python_path, self._port),
+                stdin=subprocess.PIPE,
+                stdout=self._log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"VLLM_API_KEY": key},
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ModelUnavailable(
+                f"{self._title} needs the Python of an environment with vLLM, and {python_path} cannot be started "
+                f"({error.strerror}); make one (python -m venv DIR; DIR/bin/pip install vllm) and name its python"
+            ) from error
+        self._wait_until_healthy(settings.startup_timeout_s)
+        endpoint = EndpointSettings(
+            model=settings.model,
+            base_url=f"http://127.0.0.1:{self._port}/v1",
+            max_concurrency=settings.max_concurrency,
+            max_attempts=1,
+            timeout_s=settings.timeout_s,
+            frame_encoding=settings.frame_encoding,
+        )
+        self._client = EndpointClient(endpoint, SecretStr(key), title=self._title)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
+    def ask(self, request: ChatRequest) -> ChatResponse:
+        """Return the answer.
+
+        Raises:
+            ModelUnavailable: there is none; a server that no longer answers is ended, so that the next one starts.
+        """
+        try:
+            return self._client.ask(request)
+        except ModelUnavailable:
+            if not self._is_healthy():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(1)  # a program that fails takes a moment to end
+                has_ended = not self.is_running
+                self.close()
+                if has_ended:
+                    raise ModelUnavailable(self._end_sentence()) from None
+            raise
+
+    def close(self) -> None:
+        """End the server: by the end of its input, then for good."""
+        with contextlib.suppress(OSError):
+            if self._process.stdin:
+                self._process.stdin.close()
+        try:
+            self._process.wait(EXIT_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def _wait_until_healthy(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not self._is_healthy():
+            if not self.is_running:
+                raise ModelUnavailable(self._end_sentence())
+            if time.monotonic() > deadline:
+                self.close()
+                raise ModelUnavailable(
+                    f"{self._title} did not get ready in {timeout_s:g} s; allow it more, or see whether it hangs"
+                )
+            time.sleep(0.1)
+
+    def _is_healthy(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=HEALTH_TIMEOUT_S)
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _end_sentence(self) -> str:
+        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - 20_000))
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        # The engine's own error stands above the server's, which only points to it.
+        errors = [line for line in lines if re.search(r"\w+Error: ", line) and "root cause" not in line]
+        reason = " ".join((errors or lines or ["no word of why"])[-1].split())[-300:]
+        remedy = "see whether vLLM and the model fit this machine"
+        if "No module named" in reason:
+            remedy = "name the python of an environment that has vLLM"
+        elif "memory" in reason.lower():
+            remedy = "lower max_model_len or gpu_memory_utilization, or choose a smaller model"
+        return f"{self._title} ended (exit code {self._process.returncode}): {reason}; {remedy}"
 
 
 _starting = threading.Lock()
-_engines: dict[tuple[VllmCaptioner, str, int], Child] = {}
+_servers: dict[tuple[VllmCaptioner, str, int], VllmServer] = {}
 
 
-def _engine(settings: VllmCaptioner, python: str) -> Child:
-    """The engine of these settings in this process; one that has ended is started anew."""
-    key = (settings, python, os.getpid())
+def _running_server(settings: VllmCaptioner, python_path: str) -> VllmServer:
+    """Return the server of these settings in this process; one that has ended is started anew."""
+    key = (settings, python_path, os.getpid())
     with _starting:
-        if key not in _engines or _engines[key].gone:
-            _engines[key] = _start(settings, python)
-        return _engines[key]
-
-
-def _start(settings: VllmCaptioner, python: str) -> Child:
-    per_clip = {"video": 1} if settings.frame_encoding == "video" else {"image": settings.max_frames}
-    engine = {
-        "dtype": settings.dtype,
-        "max_model_len": settings.max_model_len,
-        "gpu_memory_utilization": settings.gpu_memory_utilization,
-        "trust_remote_code": settings.trust_remote_code,
-        "enforce_eager": settings.enforce_eager,
-        "limit_mm_per_prompt": per_clip,
-        "media_io_kwargs": {"video": {"num_frames": settings.max_frames}},
-    }
-    start = {"model": settings.model, "revision": settings.revision, "engine": engine}
-    # -I: neither our folders nor PYTHONPATH reach the other environment.
-    command = [python, "-I", str(PROGRAM)]
-    return Child(command, start, who=f"{settings.model} in vLLM", startup_timeout_s=settings.startup_timeout_s)
+        if key not in _servers or not _servers[key].is_running:
+            _servers[key] = VllmServer(settings, python_path)
+        return _servers[key]

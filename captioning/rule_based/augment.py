@@ -1,7 +1,7 @@
-"""Augmentation without a model: the effect's adjectives in a caption are swapped for others that fit this effect.
+"""Augmentation without a model: an effect's adjectives in a caption are replaced by others that fit this effect.
 
 Only the effect's noun phrase changes, and the verb of its making; who does what, where and when stay word for word.
-Adjectives of weak and of strong effects never meet, and no effect gets what it cannot have.
+Adjectives of weak and of strong effects are never combined, and no effect gets what it cannot have.
 """
 
 import re
@@ -12,24 +12,13 @@ from functools import partial
 import numpy as np
 
 from ..checks.validators import check_variant
-from ..language.caption_parsing import MAKERS, named_effects
-from ..language.inflection import noun_phrase, participle, third_person
-from ..language.subjects import with_article
-from ..language.vocabulary import (
-    COLOURS,
-    CONTAINERS,
-    EFFECTS,
-    SLOTS,
-    Slot,
-    all_adjectives,
-    are_compatible,
-    terms,
-    without_marks,
-)
+from ..language.caption_parsing import CAUSE_VERBS, named_effects
+from ..language.inflection import noun_phrase, participle, third_person, with_article
+from ..language.vocabulary import COLOURS, CONTAINERS, EFFECTS, SLOTS, Slot, all_adjectives, are_compatible, terms
 
-TRIES = 120
-"""Drawings for one caption, before fewer variants than wanted are given."""
-LOOSE = frozenset(
+MAX_DRAWS = 120
+"""Drawings for one caption, before fewer variants than requested are returned."""
+MODEL_ADJECTIVES = frozenset(
     terms(
         "fine rising lingering drifting sweeping massive huge tiny subtle slight sharp rich rolling churning elongated "
         "stretched moving dramatic delicate swift sudden whirling glistening sparkling shimmering dusty cold cool hot "
@@ -55,67 +44,69 @@ class EffectPhrase:
 
 
 def restyle(
-    caption: str, effects: Iterable[str], *, count: int, rng: np.random.Generator, taken: Sequence[str] = ()
+    caption: str, effects: Iterable[str], *, count: int, rng: np.random.Generator, accepted: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Captions of the same scene with another style of the same effects, each checked and unlike the others.
+    """Write captions of the same scene with another style of the same effects, each checked and unlike the others.
 
     Args:
         caption: any caption that names its effects.
-        effects: those that are there; by default what the caption names.
-        count: how many are wanted.
-        rng: what is drawn depends on it alone.
-        taken: variants that are there already.
+        effects: those that are there; by default those that the caption names.
+        count: variants to be had.
+        rng: decides all that is drawn.
+        accepted: earlier variants, from which the new ones must differ.
 
     Returns:
         As many as could be made; none where no effect is named.
     """
-    meant = tuple(effects) or named_effects(caption)
-    found = find_effect_phrases(caption, meant)
-    made: list[str] = []
-    for _ in range(TRIES if found else 0):
-        text = _swapped(caption, found, rng)
-        if not check_variant(text, caption, effects=meant, others=[*taken, *made]):
-            made.append(text)
-        if len(made) == count:
+    effects = tuple(effects) or named_effects(caption)
+    phrases = find_effect_phrases(caption, effects)
+    variants: list[str] = []
+    for _ in range(MAX_DRAWS if phrases else 0):
+        text = _replace_phrases(caption, phrases, rng)
+        if not check_variant(text, caption, effects=effects, accepted=[*accepted, *variants]):
+            variants.append(text)
+        if len(variants) == count:
             break
-    return tuple(made)
+    return tuple(variants)
 
 
 def find_effect_phrases(caption: str, effects: Iterable[str]) -> tuple[EffectPhrase, ...]:
-    """The first noun phrase of each effect, in the order of the text; none overlap."""
-    found: list[EffectPhrase] = []
+    """Return the first noun phrase of each effect, in the order of the text; none overlap."""
+    phrases: list[EffectPhrase] = []
     for effect in effects:
         if effect not in EFFECTS:
             continue
-        own = EFFECTS[effect]
-        near = [name for kin in own.kin for name in EFFECTS[kin].names]
-        for names in ([own.noun], own.names, near):
-            spots = [match for name in names for match in re.finditer(rf"\b{name}\b", caption, re.IGNORECASE)]
-            free = [spot for spot in spots if not any(one.start <= spot.start() < one.end for one in found)]
-            if free:
-                found.append(_phrase(caption, min(free, key=lambda spot: spot.start()), effect))
+        words = EFFECTS[effect]
+        kin_names = [name for kin in words.kin for name in EFFECTS[kin].names]
+        for names in ([words.noun], words.names, kin_names):
+            matches = [match for name in names for match in re.finditer(rf"\b{name}\b", caption, re.IGNORECASE)]
+            matches = [
+                match for match in matches if not any(phrase.start <= match.start() < phrase.end for phrase in phrases)
+            ]
+            if matches:
+                phrases.append(_parse_phrase(caption, min(matches, key=lambda match: match.start()), effect))
                 break
-    return tuple(sorted(found, key=lambda one: one.start))
+    return tuple(sorted(phrases, key=lambda phrase: phrase.start))
 
 
-def _phrase(caption: str, spot: re.Match[str], effect: str) -> EffectPhrase:
-    """Grow a noun to its phrase, leftwards over what qualifies it."""
-    before = list(re.finditer(r"[A-Za-z'-]+", caption[: spot.start()]))
-    start, determiner, container = spot.start(), "", ""
-    found: list[str] = []
-    known = all_adjectives() | LOOSE | COLOURS
+def _parse_phrase(caption: str, noun: re.Match[str], effect: str) -> EffectPhrase:
+    """Extend a noun to its phrase, leftwards over the words that qualify it."""
+    before = list(re.finditer(r"[A-Za-z'-]+", caption[: noun.start()]))
+    start, determiner, container = noun.start(), "", ""
+    adjectives: list[str] = []
+    qualifiers = all_adjectives() | MODEL_ADJECTIVES | COLOURS
     while before:
         token = before.pop()
         word, gap = token.group().lower(), caption[token.end() : start]
-        if gap.strip() not in ("", ",") or len(found) > 6:
+        if gap.strip() not in ("", ",") or len(adjectives) > 6:
             break
         if word == "of" and before and before[-1].group().lower() in CONTAINERS:
             container = caption[before[-1].start() : token.end()]
             start = before.pop().start()
-        elif word == "and" and found and before and before[-1].group().lower() in known:
+        elif word == "and" and adjectives and before and before[-1].group().lower() in qualifiers:
             start = token.start()
-        elif word in known and word not in MAKERS:
-            found.append(word)
+        elif word in qualifiers and word not in CAUSE_VERBS:
+            adjectives.append(word)
             start = token.start()
         else:
             if word in DETERMINERS and not gap.strip():
@@ -123,63 +114,73 @@ def _phrase(caption: str, spot: re.Match[str], effect: str) -> EffectPhrase:
             break
     return EffectPhrase(
         start=start,
-        end=spot.end(),
+        end=noun.end(),
         effect=effect,
         determiner=determiner,
         container=container.lower(),
-        noun=spot.group().lower(),
-        adjectives=tuple(found),
+        noun=noun.group().lower(),
+        adjectives=tuple(adjectives),
     )
 
 
-def _swapped(caption: str, found: Sequence[EffectPhrase], rng: np.random.Generator) -> str:
+def _replace_phrases(caption: str, phrases: Sequence[EffectPhrase], rng: np.random.Generator) -> str:
     text, shift = caption, 0
-    had = {word for one in found for word in one.adjectives}
-    shine = _one([word for word in EFFECTS["light"].colour if word not in had], rng)  # glow and light are of one lamp
-    for one in found:
-        new = _drawn(one, shine, rng)
-        verb = _verb(caption, one)
-        if verb:
-            said = _one([other for other in verb[1] if f" {other} " not in text] or [verb[0]], rng)
-            new = f"{said if rng.random() < 0.5 else verb[0]} {new}"
-        start = one.start - (len(verb[0]) + 1 if verb else 0)
-        begin, end = start + shift, one.end + shift
-        if begin == 0:
-            new = new[:1].upper() + new[1:]
-        text = text[:begin] + new + text[end:]
-        shift += len(new) - (one.end - start)
+    adjectives = {word for phrase in phrases for word in phrase.adjectives}
+    # Glow and light come from one lamp.
+    lamp_colour = _draw([word for word in EFFECTS["light"].colour if word not in adjectives], rng)
+    for phrase in phrases:
+        replacement, start = _draw_phrase(phrase, lamp_colour, rng), phrase.start
+        if cause := _cause_before(caption, phrase):
+            verb, alternatives = cause
+            new_verb = _draw([word for word in alternatives if f" {word} " not in text] or [verb], rng)
+            replacement = f"{new_verb if rng.random() < 0.5 else verb} {replacement}"
+            start -= len(verb) + 1
+        if start + shift == 0:
+            replacement = replacement[:1].upper() + replacement[1:]
+        text = text[: start + shift] + replacement + text[phrase.end + shift :]
+        shift += len(replacement) - (phrase.end - start)
     return text
 
 
-def _verb(caption: str, one: EffectPhrase) -> tuple[str, list[str]] | None:
-    """The verb of making that stands right before a phrase, and all verbs that may stand there in the same form."""
-    before = caption[: one.start].rstrip().lower()
-    makes = EFFECTS[one.effect].makes
-    forms: tuple[Callable[[str], str], ...] = (participle, third_person, partial(third_person, many=True))
-    for form in forms:
-        for verb in makes:
-            if before.endswith(f" {form(verb)}"):
-                return form(verb), [form(other) for other in makes]
+def _cause_before(caption: str, phrase: EffectPhrase) -> tuple[str, list[str]] | None:
+    """Return the verb of making right before a phrase, and all verbs that may replace it in the same form."""
+    before = caption[: phrase.start].rstrip().lower()
+    verbs = EFFECTS[phrase.effect].causes
+    forms: tuple[Callable[[str], str], ...] = (participle, third_person, partial(third_person, plural=True))
+    for inflect in forms:
+        for verb in verbs:
+            if before.endswith(f" {inflect(verb)}"):
+                return inflect(verb), [inflect(alternative) for alternative in verbs]
     return None
 
 
-def _drawn(one: EffectPhrase, shine: str, rng: np.random.Generator) -> str:
-    """Another phrase for the same noun: two adjectives and mostly a colour, none of which it had."""
-    words = EFFECTS[one.effect]
+def _draw_phrase(phrase: EffectPhrase, lamp_colour: str, rng: np.random.Generator) -> str:
+    """Draw another phrase for the same noun: two adjectives and mostly a colour, none of which it had."""
+    words = EFFECTS[phrase.effect]
     slots: list[Slot] = [slot for slot in SLOTS if slot != "colour"]
-    chosen = [slots[int(place)] for place in rng.permutation(len(slots))[:2]]
-    drawn: list[str] = []
-    for slot in (slot for slot in SLOTS if slot in chosen):
-        free = [word for word in without_marks(getattr(words, slot)) if word not in (*one.adjectives, one.noun)]
-        free = [word for word in free if all(are_compatible(one.effect, word, other) for other in drawn)]
-        drawn += [_one(free, rng)] if free else []
-    colours = [word for word in words.colour if all(are_compatible(one.effect, word, other) for other in drawn)]
-    colours = [shine] if one.effect in ("glow", "light") else [word for word in colours if word not in one.adjectives]
-    if colours and (one.effect in ("glow", "light") or rng.random() < 0.7):
-        drawn.append(_one(colours, rng))
-    phrase = noun_phrase(drawn, one.noun, container=one.container)
-    return with_article(phrase) if one.determiner in ("a", "an") else f"{one.determiner} {phrase}".strip()
+    drawn_slots = [slots[int(index)] for index in rng.permutation(len(slots))[:2]]
+    adjectives: list[str] = []
+
+    def fitting(candidates: Iterable[str]) -> list[str]:
+        return [
+            word
+            for word in candidates
+            if all(are_compatible(phrase.effect, word, adjective) for adjective in adjectives)
+        ]
+
+    for slot in (slot for slot in SLOTS if slot in drawn_slots):
+        unused = [word for word in words.adjectives(slot) if word not in (*phrase.adjectives, phrase.noun)]
+        if candidates := fitting(unused):
+            adjectives.append(_draw(candidates, rng))
+    colours = [word for word in fitting(words.colour) if word not in phrase.adjectives]
+    is_lamp = phrase.effect in ("glow", "light")
+    if is_lamp:
+        adjectives.append(lamp_colour)
+    elif colours and rng.random() < 0.7:
+        adjectives.append(_draw(colours, rng))
+    text = noun_phrase(adjectives, phrase.noun, container=phrase.container)
+    return with_article(text) if phrase.determiner in ("a", "an") else f"{phrase.determiner} {text}".strip()
 
 
-def _one(words: Sequence[str], rng: np.random.Generator) -> str:
+def _draw(words: Sequence[str], rng: np.random.Generator) -> str:
     return words[int(rng.integers(len(words)))]

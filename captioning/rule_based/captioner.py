@@ -1,4 +1,4 @@
-"""The captioner without weights: it words what the scene says and what the frames show, and nothing else."""
+"""The captioner without weights: it states the scene's facts and what the frames show, and nothing else."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,10 +6,12 @@ from typing import Literal
 
 import numpy as np
 
-from ..interface.captioner import STRICT, ClipContext, Reply
-from . import long_caption, short_caption
+from ...settings import STRICT
+from ..interface.captioner import ClipContext, Reply
 from .augment import restyle
 from .clip_facts import collect_facts
+from .long_caption import write_description
+from .short_caption import write_caption
 
 MODEL = "measured-2"
 """Raise the number when the same clip gets other words; captions are then made again."""
@@ -22,24 +24,22 @@ class RuleBasedCaptioner:
     __pydantic_config__ = STRICT
     kind: Literal["measured"] = "measured"
 
-    def describe(self, seen: ClipContext, *, seed: int, objections: Sequence[str] = ()) -> Reply:
-        """Several sentences of all that is known; the same for the same seed, whatever was objected."""
-        return _reply(long_caption.write_description(collect_facts(seen), rng=np.random.default_rng(seed)))
+    def describe(self, clip: ClipContext, *, seed: int, objections: Sequence[str] = ()) -> Reply:
+        """Return several sentences of all that is known; the same for the same seed, whatever the objections."""
+        text = write_description(collect_facts(clip), rng=np.random.default_rng(seed))
+        return Reply(text=text, model=MODEL)
 
     def refine(
-        self, description: str, seen: ClipContext, *, max_words: int, seed: int, objections: Sequence[str] = ()
+        self, description: str, clip: ClipContext, *, max_words: int, seed: int, objections: Sequence[str] = ()
     ) -> Reply:
-        """One sentence, worded from the clip itself rather than from the description; empty if no effect is known."""
+        """Return one sentence, from the clip rather than from the description; empty if no effect is known."""
         rng = np.random.default_rng([seed, len(objections)])
-        return _reply(short_caption.write_caption(collect_facts(seen), max_words=max_words, rng=rng) or "")
+        return Reply(text=write_caption(collect_facts(clip), max_words=max_words, rng=rng) or "", model=MODEL)
 
     def augment(
-        self, caption: str, seen: ClipContext, *, count: int, seed: int, objections: Sequence[str] = ()
+        self, caption: str, clip: ClipContext, *, count: int, seed: int, objections: Sequence[str] = ()
     ) -> tuple[Reply, ...]:
-        """The caption with other adjectives for its effects; fewer than count where it names none."""
+        """Return the caption with other adjectives for its effects."""
         rng = np.random.default_rng([seed, len(objections)])
-        return tuple(_reply(text) for text in restyle(caption, seen.effects, count=count, rng=rng))
-
-
-def _reply(text: str) -> Reply:
-    return Reply(text=text, model=MODEL)
+        texts = restyle(caption, clip.effects, count=count, rng=rng)
+        return tuple(Reply(text=text, model=MODEL) for text in texts)

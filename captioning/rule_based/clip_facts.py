@@ -1,8 +1,7 @@
-"""What may be said of a clip: the scene's facts first, then what is measured; what is neither is not there.
+"""Facts of a clip that captions may state: from the scene where there is one, else from measurement.
 
-`Seen.facts` of a rendered scene is read leniently, each value a word or a mapping with a word in it:
-`subject` (name), `motion` (kind), `ground` (kind, pattern), `light` (sky, sun, sun_height), `camera` (kind), and under
-`effects` each effect's own facts, by its kind.
+A rendered scene gives its facts as `render.scene.scene_facts.facts_of` does; `motion`, `ground`, `light` and `camera`
+are words or mappings with a `kind`, and `effects` holds each effect's own facts, by its kind.
 """
 
 from collections.abc import Mapping
@@ -10,70 +9,59 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..interface.captioner import ClipContext
-from ..language.subjects import SubjectName, find_subject, with_article
+from ..language.inflection import with_article
+from ..language.subjects import MOTION_VERBS, SubjectName, find_subject
 from ..language.vocabulary import EFFECTS
-from ..measuring.clip_measures import ClipMeasures, measure_clip, measure_single_effect
 from .adjectives import adjectives_of, effect_side, effect_time, is_timing_reliable
 from .effect_classifier import EffectTags, classify_effects
+from .extent_and_motion import ClipMeasures, measure_clip, measure_single_effect
 
 ACTIONS = {
     "walk": "walk", "drive": "drive", "drift": "drift", "boat": "glide", "bounce": "bounce", "fly": "fly",
     "toss": "move", "still": "stand",
 }  # fmt: skip
+STAYS = "stay in place"
+"""Action of a subject that a still camera sees at one spot."""
 GROUNDS = {
     "dry": "dry ground", "wet": "wet ground", "puddles": "puddled ground", "glossy": "a glossy floor",
     "water": "calm water",
 }  # fmt: skip
-GOES = {
-    "drive": ("car", "truck", "van", "bus", "tram", "tuk-tuk", "motorbike", "motorcycle", "scooter"),
-    "ride": ("cyclist", "rider"), "glide": ("boat", "ship", "ferry", "canoe", "kayak"), "walk": ("walker", "hiker"),
-    "run": ("runner",), "swim": ("swimmer",), "ski": ("skier",), "skate": ("skater",), "surf": ("surfer",),
+GROUND_PREPOSITIONS = {
+    "boat": "across", "fly": "above", "toss": "over", "still": "on", "drift": "across", "bounce": "on",
 }  # fmt: skip
-"""What a subject does by its very name when it is seen to move; of all others it is said that they move."""
-STAYS = "stay in place"
-"""What is said of a subject that a still camera sees at one spot."""
-OVER = {"boat": "across", "fly": "above", "toss": "over", "still": "on", "drift": "across", "bounce": "on"}
-"""The preposition between action and ground; "over" where none is named."""
+"""Prepositions between action and ground, by motion; "over" for all others."""
 PATTERNS = {
-    "checker": "chequered",
-    "stripes": "striped",
-    "bricks": "brick",
-    "wood": "wooden",
-    "tiles": "tiled",
+    "checker": "chequered", "stripes": "striped", "bricks": "brick", "wood": "wooden", "tiles": "tiled",
     "marble": "marble",
-}
-"""Of floors whose pattern everybody sees."""
+}  # fmt: skip
+"""Adjectives for floors whose pattern is obvious."""
 SKIES = {
-    "night": "at night",
-    "sunset": "at sunset",
-    "sunrise": "at sunrise",
-    "studio": "in a studio",
-    "interior": "indoors",
-}
-"""What a panorama around the scene says of time and place."""
+    "night": "at night", "sunset": "at sunset", "sunrise": "at sunrise", "studio": "in a studio", "interior": "indoors",
+}  # fmt: skip
+"""Time and place that a panorama around the scene shows."""
 CAMERAS = {"pan": "the camera pans", "handheld": "the camera sways a little", "follow": "the camera follows"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class EffectFacts:
-    """What may be said of one effect."""
+    """Facts of one effect that captions may state."""
 
-    word: str
-    """Of the corpus's vocabulary, or "darkening", "brightening" for an effect of unknown kind."""
+    kind: str
+    """A word of the corpus's vocabulary, or "darkening", "brightening" for an effect of unknown kind."""
     adjectives: tuple[str, ...] = ()
-    """In the order of `vocabulary.SLOTS`."""
+    """In the order of `SLOTS`."""
     side: str | None = None
     time: str | None = None
-    """Said of its making: "halfway through"."""
-    course: bool = True
-    """May its coming and going be told?"""
+    """When it is made: "halfway through"."""
+    has_reliable_timing: bool = True
+    """Whether captions may tell when it comes and goes."""
     measures: ClipMeasures = ClipMeasures()
-    """Of this effect alone."""
+    """Measures of this effect alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipFacts:
-    """What may be said of one clip."""
+    """Facts of one clip that captions may state."""
 
     subject: SubjectName | None
     action: str | None
@@ -88,113 +76,114 @@ class ClipFacts:
     tags: EffectTags
 
 
-def collect_facts(seen: ClipContext) -> ClipFacts:
-    """Gather what is known and measured of a clip."""
-    measures = measure_clip(seen)
-    tagged = classify_effects(seen, measures)
-    kind = _kind(seen.facts.get("motion"))
-    subject = _subject(seen, measures)
-    action = _action(kind, subject, measures)
+def collect_facts(clip: ClipContext) -> ClipFacts:
+    """Collect what is known and measured of a clip."""
+    measures = measure_clip(clip)
+    tags = classify_effects(clip, measures)
+    motion = _kind_of(clip.facts.get("motion"))
+    name = clip.subject or _kind_of(clip.facts.get("subject"))
+    noun = name.strip() if name else find_subject(clip.hint or "", pieces=measures.subject_pieces)
+    subject = SubjectName(noun=noun) if noun else None
+    action = _action(motion, subject, measures)
     return ClipFacts(
         subject=subject,
         action=action,
-        ground=_ground(kind, seen.facts.get("ground")),
+        ground=_ground(motion, clip.facts.get("ground")),
         direction=_direction(measures),
-        light=_light(seen.facts.get("light")),
-        camera=_camera(seen, measures),
-        effects=_effects(seen, tagged, measures, moves=action not in (None, "stand", STAYS)),
+        light=_light(clip.facts.get("light")),
+        camera=_camera(clip, measures),
+        effects=_effects(clip, tags, measures, subject_moves=action not in (None, "stand", STAYS)),
         measures=measures,
-        tags=tagged,
+        tags=tags,
     )
 
 
-def _kind(value: Any) -> str | None:
-    """A fact's own word, whether it stands alone or in a mapping."""
-    if isinstance(value, Mapping):
-        value = value.get("kind", value.get("name", value.get("word")))
-    return value.strip().lower() if isinstance(value, str) and value.strip() else None
+def _kind_of(fact: Any) -> str | None:
+    """Return a fact's own word, whether it stands alone or in a mapping."""
+    if isinstance(fact, Mapping):
+        fact = fact.get("kind", fact.get("name", fact.get("word")))
+    return fact.strip().lower() if isinstance(fact, str) and fact.strip() else None
 
 
-def _subject(seen: ClipContext, measures: ClipMeasures) -> SubjectName | None:
-    told = seen.subject or _kind(seen.facts.get("subject"))
-    noun = told.strip() if told else find_subject(seen.hint or "", pieces=measures.pieces)
-    return SubjectName(noun=noun) if noun else None
+def _action(motion: str | None, subject: SubjectName | None, measures: ClipMeasures) -> str | None:
+    if motion is not None:
+        return ACTIONS.get(motion)
+    movement = measures.movement
+    if movement is None or movement.scene_heading == "nowhere":
+        return STAYS if movement is not None and movement.stays else None
+    noun = subject.head_noun if subject else ""
+    verbs = (verb for verb, nouns in MOTION_VERBS.items() if noun in nouns or noun.removesuffix("s") in nouns)
+    return next(verbs, "move")
 
 
-def _action(kind: str | None, subject: SubjectName | None, measures: ClipMeasures) -> str | None:
-    if kind is not None:
-        return ACTIONS.get(kind)
-    moving = measures.movement
-    if moving is None or moving.through == "nowhere":
-        return STAYS if moving is not None and moving.stays else None
-    last = subject.last if subject else ""
-    return next((verb for verb, names in GOES.items() if last in names or last.removesuffix("s") in names), "move")
-
-
-def _ground(motion: str | None, ground: Any) -> str | None:
-    kind = _kind(ground)
+def _ground(motion: str | None, fact: Any) -> str | None:
+    kind = _kind_of(fact)
     if kind not in GROUNDS:
         return None
-    pattern = PATTERNS.get(str(ground.get("pattern"))) if isinstance(ground, Mapping) else None
-    told = GROUNDS[kind]
+    pattern = PATTERNS.get(str(fact.get("pattern"))) if isinstance(fact, Mapping) else None
+    phrase = GROUNDS[kind]
     if pattern and kind in ("dry", "glossy", "wet"):
-        told = with_article(f"{kind} {pattern} floor")
-    return f"{OVER.get(motion or '', 'over' if motion else 'on')} {told}"
+        phrase = with_article(f"{kind} {pattern} floor")
+    return f"{GROUND_PREPOSITIONS.get(motion or '', 'over' if motion else 'on')} {phrase}"
 
 
 def _direction(measures: ClipMeasures) -> str | None:
-    moving = measures.movement
-    if moving is None or moving.through == "nowhere" or moving.across not in (moving.through, "nowhere"):
-        return None  # the camera is faster: then what the picture shows and where it goes are two things
-    if moving.across in ("left", "right"):
-        return "from left to right" if moving.across == "right" else "from right to left"
-    return f"to the {moving.through}" if moving.through in ("left", "right") and moving.across == "nowhere" else None
-
-
-def _light(value: Any) -> str | None:
-    if not isinstance(value, Mapping):
+    movement = measures.movement
+    if movement is None or movement.scene_heading == "nowhere":
         return None
-    sky = SKIES.get(str(value.get("sky")))
-    height = value.get("sun_height") if value.get("sun") else None
-    return sky or {"low": "under a low sun", "high": "under a high sun"}.get(str(height))
+    if movement.picture_heading not in (movement.scene_heading, "nowhere"):
+        return None  # the camera is faster: the direction in the picture is not that in the scene
+    if movement.picture_heading in ("left", "right"):
+        return "from left to right" if movement.picture_heading == "right" else "from right to left"
+    is_sideways = movement.scene_heading in ("left", "right") and movement.picture_heading == "nowhere"
+    return f"to the {movement.scene_heading}" if is_sideways else None
 
 
-def _camera(seen: ClipContext, measures: ClipMeasures) -> str | None:
-    if seen.facts:
-        return CAMERAS.get(_kind(seen.facts.get("camera")) or "")
-    moving = measures.movement
-    if moving is None or moving.camera is None or not moving.camera.startswith("panning"):
+def _light(fact: Any) -> str | None:
+    if not isinstance(fact, Mapping):
         return None
-    toward = moving.camera.removeprefix("panning ")
-    return "the camera pans along" if moving.through == toward else f"the camera pans to the {toward}"
+    sun_height = fact.get("sun_height") if fact.get("sun") else None
+    sun = {"low": "under a low sun", "high": "under a high sun"}.get(str(sun_height))
+    return SKIES.get(str(fact.get("sky"))) or sun
 
 
-def _effects(seen: ClipContext, tagged: EffectTags, measures: ClipMeasures, *, moves: bool) -> tuple[EffectFacts, ...]:
-    words = [word for word in tagged.effects if word in EFFECTS]
-    shown = [word for word in words if word not in seen.effect_masks or seen.effect_masks[word].any()]
-    words = shown or words  # a scene may hold an effect that no frame shows
-    if not words and measures.fit is not None:
-        unknown = "darkening" if measures.fit.change < 0 else "brightening"
-        return (EffectFacts(word=unknown, side=effect_side(unknown, measures), course=False, measures=measures),)
-    said = []
-    for word in words:
+def _camera(clip: ClipContext, measures: ClipMeasures) -> str | None:
+    if clip.facts:
+        return CAMERAS.get(_kind_of(clip.facts.get("camera")) or "")
+    movement = measures.movement
+    if movement is None or movement.camera is None or not movement.camera.startswith("panning"):
+        return None
+    direction = movement.camera.removeprefix("panning ")
+    return "the camera pans along" if movement.scene_heading == direction else f"the camera pans to the {direction}"
+
+
+def _effects(
+    clip: ClipContext, tags: EffectTags, measures: ClipMeasures, *, subject_moves: bool
+) -> tuple[EffectFacts, ...]:
+    kinds = [kind for kind in tags.effects if kind in EFFECTS]
+    # A scene may hold an effect that no frame shows.
+    kinds = [kind for kind in kinds if kind not in clip.effect_masks or clip.effect_masks[kind].any()] or kinds
+    if not kinds and measures.fit is not None:
+        unknown = "darkening" if measures.fit.mean_change < 0 else "brightening"
+        side = effect_side(unknown, measures)
+        return (EffectFacts(kind=unknown, side=side, has_reliable_timing=False, measures=measures),)
+    is_rendered, effects = bool(clip.facts), []
+    for kind in kinds:
         # One mask holds all effects: what it measures is of one effect only where there is one.
-        own = measures if len(words) == 1 else measure_single_effect(seen, word, measures)
-        course = is_timing_reliable(word, rendered=bool(seen.facts))
-        said.append(
+        effect_measures = measures if len(kinds) == 1 else measure_single_effect(clip, kind, measures)
+        facts = clip.facts.get("effects")
+        effect_facts = facts.get(kind) if isinstance(facts, Mapping) else None
+        if not isinstance(effect_facts, Mapping):
+            effect_facts = {}
+        timing = is_timing_reliable(kind, is_rendered=is_rendered)
+        effects.append(
             EffectFacts(
-                word=word,
-                adjectives=adjectives_of(word, _facts_of(seen, word), own, rendered=bool(seen.facts)),
-                side=effect_side(word, own, moves=moves),
-                time=effect_time(own) if course and len(words) == 1 else None,
-                course=course,
-                measures=own,
+                kind=kind,
+                adjectives=adjectives_of(kind, effect_facts, effect_measures, is_rendered=is_rendered),
+                side=effect_side(kind, effect_measures, subject_moves=subject_moves),
+                time=effect_time(effect_measures) if timing and len(kinds) == 1 else None,
+                has_reliable_timing=timing,
+                measures=effect_measures,
             )
         )
-    return tuple(said)
-
-
-def _facts_of(seen: ClipContext, word: str) -> Mapping[str, Any]:
-    effects = seen.facts.get("effects")
-    own = effects.get(word) if isinstance(effects, Mapping) else None
-    return own if isinstance(own, Mapping) else {}
+    return tuple(effects)

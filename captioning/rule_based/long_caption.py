@@ -1,4 +1,4 @@
-"""What is known of a clip as a dense description: every effect with its strength, place, size and course in time."""
+"""Dense description of a clip's facts: every effect with its strength, place, size and course in time."""
 
 import numpy as np
 
@@ -6,126 +6,136 @@ from ..language.inflection import (
     UNKNOWN,
     effect_noun,
     effect_phrase,
-    is_plural,
+    is_plural_effect,
     join_list,
-    location_phrase,
     make_sentence,
     third_person,
 )
+from ..language.subjects import location_phrase
 from .clip_facts import ClipFacts, EffectFacts
 from .short_caption import fitting_verbs
 
-PARTS = ((0.15, "a small part of"), (0.4, "about a third of"), (0.62, "about half"), (0.85, "about two thirds of"),
+SIZES = ((0.15, "a small part of"), (0.4, "about a third of"), (0.62, "about half"), (0.85, "about two thirds of"),
          (1.3, "about"), (2.5, "about twice"))  # fmt: skip
+"""Phrases for an effect's area as a multiple of its subject's, each with its upper end."""
 
 
-def write_description(known: ClipFacts, *, rng: np.random.Generator) -> str:
-    """Several sentences; only what is known or measured. Without any effect it says that none could be told."""
-    lines = [_scene(known), _effects(known, rng)]
-    for place, said in enumerate(known.effects):
-        lines += [_size(said, known, place), _pixels(said, place)]
-    lines += [_course(said) for said in known.effects if _changes(said)]
-    steady = [said for said in known.effects if said.measures.extent and said.course and not _changes(said)]
+def write_description(facts: ClipFacts, *, rng: np.random.Generator) -> str:
+    """Describe a clip in several sentences; only what is known or measured, and that no effect is known."""
+    lines = [_scene(facts), _effects(facts, rng)]
+    for index, effect in enumerate(facts.effects):
+        lines += [_size(effect, facts, index), _pixels(effect, index)]
+    changing = [effect for effect in facts.effects if _changes(effect)]
+    lines += [_course(effect) for effect in changing]
+    steady = [
+        effect
+        for effect in facts.effects
+        if effect.measures.extent and effect.has_reliable_timing and effect not in changing
+    ]
     if steady:
-        verb = "are" if len(steady) > 1 or is_plural(steady[0].word) else "is"
-        lines.append(make_sentence(join_list([_the(said) for said in steady]), verb, "there from beginning to end"))
-    lines += [_together(said, known) for said in known.effects]
-    if not known.effects:
+        verb = "are" if len(steady) > 1 or is_plural_effect(steady[0].kind) else "is"
+        lines.append(make_sentence(join_list([_the(effect) for effect in steady]), verb, "there from beginning to end"))
+    lines += [_following(effect, facts) for effect in facts.effects]
+    if not facts.effects:
         lines.append("No effect could be told from the frames.")
     return " ".join(line for line in lines if line)
 
 
-def _scene(known: ClipFacts) -> str:
-    who = known.subject.a if known.subject else "the subject"
-    many = bool(known.subject and known.subject.many)
-    way = [part for part in (known.ground, known.direction, known.light) if part]
-    camera = f", while {known.camera}" if known.camera else None
-    if known.action is None:
-        first = make_sentence(who, "are" if many else "is", "in view", known.light, camera)
-    else:
-        first = make_sentence(who, third_person(known.action, many=many), *way, camera)
-    return first
+def _scene(facts: ClipFacts) -> str:
+    subject = facts.subject.with_article if facts.subject else "the subject"
+    is_plural = bool(facts.subject and facts.subject.is_plural)
+    camera = f", while {facts.camera}" if facts.camera else None
+    if facts.action is None:
+        return make_sentence(subject, "are" if is_plural else "is", "in view", facts.light, camera)
+    verb = third_person(facts.action, plural=is_plural)
+    return make_sentence(subject, verb, facts.ground, facts.direction, facts.light, camera)
 
 
-def _effects(known: ClipFacts, rng: np.random.Generator) -> str:
+def _effects(facts: ClipFacts, rng: np.random.Generator) -> str:
     """All effects in one sentence, each with the verb of its making."""
     parts = []
-    many = known.subject is not None and known.subject.pronoun == "they"
-    for said in known.effects:
-        where = location_phrase(said.side, known.subject, named=False)
-        phrase = f"{effect_phrase(said.word, said.adjectives)} {where}".strip()
-        if said.word in UNKNOWN:
+    pronoun = facts.subject.pronoun if facts.subject else "it"
+    for effect in facts.effects:
+        location = location_phrase(effect.side, facts.subject, by_noun=False)
+        phrase = f"{effect_phrase(effect.kind, effect.adjectives)} {location}".strip()
+        if effect.kind in UNKNOWN:
             return make_sentence("there is", phrase, ", of a kind that cannot be told")
-        makes = fitting_verbs(said.word, known.action, said.side)
-        parts.append(f"{third_person(makes[int(rng.integers(len(makes)))], many=many)} {phrase}")
-    return make_sentence(known.subject.pronoun if known.subject else "it", join_list(parts)) if parts else ""
+        verbs = fitting_verbs(effect.kind, facts.action, effect.side)
+        parts.append(f"{third_person(verbs[int(rng.integers(len(verbs)))], plural=pronoun == 'they')} {phrase}")
+    return make_sentence(pronoun, join_list(parts)) if parts else ""
 
 
-def _size(said: EffectFacts, known: ClipFacts, place: int) -> str:
-    """Its share of the picture; of the first effect, its size beside the subject's too."""
-    size = said.measures.extent
-    if size is None:
+def _size(effect: EffectFacts, facts: ClipFacts, index: int) -> str:
+    """Share of the picture; of the first effect, its size beside the subject's too."""
+    extent = effect.measures.extent
+    if extent is None:
         return ""
-    share = "less than 1 %" if size.share < 0.01 else f"about {round(100 * size.share)} %"
-    if place:
-        return make_sentence(share, "of the picture", "is covered by" if place == 1 else "belongs to", _the(said))
-    text = f"{_the(said)} {'cover' if is_plural(said.word) else 'covers'} {share} of the picture"
-    if size.to_subject is None:
+    share = "less than 1 %" if extent.share < 0.01 else f"about {round(100 * extent.share)} %"
+    if index:
+        return make_sentence(share, "of the picture", "is covered by" if index == 1 else "belongs to", _the(effect))
+    verb = third_person("cover", plural=is_plural_effect(effect.kind))
+    text = f"{_the(effect)} {verb} {share} of the picture"
+    if extent.subject_ratio is None:
         return make_sentence(text)
-    who = known.subject.last if known.subject else "subject"
-    part = next((word for end, word in PARTS if size.to_subject < end), "several times")
-    return make_sentence(text, ",", part, "the area of the", who)
+    subject = facts.subject.head_noun if facts.subject else "subject"
+    size = next((phrase for end, phrase in SIZES if extent.subject_ratio < end), "several times")
+    return make_sentence(text, ",", size, "the area of the", subject)
 
 
-def _pixels(said: EffectFacts, place: int) -> str:
-    """What it does to the picture; of several effects each in other words, for nobody says one thing three times."""
-    fit, the = said.measures.fit, _the(said)
+def _pixels(effect: EffectFacts, index: int) -> str:
+    """Change of the picture; of several effects each in other words, so that nothing is said three times."""
+    fit, noun = effect.measures.fit, _the(effect)
     if fit is None:
         return ""
-    if fit.darker > 0.8:
-        share = f"about {max(1, round(-100 * fit.relative))} %"
-        darkens = f"{the} {'darken' if is_plural(said.word) else 'darkens'} what lies there by {share}"
-        ways = (f"where it lies the picture is {share} darker", darkens, f"{share} of the light is lost behind {the}")
-        return make_sentence(ways[min(place, 2)])
-    if said.word in ("dust", "smoke") and fit.trusted:
+    if fit.darker_share > 0.8:
+        share = f"about {max(1, round(-100 * fit.relative_change))} %"
+        verb = third_person("darken", plural=is_plural_effect(effect.kind))
+        sentences = (
+            f"where it lies the picture is {share} darker",
+            f"{noun} {verb} what lies there by {share}",
+            f"{share} of the light is lost behind {noun}",
+        )
+        return make_sentence(sentences[min(index, 2)])
+    if effect.kind in ("dust", "smoke") and fit.is_reliable:
         return make_sentence(f"it hides about {round(100 * fit.opacity)} % of what lies behind it")
-    return make_sentence("it brightens most of what it covers") if fit.lighter > 0.8 else ""
+    return make_sentence("it brightens most of what it covers") if fit.lighter_share > 0.8 else ""
 
 
-def _course(said: EffectFacts) -> str:
-    size = said.measures.extent
-    if size is None:
+def _course(effect: EffectFacts) -> str:
+    """How it comes, goes, grows or shrinks."""
+    extent = effect.measures.extent
+    if extent is None:
         return ""
-    verbs = ("appear", "are", "grow", "shrink") if is_plural(said.word) else ("appears", "is", "grows", "shrinks")
-    parts = []
-    if size.begins > 0.15:
-        parts.append(f"first {verbs[0]} {_moment(size.begins)}")
-    if size.ends < 0.85:
-        parts.append(f"{verbs[1]} gone {_moment(size.ends)}")
-    if size.growth > 1.7 or size.growth < 0.58:
-        parts.append(f"{verbs[2] if size.growth > 1 else verbs[3]} over the course of the clip")
-    return make_sentence(_the(said), join_list(parts))
+    is_plural, parts = is_plural_effect(effect.kind), []
+    if extent.start > 0.15:
+        parts.append(f"first {third_person('appear', plural=is_plural)} {_moment(extent.start)}")
+    if extent.end < 0.85:
+        parts.append(f"{'are' if is_plural else 'is'} gone {_moment(extent.end)}")
+    if extent.growth > 1.7 or extent.growth < 0.58:
+        verb = third_person("grow" if extent.growth > 1 else "shrink", plural=is_plural)
+        parts.append(f"{verb} over the course of the clip")
+    return make_sentence(_the(effect), join_list(parts))
 
 
-def _changes(said: EffectFacts) -> bool:
-    """Does it come, go, grow or shrink?"""
-    size = said.measures.extent
-    if size is None or not said.course:
+def _changes(effect: EffectFacts) -> bool:
+    """Whether it comes, goes, grows or shrinks, as far as that is known."""
+    extent = effect.measures.extent
+    if extent is None or not effect.has_reliable_timing:
         return False
-    return size.begins > 0.15 or size.ends < 0.85 or not 0.58 <= size.growth <= 1.7
+    return extent.start > 0.15 or extent.end < 0.85 or not 0.58 <= extent.growth <= 1.7
 
 
 def _moment(share: float) -> str:
     return "early in the clip" if share < 0.35 else "midway" if share < 0.65 else "late in the clip"
 
 
-def _together(said: EffectFacts, known: ClipFacts) -> str:
-    moving = said.measures.movement if len(known.effects) == 1 else None
-    if moving is None or not moving.together:
+def _following(effect: EffectFacts, facts: ClipFacts) -> str:
+    movement = effect.measures.movement if len(facts.effects) == 1 else None
+    if movement is None or not movement.follows_subject:
         return ""
-    who = known.subject.noun if known.subject else "subject"
-    return make_sentence(_the(said), "move" if is_plural(said.word) else "moves", "along with the", who)
+    verb = third_person("move", plural=is_plural_effect(effect.kind))
+    return make_sentence(_the(effect), verb, "along with the", facts.subject.noun if facts.subject else "subject")
 
 
-def _the(said: EffectFacts) -> str:
-    return f"the {effect_noun(said.word)}"
+def _the(effect: EffectFacts) -> str:
+    return f"the {effect_noun(effect.kind)}"

@@ -23,8 +23,7 @@ from ...captioning.config import (
     step_concurrency,
     uses_model,
 )
-from ...captioning.interface.captioner import ClipContext
-from ...captioning.interface.frame_sampling import sample_frames
+from ...captioning.interface.captioner import ClipContext, sample_frames
 from ...captioning.llm.llm_captioner import LlmCaptioner
 from ...captioning.pipeline import CaptionSettings
 from ...captioning.rule_based import effect_classifier
@@ -213,7 +212,7 @@ def _tags_of(stage_input: StageInput) -> Any:
 
 
 def _make_step(step: CaptionStep, settings: Captioning, stage_input: StageInput, writer: ResultWriter) -> None:
-    writer.facts |= _checked_answer(step, settings, stage_input).as_values()
+    writer.facts |= _checked_answer(step, settings, stage_input).as_record()
 
 
 def _checked_answer(step: CaptionStep, settings: Captioning, stage_input: StageInput) -> CheckedAnswer:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...captioning.checks.text_checks import check_text
+from ...captioning.checks.validators import check_text
 from ...captioning.language.caption_parsing import named_effects
 from ...datasets.corpus.reader import open_corpus
 from ...datasets.store.atomic_io import digest_of

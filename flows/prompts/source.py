@@ -4,13 +4,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ...captioning.config import AnyCaptioner
-from ...captioning.interface.captioner import STRICT
 from ...captioning.pipeline import CaptionSettings
 from ...captioning.rule_based.captioner import RuleBasedCaptioner
 from ...datasets.sources.source import Source
 from ...render.blender.process import Blender
 from ...render.generators.generator import ClipFormat
 from ...render.scene.scene import RenderSettings
+from ...settings import STRICT
 from ...stages.text_to_video.cogvideox import CogVideoX
 from ...stages.text_to_video.text_to_video import Format, corpus_length
 from ...stages.unpaired_quality import Watchable

@@ -16,9 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import psutil
-from effectpairs.captioning.interface.captioner import ClipContext
+from effectpairs.captioning.interface.captioner import ClipContext, sample_frames
 from effectpairs.captioning.interface.concurrency import map_unordered
-from effectpairs.captioning.interface.frame_sampling import sample_frames
 from effectpairs.captioning.llm.openai_compatible import OpenAiCaptioner
 
 SERVER = Path(__file__).parents[1] / "llm_server.py"
