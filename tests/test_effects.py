@@ -152,12 +152,12 @@ def test_a_hit_gives_a_burst_by_its_speed(effect):
 @settings(max_examples=12, deadline=None)
 @given(speed=st.floats(1.0, 8.0), turn=st.floats(0.05, 1.0), lead=st.floats(0.2, 3.0))
 def test_births_lie_evenly_along_the_way(speed, turn, lead):
-    course = build_trajectory(track(speed, turn=turn), lead)
-    born = emission_times(course, per_metre=10.0)
+    trajectory = build_trajectory(track(speed, turn=turn), lead)
+    born = emission_times(trajectory, per_metre=10.0)
     assert born[0] < 0 < born[-1] or len(born) < 2
-    steps = np.diff(np.interp(born, course.time_s, course.distance_m))
+    steps = np.diff(np.interp(born, trajectory.time_s, trajectory.distance_m))
     assert np.allclose(steps, 0.1, atol=1e-6)
-    backwards = course.at(np.array([-lead / 2])).position[0] - course.position[-1]
+    backwards = trajectory.at(np.array([-lead / 2])).position[0] - trajectory.position[-1]
     assert np.linalg.norm(backwards) <= speed * (lead / 2 + 12 / 16) + 1e-6
 
 
@@ -209,25 +209,25 @@ def test_a_drop_is_drawn_along_its_way():
 
 def test_a_crown_rises_from_the_water_and_sinks_back():
     hit = Contact(frame=3, at=(1.0, 0.5, 0.0), speed=3.0)
-    skins = made(Splash(), track(0.0, frames=25, contacts=(hit,)))[1]
-    assert isinstance(skins, Sheets)
-    tall = [float(places[0, ..., 2].max()) for places in skins.positions]
-    whole = [float(cover[0].max()) for cover in skins.cover]
+    sheets = made(Splash(), track(0.0, frames=25, contacts=(hit,)))[1]
+    assert isinstance(sheets, Sheets)
+    tall = [float(places[0, ..., 2].max()) for places in sheets.positions]
+    whole = [float(cover[0].max()) for cover in sheets.cover]
     assert not any(whole[:3])
     assert max(tall) > 0.1
     assert tall[5] > tall[3]
     assert tall[-1] < 0
     assert whole[-1] < whole[5]
-    wide = np.abs(skins.positions[6, 0, -1, :, 0] - 1.0).max()
+    wide = np.abs(sheets.positions[6, 0, -1, :, 0] - 1.0).max()
     assert wide > 0.5 * 0.42 * 0.9  # its rim lies around the hit
-    flat = skins.positions[..., 2] <= 0
-    assert (skins.positions[..., 2][flat] < 0).all(), "a skin in the plane of the water makes a hole in it"
+    flat = sheets.positions[..., 2] <= 0
+    assert (sheets.positions[..., 2][flat] < 0).all(), "a sheet in the plane of the water makes a hole in it"
 
 
 def test_a_bow_turns_water_over_to_both_sides():
-    skins = made(Splash(), track(heading=0.0))[1]
-    assert isinstance(skins, Sheets)
-    right, left = (skins.positions[6, side][skins.cover[6, side] > 0.1] for side in (0, 1))
+    sheets = made(Splash(), track(heading=0.0))[1]
+    assert isinstance(sheets, Sheets)
+    right, left = (sheets.positions[6, side][sheets.cover[6, side] > 0.1] for side in (0, 1))
     assert right[:, 1].max() < 0 < left[:, 1].min()
     assert min(right[:, 2].max(), left[:, 2].max()) > 0.05
 
