@@ -12,6 +12,7 @@ from pathlib import Path
 from ...datasets.sources.source import SOURCES
 from ...datasets.store.atomic_io import digest_of, json_bytes
 from ...datasets.store.store import ResultWriter, StageKey, Store
+from ...render.generators.assets import scene_files
 from ...render.generators.generator import SceneGenerator
 from ...render.scene.scene import Scene, dump_scene, parse_scene, read_scene
 from .source import SceneSource
@@ -59,7 +60,7 @@ def _describe(
     result = store.find(key) if store is not None else None
     if result is not None and result.refused is None:
         scene = parse_scene(json_bytes(result.facts["scene"]))
-        if all(Path(file).expanduser().is_file() for file in _asset_files(scene)):
+        if all(path.is_file() for _, _, path in scene_files(scene)):
             return scene
     scene = generator.scene_at(index, source.seed, source.clip_format)
 
@@ -69,13 +70,6 @@ def _describe(
     if store is not None:
         store.once(key, write)
     return scene
-
-
-def _asset_files(scene: Scene) -> list[str]:
-    """Paths of the files that a scene names."""
-    sky = scene.sky.hdri
-    models = [body.asset for body in (scene.subject, *scene.props) if body.asset]
-    return [*models, sky] if sky and "/" in sky else models
 
 
 def _read_scenes(files: list[Path]) -> Iterator[tuple[str, Scene | str]]:

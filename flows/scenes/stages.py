@@ -19,7 +19,7 @@ from ...render.blender.exr_frames import CorruptFrame
 from ...render.blender.process import BlenderNotFound, blender_version, find_python, render_frames
 from ...render.compositing import effect_masks, linear_composite
 from ...render.compositing.layers import SHARED_LAYERS, VARIANT_LAYERS, compose
-from ...render.generators.assets import asset_digest, check_files, sha256_of
+from ...render.generators.assets import asset_digest, check_files, scene_files, sha256_of
 from ...render.scene.scene import Scene, Variant, dump_scene
 from ...stages import composite as display
 from ...stages import effect_mask, quality
@@ -106,7 +106,7 @@ def render_inputs(scene: Scene, blender: str) -> dict[str, str]:
         "effect_mask": effect_mask.VERSION,
         "quality": quality.VERSION,
     }
-    assets = {role: asset_digest(path) if path.is_file() else "missing" for role, path in _assets(scene).items()}
+    assets = {role: asset_digest(path) if path.is_file() else "missing" for role, _, path in scene_files(scene)}
     return {"scene": digest_of(content_of(scene)), "code": digest_of(versions), "blender": blender, **assets}
 
 
@@ -201,14 +201,6 @@ SCENES = ItemKind(
 )
 
 
-def _assets(scene: Scene) -> dict[str, Path]:
-    """Files that a scene names, by role."""
-    named = [(f"{body.name} ({body.asset})", body.asset) for body in (scene.subject, *scene.props) if body.asset]
-    if scene.sky.hdri and "/" in scene.sky.hdri:
-        named.append((f"sky ({scene.sky.hdri})", scene.sky.hdri))
-    return {role: Path(name).expanduser() for role, name in named}
-
-
 def _render(stage_input: StageInput, writer: ResultWriter) -> None:
     """Draw a scene's frame files, where they are not there yet, and compose its layers of them."""
     scene, source = stage_input.item.scene, stage_input.source
@@ -221,7 +213,7 @@ def _render(stage_input: StageInput, writer: ResultWriter) -> None:
     except CorruptFrame:
         shutil.rmtree(frames, ignore_errors=True)
         raise
-    assets = {role: sha256_of(path) for role, path in _assets(scene).items()}
+    assets = {role: sha256_of(path) for role, _, path in scene_files(scene)}
     inputs = {"scene": digest_of(content_of(scene)), **assets}
     writer.facts |= {"blender": result.version, "inputs": inputs, "variants": variants}
 

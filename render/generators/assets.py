@@ -200,17 +200,26 @@ def check_asset(file: Path, kind: Kind, limits: AssetLimits = AssetLimits()) -> 
     return file
 
 
+def scene_files(scene: Scene) -> list[tuple[str, Kind, Path]]:
+    """List the files that a scene names: role, kind and path."""
+    files: list[tuple[str, Kind, Path]] = [
+        (f"{body.name} ({body.asset})", "model", Path(body.asset).expanduser())
+        for body in (scene.subject, *scene.props)
+        if body.asset
+    ]
+    if scene.sky.hdri and "/" in scene.sky.hdri:
+        files.append((f"sky ({scene.sky.hdri})", "sky", Path(scene.sky.hdri).expanduser()))
+    return files
+
+
 def check_files(scene: Scene) -> None:
     """Check every file that a scene names, before Blender reads it.
 
     Raises:
         ValueError: one of them is missing, empty, too large, of an unknown type, or not what its name says.
     """
-    for body in (scene.subject, *scene.props):
-        if body.asset:
-            check_asset(Path(body.asset).expanduser(), "model")
-    if scene.sky.hdri and "/" in scene.sky.hdri:
-        check_asset(Path(scene.sky.hdri).expanduser(), "sky")
+    for _, kind, path in scene_files(scene):
+        check_asset(path, kind)
 
 
 def sha256_of(file: Path) -> str:
