@@ -15,7 +15,7 @@ from ..arrays import Image, Mask, Matte, Rgb
 from . import difference, morphology
 from .difference import Grey, GreyClip, Steps, grey
 
-VERSION = 1
+VERSION = 2
 """Raise it when results change; stored results of older versions are then made again."""
 
 Chosen = Bool[np.ndarray, "H W"]
@@ -24,7 +24,7 @@ WORKING_PX = 384  # the shorter side for which sizes in pixels are given
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prune:
+class EffectMaskSettings:
     """How a difference becomes a mask.
 
     Sizes in pixels hold for clips whose shorter side is 384; for others they are multiplied by (shorter side) / 384 and
@@ -32,10 +32,10 @@ class Prune:
     """
 
     otsu_scope: Literal["clip", "frame"] = "clip"
-    """One threshold for all frames, or one for each. Per frame, a frame without effect gets the floor."""
-    floor: int = 6
+    """One threshold for all frames, or one for each. Per frame, a frame without effect gets threshold_min."""
+    threshold_min: int = 6
     """A lower Otsu threshold is raised to this, in 8-bit steps: below it lie grain and compression."""
-    ceiling: int = 10
+    threshold_max: int = 10
     """A higher Otsu threshold is lowered to this, or a deep shadow would cost its soft border; 255 for plain Otsu. Over
     painted shadows on real footage the mean IoU is 0.91 with 10, 0.88 with 12, 0.82 with 255."""
     erode_px: int = 1
@@ -44,7 +44,7 @@ class Prune:
     """Radius of the disk that gives the border back; more than erode_px makes a mask a little loose, not eaten."""
     median_px: int = 5
     """Side of the square of the median in space, odd; 1 switches it off."""
-    median_frames: int = 3
+    temporal_median_frames: int = 3
     """Frames in the median in time, odd; 1 switches it off."""
     subject_margin_px: int = 2
     """Pixels this close to the subject (coverage of half or more) are no effect: its edge is never cut out exactly."""
@@ -54,25 +54,26 @@ class Prune:
     """Side of the window in which differences must agree in sign, odd. Not scaled: grain and the blocks of a codec
     have their size in pixels whatever the picture's."""
     coherence_percent: int = 50
-    """How far they must agree, see `effect_mask`: shadows reach 90 and more, grain 12, strong codec noise 30 to 40, a
+    """How far they must agree, see `find_effect`: shadows reach 90 and more, grain 12, strong codec noise 30 to 40, a
     picture shifted against itself by 1 px 25. 0 switches the rule off."""
-    survivors_percent: int = 5
+    min_kept_percent: int = 5
     """A clip in which fewer of the differing pixels come through all rules has noise and no effect: its mask is
     emptied. H.264 at CRF 18 to 38 leaves 0 to 3, a faint shadow of 1 % of the picture amid it 8. 0 switches it off."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if not 0 <= self.floor <= self.ceiling <= 255:
+        if not 0 <= self.threshold_min <= self.threshold_max <= 255:
             raise ValueError(
-                f"floor={self.floor}, ceiling={self.ceiling} break 0 <= floor <= ceiling <= 255; give 8-bit steps"
+                f"threshold_min={self.threshold_min}, threshold_max={self.threshold_max} break "
+                "0 <= threshold_min <= threshold_max <= 255; give 8-bit steps"
             )
-        for name in ("median_px", "median_frames", "coherence_px"):
+        for name in ("median_px", "temporal_median_frames", "coherence_px"):
             if (size := getattr(self, name)) < 1 or size % 2 == 0 or size > 255:
                 raise ValueError(f"{name}={size} is not an odd number from 1 to 255; take {size + 1} or 1 for off")
         for name in ("erode_px", "dilate_px", "subject_margin_px", "min_speck_px"):
             if (size := getattr(self, name)) < 0:
                 raise ValueError(f"{name}={size} is negative; 0 switches it off")
-        for name in ("coherence_percent", "survivors_percent"):
+        for name in ("coherence_percent", "min_kept_percent"):
             if not 0 <= (share := getattr(self, name)) <= 100:
                 raise ValueError(f"{name}={share} is not in 0 to 100; 0 switches the rule off")
 
@@ -83,9 +84,9 @@ class EffectMask:
 
     mask: Mask
     threshold: float
-    """Difference above which a pixel can be effect, in 8-bit steps, after floor and ceiling; scope frame: the mean."""
+    """Difference above which a pixel can be effect, in 8-bit steps, within the limits; scope frame: the mean."""
     otsu: float
-    """The same before floor and ceiling."""
+    """The same before the limits."""
     coherence: float
     """Share of the pixels above the threshold that agree in sign with those around them; 0 where there are none."""
     is_noise: bool
@@ -102,7 +103,7 @@ class EffectMask:
         }
 
 
-def effect_mask(gt: Rgb, over: Rgb, subject_mask: Matte, settings: Prune) -> EffectMask:
+def find_effect(gt: Rgb, over: Rgb, subject_mask: Matte, settings: EffectMaskSettings) -> EffectMask:
     """Find the pixels in which gt and over differ by an effect; noise alone gives an empty mask.
 
     In this order: absolute difference, `grey`, 0 at the subject and its margin, Otsu's threshold over these values,
@@ -127,14 +128,14 @@ def effect_mask(gt: Rgb, over: Rgb, subject_mask: Matte, settings: Prune) -> Eff
     scaled = _scaled(settings, min(gt.shape[1:3]))
     work, histograms = difference.differences(gt, over, subject_mask, scaled.subject_margin_px)
     otsus = difference.otsus(histograms, scaled.otsu_scope)
-    thresholds = otsus.clip(scaled.floor, scaled.ceiling)
+    thresholds = otsus.clip(scaled.threshold_min, scaled.threshold_max)
     agreeing = _clean_in_space(work, gt, over, thresholds, scaled)
-    morphology.median_in_time(work, scaled.median_frames)
+    morphology.median_in_time(work, scaled.temporal_median_frames)
     for frame, coverage in zip(work, subject_mask, strict=True):
         frame[difference.subject_near(coverage, scaled.subject_margin_px)] = 0
     morphology.drop_specks(work, scaled.min_speck_px)
     above = int((histograms * (np.arange(256) > thresholds[:, None])).sum())
-    is_noise = 100 * int(np.count_nonzero(work)) < scaled.survivors_percent * above
+    is_noise = 100 * int(np.count_nonzero(work)) < scaled.min_kept_percent * above
     if is_noise:
         work[:] = 0
     return EffectMask(
@@ -146,7 +147,7 @@ def effect_mask(gt: Rgb, over: Rgb, subject_mask: Matte, settings: Prune) -> Eff
     )
 
 
-def _clean_in_space(work: GreyClip, gt: Rgb, over: Rgb, thresholds: Steps, settings: Prune) -> int:
+def _clean_in_space(work: GreyClip, gt: Rgb, over: Rgb, thresholds: Steps, settings: EffectMaskSettings) -> int:
     """Turn grey differences into masks, in place; return how many pixels agreed with those around them."""
     agreeing = 0
     for index, threshold in enumerate(thresholds):
@@ -159,7 +160,7 @@ def _clean_in_space(work: GreyClip, gt: Rgb, over: Rgb, thresholds: Steps, setti
     return agreeing
 
 
-def _coherent(gt: Image, over: Image, strong: Grey, settings: Prune) -> Chosen:
+def _coherent(gt: Image, over: Image, strong: Grey, settings: EffectMaskSettings) -> Chosen:
     """Pixels above the threshold, `strong`, that agree in sign with those around them."""
     agreeing = strong.astype(bool)
     left, top, width, height = cv2.boundingRect(strong)
@@ -183,7 +184,7 @@ def _window_sum(values: Shaped[np.ndarray, "H W"], side_px: int) -> Int32[np.nda
     return sums
 
 
-def _scaled(settings: Prune, shorter_side_px: int) -> Prune:
+def _scaled(settings: EffectMaskSettings, shorter_side_px: int) -> EffectMaskSettings:
     scale = shorter_side_px / WORKING_PX
 
     def size(px: float) -> int:

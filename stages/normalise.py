@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64, Int64
 
-VERSION = 1
+VERSION = 2
 """Raise by one when the same footage and settings give other clips."""
 
 STEP, LEAST = 8, 5
@@ -26,12 +26,12 @@ class Normalise:
     """Longest clip, 8k+5 frames."""
     min_frames: int = 5
     """Shots that give fewer frames than this are rejected."""
-    min_rest_frames: int = 21
+    min_remainder_frames: int = 21
     """After full clips, what is left of a shot is a clip of its own only if it has so many frames: a camera and a
     subject need time to uncover what the subject hid."""
     fit: Literal["cover", "pad"] = "cover"
     """Fill the frame and crop what sticks out, or show all and pad with black."""
-    split_cuts: bool = True
+    split_shots: bool = True
     """Find shot cuts and keep each clip within one shot."""
     cut_threshold: float = 2.7
     """How many times its neighbours' change a cut's change is; lower finds more cuts (see cuts.find_cuts)."""
@@ -51,8 +51,8 @@ class Normalise:
             )
         if not 1 <= self.min_frames <= self.max_frames:
             raise ValueError(f"min_frames={self.min_frames} is not in [1, max_frames={self.max_frames}]")
-        if self.min_rest_frames < 1:
-            raise ValueError(f"min_rest_frames={self.min_rest_frames} is not positive; 1 takes every rest")
+        if self.min_remainder_frames < 1:
+            raise ValueError(f"min_remainder_frames={self.min_remainder_frames} is not positive; 1 takes every rest")
         if not 1 < self.cut_threshold <= 100:
             raise ValueError(
                 f"cut_threshold={self.cut_threshold} is not in (1, 100]; 2.7 parts real cuts from fast movement"
@@ -88,7 +88,7 @@ def clip_lengths(available: int, settings: Normalise) -> list[int]:
     """Cut so many frames into clips: full ones as long as they last, then the longest 8k+5 that the rest allows."""
     full, rest = divmod(available, settings.max_frames)
     last = clip_length(rest)
-    least = max(settings.min_frames, LEAST, settings.min_rest_frames if full else 0)
+    least = max(settings.min_frames, LEAST, settings.min_remainder_frames if full else 0)
     return [settings.max_frames] * full + ([last] if last >= least else [])
 
 

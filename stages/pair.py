@@ -13,13 +13,13 @@ from jaxtyping import Bool, UInt8
 
 from . import composite, effect_mask, external, plate, propagate, provided, quality
 from .decompose import Decomposer
-from .effect_mask import Prune
+from .effect_mask import EffectMaskSettings
 from .external import External
 from .plate import Plate
 from .propagate import Propagate
 from .provided import Provided
 from .quality import Pair
-from .subject import Masker, Prompt
+from .subject import SubjectPrompt, SubjectSegmenter
 
 Layer = UInt8[np.ndarray, "..."] | Bool[np.ndarray, "..."]
 """A layer of any of the shapes in `arrays.py`."""
@@ -32,12 +32,12 @@ _VERSIONS = {
     Propagate: propagate.VERSION,
     Plate: plate.VERSION,
     External: external.VERSION,
-    Prune: effect_mask.VERSION,
+    EffectMaskSettings: effect_mask.VERSION,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class StageOutput:
     """What a stage gives back."""
 
     layers: dict[str, Layer] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Made:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class StageSpec:
     """One link of the chain."""
 
     needs: tuple[str, ...]
@@ -55,24 +55,26 @@ class Stage:
     """Layers it uses where the clip has them."""
     reads: tuple[str, ...] = ()
     """Stages whose facts it uses; "normalise" leaves the prompt's."""
-    make: Callable[[Layers, Facts, Any], Made]
+    make: Callable[[Layers, Facts, Any], StageOutput]
     version: int = 1
     """Of a stage without settings; the others have that of their settings' module."""
 
 
-def _subject(layers: Layers, facts: Facts, masker: Masker) -> Made:
+def _subject(layers: Layers, facts: Facts, masker: SubjectSegmenter) -> StageOutput:
     prompt = facts["normalise"]
     keys = dict(zip(prompt.get("keys") or (), layers.get("keys", ()), strict=True))
     box = prompt.get("box")
     tracked = masker.track(
         layers["gt"],
-        Prompt(given=layers.get("given_mask"), keys=keys, box=tuple(box) if box else None),
+        SubjectPrompt(given=layers.get("given_mask"), keys=keys, box=tuple(box) if box else None),
     )
     confidence = [round(float(value), 4) for value in tracked.confidence]
-    return Made(layers={"subject_mask": tracked.mask}, facts={"confidence": confidence, "notes": list(tracked.notes)})
+    return StageOutput(
+        layers={"subject_mask": tracked.mask}, facts={"confidence": confidence, "notes": list(tracked.notes)}
+    )
 
 
-def _decompose(layers: Layers, facts: Facts, decomposer: Decomposer) -> Made:
+def _decompose(layers: Layers, facts: Facts, decomposer: Decomposer) -> StageOutput:
     others = layers.get("others")
     made = decomposer.decompose(
         layers["gt"],
@@ -80,22 +82,24 @@ def _decompose(layers: Layers, facts: Facts, decomposer: Decomposer) -> Made:
         None if others is None else others > 127,
         layers.get("given"),
     )
-    return Made(
+    return StageOutput(
         layers={"background": made.background, "foreground": made.foreground, "alpha": made.alpha},
         facts={"numbers": {name: float(value) for name, value in made.facts.items()}, "notes": list(made.notes)},
     )
 
 
-def _composite(layers: Layers, facts: Facts, settings: None) -> Made:
-    return Made(layers={"over": composite.over(layers["foreground"], layers["background"], layers["subject_mask"])})
+def _composite(layers: Layers, facts: Facts, settings: None) -> StageOutput:
+    return StageOutput(
+        layers={"over": composite.over(layers["foreground"], layers["background"], layers["subject_mask"])}
+    )
 
 
-def _prune(layers: Layers, facts: Facts, settings: Prune) -> Made:
-    found = effect_mask.effect_mask(layers["gt"], layers["over"], layers["subject_mask"], settings)
-    return Made(layers={"effect_mask": found.mask}, facts={"numbers": _plain(found.facts)})
+def _effect_mask(layers: Layers, facts: Facts, settings: EffectMaskSettings) -> StageOutput:
+    found = effect_mask.find_effect(layers["gt"], layers["over"], layers["subject_mask"], settings)
+    return StageOutput(layers={"effect_mask": found.mask}, facts={"numbers": _plain(found.facts)})
 
 
-def _quality(layers: Layers, facts: Facts, settings: None) -> Made:
+def _quality(layers: Layers, facts: Facts, settings: None) -> StageOutput:
     pair = Pair(
         gt=layers["gt"],
         over=layers["over"],
@@ -107,15 +111,17 @@ def _quality(layers: Layers, facts: Facts, settings: None) -> Made:
         confidence=np.asarray(facts["subject"]["confidence"], np.float32),
         facts=dict(facts["decompose"]["numbers"]),
     )
-    return Made(facts={"numbers": _plain(quality.measure(pair))})
+    return StageOutput(facts={"numbers": _plain(quality.measure(pair))})
 
 
-STAGES: dict[str, Stage] = {
-    "subject": Stage(needs=("gt",), takes=("given_mask", "keys"), reads=("normalise",), make=_subject),
-    "decompose": Stage(needs=("gt", "subject_mask"), takes=("others", "given"), make=_decompose),
-    "composite": Stage(needs=("foreground", "background", "subject_mask"), make=_composite, version=composite.VERSION),
-    "prune": Stage(needs=("gt", "over", "subject_mask"), make=_prune),
-    "quality": Stage(
+STAGES: dict[str, StageSpec] = {
+    "subject": StageSpec(needs=("gt",), takes=("given_mask", "keys"), reads=("normalise",), make=_subject),
+    "decompose": StageSpec(needs=("gt", "subject_mask"), takes=("others", "given"), make=_decompose),
+    "composite": StageSpec(
+        needs=("foreground", "background", "subject_mask"), make=_composite, version=composite.VERSION
+    ),
+    "effect_mask": StageSpec(needs=("gt", "over", "subject_mask"), make=_effect_mask),
+    "quality": StageSpec(
         needs=("gt", "over", "background", "foreground", "alpha", "subject_mask", "effect_mask"),
         reads=("subject", "decompose"),
         make=_quality,

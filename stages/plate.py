@@ -21,9 +21,9 @@ from .plates.masked_median import envelope, farthest, lit_mode, masked_median, m
 from .plates.matting import solve
 from .plates.persistent_shadow import lasting_shade
 from .plates.registration import CameraPath, register
-from .plates.temporal_samples import Footage, Window, gather, nearest, smoothed, spread_out
+from .plates.temporal_samples import ReferenceFrames, Window, gather, nearest, smoothed, spread_out
 
-VERSION = 1
+VERSION = 2
 SMOOTH_PX = 2.5
 """Frames 672 pixels wide are smoothed by this much before they are compared: grass and grain shall hide no shadow."""
 Scale = tuple[float, float]
@@ -63,8 +63,8 @@ class Plate:
         check_subject(gt, subject_mask)
         subject, blocked = _widened(subject_mask, others, self.margin_px)
         camera = register(gt, blocked)
-        draft = _survey(Footage.of(gt, blocked, camera), subject, blocked & ~subject, self)
-        footage = Footage.of(gt, blocked | _each(draft.effects, 4.0), camera)
+        draft = _survey(ReferenceFrames.of(gt, blocked, camera), subject, blocked & ~subject, self)
+        footage = ReferenceFrames.of(gt, blocked | _each(draft.effects, 4.0), camera)
         rest = np.zeros_like(subject) if others is None else others
         plates, region, unseen = _plates(footage, subject, rest, draft, self)
         background = _blended(gt, plates, region, self.feather_px * max(gt.shape[1:3]) / 672)
@@ -101,7 +101,7 @@ class _Draft:
     """0, or where shadow lies on a place in nearly all frames: the grey level that parts shadow from light there."""
 
 
-def _survey(footage: Footage, subject: Mask, others: Mask, settings: Plate) -> _Draft:
+def _survey(footage: ReferenceFrames, subject: Mask, others: Mask, settings: Plate) -> _Draft:
     """First look for effects, at half size: each frame against frames spread over the clip.
 
     Of these only the half counts in which the subject was farthest from the place, for there its effects are rarest;
@@ -115,7 +115,7 @@ def _survey(footage: Footage, subject: Mask, others: Mask, settings: Plate) -> _
     difference = np.zeros(body.shape, np.uint8)
     plates = small.frames.copy()
     veto = body | rest
-    reach = min(100 * settings.attachment.reach, 255.0)
+    reach = min(100 * settings.attachment.max_distance, 255.0)
     for frame in _shown(body):
         chosen = spread_out(small, frame, settings.sources)
         if not chosen:
@@ -164,7 +164,9 @@ def _enlarged_levels(levels: Matte, shape: tuple[int, ...]) -> Matte:
     return np.stack([cv2.resize(frame, (shape[1], shape[0]), interpolation=interpolation) for frame in levels])
 
 
-def _plates(footage: Footage, subject: Mask, others: Mask, draft: _Draft, settings: Plate) -> tuple[Rgb, Mask, Mask]:
+def _plates(
+    footage: ReferenceFrames, subject: Mask, others: Mask, draft: _Draft, settings: Plate
+) -> tuple[Rgb, Mask, Mask]:
     """Build the plate around subject and draft effects; decide on the effects; say what no frame saw.
 
     Returns:
@@ -193,7 +195,7 @@ def _plates(footage: Footage, subject: Mask, others: Mask, draft: _Draft, settin
 
 
 def _plate(
-    footage: Footage, frame: int, wanted: FrameMask, window: Window, shade: Levels, count: int
+    footage: ReferenceFrames, frame: int, wanted: FrameMask, window: Window, shade: Levels, count: int
 ) -> tuple[Part, Part, Int[np.ndarray, "h w"]]:
     chosen = nearest(footage, frame, wanted, count)
     if not chosen:

@@ -15,13 +15,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ..arrays import Matte, MatteImage, PerFrame, Rgb
-from .subject import Prompt, Tracked
+from .subject import SubjectPrompt, SubjectTrack
 from .tracking.colour_model import Plane, learn
-from .tracking.flow_propagation import Carried, Carrier
+from .tracking.flow_propagation import MaskPropagator, PropagatedMask
 from .tracking.mask_confidence import area_ratio, overlap, steadiness
 from .tracking.mask_from_box import mask_from_box
 
-VERSION = 1
+VERSION = 2
 
 SPECK = 0.01
 """Islands with a smaller share of the subject's area are left-overs, not parts of it."""
@@ -31,7 +31,7 @@ SPECK = 0.01
 class Side:
     """What one key says of a frame."""
 
-    carried: Carried
+    carried: PropagatedMask
     key: MatteImage
     nearness: float
     """Share in time, 0 to 1; the sides of a frame add up to 1."""
@@ -48,9 +48,9 @@ class Propagate:
     """Half width of the band along the edge in which colour has a say."""
     colour_weight: float = 0.5
     """Of colour against flow in that band; 0 leaves colour out."""
-    ring_px: int = 40
+    background_ring_px: int = 40
     """Colours within this distance of the subject are learnt as its surroundings."""
-    reach_px: float = 4.0
+    distance_clip_px: float = 4.0
     """Signed distances are cut to ± this before they are averaged, so that no side can shout the other down."""
     draft_confidence: float = 0.4
     """Upper bound of the confidence where a box was all there was: low enough for a person to look at it."""
@@ -60,14 +60,14 @@ class Propagate:
             ("margin_px", 16, 512),
             ("band_px", 1, 64),
             ("colour_weight", 0.0, 4.0),
-            ("ring_px", 1, 512),
-            ("reach_px", 0.5, 64.0),
+            ("background_ring_px", 1, 512),
+            ("distance_clip_px", 0.5, 64.0),
             ("draft_confidence", 0.0, 1.0),
         ):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name}={getattr(self, name)} is not in [{low}, {high}]; choose a value within it")
 
-    def track(self, gt: Rgb, prompt: Prompt) -> Tracked:
+    def track(self, gt: Rgb, prompt: SubjectPrompt) -> SubjectTrack:
         """Follow the subject from the prompt's keys, or from its box where there are none.
 
         Keys stand in the result as they were given. `prompt.given` is not looked at.
@@ -92,7 +92,7 @@ class Propagate:
         mask, confidence = self._follow(gt, keys)
         if notes:
             confidence = np.minimum(confidence, np.float32(self.draft_confidence))
-        return Tracked(mask=mask, confidence=confidence, notes=notes)
+        return SubjectTrack(mask=mask, confidence=confidence, notes=notes)
 
     def _follow(self, gt: Rgb, keys: dict[int, MatteImage]) -> tuple[Matte, PerFrame]:
         mask = np.zeros(gt.shape[:3], np.uint8)
@@ -110,8 +110,8 @@ class Propagate:
         self, gt: Rgb, keys: dict[int, MatteImage], left: int | None, right: int | None
     ) -> Iterator[tuple[int, list[Side]]]:
         """Each frame strictly between two keys (None: the clip's end), as carried from either."""
-        walker = Carrier(margin_px=self.margin_px, band_px=self.band_px, colour_weight=self.colour_weight)
-        model = learn([(gt[key], keys[key]) for key in (left, right) if key is not None], self.ring_px)
+        walker = MaskPropagator(margin_px=self.margin_px, band_px=self.band_px, colour_weight=self.colour_weight)
+        model = learn([(gt[key], keys[key]) for key in (left, right) if key is not None], self.background_ring_px)
         first = 0 if left is None else left + 1
         last = len(gt) - 1 if right is None else right - 1
         if first > last:
@@ -142,7 +142,9 @@ class Propagate:
         total = np.zeros_like(distance)
         for side in sides:
             weight = np.float32(side.nearness) * (np.float32(0.05) + side.carried.likeness / np.float32(255))
-            distance += weight * np.clip(_signed_distance(side.carried.mask), -self.reach_px, self.reach_px)
+            distance += weight * np.clip(
+                _signed_distance(side.carried.mask), -self.distance_clip_px, self.distance_clip_px
+            )
             total += weight
         # One pixel of coverage on either side of the edge: a straight edge stays as hard as the key's.
         return _without_specks(np.rint(255 * np.clip(0.5 + distance / total / 2, 0, 1)).astype(np.uint8))

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ..arrays import Matte, PerFrame, Rgb
-from .subject import Prompt, Tracked
+from .subject import SubjectPrompt, SubjectTrack
 from .tracking.mask_confidence import continuity, edge_contrast, presence, steadiness, within_frame
 
 VERSION = 1
@@ -28,7 +28,7 @@ class Provided:
         if not 0 <= self.doubt_below <= 1:
             raise ValueError(f"doubt_below={self.doubt_below} is not in [0, 1]; 0.5 suits most clips")
 
-    def track(self, gt: Rgb, prompt: Prompt) -> Tracked:
+    def track(self, gt: Rgb, prompt: SubjectPrompt) -> SubjectTrack:
         """Return prompt.given unchanged, with a confidence per frame.
 
         Raises:
@@ -47,7 +47,7 @@ class Provided:
         }
         confidence: PerFrame = np.min(list(checks.values()), axis=0)
         notes = tuple(self._note(reason, share) for reason, share in checks.items() if (share < self.doubt_below).any())
-        return Tracked(mask=mask.copy(), confidence=confidence, notes=notes)
+        return SubjectTrack(mask=mask.copy(), confidence=confidence, notes=notes)
 
     def _note(self, reason: str, share: PerFrame) -> str:
         doubtful = np.flatnonzero(share < self.doubt_below)

@@ -16,7 +16,7 @@ Limits = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gates:
+class QualityThresholds:
     """How good a pair must be.
 
     A field is named after its number and the side on which the limit lies; each holds two limits, for review and for
@@ -106,7 +106,7 @@ MEANING = {
 NO_EFFECT = "no effect found: gt and over differ by no more than noise outside the subject, so the mask is empty"
 
 
-def judge(numbers: Mapping[str, float | None], gates: Gates, notes: Sequence[str] = ()) -> Verdict:
+def judge(numbers: Mapping[str, float | None], gates: QualityThresholds, notes: Sequence[str] = ()) -> Verdict:
     """Weigh the numbers of `quality.measure` against the gates.
 
     Args:
@@ -132,7 +132,9 @@ def judge(numbers: Mapping[str, float | None], gates: Gates, notes: Sequence[str
     return Verdict(verdict="accept", reasons=(_praise(numbers), *notes))
 
 
-def _broken(numbers: Mapping[str, float | None], gates: Gates, skip: Sequence[str]) -> Iterator[tuple[Decision, str]]:
+def _broken(
+    numbers: Mapping[str, float | None], gates: QualityThresholds, skip: Sequence[str]
+) -> Iterator[tuple[Decision, str]]:
     """Each limit that is broken, with the graver one of its two, and the sentence for it."""
     for field in fields(gates):
         value = numbers.get(name := _number_of(field.name))

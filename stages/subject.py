@@ -8,7 +8,7 @@ from ..arrays import Matte, MatteImage, PerFrame, Rgb
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prompt:
+class SubjectPrompt:
     """What is known of the subject beforehand; at least one of the three."""
 
     given: Matte | None = None
@@ -20,7 +20,7 @@ class Prompt:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tracked:
+class SubjectTrack:
     """The subject through the clip."""
 
     mask: Matte
@@ -31,10 +31,10 @@ class Tracked:
 
 
 @runtime_checkable
-class Masker(Protocol):
+class SubjectSegmenter(Protocol):
     """Says where the subject is."""
 
-    def track(self, gt: Rgb, prompt: Prompt) -> Tracked:
+    def track(self, gt: Rgb, prompt: SubjectPrompt) -> SubjectTrack:
         """Find the subject in every frame of gt.
 
         Raises:

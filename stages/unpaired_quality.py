@@ -26,7 +26,7 @@ WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watchable:
+class UnpairedThresholds:
     """How good an unpaired clip must be: under the first limit it goes to review, under the second it is rejected."""
 
     contrast: tuple[float, float] = (6.0, 2.5)
@@ -74,7 +74,7 @@ def measure(
     return numbers
 
 
-def judge(numbers: Mapping[str, float], limits: Watchable, *, frames: int, wanted: int) -> Verdict:
+def judge(numbers: Mapping[str, float], limits: UnpairedThresholds, *, frames: int, wanted: int) -> Verdict:
     """Weigh the numbers; a clip of another length than was asked for is rejected."""
     wrong = [] if frames == wanted else [f"it has {frames} frames, not {wanted}"]
     doubts: list[str] = []

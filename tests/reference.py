@@ -22,7 +22,7 @@ def grey(image):
     return ((image.astype(np.int32) @ np.array([9798, 19235, 3735], np.int32) + 16384) >> 15).astype(np.uint8)
 
 
-def effect_mask(gt, over, subject_mask, settings):
+def find_effect(gt, over, subject_mask, settings):
     """The mask of stage 5 for clips of the working size (shorter side 384); `settings` with sizes in plain pixels."""
     subjects = [_subject(coverage, settings.subject_margin_px) for coverage in subject_mask]
     differences = [_difference(a, b, s) for a, b, s in zip(gt, over, subjects, strict=True)]
@@ -31,15 +31,15 @@ def effect_mask(gt, over, subject_mask, settings):
     else:
         otsus = [filters.threshold_otsu(difference) for difference in differences]
     chosen = [
-        difference > min(max(otsu, settings.floor), settings.ceiling)
+        difference > min(max(otsu, settings.threshold_min), settings.threshold_max)
         for difference, otsu in zip(differences, otsus, strict=True)
     ]
     agreeing = [_coherent(a, b, d * c, settings) for a, b, d, c in zip(gt, over, differences, chosen, strict=True)]
     spatial = [_clean(frame, settings) for frame in agreeing]
-    masks = _median_in_time(spatial, settings.median_frames)
+    masks = _median_in_time(spatial, settings.temporal_median_frames)
     masks = [mask & ~subject for mask, subject in zip(masks, subjects, strict=True)]
     masks = np.stack(_without_specks(masks, settings.min_speck_px))
-    return masks & (100 * masks.sum() >= settings.survivors_percent * np.sum(chosen))
+    return masks & (100 * masks.sum() >= settings.min_kept_percent * np.sum(chosen))
 
 
 def _coherent(with_effect, without, strong, settings):

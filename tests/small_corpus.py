@@ -17,7 +17,7 @@ from effectpairs.datasets.store.ledger import ClipOutcome, write_ledger
 from effectpairs.datasets.store.location import Location
 from effectpairs.stages.composite import over
 from effectpairs.stages.quality import Pair, measure
-from effectpairs.stages.quality_gates import Gates, judge
+from effectpairs.stages.quality_gates import QualityThresholds, judge
 
 KINDS = ("real", "synthetic", "unpaired")
 EFFECTS = (("shadow",), ("splash", "shadow"), ("dust",))
@@ -123,7 +123,7 @@ def store_clip(
 def _measured(layers: dict, facts: dict) -> dict:
     confidence = np.full(len(layers["gt"]), 0.9, np.float32)
     numbers = measure(Pair(**layers, confidence=confidence, facts={"registration_error_px": 0.1, **facts}))
-    verdict = judge(numbers, Gates(), ())
+    verdict = judge(numbers, QualityThresholds(), ())
     return {**numbers, "verdict": verdict.verdict, "reasons": list(verdict.reasons)}
 
 

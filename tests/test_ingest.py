@@ -13,7 +13,7 @@ from effectpairs.tests.filming import film, photograph, scene, square
 from hypothesis import given
 from hypothesis import strategies as st
 
-SMALL = Normalise(size=(32, 48), fps=24.0, max_frames=13, min_rest_frames=5)
+SMALL = Normalise(size=(32, 48), fps=24.0, max_frames=13, min_remainder_frames=5)
 
 
 def grey(path, masks):
@@ -71,7 +71,9 @@ def test_cuts_part_clips(tmp_path):
     assert [len(one.gt) for one in clips] == [13, 13, 13]
     assert [one.where for one in rejected] == ["frames 14 to 16 (0.58 to 0.67 s)"]
     assert "a clip needs 5" in rejected[0].reason
-    whole, none = ingested(footage(tmp_path, clip), Normalise(size=(32, 48), fps=24.0, max_frames=45, split_cuts=False))
+    whole, none = ingested(
+        footage(tmp_path, clip), Normalise(size=(32, 48), fps=24.0, max_frames=45, split_shots=False)
+    )
     assert ([len(one.gt) for one in whole], none) == ([45], [])
     assert whole[0].notes == ("Frames left over at the end of the shot: 2; a clip has 8k+5 frames.",)
 

@@ -133,7 +133,7 @@ def test_half_the_rate_shows_each_frame_twice_and_twice_the_rate_every_other(fra
 @given(st.integers(0, 2000), st.sampled_from([5, 13, 21, 85]), st.integers(1, 85))
 def test_clips_have_8k_and_5_frames_and_waste_little(available, longest, least):
     assume(least <= longest)
-    lengths = clip_lengths(available, Normalise(max_frames=longest, min_frames=least, min_rest_frames=1))
+    lengths = clip_lengths(available, Normalise(max_frames=longest, min_frames=least, min_remainder_frames=1))
     assert all(length % 8 == 5 and least <= length <= longest for length in lengths)
     assert sum(lengths) <= available
     assert all(length == longest for length in lengths[:-1])
@@ -170,7 +170,7 @@ def test_no_clip_crosses_a_cut(frames, cuts, fps):
 
 
 def test_a_plan_reads_as_it_should():
-    clips, short = planned(np.arange(60) / 24, [50], fps=24.0, max_frames=21, min_rest_frames=5)
+    clips, short = planned(np.arange(60) / 24, [50], fps=24.0, max_frames=21, min_remainder_frames=5)
     assert [clip.source_frames for clip in clips] == [
         tuple(range(21)),
         tuple(range(21, 42)),

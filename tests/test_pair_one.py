@@ -49,7 +49,9 @@ def test_a_mask_gives_every_layer_and_the_record(clip):
     assert record["verdict"] in ("accept", "review", "reject")
     assert record["reasons"]
     assert set(record["quality"]) == set(QUALITY_NUMBERS)
-    assert {"normalise", "subject", "decompose", "composite", "prune", "quality", "write"} <= set(record["seconds"])
+    assert {"normalise", "subject", "decompose", "composite", "effect_mask", "quality", "write"} <= set(
+        record["seconds"]
+    )
     assert record["source_frames"] == list(range(29))
 
 

@@ -187,6 +187,6 @@ def test_lighter_lines_are_no_effect_and_darker_ones_are() -> None:
     darker[18:21] -= 60
     broad[12:27] += 60
     usual, count = np.zeros_like(plate), np.full((40, 40), 9)
-    assert strength(lighter, plate, usual, count).max() < Attachment().high * STEPS_PER_LEVEL
+    assert strength(lighter, plate, usual, count).max() < Attachment().peak_threshold * STEPS_PER_LEVEL
     assert strength(darker, plate, usual, count)[19, 20] > 100
     assert strength(broad, plate, usual, count)[19, 20] > 100

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from effectpairs.stages import effect_mask, morphology
+from effectpairs.stages.effect_mask import EffectMaskSettings, find_effect
 from effectpairs.tests import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -75,19 +76,19 @@ def clips(draw):
 
 
 some_settings = st.builds(
-    effect_mask.Prune,
+    EffectMaskSettings,
     otsu_scope=st.sampled_from(["clip", "frame"]),
-    floor=st.integers(0, 10),
-    ceiling=st.sampled_from([10, 255]),
+    threshold_min=st.integers(0, 10),
+    threshold_max=st.sampled_from([10, 255]),
     erode_px=st.integers(0, 2),
     dilate_px=st.integers(0, 3),
     median_px=st.sampled_from([1, 3, 5]),
-    median_frames=st.sampled_from([1, 3, 5]),
+    temporal_median_frames=st.sampled_from([1, 3, 5]),
     subject_margin_px=st.integers(0, 2),
     min_speck_px=st.sampled_from([0, 1, 5, 20]),
     coherence_px=st.sampled_from([1, 5, 15]),
     coherence_percent=st.sampled_from([0, 40, 50, 80]),
-    survivors_percent=st.sampled_from([0, 4, 30]),
+    min_kept_percent=st.sampled_from([0, 4, 30]),
 )
 
 
@@ -96,8 +97,8 @@ some_settings = st.builds(
 def test_equals_the_reference(clip, chosen):
     with pytest.MonkeyPatch.context() as patch:
         at_working_size(patch, min(clip[0].shape[1:3]))
-        fast = effect_mask.effect_mask(*clip, chosen).mask
-    assert np.array_equal(fast, reference.effect_mask(*clip, chosen))
+        fast = find_effect(*clip, chosen).mask
+    assert np.array_equal(fast, reference.find_effect(*clip, chosen))
 
 
 def test_equals_the_reference_on_a_shadow_in_grain(monkeypatch):
@@ -105,16 +106,19 @@ def test_equals_the_reference_on_a_shadow_in_grain(monkeypatch):
     plate = textured(13, 96, 160)
     gt = with_noise(plate * (1 - 0.4 * soft_shadow(13, 96, 160)[..., None]), 4)
     over, nobody = with_noise(plate, 2, seed=2), np.zeros(gt.shape[:3], np.uint8)
-    for chosen in (effect_mask.Prune(), effect_mask.Prune(otsu_scope="frame", ceiling=255)):
-        fast = effect_mask.effect_mask(gt, over, nobody, chosen)
+    for chosen in (
+        EffectMaskSettings(),
+        EffectMaskSettings(otsu_scope="frame", threshold_max=255),
+    ):
+        fast = find_effect(gt, over, nobody, chosen)
         assert fast.mask.any()
-        assert np.array_equal(fast.mask, reference.effect_mask(gt, over, nobody, chosen))
+        assert np.array_equal(fast.mask, reference.find_effect(gt, over, nobody, chosen))
 
 
 @settings(max_examples=30, deadline=None)
 @given(clips(), some_settings)
 def test_no_difference_no_mask(clip, chosen):
-    found = effect_mask.effect_mask(clip[0], clip[0], clip[2], chosen)
+    found = find_effect(clip[0], clip[0], clip[2], chosen)
     assert not found.mask.any()
     assert found.coherence == 0
 
@@ -125,7 +129,7 @@ def test_noise_is_no_effect(sigma, scope):
     plate = textured(8, 192, 256)
     nobody = np.zeros(plate.shape[:3], np.uint8)
     for over in (with_noise(plate, 0), with_noise(plate, sigma, seed=2)):
-        found = effect_mask.effect_mask(with_noise(plate, sigma), over, nobody, effect_mask.Prune(otsu_scope=scope))
+        found = find_effect(with_noise(plate, sigma), over, nobody, EffectMaskSettings(otsu_scope=scope))
         assert not found.mask.any(), (sigma, found.threshold, found.coherence)
 
 
@@ -133,7 +137,7 @@ def test_noise_is_no_effect(sigma, scope):
 def test_jpeg_is_no_effect(quality):
     gt = with_noise(textured(8, 192, 256), 6)
     over = np.stack([cv2.imdecode(cv2.imencode(".jpg", f, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 1) for f in gt])
-    found = effect_mask.effect_mask(gt, over, np.zeros(gt.shape[:3], np.uint8), effect_mask.Prune())
+    found = find_effect(gt, over, np.zeros(gt.shape[:3], np.uint8), EffectMaskSettings())
     assert not found.mask.any(), (found.threshold, found.coherence)
 
 
@@ -141,7 +145,7 @@ def test_jpeg_is_no_effect(quality):
 @pytest.mark.parametrize("crf", [18, 28, 33])
 def test_h264_is_no_effect(grain, crf):
     gt = with_noise(textured(8, 192, 256), grain)
-    found = effect_mask.effect_mask(gt, h264(gt, crf), np.zeros(gt.shape[:3], np.uint8), effect_mask.Prune())
+    found = find_effect(gt, h264(gt, crf), np.zeros(gt.shape[:3], np.uint8), EffectMaskSettings())
     assert not found.mask.any(), (found.threshold, found.coherence)
 
 
@@ -150,7 +154,7 @@ def test_a_faint_shadow_is_an_effect(sigma):
     plate = textured(8, 192, 256)
     shadow = soft_shadow(8, 192, 256)
     gt, over = with_noise(plate * (1 - 0.1 * shadow[..., None]), sigma), with_noise(plate, sigma / 2, seed=2)
-    mask = effect_mask.effect_mask(gt, over, np.zeros(gt.shape[:3], np.uint8), effect_mask.Prune()).mask
+    mask = find_effect(gt, over, np.zeros(gt.shape[:3], np.uint8), EffectMaskSettings()).mask
     core = shadow > 0.9
     assert mask[core].mean() > 0.5
     assert mask[shadow == 0].mean() < 0.02
@@ -160,8 +164,8 @@ def test_a_soft_shadow_is_covered_and_little_else():
     plate = textured(8, 192, 256)
     shadow = soft_shadow(8, 192, 256)
     gt = with_noise(plate * (1 - 0.5 * shadow[..., None]), 2)
-    mask = effect_mask.effect_mask(gt, with_noise(plate, 0), np.zeros(gt.shape[:3], np.uint8), effect_mask.Prune()).mask
-    truth = 0.5 * shadow * plate.mean(axis=-1) > effect_mask.Prune().floor
+    mask = find_effect(gt, with_noise(plate, 0), np.zeros(gt.shape[:3], np.uint8), EffectMaskSettings()).mask
+    truth = 0.5 * shadow * plate.mean(axis=-1) > EffectMaskSettings().threshold_min
     assert (mask & truth).sum() / (mask | truth).sum() > 0.85
 
 
@@ -179,11 +183,11 @@ def test_a_painted_shadow_on_real_footage(clips_dir, strength, softness):
     near = ndimage.binary_dilation(shadow > 0, np.ones((1, 25, 25)))[..., None]
     over = np.where(near, h264(with_noise(plate, 1, seed=2), 20), gt)
     subject = np.uint8(255) * (np.hypot(x - 400, y - 150) < 60)[None].repeat(8, axis=0)
-    mask = effect_mask.effect_mask(gt, over, subject, effect_mask.Prune()).mask
-    truth = strength * shadow * plate.mean(axis=-1) > effect_mask.Prune().floor
+    mask = find_effect(gt, over, subject, EffectMaskSettings()).mask
+    truth = strength * shadow * plate.mean(axis=-1) > EffectMaskSettings().threshold_min
     assert (mask & truth).sum() / (mask | truth).sum() > 0.75
     if strength == 0.4:
-        assert np.array_equal(mask, reference.effect_mask(gt, over, subject, effect_mask.Prune()))
+        assert np.array_equal(mask, reference.find_effect(gt, over, subject, EffectMaskSettings()))
 
 
 def test_neither_the_subject_nor_its_rim():
@@ -191,7 +195,7 @@ def test_neither_the_subject_nor_its_rim():
     gt, subject = over.copy(), np.zeros(over.shape[:3], np.uint8)
     subject[:, 60:100, 60:100] = 255
     gt[:, 58:102, 58:140] = 60
-    mask = effect_mask.effect_mask(gt, over, subject, effect_mask.Prune(subject_margin_px=4)).mask
+    mask = find_effect(gt, over, subject, EffectMaskSettings(subject_margin_px=4)).mask
     assert not mask[:, 60:100, 58:102].any()
     assert mask[:, 62:98, 106:136].all()
 
@@ -218,7 +222,7 @@ def test_memory_does_not_grow_with_the_clip():
         gt = with_noise(textured(frames, 96, 128), 4)
         over, nobody = with_noise(gt, 4, seed=2), np.zeros(gt.shape[:3], np.uint8)
         tracemalloc.start()
-        mask = effect_mask.effect_mask(gt, over, nobody, effect_mask.Prune()).mask
+        mask = find_effect(gt, over, nobody, EffectMaskSettings()).mask
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak - mask.nbytes
@@ -228,16 +232,16 @@ def test_memory_does_not_grow_with_the_clip():
 
 
 def test_sizes_follow_the_picture():
-    doubled = effect_mask._scaled(effect_mask.Prune(erode_px=1, dilate_px=0, median_px=5, min_speck_px=10), 768)
+    doubled = effect_mask._scaled(EffectMaskSettings(erode_px=1, dilate_px=0, median_px=5, min_speck_px=10), 768)
     assert (doubled.erode_px, doubled.dilate_px, doubled.median_px, doubled.min_speck_px) == (2, 0, 9, 40)
-    tiny = effect_mask._scaled(effect_mask.Prune(erode_px=1, median_px=1), 32)
+    tiny = effect_mask._scaled(EffectMaskSettings(erode_px=1, median_px=1), 32)
     assert (tiny.erode_px, tiny.median_px) == (1, 1)
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"floor": 20, "ceiling": 10}, "floor=20, ceiling=10"),
+        ({"threshold_min": 20, "threshold_max": 10}, "threshold_min=20, threshold_max=10"),
         ({"median_px": 4}, "median_px=4"),
         ({"erode_px": -1}, "erode_px=-1"),
         ({"coherence_percent": 200}, "coherence_percent=200"),
@@ -245,4 +249,4 @@ def test_sizes_follow_the_picture():
 )
 def test_wrong_settings_are_named(wrong, said):
     with pytest.raises(ValueError, match=said):
-        effect_mask.Prune(**wrong)
+        EffectMaskSettings(**wrong)

@@ -21,7 +21,7 @@ from effectpairs.render.generators.scene_from_caption import scene_from_caption
 from effectpairs.stages.text_to_video.cogvideox import CogVideoX
 from effectpairs.stages.text_to_video.diffusion_weights import locate
 from effectpairs.stages.text_to_video.text_to_video import ModelMissing, Shot, TextToVideo, corpus_length
-from effectpairs.stages.unpaired_quality import Watchable, judge, measure
+from effectpairs.stages.unpaired_quality import UnpairedThresholds, judge, measure
 from effectpairs.tests.tiny_video_model import write_tiny_pipeline, write_tiny_wan
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
@@ -114,7 +114,7 @@ def test_settings_are_checked(changes, says):
 
 def test_the_source_that_comes_along_draws_and_a_table_chooses_a_model():
     assert load_any("unpaired").video.kind == "rendered"
-    chosen = load_any("unpaired", ["video.kind=cogvideox", "video.memory=sequential_offload"])
+    chosen = load_any("unpaired", ["video.kind=cogvideox", "video.offload=sequential_offload"])
     assert chosen.kind == "unpaired"
     assert isinstance(chosen.video, TextToVideo)
     assert (chosen.format.frames, chosen.format.fps) == (45, 8.0)  # of the model's 49
@@ -220,7 +220,7 @@ def test_captions_are_augmented_first_and_those_of_a_corpus_keep_their_group(tmp
 def test_a_clip_that_is_black_frozen_or_short_does_not_pass():
     rng = np.random.default_rng(0)
     lively = rng.integers(0, 255, (5, 16, 24, 3), np.uint8)
-    limits = Watchable()
+    limits = UnpairedThresholds()
     assert judge(measure(lively), limits, frames=5, wanted=5).verdict == "accept"
     short = judge(measure(lively), limits, frames=5, wanted=13)
     assert short.verdict == "reject"
@@ -230,7 +230,7 @@ def test_a_clip_that_is_black_frozen_or_short_does_not_pass():
     frozen = judge(measure(np.repeat(lively[:1], 5, axis=0)), limits, frames=5, wanted=5)
     assert (frozen.verdict, "stands still" in frozen.reasons[0]) == ("reject", True)
     with pytest.raises(ValueError, match="at most the first"):
-        Watchable(contrast=(1.0, 2.0))
+        UnpairedThresholds(contrast=(1.0, 2.0))
 
 
 def test_the_described_colour_is_looked_for_where_the_effect_is():

@@ -3,7 +3,7 @@ from dataclasses import fields
 
 import pytest
 from effectpairs.stages.quality import QUALITY_NUMBERS
-from effectpairs.stages.quality_gates import MEANING, Gates, Verdict, judge
+from effectpairs.stages.quality_gates import MEANING, QualityThresholds, Verdict, judge
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,11 +26,11 @@ RANK = {"accept": 0, "review": 1, "reject": 2}
 
 
 def rank(numbers):
-    return RANK[judge(numbers, Gates()).verdict]
+    return RANK[judge(numbers, QualityThresholds()).verdict]
 
 
 def test_a_good_pair_is_accepted_in_words():
-    verdict = judge(GOOD, Gates(), ["The box was drawn by hand."])
+    verdict = judge(GOOD, QualityThresholds(), ["The box was drawn by hand."])
     assert verdict.verdict == "accept"
     assert "rebuild gt at 48.1 dB" in verdict.reasons[0]
     assert "covers 6.2 %" in verdict.reasons[0]
@@ -58,7 +58,7 @@ def test_a_good_pair_is_accepted_in_words():
 )
 def test_each_number_can_lead_to_review_and_rejection(name, review, reject):
     for value, expected in ((review, "review"), (reject, "reject")):
-        verdict = judge(GOOD | {name: value}, Gates())
+        verdict = judge(GOOD | {name: value}, QualityThresholds())
         assert verdict.verdict == expected
         assert len(verdict.reasons) == 1
 
@@ -66,25 +66,25 @@ def test_each_number_can_lead_to_review_and_rejection(name, review, reject):
 def test_a_doubtful_mask_goes_to_review_never_further():
     for name in ("mask_confidence_min", "mask_confidence_mean"):
         for value in (0.45, 0.0):
-            assert judge(GOOD | {name: value}, Gates()).verdict == "review"
+            assert judge(GOOD | {name: value}, QualityThresholds()).verdict == "review"
 
 
 def test_reasons_carry_value_limit_and_meaning():
-    (reason,) = judge(GOOD | {"subject_leak": 0.35}, Gates()).reasons
+    (reason,) = judge(GOOD | {"subject_leak": 0.35}, QualityThresholds()).reasons
     assert "35 %" in reason
     assert "30 %" in reason
     assert "subject is still visible" in reason
 
 
 def test_no_effect_says_so_once():
-    verdict = judge(GOOD | {"effect_area": 0.0, "effect_strength": None, "edge_effect": None}, Gates())
+    verdict = judge(GOOD | {"effect_area": 0.0, "effect_strength": None, "edge_effect": None}, QualityThresholds())
     assert verdict.verdict == "reject"
     assert len(verdict.reasons) == 1
     assert verdict.reasons[0].startswith("no effect found")
 
 
 def test_rejections_come_before_doubts():
-    verdict = judge(GOOD | {"effect_strength": 5.0, "subject_leak": 0.9}, Gates())
+    verdict = judge(GOOD | {"effect_strength": 5.0, "subject_leak": 0.9}, QualityThresholds())
     assert "subject_leak" in verdict.reasons[0]
     assert "effect_strength" in verdict.reasons[1]
 
@@ -96,7 +96,9 @@ def test_worse_is_never_better(data):
         for number in QUALITY_NUMBERS
     }
     # The subject's area is bad at both ends; the others have one bad side.
-    gate = data.draw(st.sampled_from([field.name for field in fields(Gates) if "subject_area" not in field.name]))
+    gate = data.draw(
+        st.sampled_from([field.name for field in fields(QualityThresholds) if "subject_area" not in field.name])
+    )
     name, step = gate[:-4], data.draw(st.floats(0, 5))
     before = numbers[name] if numbers[name] is not None else (60.0 if gate.endswith("_min") else 0.0)
     after = max(before - step, 0.0) if gate.endswith("_min") else before + step
@@ -106,21 +108,21 @@ def test_worse_is_never_better(data):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_numbers_are_finite(value):
     with pytest.raises(ValueError, match="effect_area"):
-        judge(GOOD | {"effect_area": value}, Gates())
+        judge(GOOD | {"effect_area": value}, QualityThresholds())
 
 
 def test_nothing_measured_is_still_explained():
-    assert judge({}, Gates()) == Verdict(verdict="accept", reasons=("no number breaks a limit",))
+    assert judge({}, QualityThresholds()) == Verdict(verdict="accept", reasons=("no number breaks a limit",))
 
 
 def test_gates_name_numbers_and_are_explained():
     names = {number.name for number in QUALITY_NUMBERS}
     # How well the difference recipe does is told, and no reason to refuse a pair whose truth is known.
-    assert {field.name[:-4] for field in fields(Gates)} == names - {"otsu_iou"}
-    assert set(MEANING) == {field.name for field in fields(Gates)}
+    assert {field.name[:-4] for field in fields(QualityThresholds)} == names - {"otsu_iou"}
+    assert set(MEANING) == {field.name for field in fields(QualityThresholds)}
 
 
 @pytest.mark.parametrize("limits", [{"subject_leak_max": (0.5, 0.2)}, {"effect_area_min": (0.1, 0.5)}])
 def test_wrong_gates_are_named(limits):
     with pytest.raises(ValueError, match=next(iter(limits))):
-        Gates(**limits)
+        QualityThresholds(**limits)

@@ -15,7 +15,7 @@ from ...datasets.footage.reader import FrameReader, count_frames, open_frames
 from ...stages.cuts import find_cuts
 from ...stages.geometry import AnyImage, fit_frame, resize
 from ...stages.normalise import Normalise, Piece, TooShort, plan
-from ...stages.subject import Prompt
+from ...stages.subject import SubjectPrompt
 
 THUMBNAIL_ROWS = 64
 MAX_LENGTH_DIFFERENCE = 0.05
@@ -39,7 +39,7 @@ class SubjectMasks:
         keys = read_keys(files.keys, video.info, frames) if files.keys else {}
         return cls(masks=masks, keys=keys, notes=masks.notes if masks else ())
 
-    def prompt(self, matte: Matte | None, source_frames: tuple[int, ...], settings: Normalise) -> Prompt | str:
+    def prompt(self, matte: Matte | None, source_frames: tuple[int, ...], settings: Normalise) -> SubjectPrompt | str:
         """Prompt of the subject in one clip, or why it has none there."""
         if matte is not None and not (matte >= SUBJECT).any():
             return (
@@ -54,7 +54,7 @@ class SubjectMasks:
         if self.keys and not keys:
             first, last = source_frames[0], source_frames[-1]
             return f"no key mask lies in this clip; draw a key mask between frames {first} and {last}"
-        return Prompt(given=matte, keys=keys)
+        return SubjectPrompt(given=matte, keys=keys)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class NormalizedClip:
     source_frames: tuple[int, ...]
     """Frame of the video that each frame of the clip is."""
     gt: Rgb
-    prompts: tuple[tuple[int, Prompt], ...]
+    prompts: tuple[tuple[int, SubjectPrompt], ...]
     """Number and prompt of each subject that the clip shows."""
     background: Rgb | None = None
     """A background that another tool made."""
@@ -136,8 +136,8 @@ def scan(video: FrameReader, settings: Normalise) -> tuple[Float64[np.ndarray, "
             times_s.append(time_s)
             yield frame
 
-    cuts = list(find_cuts(frames(), settings.cut_threshold)) if settings.split_cuts else []
-    if not settings.split_cuts:
+    cuts = list(find_cuts(frames(), settings.cut_threshold)) if settings.split_shots else []
+    if not settings.split_shots:
         deque(frames(), maxlen=0)
     return np.array(times_s), cuts
 

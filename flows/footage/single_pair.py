@@ -19,7 +19,7 @@ from ...datasets.store.atomic_io import atomic_write, json_bytes
 from ...stages import pair
 from ...stages.geometry import fit_frame
 from ...stages.quality_gates import Verdict, judge
-from ...stages.subject import Prompt
+from ...stages.subject import SubjectPrompt
 from .ingest import NormalizedClip, UnusableShot, keys_within, normalize_footage
 from .source import RealSource
 
@@ -69,7 +69,7 @@ def make_pair(request: PairRequest, source: RealSource, out: Path) -> tuple[Verd
     prompt_facts = {"keys": list(prompt.keys), "box": prompt.box}
     layers, facts = pair.run(inputs, prompt_facts, settings, after=record_seconds)
     notes = [*clip.notes, *(note for stage_facts in facts.values() for note in stage_facts.get("notes", ()))]
-    verdict = judge(facts["quality"]["numbers"], source.gates, tuple(notes))
+    verdict = judge(facts["quality"]["numbers"], source.quality_thresholds, tuple(notes))
     for name in LAYERS:
         atomic_write(out / f"{name}.mkv", codec.encode(layers[name], fps=clip.fps))
     record_seconds("write")
@@ -85,7 +85,7 @@ def make_pair(request: PairRequest, source: RealSource, out: Path) -> tuple[Verd
         "settings": {
             "normalise": asdict(source.normalise),
             **{name: pair.settings_digestible(stage_settings) for name, stage_settings in settings.items()},
-            "gates": asdict(source.gates),
+            "quality_thresholds": asdict(source.quality_thresholds),
         },
         "software": f"effectpairs {version('effectpairs')}",
     }
@@ -93,7 +93,7 @@ def make_pair(request: PairRequest, source: RealSource, out: Path) -> tuple[Verd
     return verdict, (clip.source_frames[0], clip.source_frames[-1])
 
 
-def _requested_clip(request: PairRequest, source: RealSource) -> tuple[NormalizedClip, Prompt]:
+def _requested_clip(request: PairRequest, source: RealSource) -> tuple[NormalizedClip, SubjectPrompt]:
     """The clip that a request names, and the prompt of its subject."""
     subject = SubjectFiles(masks=request.masks, keys=request.keys)
     footage = Footage(name=request.video.stem, video=request.video, subjects=(subject,), background=request.background)
@@ -107,7 +107,7 @@ def _requested_clip(request: PairRequest, source: RealSource) -> tuple[Normalize
     raise ValueError(f"{request.video}: gives no clip to make a pair of: {why}")
 
 
-def _box_prompt(request: PairRequest, clip: NormalizedClip, source: RealSource) -> Prompt:
+def _box_prompt(request: PairRequest, clip: NormalizedClip, source: RealSource) -> SubjectPrompt:
     """The box of the video as a box of the clip, in the clip's frame nearest to the box's."""
     assert request.box is not None
     video = open_frames(request.video).info
@@ -121,7 +121,7 @@ def _box_prompt(request: PairRequest, clip: NormalizedClip, source: RealSource) 
     if not frames:
         first, last = clip.source_frames[0], clip.source_frames[-1]
         raise ValueError(f"--at {request.box_frame} is not in the clip; give a frame from {first} to {last}")
-    return Prompt(box=(next(iter(frames)), left, top, columns, rows))
+    return SubjectPrompt(box=(next(iter(frames)), left, top, columns, rows))
 
 
 def _clip_facts(clip: NormalizedClip) -> Mapping[str, Any]:

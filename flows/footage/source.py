@@ -8,13 +8,13 @@ from ...captioning.pipeline import CaptionSettings
 from ...captioning.rule_based.captioner import RuleBasedCaptioner
 from ...datasets.corpus.schema import EFFECTS
 from ...datasets.sources.source import FootageSource
-from ...stages.effect_mask import Prune
+from ...stages.effect_mask import EffectMaskSettings
 from ...stages.external import External
 from ...stages.normalise import Normalise
 from ...stages.plate import Plate
 from ...stages.propagate import Propagate
 from ...stages.provided import Provided
-from ...stages.quality_gates import Gates
+from ...stages.quality_gates import QualityThresholds
 from ..captions.stages import Captioning
 
 
@@ -25,8 +25,8 @@ class RealSource(FootageSource):
     normalise: Normalise = Normalise()
     subject: Provided | Propagate = Provided()
     decompose: Plate | External = Plate()
-    prune: Prune = Prune()
-    gates: Gates = Gates()
+    effect_mask: EffectMaskSettings = EffectMaskSettings()
+    quality_thresholds: QualityThresholds = QualityThresholds()
     caption: AnyCaptioner = RuleBasedCaptioner()
     caption_rules: CaptionSettings = CaptionSettings()
 
@@ -49,4 +49,4 @@ class RealSource(FootageSource):
 
     def stage_settings(self, stage: str) -> Any:
         """The settings of a stage of the pair chain; None for those that have none."""
-        return {"subject": self.subject, "decompose": self.decompose, "prune": self.prune}.get(stage)
+        return {"subject": self.subject, "decompose": self.decompose, "effect_mask": self.effect_mask}.get(stage)

@@ -12,6 +12,7 @@ from ...datasets.footage.types import Footage
 from ...datasets.store.atomic_io import digest_of, digest_of_file
 from ...datasets.store.ledger import ClipOutcome
 from ...datasets.store.store import ResultWriter, Store
+from ...settings import first_names
 from ...stages import normalise, pair
 from ...stages.quality_gates import judge
 from ..captions.record import caption_record, with_captions
@@ -99,8 +100,8 @@ def settings(source: RealSource) -> dict[str, Any]:
         for stage in stages(source)
         if stage.name == "normalise" or stage.name in pair.STAGES
     }
-    thresholds = asdict(source.gates)
-    return {**by_stage, "gates": thresholds, "captions": source.captioning.values}
+    thresholds = asdict(source.quality_thresholds)
+    return {**by_stage, "quality_thresholds": thresholds, "captions": source.captioning.values}
 
 
 def outcome(source: RealSource, progress: ItemProgress, failure: Failure | None) -> ClipOutcome:
@@ -108,7 +109,7 @@ def outcome(source: RealSource, progress: ItemProgress, failure: Failure | None)
     item: ClipItem = progress.item  # type: ignore[assignment]
     notes = [*item.clip["notes"], *(note for facts in progress.facts.values() for note in facts.get("notes", ()))]
     numbers = progress.facts["quality"]["numbers"]
-    verdict = judge(numbers, source.gates, tuple(notes))
+    verdict = judge(numbers, source.quality_thresholds, tuple(notes))
     facts = ClipFacts(
         group=item.group,
         shape=tuple(item.clip["shape"]),
@@ -197,7 +198,7 @@ def _clip_item(stage_input: StageInput, clip: Mapping[str, Any], subject: Mappin
     footage: Footage = video.footage
     inputs = stage_input.facts["normalise"]["inputs"]
     # Ids hold setting names as they first were, so that renaming a setting renames no clip.
-    identity = digest_of([footage.name, digest_of(inputs), asdict(source.normalise)])
+    identity = digest_of([footage.name, digest_of(inputs), first_names(asdict(source.normalise), "normalise")])
     picture = {role: digest for role, digest in inputs.items() if role.startswith("video")}
     stored_as = {"gt": "gt", "given": "given"}
     stored_as |= {name: f"{name}_{number:02d}" for name in ("given_mask", "keys", "others")}
@@ -217,7 +218,7 @@ def _clip_item(stage_input: StageInput, clip: Mapping[str, Any], subject: Mappin
     )
 
 
-def _pair_stage(name: str, spec: pair.Stage, stage_settings: Any) -> Stage:
+def _pair_stage(name: str, spec: pair.StageSpec, stage_settings: Any) -> Stage:
     return Stage(
         name=name,
         version=pair.version_of(name, stage_settings),
@@ -231,7 +232,7 @@ def _pair_stage(name: str, spec: pair.Stage, stage_settings: Any) -> Stage:
     )
 
 
-def _make_pair_stage(spec: pair.Stage, stage_settings: Any, stage_input: StageInput, writer: ResultWriter) -> None:
+def _make_pair_stage(spec: pair.StageSpec, stage_settings: Any, stage_input: StageInput, writer: ResultWriter) -> None:
     names = [name for name in (*spec.needs, *spec.takes) if name in stage_input.layers]
     made = spec.make({name: stage_input.layer(name) for name in names}, stage_input.facts, stage_settings)
     for name, frames in made.layers.items():

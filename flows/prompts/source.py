@@ -13,10 +13,10 @@ from ...render.scene.scene import RenderSettings
 from ...settings import STRICT
 from ...stages.text_to_video.cogvideox import CogVideoX
 from ...stages.text_to_video.text_to_video import Format, corpus_length
-from ...stages.unpaired_quality import Watchable
+from ...stages.unpaired_quality import UnpairedThresholds
 from ..captions.stages import Captioning
 
-OPERATIONAL = frozenset({"memory", "batch", "device", "blender"})
+OPERATIONAL = frozenset({"offload", "batch", "device", "blender"})
 """Settings of where and in how much memory a clip is made; its pixels do not hang on them."""
 
 
@@ -65,7 +65,7 @@ class UnpairedSource(Source):
     caption: AnyCaptioner = RuleBasedCaptioner()
     """Who augments captions that are not augmented yet."""
     caption_rules: CaptionSettings = CaptionSettings()
-    limits: Watchable = Watchable()
+    limits: UnpairedThresholds = UnpairedThresholds()
     licence: str = "CC0-1.0"
     origin: str = "made by effectpairs from captions"
 

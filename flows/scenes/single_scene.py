@@ -157,7 +157,7 @@ def _render(
 
     check_files(scene)
     render_frames(plan.make_plan(scene, folder, passes), folder, source.blender, count_frame)
-    return compose(scene, folder, frames, source.truth, source.prune, add)
+    return compose(scene, folder, frames, source.truth, source.effect_mask, add)
 
 
 @contextmanager

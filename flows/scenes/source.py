@@ -13,11 +13,11 @@ from ...render.generators.blender_generator import BlenderGenerator
 from ...render.generators.generator import ClipFormat
 from ...render.generators.kubric_generator import KubricGenerator
 from ...render.scene.scene import RenderSettings
-from ...stages.effect_mask import Prune
-from ...stages.quality_gates import Gates
+from ...stages.effect_mask import EffectMaskSettings
+from ...stages.quality_gates import QualityThresholds
 from ..captions.stages import Captioning
 
-GATES = Gates(
+RENDERED_THRESHOLDS = QualityThresholds(
     preservation_psnr_db_min=(45.0, 40.0),
     effect_peak_area_max=(0.85, 0.98),
     effect_flicker_max=(0.8, 1.0),
@@ -26,8 +26,8 @@ GATES = Gates(
     subject_area_min=(0.002, 0.0005),
     edge_effect_max=(0.9, 1.0),
 )
-"""Of rendered pairs, whose layers are exact: off the effect nothing may differ, while splashes and smoke may come and
-go, lie close to the subject and be faint. `firefly_share_max` is that of FIREFLY_SIZE: 16 pixels of a frame, and 81."""
+"""Thresholds of rendered pairs, whose layers are exact: off the effect nothing may differ, while splashes and smoke may
+come and go, lie close to the subject and be faint. `firefly_share_max` is for FIREFLY_SIZE: 16 of its pixels, 81."""
 FIREFLY_SIZE = (96, 168)
 """Glints on ripples and floors are up to 5 single pixels of a frame at 96x168, hardly one at 192x336."""
 
@@ -48,9 +48,9 @@ class SceneSource(Source):
     fps: float = 16.0
     rendering: RenderSettings = RenderSettings()
     truth: MaskFromPasses = MaskFromPasses()
-    prune: Prune = Prune()
+    effect_mask: EffectMaskSettings = EffectMaskSettings()
     """The difference recipe that the truth is compared with."""
-    gates: Gates = GATES
+    quality_thresholds: QualityThresholds = RENDERED_THRESHOLDS
     blender: Blender = Blender()
     caption: AnyCaptioner = RuleBasedCaptioner()
     caption_rules: CaptionSettings = CaptionSettings()
@@ -66,11 +66,11 @@ class SceneSource(Source):
         if self.generator is not None:
             self.generator.check(self.clip_format)
 
-    def thresholds_for(self, size: tuple[int, int]) -> Gates:
-        """The gates for pictures of that size, in which as many pixels may shine alone as in those of FIREFLY_SIZE."""
+    def thresholds_for(self, size: tuple[int, int]) -> QualityThresholds:
+        """Thresholds for pictures of that size, in which as many pixels may shine alone as in those of FIREFLY_SIZE."""
         scale = FIREFLY_SIZE[0] * FIREFLY_SIZE[1] / (size[0] * size[1])
-        review, reject = self.gates.firefly_share_max
-        return replace(self.gates, firefly_share_max=(review * scale, reject * scale))
+        review, reject = self.quality_thresholds.firefly_share_max
+        return replace(self.quality_thresholds, firefly_share_max=(review * scale, reject * scale))
 
     @property
     def clip_bytes(self) -> int:
@@ -90,4 +90,4 @@ class SceneSource(Source):
     @property
     def mask_settings(self) -> dict[str, Any]:
         """The settings that decide a scene's layers, beside the scene itself."""
-        return {"truth": asdict(self.truth), "prune": asdict(self.prune)}
+        return {"truth": asdict(self.truth), "effect_mask": asdict(self.effect_mask)}

@@ -140,8 +140,8 @@ def stages(source: SceneSource) -> tuple[Stage, ...]:
 
 def settings(source: SceneSource) -> dict[str, Any]:
     """Settings that hold for all scenes; each scene's own description stands in its rows."""
-    thresholds = asdict(source.gates)
-    rendered = {RENDER: {**source.mask_settings, "version": VERSION}, "gates": thresholds}
+    thresholds = asdict(source.quality_thresholds)
+    rendered = {RENDER: {**source.mask_settings, "version": VERSION}, "quality_thresholds": thresholds}
     return rendered | {"captions": source.captioning.values}
 
 
@@ -209,7 +209,7 @@ def _render(stage_input: StageInput, writer: ResultWriter) -> None:
     check_files(scene)
     result = render_frames(plan.make_plan(scene, frames, plan.passes_of(scene)), frames, source.blender)
     try:
-        variants = compose(scene, frames, range(scene.frames), source.truth, source.prune, writer.add)
+        variants = compose(scene, frames, range(scene.frames), source.truth, source.effect_mask, writer.add)
     except CorruptFrame:
         shutil.rmtree(frames, ignore_errors=True)
         raise

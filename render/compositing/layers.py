@@ -10,7 +10,7 @@ import numpy as np
 from ...arrays import Matte, Rgb
 from ...datasets.store.codec import Frames
 from ...stages import composite, effect_mask, quality
-from ...stages.effect_mask import Prune
+from ...stages.effect_mask import EffectMaskSettings
 from ...stages.quality import Pair
 from ..blender.exr_frames import FrameFiles, open_render_frames
 from ..scene.scene import Scene
@@ -115,7 +115,12 @@ def compose_variant(
 
 
 def compose(
-    scene: Scene, folder: Path, frames: Sequence[int], truth: MaskFromPasses, difference: Prune, add: AddLayer
+    scene: Scene,
+    folder: Path,
+    frames: Sequence[int],
+    truth: MaskFromPasses,
+    difference: EffectMaskSettings,
+    add: AddLayer,
 ) -> dict[str, Any]:
     """Make every layer of these frames; one variant is in memory at a time.
 
@@ -162,7 +167,7 @@ def _add_variant(
     layers: VariantLayers,
     shared: SharedLayers,
     over: Rgb,
-    recipes: tuple[MaskFromPasses, Prune],
+    recipes: tuple[MaskFromPasses, EffectMaskSettings],
     add: AddLayer,
 ) -> dict[str, Any]:
     """Add a variant's layers and masks; return its numbers."""
@@ -170,7 +175,7 @@ def _add_variant(
     mask = effect_masks.restrict_to_visible(
         effect_masks.effect_mask(layers.steps.values(), truth), layers.gt, shared.over, truth
     )
-    otsu_mask = effect_mask.effect_mask(layers.gt, over, shared.subject_mask, difference).mask
+    otsu_mask = effect_mask.find_effect(layers.gt, over, shared.subject_mask, difference).mask
     add(f"{name}/gt", layers.gt)
     add(f"{name}/effect_mask", mask)
     add(f"{name}/otsu_mask", otsu_mask)

@@ -21,13 +21,13 @@ THIN_PX = 7
 class Attachment:
     """When a difference counts as the subject's effect."""
 
-    high: float = 8.0
+    peak_threshold: float = 8.0
     """Levels that an effect reaches somewhere."""
-    low: float = 3.5
+    edge_threshold: float = 3.5
     """Levels that still belong to it around there."""
-    reach: float = 1.0
+    max_distance: float = 1.0
     """Farthest effect, in units of the subject's larger side."""
-    largest: float = 2.0
+    max_area: float = 2.0
     """Largest connected effect in one frame, in units of the subject's area."""
     contact_px: float = 12.0
     """An effect comes this near to the subject (in pixels of the clip)..."""
@@ -70,7 +70,7 @@ def attached(difference: Strength, subject: Mask, others: Mask, rule: Attachment
         touching[np.unique(layer[grown(body, rule.contact_px)])] += 1
     volume = np.bincount(labels.ravel(), minlength=number + 1)
     keep = (
-        (peak >= rule.high * STEPS_PER_LEVEL)
+        (peak >= rule.peak_threshold * STEPS_PER_LEVEL)
         & (touching >= np.maximum(rule.contact_share * present, 1))
         & (volume > 16)
     )
@@ -82,12 +82,12 @@ def _candidate(
     difference: UInt8[np.ndarray, "H W"], subject: FrameMask, others: FrameMask, rule: Attachment
 ) -> FrameMask:
     """Differences near the subject, but for those mostly elsewhere or far larger than it: a wave only passes by."""
-    near = _near(subject, others, difference >= rule.low * STEPS_PER_LEVEL, rule)
-    strong = (difference >= rule.high * STEPS_PER_LEVEL) & ~subject & ~others
+    near = _near(subject, others, difference >= rule.edge_threshold * STEPS_PER_LEVEL, rule)
+    strong = (difference >= rule.peak_threshold * STEPS_PER_LEVEL) & ~subject & ~others
     _, labels = cv2.connectedComponents(strong.view(np.uint8), connectivity=4)
     total = np.bincount(labels.ravel())
     inside = np.bincount(labels[near], minlength=len(total))
-    passing = (inside < 0.5 * total) | (total > rule.largest * subject.sum())
+    passing = (inside < 0.5 * total) | (total > rule.max_area * subject.sum())
     passing[0] = False
     return np.asarray(near & ~passing[labels])
 
@@ -112,7 +112,7 @@ def _near(subject: FrameMask, other: FrameMask, differs: FrameMask, rule: Attach
         return np.zeros_like(subject)
     side = max(np.ptp(rows), np.ptp(columns)) + 1
     away, off = _distance(subject), _distance(other)
-    near = differs & (away > 0) & (away <= rule.reach * side) & (off > 0)
+    near = differs & (away > 0) & (away <= rule.max_distance * side) & (off > 0)
     _, labels = cv2.connectedComponents(near.view(np.uint8), connectivity=8)
     claimed = np.zeros(labels.max() + 1, bool)
     claimed[labels[near & (off <= 2)]] = True

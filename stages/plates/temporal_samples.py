@@ -21,7 +21,7 @@ BORDER_PX = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Footage:
+class ReferenceFrames:
     """A clip to look things up in."""
 
     frames: Rgb
@@ -31,22 +31,22 @@ class Footage:
     camera: CameraPath
 
     @staticmethod
-    def of(frames: Rgb, blocked: Mask, camera: CameraPath) -> "Footage":
+    def of(frames: Rgb, blocked: Mask, camera: CameraPath) -> "ReferenceFrames":
         """Everything that is not blocked, nor in the outermost pixels, is as good as the rest."""
         clearance = np.where(blocked, np.uint8(0), np.uint8(255))
-        return Footage(frames=frames, clearance=_without_rim(clearance), camera=camera)
+        return ReferenceFrames(frames=frames, clearance=_without_rim(clearance), camera=camera)
 
-    def ranked(self, subject: Mask) -> "Footage":
+    def ranked(self, subject: Mask) -> "ReferenceFrames":
         """With clearance by the distance from the subject, in hundredths of its larger side."""
         ranks = np.stack([_rank(body) for body in subject])
         return replace(self, clearance=np.minimum(ranks, self.clearance))
 
-    def resized(self, factor: float, blur_px: float) -> "Footage":
+    def resized(self, factor: float, blur_px: float) -> "ReferenceFrames":
         """The same footage at another size, and then smoothed, each pixel by the clear ones around it."""
         clear = _each_resized(self.clearance, factor) == 255
         frames = _each_resized(self.frames, factor)
         frames = np.stack([smoothed(*pair, blur_px) for pair in zip(frames, clear, strict=True)])
-        return Footage.of(frames, ~clear, self.camera.scaled(factor))
+        return ReferenceFrames.of(frames, ~clear, self.camera.scaled(factor))
 
 
 def smoothed(frame: Image, clear: Bool[np.ndarray, "H W"], sigma_px: float) -> Image:
@@ -79,14 +79,14 @@ def _rank(subject: Bool[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
     return np.asarray(np.clip(100 * away / side, 1, 255), np.uint8)
 
 
-def spread_out(footage: Footage, target: int, count: int) -> list[int]:
+def spread_out(footage: ReferenceFrames, target: int, count: int) -> list[int]:
     """Up to count frames that overlap the target, evenly spread over the clip."""
     seen = [frame for frame in range(len(footage.frames)) if frame != target and _overlaps(footage, frame, target)]
     picks = np.linspace(0, len(seen) - 1, min(count, len(seen))).round().astype(int)
     return [seen[pick] for pick in sorted(set(picks.tolist()))]
 
 
-def nearest(footage: Footage, target: int, wanted: Bool[np.ndarray, "H W"], count: int) -> list[int]:
+def nearest(footage: ReferenceFrames, target: int, wanted: Bool[np.ndarray, "H W"], count: int) -> list[int]:
     """Up to count frames for the wanted pixels of the target.
 
     First come frames ever farther apart in time, on both sides (neighbours alone would all see the same passing thing);
@@ -110,7 +110,9 @@ def nearest(footage: Footage, target: int, wanted: Bool[np.ndarray, "H W"], coun
     return chosen
 
 
-def gather(footage: Footage, target: int, sources: list[int], window: Window, flags: int) -> tuple[Samples, Ranks]:
+def gather(
+    footage: ReferenceFrames, target: int, sources: list[int], window: Window, flags: int
+) -> tuple[Samples, Ranks]:
     """Warp the sources, and their clearance, into a window of the target; flags is OpenCV's interpolation."""
     left, top = window[1].start, window[0].start
     size = (window[1].stop - left, window[0].stop - top)
@@ -132,7 +134,7 @@ def gather(footage: Footage, target: int, sources: list[int], window: Window, fl
     return samples, ranks
 
 
-def _overlaps(footage: Footage, source: int, target: int) -> bool:
+def _overlaps(footage: ReferenceFrames, source: int, target: int) -> bool:
     """Whether at least a sixth of the target's picture is inside the source's."""
     height, width = footage.clearance.shape[1:]
     ys, xs = np.mgrid[0:height:8j, 0:width:8j]
@@ -143,7 +145,7 @@ def _overlaps(footage: Footage, source: int, target: int) -> bool:
     return bool(inside.mean() > 1 / 6)
 
 
-def _sees(footage: Footage, source: int, target: int, wanted: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "N"]:
+def _sees(footage: ReferenceFrames, source: int, target: int, wanted: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "N"]:
     """Which of the wanted pixels, at every fourth row and column, the source saw unblocked."""
     rows, columns = np.nonzero(wanted[::4, ::4])
     flat = np.column_stack([columns * 4, rows * 4, np.ones(len(rows))]) @ footage.camera.between(target, source).T

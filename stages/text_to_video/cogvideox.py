@@ -16,7 +16,7 @@ from ...arrays import Rgb
 from ...extras import require
 from ..geometry import fit_frame
 from .diffusion_weights import Located, locate
-from .text_to_video import STRICT, Format, Made, Shot, corpus_length
+from .text_to_video import STRICT, Format, GeneratedClips, Shot, corpus_length
 
 PIPELINES = ("CogVideoXPipeline", "WanPipeline")
 Memory = Literal["none", "model_offload", "sequential_offload"]
@@ -42,7 +42,7 @@ class CogVideoX:
     guidance: float = 6.0
     negative_prompt: str = ""
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
-    memory: Memory = "model_offload"
+    offload: Memory = "model_offload"
     """none: all weights on the GPU, 21 GB and more; model_offload: one part at a time; sequential_offload: layer by
     layer, from 5 GB, three to four times slower. Says nothing on a machine without a GPU."""
     tiling: bool = True
@@ -70,7 +70,7 @@ class CogVideoX:
         """The wanted size, and as many of the wanted frames as the model makes, at the model's own rate."""
         return Format(frames=corpus_length(min(frames, self.native_frames)), size=size, fps=self.native_fps)
 
-    def make(self, shots: Sequence[Shot], wanted: Format) -> Made:
+    def make(self, shots: Sequence[Shot], wanted: Format) -> GeneratedClips:
         """Clips for the shots, from the beginning of what the model made.
 
         Raises:
@@ -78,7 +78,7 @@ class CogVideoX:
             ValueError: the folder holds no pipeline of these.
         """
         located = locate(self.model, self.revision, PIPELINES)
-        pipeline = _loaded(located, self.dtype, self.memory, self.device)
+        pipeline = _loaded(located, self.dtype, self.offload, self.device)
         self._set_up(pipeline)
         torch = require("torch", extra="train")
         height, width = self.native_size
@@ -97,7 +97,7 @@ class CogVideoX:
                 **_text_length(pipeline),
             ).frames
         clips = tuple(_cut(np.asarray(clip), wanted) for clip in frames)
-        return Made(clips=clips, model=self.model, revision=located.revision)
+        return GeneratedClips(clips=clips, model=self.model, revision=located.revision)
 
     def _set_up(self, pipeline: Any) -> None:
         pipeline.set_progress_bar_config(disable=True)
@@ -123,7 +123,7 @@ def _text_length(pipeline: Any) -> dict[str, int]:
 
 
 @lru_cache(maxsize=1)
-def _loaded(located: Located, dtype: str, memory: Memory, device: str) -> Any:
+def _loaded(located: Located, dtype: str, offload: Memory, device: str) -> Any:
     """The pipeline, kept in this process, where it is to run."""
     torch, diffusers = require("torch", extra="train"), require("diffusers", extra="train")
     require("transformers", extra="train").utils.logging.disable_progress_bar()
@@ -134,9 +134,9 @@ def _loaded(located: Located, dtype: str, memory: Memory, device: str) -> Any:
     pipeline = kind.from_pretrained(
         located.folder, dtype=precision, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=True
     )
-    if place == "cpu" or memory == "none":
+    if place == "cpu" or offload == "none":
         pipeline.to(place)
-    elif memory == "model_offload":
+    elif offload == "model_offload":
         pipeline.enable_model_cpu_offload(device=place)
     else:
         pipeline.enable_sequential_cpu_offload(device=place)

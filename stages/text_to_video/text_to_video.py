@@ -36,7 +36,7 @@ class Format:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class GeneratedClips:
     """The clips of some shots, and what made them."""
 
     clips: tuple[Rgb, ...]
@@ -56,7 +56,7 @@ class TextToVideo(Protocol):
     def format(self, frames: int, size: tuple[int, int]) -> Format:
         """What its clips will be like where so many frames of that size are wanted, at most."""
 
-    def make(self, shots: Sequence[Shot], wanted: Format) -> Made:
+    def make(self, shots: Sequence[Shot], wanted: Format) -> GeneratedClips:
         """Clips for up to `batch` shots; on one machine the same shot gives the same clip, but for
         a rounding (a step of 255 at most was seen) where the shots made beside it differ.
 

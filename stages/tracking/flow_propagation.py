@@ -28,7 +28,7 @@ LEAST_SIDE_PX = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Carried:
+class PropagatedMask:
     """The mask in one frame, as it came from one key."""
 
     mask: MatteImage
@@ -37,7 +37,7 @@ class Carried:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Carrier:
+class MaskPropagator:
     """Walks away from a key frame; lengths in pixels of the clip."""
 
     margin_px: int = 48
@@ -49,7 +49,7 @@ class Carrier:
     unlike: float = 30.0
     """Mean colour difference (8-bit levels) at which the likeness has fallen to 1/e."""
 
-    def walk(self, gt: Rgb, frames: range, mask: MatteImage, model: ColourModel) -> Iterator[Carried]:
+    def walk(self, gt: Rgb, frames: range, mask: MatteImage, model: ColourModel) -> Iterator[PropagatedMask]:
         """Carry mask, which belongs to frames[0], to each further frame in turn."""
         if not len(frames):
             return
@@ -59,7 +59,7 @@ class Carrier:
         for before, frame in pairwise(frames):
             window = window_around(mask, self.margin_px)
             if window is None:  # nothing left to carry
-                yield Carried(mask=np.zeros_like(mask), likeness=np.full_like(mask, UNSEEN))
+                yield PropagatedMask(mask=np.zeros_like(mask), likeness=np.full_like(mask, UNSEEN))
                 continue
             here = gt[frame][window]
             sources = flow_of(here, gt[before][window]) + _grid(*here.shape[:2])
@@ -67,7 +67,7 @@ class Carrier:
             sharp = self._sharpened(_fetched(mask[window], sources), model.posterior(here))
             mask = _pasted(np.zeros_like(mask), window, sharp)
             likeness = self._likeness(_fetched(key, origin[window]), here)
-            yield Carried(mask=mask, likeness=_pasted(np.full_like(mask, UNSEEN), window, likeness))
+            yield PropagatedMask(mask=mask, likeness=_pasted(np.full_like(mask, UNSEEN), window, likeness))
 
     def _sharpened(self, moved: MatteImage, posterior: Plane) -> MatteImage:
         hard = (moved > 127).astype(np.uint8)

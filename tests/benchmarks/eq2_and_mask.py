@@ -43,7 +43,7 @@ def run(stage, stage_mask, gt, foreground, background, subject_mask):
     """One side: seconds and mask."""
     start = time.perf_counter()
     blended = stage(foreground, background, subject_mask)
-    mask = stage_mask(gt, blended, subject_mask, effect_mask.Prune())
+    mask = stage_mask(gt, blended, subject_mask, effect_mask.EffectMaskSettings())
     return time.perf_counter() - start, mask
 
 
@@ -56,10 +56,10 @@ def main():
     layers = clip()
     fast, slow = [], []
     for _ in range(rounds):
-        seconds, expected = run(reference.over, reference.effect_mask, *layers)
+        seconds, expected = run(reference.over, reference.find_effect, *layers)
         slow.append(seconds)
         for _ in range(3):
-            seconds, found = run(composite.over, effect_mask.effect_mask, *layers)
+            seconds, found = run(composite.over, effect_mask.find_effect, *layers)
             fast.append(seconds)
         if not np.array_equal(found.mask, expected):
             raise SystemExit("the masks differ: the fast stage and its reference have come apart")

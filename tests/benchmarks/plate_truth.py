@@ -22,7 +22,7 @@ import av
 import cv2
 import numpy as np
 from effectpairs.stages.composite import over
-from effectpairs.stages.effect_mask import Prune, effect_mask
+from effectpairs.stages.effect_mask import EffectMaskSettings, find_effect
 from effectpairs.stages.plate import Plate
 from effectpairs.stages.plates.registration import register
 
@@ -171,7 +171,7 @@ def measure(scene: Scene, effect: str, frames: int) -> dict[str, float]:
     changed = np.abs(trial.gt.mean(axis=3) - trial.true_over.mean(axis=3)) >= EFFECT_LEVELS
     true_effect = changed & (trial.subject_mask < 128)
     shown = over(layers.foreground, layers.background, trial.subject_mask)
-    found = effect_mask(trial.gt, shown, trial.subject_mask, Prune()).mask
+    found = find_effect(trial.gt, shown, trial.subject_mask, EffectMaskSettings()).mask
     hidden = (trial.subject_mask > 0) | true_effect
     fixed = seen_elsewhere(trial.gt, hidden, moving)
     left = (layers.background != trial.gt).any(axis=3)

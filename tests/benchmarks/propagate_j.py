@@ -14,7 +14,7 @@ import av
 import cv2
 import numpy as np
 from effectpairs.stages.propagate import Propagate
-from effectpairs.stages.subject import Prompt
+from effectpairs.stages.subject import SubjectPrompt
 
 CLIPS = Path(os.environ.get("EFFECTPAIRS_CLIPS", Path(__file__).parents[2].parent / "shared" / "clips"))
 SIZE = (672, 384)
@@ -47,7 +47,7 @@ def measured(gt: np.ndarray, truth: np.ndarray, every: int) -> tuple[float, ...]
     others = [frame for frame in range(len(gt)) if frame not in keys]
     nearest = [min(keys, key=lambda key: abs(key - frame)) for frame in range(len(gt))]
     started = time.perf_counter()
-    found = Propagate().track(gt, Prompt(keys=keys))
+    found = Propagate().track(gt, SubjectPrompt(keys=keys))
     spent_ms = (time.perf_counter() - started) / len(gt) * 1000
     ours = np.array([jaccard(found.mask[frame], truth[frame]) for frame in others])
     static = np.mean([jaccard(truth[nearest[frame]], truth[frame]) for frame in others])
