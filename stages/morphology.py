@@ -1,6 +1,6 @@
 """Erosion, dilation, medians and specks on clips of masks: uint8, 0 or 1, worked on frame by frame, in place.
 
-Only `prune` uses these, on a buffer of its own. Beyond the frame's border nothing is known: erosion and dilation leave
+Only `find_effect` uses these, on a buffer of its own. Beyond the frame's border nothing is known: erosion and dilation leave
 it out, the medians repeat the outermost pixel and frame.
 """
 

@@ -61,7 +61,7 @@ MEANING = {
 def measure(
     gt: Rgb, over: Rgb | None = None, colours: Mapping[str, tuple[float, float, float]] | None = None
 ) -> dict[str, float]:
-    """The numbers of `Watchable`, as far as they can be had.
+    """The numbers of `UnpairedThresholds`, as far as they can be had.
 
     Args:
         gt: the clip.
