@@ -24,9 +24,10 @@ def install(folder: Path) -> str:
         (site / module / "__init__.py").touch()
     (site / MODULES[-1] / "api_server.py").write_text(Path(__file__).read_text())
     python = folder / "python"
-    # `python -I -c PROGRAM ...` becomes `python -I -c LEAD+PROGRAM ...`.
-    lead = f"import sys; sys.path.insert(0, {str(site)!r})"
-    python.write_text(f'#!/bin/sh\nshift 2\nprogram="$1"\nshift\nexec {sys.executable} -I -c "{lead}\n$program" "$@"\n')
+    # `python -I -m MODULE ...` becomes `python -I -c LEAD ...`.
+    lead = f"import runpy, sys; sys.path.insert(0, {str(site)!r}); "
+    run = "runpy.run_module('vllm.entrypoints.openai.api_server', run_name='__main__', alter_sys=True)"
+    python.write_text(f'#!/bin/sh\nshift 3\nexec {sys.executable} -I -c "{lead}{run}" "$@"\n')
     python.chmod(0o755)
     return str(python)
 

@@ -5,24 +5,22 @@ OpenAI-compatible server (`vllm serve`, started by module, since not every build
 free loopback port, takes only requests with a random key, and ends with this process. It batches what is in flight.
 """
 
-import contextlib
 import http.client
 import json
 import os
 import re
 import secrets
-import signal
 import socket
-import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import SecretStr
 
+from ...processes import ChildProcess, Failed
 from ...settings import InRange
 from ..interface.concurrency import map_unordered
 from .llm_captioner import ChatRequest, ChatResponse, FrameEncoding, LlmCaptioner, ModelUnavailable
@@ -30,20 +28,9 @@ from .openai_compatible import EndpointClient, EndpointSettings
 
 PYTHON_ENV = "EFFECTPAIRS_VLLM"
 """Environment variable that names the python to use where the setting does not."""
+SERVER_MODULE = "vllm.entrypoints.openai.api_server"
 HEALTH_TIMEOUT_S = 5.0
 EXIT_TIMEOUT_S = 15.0
-PROGRAM = """
-import os, runpy, signal, sys, threading, time
-def end_with_parent():
-    sys.stdin.buffer.read()  # returns when its other end is closed
-    os.killpg(0, signal.SIGTERM)
-    time.sleep(10)
-    os.killpg(0, signal.SIGKILL)
-threading.Thread(target=end_with_parent, daemon=True).start()
-import vllm
-runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__", alter_sys=True)
-"""
-"""Program in vLLM's environment: its server, which ends with its standard input."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +99,7 @@ class VllmCaptioner(LlmCaptioner):
         }
         flags = {"trust-remote-code": self.trust_remote_code, "enforce-eager": self.enforce_eager}
         # -I: neither our folders nor PYTHONPATH reach the other environment.
-        command = [python_path, "-I", "-c", PROGRAM]
+        command = [python_path, "-I", "-m", SERVER_MODULE]
         for name, value in options.items():
             command += [f"--{name}", str(value)] if value is not None else []
         return command + [f"--{name}" for name, is_set in flags.items() if is_set]
@@ -123,26 +110,28 @@ class VllmServer:
 
     def __init__(self, settings: VllmCaptioner, python_path: str) -> None:
         self._title = f"{settings.model} in vLLM"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = int(free.getsockname()[1])
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            self._port = int(unused.getsockname()[1])
         key = secrets.token_urlsafe(32)
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        self._log = tempfile.NamedTemporaryFile(prefix="effectpairs-vllm-", suffix=".log")  # noqa: SIM115
+        command, env = settings.command(python_path, self._port), os.environ | {"VLLM_API_KEY": key}
         try:
-            self._process = subprocess.Popen(
-                settings.command(python_path, self._port),
-                stdin=subprocess.PIPE,
-                stdout=self._log,
-                stderr=subprocess.STDOUT,
-                env=os.environ | {"VLLM_API_KEY": key},
-                start_new_session=True,
-            )
+            self._process = ChildProcess(command, Path(self._log.name), env=env, guarded=True)
+            self._process.wait_until(self._is_healthy, settings.startup_timeout_s)
         except OSError as error:
+            if isinstance(error, TimeoutError):
+                self.close()
+                raise ModelUnavailable(
+                    f"{self._title} did not get ready in {settings.startup_timeout_s:g} s; allow it more, or see "
+                    "whether it hangs"
+                ) from None
             raise ModelUnavailable(
                 f"{self._title} needs the Python of an environment with vLLM, and {python_path} cannot be started "
                 f"({error.strerror}); make one (python -m venv DIR; DIR/bin/pip install vllm) and name its python"
             ) from error
-        self._wait_until_healthy(settings.startup_timeout_s)
+        except Failed:
+            raise ModelUnavailable(self._end_sentence()) from None
         endpoint = EndpointSettings(
             model=settings.model,
             base_url=f"http://127.0.0.1:{self._port}/v1",
@@ -156,7 +145,7 @@ class VllmServer:
     @property
     def is_running(self) -> bool:
         """Whether the process has not ended."""
-        return self._process.poll() is None
+        return self._process.returncode is None
 
     def ask(self, request: ChatRequest) -> ChatResponse:
         """Return the answer.
@@ -168,37 +157,15 @@ class VllmServer:
             return self._client.ask(request)
         except ModelUnavailable:
             if not self._is_healthy():
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(1)  # a program that fails takes a moment to end
-                has_ended = not self.is_running
+                has_ended = self._process.wait(1.0) is not None  # a program that fails takes a moment to end
                 self.close()
                 if has_ended:
                     raise ModelUnavailable(self._end_sentence()) from None
             raise
 
     def close(self) -> None:
-        """End the server: by the end of its input, then for good."""
-        with contextlib.suppress(OSError):
-            if self._process.stdin:
-                self._process.stdin.close()
-        try:
-            self._process.wait(EXIT_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-
-    def _wait_until_healthy(self, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not self._is_healthy():
-            if not self.is_running:
-                raise ModelUnavailable(self._end_sentence())
-            if time.monotonic() > deadline:
-                self.close()
-                raise ModelUnavailable(
-                    f"{self._title} did not get ready in {timeout_s:g} s; allow it more, or see whether it hangs"
-                )
-            time.sleep(0.1)
+        """End the server."""
+        self._process.end(EXIT_TIMEOUT_S)
 
     def _is_healthy(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=HEALTH_TIMEOUT_S)
@@ -211,14 +178,13 @@ class VllmServer:
             connection.close()
 
     def _end_sentence(self) -> str:
-        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - 20_000))
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        lines = self._process.log_tail(200).splitlines() or ["no word of why"]
         # The engine's own error stands above the server's, which only points to it.
         errors = [line for line in lines if re.search(r"\w+Error: ", line) and "root cause" not in line]
-        reason = " ".join((errors or lines or ["no word of why"])[-1].split())[-300:]
+        reason = " ".join((errors or lines)[-1].split())[-300:]
         remedy = "see whether vLLM and the model fit this machine"
-        if "No module named" in reason:
-            remedy = "name the python of an environment that has vLLM"
+        if missing := re.search(r"No module named '[\w.]+'", reason):
+            reason, remedy = missing.group(), "name the python of an environment that has vLLM"
         elif "memory" in reason.lower():
             remedy = "lower max_model_len or gpu_memory_utilization, or choose a smaller model"
         return f"{self._title} ended (exit code {self._process.returncode}): {reason}; {remedy}"
