@@ -17,8 +17,8 @@ NOT_REACHED = "was not reached; run the source again"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipFacts:
-    """What a kind of item says of one finished clip; all else in its row is the same for every kind."""
+class RowFacts:
+    """Facts of one finished clip that only its kind of item knows; its row has the same others for every kind."""
 
     group: str
     shape: tuple[int, int, int]
@@ -51,7 +51,7 @@ def write_report(run: Run) -> RunSummary:
     return write_ledger(run.workspace, run.source.name, outcomes, run.kind.settings(run.source))
 
 
-def clip_row(progress: ItemProgress, facts: ClipFacts) -> dict[str, Any]:
+def clip_row(progress: ItemProgress, facts: RowFacts) -> dict[str, Any]:
     """Row of a finished clip without its caption columns."""
     item, source = progress.item, progress.source
     frames, height, width = facts.shape

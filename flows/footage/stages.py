@@ -20,7 +20,7 @@ from ..captions.stages import CaptionedItem, caption_stages
 from ..engine.batches import Failure
 from ..engine.item import Item, ItemKind, UnusableItem, slugify
 from ..engine.progress import ItemProgress
-from ..engine.report import ClipFacts, clip_row, finished_outcome
+from ..engine.report import RowFacts, clip_row, finished_outcome
 from ..engine.stage import Stage, StageInput
 from .ingest import NormalizedClip, UnusableShot, normalize_footage
 from .source import RealSource
@@ -110,7 +110,7 @@ def outcome(source: RealSource, progress: ItemProgress, failure: Failure | None)
     notes = [*item.clip["notes"], *(note for facts in progress.facts.values() for note in facts.get("notes", ()))]
     numbers = progress.facts["quality"]["numbers"]
     verdict = judge(numbers, source.quality_thresholds, tuple(notes))
-    facts = ClipFacts(
+    facts = RowFacts(
         group=item.group,
         shape=tuple(item.clip["shape"]),
         origin=item.hint or "",

@@ -26,7 +26,7 @@ from ..captions.stages import CaptionedItem, caption_stages
 from ..engine.batches import Failure
 from ..engine.item import Item, ItemKind, UnusableItem, slugify
 from ..engine.progress import ItemProgress
-from ..engine.report import ClipFacts, clip_row, finished_outcome
+from ..engine.report import RowFacts, clip_row, finished_outcome
 from ..engine.stage import Stage, StageInput
 from ..scenes.stages import frames_folder, sweep_frames
 from .listing import Prompt, list_prompts
@@ -144,7 +144,7 @@ def outcome(source: UnpairedSource, progress: ItemProgress, failure: Failure | N
     made = progress.facts[UNPAIRED]
     verdict = judge_clip(made, source)
     clip_format, generator = source.format, made["maker"]
-    facts = ClipFacts(
+    facts = RowFacts(
         group=item.group,
         shape=(clip_format.frames, *clip_format.size),
         origin=f"{item.prompt}, {item.number}",

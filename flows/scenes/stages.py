@@ -29,7 +29,7 @@ from ..captions.stages import EFFECT_LAYER, CaptionedItem, caption_stages
 from ..engine.batches import Failure
 from ..engine.item import Item, ItemKind, UnusableItem, slugify
 from ..engine.progress import ItemProgress
-from ..engine.report import ClipFacts, clip_row, finished_outcome
+from ..engine.report import RowFacts, clip_row, finished_outcome
 from ..engine.stage import Stage, StageInput
 from .listing import list_scenes
 from .source import SceneSource
@@ -151,7 +151,7 @@ def outcome(source: SceneSource, progress: ItemProgress, failure: Failure | None
     scene = item.scene
     verdict = judge_variant(item.rendered, source, scene.size)
     content = content_of(scene)
-    facts = ClipFacts(
+    facts = RowFacts(
         group=digest_of({key: value for key, value in content.items() if key != "variants"})[:16],
         shape=(scene.frames, *scene.size),
         origin=f"{item.name}, {item.variant}",
