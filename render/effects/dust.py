@@ -7,8 +7,8 @@ import numpy as np
 
 from ...settings import CheckedSettings, InRange
 from .base import Contact, Track
-from .render_data import Cloud, Colour, Medium, nearest_colour_name
-from .smoke_puffs import PuffDynamics, Puffs, concatenate_puffs, puff_frames, random_eddies
+from .render_data import Colour, Medium, nearest_colour_name
+from .smoke_puffs import Puffs, PuffSettings, concatenate_puffs, puff_cloud, random_eddies
 from .trajectory import build_trajectory, emission_times, ground_proximity, gust_strength, heading_axes
 
 PUFFS_PER_METRE = 26.0
@@ -35,7 +35,11 @@ class Dust(CheckedSettings):
         """Return one cloud: puffs by metre travelled, and at every hit by its speed; none where nothing moves."""
         eddies = random_eddies(rng, 2.5 * self.spread_m)
         groups = [self._trail(track, rng), *(self._burst(track, contact, rng) for contact in track.contacts)]
-        dynamics = PuffDynamics(
+        settings = PuffSettings(
+            colour=self.colour,
+            density=self.density,
+            grain_m=0.5 * self.spread_m,
+            grain_drift=(0.0, 0.0, 0.15 * self.spread_m),
             first_m=0.35 * self.spread_m,
             full_m=self.spread_m,
             lasts_s=self.lasts_s,
@@ -45,17 +49,7 @@ class Dust(CheckedSettings):
             thinning=0.6,
             min_height=0.25,
         )
-        spheres, strength, phase = puff_frames(concatenate_puffs(*groups), dynamics, track, eddies)
-        cloud = Cloud(
-            frames=spheres,
-            strength=strength,
-            phase=phase,
-            colour=self.colour,
-            density=self.density,
-            grain_m=0.5 * self.spread_m,
-            drift=(0.0, 0.0, 0.15 * self.spread_m),
-        )
-        return (cloud,)
+        return (puff_cloud(concatenate_puffs(*groups), settings, track, eddies),)
 
     def facts(self) -> dict[str, str | float]:
         """Return its colour and thickness."""

@@ -7,8 +7,8 @@ import numpy as np
 
 from ...settings import CheckedSettings, InRange
 from .base import Track
-from .render_data import Cloud, Colour, Medium, nearest_colour_name
-from .smoke_puffs import PuffDynamics, Puffs, puff_frames, random_eddies
+from .render_data import Colour, Medium, nearest_colour_name
+from .smoke_puffs import Puffs, PuffSettings, puff_cloud, random_eddies
 from .trajectory import build_trajectory, emission_times, heading_axes
 
 
@@ -34,7 +34,11 @@ class Smoke(CheckedSettings):
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
         """Return one cloud: a puff every few moments, and closer together when the subject moves fast."""
         eddies = random_eddies(rng, 2.2 * self.spread_m)
-        dynamics = PuffDynamics(
+        settings = PuffSettings(
+            colour=self.colour,
+            density=self.density,
+            grain_m=0.45 * self.spread_m,
+            grain_drift=(0.0, 0.0, 0.2 * self.rise_mps),
             first_m=0.2 * self.spread_m,
             full_m=self.spread_m,
             lasts_s=self.lasts_s,
@@ -44,17 +48,7 @@ class Smoke(CheckedSettings):
             thinning=1.25,
             min_height=0.3,
         )
-        spheres, strength, phase = puff_frames(self._emit_puffs(track, rng), dynamics, track, eddies)
-        cloud = Cloud(
-            frames=spheres,
-            strength=strength,
-            phase=phase,
-            colour=self.colour,
-            density=self.density,
-            grain_m=0.45 * self.spread_m,
-            drift=(0.0, 0.0, 0.2 * self.rise_mps),
-        )
-        return (cloud,)
+        return (puff_cloud(self._emit_puffs(track, rng), settings, track, eddies),)
 
     def facts(self) -> dict[str, str | float]:
         """Return its colour and thickness."""

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from .base import Track
-from .render_data import Scalars, Spheres
+from .render_data import Cloud, Colour, Scalars, Spheres
 
 MAX_PUFFS = 1500
 """Puffs in one frame: more cost seconds and show no more."""
@@ -29,9 +29,16 @@ class Puffs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PuffDynamics:
-    """Motion and growth of puffs in the air."""
+class PuffSettings:
+    """Motion, growth and appearance of puffs in the air."""
 
+    colour: Colour
+    density: float
+    """Optical density per metre of a fresh puff."""
+    grain_m: float
+    """Size of the wisps in them."""
+    grain_drift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Velocity of the wisps through the puffs, m/s."""
     first_m: float
     """Radius of a fresh puff."""
     full_m: float
@@ -55,13 +62,19 @@ def concatenate_puffs(*groups: Puffs) -> Puffs:
     return Puffs(**{name: np.concatenate([getattr(group, name) for group in groups])[order] for name in names})
 
 
-def puff_frames(
-    puffs: Puffs, dynamics: PuffDynamics, track: Track, eddies: Float64[np.ndarray, "M 8"]
-) -> tuple[tuple[Spheres, ...], tuple[Scalars, ...], tuple[Scalars, ...]]:
-    """Return the spheres, strengths and phases of the puffs alive in every frame; eddies as of `random_eddies`."""
-    states = [_puffs_at(puffs, dynamics, float(time_s), eddies) for time_s in track.frame_times]
+def puff_cloud(puffs: Puffs, settings: PuffSettings, track: Track, eddies: Float64[np.ndarray, "M 8"]) -> Cloud:
+    """Return the puffs alive in every frame as one cloud; eddies as of `random_eddies`."""
+    states = [_puffs_at(puffs, settings, float(time_s), eddies) for time_s in track.frame_times]
     spheres, strengths, phases = zip(*states, strict=True)
-    return spheres, strengths, phases
+    return Cloud(
+        frames=spheres,
+        strength=strengths,
+        phase=phases,
+        colour=settings.colour,
+        density=settings.density,
+        grain_m=settings.grain_m,
+        drift=settings.grain_drift,
+    )
 
 
 def random_eddies(rng: np.random.Generator, size_m: float, count: int = 6) -> Float64[np.ndarray, "M 8"]:
@@ -77,23 +90,23 @@ def random_eddies(rng: np.random.Generator, size_m: float, count: int = 6) -> Fl
 
 
 def _puffs_at(
-    puffs: Puffs, dynamics: PuffDynamics, time_s: float, eddies: Float64[np.ndarray, "M 8"]
+    puffs: Puffs, settings: PuffSettings, time_s: float, eddies: Float64[np.ndarray, "M 8"]
 ) -> tuple[Spheres, Scalars, Scalars]:
     age = time_s - puffs.born_s
-    alive = np.flatnonzero((age > 0) & (age < dynamics.lasts_s) & (puffs.strength > 0.004))[-MAX_PUFFS:]
-    age, age_share = age[alive], age[alive] / dynamics.lasts_s
-    full_m = dynamics.full_m * puffs.size[alive]
-    radius = dynamics.first_m + (full_m - dynamics.first_m) * (1 - np.exp(-2.5 * age_share))
-    radius = np.maximum(radius, 0.2 * dynamics.first_m)
-    coasting_s = dynamics.drag_s * (1 - np.exp(-age / dynamics.drag_s))
+    alive = np.flatnonzero((age > 0) & (age < settings.lasts_s) & (puffs.strength > 0.004))[-MAX_PUFFS:]
+    age, age_share = age[alive], age[alive] / settings.lasts_s
+    full_m = settings.full_m * puffs.size[alive]
+    radius = settings.first_m + (full_m - settings.first_m) * (1 - np.exp(-2.5 * age_share))
+    radius = np.maximum(radius, 0.2 * settings.first_m)
+    coasting_s = settings.drag_s * (1 - np.exp(-age / settings.drag_s))
     position = puffs.position[alive] + puffs.velocity[alive] * coasting_s[:, None]
-    position = position + np.asarray(dynamics.lift) * age[:, None]
+    position = position + np.asarray(settings.lift) * age[:, None]
     angle = position @ eddies[:, :3].T + eddies[:, 3] * time_s + eddies[:, 4]
     swirl = np.sin(angle) @ eddies[:, 5:]
-    position = position + dynamics.swirl_m * age_share[:, None] * swirl / np.sqrt(len(eddies))
-    position[:, 2] = np.maximum(position[:, 2], dynamics.min_height * radius)
+    position = position + settings.swirl_m * age_share[:, None] * swirl / np.sqrt(len(eddies))
+    position[:, 2] = np.maximum(position[:, 2], settings.min_height * radius)
     fade_in = np.clip(age / 0.08, 0, 1)
-    thinning = np.minimum(1.0, (dynamics.first_m / radius) ** dynamics.thinning)
+    thinning = np.minimum(1.0, (settings.first_m / radius) ** settings.thinning)
     strength = puffs.strength[alive] * fade_in * thinning * (1 - age_share) ** 1.2
     spheres = np.concatenate([position, radius[:, None]], axis=1)
     return spheres.astype(np.float32), strength.astype(np.float32), puffs.phase[alive].astype(np.float32)

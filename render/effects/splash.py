@@ -8,17 +8,9 @@ from jaxtyping import Float64
 
 from ...settings import CheckedSettings, InRange
 from .base import Track
-from .droplets import (
-    CrownImpact,
-    Droplets,
-    bow_sheet,
-    concatenate_droplets,
-    crown_droplets,
-    crown_sheet,
-    droplets_at,
-)
-from .render_data import Cloud, Colour, Drops, Medium, Sheets, nearest_colour_name
-from .smoke_puffs import PuffDynamics, Puffs, puff_frames, random_eddies
+from .droplets import CrownImpact, Droplets, bow_sheet, concatenate_droplets, crown_droplets, crown_sheet, droplets_at
+from .render_data import Colour, Drops, Medium, Sheets, nearest_colour_name
+from .smoke_puffs import Puffs, PuffSettings, puff_cloud, random_eddies
 from .trajectory import build_trajectory, emission_times, ground_proximity, gust_strength, heading_axes
 
 CROWN_DROPS = 2200
@@ -145,7 +137,10 @@ class Spray(CheckedSettings):
         """Return mist, as a white cloud behind the wheels, and single drops in it; none where nothing moves."""
         full_m = 0.26 * track.extent[1] + 0.12 * self.speed_mps
         mist = self._mist(track, rng)
-        dynamics = PuffDynamics(
+        settings = PuffSettings(
+            colour=(0.93, 0.95, 0.97),
+            density=min(12.0, 3.2 * self.amount),
+            grain_m=0.6 * full_m,
             first_m=0.2 * full_m,
             full_m=full_m,
             lasts_s=0.9,
@@ -154,15 +149,7 @@ class Spray(CheckedSettings):
             thinning=1.1,
             min_height=0.15,
         )
-        spheres, strength, phase = puff_frames(mist, dynamics, track, random_eddies(rng, 1.5 * full_m))
-        cloud = Cloud(
-            frames=spheres,
-            strength=strength,
-            phase=phase,
-            colour=(0.93, 0.95, 0.97),
-            density=min(12.0, 3.2 * self.amount),
-            grain_m=0.6 * full_m,
-        )
+        cloud = puff_cloud(mist, settings, track, random_eddies(rng, 1.5 * full_m))
         fine_drops = Splash(amount=min(10.0, 0.6 * self.amount), speed_mps=self.speed_mps, drop_m=0.008)
         return (cloud, fine_drops.drops(track, rng))
 

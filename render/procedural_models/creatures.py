@@ -5,17 +5,7 @@ from jaxtyping import Float64
 
 from ..scene.objects import Body, Material
 from ..scene.transforms import Matrices, rotate_x, rotate_y, rotate_z, translate
-from .parts import (
-    RUBBER,
-    Gait,
-    Part,
-    block,
-    limb,
-    plain_material,
-    scale_colour,
-    stable_choice,
-    stand_on_ground,
-)
+from .parts import RUBBER, Gait, Part, block, limb, plain_material, scale_colour, stable_choice, stand_on_ground
 
 Angles = Float64[np.ndarray, "T"]
 SKIN_TONES = ((0.93, 0.76, 0.65), (0.85, 0.65, 0.50), (0.69, 0.48, 0.34), (0.48, 0.32, 0.22), (0.32, 0.21, 0.15))
