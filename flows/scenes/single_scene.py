@@ -17,7 +17,7 @@ from ...render.blender import plan
 from ...render.blender.plan import Pass
 from ...render.blender.process import render_frames
 from ...render.compositing.contact_sheet import Picture, contact_sheet, difference
-from ...render.compositing.layers import compose
+from ...render.compositing.layers import compose_scene
 from ...render.generators.assets import check_files
 from ...render.scene.scene import Scene, dump_scene, parse_scene, read_scene
 from ...settings import apply_override
@@ -157,7 +157,7 @@ def _render(
 
     check_files(scene)
     render_frames(plan.make_plan(scene, folder, passes), folder, source.blender, count_frame)
-    return compose(scene, folder, frames, source.truth, source.effect_mask, add)
+    return compose_scene(scene, folder, frames, source.truth, source.effect_mask, add)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from ...render.blender import plan
 from ...render.blender.exr_frames import CorruptFrame
 from ...render.blender.process import BlenderNotFound, blender_version, find_python, render_frames
 from ...render.compositing import effect_masks, linear_composite
-from ...render.compositing.layers import SHARED_LAYERS, VARIANT_LAYERS, compose
+from ...render.compositing.layers import SHARED_LAYERS, VARIANT_LAYERS, compose_scene
 from ...render.generators.assets import asset_digest, check_files, scene_files, sha256_of
 from ...render.scene.scene import Scene, Variant, dump_scene
 from ...stages import composite as display
@@ -209,7 +209,7 @@ def _render(stage_input: StageInput, writer: ResultWriter) -> None:
     check_files(scene)
     result = render_frames(plan.make_plan(scene, frames, plan.passes_of(scene)), frames, source.blender)
     try:
-        variants = compose(scene, frames, range(scene.frames), source.truth, source.effect_mask, writer.add)
+        variants = compose_scene(scene, frames, range(scene.frames), source.truth, source.effect_mask, writer.add)
     except CorruptFrame:
         shutil.rmtree(frames, ignore_errors=True)
         raise

@@ -114,7 +114,7 @@ def compose_variant(
     return VariantLayers(gt=gt, steps=steps, subject_error=subject_error, fireflies=fireflies)
 
 
-def compose(
+def compose_scene(
     scene: Scene,
     folder: Path,
     frames: Sequence[int],
@@ -122,7 +122,7 @@ def compose(
     difference: EffectMaskSettings,
     add: AddLayer,
 ) -> dict[str, Any]:
-    """Make every layer of these frames; one variant is in memory at a time.
+    """Compose every layer of these frames; one variant is in memory at a time.
 
     Args:
         scene: what was rendered.

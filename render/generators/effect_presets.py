@@ -66,7 +66,7 @@ def tyre_smoke(rng: Rng, word: str) -> Smoke:
 
 
 def wake_variants(rng: Rng, long_m: float) -> list[Variant]:
-    """Mild, churned, and with spray at the bow."""
+    """Wakes: churned, mild, and with spray at the bow."""
     mild = Wake(height_m=round(_vary(rng, 0.009) * long_m, 4), turbulence=0.1)
     bow = Splash(amount=_vary(rng, 1.0), speed_mps=_vary(rng, 2.4))
     wild = Wake(height_m=round(_vary(rng, 0.02) * long_m, 4), turbulence=round(float(rng.uniform(0.55, 0.9)), 2))

@@ -73,7 +73,7 @@ class SceneGenerator(CheckedSettings):
         """
 
     def assets(self) -> tuple[Asset, ...]:
-        """The users' models and skies, listed and not fetched.
+        """List the users' models and skies; nothing is fetched.
 
         Raises:
             ValueError: a folder or a manifest cannot be read, or holds none.
@@ -81,9 +81,9 @@ class SceneGenerator(CheckedSettings):
         return (*self.user_models(), *self.user_skies())
 
     def user_models(self) -> tuple[Asset, ...]:
-        """The users' models, by path."""
+        """List the users' models, by path."""
         return () if self.models is None else list_files(Path(self.models).expanduser(), "model")
 
     def user_skies(self) -> tuple[Asset, ...]:
-        """The users' panoramas, by path."""
+        """List the users' panoramas, by path."""
         return () if self.skies is None else list_files(Path(self.skies).expanduser(), "sky")

@@ -98,7 +98,7 @@ class KubricGenerator(SceneGenerator):
         )
 
     def user_models(self) -> tuple[Asset, ...]:
-        """Models of the manifest and of the folder; nothing is fetched.
+        """List the models of the manifest and of the folder; nothing is fetched.
 
         Raises:
             ValueError: one of them cannot be read, or holds none.

@@ -32,7 +32,7 @@ class CameraView:
     focal_mm: float
 
     def at(self, right_m: float, away_m: float) -> tuple[float, float]:
-        """World x and y of a position on the ground given as the camera sees it."""
+        """World x and y of a position on the ground, relative to the camera's direction."""
         away = np.radians(self.away_deg)
         x = right_m * np.sin(away) + away_m * np.cos(away)
         y = -right_m * np.cos(away) + away_m * np.sin(away)

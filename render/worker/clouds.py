@@ -67,7 +67,7 @@ def density_grid(
     voxel: float,
     wisps: tuple[np.ndarray, np.ndarray, bool],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Add up all balls on a grid that lies still in the world.
+    """Add up all balls on a grid that is fixed in the world.
 
     Args:
         points: Balls, x y z radius.
@@ -107,7 +107,7 @@ def density_grid(
 
 
 def _voxel_size(arrays: dict[str, np.ndarray], grain: float) -> float:
-    """Fine enough for the wisps, coarse enough for the largest frame's box."""
+    """Voxel size in metres, fine enough for the wisps and coarse enough for the largest frame's box."""
     largest, first = 1e-6, 0
     for end in arrays["ends"]:
         balls = arrays["points"][first:end]

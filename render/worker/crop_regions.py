@@ -127,7 +127,7 @@ def _drop_points(arrays: dict[str, Any], frame: int) -> Any:
 
 
 def _difference_share(plate: Any, variant: Any, noise_threshold: float) -> Any:
-    """1 where two pictures [rows, columns, 3] visibly differ, fading to 0 where nothing of the difference remains."""
+    """1 where two pictures [rows, columns, 3] visibly differ, fading to 0 where they are equal."""
     mean = np.abs(_display(_average(variant)) - _display(_average(plate))).max(axis=2)
     # Waves are as bright as calm water on average.
     noise = _average(np.abs(_display(variant) - _display(plate))).max(axis=2)

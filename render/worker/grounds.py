@@ -56,7 +56,7 @@ def _dry(nodes: Nodes, entry: dict[str, Any]) -> Any:
 
 
 def _wet(nodes: Nodes, entry: dict[str, Any]) -> Any:
-    """Soaked: darker, under a film of water that is thicker here and thinner there."""
+    """Wet ground: darker, under a film of water that is thicker here and thinner there."""
     look = pattern(nodes, entry["look"], flat=True)
     film = nodes.step(nodes.noise(nodes.position(), 1.4, detail=4, rough=0.55), 0.35, 0.62)
     inputs: dict[str | int, Value] = {

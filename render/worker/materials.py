@@ -12,7 +12,7 @@ Value = Any
 
 
 def linear(colour: tuple[float, float, float] | list[float]) -> tuple[float, float, float, float]:
-    """A display-space colour (sRGB, 0 to 1) in linear light, opaque."""
+    """Convert a display-space colour (sRGB, 0 to 1) to linear light, opaque."""
     red, green, blue = (
         channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4 for channel in colour
     )
@@ -32,7 +32,7 @@ class Nodes:
         return self.vector("ADD", self.add("ShaderNodeTexCoord").outputs["Object"], self._shift)
 
     def add(self, kind: str, inputs: dict[str | int, Value] | None = None, **settings: Any) -> Any:
-        """A node of Blender's type `kind`, its settings and inputs look_pattern."""
+        """Add a node of Blender's type `kind` with these inputs and settings."""
         node = self.tree.nodes.new(kind)
         for name, setting in settings.items():
             setattr(node, name, setting)
@@ -41,7 +41,7 @@ class Nodes:
         return node
 
     def put(self, socket: Any, value: Value) -> None:
-        """Link or set an input."""
+        """Link an input to a node's output, or set its value."""
         if hasattr(value, "is_output"):
             self.tree.links.new(value, socket)
         elif socket.type == "VECTOR":
@@ -60,19 +60,19 @@ class Nodes:
         return node.outputs["Value" if operation in ("DOT_PRODUCT", "LENGTH", "DISTANCE") else "Vector"]
 
     def mix(self, share: Value, first: Value, second: Value) -> Any:
-        """Between two colours, `share` of the second."""
+        """Mix two colours, `share` of the second."""
         node = self.add("ShaderNodeMix", data_type="RGBA", clamp_factor=True)
         for socket, value in zip((node.inputs[0], node.inputs[6], node.inputs[7]), (share, first, second), strict=True):
             self.put(socket, value)
         return node.outputs[2]
 
     def between(self, share: Value, first: Value, second: Value) -> Any:
-        """Between two numbers, `share` of the second."""
+        """Interpolate between two numbers, `share` of the second."""
         node = self.add("ShaderNodeMix", {0: share, 2: first, 3: second}, data_type="FLOAT", clamp_factor=True)
         return node.outputs[0]
 
     def step(self, value: Value, low: float, high: float) -> Any:
-        """A smooth step: 0 below `low`, 1 above `high`."""
+        """Smooth step: 0 below `low`, 1 above `high`."""
         node = self.add(
             "ShaderNodeMapRange", {"Value": value, "From Min": low, "From Max": high}, interpolation_type="SMOOTHSTEP"
         )
@@ -86,7 +86,7 @@ class Nodes:
         return node.outputs[0]
 
     def shade(self, colour: Value, value: Value) -> Any:
-        """A colour times a number."""
+        """Multiply a colour by a number."""
         node = self.add("ShaderNodeVectorMath", {0: colour}, operation="SCALE")
         self.put(node.inputs["Scale"], value)
         return node.outputs[0]
@@ -105,7 +105,7 @@ class Pattern:
 
 
 def surface(look: dict[str, Any]) -> Any:
-    """The material of a body or wall; equal looks share one."""
+    """Return the material of a body or wall; equal looks share one."""
     name = f"look {json.dumps(look, sort_keys=True)}"
     for existing in bpy.data.materials:
         if existing.get("look") == name:

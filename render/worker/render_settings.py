@@ -50,7 +50,7 @@ def _light_paths(cycles: Any) -> None:
 
 
 def _colours(scene: Any) -> None:
-    """Linear light in the files; "Standard" is said aloud because Blender's own default cannot be undone."""
+    """Linear light in the files; "Standard" is set because Blender's own default cannot be undone."""
     scene.display_settings.display_device = "sRGB"
     scene.view_settings.view_transform = "Standard"
     scene.view_settings.look = "None"

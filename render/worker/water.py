@@ -49,7 +49,7 @@ class Lake:
     y: np.ndarray
 
     def set_frame(self, frame: int, kinds: Collection[str]) -> bool:
-        """Move the water by these effects; False where none of them moves it."""
+        """Move the water by these effects; False if none of them moves it."""
         active = [field for field in self.fields if field.effect in kinds]
         if not active:
             return False
@@ -84,7 +84,7 @@ def build_lake(name: str, fields: tuple[Field, ...], ground: Any) -> Lake:
 
 
 def _move(mesh: Any, heights: np.ndarray, foam: np.ndarray | None) -> None:
-    """Heights (and foam) over rows and columns, into the mesh; its last four points lie at the horizon."""
+    """Set heights (and foam) over rows and columns in the mesh; its last four points lie at the horizon."""
     flat = np.empty(len(mesh.vertices) * 3, np.float32)
     mesh.vertices.foreach_get("co", flat)
     positions = flat.reshape(-1, 3)
@@ -233,7 +233,7 @@ def _sheet_coordinates(positions: np.ndarray) -> np.ndarray:
 
 
 def _material(name: str, entry: dict[str, Any], tear_m: float | None) -> Any:
-    """Water: what is behind shines through, the rim mirrors the sky; mud: dull. Unbent rays keep it cheap.
+    """Make the material: clear water lets light through and mirrors the sky at its rim, mud is dull; rays stay unbent.
 
     Args:
         name: Name of the material.
