@@ -55,13 +55,13 @@ def test_a_loss_that_is_no_number_names_the_clips(small, tmp_path, monkeypatch):
 
 def test_a_cache_of_another_model_is_refused(small, tmp_path):
     other = BaseModelRef(id=str(write_tiny_model(tmp_path / "model", seed=1)))
-    with pytest.raises(ValueError, match=r"was made by vae of .*model.* differs; precompute with this model"):
+    with pytest.raises(ValueError, match=r"was made by vae of .*model.* differs; encode with this model"):
         train(settings_for(small, tmp_path, model=other))
 
 
 def test_a_cache_of_another_corpus_is_refused(small, tmp_path):
     other = make_small_cache(tmp_path / "other", clips=3).corpus.place.url
-    with pytest.raises(ValueError, match=r"was made of corpus version .* is now .*precompute again"):
+    with pytest.raises(ValueError, match=r"was made of corpus version .* is now .*encode again"):
         train(settings_for(small, tmp_path, corpus=other))
 
 
@@ -172,12 +172,12 @@ def test_settings_are_read_and_overridden(small, tmp_path):
             load_training(path, [wrong])
 
 
-def test_the_program_precomputes_trains_and_says_what_is_wrong(small, tmp_path, capsys):
+def test_the_program_encodes_trains_and_says_what_is_wrong(small, tmp_path, capsys):
     settings = settings_for(small, tmp_path / "run", cache_folder="", cache=SETTINGS, steps=2)
     path = tmp_path / "c.toml"
     path.write_text(as_toml(settings))
     assert training_program.main(["train", str(path)]) == 2
-    assert "has no cache.json, so no cache was finished there; precompute it first" in capsys.readouterr().err
+    assert "has no cache.json, so no cache was finished there; encode the corpus first" in capsys.readouterr().err
     assert [training_program.main(["encode", str(path), "--share", f"{number}/2"]) for number in range(2)] == [0, 0]
     assert training_program.main(["train", str(path)]) == 0
     assert (tmp_path / "run" / "trained" / "transformer" / "config.json").exists()

@@ -11,13 +11,14 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ..arrays import Rgb
+from ..datasets.gallery.thumbnails import film
 from ..datasets.store import codec
-from ..datasets.store.atomic_io import atomic_write, explain_os_errors, json_bytes, partial_beside
+from ..datasets.store.atomic_io import atomic_write, explain_os_errors, json_bytes
 from ..extras import require
 from .base.models import BaseModelRef
 from .fitting.step_log import RECORD
 from .generate_request import GenerateRequest, read_inputs
-from .sampling.decode import write_mp4
+from .sampling.decode import CRF
 from .sampling.pipeline import EffectPipeline, PipelineInput
 from .sampling.sample import SamplingSettings
 
@@ -98,7 +99,7 @@ def generate(
             "side_by_side": np.concatenate(columns, axis=2),
         }
     for name, frames in videos.items():
-        _write_mp4(folder / f"{name}.mp4", frames, inputs.fps)
+        atomic_write(folder / f"{name}.mp4", film(frames, fps=inputs.fps, crf=CRF))
     names = ("over", "foreground", "mask", "background")
     files = {name: str(path) for name in names if (path := getattr(request, name)) is not None}
     record = dict(zip(("num_frames", "height", "width"), inputs.shape, strict=True)) | {
@@ -138,12 +139,3 @@ def _mask_columns(mask: np.ndarray | None) -> list[UInt8[np.ndarray, "T H W 3"]]
         return []
     grey = mask if mask.dtype == np.uint8 else np.rint(mask.astype(np.float32) * 255).astype(np.uint8)
     return [np.repeat(grey[..., None], 3, axis=3)]
-
-
-def _write_mp4(path: Path, frames: Rgb, fps: float) -> None:
-    partial = Path(f"{partial_beside(path)}.mp4")  # the writer goes by the ending
-    try:
-        with explain_os_errors(path):
-            write_mp4(partial, frames, fps=fps).replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

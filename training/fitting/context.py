@@ -146,14 +146,14 @@ def check_cache(cache: LatentCache, local: LocalModel, settings: TrainingConfig)
         if cache.manifest["recipe"][part] != fingerprint(local.folder, *folders):
             raise ValueError(
                 f"{cache.folder}: was made by {folders[0]} of {model}, and that of {local.id} differs; "
-                "precompute with this model, or train the other"
+                "encode with this model, or train the other"
             )
     if Location(settings.corpus).exists(MANIFEST):  # a training machine may have the cache alone
         corpus = open_corpus(settings.corpus).manifest
         if corpus["digest"] != cache.manifest["corpus"]["digest"]:
             raise ValueError(
                 f"{cache.folder}: was made of corpus version {cache.manifest['corpus']['version']}, and "
-                f"{settings.corpus} is now {corpus['version']}; precompute again, what did not change is kept"
+                f"{settings.corpus} is now {corpus['version']}; encode again, what did not change is kept"
             )
 
 

@@ -55,8 +55,8 @@ def sample_validation_clips(context: TrainingContext, step: int) -> None:
     if accelerator.is_main_process and rows and context.settings.validation.decode_on:
         # Not waited for: a full card fails the video, never the training; the decoder ends with this process.
         arguments = [folder, context.cache.folder, context.model_folder, context.settings.validation.decode_on]
-        command = [sys.executable, "-m", "effectpairs.training", "decode", *map(str, arguments)]
-        context.decoders.append(ChildProcess(command, folder / "decoding.log", guarded=True))
+        command = [sys.executable, "-m", "effectpairs.training", "decode", "--end-with-stdin", *map(str, arguments)]
+        context.decoders.append(ChildProcess(command, folder / "decoding.log"))
 
 
 def wait_for_decoding(context: TrainingContext) -> None:

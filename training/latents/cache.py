@@ -108,14 +108,14 @@ def open_cache(folder: Path) -> LatentCache:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise ValueError(f"{folder}: has no {MANIFEST}, so no cache was finished there; precompute it first")
+        raise ValueError(f"{folder}: has no {MANIFEST}, so no cache was finished there; encode the corpus first")
     try:
         manifest = json.loads(path.read_text())
         version = manifest["format"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: is damaged; precompute again, finished rows are kept") from error
+        raise ValueError(f"{path}: is damaged; encode again, finished rows are kept") from error
     if version != FORMAT:
-        raise ValueError(f"{path}: has format {version}, not {FORMAT}; precompute again into another folder")
+        raise ValueError(f"{path}: has format {version}, not {FORMAT}; encode again into another folder")
     return LatentCache(folder, manifest)
 
 
@@ -175,7 +175,7 @@ def read_row(folder: Path, key: str) -> CachedRow:
         file = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
         values = file.read(use_threads=False).to_pylist()[0]
     except (OSError, IndexError, pa.ArrowException) as error:
-        raise ValueError(f"{path}: is gone or damaged; delete it and precompute again") from error
+        raise ValueError(f"{path}: is gone or damaged; delete it and encode again") from error
 
     def unpack(column: str, shape: list[int]) -> np.ndarray:
         return np.frombuffer(values[column], values["storage_dtype"]).reshape(shape).astype(np.float32)

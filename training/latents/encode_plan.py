@@ -89,7 +89,7 @@ def finalize_cache(corpus: Corpus, model: BaseModelRef, folder: Path, settings: 
     recipe = build_recipe(local.folder, settings)
     pending = pending_clips(corpus, folder, recipe)
     if pending:
-        raise ValueError(f"{folder}: {len(pending)} clips are not encoded, such as {pending[0]}; run precompute again")
+        raise ValueError(f"{folder}: {len(pending)} clips are not encoded, such as {pending[0]}; encode again")
     vae_config = json.loads((local.folder / "vae" / "config.json").read_text())
     items = list_encode_items(corpus, folder, recipe)
     content = {
@@ -166,7 +166,7 @@ def _row_keys(item: EncodeItem) -> Sequence[str]:
     try:
         keys: list[str] = json.loads(item.memo.read_text())["keys"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{item.memo}: is damaged; delete it and precompute again") from error
+        raise ValueError(f"{item.memo}: is damaged; delete it and encode again") from error
     return keys
 
 

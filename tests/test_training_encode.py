@@ -170,5 +170,5 @@ def test_an_empty_corpus_is_refused(small, tmp_path, monkeypatch):
 
 def test_a_cache_of_another_format_is_refused(small, tmp_path):
     (tmp_path / "cache.json").write_text(json.dumps(small.cache.manifest | {"format": 1}))
-    with pytest.raises(ValueError, match="has format 1, not 2; precompute again into another folder"):
+    with pytest.raises(ValueError, match="has format 1, not 2; encode again into another folder"):
         open_cache(tmp_path)
