@@ -136,9 +136,8 @@ def evaluate(
     OUT/clips, so the same command goes on where it was cut off.
     """
     from ..datasets.corpus.reader import open_corpus
-    from ..training.evaluation.evaluate import EvaluationSettings, missing_metrics
+    from ..training.evaluation.evaluate import EvaluationSettings, ResultCache, missing_metrics
     from ..training.evaluation.evaluate import evaluate as measure_methods
-    from ..training.evaluation.result_cache import ResultCache
     from ..training.evaluation.tables import write_tables
     from ..training.evaluation.videos import parse_method
 

@@ -115,10 +115,10 @@ class _ProgressArtifact:
         self.log = get_run_logger()
         self.share = 0.0
 
-    def __call__(self, done: int, total: int) -> None:
-        self.report(self.label, done, total)
-        if done == total or done / total >= self.share + UPDATE_EVERY:
-            self.share = done / total
+    def __call__(self, count: int, total: int) -> None:
+        self.report(self.label, count, total)
+        if count == total or count / total >= self.share + UPDATE_EVERY:
+            self.share = count / total
             update_progress_artifact(self.artifact, 100 * self.share)
 
     def log_step(self, record: Mapping[str, Any]) -> None:

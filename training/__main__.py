@@ -78,9 +78,9 @@ def _sample(options: argparse.Namespace) -> None:
 
 
 def _measure(options: argparse.Namespace) -> None:
-    def print_progress(done: int, total: int) -> None:
-        if done:  # the first call comes before anything is done
-            print(f"measured {done} of {total}", flush=True)
+    def print_progress(count: int, total: int) -> None:
+        if count:  # the first call comes before anything is measured
+            print(f"measured {count} of {total}", flush=True)
 
     settings = load_training(Path(options.config), options.set)
     require(f"{__package__}.measure", extra="train").measure_samples(settings, print_progress)

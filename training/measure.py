@@ -6,22 +6,16 @@ the size that was trained at.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from ..datasets.corpus.clip import Clip
 from ..datasets.corpus.reader import Corpus, open_corpus
 from ..datasets.store import codec
 from ..datasets.store.atomic_io import atomic_write
-from ..extras import require
 from .configs.config import TrainingConfig
-from .evaluation.evaluate import EvaluationSettings, evaluate
-from .evaluation.result_cache import ResultCache
+from .evaluation.evaluate import EvaluationSettings, ResultCache, evaluate
 from .evaluation.tables import write_tables
 from .evaluation.videos import Method
 from .fitting.step_log import EVALUATION, SAMPLES
+from .latents.encode_plan import downscale
 
 SPLITS = ("test", "validation", "train")
 """Splits to hold clips out of, by preference."""
@@ -66,46 +60,24 @@ def measure_samples(settings: TrainingConfig, report: Callable[[int, int], None]
     Raises:
         ValueError: there are no samples, or they do not fit the corpus.
     """
-    output = Path(settings.output).expanduser()
-    corpus = open_corpus(settings.corpus)
-    sampled: Any = SampledCorpus(corpus, output / SAMPLES, settings.cache.size)
-    if not sampled.ids:
-        raise ValueError(f"{output / SAMPLES}: has no videos of clips of {settings.corpus}; sample first")
-    folder = output / EVALUATION
-    for clip_id in sampled.ids:
-        clip = sampled[clip_id]
-        atomic_write(folder / "composite" / f"{clip_id}.mkv", codec.encode(clip.over, fps=clip.fps))
-    methods = [Method(name="trained", folder=output / SAMPLES), Method(name="composite", folder=folder / "composite")]
-    measures = evaluate(sampled, methods, EvaluationSettings(cache=ResultCache(folder=folder / "clips")), report)
-    clips = describe_clips(held_out_split(corpus), len(sampled.ids), trained_on=settings.data.split)
-    write_tables(measures, folder, f"{clips}; {settings.validation.steps} steps of sampling")
+    output, corpus, size = Path(settings.output).expanduser(), open_corpus(settings.corpus), settings.cache.size
+    samples, folder = output / SAMPLES, output / EVALUATION
+    clip_ids = [clip_id for clip_id in corpus.ids if (samples / f"{clip_id}.mkv").exists()]
+    if not clip_ids:
+        raise ValueError(f"{samples}: has no videos of clips of {settings.corpus}; sample first")
+    for clip_id in clip_ids:
+        clip = corpus[clip_id]
+        assert clip.over is not None, "pairs have an over"
+        composite = clip.over if size is None else downscale(clip.over, size)
+        atomic_write(folder / "composite" / f"{clip_id}.mkv", codec.encode(composite, fps=clip.fps))
+    methods = [Method(name="trained", folder=samples), Method(name="composite", folder=folder / "composite")]
+    cache = ResultCache(folder=folder / "clips")
+    measurements = evaluate(
+        corpus, methods, EvaluationSettings(clip_ids=tuple(clip_ids), size=size, cache=cache), report
+    )
+    clips = describe_clips(held_out_split(corpus), len(clip_ids), trained_on=settings.data.split)
+    write_tables(measurements, folder, f"{clips}; {settings.validation.steps} steps of sampling")
     return folder
-
-
-class SampledCorpus:
-    """The sampled clips of a corpus at the size that was trained at; has what an evaluation needs of a corpus."""
-
-    def __init__(self, corpus: Corpus, samples: Path, size: tuple[int, int] | None) -> None:
-        self._corpus, self._size, self.place = corpus, size, corpus.place
-        self.ids = [clip_id for clip_id in corpus.ids if (samples / f"{clip_id}.mkv").exists()]
-        self.table = corpus.table.filter(pc.is_in(corpus.table.column("clip_id"), pa.array(self.ids, "string")))
-
-    def __getitem__(self, clip_id: str) -> Any:
-        clip = self._corpus[clip_id]
-        return clip if self._size is None else _DownscaledClip(clip, self._size)
-
-
-class _DownscaledClip:
-    """A clip whose colour layers are downscaled as for the cache."""
-
-    def __init__(self, clip: Clip, size: tuple[int, int]) -> None:
-        self._clip, self._size = clip, size
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._clip, name)
-        if name not in ("gt", "over"):
-            return value
-        return require(f"{__package__}.latents.encode", extra="train").downscale(value, self._size)
 
 
 def _pairs(corpus: Corpus) -> list[dict[str, str]]:

@@ -204,18 +204,18 @@ def _run_counted(
     job: TrainingJob, step: str, word: str, total: int, report: ReportStep, options: Sequence[str] = ()
 ) -> int:
     """Run a step that prints a line, beginning with a word, for each piece; return their number."""
-    done = 0
-    report(done, total)
+    count = 0
+    report(count, total)
 
     def count_line(line: str) -> None:
-        nonlocal done
+        nonlocal count
         if line.startswith(word):
-            done += 1
-            report(done, max(total, done))
+            count += 1
+            report(count, max(total, count))
 
     _run_step(job, [sys.executable, "-m", PROGRAM], step, options, on_line=count_line)
-    report(max(total, done), max(total, done))  # no line is printed for pieces that were there already
-    return done
+    report(max(total, count), max(total, count))  # no line is printed for pieces that were there already
+    return count
 
 
 def _run_step(

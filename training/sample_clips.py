@@ -17,8 +17,7 @@ from ..datasets.store.atomic_io import atomic_write, digest_of, digest_of_file, 
 from .configs.config import TrainingConfig
 from .fitting.step_log import SAMPLES, TRAINED
 from .generate import DeviceSettings, load_pipeline
-from .latents.encode import downscale
-from .latents.encode_plan import window_length
+from .latents.encode_plan import downscale, window_length
 from .measure import held_out_clips
 from .sampling.pipeline import PipelineInput
 from .sampling.sample import SamplingSettings

@@ -78,8 +78,8 @@ def directional_similarity(
             name = "truth" if lengths[0] <= NO_CHANGE else "result"
             values.append(undefined("clip_dir", f"to the model the {name} equals the input", weights=weights))
         else:
-            cosine = float(expected @ actual) / (lengths[0] * lengths[1])
-            values.append(metric_value("clip_dir", 100 * cosine, weights=weights))
+            cosine_times_100 = 100 * float(expected @ actual) / (lengths[0] * lengths[1])
+            values.append(metric_value("clip_dir", cosine_times_100, weights=weights))
     return values
 
 
@@ -146,8 +146,8 @@ def _preprocess(frame: Any, side: int) -> Float[np.ndarray, "3 side side"]:
     scale = side / min(height, width)
     size = max(side, int(width * scale)), max(side, int(height * scale))
     resized = np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC), np.float32)
-    top, left = (size[1] - side) // 2, (size[0] - side) // 2
-    square = resized[top : top + side, left : left + side] / 255
+    y, x = (size[1] - side) // 2, (size[0] - side) // 2
+    square = resized[y : y + side, x : x + side] / 255
     return np.ascontiguousarray(((square - _MEAN) / _DEVIATION).transpose(2, 0, 1))
 
 

@@ -2,24 +2,100 @@
 
 One clip is in memory at a time, with the videos of all methods; all are cut to the shortest of them, so that methods
 which make short videos are compared on equal terms. Averages of frame metrics are over all frames of a group.
+
+Results of clips are kept on disk, so that an evaluation that was cut off goes on where it was. A result is named by the
+digest of all that it depends on: the pixels of the videos, caption and frame rate, the metric's settings and the
+weights that it takes. An unavailable value is never kept: it may be available the next time.
 """
 
+import hashlib
+import io
+import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ...arrays import Rgb
 from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
 from ...datasets.gallery.thumbnails import film
+from ...datasets.store.atomic_io import atomic_write, digest_of, json_bytes
+from ..latents.encode_plan import downscale
 from .clip_similarity import ClipSimilarity
 from .frame_metrics import Lpips, PixelMetrics, Vmaf
 from .metric import Measurement, MetricValue, Sample, Scorer, Unavailable, Weights, group_clips, mean, unavailable
-from .result_cache import ClipValues, ResultCache, pixels_key
 from .video_metrics import Features, Fvd, VBench, video_distance
 from .videos import Method, crop_to_even, find_video, read_video, require_videos
+
+FORMAT = 1
+"""Higher where a metric's code comes to give other numbers; then all is measured anew."""
+ClipValues = dict[str, list[MetricValue]]
+"""Values of a clip by metric: one a frame, or a single one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultCache:
+    """A folder of results; without one nothing is kept."""
+
+    folder: Path | None = None
+
+    def score(self, scorer: Scorer, sample: Sample) -> ClipValues:
+        """Return a scorer's values of a sample, computed once."""
+        values = key = None
+        try:
+            weights = scorer.weights()
+            if self.folder is not None:
+                videos = [_pixels_key(video) for video in (sample.gt, sample.over, sample.result)]
+                sample_key = [*videos, sample.caption, sample.fps]  # all that a metric may look at
+                key = [repr(scorer), asdict(weights) if weights else None, sample_key]
+                values = self.read(key)
+        except (Unavailable, ImportError):
+            pass  # the scorer's own values give the reason
+        if values is None:
+            values = {name: list(numbers) for name, numbers in scorer.score(sample).items()}
+            if key is not None:
+                self.write(key, values)
+        return values
+
+    def features(self, frames: Rgb, weights: Weights, extract: Callable[[Rgb], np.ndarray]) -> np.ndarray:
+        """Return a video's features by a network, computed once."""
+        if self.folder is None:
+            return extract(frames)
+        path = self._path(["features", weights.sha256, _pixels_key(frames)], "npy")
+        try:
+            features: np.ndarray = np.load(path, allow_pickle=False)
+        except (OSError, ValueError):
+            features, stream = extract(frames), io.BytesIO()
+            np.save(stream, features, allow_pickle=False)
+            atomic_write(path, stream.getvalue())
+        return features
+
+    def read(self, key: Sequence[Any]) -> ClipValues | None:
+        """Return the values under a key; None where there are none, or they are damaged."""
+        if self.folder is None:
+            return None
+        try:
+            content = json.loads(self._path(key, "json").read_text())
+            return {name: [_from_json(value) for value in values] for name, values in content.items()}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+    def write(self, key: Sequence[Any], values: ClipValues) -> None:
+        """Keep values under a key, unless some are unavailable."""
+        if self.folder is None or any(value.status == "unavailable" for row in values.values() for value in row):
+            return
+        content = {name: [asdict(value) for value in row] for name, row in values.items()}
+        atomic_write(self._path(key, "json"), json_bytes(content))
+
+    def _path(self, key: Sequence[Any], suffix: str) -> Path:
+        assert self.folder is not None, "asked only where there is a folder"
+        name = digest_of([FORMAT, *key])
+        return self.folder / name[:2] / f"{name}.{suffix}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +107,12 @@ class EvaluationSettings:
     vbench: VBench = VBench()
     frames: int | None = None
     """Limit on the frames of every clip; None takes all that every method has."""
+    size: tuple[int, int] | None = None
+    """Height and width of the methods' videos, to which the corpus is downscaled; None where they are equal."""
     split: str | None = None
     """Split of the clips; None takes all."""
+    clip_ids: tuple[str, ...] | None = None
+    """Ids of the clips; None takes all."""
     cache: ResultCache = ResultCache()
     """Results of clips, so that an evaluation that was cut off goes on."""
 
@@ -79,10 +159,10 @@ def evaluate(
         folder = None
         if settings.vbench.missing_reason() is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        for done, clip_id in enumerate(clip_ids):
-            report(done, len(clip_ids))
+        for number, clip_id in enumerate(clip_ids):
+            report(number, len(clip_ids))
             clip = corpus[clip_id]
-            for name, sample in _samples(clip, methods, settings.frames).items():
+            for name, sample in _samples(clip, methods, settings).items():
                 results[name].append(_measure_clip(clip, sample, settings, network, folder is not None))
                 if folder is not None:
                     (folder / name).mkdir(exist_ok=True)
@@ -100,17 +180,25 @@ def missing_metrics(measurements: Sequence[Measurement]) -> dict[str, str]:
 
 def _pair_ids(corpus: Corpus, settings: EvaluationSettings) -> list[str]:
     rows = corpus.table.select(["clip_id", "kind", "split"]).to_pylist()
-    pairs = [row for row in rows if settings.split in (None, row["split"]) and row["kind"] != "unpaired"]
+    pairs = [
+        row["clip_id"]
+        for row in rows
+        if settings.split in (None, row["split"])
+        and row["kind"] != "unpaired"
+        and (settings.clip_ids is None or row["clip_id"] in settings.clip_ids)
+    ]
     if not pairs:
         of = f" of split {settings.split}" if settings.split else ""
         raise ValueError(f"{corpus.place.url} has no pair{of} to compare with; publish one with real or rendered clips")
-    return [row["clip_id"] for row in pairs]
+    return pairs
 
 
-def _samples(clip: Clip, methods: Sequence[Method], frames: int | None) -> dict[str, Sample]:
+def _samples(clip: Clip, methods: Sequence[Method], settings: EvaluationSettings) -> dict[str, Sample]:
     """Read each method's video of a clip, and cut all to one length."""
     truth, over = clip.gt, clip.over
     assert over is not None, "pairs have an over"
+    if settings.size is not None:
+        truth, over = downscale(truth, settings.size), downscale(over, settings.size)
     videos: dict[str, Rgb] = {}
     for method in methods:
         path = find_video(method.folder, clip.clip_id)
@@ -119,7 +207,7 @@ def _samples(clip: Clip, methods: Sequence[Method], frames: int | None) -> dict[
         if video.shape[1:] != truth.shape[1:]:
             sizes = [f"{height}x{width}" for height, width in (video.shape[1:3], truth.shape[1:3])]
             raise ValueError(f"{path} has frames of {sizes[0]}, the corpus of {sizes[1]}; scale it to {sizes[1]}")
-    length = min(len(truth), frames or len(truth), *(len(video) for video in videos.values()))
+    length = min(len(truth), settings.frames or len(truth), *(len(video) for video in videos.values()))
     shared = {"clip_id": clip.clip_id, "gt": truth[:length], "over": over[:length]}
     texts = {"caption": clip.caption, "fps": clip.fps}
     return {name: Sample(**shared, **texts, result=video[:length]) for name, video in videos.items()}
@@ -136,7 +224,7 @@ def _measure_clip(
         truth_features, result_features = (
             settings.cache.features(video, network, settings.fvd.features) for video in (sample.gt, sample.result)
         )
-    vbench_key = [repr(settings.vbench), pixels_key(sample.result), clip.row["caption"]] if with_vbench else None
+    vbench_key = [repr(settings.vbench), _pixels_key(sample.result), clip.row["caption"]] if with_vbench else None
     return _ClipResult(
         clip={name: clip.row[name] for name in ("clip_id", "source", "effects", "caption")},
         values=values,
@@ -190,3 +278,16 @@ def _fvd(results: Sequence[_ClipResult], network: Weights | MetricValue) -> Metr
     truth = [result.truth_features for result in results if result.truth_features is not None]
     ours = [result.result_features for result in results if result.result_features is not None]
     return video_distance(truth, ours, network)
+
+
+def _pixels_key(frames: Rgb) -> str:
+    """SHA-256 of a video's shape and pixels."""
+    digest = hashlib.sha256(str(frames.shape).encode())
+    for frame in frames:
+        digest.update(frame.tobytes())
+    return digest.hexdigest()
+
+
+def _from_json(value: dict[str, Any]) -> MetricValue:
+    weights = Weights(**value["weights"]) if value["weights"] is not None else None
+    return MetricValue(**{**value, "weights": weights})

@@ -4,14 +4,14 @@ An ablation's tables set its variants beside each other, each with the kinds of 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...datasets.store.atomic_io import atomic_write, explain_os_errors, partial_beside
+from ...datasets.store.atomic_io import atomic_write
 from ..configs.config import AblationVariant
 from ..fitting.step_log import EVALUATION
 from ..latents.sampler import KINDS
@@ -37,13 +37,30 @@ TRAINED_METHOD = "trained"
 """Row of a run's own evaluation that is its model's."""
 CLIP_COLUMNS = COLUMNS[:3]
 """Columns of an ablation's table."""
-MARKDOWN_MARKS, LATEX_MARKS = ("**%s**", "%s"), (r"\textbf{%s}", r"\underline{%s}")
-"""Formats of the best and the second value of a column."""
-MARKDOWN_ARROWS = {"higher": "↑", "lower": "↓"}
-LATEX_ARROWS = {"higher": r"$\uparrow$", "lower": r"$\downarrow$"}
-NO_NUMBER = {"unavailable": "–", "undefined": "undef."}
 GroupValues = dict[str, dict[str, MetricValue]]
 """Values of one group of clips, by method and metric."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Markup:
+    """Signs of a table's format."""
+
+    best: str
+    second: str
+    unavailable: str
+    arrows: Mapping[str, str]
+    ticks: tuple[str, str]
+    """Signs of yes and no."""
+
+
+_MARKDOWN = _Markup(best="**%s**", second="%s", unavailable="–", arrows={"higher": "↑", "lower": "↓"}, ticks=("✓", "✗"))
+_LATEX = _Markup(
+    best=r"\textbf{%s}",
+    second=r"\underline{%s}",
+    unavailable="--",
+    arrows={"higher": r"$\uparrow$", "lower": r"$\downarrow$"},
+    ticks=(r"$\checkmark$", r"$\times$"),
+)
 
 
 def write_tables(measurements: Sequence[Measurement], folder: Path, title: str) -> None:
@@ -83,11 +100,11 @@ def to_arrow(measurements: Sequence[Measurement]) -> pa.Table:
 
 def to_markdown(measurements: Sequence[Measurement], title: str) -> str:
     """Tables for all clips, each source and each effect, and below them the reasons of missing numbers."""
-    parts = [f"# {title}", "", *_markdown_grid(measurements, "all", "")]
+    parts = [f"# {title}", "", *_method_rows(measurements, "all", "")]
     levels: tuple[Level, ...] = ("source", "effect")
     for level in levels:
         for key in dict.fromkeys(row.key for row in measurements if row.level == level):
-            parts += ["", f"## {level.capitalize()}: {key}", "", *_markdown_grid(measurements, level, key)]
+            parts += ["", f"## {level.capitalize()}: {key}", "", *_method_rows(measurements, level, key)]
     return "\n".join([*parts, "", *_notes(measurements), ""])
 
 
@@ -95,8 +112,8 @@ def to_latex(measurements: Sequence[Measurement], columns: Sequence[Column] = CO
     """Table of all clips for booktabs: the best value in bold, the second underlined."""
     values = _group_values(measurements, "all", "")
     escapes = str.maketrans({letter: f"\\{letter}" for letter in "&%$#_{}"})
-    rows = [[method.translate(escapes), *_cells(values, method, columns, LATEX_MARKS)] for method in values]
-    return _latex_table(f"l{'r' * len(columns)}", ["Method", *_titles(columns, LATEX_ARROWS)], rows)
+    rows = [[method.translate(escapes), *_cells(values, method, columns, _LATEX)] for method in values]
+    return _latex_table(f"l{'r' * len(columns)}", ["Method", *_titles(columns, _LATEX)], rows)
 
 
 def write_ablation_tables(output: Path, variants: Sequence[AblationVariant], title: str) -> Path:
@@ -110,7 +127,10 @@ def write_ablation_tables(output: Path, variants: Sequence[AblationVariant], tit
     Raises:
         ValueError: a variant was not evaluated, or on other clips than the first.
     """
-    by_variant = {variant.name: _variant_measurements(output, variant.name) for variant in variants}
+    by_variant = {}
+    for variant in variants:
+        rows = read_measurements(output / variant.name / EVALUATION / "metrics.parquet")
+        by_variant[variant.name] = [replace(row, method=variant.name) for row in rows if row.method == TRAINED_METHOD]
     clips = {name: {row.key for row in rows if row.level == "clip"} for name, rows in by_variant.items()}
     first = variants[0].name
     for name in clips:
@@ -126,52 +146,43 @@ def write_ablation_tables(output: Path, variants: Sequence[AblationVariant], tit
         flags = [kind in kinds[name] for name in table.column("method").to_pylist()]
         table = table.append_column(kind, pa.array(flags, pa.bool_()))
     _write_parquet(output / "ablation.parquet", table)
-    atomic_write(output / "ablation.tex", _ablation_latex(measurements, variants).encode())
+    alignment = "c" * len(KINDS) + "r" * len(CLIP_COLUMNS)
+    latex = _latex_table(alignment, *_ablation_rows(measurements, variants, _LATEX))  # needs booktabs and amssymb
+    atomic_write(output / "ablation.tex", latex.encode())
+    grid = _markdown_table(alignment, *_ablation_rows(measurements, variants, _MARKDOWN))
+    details = to_markdown(measurements, "All columns").splitlines()
+    lines = [f"# {title}", "", *grid, "", *(f"#{line}" if line.startswith("#") else line for line in details), ""]
     page = output / "ablation.md"
-    atomic_write(page, _ablation_markdown(measurements, variants, title).encode())
+    atomic_write(page, "\n".join(lines).encode())
     return page
 
 
-def _variant_measurements(output: Path, name: str) -> list[Measurement]:
-    rows = read_measurements(output / name / EVALUATION / "metrics.parquet")
-    return [replace(row, method=name) for row in rows if row.method == TRAINED_METHOD]
-
-
-def _ablation_markdown(measurements: Sequence[Measurement], variants: Sequence[AblationVariant], title: str) -> str:
-    head = [*(kind.capitalize() for kind in KINDS), *_titles(CLIP_COLUMNS, MARKDOWN_ARROWS)]
-    grid = [f"| {' | '.join(head)} |", f"|{':---:|' * len(KINDS)}{'---:|' * len(CLIP_COLUMNS)}"]
-    grid += [f"| {' | '.join(row)} |" for row in _ablation_rows(measurements, variants, ("✓", "✗"), MARKDOWN_MARKS)]
-    details = to_markdown(measurements, "All columns").splitlines()
-    return "\n".join([f"# {title}", "", *grid, "", *(f"#{line}" if line[:1] == "#" else line for line in details), ""])
-
-
-def _ablation_latex(measurements: Sequence[Measurement], variants: Sequence[AblationVariant]) -> str:
-    """Table for booktabs and amssymb."""
-    head = [*(kind.capitalize() for kind in KINDS), *_titles(CLIP_COLUMNS, LATEX_ARROWS)]
-    rows = _ablation_rows(measurements, variants, (r"$\checkmark$", r"$\times$"), LATEX_MARKS)
-    return _latex_table("c" * len(KINDS) + "r" * len(CLIP_COLUMNS), head, rows)
-
-
 def _ablation_rows(
-    measurements: Sequence[Measurement],
-    variants: Sequence[AblationVariant],
-    ticks: tuple[str, str],
-    marks: tuple[str, str],
-) -> list[list[str]]:
+    measurements: Sequence[Measurement], variants: Sequence[AblationVariant], markup: _Markup
+) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of an ablation's table."""
     values = _group_values(measurements, "all", "")
-    return [
-        [ticks[kind not in variant.kinds] for kind in KINDS] + _cells(values, variant.name, CLIP_COLUMNS, marks)
+    yes, no = markup.ticks
+    rows = [
+        [yes if kind in variant.kinds else no for kind in KINDS] + _cells(values, variant.name, CLIP_COLUMNS, markup)
         for variant in variants
     ]
+    return [*(kind.capitalize() for kind in KINDS), *_titles(CLIP_COLUMNS, markup)], rows
 
 
-def _markdown_grid(measurements: Sequence[Measurement], level: Level, key: str) -> list[str]:
+def _method_rows(measurements: Sequence[Measurement], level: Level, key: str) -> list[str]:
     values = _group_values(measurements, level, key)
-    rows = [
-        f"| method | {' | '.join(_titles(COLUMNS, MARKDOWN_ARROWS))} |",
-        f"|---|{'---:|' * len(COLUMNS)}",
+    rows = [[method, *_cells(values, method, COLUMNS, _MARKDOWN)] for method in values]
+    return _markdown_table(f"l{'r' * len(COLUMNS)}", ["method", *_titles(COLUMNS, _MARKDOWN)], rows)
+
+
+def _markdown_table(alignment: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    rules = {"l": "---", "c": ":---:", "r": "---:"}
+    return [
+        f"| {' | '.join(head)} |",
+        f"|{'|'.join(rules[letter] for letter in alignment)}|",
+        *(f"| {' | '.join(row)} |" for row in rows),
     ]
-    return rows + [f"| {method} | {' | '.join(_cells(values, method, COLUMNS))} |" for method in values]
 
 
 def _latex_table(alignment: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -179,8 +190,8 @@ def _latex_table(alignment: str, head: Sequence[str], rows: Sequence[Sequence[st
     return "\n".join([*top, *(rf"{' & '.join(row)} \\" for row in rows), r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _titles(columns: Sequence[Column], arrows: Mapping[str, str]) -> list[str]:
-    return [f"{column.title} {arrows[column.better]}" for column in columns]
+def _titles(columns: Sequence[Column], markup: _Markup) -> list[str]:
+    return [f"{column.title} {markup.arrows[column.better]}" for column in columns]
 
 
 def _notes(measurements: Sequence[Measurement]) -> list[str]:
@@ -209,20 +220,17 @@ def _group_values(measurements: Sequence[Measurement], level: Level, key: str) -
     return values
 
 
-def _cells(
-    values: GroupValues, method: str, columns: Sequence[Column], marks: tuple[str, str] = MARKDOWN_MARKS
-) -> list[str]:
+def _cells(values: GroupValues, method: str, columns: Sequence[Column], markup: _Markup) -> list[str]:
     """Format a method's values, or the signs of missing ones; the best and the second are marked."""
     cells = []
     for column in columns:
         rank = _rank(values, column, method) if len(values) > 1 else None
         value = values[method].get(column.name)
-        if value is None or value.value is None:
-            text = NO_NUMBER["unavailable" if value is None else value.status]
-        else:
+        if value is not None and value.value is not None:
             text = f"{value.value:.{column.decimals}f}"
-        text = text.replace("–", "--") if marks is LATEX_MARKS else text
-        cells.append(marks[rank] % text if rank in (0, 1) else text)
+        else:
+            text = "undef." if value is not None and value.status == "undefined" else markup.unavailable
+        cells.append((markup.best if rank == 0 else markup.second if rank == 1 else "%s") % text)
     return cells
 
 
@@ -236,13 +244,9 @@ def _rank(values: GroupValues, column: Column, method: str) -> int | None:
 
 
 def _write_parquet(path: Path, table: pa.Table) -> None:
-    partial = partial_beside(path)
-    try:
-        with explain_os_errors(path):
-            pq.write_table(table, partial)
-            partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    stream = pa.BufferOutputStream()
+    pq.write_table(table, stream)
+    atomic_write(path, stream.getvalue().to_pybytes())
 
 
 def _measurement(row: Mapping[str, Any]) -> Measurement:

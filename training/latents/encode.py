@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ...datasets.corpus.clip import Clip
@@ -27,6 +26,7 @@ from .encode_plan import (
     CacheSettings,
     Recipe,
     build_recipe,
+    downscale,
     is_encoded,
     list_encode_items,
     mark_encoded,
@@ -61,14 +61,6 @@ def encode_corpus(
         starts = window_starts(clip, recipe.frames)
         mark_encoded(item, [_encode_window(clip, start, folder, recipe, encoders) for start in starts])
         yield item.clip_id
-
-
-def downscale(layer: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a layer's frames to (height, width): colour averaged over area, a mask by the greater part."""
-    height, width = size
-    values = layer.astype(np.float32) if layer.dtype == bool else layer
-    frames = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in values])
-    return frames >= 0.5 if layer.dtype == bool else frames
 
 
 class _Encoders:

@@ -12,6 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
+import numpy as np
+
 from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
 from ...datasets.store.atomic_io import atomic_write, digest_of, is_abandoned, json_bytes
@@ -155,6 +158,14 @@ def window_length(clip: Clip, frames: int) -> int:
     if clip.num_frames < SHORTEST:
         raise ValueError(f"clip '{clip.clip_id}': has {clip.num_frames} frames, fewer than {SHORTEST}; leave it out")
     return min(frames, longest_valid_length(clip.num_frames))
+
+
+def downscale(layer: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a layer's frames to (height, width): colour averaged over area, a mask by the greater part."""
+    height, width = size
+    values = layer.astype(np.float32) if layer.dtype == bool else layer
+    frames = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in values])
+    return frames >= 0.5 if layer.dtype == bool else frames
 
 
 def no_caption_key(recipe: Recipe) -> str:
