@@ -103,3 +103,19 @@ def test_every_present_name_is_a_setting_and_no_first_name_is():
     for module, name in classes.items():
         known |= set(all_keys(getattr(importlib.import_module(f"effectpairs.{module}"), name)))
     assert set(RENAMED.values()) <= known
+
+
+def test_renaming_settings_renamed_no_clip():
+    """Ids and groups of the demo's scenes, as they were before any setting was renamed."""
+    from effectpairs.flows.scenes import listing, stages
+    from effectpairs.flows.sources import load_any
+
+    source = load_any("demo-scenes")
+    scenes = list(listing.list_scenes(source))
+    ids = {stages.clip_id(source, name, scene, variant) for name, scene in scenes for variant in scene.variants}
+    assert ids == {
+        "demo-scenes-ball-red-dust-4d749e6a",
+        "demo-scenes-truck-dense-dust-a499ca9a",
+        "demo-scenes-truck-thin-dust-a499ca9a",
+    }
+    assert stages.group_of(scenes[0][1]) == "4fae50311879b54f"

@@ -17,6 +17,7 @@ from ...render.compositing.layers import compose_shared, compose_variant
 from ...render.generators import scene_from_caption
 from ...render.generators.effect_styles import Style
 from ...render.scene.scene import dump_scene
+from ...settings import first_names
 from ...stages import unpaired_quality
 from ...stages.quality_gates import Verdict
 from ...stages.text_to_video.cogvideox import PIPELINES
@@ -244,7 +245,7 @@ def _unpaired_item(stage_input: StageInput, number: int, text: str, augmentation
 
 
 def _clip_id(source: UnpairedSource, prompt: Prompt, number: int, text: str) -> str:
-    identity = digest_of([text, prompt.effects, source.generation_settings, source.seed])
+    identity = digest_of([text, prompt.effects, first_names(source.generation_settings), source.seed])
     return f"{source.name}-{slugify(prompt.name)}-{number}-{identity[:8]}"
 
 

@@ -21,6 +21,7 @@ from ...render.compositing import effect_masks, linear_composite
 from ...render.compositing.layers import SHARED_LAYERS, VARIANT_LAYERS, compose_scene
 from ...render.generators.assets import asset_digest, check_files, scene_files, sha256_of
 from ...render.scene.scene import Scene, Variant, dump_scene
+from ...settings import first_names
 from ...stages import composite as display
 from ...stages import effect_mask, quality
 from ...stages.quality_gates import Verdict, judge
@@ -115,9 +116,14 @@ def content_of(scene: Scene) -> dict[str, Any]:
     return {key: value for key, value in dump_scene(scene).items() if key != "name"}
 
 
+def group_of(scene: Scene) -> str:
+    """Group of a scene's variants: all that they share, under the first names of its settings."""
+    return digest_of(first_names({key: value for key, value in content_of(scene).items() if key != "variants"}))[:16]
+
+
 def clip_id(source: SceneSource, name: str, scene: Scene, variant: Variant) -> str:
     """Id of a variant's row; it holds setting names as they first were, so that renaming a setting renames no clip."""
-    identity = digest_of([content_of(scene), source.mask_settings])
+    identity = digest_of([first_names(content_of(scene)), first_names(source.mask_settings)])
     return f"{source.name}-{slugify(name)}-{variant.name}-{identity[:8]}"
 
 
@@ -152,7 +158,7 @@ def outcome(source: SceneSource, progress: ItemProgress, failure: Failure | None
     verdict = judge_variant(item.rendered, source, scene.size)
     content = content_of(scene)
     facts = RowFacts(
-        group=digest_of({key: value for key, value in content.items() if key != "variants"})[:16],
+        group=group_of(scene),
         shape=(scene.frames, *scene.size),
         origin=f"{item.name}, {item.variant}",
         inputs=item.inputs,
