@@ -7,9 +7,11 @@ import argparse
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from effectpairs.captioning.interface.concurrency import map_unordered
 
 MODEL = "stub-7b"
 
@@ -75,6 +77,11 @@ def data_of(request: dict[str, Any]) -> dict[str, Any]:
     content = request["messages"][-1]["content"]
     text = content if isinstance(content, str) else content[-1]["text"]
     return dict(json.loads(text.splitlines()[-1])["data"])
+
+
+def ask_many(captioner: Any, requests: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """Ask as many at once as keep the captioner busy."""
+    return map_unordered(requests, captioner.chat, max_concurrency=captioner.max_concurrency)
 
 
 def sensible(request: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ import pytest
 from effectpairs.captioning.interface.captioner import Captioner, ClipContext
 from effectpairs.captioning.llm.llm_captioner import ChatRequest, LlmCaptioner, ModelUnavailable
 from effectpairs.captioning.llm.openai_compatible import BudgetSpent, OpenAiCaptioner
-from effectpairs.tests.llm_server import MODEL, Endless, Raw, StubServer, completion, data_of, error, sensible
+from effectpairs.tests.llm_server import MODEL, Endless, Raw, StubServer, ask_many, completion, data_of, error, sensible
 
 pytest.importorskip("openai", reason="the endpoint backend needs it: pip install 'effectpairs[captions]'")
 
@@ -166,7 +166,9 @@ def test_a_storm_of_429_passes():
     with StubServer(lambda _: next(left, "Calm.")) as server:
         captioner = client(server, max_attempts=12, max_concurrency=4)
         start = time.monotonic()
-        found = [answer.text for _, answer in captioner.many(ChatRequest(system="", user=str(n)) for n in range(8))]
+        found = [
+            answer.text for _, answer in ask_many(captioner, (ChatRequest(system="", user=str(n)) for n in range(8)))
+        ]
         assert found == ["Calm."] * 8
         assert 0.4 < time.monotonic() - start < 10, "the pause that the server asks for is kept"
         assert len(server.requests) == 18
@@ -294,7 +296,7 @@ def test_the_budget_holds_under_concurrency():
     with StubServer(sensible, latency_s=0.02) as server:
         captioner = client(server, token_budget=400, max_tokens=64, max_concurrency=4)
         asks = (ChatRequest(system="", user='{"data": {}}', max_tokens=64) for _ in range(100))
-        done, sentence = kept(captioner.many(asks), BudgetSpent)
+        done, sentence = kept(ask_many(captioner, asks), BudgetSpent)
     assert "token_budget=400" in sentence
     assert done == len(server.requests), "what was paid for is handed out"
     assert done * 18 <= 400
@@ -311,7 +313,9 @@ def test_many_keeps_answers_when_the_server_dies_midway():
 
     with StubServer(dying) as server:
         done, sentence = kept(
-            client(server, max_concurrency=4).many(ChatRequest(system="", user='{"data": {}}') for _ in range(100))
+            ask_many(
+                client(server, max_concurrency=4), (ChatRequest(system="", user='{"data": {}}') for _ in range(100))
+            )
         )
     assert done == 20
     assert "answered 401: expired" in sentence
@@ -327,7 +331,7 @@ def test_many_is_bounded_both_ways():
 
     with StubServer(sensible, latency_s=0.02) as server:
         given = 0
-        for _ in client(server, max_concurrency=8).many(asks()):
+        for _ in ask_many(client(server, max_concurrency=8), asks()):
             given += 1
             assert len(taken) - given <= 16
         assert given == 60

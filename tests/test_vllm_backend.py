@@ -14,6 +14,7 @@ from effectpairs.captioning.llm import vllm_server
 from effectpairs.captioning.llm.llm_captioner import ChatRequest, LlmCaptioner, ModelUnavailable
 from effectpairs.captioning.llm.vllm_server import PYTHON_ENV, VllmCaptioner
 from effectpairs.tests import fake_vllm
+from effectpairs.tests.llm_server import ask_many
 
 SEEN = ClipContext(gt=np.zeros((13, 32, 48, 3), np.uint8), subject="dog")
 
@@ -48,13 +49,13 @@ def test_the_steps_and_what_reaches_vllm(captioner):
 
 def test_questions_that_wait_become_a_batch(captioner):
     captioner.chat(ask())
-    found = [json.loads(answer.text)["batch"] for _, answer in captioner.many(ask(seed=n) for n in range(64))]
+    found = [json.loads(answer.text)["batch"] for _, answer in ask_many(captioner, (ask(seed=n) for n in range(64)))]
     assert len(found) == 64
     assert max(found) >= 8
 
 
 def test_answers_find_their_questions(captioner):
-    for question, answer in captioner.many(ask(seed=n) for n in range(50)):
+    for question, answer in ask_many(captioner, (ask(seed=n) for n in range(50))):
         assert json.loads(answer.text)["seed"] == question.seed
 
 
@@ -170,7 +171,9 @@ def test_true_vllm_with_a_tiny_model(tmp_path):
     try:
         first = captioner.refine("A dog runs.", SEEN, max_words=20, seed=1)
         start = time.monotonic()
-        tokens = sum(answer.tokens_out for _, answer in captioner.many(ask(seed=n, max_tokens=64) for n in range(64)))
+        tokens = sum(
+            answer.tokens_out for _, answer in ask_many(captioner, (ask(seed=n, max_tokens=64) for n in range(64)))
+        )
         print(f"{tokens / (time.monotonic() - start):.0f} tokens/s")
     finally:
         captioner.close()

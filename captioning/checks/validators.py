@@ -141,12 +141,7 @@ def check_description(
 
 
 def check_variant(
-    text: str,
-    original: str,
-    *,
-    effects: Iterable[str] = (),
-    subject: str | None = None,
-    accepted: Sequence[str] = (),
+    text: str, original: str, *, effects: Iterable[str] = (), subject: str | None = None, accepted: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """Check a caption that should show the same scene with another style of the same effect.
 

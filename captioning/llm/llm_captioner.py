@@ -14,7 +14,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from string import Template
@@ -118,15 +118,8 @@ class LlmCaptioner(CheckedSettings, ABC):
             f"Here are {len(sampled.gt)} frames, evenly spaced, of a clip of {len(sampled.gt) / sampled.fps:.1f} "
             "seconds. Describe the clip."
         )
-        request = ChatRequest(
-            system=load_prompt("describe").text,
-            user=_user_message(lead, _clip_data(clip), objections),
-            frames=sampled.gt,
-            temperature=self.temperature,
-            seed=seed,
-            max_tokens=self.max_tokens,
-        )
-        response = self.chat(request)
+        user = _user_message(lead, _clip_data(clip), objections)
+        response = self._ask("describe", user, seed=seed, temperature=self.temperature, frames=sampled.gt)
         text = clean_answer(response.text)
         return _reply("describe", text if response.is_complete else whole_sentences(text), response)
 
@@ -135,15 +128,10 @@ class LlmCaptioner(CheckedSettings, ABC):
     ) -> Reply:
         """Return the description as one caption of at most max_words words, as far as the model heeds that."""
         data = {"description": description, **_clip_data(clip)}
-        request = ChatRequest(
-            system=Template(load_prompt("refine").text).substitute(max_words=max_words),
-            user=_user_message("Write the prompt.", data, objections),
-            schema=_object_schema(caption={"type": "string"}),
-            temperature=self.temperature,
-            seed=seed,
-            max_tokens=self.max_tokens,
+        user, schema = _user_message("Write the prompt.", data, objections), {"caption": {"type": "string"}}
+        response = self._ask(
+            "refine", user, seed=seed, temperature=self.temperature, schema=schema, max_words=max_words
         )
-        response = self.chat(request)
         return _reply("refine", parse_caption(response.text), response)
 
     def augment(
@@ -151,18 +139,43 @@ class LlmCaptioner(CheckedSettings, ABC):
     ) -> tuple[Reply, ...]:
         """Return up to count captions of one answer, whose tokens are counted in the first reply."""
         captions = {"type": "array", "items": {"type": "string"}, "minItems": count, "maxItems": count}
+        schema = {"effect": {"type": "string"}, "captions": captions}
+        user = _user_message(f"Write {count} captions.", {"caption": caption, **_clip_data(clip)}, objections)
+        response = self._ask(
+            "augment", user, seed=seed, temperature=self.augment_temperature, schema=schema, count=count
+        )
+        texts = parse_captions(response.text)[:count] or [clean_answer(response.text)]
+        without_cost = replace(response, tokens_in=0, tokens_out=0)
+        return tuple(_reply("augment", text, without_cost if index else response) for index, text in enumerate(texts))
+
+    def _ask(
+        self,
+        step: str,
+        user: str,
+        *,
+        seed: int,
+        temperature: float,
+        frames: Rgb | None = None,
+        schema: Mapping[str, Any] | None = None,
+        **fields: int,
+    ) -> ChatResponse:
+        """Send a step's prompt, with its fields filled in; schema holds the properties of the answer's JSON."""
+        answer_schema = schema and {
+            "type": "object",
+            "properties": schema,
+            "required": list(schema),
+            "additionalProperties": False,
+        }
         request = ChatRequest(
-            system=Template(load_prompt("augment").text).substitute(count=count),
-            user=_user_message(f"Write {count} captions.", {"caption": caption, **_clip_data(clip)}, objections),
-            schema=_object_schema(effect={"type": "string"}, captions=captions),
-            temperature=self.augment_temperature,
+            system=Template(load_prompt(step).text).substitute(fields),
+            user=user,
+            frames=frames,
+            schema=answer_schema,
+            temperature=temperature,
             seed=seed,
             max_tokens=self.max_tokens,
         )
-        response = self.chat(request)
-        texts = parse_captions(response.text)[:count] or [clean_answer(response.text)]
-        without_cost = ChatResponse(text="", model=response.model, revision=response.revision)
-        return tuple(_reply("augment", text, without_cost if index else response) for index, text in enumerate(texts))
+        return self.chat(request)
 
 
 def chat_messages(request: ChatRequest, frame_encoding: FrameEncoding) -> list[dict[str, Any]]:
@@ -225,15 +238,6 @@ def _clip_data(clip: ClipContext) -> dict[str, Any]:
         "words that came with the footage": (clip.hint or "")[:MAX_HINT_CHARS],
     }
     return {name: value for name, value in data.items() if value}
-
-
-def _object_schema(**properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
 
 
 def _reply(step: str, text: str, response: ChatResponse) -> Reply:

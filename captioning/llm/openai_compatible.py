@@ -16,7 +16,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -24,7 +24,6 @@ from pydantic import SecretStr
 
 from ...extras import require
 from ...settings import InRange
-from ..interface.concurrency import map_unordered
 from .llm_captioner import ChatRequest, ChatResponse, FrameEncoding, LlmCaptioner, ModelUnavailable, chat_messages
 
 CONNECT_TIMEOUT_S = 10.0
@@ -105,10 +104,6 @@ class OpenAiCaptioner(LlmCaptioner, EndpointSettings):
         with _opening:  # two clients would each spend the budget
             client = _client(self, SecretStr(key), os.getpid())
         return client.ask(request)
-
-    def many(self, requests: Iterable[ChatRequest]) -> Iterator[tuple[ChatRequest, ChatResponse]]:
-        """Yield each request with its answer as they come; max_concurrency in flight, few held."""
-        return map_unordered(requests, self.chat, max_concurrency=self.max_concurrency)
 
 
 @dataclass(frozen=True, kw_only=True)

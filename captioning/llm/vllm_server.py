@@ -13,7 +13,6 @@ import secrets
 import socket
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,7 +21,6 @@ from pydantic import SecretStr
 
 from ...processes import ChildProcess, Failed
 from ...settings import InRange
-from ..interface.concurrency import map_unordered
 from .llm_captioner import ChatRequest, ChatResponse, FrameEncoding, LlmCaptioner, ModelUnavailable
 from .openai_compatible import EndpointClient, EndpointSettings
 
@@ -72,10 +70,6 @@ class VllmCaptioner(LlmCaptioner):
             )
         response = _running_server(self, python_path).ask(request)
         return replace(response, model=self.model, revision=self.revision or None)
-
-    def many(self, requests: Iterable[ChatRequest]) -> Iterator[tuple[ChatRequest, ChatResponse]]:
-        """Yield each request with its answer as they come; max_concurrency in flight, few held."""
-        return map_unordered(requests, self.chat, max_concurrency=self.max_concurrency)
 
     def close(self) -> None:
         """End this process's server, if there is one; the next question starts another."""

@@ -176,18 +176,18 @@ def find_side(effect: Mask, subject: Mask) -> Side | None:
     return winner if winner is not None and votes[winner] >= 0.55 * sum(votes.values()) else None
 
 
-def _side_of_shares(left: float, right: float, above: float, below: float) -> Side | None:
+def _side_of_shares(to_left: float, to_right: float, above: float, below: float) -> Side | None:
     """Return the side for the shares of an effect's pixels in the four sectors."""
-    if min(left, right) >= 0.2 and above + below >= 0.15 and max(left, right, above, below) < 0.6:
+    if min(to_left, to_right) >= 0.2 and above + below >= 0.15 and max(to_left, to_right, above, below) < 0.6:
         return "around" if above >= 0.08 else "sides" if below < 0.3 else "below"
-    if min(left, right) >= 0.3:
+    if min(to_left, to_right) >= 0.3:
         return "sides"
     if max(below, above) >= 0.55:
         return "below" if below > above else "above"
-    if below >= 0.25 and max(left, right) >= 0.3:
-        return "lower left" if left > right else "lower right"
-    if max(left, right) >= 0.5:
-        return "left" if left > right else "right"
+    if below >= 0.25 and max(to_left, to_right) >= 0.3:
+        return "lower left" if to_left > to_right else "lower right"
+    if max(to_left, to_right) >= 0.5:
+        return "left" if to_left > to_right else "right"
     return None
 
 

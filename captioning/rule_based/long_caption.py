@@ -102,7 +102,7 @@ def _pixels(effect: EffectFacts, index: int) -> str:
 
 
 def _course(effect: EffectFacts) -> str:
-    """How it comes, goes, grows or shrinks."""
+    """Course in time: when it comes, goes, grows or shrinks."""
     extent = effect.measures.extent
     if extent is None:
         return ""
