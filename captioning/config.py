@@ -1,15 +1,14 @@
 """Choice of the captioner by settings: one backend for all steps, one for each step, or a preset."""
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
-from ..settings import STRICT
+from ..settings import STRICT, read_settings
 from .interface.captioner import Captioner, ClipContext, Reply
 from .llm.llm_captioner import LlmCaptioner, load_prompt
 from .llm.openai_compatible import OpenAiCaptioner
@@ -84,7 +83,7 @@ def load_preset(name: str) -> PerStepCaptioner:
     names = sorted(path.stem for path in PRESETS.glob("*.toml"))
     if name not in names:
         raise ValueError(f"there is no preset {name!r}; choose one of {', '.join(names)}")
-    return TypeAdapter(PerStepCaptioner).validate_python(tomllib.loads((PRESETS / f"{name}.toml").read_text()))
+    return read_settings(PerStepCaptioner, PRESETS / f"{name}.toml")
 
 
 def captioner_for_step(settings: AnyCaptioner, step: CaptionStep) -> Captioner:

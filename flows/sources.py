@@ -30,11 +30,8 @@ def load_any(name_or_path: str | Path, overrides: Iterable[str] = ()) -> AnySour
     _, values = read_source(name_or_path, changes)
     if values.get("flow") == "unpaired":
         return load_source(name_or_path, changes, into=UnpairedSource)
-    if (
-        "generator" in values
-        or "scenes" in values
-        or (values.get("flow") == "synthetic-pairs" and "layout" not in values)
-    ):
+    is_rendered = values.get("flow") == "synthetic-pairs" and "layout" not in values
+    if is_rendered or values.keys() & {"generator", "maker", "scenes"}:  # maker: refused there, by its present name
         return load_source(name_or_path, changes, into=SceneSource)
     return load_source(name_or_path, changes, into=RealSource)
 
