@@ -271,23 +271,18 @@ def first_names(values: Mapping[str, Any], table: str = "") -> dict[str, Any]:
         values: settings by key, tables as mappings.
         table: name of the table that the values are, for names that depend on it.
     """
-    return {_first_name(key, table): _with_first_names(value, key) for key, value in values.items()}
 
+    def convert(value: Any, key: str) -> Any:
+        if isinstance(value, Mapping):
+            return first_names(value, key)
+        return type(value)(convert(item, key) for item in value) if isinstance(value, list | tuple) else value
 
-def _first_name(key: str, table: str) -> str:
-    for first, present in RENAMED.items():
-        owner, _, name = first.rpartition(".")
-        if present == key and owner in ("", table):
-            return name
-    return key
-
-
-def _with_first_names(value: Any, key: str) -> Any:
-    if isinstance(value, Mapping):
-        return first_names(value, key)
-    if isinstance(value, list | tuple):
-        return type(value)(_with_first_names(item, key) for item in value)
-    return value
+    names = {
+        present: first.rpartition(".")[2]
+        for first, present in RENAMED.items()
+        if first.rpartition(".")[0] in ("", table)
+    }
+    return {names.get(key, key): convert(value, key) for key, value in values.items()}
 
 
 def nearest(word: str, known_words: Iterable[str], otherwise: str = ".") -> str:

@@ -9,19 +9,16 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from typer import Argument, Option
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-CorpusPlace = Annotated[str, typer.Argument(metavar="CORPUS", help="Folder or fsspec URL of the corpus.")]
-Workspace = Annotated[Path, typer.Option(help="Folder of stage results; a later run goes on there.")]
-SettingOverrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated.")
-]
-NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Run without Prefect: same steps, same result.")]
-WorkerCount = Annotated[
-    int, typer.Option("--workers", min=0, help="Worker processes; 0 takes as many as the machine carries.")
-]
+CorpusPlace = Annotated[str, Argument(metavar="CORPUS", help="Folder or fsspec URL of the corpus.")]
+Workspace = Annotated[Path, Option(help="Folder of stage results; a later run goes on there.")]
+SettingOverrides = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help="Override a setting.")]
+NoPrefect = Annotated[bool, Option("--no-prefect", help="Run without Prefect: same steps, same result.")]
+WorkerCount = Annotated[int, Option("--workers", min=0, help="Worker processes; 0 for what the machine carries.")]
 
 
 def user_message(problem: Exception) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from .console import (
     CorpusPlace,
@@ -24,7 +25,7 @@ commands = typer.Typer()
 @commands.command(epilog="Example: effectpairs inspect corpus --json | jq .counts")
 def inspect(
     corpus: CorpusPlace,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Print the clips and the statistics of a corpus as tables. No video is read."""
     from ..datasets.corpus.reader import open_corpus
@@ -59,9 +60,7 @@ def verify(corpus: CorpusPlace) -> None:
 @commands.command(epilog="Example: effectpairs report corpus --out gallery")
 def report(
     corpus: CorpusPlace,
-    out_dir: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the gallery; beside the corpus if not given.")
-    ] = None,
+    out_dir: Annotated[Path | None, Option("--out", help="Folder for the gallery; beside the corpus if none.")] = None,
 ) -> None:
     """Write a static gallery of a corpus. Its index.html needs no server and no network."""
     out.print(f"gallery: {write_gallery(corpus, out_dir)}", markup=False)
@@ -72,9 +71,7 @@ def caption(
     corpus: CorpusPlace,
     overrides: SettingOverrides = None,
     workspace: Workspace = Path("workspace"),
-    out_place: Annotated[
-        str | None, typer.Option("--out", help="Folder or URL to publish to; the corpus itself if not given.")
-    ] = None,
+    out_place: Annotated[str | None, Option("--out", help="Where to publish; in place if not given.")] = None,
     workers: WorkerCount = 0,
 ) -> None:
     """Caption the clips of a published corpus anew. Their videos stay, byte for byte; corpus.json is written last."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from ..settings import settings_from
 from .console import (
@@ -32,7 +33,7 @@ commands = typer.Typer()
 
 @commands.command(epilog="Example: effectpairs run davis --set root=/data/davis --workspace work")
 def run(
-    source: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Names of sources, or settings files.")],
+    source: Annotated[list[str], Argument(metavar="SOURCE...", help="Names of sources, or settings files.")],
     workspace: Workspace = Path("workspace"),
     overrides: SettingOverrides = None,
     workers: WorkerCount = 0,
@@ -52,13 +53,11 @@ def run(
 def publish(
     corpus: CorpusPlace,
     workspace: Workspace = Path("workspace"),
-    storage: Annotated[
-        str, typer.Option(help="How videos are stored: exact (every bit) or compact (visually lossless).")
-    ] = "exact",
-    include: Annotated[str, typer.Option(help="Verdicts to include: accept, review, reject, with commas.")] = "accept",
-    validation: Annotated[float, typer.Option(help="Share of groups that go to the validation split.")] = 0.05,
-    test: Annotated[float, typer.Option(help="Share of groups that go to the test split.")] = 0.05,
-    name: Annotated[str | None, typer.Option(help="Title of the data card; the corpus's folder if not given.")] = None,
+    storage: Annotated[str, Option(help="Coding: exact (every bit) or compact (visually lossless).")] = "exact",
+    include: Annotated[str, Option(help="Verdicts to include: accept, review, reject, with commas.")] = "accept",
+    validation: Annotated[float, Option(help="Share of groups that go to the validation split.")] = 0.05,
+    test: Annotated[float, Option(help="Share of groups that go to the test split.")] = 0.05,
+    name: Annotated[str | None, Option(help="Title of the data card; the corpus's folder if not given.")] = None,
     no_prefect: NoPrefect = False,
 ) -> None:
     """Publish the finished pairs of a workspace as a corpus. Its corpus.json is written last."""
@@ -72,22 +71,16 @@ def publish(
 
 @commands.command(epilog="Example: effectpairs pair clip.mp4 --subject-mask mask.mp4 --size 384x672 --out pair")
 def pair(
-    video: Annotated[Path, typer.Argument(help="Video file or folder of images.")],
-    subject_mask: Annotated[
-        Path | None, typer.Option(help="Subject masks: a video or a folder, one mask a frame.")
-    ] = None,
-    key: Annotated[
-        list[str] | None, typer.Option(metavar="FRAME=MASK.png", help="Subject mask of one frame; may be repeated.")
-    ] = None,
-    box: Annotated[
-        str | None, typer.Option(metavar="X,Y,W,H", help="Box around the subject; gives a draft to review.")
-    ] = None,
-    at: Annotated[int, typer.Option(help="Frame of --box, counted from 0.")] = 0,
-    background: Annotated[Path | None, typer.Option(help="Clean plate made by another tool: a video.")] = None,
-    size: Annotated[str, typer.Option(metavar="HxW", help="Size of the clip.")] = "384x672",
-    clip: Annotated[int, typer.Option(min=0, help="Number of the clip in the video, counted from 0.")] = 0,
+    video: Annotated[Path, Argument(help="Video file or folder of images.")],
+    subject_mask: Annotated[Path | None, Option(help="Subject masks: a video or a folder, one mask a frame.")] = None,
+    key: Annotated[list[str] | None, Option(metavar="FRAME=MASK.png", help="Mask of one frame.")] = None,
+    box: Annotated[str | None, Option(metavar="X,Y,W,H", help="Box around the subject: a draft.")] = None,
+    at: Annotated[int, Option(help="Frame of --box, counted from 0.")] = 0,
+    background: Annotated[Path | None, Option(help="Clean plate made by another tool: a video.")] = None,
+    size: Annotated[str, Option(metavar="HxW", help="Size of the clip.")] = "384x672",
+    clip: Annotated[int, Option(min=0, help="Number of the clip in the video, counted from 0.")] = 0,
     overrides: SettingOverrides = None,
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the layers and pair.json.")] = Path("pair"),
+    out_dir: Annotated[Path, Option("--out", help="Folder for the layers and pair.json.")] = Path("pair"),
 ) -> None:
     """Make one pair of one video, here and now. Writes layers as lossless .mkv, numbers and verdict as pair.json."""
     from ..datasets.sources.source import load_source
@@ -120,17 +113,13 @@ def pair(
     epilog="Example: effectpairs render --example scene.json; effectpairs render scene.json --frame 10 --samples 4"
 )
 def render(
-    scene: Annotated[Path, typer.Argument(metavar="SCENE.json", help="Description of the scene.")],
-    frame: Annotated[
-        int | None, typer.Option(min=0, help="Render this frame alone, as .png: a preview in seconds.")
-    ] = None,
-    samples: Annotated[int | None, typer.Option(min=1, help="Rays per pixel; the scene's own if not given.")] = None,
-    size: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Size of the video; the scene's own if not given.")
-    ] = None,
+    scene: Annotated[Path, Argument(metavar="SCENE.json", help="Description of the scene.")],
+    frame: Annotated[int | None, Option(min=0, help="Render this frame alone, as .png: a preview in seconds.")] = None,
+    samples: Annotated[int | None, Option(min=1, help="Rays per pixel; the scene's own if not given.")] = None,
+    size: Annotated[str | None, Option(metavar="HxW", help="Size of the video; the scene's own if not given.")] = None,
     overrides: SettingOverrides = None,
-    example: Annotated[bool, typer.Option("--example", help="Write a scene to start from to SCENE.json.")] = False,
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the layers and sheet.png.")] = Path("render"),
+    example: Annotated[bool, Option("--example", help="Write a scene to start from to SCENE.json.")] = False,
+    out_dir: Annotated[Path, Option("--out", help="Folder for the layers and sheet.png.")] = Path("render"),
 ) -> None:
     """Render one scene with Blender. Writes all layers and masks of a frame or the whole clip, and a contact sheet."""
     from ..flows.scenes import single_scene
@@ -160,11 +149,10 @@ def render(
 @commands.command(epilog="Example: effectpairs serve; then: prefect deployment run real-pairs/davis")
 def serve(
     source: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[SOURCE...]", help="Names of sources, or settings files; all if not given."),
+        list[str] | None, Argument(metavar="[SOURCE...]", help="Sources to serve; all if not given.")
     ] = None,
     workspace: Workspace = Path("workspace"),
-    corpus: Annotated[str, typer.Option(help="Folder or URL that corpus/publish writes to.")] = "corpus",
+    corpus: Annotated[str, Option(help="Folder or URL that corpus/publish writes to.")] = "corpus",
 ) -> None:
     """Serve all sources as deployments of a Prefect server. PREFECT_API_URL names the server."""
     prepare_prefect(quiet=False)
@@ -176,7 +164,7 @@ def serve(
 @commands.command(epilog="Example: effectpairs demo --workspace demo/workspace --corpus demo/corpus")
 def demo(
     workspace: Workspace = Path("demo/workspace"),
-    corpus: Annotated[Path, typer.Option(help="Folder of the corpus.")] = Path("demo/corpus"),
+    corpus: Annotated[Path, Option(help="Folder of the corpus.")] = Path("demo/corpus"),
     no_prefect: NoPrefect = False,
 ) -> None:
     """Make a small corpus and its gallery, start to end. Of a real clip and of rendered scenes, in some minutes."""

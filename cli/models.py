@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from .console import CorpusPlace, NoPrefect, SettingOverrides, out, prepare_prefect, progress_bar, usage_errors
 
@@ -13,17 +14,11 @@ commands = typer.Typer()
 
 @commands.command(epilog="Example: effectpairs train tiny; effectpairs train run.toml --processes 8")
 def train(
-    config: Annotated[
-        str, typer.Argument(metavar="CONFIG", help="Settings file, or a name in training/configs, such as tiny.")
-    ],
+    config: Annotated[str, Argument(metavar="CONFIG", help="Settings file, or a name in training/configs.")],
     overrides: SettingOverrides = None,
-    processes: Annotated[int, typer.Option(help="Number of training processes, one for each GPU.")] = 1,
-    accelerate: Annotated[
-        str, typer.Option(metavar="FILE", help="File that `accelerate config` wrote, instead of --processes.")
-    ] = "",
-    eval_clips: Annotated[
-        int, typer.Option(min=0, help="Held-out clips to make videos of at the end; 0 makes all.")
-    ] = 8,
+    processes: Annotated[int, Option(help="Number of training processes, one for each GPU.")] = 1,
+    accelerate: Annotated[str, Option(metavar="FILE", help="File that `accelerate config` wrote.")] = "",
+    eval_clips: Annotated[int, Option(min=0, help="Held-out clips to sample at the end; 0 for all.")] = 8,
     no_prefect: NoPrefect = False,
 ) -> None:
     """Fine-tune a model on a corpus.
@@ -50,41 +45,26 @@ def train(
 
 @commands.command(epilog='Example: effectpairs generate --trained runs/first/trained --over car.mp4 --prompt "Dust."')
 def generate(
-    prompt: Annotated[str, typer.Option(help="Text of what is to be seen; name the effect.")],
-    over: Annotated[Path | None, typer.Option(help="Composite without effects: a video or a folder of images.")] = None,
-    foreground: Annotated[
-        Path | None, typer.Option(help="Video of the subject; with --mask and --background, instead of --over.")
-    ] = None,
-    mask: Annotated[
-        Path | None, typer.Option(help="Coverage of the subject of --foreground, one picture a frame.")
-    ] = None,
-    background: Annotated[Path | None, typer.Option(help="Video or image behind the subject of --foreground.")] = None,
+    prompt: Annotated[str, Option(help="Text of what is to be seen; name the effect.")],
+    over: Annotated[Path | None, Option(help="Composite without effects: a video or a folder of images.")] = None,
+    foreground: Annotated[Path | None, Option(help="Video of the subject, to be composed instead of --over.")] = None,
+    mask: Annotated[Path | None, Option(help="Coverage of --foreground: one picture a frame.")] = None,
+    background: Annotated[Path | None, Option(help="Video or image behind --foreground.")] = None,
     effect_mask: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MASK|FRAME=PNG", help="Where the effect is: a video, an image, or keyframes."),
+        list[str] | None, Option(metavar="MASK|FRAME=PNG", help="Video, image or keyframes.")
     ] = None,
-    negative: Annotated[str, typer.Option(help="Text of what is not to be seen.")] = "",
-    trained: Annotated[
-        Path | None, typer.Option(help="Folder `trained` of a run; the base model if not given.")
-    ] = None,
-    base: Annotated[
-        str | None, typer.Option(help="Folder or hub name of the base model; the one of --trained if not given.")
-    ] = None,
-    guidance: Annotated[float, typer.Option(help="Weight of the prompt; 1 is no guidance, twice as fast.")] = 6.0,
-    seed: Annotated[int, typer.Option(help="Seed of the noise; equal seeds make equal videos.")] = 43,
-    steps: Annotated[int, typer.Option(help="Number of denoising steps.")] = 50,
-    size: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Size in multiples of 16; the input's, cropped, if not given.")
-    ] = None,
-    frames: Annotated[int, typer.Option(help="Length of a video that is made of text alone.")] = 85,
-    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:1, ...")] = "auto",
-    cpu_offload: Annotated[
-        bool, typer.Option("--cpu-offload", help="Keep idle parts of the model off the GPU.")
-    ] = False,
-    sequential_cfg: Annotated[
-        bool, typer.Option("--sequential-cfg", help="Do guidance in two passes, in less memory.")
-    ] = False,
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the videos.")] = Path("generated"),
+    negative: Annotated[str, Option(help="Text of what is not to be seen.")] = "",
+    trained: Annotated[Path | None, Option(help="Folder `trained` of a run; the base model if not given.")] = None,
+    base: Annotated[str | None, Option(help="Base model: folder or hub name; that of --trained if not given.")] = None,
+    guidance: Annotated[float, Option(help="Weight of the prompt; 1 is no guidance, twice as fast.")] = 6.0,
+    seed: Annotated[int, Option(help="Seed of the noise; equal seeds make equal videos.")] = 43,
+    steps: Annotated[int, Option(help="Number of denoising steps.")] = 50,
+    size: Annotated[str | None, Option(metavar="HxW", help="Size in sixteens; the input's if not given.")] = None,
+    frames: Annotated[int, Option(help="Length of a video that is made of text alone.")] = 85,
+    device: Annotated[str, Option(help="Device: auto, cpu, cuda, cuda:1, ...")] = "auto",
+    cpu_offload: Annotated[bool, Option("--cpu-offload", help="Keep idle parts of the model off the GPU.")] = False,
+    sequential_cfg: Annotated[bool, Option("--sequential-cfg", help="Do guidance in two passes.")] = False,
+    out_dir: Annotated[Path, Option("--out", help="Folder for the videos.")] = Path("generated"),
 ) -> None:
     """Put effects into a composite. Writes the video, a map of what changed, and both side by side."""
     from ..training.generate import DeviceSettings
@@ -117,18 +97,11 @@ def generate(
 )
 def evaluate(
     corpus: CorpusPlace,
-    method: Annotated[
-        list[str],
-        typer.Option(metavar="NAME=FOLDER", help="Folder of a method's videos, named by clip_id; may be repeated."),
-    ],
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the tables.")] = Path("evaluation"),
-    split: Annotated[
-        str | None, typer.Option(help="Split to measure: train, validation or test; all if not given.")
-    ] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Frames to measure of every clip, at most.")] = None,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Succeed even if a metric is unavailable.")
-    ] = False,
+    method: Annotated[list[str], Option(metavar="NAME=FOLDER", help="Videos of a method, named by clip_id.")],
+    out_dir: Annotated[Path, Option("--out", help="Folder for the tables.")] = Path("evaluation"),
+    split: Annotated[str | None, Option(help="Split to measure; all if not given.")] = None,
+    frames: Annotated[int | None, Option(min=1, help="Frames to measure of every clip, at most.")] = None,
+    allow_missing: Annotated[bool, Option("--allow-missing", help="Succeed even if a metric is unavailable.")] = False,
 ) -> None:
     """Measure the videos of methods against a corpus.
 
@@ -157,12 +130,12 @@ def evaluate(
 
 @commands.command(epilog="Example: effectpairs study out/ours out/vace --corpus corpus --out study")
 def study(
-    first: Annotated[str, typer.Argument(metavar="A", help="Videos of one method: FOLDER or NAME=FOLDER.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Videos of the other method: FOLDER or NAME=FOLDER.")],
-    corpus: Annotated[str, typer.Option(help="Folder or URL of the corpus with prompts, inputs and masks.")],
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for page/ and key.json.")] = Path("study"),
-    masks: Annotated[bool, typer.Option(help="Ask about masks too, where a clip has one.")] = True,
-    seed: Annotated[int, typer.Option(help="Seed of the order and of the names that hide the methods.")] = 0,
+    first: Annotated[str, Argument(metavar="A", help="Videos of one method: FOLDER or NAME=FOLDER.")],
+    second: Annotated[str, Argument(metavar="B", help="Videos of the other method: FOLDER or NAME=FOLDER.")],
+    corpus: Annotated[str, Option(help="Folder or URL of the corpus with prompts, inputs and masks.")],
+    out_dir: Annotated[Path, Option("--out", help="Folder for page/ and key.json.")] = Path("study"),
+    masks: Annotated[bool, Option(help="Ask about masks too, where a clip has one.")] = True,
+    seed: Annotated[int, Option(help="Seed of the order and of the names that hide the methods.")] = 0,
 ) -> None:
     """Make a user study of two methods: a static page.
 
@@ -183,8 +156,8 @@ def study(
 
 @commands.command(epilog="Example: effectpairs winrate study answers/*.json")
 def winrate(
-    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of the study.")],
-    answers: Annotated[list[Path], typer.Argument(help="Files that participants saved.")],
+    folder: Annotated[Path, Argument(metavar="STUDY", help="Folder of the study.")],
+    answers: Annotated[list[Path], Argument(help="Files that participants saved.")],
 ) -> None:
     """Count the answers of a user study, with 95 % intervals."""
     from ..training.study.study import count_win_rates, win_rate_table, write_win_rates
