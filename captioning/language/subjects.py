@@ -67,6 +67,7 @@ class SubjectName:
 
     noun: str
     """Without an article: "red car"."""
+    is_named: bool = True
 
     @property
     def head_noun(self) -> str:
@@ -99,25 +100,26 @@ class SubjectName:
 
     @property
     def with_article(self) -> str:
-        """The noun with its indefinite article; plurals have none."""
+        """The noun with its indefinite article, which plurals do not have; "the subject" without a name."""
+        if not self.is_named:
+            return f"the {self.noun}"
         return self.noun if self.is_plural else with_article(self.noun)
 
 
-def location_phrase(side: str | None, subject: SubjectName | None, *, by_noun: bool) -> str:
+UNNAMED = SubjectName(noun="subject", is_named=False)
+
+
+def location_phrase(side: str | None, subject: SubjectName, *, by_noun: bool) -> str:
     """Return where an effect is: "to the left of a camel", "beneath it"; empty without a side.
 
     Args:
         side: as measured in the picture.
-        subject: None where it has no name.
+        subject: beside which the effect is.
         by_noun: name the subject by its noun, in sentences that have not named it; else by its pronoun.
     """
-    if by_noun:
-        target = subject.with_article if subject else "the subject"
-    else:
-        target = subject.object_pronoun if subject else "it"
-    possessive = subject.possessive if subject else "its"
+    target = subject.with_article if by_noun else subject.object_pronoun
     if side in ("left", "right", "lower left", "lower right"):
-        return f"to the {side} of {target}" if by_noun else f"to {possessive} {side}"
+        return f"to the {side} of {target}" if by_noun else f"to {subject.possessive} {side}"
     prepositions = {"below": "beneath", "sides": "on both sides of", "ahead": "ahead of"}
     return f"{prepositions.get(side, side)} {target}" if side else ""
 

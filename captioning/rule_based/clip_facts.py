@@ -10,7 +10,7 @@ from typing import Any
 
 from ..interface.captioner import ClipContext
 from ..language.inflection import with_article
-from ..language.subjects import MOTION_VERBS, SubjectName, find_subject
+from ..language.subjects import MOTION_VERBS, UNNAMED, SubjectName, find_subject
 from ..language.vocabulary import EFFECTS
 from .adjectives import adjectives_of, effect_side, effect_time, is_timing_reliable
 from .effect_classifier import EffectTags, classify_effects
@@ -63,7 +63,7 @@ class EffectFacts:
 class ClipFacts:
     """Facts of one clip that captions may state."""
 
-    subject: SubjectName | None
+    subject: SubjectName
     action: str | None
     """A verb's base form."""
     ground: str | None = None
@@ -83,7 +83,7 @@ def collect_facts(clip: ClipContext) -> ClipFacts:
     motion = _kind_of(clip.facts.get("motion"))
     name = clip.subject or _kind_of(clip.facts.get("subject"))
     noun = name.strip() if name else find_subject(clip.hint or "", pieces=measures.subject_pieces)
-    subject = SubjectName(noun=noun) if noun else None
+    subject = SubjectName(noun=noun) if noun else UNNAMED
     action = _action(motion, subject, measures)
     return ClipFacts(
         subject=subject,
@@ -105,13 +105,13 @@ def _kind_of(fact: Any) -> str | None:
     return fact.strip().lower() if isinstance(fact, str) and fact.strip() else None
 
 
-def _action(motion: str | None, subject: SubjectName | None, measures: ClipMeasures) -> str | None:
+def _action(motion: str | None, subject: SubjectName, measures: ClipMeasures) -> str | None:
     if motion is not None:
         return ACTIONS.get(motion)
     movement = measures.movement
     if movement is None or movement.scene_heading == "nowhere":
         return STAYS if movement is not None and movement.stays else None
-    noun = subject.head_noun if subject else ""
+    noun = subject.head_noun
     verbs = (verb for verb, nouns in MOTION_VERBS.items() if noun in nouns or noun.removesuffix("s") in nouns)
     return next(verbs, "move")
 

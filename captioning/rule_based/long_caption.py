@@ -42,8 +42,7 @@ def write_description(facts: ClipFacts, *, rng: np.random.Generator) -> str:
 
 
 def _scene(facts: ClipFacts) -> str:
-    subject = facts.subject.with_article if facts.subject else "the subject"
-    is_plural = bool(facts.subject and facts.subject.is_plural)
+    subject, is_plural = facts.subject.with_article, facts.subject.is_plural
     camera = f", while {facts.camera}" if facts.camera else None
     if facts.action is None:
         return make_sentence(subject, "are" if is_plural else "is", "in view", facts.light, camera)
@@ -54,7 +53,7 @@ def _scene(facts: ClipFacts) -> str:
 def _effects(facts: ClipFacts, rng: np.random.Generator) -> str:
     """All effects in one sentence, each with the verb of its making."""
     parts = []
-    pronoun = facts.subject.pronoun if facts.subject else "it"
+    pronoun = facts.subject.pronoun
     for effect in facts.effects:
         location = location_phrase(effect.side, facts.subject, by_noun=False)
         phrase = f"{effect_phrase(effect.kind, effect.adjectives)} {location}".strip()
@@ -77,9 +76,8 @@ def _size(effect: EffectFacts, facts: ClipFacts, index: int) -> str:
     text = f"{_the(effect)} {verb} {share} of the picture"
     if extent.subject_ratio is None:
         return make_sentence(text)
-    subject = facts.subject.head_noun if facts.subject else "subject"
     size = next((phrase for end, phrase in SIZES if extent.subject_ratio < end), "several times")
-    return make_sentence(text, ",", size, "the area of the", subject)
+    return make_sentence(text, ",", size, "the area of the", facts.subject.head_noun)
 
 
 def _pixels(effect: EffectFacts, index: int) -> str:
@@ -134,7 +132,7 @@ def _following(effect: EffectFacts, facts: ClipFacts) -> str:
     if movement is None or not movement.follows_subject:
         return ""
     verb = third_person("move", plural=is_plural_effect(effect.kind))
-    return make_sentence(_the(effect), verb, "along with the", facts.subject.noun if facts.subject else "subject")
+    return make_sentence(_the(effect), verb, "along with the", facts.subject.noun)
 
 
 def _the(effect: EffectFacts) -> str:

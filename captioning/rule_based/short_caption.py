@@ -19,7 +19,7 @@ from ..language.inflection import (
     participle,
     third_person,
 )
-from ..language.subjects import location_phrase
+from ..language.subjects import SubjectName, location_phrase
 from ..language.vocabulary import EFFECTS
 from .clip_facts import STAYS, ClipFacts
 
@@ -40,19 +40,9 @@ class SentencePlan:
     """How an effect without a place goes with its subject."""
 
     @property
-    def subject(self) -> str:
-        """The subject where it is first named."""
-        return self.facts.subject.with_article if self.facts.subject else "the subject"
-
-    @property
-    def pronoun(self) -> str:
-        """The subject where it was named before."""
-        return self.facts.subject.pronoun if self.facts.subject else "it"
-
-    @property
-    def is_plural(self) -> bool:
-        """Whether the subject's noun takes a verb in the plural."""
-        return bool(self.facts.subject and self.facts.subject.is_plural)
+    def subject(self) -> SubjectName:
+        """The clip's subject."""
+        return self.facts.subject
 
     def action(self, inflect: Callable[[str], str]) -> str:
         """Return the inflected action with its ground, direction and light; empty if there is none."""
@@ -63,11 +53,11 @@ class SentencePlan:
 
     def after_noun(self, verb: str) -> str:
         """Inflect a verb for the subject's noun."""
-        return third_person(verb, plural=self.is_plural)
+        return third_person(verb, plural=self.subject.is_plural)
 
     def after_pronoun(self, verb: str) -> str:
         """Inflect a verb for the subject's pronoun."""
-        return third_person(verb, plural=self.pronoun == "they")
+        return third_person(verb, plural=self.subject.pronoun == "they")
 
     def camera(self, link: str) -> str | None:
         """Return the camera's movement behind a conjunction."""
@@ -89,7 +79,7 @@ class SentencePlan:
         phrases = []
         for index, effect in enumerate(self.facts.effects):
             is_shared = effect.side in sides[index + 1 :]
-            location = "" if is_shared else location_phrase(effect.side, self.facts.subject, by_noun=False)
+            location = "" if is_shared else location_phrase(effect.side, self.subject, by_noun=False)
             phrases.append(f"{effect_phrase(effect.kind, effect.adjectives)} {location}".strip())
         return phrases
 
@@ -171,8 +161,8 @@ def trailing_form(plan: SentencePlan) -> str | None:
         return None
     action = plan.action(plan.after_noun)
     if not action:
-        return make_sentence(plan.subject, plan.making(plan.after_noun), plan.camera("as"))
-    return make_sentence(plan.subject, action, ",", plan.making(participle), plan.camera(", as"))
+        return make_sentence(plan.subject.with_article, plan.making(plan.after_noun), plan.camera("as"))
+    return make_sentence(plan.subject.with_article, action, ",", plan.making(participle), plan.camera(", as"))
 
 
 def leading_form(plan: SentencePlan) -> str | None:
@@ -181,7 +171,9 @@ def leading_form(plan: SentencePlan) -> str | None:
     if not action or plan.has_unknown_effect:
         return None
     making = plan.making(plan.after_pronoun)
-    return make_sentence("as", plan.subject, action, ",", plan.pronoun, making, plan.camera("while"))
+    return make_sentence(
+        "as", plan.subject.with_article, action, ",", plan.subject.pronoun, making, plan.camera("while")
+    )
 
 
 def effect_first_form(plan: SentencePlan) -> str | None:
@@ -189,15 +181,15 @@ def effect_first_form(plan: SentencePlan) -> str | None:
     if len(plan.facts.effects) > 1:
         return None
     effect, action = plan.facts.effects[0], plan.action(plan.after_pronoun)
-    location = location_phrase(effect.side, plan.facts.subject, by_noun=True)
+    location = location_phrase(effect.side, plan.subject, by_noun=True)
     if not location and plan.facts.action in (None, "stand", STAYS):
         return None  # nothing follows what does not move
     return make_sentence(
         effect_phrase(effect.kind, effect.adjectives),
         third_person(plan.effect_verb if location else plan.follow_verb, plural=is_plural_effect(effect.kind)),
-        location or plan.subject,
+        location or plan.subject.with_article,
         *plan.times,
-        f"as {plan.pronoun} {action}" if action else None,
+        f"as {plan.subject.pronoun} {action}" if action else None,
         plan.camera("while" if action else "as"),
     )
 
@@ -207,7 +199,7 @@ def with_effect_form(plan: SentencePlan) -> str | None:
     action, effect = plan.action(plan.after_noun), plan.facts.effects[0]
     if not action or plan.times or not (effect.adjectives or effect.side):
         return None  # "rides with a shadow" tells nothing, and "with a splash at the end" something else
-    return make_sentence(plan.subject, action, "with", join_list(plan.effect_phrases()), plan.camera("as"))
+    return make_sentence(plan.subject.with_article, action, "with", join_list(plan.effect_phrases()), plan.camera("as"))
 
 
 def inserted_form(plan: SentencePlan) -> str | None:
@@ -215,14 +207,19 @@ def inserted_form(plan: SentencePlan) -> str | None:
     action = plan.action(participle)
     if not action or plan.has_unknown_effect:
         return None
-    return make_sentence(plan.subject, ",", action, ",", plan.making(plan.after_noun), plan.camera("as"))
+    return make_sentence(plan.subject.with_article, ",", action, ",", plan.making(plan.after_noun), plan.camera("as"))
 
 
 def unknown_effect_form(plan: SentencePlan) -> str | None:
     """The camel is seen with a darkened patch to its left."""
     if not plan.has_unknown_effect:
         return None
-    return make_sentence(plan.subject, "are" if plan.is_plural else "is", "seen with", join_list(plan.effect_phrases()))
+    return make_sentence(
+        plan.subject.with_article,
+        "are" if plan.subject.is_plural else "is",
+        "seen with",
+        join_list(plan.effect_phrases()),
+    )
 
 
 SENTENCE_FORMS: tuple[Callable[[SentencePlan], str | None], ...] = (
