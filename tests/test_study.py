@@ -1,4 +1,5 @@
 import json
+import math
 import re
 import time
 from pathlib import Path
@@ -257,6 +258,13 @@ def test_wilson_by_known_values():
     assert (low, high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
     assert wilson_interval(0, 10) == (0.0, pytest.approx(0.2775, abs=1e-4))
     assert wilson_interval(10, 10) == (pytest.approx(0.7225, abs=1e-4), 1.0)
+    z = 1.959963984540054
+    for wins, answers in ((0, 1), (1, 1), (0, 10), (3, 4), (7, 12), (10, 10), (499, 1000)):
+        share, weight = wins / answers, z * z / answers
+        middle = (share + weight / 2) / (1 + weight)
+        half = z * math.sqrt(share * (1 - share) / answers + weight / (4 * answers)) / (1 + weight)
+        expected = (0.0 if wins == 0 else middle - half), (1.0 if wins == answers else middle + half)
+        assert wilson_interval(wins, answers) == pytest.approx(expected, abs=1e-9)
     for wins, answers in ((0, 0), (3, 2), (-1, 2)):
         with pytest.raises(ValueError, match="are no share"):
             wilson_interval(wins, answers)

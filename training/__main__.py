@@ -50,19 +50,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _encode(options: argparse.Namespace) -> None:
     """Encode a share of the corpus; the program that finds nothing left to encode finishes the cache."""
-    settings = load_training(Path(options.config), options.set)
-    share = _parse_share(options.share)
+    settings, (number, _, count) = load_training(Path(options.config), options.set), options.share.partition("/")
+    if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
+        raise ValueError(f"--share {options.share!r} is not K/N with K from 0 to N-1; write for example --share 0/2")
     _limit_threads()
     model_folder = Path(settings.model.id)
     if options.tiny_model and not (model_folder / "scheduler").exists():
         require(f"{__package__}.base.tiny", extra="train").write_tiny_model(model_folder)
     encoding = require(f"{__package__}.latents.encode", extra="train")
-    corpus, cache_folder = open_corpus(settings.corpus), settings.cache_path
-    for clip_id in encoding.encode_corpus(corpus, settings.model, cache_folder, settings.cache, share=share):
+    corpus, folder, share = open_corpus(settings.corpus), settings.cache_path, (int(number), int(count))
+    for clip_id in encoding.encode_corpus(corpus, settings.model, folder, settings.cache, share=share):
         print(f"encoded {clip_id}", flush=True)
     recipe = build_recipe(locate_model(settings.model).folder, settings.cache)
-    if not pending_clips(corpus, cache_folder, recipe):
-        finalize_cache(corpus, settings.model, cache_folder, settings.cache)
+    if not pending_clips(corpus, folder, recipe):
+        finalize_cache(corpus, settings.model, folder, settings.cache)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -78,12 +79,13 @@ def _sample(options: argparse.Namespace) -> None:
 
 
 def _measure(options: argparse.Namespace) -> None:
+    from .measure import measure_samples
+
     def print_progress(count: int, total: int) -> None:
         if count:  # the first call comes before anything is measured
             print(f"measured {count} of {total}", flush=True)
 
-    settings = load_training(Path(options.config), options.set)
-    require(f"{__package__}.measure", extra="train").measure_samples(settings, print_progress)
+    measure_samples(load_training(Path(options.config), options.set), print_progress)
 
 
 def _decode(options: argparse.Namespace) -> None:
@@ -116,13 +118,6 @@ def _parser() -> argparse.ArgumentParser:
         decode.add_argument(name)
     decode.set_defaults(run=_decode)
     return parser
-
-
-def _parse_share(share: str) -> tuple[int, int]:
-    number, _, count = share.partition("/")
-    if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
-        raise ValueError(f"--share {share!r} is not K/N with K from 0 to N-1; write for example --share 0/2")
-    return int(number), int(count)
 
 
 def _limit_threads() -> None:

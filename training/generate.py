@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from ..datasets.store.atomic_io import atomic_write, explain_os_errors, json_byt
 from ..extras import require
 from .base.models import BaseModelRef
 from .fitting.step_log import RECORD
-from .generate_request import GenerateRequest, read_inputs
+from .generate_request import GenerateInputs, GenerateRequest, read_inputs
 from .sampling.decode import CRF
 from .sampling.pipeline import EffectPipeline, PipelineInput
 from .sampling.sample import SamplingSettings
@@ -91,26 +92,9 @@ def generate(
     with explain_os_errors(folder, within=folder):
         folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / "video.mkv", codec.encode(result, fps=inputs.fps))
-    videos = {"video": result}
-    if inputs.over is not None:
-        columns = [inputs.over, *_mask_columns(inputs.effect_mask), result]
-        videos |= {
-            "difference": difference_map(result, inputs.over),
-            "side_by_side": np.concatenate(columns, axis=2),
-        }
-    for name, frames in videos.items():
+    for name, frames in _preview_videos(inputs, result).items():
         atomic_write(folder / f"{name}.mp4", film(frames, fps=inputs.fps, crf=CRF))
-    names = ("over", "foreground", "mask", "background")
-    files = {name: str(path) for name in names if (path := getattr(request, name)) is not None}
-    record = dict(zip(("num_frames", "height", "width"), inputs.shape, strict=True)) | {
-        "fps": inputs.fps,
-        "prompt": request.prompt,
-        "negative": request.negative,
-        "sampling": asdict(sampling),
-        "inputs": files | {"effect_mask": list(request.effect_mask)},
-        "model": {"trained": str(device.trained) if device.trained else None, "base": device.base},
-    }
-    atomic_write(folder / "generate.json", json_bytes(record))
+    atomic_write(folder / "generate.json", json_bytes(_record(request, inputs, sampling, device)))
     return folder / "video.mp4"
 
 
@@ -133,9 +117,29 @@ def _recorded_base_model(trained: Path) -> BaseModelRef:
     return BaseModelRef(id=base["id"], revision=base["revision"])
 
 
-def _mask_columns(mask: np.ndarray | None) -> list[UInt8[np.ndarray, "T H W 3"]]:
-    """The effect mask as grey frames, where there is one: white is effect, grey not known."""
-    if mask is None:
-        return []
-    grey = mask if mask.dtype == np.uint8 else np.rint(mask.astype(np.float32) * 255).astype(np.uint8)
-    return [np.repeat(grey[..., None], 3, axis=3)]
+def _preview_videos(inputs: GenerateInputs, result: Rgb) -> dict[str, UInt8[np.ndarray, "T H W 3"]]:
+    """The result; with a composite also the map of changes, and composite, grey mask (if any) and result in a row."""
+    if inputs.over is None:
+        return {"video": result}
+    columns = [inputs.over, result]
+    mask = inputs.effect_mask
+    if mask is not None:
+        grey = mask if mask.dtype == np.uint8 else np.rint(mask.astype(np.float32) * 255).astype(np.uint8)
+        columns.insert(1, np.repeat(grey[..., None], 3, axis=3))
+    difference = difference_map(result, inputs.over)
+    return {"video": result, "difference": difference, "side_by_side": np.concatenate(columns, axis=2)}
+
+
+def _record(
+    request: GenerateRequest, inputs: GenerateInputs, sampling: SamplingSettings, device: DeviceSettings
+) -> dict[str, Any]:
+    names = ("over", "foreground", "mask", "background")
+    files = {name: str(path) for name in names if (path := getattr(request, name)) is not None}
+    return dict(zip(("num_frames", "height", "width"), inputs.shape, strict=True)) | {
+        "fps": inputs.fps,
+        "prompt": request.prompt,
+        "negative": request.negative,
+        "sampling": asdict(sampling),
+        "inputs": files | {"effect_mask": list(request.effect_mask)},
+        "model": {"trained": str(device.trained) if device.trained else None, "base": device.base},
+    }

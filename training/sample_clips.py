@@ -33,7 +33,10 @@ def sample_clips(settings: TrainingConfig, count: int) -> Iterator[str]:
     output, corpus = Path(settings.output).expanduser(), open_corpus(settings.corpus)
     validation = settings.validation
     sampling = SamplingSettings(steps=validation.steps, guidance=validation.guidance, seed=validation.seed)
-    weights_digest = _weights_digest(output / TRAINED)
+    weights = sorted((output / TRAINED / "transformer").glob("*.safetensors"))
+    if not weights:
+        raise ValueError(f"{output / TRAINED}: holds no trained weights; train to the last step first")
+    weights_digest = digest_of([digest_of_file(path) for path in weights])
     pipeline = None
     for clip_id in held_out_clips(corpus, count):
         clip = corpus.clip(clip_id)
@@ -57,14 +60,8 @@ def _pipeline_input(clip: Clip, settings: TrainingConfig) -> PipelineInput:
     return PipelineInput(prompt=clip.caption or "", mask_downsample=settings.data.mask_downsample, **layers)
 
 
-def _weights_digest(trained: Path) -> str:
-    files = sorted((trained / "transformer").glob("*.safetensors"))
-    if not files:
-        raise ValueError(f"{trained}: holds no trained weights; train to the last step first")
-    return digest_of([digest_of_file(file) for file in files])
-
-
 def _is_sampled(path: Path, key: str) -> bool:
+    """Return whether a video was made under this key."""
     try:
         return path.exists() and json.loads(path.with_suffix(".json").read_text())["key"] == key
     except (OSError, ValueError, KeyError):

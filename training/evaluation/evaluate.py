@@ -13,7 +13,6 @@ import io
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ class ResultCache:
             return None
         try:
             content = json.loads(self._path(key, "json").read_text())
-            return {name: [_from_json(value) for value in values] for name, values in content.items()}
+            return {name: [MetricValue.from_json(value) for value in values] for name, values in content.items()}
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
@@ -155,19 +154,18 @@ def evaluate(
     except Unavailable as error:
         network = unavailable("fvd", str(error))
     results: dict[str, list[_ClipResult]] = {method.name: [] for method in methods}
-    with ExitStack() as stack:
-        folder = None
-        if settings.vbench.missing_reason() is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    with_vbench = settings.vbench.missing_reason() is None
+    with tempfile.TemporaryDirectory() as folder:
         for number, clip_id in enumerate(clip_ids):
             report(number, len(clip_ids))
             clip = corpus[clip_id]
             for name, sample in _samples(clip, methods, settings).items():
-                results[name].append(_measure_clip(clip, sample, settings, network, folder is not None))
-                if folder is not None:
-                    (folder / name).mkdir(exist_ok=True)
-                    (folder / name / f"{clip_id}.mp4").write_bytes(film(crop_to_even(sample.result), fps=sample.fps))
-        _add_vbench(settings, results, folder or Path())
+                results[name].append(_measure_clip(clip, sample, settings, network, with_vbench))
+                if with_vbench:
+                    path = Path(folder, name, f"{clip_id}.mp4")
+                    path.parent.mkdir(exist_ok=True)
+                    path.write_bytes(film(crop_to_even(sample.result), fps=sample.fps))
+        _add_vbench(settings, results, Path(folder))
         report(len(clip_ids), len(clip_ids))
     return [row for name, clips in results.items() for row in _measurements(name, clips, network)]
 
@@ -286,8 +284,3 @@ def _pixels_key(frames: Rgb) -> str:
     for frame in frames:
         digest.update(frame.tobytes())
     return digest.hexdigest()
-
-
-def _from_json(value: dict[str, Any]) -> MetricValue:
-    weights = Weights(**value["weights"]) if value["weights"] is not None else None
-    return MetricValue(**{**value, "weights": weights})
