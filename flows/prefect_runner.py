@@ -75,8 +75,12 @@ def run_with_prefect(run: Run, report_progress: ReportProgress = ignore_progress
 
 def run_in_flow(name: str, title: str, body: Callable[[], T]) -> T:
     """Run a body in this process as a flow; in the UI it stands under the name of the deployed flow."""
-    run_flow: Any = flow(name=name, flow_run_name=f"{name}-{title}", task_runner=task_runner())(body)
-    return run_flow()  # type: ignore[no-any-return]
+
+    @flow(name=name, flow_run_name=f"{name}-{title}", task_runner=task_runner())
+    def run_body() -> T:  # Prefect takes no partial function
+        return body()
+
+    return run_body()
 
 
 def task_runner() -> Any:
