@@ -9,6 +9,7 @@ answer has a time limit, however slowly its bytes come. `tenacity` knows no shar
 """
 
 import asyncio
+import contextlib
 import email.utils
 import functools
 import os
@@ -29,6 +30,7 @@ from .llm_captioner import ChatRequest, ChatResponse, FrameEncoding, LlmCaptione
 CONNECT_TIMEOUT_S = 10.0
 MAX_TIMEOUTS = 2
 """An answer that exceeds its time is requested once more, no oftener: a model that never ends does so again."""
+MODEL_REMEDY = "see the server's log, or choose another model"
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, *range(500, 600)})
 """Statuses of servers that are busy, starting, or failing for the moment."""
 OPTIONAL_PARAMETERS = ("response_format", "temperature", "seed", "max_tokens", "max_completion_tokens")
@@ -160,11 +162,13 @@ class ApiError:
 
 
 class RequestError(Exception):
-    """A request without an answer, by an error response, or without any response at all."""
+    """A request without an answer: by an error response, or without any response at all."""
 
-    def __init__(self, sentence: str, api_error: ApiError | None = None) -> None:
+    def __init__(
+        self, sentence: str, remedy: str, *, is_final: bool = False, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(sentence)
-        self.api_error = api_error
+        self.remedy, self.is_final, self.retry_after_s = remedy, is_final, retry_after_s
 
 
 class EndpointClient:
@@ -220,31 +224,24 @@ class EndpointClient:
         settings, failure, remedy, timeouts = self._settings, "", "", 0
         for attempt in range(settings.max_attempts):
             await self._pause()
-            api_error: ApiError | None = None
+            retry_after_s = None
             try:
                 async with asyncio.timeout(settings.timeout_s):
                     response = await self._send(request, messages)
                 self._spent_tokens += response.tokens_in + response.tokens_out
                 if response.text.strip():
                     return response
-                failure, remedy = "answered with nothing", "see the server's log, or choose another model"
+                failure, remedy = "answered with nothing", MODEL_REMEDY
             except RequestError as error:
-                failure, api_error = str(error), error.api_error
-                remedy = "wait and go on later, or lower max_concurrency"
-                if api_error is None:
-                    remedy = "start the server, or correct base_url"
-                    if "JSON" in failure:
-                        remedy = "see the server's log, or choose another model"
-                elif not api_error.is_transient:
-                    served_models = await self._served_models() if api_error.status == 404 else ""
-                    remedy = api_error.remedy(settings.model, served_models)
+                failure, remedy, retry_after_s = str(error), error.remedy, error.retry_after_s
+                if error.is_final:
                     break
             except TimeoutError:
                 failure, timeouts = f"did not finish an answer in {settings.timeout_s:g} s", timeouts + 1
                 remedy = "raise timeout_s, lower max_tokens, or see whether the server hangs"
             if timeouts == MAX_TIMEOUTS or attempt + 1 == settings.max_attempts:
                 break
-            self._back_off(attempt, api_error.retry_after_s if api_error else None, failure)
+            self._back_off(attempt, retry_after_s, failure)
         raise ModelUnavailable(f"{self._title} {failure}; {remedy}")
 
     async def _pause(self) -> None:
@@ -281,7 +278,7 @@ class EndpointClient:
                 api_error = self._parse_error(error)
                 name = api_error.refused_parameter(parameters)
                 if name is None:
-                    raise RequestError(f"answered {api_error.status}: {api_error.message}", api_error) from None
+                    raise await self._request_error(api_error) from None
                 if name == "max_tokens":
                     parameters["max_completion_tokens"] = parameters["max_tokens"]
                 del parameters[name]
@@ -289,9 +286,11 @@ class EndpointClient:
             except self._api.APITimeoutError:
                 raise TimeoutError from None
             except self._api.APIConnectionError as error:
-                raise RequestError(f"cannot be reached ({self._one_line(str(error.__cause__ or error))})") from None
+                reason = self._one_line(str(error.__cause__ or error))
+                raise RequestError(f"cannot be reached ({reason})", "start the server, or correct base_url") from None
             except ValueError as error:  # a body that says it is JSON and is not
-                raise RequestError(f"sent an answer that is not JSON ({self._one_line(str(error))})") from None
+                sentence = f"sent an answer that is not JSON ({self._one_line(str(error))})"
+                raise RequestError(sentence, MODEL_REMEDY) from None
 
     def _parameters(self, request: ChatRequest, messages: list[dict[str, Any]]) -> dict[str, Any]:
         parameters: dict[str, Any] = {
@@ -340,13 +339,18 @@ class EndpointClient:
             parameter=str(fields.get("param") or ""),
         )
 
-    async def _served_models(self) -> str:
-        """Return names of models that the endpoint has; empty where it does not tell."""
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                return self._one_line(", ".join([model.id async for model in self._client.models.list()][:8]))
-        except (self._api.APIError, TimeoutError, ValueError, AttributeError, TypeError):
-            return ""
+    async def _request_error(self, error: ApiError) -> RequestError:
+        sentence, served_models = f"answered {error.status}: {error.message}", ""
+        if error.is_transient:
+            remedy = "wait and go on later, or lower max_concurrency"
+            return RequestError(sentence, remedy, retry_after_s=error.retry_after_s)
+        if error.status == 404:  # the endpoint may tell which models it has
+            errors = (self._api.APIError, TimeoutError, ValueError, AttributeError, TypeError)
+            with contextlib.suppress(*errors):
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    names = [model.id async for model in self._client.models.list()]
+                served_models = self._one_line(", ".join(names[:8]))
+        return RequestError(sentence, error.remedy(self._settings.model, served_models), is_final=True)
 
     def _one_line(self, text: str, max_chars: int = 200) -> str:
         """Return a text without the key in one short line; of a web page, its title."""
