@@ -1,6 +1,6 @@
 """Caption stages of any clip: its effects are tagged, then it is described, and the description refined and augmented.
 
-A backend that is not there raises `Unavailable` and leaves nothing behind; all that was answered is kept.
+A backend that is not there raises `ModelUnavailable` and leaves nothing behind; all that was answered is kept.
 """
 
 from collections.abc import Callable, Iterable, Mapping
