@@ -27,12 +27,11 @@ class Ground:
     """Media that bring their own water surface hide this and fill the plane themselves."""
     material: Any
     """Takes world coordinates from the object's; the attribute "foam" (0 to 1 at vertices) whitens water."""
-    kind: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """All that is neither body nor medium."""
+    """Camera, sun and ground, as far as frames and variants change them."""
 
     camera: Any
     camera_poses: tuple[Any, ...]
@@ -40,7 +39,6 @@ class Environment:
     sun: Any
     softness_deg: float
     ground: Ground
-    walls: tuple[Any, ...]
 
     def set_frame(self, frame: int) -> None:
         """Put the camera into its pose of that frame."""
@@ -58,15 +56,16 @@ def build(plan: dict[str, Any]) -> Environment:
         Refused: the sky's panorama is missing or broken.
     """
     _build_sky(plan["sky"])
-    camera = _camera(plan["camera"])
-    return Environment(
-        camera=camera,
+    surroundings = Environment(
+        camera=_camera(plan["camera"]),
         camera_poses=tuple(matrix(values) for values in plan["camera"]["matrices"]),
         sun=_sun(plan["sun"]),
         softness_deg=plan["sun"]["softness_deg"],
         ground=_ground(plan["ground"], plan["seed"]),
-        walls=tuple(_wall(wall) for wall in plan["walls"]),
     )
+    for wall in plan["walls"]:
+        _build_wall(wall)
+    return surroundings
 
 
 def _link(name: str, data: Any) -> Any:
@@ -100,11 +99,11 @@ def _ground(entry: dict[str, Any], seed: int) -> Ground:
     mesh.from_pydata([(x * FAR_M, y * FAR_M, 0) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))], [], [(0, 1, 2, 3)])
     material = grounds.build(entry, seed)
     mesh.materials.append(material)
-    return Ground(object=_link("ground", mesh), material=material, kind=entry["kind"])
+    return Ground(object=_link("ground", mesh), material=material)
 
 
-def _wall(entry: dict[str, Any]) -> Any:
-    """Slab, 20 cm thick; the lower middle of its front stands at the wall's position."""
+def _build_wall(entry: dict[str, Any]) -> None:
+    """Make a slab, 20 cm thick; the lower middle of its front stands at the wall's position."""
     size = (0.2, entry["width_m"], entry["height_m"])
     mesh = bpy.data.meshes.new("wall")
     box = [(-0.2 * x, (y - 0.5) * size[1], z * size[2]) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
@@ -114,7 +113,6 @@ def _wall(entry: dict[str, Any]) -> Any:
     wall = _link("wall", mesh)
     x, y = entry["at"]
     wall.matrix_world = Matrix.Translation((x, y, 0)) @ Matrix.Rotation(math.radians(entry["heading_deg"]), 4, "Z")
-    return wall
 
 
 def _build_sky(entry: dict[str, Any]) -> None:
