@@ -99,7 +99,7 @@ def write_gallery(corpus: str, out_dir: Path | None) -> Path:
     from ..datasets.gallery.report import write_report
 
     published = open_corpus(corpus)
-    local = published.place.local
+    local = published.location.local
     folder = out_dir or (local.parent / f"{local.name}-gallery" if local else Path("gallery"))
     with progress_bar() as show:
         page: Path = write_report(published, folder, step=lambda done_count, total: show("gallery", done_count, total))

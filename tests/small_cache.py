@@ -43,7 +43,7 @@ def make_small_cache(folder: Path, *, clips: int = 6, settings: CacheSettings = 
 def settings_for(small: Small, output, **changes) -> TrainingConfig:
     """Four steps of two samples, in 32-bit and in this process."""
     plain = TrainingConfig(
-        corpus=small.corpus.place.url,
+        corpus=small.corpus.location.url,
         output=str(output),
         cache_folder=str(small.cache.folder),
         model=small.model,

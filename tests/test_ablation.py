@@ -15,7 +15,7 @@ from effectpairs.training.latents.sampler import RowSampler, SourceMix
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    return make_small_corpus(tmp_path_factory.mktemp("corpus"), clips=3, size=(32, 48)).place.url
+    return make_small_corpus(tmp_path_factory.mktemp("corpus"), clips=3, size=(32, 48)).location.url
 
 
 def opened(corpus: str, output: Path, *more: str) -> training_run.TrainingJob:

@@ -41,7 +41,7 @@ def captions_of(corpus, tmp_path, *changes):
 
 def test_a_corpus_without_a_record_of_captions_is_read_verified_shown_and_reworded(wordless, tmp_path):
     corpus = open_corpus(wordless)
-    written = pa.parquet.read_schema(next((corpus.place.local / "data").rglob("*.parquet"))).field("provenance").type
+    written = pa.parquet.read_schema(next((corpus.location.local / "data").rglob("*.parquet"))).field("provenance").type
     assert "captions" not in {field.name for field in written}
     assert verify.verify(corpus) == []
     assert corpus[corpus.ids[0]].provenance["captions"] is None

@@ -112,7 +112,7 @@ def test_it_opens_by_every_spelling(folder, monkeypatch):
     for spelling in (folder, str(folder), f"{folder}/", f"file://{folder}", "corpus"):
         found = effectpairs.open(spelling)
         assert found["clip-a"].gt.shape == (5, 16, 24, 3)
-        assert found.place.title == "corpus"
+        assert found.location.title == "corpus"
 
 
 class Wire(AbstractFileSystem):

@@ -159,7 +159,7 @@ def test_the_command_tells_what_is_missing(corpus, methods, tmp_path, monkeypatc
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     wanted = [f"--method={method.name}={method.folder}" for method in methods]
-    command = ["evaluate", str(corpus.place.local), *wanted, "--out", str(tmp_path / "out")]
+    command = ["evaluate", str(corpus.location.local), *wanted, "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(app, command)
     assert isinstance(done.exception, ValueError)
     assert "metrics are unavailable; bring what they need, or give --allow-missing" in str(done.exception)

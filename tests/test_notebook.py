@@ -26,7 +26,7 @@ def executed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebook")
     corpus = make_small_corpus(folder, clips=4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EFFECTPAIRS_CORPUS", corpus.place.url)
+        patch.setenv("EFFECTPAIRS_CORPUS", corpus.location.url)
         patch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
         notebook = nbformat.read(NOTEBOOK, as_version=4)
         manager = ThisPython(kernel_name="python3")

@@ -27,7 +27,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(corpus):
-    return corpus.place.local
+    return corpus.location.local
 
 
 @pytest.fixture(scope="module")

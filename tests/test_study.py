@@ -126,7 +126,7 @@ def test_the_commands_make_a_study_and_count_it(corpus, methods, tmp_path):
     from typer.testing import CliRunner
 
     folders = [str(method.folder) for method in methods]
-    wanted = ["--corpus", str(corpus.place.local), "--out", str(tmp_path / "study")]
+    wanted = ["--corpus", str(corpus.location.local), "--out", str(tmp_path / "study")]
     assert CliRunner().invoke(app, ["study", *folders, *wanted]).exit_code == 0
     key = key_of(tmp_path / "study")
     answers = [{"pair": "p001", "question": "content", "chosen": "x"}]

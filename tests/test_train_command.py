@@ -27,7 +27,7 @@ QUICK = ("cache.size=[32, 48]", "validation.steps=2")
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    return make_small_corpus(tmp_path_factory.mktemp("corpus"), clips=3, size=(32, 48)).place.url
+    return make_small_corpus(tmp_path_factory.mktemp("corpus"), clips=3, size=(32, 48)).location.url
 
 
 def asked(corpus: str, output: Path, *more: str) -> tuple[str, ...]:

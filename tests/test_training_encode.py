@@ -76,7 +76,7 @@ def encode_share(url, model, folder, number):
 def test_two_processes_share_the_work(small, tmp_path):
     spawn = multiprocessing.get_context("spawn")
     started = [
-        spawn.Process(target=encode_share, args=(small.corpus.place.url, small.model, tmp_path, number))
+        spawn.Process(target=encode_share, args=(small.corpus.location.url, small.model, tmp_path, number))
         for number in range(2)
     ]
     for process in started:

@@ -60,7 +60,7 @@ def test_a_cache_of_another_model_is_refused(small, tmp_path):
 
 
 def test_a_cache_of_another_corpus_is_refused(small, tmp_path):
-    other = make_small_cache(tmp_path / "other", clips=3).corpus.place.url
+    other = make_small_cache(tmp_path / "other", clips=3).corpus.location.url
     with pytest.raises(ValueError, match=r"was made of corpus version .* is now .*encode again"):
         train(settings_for(small, tmp_path, corpus=other))
 

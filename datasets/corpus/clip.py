@@ -45,12 +45,12 @@ class Clip:
 
     def decode(self, layer: str) -> Rgb | Matte | Mask | None:
         """Decode a layer anew; the attributes of the same names keep what they decoded."""
-        stored = self.encoded(layer)
-        if stored is None:
+        video = self.encoded(layer)
+        if video is None:
             return None
         if layer in MASK_LAYERS:
-            return codec.decode_mask(stored, threads=self._threads)
-        return codec.decode(stored, threads=self._threads)
+            return codec.decode_mask(video, threads=self._threads)
+        return codec.decode(video, threads=self._threads)
 
     @cached_property
     def gt(self) -> Rgb:

@@ -43,7 +43,7 @@ def finalize(
         raise CorruptFile(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
     manifest = _manifest(workspace, files, settings, name)
     accounts = [account for account, _ in _accounts(workspace).values()]
-    return commit_manifest(corpus, manifest, included_entries(workspace, settings), accounts, _told(workspace))
+    return commit_manifest(corpus, manifest, included_entries(workspace, settings), accounts, _outcomes(workspace))
 
 
 def commit_manifest(
@@ -51,10 +51,10 @@ def commit_manifest(
     manifest: dict[str, Any],
     entries: Sequence[ClipOutcome],
     accounts: Sequence[RunSummary],
-    told: Sequence[Mapping[str, Any]],
+    outcomes: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Write the account, the data card and, last, `corpus.json`; told holds what became of every clip."""
-    manifest["account"]["clips"] = _write_account(told, corpus)
+    manifest["account"]["clips"] = _write_account(outcomes, corpus)
     manifest["digest"] = digest_of(manifest)
     corpus.write(CARD, _card(manifest, entries, accounts).encode())
     corpus.write(MANIFEST, json_bytes(manifest))
@@ -74,7 +74,7 @@ def _manifest(
         "software": f"effectpairs {version('effectpairs')}",
         "settings": {
             "publishing": asdict(settings),
-            "sources": {source: found for source, (_, found) in accounts.items()},
+            "sources": {source: statistics for source, (_, statistics) in accounts.items()},
         },
         **sums_of(entries, settings),
         "account": {"sources": {source: asdict(account) for source, (account, _) in accounts.items()}},
@@ -123,17 +123,22 @@ def captioner_of(row: Mapping[str, Any]) -> str | None:
 
 def _quality(entries: Sequence[ClipOutcome]) -> dict[str, Any]:
     """Smallest, median and largest of each quality number over the clips that have it."""
-    found = {}
+    statistics = {}
     for number in QUALITY_NUMBERS:
         values = [entry.row["quality"].get(number) for entry in entries if entry.row is not None]
-        known = [value for value in values if value is not None]
-        if known:
-            low, middle, high = np.quantile(known, [0, 0.5, 1])
-            found[number] = {"min": float(low), "median": float(middle), "max": float(high), "clips": len(known)}
-    return found
+        measured = [value for value in values if value is not None]
+        if measured:
+            low, middle, high = np.quantile(measured, [0, 0.5, 1])
+            statistics[number] = {
+                "min": float(low),
+                "median": float(middle),
+                "max": float(high),
+                "clips": len(measured),
+            }
+    return statistics
 
 
-def _told(workspace: Path) -> list[dict[str, Any]]:
+def _outcomes(workspace: Path) -> list[dict[str, Any]]:
     """Every clip of every source, in the corpus or not, with its outcome and reasons."""
     return [
         {"source": source, "name": entry.name, "outcome": entry.outcome, "stage": entry.stage, "reasons": entry.reasons}
@@ -172,7 +177,7 @@ def _remove_stale(corpus: Location, manifest: Mapping[str, Any]) -> None:
     """Delete shards and accounts of the corpus before this one, or of an interrupted publishing."""
     belongs = {file["path"] for file in manifest["files"]} | {manifest["account"]["clips"]["path"]}
     for name in corpus.names():
-        whole, _, partial = name.partition(".partial-")
+        final_name, _, partial = name.partition(".partial-")
         stale = corpus.is_abandoned(name) if partial else name not in belongs
-        if stale and (is_ours(whole) or (partial and whole in (CARD, MANIFEST))):
+        if stale and (is_ours(final_name) or (partial and final_name in (CARD, MANIFEST))):
             corpus.remove(name)

@@ -52,15 +52,15 @@ def plan_shards(workspace: Path, corpus: Location, settings: PublishSettings) ->
     refuse_foreign(corpus)
     entries = included_entries(workspace, settings)
     present = {file["content"]: file for file in present_manifest(corpus).get("files", [])}
-    taken = {file["path"] for file in present.values()}
+    used_paths = {file["path"] for file in present.values()}
     plans: list[ShardPlan] = []
     for split, kind, group in packed(entries, settings):
         content = content_of_rows(group, split, settings)
-        kept = present.get(content)
-        path = kept["path"] if kept else free_name(split, kind, taken)
-        taken.add(path)
+        present_file = present.get(content)
+        path = present_file["path"] if present_file else free_name(split, kind, used_paths)
+        used_paths.add(path)
         ids = tuple(entry.name for entry in group)
-        sha256 = kept["sha256"] if kept else None
+        sha256 = present_file["sha256"] if present_file else None
         plans.append(ShardPlan(path=path, split=split, kind=kind, content=content, clip_ids=ids, sha256=sha256))
     return plans
 
@@ -101,10 +101,10 @@ def present_manifest(corpus: Location) -> Mapping[str, Any]:
     if not corpus.exists(MANIFEST):
         return {}
     try:
-        found: dict[str, Any] = json.loads(corpus.read(MANIFEST))
+        manifest: dict[str, Any] = json.loads(corpus.read(MANIFEST))
         return {
-            **found,
-            "files": [{key: file[key] for key in ("path", "content", "sha256")} for file in found["files"]],
+            **manifest,
+            "files": [{key: file[key] for key in ("path", "content", "sha256")} for file in manifest["files"]],
         }
     except (ValueError, KeyError, TypeError) as broken:
         raise ValueError(f"{corpus.url}/{MANIFEST} is damaged; delete it and publish again") from broken
@@ -128,14 +128,14 @@ def refuse_foreign(corpus: Location) -> None:
 
 def _is_left_over(name: str) -> bool:
     """Is this what an interrupted first publishing leaves?"""
-    whole = name.split(".partial-")[0]
-    return is_ours(whole) or whole in (MANIFEST, CARD)
+    final_name = name.split(".partial-")[0]
+    return is_ours(final_name) or final_name in (MANIFEST, CARD)
 
 
-def free_name(split: str, kind: str, taken: set[str]) -> str:
+def free_name(split: str, kind: str, used_paths: set[str]) -> str:
     """The first file name of a split and kind that is not taken."""
     number = 0
-    while (name := f"data/{split}/{kind}-{number:05d}.parquet") in taken:
+    while (name := f"data/{split}/{kind}-{number:05d}.parquet") in used_paths:
         number += 1
     return name
 
@@ -167,23 +167,23 @@ def _rows(
 ) -> Iterator[shards.Row]:
     for entry in entries:
         assert entry.row is not None, entry.name
-        plain = {**entry.row, "split": split}
-        yield shards.Row(plain=plain, layer=_reader(entry, workspace, settings.storage))
+        columns = {**entry.row, "split": split}
+        yield shards.Row(columns=columns, layer=_reader(entry, workspace, settings.storage))
 
 
 def _reader(entry: ClipOutcome, workspace: Path, storage: Storage) -> shards.ReadLayer:
     row = entry.row or {}
 
     def read(layer: str) -> bytes | None:
-        stored = (entry.layers or {}).get(layer)
-        if stored is None:
+        layer_file = (entry.layers or {}).get(layer)
+        if layer_file is None:
             return None
-        path = workspace / stored["file"]
+        path = workspace / layer_file["file"]
         try:
             content: bytes = path.read_bytes()
         except FileNotFoundError as gone:
             raise CorruptFile(f"{path} is gone; run source '{row['source']}' again to re-make it") from gone
-        if hashlib.sha256(content).hexdigest() != stored["sha256"]:
+        if hashlib.sha256(content).hexdigest() != layer_file["sha256"]:
             raise CorruptFile(f"{path} is damaged; delete the folder {path.parent} and run its source again")
         if storage == "compact" and layer in COLOUR_LAYERS:
             return codec.encode(codec.decode(content), fps=row["fps"], storage=storage)

@@ -29,16 +29,16 @@ class Corpus:
     pickled and sent to workers, or forked; each process opens the files anew.
     """
 
-    def __init__(self, place: Location, *, threads: int = 1) -> None:
+    def __init__(self, location: Location, *, threads: int = 1) -> None:
         if not 1 <= threads <= 4:
             raise ValueError(f"threads={threads} is not in [1, 4]; a frame is stored in 4 slices, more cannot share it")
-        self.place = place
+        self.location = location
         self.threads = threads
-        self.manifest = _read_manifest(place)
+        self.manifest = _read_manifest(location)
         self._forget_files()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"place": self.place, "threads": self.threads, "manifest": self.manifest}
+        return {"location": self.location, "threads": self.threads, "manifest": self.manifest}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -70,7 +70,7 @@ class Corpus:
         parts = [pa.schema([ROW.field(name) for name in PLAIN_COLUMNS]).empty_table()]
         for file in self.manifest["files"]:
             try:
-                with self.place.open(file["path"], block_bytes=WORDS_BLOCK_BYTES) as opened:
+                with self.location.open(file["path"], block_bytes=WORDS_BLOCK_BYTES) as opened:
                     parts.append(shards.read_plain(opened))
             except (FileNotFoundError, pa.ArrowException) as broken:
                 raise ValueError(self._unreadable(file["path"])) from broken
@@ -83,11 +83,13 @@ class Corpus:
 
     @cached_property
     def _where(self) -> dict[str, tuple[str, int, int]]:
-        """Of each clip: its file, its row group in it, its row in the table."""
+        """File, row group in it, and row in the table of each clip."""
         ids = self.table.column("clip_id").to_pylist()
         spots = [(file["path"], row) for file in self.manifest["files"] for row in range(file["rows"])]
         if len(ids) != len(spots):
-            raise ValueError(f"{self.place.url}: {len(ids)} clips are there, {MANIFEST} lists {len(spots)}; verify it")
+            raise ValueError(
+                f"{self.location.url}: {len(ids)} clips are there, {MANIFEST} lists {len(spots)}; verify it"
+            )
         return {clip_id: (*spot, row) for row, (clip_id, spot) in enumerate(zip(ids, spots, strict=True))}
 
     def clip(self, clip_id: str, *, threads: int | None = None) -> Clip:
@@ -98,10 +100,10 @@ class Corpus:
         """
         if clip_id not in self._where:
             some = ", ".join(self.ids[:3])
-            raise KeyError(f"{self.place.url} has no clip '{clip_id}'; it has {len(self)}, such as {some}")
+            raise KeyError(f"{self.location.url} has no clip '{clip_id}'; it has {len(self)}, such as {some}")
         path, group, row = self._where[clip_id]
-        plain = self.table.slice(row, 1).to_pylist()[0]
-        return Clip(plain, partial(self._layer, path, group), threads=threads or self.threads)
+        columns = self.table.slice(row, 1).to_pylist()[0]
+        return Clip(columns, partial(self._layer, path, group), threads=threads or self.threads)
 
     def torch(self, *, streaming: bool = False, **options: Any) -> Any:
         """A PyTorch dataset over the clips: map style, or iterable with `streaming=True`.
@@ -126,8 +128,8 @@ class Corpus:
             self._forget_files()  # a forked worker must not share the parent's file positions and connections
         shard = self._open.get(path)
         if shard is None:
-            local = self.place.local
-            source = str(local / path) if local is not None else self.place.open(path)
+            local = self.location.local
+            source = str(local / path) if local is not None else self.location.open(path)
             shard = self._open[path] = pq.ParquetFile(source, pre_buffer=False)
             if len(self._open) > OPEN_SHARDS:
                 self._open.popitem(last=False)[1].close(force=True)
@@ -135,12 +137,12 @@ class Corpus:
         return shard
 
     def _forget_files(self) -> None:
-        self.place = Location(self.place.url)
+        self.location = Location(self.location.url)
         self._open: OrderedDict[str, pq.ParquetFile] = OrderedDict()
         self._pid = os.getpid()
 
     def _unreadable(self, path: str) -> str:
-        url = self.place.url
+        url = self.location.url
         return f"{url}/{path} is missing or damaged; see all that is wrong with: effectpairs verify {url}"
 
 
@@ -154,35 +156,35 @@ def open_corpus(path_or_url: str, *, threads: int = 1) -> Corpus:
     return Corpus(Location(str(path_or_url)), threads=threads)
 
 
-def _read_manifest(place: Location) -> dict[str, Any]:
-    if not place.exists(MANIFEST):
+def _read_manifest(location: Location) -> dict[str, Any]:
+    if not location.exists(MANIFEST):
         raise FileNotFoundError(
-            f"{place.url}: no {MANIFEST} is there, so it is no finished corpus; make one with: "
-            f"effectpairs publish {place.url}"
+            f"{location.url}: no {MANIFEST} is there, so it is no finished corpus; make one with: "
+            f"effectpairs publish {location.url}"
         )
     try:
-        found: dict[str, Any] = json.loads(place.read(MANIFEST))
-        written = int(found["schema_version"])
-        problem = None if written > SCHEMA_VERSION else _problem_of(found)
+        manifest: dict[str, Any] = json.loads(location.read(MANIFEST))
+        written = int(manifest["schema_version"])
+        problem = None if written > SCHEMA_VERSION else _problem_of(manifest)
     except (ValueError, KeyError, TypeError, AttributeError) as broken:
         problem, written = f"{type(broken).__name__}: {broken}", SCHEMA_VERSION
     if problem:
-        raise ValueError(f"{place.url}/{MANIFEST} is damaged ({problem}); delete it and publish the corpus again")
+        raise ValueError(f"{location.url}/{MANIFEST} is damaged ({problem}); delete it and publish the corpus again")
     if written > SCHEMA_VERSION:
         raise ValueError(
-            f"{place.url} has schema version {written}, newer than {SCHEMA_VERSION} which is read here; "
+            f"{location.url} has schema version {written}, newer than {SCHEMA_VERSION} which is read here; "
             "upgrade effectpairs"
         )
     if written < SCHEMA_VERSION:
         raise ValueError(
-            f"{place.url} has schema version {written}, older than {SCHEMA_VERSION} which is read here; "
-            f"publish it again from its workspace: effectpairs publish {place.url}"
+            f"{location.url} has schema version {written}, older than {SCHEMA_VERSION} which is read here; "
+            f"publish it again from its workspace: effectpairs publish {location.url}"
         )
-    return found
+    return manifest
 
 
 def _problem_of(manifest: dict[str, Any]) -> str | None:
-    """What a reader relies on and does not find."""
+    """Describe what a reader relies on and does not find in a manifest; None where all is there."""
     files = [*manifest["files"], manifest["account"]["clips"]]
     strange = [file["path"] for file in files if not is_ours(file["path"])]
     if strange:

@@ -22,13 +22,13 @@ Row = Mapping[str, Any]
 
 
 def recaption(
-    corpus: Corpus, place: Location, change: Callable[[Row], Row], settings: Mapping[str, Any], scratch: Path
+    corpus: Corpus, location: Location, change: Callable[[Row], Row], settings: Mapping[str, Any], scratch: Path
 ) -> dict[str, Any]:
     """Publish a corpus with changed rows; shards whose rows stay the same stay as they are. Return the manifest.
 
     Args:
         corpus: what is there; its videos are copied as they stand.
-        place: where the corpus with the new words is to be; it may be the same.
+        location: where the corpus with the new captions is to be; it may be the same.
         change: from a row's plain columns to the new ones.
         settings: how the words were made, by source.
         scratch: a local folder for large files on their way to a remote place.
@@ -37,19 +37,19 @@ def recaption(
         ValueError: the place holds something else than a corpus.
         CannotWrite: the disk is full, or the place cannot be written.
     """
-    refuse_foreign(place)
+    refuse_foreign(location)
     manifest = {name: value for name, value in corpus.manifest.items() if name != "digest"}
-    taken = {file["path"] for file in present_manifest(place).get("files", [])}
+    used_paths = {file["path"] for file in present_manifest(location).get("files", [])}
     entries: list[ClipOutcome] = []
     files = []
     for file, clips in _by_file(corpus):
         rows = [change(clip.row) for clip in clips]
         entries += [_entry(row) for row in rows]
-        stays = rows == [clip.row for clip in clips] and corpus.place.url == place.url
-        files.append(file if stays else _write(file, clips, rows, place, taken, scratch))
+        stays = rows == [clip.row for clip in clips] and corpus.location.url == location.url
+        files.append(file if stays else _write(file, clips, rows, location, used_paths, scratch))
     settled = TypeAdapter(PublishSettings).validate_python(manifest["settings"]["publishing"])
-    told = _told(corpus, entries)
-    accounts = _accounts(told)
+    outcomes = _updated_outcomes(corpus, entries)
+    accounts = _accounts(outcomes)
     manifest |= {
         **sums_of(entries, settled),
         "version": version_of(files),
@@ -57,7 +57,7 @@ def recaption(
         "account": {"sources": {account.source: vars(account) for account in accounts}},
         "settings": {**manifest["settings"], "sources": settings},
     }
-    return commit_manifest(place, manifest, entries, accounts, told)
+    return commit_manifest(location, manifest, entries, accounts, outcomes)
 
 
 def _by_file(corpus: Corpus) -> Iterator[tuple[dict[str, Any], list[Clip]]]:
@@ -68,21 +68,26 @@ def _by_file(corpus: Corpus) -> Iterator[tuple[dict[str, Any], list[Clip]]]:
 
 
 def _write(
-    file: Mapping[str, Any], clips: Sequence[Clip], rows: Sequence[Row], place: Location, taken: set[str], scratch: Path
+    file: Mapping[str, Any],
+    clips: Sequence[Clip],
+    rows: Sequence[Row],
+    location: Location,
+    used_paths: set[str],
+    scratch: Path,
 ) -> dict[str, Any]:
     """A shard with these rows and the clips' own videos; its new entry for `corpus.json`."""
-    path = free_name(file["split"], file["kind"], taken)
-    taken.add(path)
+    path = free_name(file["split"], file["kind"], used_paths)
+    used_paths.add(path)
     content = digest_of([SCHEMA_VERSION, file["sha256"], list(rows)])
-    partial = place.scratch(path, scratch)
-    made = (shards.Row(plain=row, layer=clip.encoded) for row, clip in zip(rows, clips, strict=True))
+    partial = location.scratch(path, scratch)
+    shard_rows = (shards.Row(columns=row, layer=clip.encoded) for row, clip in zip(rows, clips, strict=True))
     try:
         with explain_os_errors(partial.parent):
-            shards.write_shard(partial, made, content=content)
-        place.take(partial, path)
+            shards.write_shard(partial, shard_rows, content=content)
+        location.take(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    size, digest = place.size(path), place.digest(path)
+    size, digest = location.size(path), location.digest(path)
     return {**file, "path": path, "size_bytes": size, "sha256": digest, "content": content}
 
 
@@ -92,10 +97,10 @@ def _entry(row: Row) -> ClipOutcome:
     return ClipOutcome(name=row["clip_id"], outcome=quality["verdict"], stage="captions", reasons=reasons, row=row)
 
 
-def _told(corpus: Corpus, entries: Sequence[ClipOutcome]) -> list[dict[str, Any]]:
+def _updated_outcomes(corpus: Corpus, entries: Sequence[ClipOutcome]) -> list[dict[str, Any]]:
     """What became of every clip that was ever looked at; of those in the corpus, anew."""
     by_name = {entry.name: entry for entry in entries}
-    with corpus.place.open(corpus.manifest["account"]["clips"]["path"]) as file:
+    with corpus.location.open(corpus.manifest["account"]["clips"]["path"]) as file:
         rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
     for row in rows:
         entry = by_name.get(row["name"])
@@ -104,9 +109,9 @@ def _told(corpus: Corpus, entries: Sequence[ClipOutcome]) -> list[dict[str, Any]
     return rows
 
 
-def _accounts(told: Sequence[Mapping[str, Any]]) -> list[RunSummary]:
+def _accounts(outcomes: Sequence[Mapping[str, Any]]) -> list[RunSummary]:
     by_source: dict[str, list[ClipOutcome]] = {}
-    for row in told:
+    for row in outcomes:
         entry = ClipOutcome(name=row["name"], outcome=row["outcome"], stage=row["stage"], reasons=tuple(row["reasons"]))
         by_source.setdefault(row["source"], []).append(entry)
     return [account_of(source, entries) for source, entries in sorted(by_source.items())]

@@ -110,10 +110,12 @@ def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
 def _completed(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     if column.type.equals(kind) or not pa.types.is_struct(kind):
         return column
-    whole = column.combine_chunks()
-    known = {field.name for field in whole.type}
-    parts = [whole.field(field.name) if field.name in known else pa.nulls(len(whole), field.type) for field in kind]
-    return pa.chunked_array([pa.StructArray.from_arrays(parts, fields=list(kind), mask=whole.is_null())])
+    struct = column.combine_chunks()
+    field_names = {field.name for field in struct.type}
+    parts = [
+        struct.field(field.name) if field.name in field_names else pa.nulls(len(struct), field.type) for field in kind
+    ]
+    return pa.chunked_array([pa.StructArray.from_arrays(parts, fields=list(kind), mask=struct.is_null())])
 
 
 def is_row(written: pa.Schema) -> bool:
@@ -124,5 +126,5 @@ def is_row(written: pa.Schema) -> bool:
 def _reads_as(written: pa.DataType, kind: pa.DataType) -> bool:
     if written.equals(kind) or not (pa.types.is_struct(written) and pa.types.is_struct(kind)):
         return bool(written.equals(kind))
-    known = {field.name: field.type for field in kind}
-    return all(field.name in known and field.type.equals(known[field.name]) for field in written)
+    field_names = {field.name: field.type for field in kind}
+    return all(field.name in field_names and field.type.equals(field_names[field.name]) for field in written)

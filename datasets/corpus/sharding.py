@@ -68,36 +68,36 @@ def _included(workspace: Path, include: tuple[str, ...], stamp: object) -> tuple
     sources = finished_sources(workspace)
     if not sources:
         raise ValueError(f"{workspace}: no finished source is there; run one first: effectpairs run SOURCE")
-    found: dict[str, ClipOutcome] = {}
+    entry_by_id: dict[str, ClipOutcome] = {}
     for source in sources:
         for entry in read_ledger(workspace, source):
             if entry.outcome not in include:
                 continue
             if entry.row is None or entry.layers is None:
                 raise ValueError(f"{entry.name} has the outcome {entry.outcome} but no row; run '{source}' again")
-            if entry.name in found:
+            if entry.name in entry_by_id:
                 raise ValueError(
                     f"clip id '{entry.name}' stands twice in {workspace}, again in '{source}'; rename one source"
                 )
-            found[entry.name] = entry
-    if not found:
+            entry_by_id[entry.name] = entry
+    if not entry_by_id:
         raise ValueError(
             f"{workspace}: no pair is among {', '.join(include)}; "
             "see why with the account of the run, or publish with --include accept,review"
         )
-    return tuple(found[name] for name in sorted(found))
+    return tuple(entry_by_id[name] for name in sorted(entry_by_id))
 
 
 def packed(entries: Sequence[ClipOutcome], settings: PublishSettings) -> Iterator[tuple[str, str, list[ClipOutcome]]]:
     """Runs of entries of one split and kind, each below the size of a shard."""
-    keyed: dict[tuple[str, str], list[ClipOutcome]] = {}
+    by_split_and_kind: dict[tuple[str, str], list[ClipOutcome]] = {}
     for entry in entries:
         assert entry.row is not None, entry.name
-        keyed.setdefault((split_of(entry.row["group"], settings), entry.row["kind"]), []).append(entry)
-    for split, kind in sorted(keyed, key=lambda key: (SPLITS.index(key[0]), key[1])):
+        by_split_and_kind.setdefault((split_of(entry.row["group"], settings), entry.row["kind"]), []).append(entry)
+    for split, kind in sorted(by_split_and_kind, key=lambda key: (SPLITS.index(key[0]), key[1])):
         group: list[ClipOutcome] = []
         size = 0
-        for entry in keyed[split, kind]:
+        for entry in by_split_and_kind[split, kind]:
             if group and size + _size(entry) > settings.shard_bytes:
                 yield split, kind, group
                 group, size = [], 0

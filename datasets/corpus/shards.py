@@ -24,7 +24,7 @@ ReadLayer = Callable[[str], bytes | None]
 class Row:
     """One clip ready to be written: its plain columns, and a way to its encoded layers."""
 
-    plain: Mapping[str, Any]
+    columns: Mapping[str, Any]
     layer: ReadLayer
 
 
@@ -49,8 +49,8 @@ def content_of(file: Any) -> str | None:
         metadata = pq.ParquetFile(file).metadata.metadata or {}
     except (pa.ArrowException, OSError):
         return None
-    found = metadata.get(CONTENT_KEY)
-    return found.decode() if found else None
+    content = metadata.get(CONTENT_KEY)
+    return content.decode() if content else None
 
 
 def read_plain(file: Any, columns: Sequence[str] = PLAIN_COLUMNS) -> pa.Table:
@@ -78,10 +78,10 @@ def read_layer(shard: pq.ParquetFile, row: int, layer: str) -> bytes | None:
 
 
 def _table(row: Row, schema: pa.Schema) -> pa.Table:
-    columns: dict[str, Any] = {name: [row.plain[name]] for name in PLAIN_COLUMNS}
+    columns: dict[str, Any] = {name: [row.columns[name]] for name in PLAIN_COLUMNS}
     for layer in LAYERS:
         video = row.layer(layer)
-        path = f"{row.plain['clip_id']}.{layer}.mkv"
+        path = f"{row.columns['clip_id']}.{layer}.mkv"
         columns[layer] = [None if video is None else {"bytes": video, "path": path}]
     return pa.table(columns, schema=schema)
 
@@ -100,7 +100,7 @@ def _layout() -> dict[str, Any]:
 
 def _leaves(schema: pa.Schema) -> list[str]:
     """The schema's columns as Parquet spells them, down to the leaves."""
-    found: list[str] = []
+    leaves: list[str] = []
 
     def walk(name: str, kind: pa.DataType) -> None:
         if pa.types.is_struct(kind):
@@ -109,8 +109,8 @@ def _leaves(schema: pa.Schema) -> list[str]:
         elif pa.types.is_list(kind):
             walk(f"{name}.list.element", kind.value_type)
         else:
-            found.append(name)
+            leaves.append(name)
 
     for field in schema:
         walk(field.name, field.type)
-    return found
+    return leaves

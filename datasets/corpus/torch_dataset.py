@@ -27,7 +27,7 @@ DEFAULT_LAYERS = ("gt", "over", "effect_mask")
 class Clips(Protocol):
     """What the datasets ask of a corpus."""
 
-    place: Location
+    location: Location
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -45,7 +45,7 @@ class MappedClips(Dataset):  # type: ignore[misc]
     """Clips by number, for a DataLoader with a sampler of its own (a `DistributedSampler` shares them among ranks)."""
 
     def __init__(self, corpus: Clips, *, layers: Sequence[str] = DEFAULT_LAYERS, split: str | None = None) -> None:
-        self.corpus, self.layers = corpus, _known(layers)
+        self.corpus, self.layers = corpus, _checked_layers(layers)
         self.ids = _ids_of(corpus, split)
 
     def __len__(self) -> int:
@@ -91,7 +91,7 @@ class StreamedClips(IterableDataset):  # type: ignore[misc]
         super().__init__()
         if batch_size < 1 or resume_at < 0:
             raise ValueError(f"batch_size={batch_size} is below 1 or resume_at={resume_at} below 0")
-        self.corpus, self.layers = corpus, _known(layers)
+        self.corpus, self.layers = corpus, _checked_layers(layers)
         self.ids = _ids_of(corpus, split)
         self.seed = seed
         self.rank, self.world_size = _place_among(rank, world_size)
@@ -129,7 +129,7 @@ class StreamedClips(IterableDataset):  # type: ignore[misc]
         worker = _data.get_worker_info()
         number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         order = self.order()[self.resume_at :]
-        mine = [clip_id for place, clip_id in enumerate(order) if place // self.batch_size % workers == number]
+        mine = [clip_id for position, clip_id in enumerate(order) if position // self.batch_size % workers == number]
         self._yielded, self._loaded = self._loaded, 0
         for clip_id in mine[self._yielded :]:
             self._yielded += 1
@@ -162,13 +162,13 @@ def _ids_of(corpus: Clips, split: str | None) -> tuple[str, ...]:
     if split is None:
         return corpus.ids
     splits = corpus.table.column("split").to_pylist()
-    found = tuple(clip_id for clip_id, of in zip(corpus.ids, splits, strict=True) if of == split)
-    if not found:
-        raise ValueError(f"{corpus.place.url} has no clip in split '{split}'; it has {sorted(set(splits))}")
-    return found
+    ids = tuple(clip_id for clip_id, of in zip(corpus.ids, splits, strict=True) if of == split)
+    if not ids:
+        raise ValueError(f"{corpus.location.url} has no clip in split '{split}'; it has {sorted(set(splits))}")
+    return ids
 
 
-def _known(layers: Sequence[str]) -> tuple[str, ...]:
+def _checked_layers(layers: Sequence[str]) -> tuple[str, ...]:
     unknown = [layer for layer in layers if layer not in LAYERS]
     if unknown:
         raise ValueError(f"'{unknown[0]}' is not a layer; the layers are {', '.join(LAYERS)}")

@@ -33,7 +33,7 @@ class IntegrityError:
 
 
 @dataclass(kw_only=True)
-class Whereabouts:
+class CorpusIndex:
     """In which files each clip id, and in which splits each group stands: what no shard knows of the others."""
 
     files: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -50,52 +50,52 @@ def verify(corpus: Corpus, *, step: Callable[[str], None] = lambda _: None) -> l
     Returns:
         The first fault of each file, in the order of the files; empty where all is well.
     """
-    known = _whereabouts(corpus)
+    index = _index_corpus(corpus)
     faults = []
     for file in [*corpus.manifest["files"], corpus.manifest["account"]["clips"]]:
-        problem = next(_faults_of(corpus, file, known), None)
+        problem = next(_faults_of(corpus, file, index), None)
         if problem is not None:
             faults.append(IntegrityError(file=file["path"], problem=problem))
         step(file["path"])
     return [*faults, *_faults_around(corpus)]
 
 
-def _whereabouts(corpus: Corpus) -> Whereabouts:
-    known = Whereabouts()
+def _index_corpus(corpus: Corpus) -> CorpusIndex:
+    index = CorpusIndex()
     for file in corpus.manifest["files"]:
         try:
-            with corpus.place.open(file["path"]) as opened:
+            with corpus.location.open(file["path"]) as opened:
                 rows = shards.read_plain(opened, ("clip_id", "group", "split")).to_pylist()
         except (pa.ArrowException, OSError, KeyError):
             continue  # its own check says what is wrong with it
         for row in rows:
-            known.files[row["clip_id"]].append(file["path"])
-            known.splits[row["group"]].add(row["split"])
-    return known
+            index.files[row["clip_id"]].append(file["path"])
+            index.splits[row["group"]].add(row["split"])
+    return index
 
 
-def _faults_of(corpus: Corpus, file: File, known: Whereabouts) -> Iterator[str]:
-    place, path = corpus.place, file["path"]
-    if not place.exists(path):
+def _faults_of(corpus: Corpus, file: File, index: CorpusIndex) -> Iterator[str]:
+    location, path = corpus.location, file["path"]
+    if not location.exists(path):
         yield f"is missing though {MANIFEST} lists it; publish the corpus again"
         return
-    size = place.size(path)
+    size = location.size(path)
     if size != file["size_bytes"]:
         yield f"has {size} bytes instead of {file['size_bytes']}; copy or publish it again"
-    if place.digest(path) != file["sha256"]:
+    if location.digest(path) != file["sha256"]:
         yield "its bytes are not those that were published (SHA-256 differs); copy or publish it again"
     try:
-        with place.open(path) as opened:
+        with location.open(path) as opened:
             shard = pq.ParquetFile(opened, pre_buffer=False)
             if shard.metadata.num_rows != file["rows"]:
                 yield f"has {shard.metadata.num_rows} rows instead of {file['rows']}"
             if "split" in file:
-                yield from _faults_of_shard(shard, file, known)
+                yield from _faults_of_shard(shard, file, index)
     except (pa.ArrowException, OSError) as broken:
         yield f"is no readable Parquet file: {broken}"
 
 
-def _faults_of_shard(shard: pq.ParquetFile, file: File, known: Whereabouts) -> Iterator[str]:
+def _faults_of_shard(shard: pq.ParquetFile, file: File, index: CorpusIndex) -> Iterator[str]:
     if not is_row(shard.schema_arrow):
         yield "its columns are not those of the row's schema"
         return
@@ -104,23 +104,23 @@ def _faults_of_shard(shard: pq.ParquetFile, file: File, known: Whereabouts) -> I
         return
     rows = shards.plain_of(shard).to_pylist()
     for row in rows:
-        yield from (f"clip {row['clip_id']}: {problem}" for problem in _faults_of_row(row, file, known))
+        yield from (f"clip {row['clip_id']}: {problem}" for problem in _faults_of_row(row, file, index))
     for group, row in enumerate(rows):
         problems = _faults_of_videos(row, partial(shards.read_layer, shard, group))
         yield from (f"clip {row['clip_id']}: {problem}" for problem in problems)
 
 
-def _faults_of_row(row: Row, file: File, known: Whereabouts) -> Iterator[str]:
-    others = list(known.files[row["clip_id"]])
-    others.remove(file["path"])
-    if others:
-        yield f"the same id stands again in {others[0]}"
+def _faults_of_row(row: Row, file: File, index: CorpusIndex) -> Iterator[str]:
+    other_files = list(index.files[row["clip_id"]])
+    other_files.remove(file["path"])
+    if other_files:
+        yield f"the same id stands again in {other_files[0]}"
     if row["split"] != file["split"] or row["kind"] != file["kind"]:
         yield f"is {row['kind']}/{row['split']} in a file of {file['kind']}/{file['split']}"
     if row["kind"] not in KINDS or row["split"] not in SPLITS:
         yield f"kind '{row['kind']}' or split '{row['split']}' is not a known word"
-    if len(known.splits[row["group"]]) > 1:
-        yield f"its group {row['group']} is in the splits {' and '.join(sorted(known.splits[row['group']]))}"
+    if len(index.splits[row["group"]]) > 1:
+        yield f"its group {row['group']} is in the splits {' and '.join(sorted(index.splits[row['group']]))}"
     if row["num_frames"] < 5 or row["num_frames"] % 8 != 5:
         yield f"has {row['num_frames']} frames, which is not 8k+5"
     if row["quality"]["verdict"] not in VERDICTS:
@@ -129,8 +129,8 @@ def _faults_of_row(row: Row, file: File, known: Whereabouts) -> Iterator[str]:
 
 def _faults_of_videos(row: Row, read: shards.ReadLayer) -> Iterator[str]:
     for layer in LAYERS:
-        stored = read(layer)
-        if stored is None:
+        video = read(layer)
+        if video is None:
             if layer not in MAY_BE_ABSENT.get(row["kind"], ()):
                 yield f"has no {layer}"
             continue
@@ -138,10 +138,10 @@ def _faults_of_videos(row: Row, read: shards.ReadLayer) -> Iterator[str]:
         size = {name: row[name] for name in ("num_frames", "height", "width")}
         expected = codec.VideoShape(**size, colour=colour)
         try:
-            found = codec.probe(stored)
-            if found != expected:
-                yield f"{layer} is {found} instead of {expected}"
-            elif layer in MASK_LAYERS and not np.isin(codec.decode(stored), (0, 255)).all():
+            shape = codec.probe(video)
+            if shape != expected:
+                yield f"{layer} is {shape} instead of {expected}"
+            elif layer in MASK_LAYERS and not np.isin(codec.decode(video), (0, 255)).all():
                 yield f"{layer} is not a hard mask of 0 and 255"
         except ValueError as broken:
             yield f"{layer} {broken}"
@@ -153,11 +153,11 @@ def _faults_around(corpus: Corpus) -> Iterator[IntegrityError]:
     Programs that take every file of a folder would read those too.
     """
     manifest = corpus.manifest
-    if manifest.get("digest") != digest_of({name: held for name, held in manifest.items() if name != "digest"}):
+    if manifest.get("digest") != digest_of({name: value for name, value in manifest.items() if name != "digest"}):
         yield IntegrityError(file=MANIFEST, problem="was changed by hand or damaged; publish the corpus again")
-    if not corpus.place.exists(CARD):
+    if not corpus.location.exists(CARD):
         yield IntegrityError(file=CARD, problem="the data card is missing; publish the corpus again")
-    listed = {file["path"] for file in manifest["files"]} | {manifest["account"]["clips"]["path"]}
-    for name in corpus.place.names():
-        if name not in listed and (is_ours(name) or (name.startswith("data/") and name.endswith(".parquet"))):
+    manifest_files = {file["path"] for file in manifest["files"]} | {manifest["account"]["clips"]["path"]}
+    for name in corpus.location.names():
+        if name not in manifest_files and (is_ours(name) or (name.startswith("data/") and name.endswith(".parquet"))):
             yield IntegrityError(file=name, problem=f"is not listed in {MANIFEST}; delete it or publish again")

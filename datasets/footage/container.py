@@ -102,10 +102,12 @@ def measure(path: Path) -> Timing:
         start_s = (container.start_time or 0) / av.time_base
         # Only this family's header counts packets; others count what they meant to show.
         claimed = stream.frames if container.format.name.startswith("mov") else 0
-        shown = claimed or round(whole_s * float(stream.average_rate or 0))
-        if walk.damaged or walk.packets < claimed or (not walk.packets and shown):
-            whole = walk.packets - walk.damaged
-            raise ValueError(f"{path}: is cut off after frame {max(whole, 0)} of {shown}; copy or download it again")
+        expected_frames = claimed or round(whole_s * float(stream.average_rate or 0))
+        if walk.damaged or walk.packets < claimed or (not walk.packets and expected_frames):
+            whole_frames = walk.packets - walk.damaged
+            raise ValueError(
+                f"{path}: is cut off after frame {max(whole_frames, 0)} of {expected_frames}; copy or download it again"
+            )
         if not walk.ticks:
             raise ValueError(f"{path}: holds no frames; make it anew")
         # Matroska's duration is exact to the millisecond; what others say may be a guess from the bit rate.
@@ -150,13 +152,13 @@ class _Walk:
 
 
 def _timing(times: list[int | None], stream: VideoStream) -> Timing:
-    known = sorted(time for time in times if time is not None)
+    known_times = sorted(time for time in times if time is not None)
     nominal = float(stream.average_rate or stream.guessed_rate or 1)
-    if len(known) < len(times) or len(known) < 2 or known[0] == known[-1]:
+    if len(known_times) < len(times) or len(known_times) < 2 or known_times[0] == known_times[-1]:
         return Timing(frames=len(times), fps=nominal, variable=False, duration_s=len(times) / nominal)
     time_base = stream.time_base or Fraction(1, 1000)
-    steps_s = np.diff(known) * float(time_base)
-    fps = float((len(known) - 1) / ((known[-1] - known[0]) * time_base))
+    steps_s = np.diff(known_times) * float(time_base)
+    fps = float((len(known_times) - 1) / ((known_times[-1] - known_times[0]) * time_base))
     # A container that rounds to milliseconds makes 41 and 42 of a steady 24 fps.
     variable = bool(np.ptp(steps_s) > 0.0021 + 0.1 * np.median(steps_s))
     return Timing(frames=len(times), fps=fps, variable=variable, duration_s=len(times) / fps)

@@ -66,13 +66,13 @@ def numbered_images(folder: Path) -> list[Path]:
     if not files:
         raise ValueError(f"{folder}: holds no images; put the sequence there as 00000.png, 00001.png and so on")
     files = sorted(files, key=number_of)
-    for one, next_one in pairwise(files):
-        step = number_of(next_one) - number_of(one)
+    for previous, next_one in pairwise(files):
+        step = number_of(next_one) - number_of(previous)
         if step == 0:
-            raise ValueError(f"{next_one}: has the same number as {one.name}; keep one sequence in one folder")
+            raise ValueError(f"{next_one}: has the same number as {previous.name}; keep one sequence in one folder")
         if step > 1:
             raise ValueError(
-                f"{folder}: image {number_of(one) + 1} is missing between {one.name} and {next_one.name}; "
+                f"{folder}: image {number_of(previous) + 1} is missing between {previous.name} and {next_one.name}; "
                 "restore it, or number the images without gaps"
             )
     return files

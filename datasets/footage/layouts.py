@@ -47,22 +47,22 @@ def _resolution(source: FootageSource, images: Path) -> Path:
     if not images.is_dir():
         raise ValueError(f"{images}: is not there; the 'davis' layout has JPEGImages/ and Annotations/ under its root")
     names = [folder.name for folder in folders(images)]
-    chosen = source.resolution or ("480p" if "480p" in names else names[0] if len(names) == 1 else None)
+    resolution = source.resolution or ("480p" if "480p" in names else names[0] if len(names) == 1 else None)
     if source.resolution and source.resolution not in names:
         raise ValueError(f"{images}: has no folder {source.resolution!r}; resolution is one of {', '.join(names)}")
     holds_images = any(is_image_folder(images / name) for name in names)
-    if chosen is None and not holds_images:
+    if resolution is None and not holds_images:
         raise ValueError(f"{images}: has {', '.join(names) or 'nothing'}; choose with --set resolution=NAME")
-    return images if holds_images or chosen is None else images / chosen
+    return images if holds_images or resolution is None else images / resolution
 
 
 def labels_in(annotations: Path) -> list[int | None]:
     """The subjects of a folder of mask images: its labels, or [None] for soft masks of one subject."""
-    seen = np.zeros(256, np.int64)
+    counts = np.zeros(256, np.int64)
     files = image_files(annotations)
     for file in files:
-        seen += np.bincount(load_values(file).ravel(), minlength=256)
-    values = [int(value) for value in np.flatnonzero(seen) if value]
+        counts += np.bincount(load_values(file).ravel(), minlength=256)
+    values = [int(value) for value in np.flatnonzero(counts) if value]
     labelled = bool(files) and is_palette(files[0])
     if len(values) > 1 and (labelled or max(set(values) - {VOID}) <= 32):
         return [value for value in values if value != VOID]
@@ -92,19 +92,21 @@ def videos(source: FootageSource, root: Path) -> Iterator[Footage | UnusableFoot
     """Whatever the source's pattern matches, with the files that its other patterns find beside each video."""
     patterns = [*source.masks, *filter(None, (source.keys, source.background))]
     shots = sorted(path for path in root.glob(source.video) if not path.name.startswith("."))
-    taken = {match for video in shots for pattern in patterns for match in beside(video, pattern)}
+    sidecars = {match for video in shots for pattern in patterns for match in beside(video, pattern)}
     for video in shots:
-        if video in taken or (video.is_dir() and not is_image_folder(video)):
+        if video in sidecars or (video.is_dir() and not is_image_folder(video)):
             continue
         name = _name(source, root, video)
         masks = [match for pattern in source.masks for match in beside(video, pattern)]
         keys = beside(video, source.keys) if source.keys else []
         plates = beside(video, source.background) if source.background else []
-        missing = [(pattern, found) for pattern, found in ((source.keys, keys), (source.background, plates)) if pattern]
+        missing = [
+            (pattern, matches) for pattern, matches in ((source.keys, keys), (source.background, plates)) if pattern
+        ]
         missing += [(pattern, beside(video, pattern)) for pattern in source.masks]
-        gone = next((str(pattern) for pattern, found in missing if not found), None)
-        if gone is not None:
-            yield _no_mask(name, video, video.parent / gone.format(stem=video.stem))
+        missing_pattern = next((str(pattern) for pattern, matches in missing if not matches), None)
+        if missing_pattern is not None:
+            yield _no_mask(name, video, video.parent / missing_pattern.format(stem=video.stem))
             continue
         subjects = [SubjectFiles(masks=mask) for mask in masks] + [SubjectFiles(keys=key) for key in keys]
         yield Footage(
@@ -119,9 +121,9 @@ def videos(source: FootageSource, root: Path) -> Iterator[Footage | UnusableFoot
 
 def _name(source: FootageSource, root: Path, video: Path) -> str:
     """The path below root; where every video is called the same, its folder's."""
-    fixed = not any(sign in Path(source.video).name for sign in "*?[")
-    inside = video.parent.relative_to(root) if fixed else video.relative_to(root).with_suffix("")
-    return "-".join(inside.parts) or (root.resolve().name if fixed else video.stem)
+    is_fixed_name = not any(sign in Path(source.video).name for sign in "*?[")
+    inside = video.parent.relative_to(root) if is_fixed_name else video.relative_to(root).with_suffix("")
+    return "-".join(inside.parts) or (root.resolve().name if is_fixed_name else video.stem)
 
 
 def _no_mask(name: str, video: Path, expected: Path) -> UnusableFootage:

@@ -27,16 +27,16 @@ def list_footage(source: FootageSource) -> list[Footage | UnusableFootage]:
         "movies": rendered_datasets.movies,
         "kubric-pairs": rendered_datasets.kubric_pairs,
     }
-    found = [_kept_inside(root, item) for item in listers[source.layout](source, root)]
-    names = {item.name for item in found}
-    found += [refusal for refusal in _unreadable(root) if refusal.name not in names]
-    if not found:
+    items = [_kept_inside(root, item) for item in listers[source.layout](source, root)]
+    names = {item.name for item in items}
+    items += [refusal for refusal in _unreadable(root) if refusal.name not in names]
+    if not items:
         raise ValueError(f"{root}: source {source.name!r} finds no footage there in the {source.layout!r} layout; "
                          "check root, or the patterns of the source")  # fmt: skip
-    wanted = [item for item in found if _wanted(source, item.name)]
-    if not wanted:
-        raise ValueError(f"{root}: include and exclude of source {source.name!r} leave none of {len(found)} videos")
-    return _without_doubles(sorted(wanted, key=lambda item: (item.name, str(getattr(item, "video", "")))))
+    selected = [item for item in items if _is_selected(source, item.name)]
+    if not selected:
+        raise ValueError(f"{root}: include and exclude of source {source.name!r} leave none of {len(items)} videos")
+    return _without_doubles(sorted(selected, key=lambda item: (item.name, str(getattr(item, "video", "")))))
 
 
 def expand_root(source: FootageSource) -> Path:
@@ -80,16 +80,16 @@ def _kept_inside(root: Path, item: Footage | UnusableFootage) -> Footage | Unusa
 
 def _without_doubles(items: list[Footage | UnusableFootage]) -> list[Footage | UnusableFootage]:
     first: dict[str, Footage | UnusableFootage] = {}
-    listed: list[Footage | UnusableFootage] = []
+    unique: list[Footage | UnusableFootage] = []
     for item in items:
-        other = first.setdefault(item.name, item)
-        if other is not item and isinstance(item, Footage):
-            taken = getattr(other, "video", item.name)
+        earlier = first.setdefault(item.name, item)
+        if earlier is not item and isinstance(item, Footage):
+            is_included = getattr(earlier, "video", item.name)
             item = UnusableFootage(
-                name=item.name, reason=f"{item.video}: has the same name as {taken}; rename one of the two"
+                name=item.name, reason=f"{item.video}: has the same name as {is_included}; rename one of the two"
             )
-        listed.append(item)
-    return listed
+        unique.append(item)
+    return unique
 
 
 def _unreadable(root: Path) -> Iterator[UnusableFootage]:
@@ -104,6 +104,6 @@ def _unreadable(root: Path) -> Iterator[UnusableFootage]:
         )
 
 
-def _wanted(source: FootageSource, name: str) -> bool:
-    taken = not source.include or any(fnmatchcase(name, pattern) for pattern in source.include)
-    return taken and not any(fnmatchcase(name, pattern) for pattern in source.exclude)
+def _is_selected(source: FootageSource, name: str) -> bool:
+    is_included = not source.include or any(fnmatchcase(name, pattern) for pattern in source.include)
+    return is_included and not any(fnmatchcase(name, pattern) for pattern in source.exclude)

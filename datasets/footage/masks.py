@@ -34,20 +34,20 @@ class MaskReader:
     video: FootageInfo
     frames: int
     """How many masks a loop gives: as many as the video has frames."""
-    held: int
-    """How many masks there are."""
+    mask_count: int
+    """Number of masks that there are."""
     notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[MatteImage]:
         last = None
-        for last in islice(self._stored(), self.frames):
+        for last in islice(self._read_mattes(), self.frames):
             yield last
         # One frame short is an encoder's rounding; open_masks refused all else.
-        missing = self.frames - self.held
+        missing = self.frames - self.mask_count
         if last is not None and missing > 0:
             yield from repeat(last, missing)
 
-    def _stored(self) -> Iterator[MatteImage]:
+    def _read_mattes(self) -> Iterator[MatteImage]:
         if isinstance(self.source, VideoFile):
             for _, frame in self.source:
                 grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
@@ -81,26 +81,31 @@ def open_masks(path: Path, video: FootageInfo, frames: int, *, label: int | None
     )
     for size in sizes:
         _need_shape(path, size, video)
-    held = count_frames(source) if isinstance(source, VideoFile) else len(source)
-    off = held - frames
+    mask_count = count_frames(source) if isinstance(source, VideoFile) else len(source)
+    off = mask_count - frames
     if abs(off) > isinstance(source, VideoFile):
-        raise ValueError(f"{path}: has {held} masks, but the video has {frames} frames; give one mask for each frame")
+        raise ValueError(
+            f"{path}: has {mask_count} masks, but the video has {frames} frames; give one mask for each frame"
+        )
     notes = _length_note(path, off) + _size_note(path, sizes[0], video)
-    reader = MaskReader(path=path, source=source, label=label, video=video, frames=frames, held=held, notes=notes)
+    reader = MaskReader(
+        path=path, source=source, label=label, video=video, frames=frames, mask_count=mask_count, notes=notes
+    )
     _need_subject(reader)
     return reader
 
 
 def _united(path: Path) -> tuple[tuple[Path, ...], ...]:
     """The mask images of each frame."""
-    places = [numbered_images(folder) for folder in mask_folders(path)]
-    for place in places[1:]:
-        if len(place) != len(places[0]):
+    images_by_folder = [numbered_images(folder) for folder in mask_folders(path)]
+    first = images_by_folder[0]
+    for images in images_by_folder[1:]:
+        if len(images) != len(first):
             raise ValueError(
-                f"{place[0].parent}: has {len(place)} masks, but {places[0][0].parent.name} has {len(places[0])}; "
+                f"{images[0].parent}: has {len(images)} masks, but {first[0].parent.name} has {len(first)}; "
                 "give each object one mask for each frame"
             )
-    return tuple(zip(*places, strict=True))
+    return tuple(zip(*images_by_folder, strict=True))
 
 
 def read_keys(path: Path, video: FootageInfo, frames: int) -> dict[int, MatteImage]:
@@ -143,14 +148,14 @@ def _key_images(folder: Path, video: FootageInfo) -> dict[int, MatteImage]:
 
 def _key_polygons(path: Path, video: FootageInfo) -> dict[int, MatteImage]:
     try:
-        drawn = json.loads(path.read_text(encoding="utf-8"))
+        polygons_by_key = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as wrong:
         raise ValueError(f"{path}: is not valid JSON ({wrong}); mend it") from wrong
-    if not isinstance(drawn, dict) or not all(key.isdecimal() for key in drawn):
+    if not isinstance(polygons_by_key, dict) or not all(key.isdecimal() for key in polygons_by_key):
         raise ValueError(
             f'{path}: is not {{"FRAME": [[[x, y], ...], ...]}} with whole frame numbers; see the demo source'
         )
-    return {int(key): _filled(path, key, polygons, video) for key, polygons in drawn.items()}
+    return {int(key): _filled(path, key, polygons, video) for key, polygons in polygons_by_key.items()}
 
 
 def _filled(path: Path, key: str, polygons: Any, video: FootageInfo) -> MatteImage:

@@ -38,13 +38,13 @@ def kubric_pairs(source: FootageSource, root: Path) -> Iterator[Footage | Unusab
     for clip in _clips(root, ("rgb_full", "rgb_removed", "trimask")):
         name = _name(root, clip)
         parts = PARTS[1] if _part(clip, "trimask") else PARTS[0]
-        found = [_part(clip, part) for part in parts]
-        gone = next((part for part, place in zip(parts, found, strict=True) if place is None), None)
-        video, plate, mask = found
+        paths = [_part(clip, part) for part in parts]
+        missing_part = next((part for part, path in zip(parts, paths, strict=True) if path is None), None)
+        video, plate, mask = paths
         if video is None or plate is None or mask is None:
             yield UnusableFootage(
                 name=name,
-                reason=f"{clip}: lacks {gone} ({gone}.mp4 or a folder {gone} of images); "
+                reason=f"{clip}: lacks {missing_part} ({missing_part}.mp4 or a folder {missing_part} of images); "
                 f"fetch the clip again, or exclude {name!r}",
             )
             continue
@@ -65,7 +65,7 @@ def movies(source: FootageSource, root: Path) -> Iterator[Footage | UnusableFoot
         if not is_image_folder(video):
             yield UnusableFootage(name=name, reason=f"{video}: holds no images; put the video's frames there")
             continue
-        if not any(is_image_folder(place) for place in (masks, *folders(masks))):
+        if not any(is_image_folder(path) for path in (masks, *folders(masks))):
             yield UnusableFootage(
                 name=name, reason=f"{masks}: holds no mask images; put them there, or in a folder 00, 01, ... an object"
             )

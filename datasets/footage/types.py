@@ -35,12 +35,12 @@ class Footage:
 
     def files(self) -> tuple[tuple[str, Path], ...]:
         """Every file that matters, with its role, in an order that never changes: for hashing content."""
-        places = [("video", self.video)]
+        paths = [("video", self.video)]
         for number, subject in enumerate(self.subjects):
-            places += [(f"masks-{number}", subject.masks)] if subject.masks else []
-            places += [(f"keys-{number}", subject.keys)] if subject.keys else []
-        places += [("background", self.background)] if self.background else []
-        return tuple((role, file) for role, place in places for file in _files_in(place))
+            paths += [(f"masks-{number}", subject.masks)] if subject.masks else []
+            paths += [(f"keys-{number}", subject.keys)] if subject.keys else []
+        paths += [("background", self.background)] if self.background else []
+        return tuple((role, file) for role, path in paths for file in _files_in(path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +58,10 @@ def image_files(folder: Path) -> list[Path]:
     )
 
 
-def mask_folders(place: Path) -> list[Path]:
+def mask_folders(path: Path) -> list[Path]:
     """The folders whose images together are one subject's masks: the folder itself, or those in it."""
-    inside = [] if image_files(place) else [folder for folder in folders(place) if image_files(folder)]
-    return inside or [place]
+    inside = [] if image_files(path) else [folder for folder in folders(path) if image_files(folder)]
+    return inside or [path]
 
 
 def is_image_folder(folder: Path) -> bool:
@@ -85,7 +85,7 @@ def beside(video: Path, pattern: str) -> list[Path]:
     return sorted(video.parent.glob(pattern.replace("{stem}", glob.escape(video.stem))))
 
 
-def _files_in(place: Path) -> list[Path]:
-    if not place.is_dir():
-        return [place]
-    return [file for folder in mask_folders(place) for file in image_files(folder)]
+def _files_in(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return [file for folder in mask_folders(path) for file in image_files(folder)]

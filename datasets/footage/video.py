@@ -51,17 +51,17 @@ class VideoFile:
     """Height and width of the frames in the file."""
 
     def __iter__(self) -> Iterator[tuple[float, Image]]:
-        stored = self.info.size[::-1] if self.turn.transpose else self.info.size
-        yield from self._shown(stored)
+        stored_size = self.info.size[::-1] if self.turn.transpose else self.info.size
+        yield from self._frames(stored_size)
 
     def thumbnails(self, rows: int) -> Iterator[tuple[float, Image]]:
         """The same at so many rows."""
         columns = max(16, round(rows * self.info.width / self.info.height))
-        yield from self._shown((columns, rows) if self.turn.transpose else (rows, columns))
+        yield from self._frames((columns, rows) if self.turn.transpose else (rows, columns))
 
-    def _shown(self, stored: tuple[int, int]) -> Iterator[tuple[float, Image]]:
+    def _frames(self, stored_size: tuple[int, int]) -> Iterator[tuple[float, Image]]:
         for time_s, frame in self._decoded():
-            yield time_s, self.turn.apply(to_rgb(frame, stored))
+            yield time_s, self.turn.apply(to_rgb(frame, stored_size))
 
     def _decoded(self) -> Iterator[tuple[float, av.VideoFrame]]:
         """Yield every frame and its seconds; a frame that is missing or damaged is an error, never a gap."""
@@ -72,9 +72,9 @@ class VideoFile:
             try:
                 for frame in container.decode(stream):
                     self._need_alike(frame, count)
-                    shown = count / self.info.fps if frame.time is None else frame.time
-                    first_s = shown if first_s is None else first_s
-                    time_s = max(time_s, shown - first_s)
+                    frame_time_s = count / self.info.fps if frame.time is None else frame.time
+                    first_s = frame_time_s if first_s is None else first_s
+                    time_s = max(time_s, frame_time_s - first_s)
                     yield time_s, frame
                     count += 1
             except av.FFmpegError as wrong:

@@ -58,11 +58,11 @@ NUMBERS = {
 assert set(NUMBERS) == set(QUALITY_NUMBERS)
 
 
-def shown(name: str, quality: Mapping[str, float | None]) -> str:
+def format_number(name: str, quality: Mapping[str, float | None]) -> str:
     """One of a clip's numbers as text; a clip without a pair has none, exact or not."""
     if name == "reconstruction_psnr_db" and quality["firefly_share"] is not None:
         return "–"  # a rendered clip has no matte of its own to be rebuilt with
-    return NUMBERS[name].text(quality[name]) if any(quality[other] is not None for other in NUMBERS) else "–"
+    return NUMBERS[name].text(quality[name]) if any(quality[key] is not None for key in NUMBERS) else "–"
 
 
 def finite(value: float | None) -> float | None:

@@ -19,7 +19,7 @@ from ..corpus.reader import Corpus
 from ..corpus.schema import VERDICTS
 from ..store.atomic_io import explain_os_errors, flush_folder, partial_beside
 from . import thumbnails
-from .formatting import NUMBERS, finite, shown
+from .formatting import NUMBERS, finite, format_number
 from .tables import as_values
 
 Values = dict[str, Any]
@@ -48,11 +48,11 @@ def write_report(corpus: Corpus, folder: Path, *, step: Callable[[int, int], Non
     """
     if limit < 1:
         raise ValueError(f"limit={limit} is not positive; give the number of clips to show, such as 200")
-    chosen = corpus.ids[:limit]
+    clip_ids = corpus.ids[:limit]
     page = _template().stream(
-        **_whole(corpus),
-        shown=len(chosen),
-        clips=_cards(corpus, chosen, step),
+        **_corpus_values(corpus),
+        shown=len(clip_ids),
+        clips=_cards(corpus, clip_ids, step),
         views=thumbnails.VIEWS,
         numbers=NUMBERS,
         gain=thumbnails.GAIN,
@@ -84,19 +84,19 @@ def _write(page: Any, path: Path) -> Path:
     return path
 
 
-def _whole(corpus: Corpus) -> Values:
+def _corpus_values(corpus: Corpus) -> Values:
     """What the page says of the corpus as a whole."""
-    found = as_values(corpus)
+    values = as_values(corpus)
     manifest = corpus.manifest
-    clips = found["clips"]
-    counts = found["counts"]
+    clips = values["clips"]
+    counts = values["counts"]
     return {
         "corpus": {name: manifest[name] for name in ("name", "version", "software", "counts")},
         "storage": manifest["settings"]["publishing"]["storage"],
         "included": manifest["settings"]["publishing"]["include"],
         "choices": {name: counts[f"by_{name}"] for name in ("verdict", "effect", "kind", "source", "split")},
         "charts": [chart for name in CHARTS if (chart := histogram(name, clips))],
-        "account": found["account"],
+        "account": values["account"],
         "left_out_shown": LEFT_OUT,
         "verdicts": VERDICTS,
     }
@@ -105,10 +105,10 @@ def _whole(corpus: Corpus) -> Values:
 def histogram(name: str, clips: Sequence[Mapping[str, Any]]) -> Values | None:
     """A number's histogram over the clips as bars of a 240x60 drawing; None where no clip has the number."""
     number = NUMBERS[name]
-    known = [value for clip in clips if (value := clip["quality"][name]) is not None]
-    if not known:
+    measured = [value for clip in clips if (value := clip["quality"][name]) is not None]
+    if not measured:
         return None
-    counts, edges = np.histogram(known, bins=BINS)
+    counts, edges = np.histogram(measured, bins=BINS)
     width = 240 / BINS
     bars = [
         {
@@ -121,22 +121,22 @@ def histogram(name: str, clips: Sequence[Mapping[str, Any]]) -> Values | None:
         for index, (count, low, high) in enumerate(zip(counts.tolist(), edges[:-1], edges[1:], strict=True))
         if count
     ]
-    low, middle, high = (number.bare(float(value)) for value in np.quantile(known, [0, 0.5, 1]))
-    exact = sum(shown(name, clip["quality"]) == "exact" for clip in clips)
+    low, middle, high = (number.bare(float(value)) for value in np.quantile(measured, [0, 0.5, 1]))
+    exact = sum(format_number(name, clip["quality"]) == "exact" for clip in clips)
     return {"number": number, "bars": bars, "low": low, "median": middle, "high": high, "exact": exact}
 
 
 def _cards(corpus: Corpus, ids: Sequence[str], step: Callable[[int, int], None]) -> Iterator[Values]:
     """What the page says of each clip, made as the page is written."""
-    for done, clip_id in enumerate(ids, start=1):
+    for number, clip_id in enumerate(ids, start=1):
         clip = corpus[clip_id]
         yield {**_words(clip), **_pictures(clip)}
-        step(done, len(ids))
+        step(number, len(ids))
 
 
 def _words(clip: Clip) -> Values:
     row, quality = clip.row, clip.row["quality"]
-    texts = [{"name": name, "text": shown(name, quality)} for name in NUMBERS]
+    texts = [{"name": name, "text": format_number(name, quality)} for name in NUMBERS]
     ranks = {name: _rank(quality[name], text["text"]) for name, text in zip(NUMBERS, texts, strict=True)}
     provenance = row["provenance"]
     settings = json.dumps(json.loads(provenance["settings"] or "{}"), indent=1, ensure_ascii=False)
@@ -158,18 +158,18 @@ def _rank(value: float | None, text: str) -> float | None:
 def _pictures(clip: Clip) -> Values:
     """The clip's film, its middle frame and strip as base64, and where in the film each view lies; or why none are."""
     try:
-        made = thumbnails.views(clip)
+        pictures = thumbnails.views(clip)
     except (av.error.FFmpegError, ValueError, OSError) as broken:
         return {"broken": f"Its video cannot be decoded ({broken}); run: effectpairs verify", "places": []}
-    whole, corners = thumbnails.mosaic(made)
-    height, width = made["gt"].shape[1:3]
-    film = thumbnails.film(whole, fps=clip.row["fps"])
-    strip = thumbnails.strip({name: made[name] for name in PRINTED if name in made})
-    known = {view.name: view for view in thumbnails.VIEWS}
+    mosaic, corners = thumbnails.mosaic(pictures)
+    height, width = pictures["gt"].shape[1:3]
+    film = thumbnails.film(mosaic, fps=clip.row["fps"])
+    strip = thumbnails.strip({name: pictures[name] for name in PRINTED if name in pictures})
+    view_by_name = {view.name: view for view in thumbnails.VIEWS}
     return {
         "film": base64.b64encode(film).decode(),
-        "still": base64.b64encode(thumbnails.jpeg(whole[len(whole) // 2])).decode(),
+        "still": base64.b64encode(thumbnails.jpeg(mosaic[len(mosaic) // 2])).decode(),
         "strip": base64.b64encode(strip).decode(),
-        "places": [{"view": known[name], "x": x, "y": y} for name, (x, y) in corners.items()],
+        "places": [{"view": view_by_name[name], "x": x, "y": y} for name, (x, y) in corners.items()],
         "size": (width, height),
     }

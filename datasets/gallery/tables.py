@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..corpus.reader import Corpus
-from .formatting import NUMBERS, finite, shown
+from .formatting import NUMBERS, finite, format_number
 
 ROWS = 200  # clips that the table of a terminal lists
 Values = dict[str, Any]
@@ -32,9 +32,9 @@ def as_values(corpus: Corpus) -> Values:
     clips = [_clip_values(row) for row in corpus.table.to_pylist()]
     manifest = corpus.manifest
     return {
-        "corpus": corpus.place.url,
+        "corpus": corpus.location.url,
         **{key: manifest[key] for key in ("name", "version", "schema_version", "software", "counts")},
-        "quality": {name: found for name in NUMBERS if (found := _quantiles(name, clips))},
+        "quality": {name: values for name in NUMBERS if (values := _quantiles(name, clips))},
         "account": account_values(corpus),
         "clips": clips,
     }
@@ -47,7 +47,7 @@ def account_values(corpus: Corpus) -> Values:
     gravest), without the numbers and file names in it; `left_out` lists each clip that is not in the corpus.
     """
     account = corpus.manifest["account"]
-    with corpus.place.open(account["clips"]["path"]) as file:
+    with corpus.location.open(account["clips"]["path"]) as file:
         entries = pq.read_table(file).to_pylist()
     counts = Counter(
         (entry["source"], entry["outcome"], main_reason(entry["reasons"]))
@@ -65,24 +65,26 @@ def account_values(corpus: Corpus) -> Values:
 def main_reason(reasons: Iterable[str]) -> str:
     """The first reason reduced to its kind, so that equal reasons count as one: no file in front, no numbers behind."""
     first = next(iter(reasons), "no reason was given")
-    head, colon, rest = first.partition(": ")
+    head, colon, tail = first.partition(": ")
     is_file = bool(re.search(r"[/\\]|\.\w{2,5}$", head))
-    kept = rest if colon and is_file else head
-    return re.sub(r"\d+(\.\d+)?", "…", kept)
+    reason = tail if colon and is_file else head
+    return re.sub(r"\d+(\.\d+)?", "…", reason)
 
 
 def as_tables(corpus: Corpus) -> list[Any]:
     """The same as tables for a terminal; of a large corpus the first clips alone are listed."""
-    found = as_values(corpus)
-    counts = found["counts"]
-    title = f"{found['name']}, version {found['version']}: {counts['clips']} clips from {counts['groups']} originals, "
+    values = as_values(corpus)
+    counts = values["counts"]
+    title = (
+        f"{values['name']}, version {values['version']}: {counts['clips']} clips from {counts['groups']} originals, "
+    )
     title += f"{counts['frames']} frames, {counts['seconds']:.1f} s"
-    tables = [Text(title, style="bold"), _clips_table(found["clips"])]
-    if len(found["clips"]) > ROWS:
-        tables.append(Text(f"and {len(found['clips']) - ROWS} clips more; all of them with --json", style="dim"))
-    tables += [_counts_table(counts), _quality_table(found["quality"]), _account_table(found["account"]["sources"])]
-    if found["account"]["not_accepted"]:
-        tables.append(_reasons_table(found["account"]["not_accepted"]))
+    tables = [Text(title, style="bold"), _clips_table(values["clips"])]
+    if len(values["clips"]) > ROWS:
+        tables.append(Text(f"and {len(values['clips']) - ROWS} clips more; all of them with --json", style="dim"))
+    tables += [_counts_table(counts), _quality_table(values["quality"]), _account_table(values["account"]["sources"])]
+    if values["account"]["not_accepted"]:
+        tables.append(_reasons_table(values["account"]["not_accepted"]))
     return tables
 
 
@@ -101,12 +103,12 @@ def _clip_values(row: Mapping[str, Any]) -> Values:
 
 
 def _quantiles(name: str, clips: list[Values]) -> Values | None:
-    known = [value for clip in clips if (value := clip["quality"][name]) is not None]
-    if not known:
+    measured = [value for clip in clips if (value := clip["quality"][name]) is not None]
+    if not measured:
         return None
     marks = ("min", "q25", "median", "q75", "max")
-    found = dict(zip(marks, map(float, np.quantile(known, [0, 0.25, 0.5, 0.75, 1])), strict=True))
-    return {**found, "clips": len(known)}
+    values = dict(zip(marks, map(float, np.quantile(measured, [0, 0.25, 0.5, 0.75, 1])), strict=True))
+    return {**values, "clips": len(measured)}
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def _clips_table(clips: list[Values]) -> _NeverCut:
     headings = ("id", "kind", "split", "frames", "size", "effects", "verdict", "effect area", "preservation", "caption")
     table = _table("clips", headings, right=("frames", "size", "effect area", "preservation"))
     for clip in clips[:ROWS]:
-        numbers = [shown(name, clip["quality"]) for name in ("effect_area", "preservation_psnr_db")]
+        numbers = [format_number(name, clip["quality"]) for name in ("effect_area", "preservation_psnr_db")]
         size = f"{clip['height']}x{clip['width']}"
         words = (clip["clip_id"], clip["kind"], clip["split"], str(clip["num_frames"]), size)
         verdict = Text(clip["verdict"], style=_COLOURS.get(clip["verdict"], ""))
@@ -143,17 +145,17 @@ def _cut(text: str, length: int) -> str:
 def _counts_table(counts: Values) -> _NeverCut:
     table = _table("counts", ("by", "clips"))
     for key in ("kind", "split", "source", "effect", "verdict"):
-        found = counts[f"by_{key}"]
-        table.add_row(key, ", ".join(f"{name} {n}" for name, n in found.items()) or "none named")
+        values = counts[f"by_{key}"]
+        table.add_row(key, ", ".join(f"{name} {n}" for name, n in values.items()) or "none named")
     return _never_cut(table, but="clips")
 
 
 def _quality_table(quality: Values) -> _NeverCut:
     headings = ("smallest", "25 %", "median", "75 %", "largest", "clips")
     table = _table("quality", ("number", *headings), right=headings)
-    for name, found in quality.items():
-        marks = [NUMBERS[name].text(found[mark]) for mark in ("min", "q25", "median", "q75", "max")]
-        table.add_row(NUMBERS[name].title, *marks, str(found["clips"]))
+    for name, values in quality.items():
+        marks = [NUMBERS[name].text(values[mark]) for mark in ("min", "q25", "median", "q75", "max")]
+        table.add_row(NUMBERS[name].title, *marks, str(values["clips"]))
     return _never_cut(table)
 
 
@@ -167,8 +169,8 @@ def _account_table(sources: Mapping[str, Values]) -> _NeverCut:
 
 def _reasons_table(reasons: list[Values]) -> _NeverCut:
     table = _table("not accepted, by main reason", ("source", "outcome", "clips", "reason"), right=("clips",))
-    for found in reasons:
-        table.add_row(found["source"], found["outcome"], str(found["clips"]), Text(found["reason"]))
+    for values in reasons:
+        table.add_row(values["source"], values["outcome"], str(values["clips"]), Text(values["reason"]))
     return _never_cut(table, but="reason")
 
 

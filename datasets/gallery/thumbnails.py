@@ -92,20 +92,20 @@ def views(clip: Clip, *, width_px: int = 336, names: Sequence[str] = ()) -> dict
     Raises:
         ValueError: there is no view of such a name.
     """
-    known = {view.name: view for view in VIEWS}
-    if strange := [name for name in names if name not in known]:
-        raise ValueError(f"there is no view '{strange[0]}'; the views are {', '.join(known)}")
+    view_by_name = {view.name: view for view in VIEWS}
+    if strange := [name for name in names if name not in view_by_name]:
+        raise ValueError(f"there is no view '{strange[0]}'; the views are {', '.join(view_by_name)}")
     scale = min(1.0, width_px / clip.row["width"])
     size = tuple(max(2, round(clip.row[side] * scale / 2) * 2) for side in ("width", "height"))
     layers = _Decoded(clip)
-    wanted = [known[name] for name in names] or list(VIEWS)
-    made = {}
-    for index, view in enumerate(wanted):
+    selected = [view_by_name[name] for name in names] or list(VIEWS)
+    frames_by_view = {}
+    for index, view in enumerate(selected):
         frames = _make(view, layers, (size[0], size[1]))
         if frames is not None:
-            made[view.name] = frames
-        layers.keep({name for later in wanted[index + 1 :] for name in later.needs})
-    return made
+            frames_by_view[view.name] = frames
+        layers.keep({name for later in selected[index + 1 :] for name in later.needs})
+    return frames_by_view
 
 
 def mosaic(pictures: Mapping[str, Rgb], columns: int = 4) -> tuple[Whole, dict[str, Corner]]:
@@ -114,13 +114,13 @@ def mosaic(pictures: Mapping[str, Rgb], columns: int = 4) -> tuple[Whole, dict[s
     frames, height, width = first.shape[:3]
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
-    whole = np.zeros((frames, rows * height, columns * width, 3), np.uint8)
+    mosaic_frames = np.zeros((frames, rows * height, columns * width, 3), np.uint8)
     corners = {}
     for index, (name, picture) in enumerate(pictures.items()):
         x, y = index % columns * width, index // columns * height
-        whole[:, y : y + height, x : x + width] = picture
+        mosaic_frames[:, y : y + height, x : x + width] = picture
         corners[name] = (x, y)
-    return whole, corners
+    return mosaic_frames, corners
 
 
 def film(frames: Rgb, *, fps: float, crf: int = 24) -> bytes:
@@ -147,10 +147,10 @@ def strip(pictures: Mapping[str, Rgb], *, count: int = 5, width_px: int = 168) -
     """A still for paper and for browsers that play nothing: a row a view, evenly spaced frames, as JPEG."""
     rows = []
     for frames in pictures.values():
-        chosen = frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
+        sampled = frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
         scale = min(1.0, width_px / frames.shape[2])
         size = max(1, round(frames.shape[2] * scale)), max(1, round(frames.shape[1] * scale))
-        rows.append(np.concatenate([_shrunk(frame, size) for frame in chosen], axis=1))
+        rows.append(np.concatenate([_shrunk(frame, size) for frame in sampled], axis=1))
     return jpeg(np.concatenate(rows))
 
 
@@ -178,14 +178,14 @@ class _Decoded:
 
 
 def _make(view: View, layers: _Decoded, size: tuple[int, int]) -> Rgb | None:
-    found = [layers.find(name) for name in view.needs]
-    needed = [layer for layer in found if layer is not None]
-    if len(needed) < len(found):
+    view_layers = [layers.find(name) for name in view.needs]
+    needed = [layer for layer in view_layers if layer is not None]
+    if len(needed) < len(view_layers):
         return None
-    made = np.empty((len(needed[0]), size[1], size[0], 3), np.uint8)
+    frames = np.empty((len(needed[0]), size[1], size[0], 3), np.uint8)
     for index, picture in enumerate(_frames(view.name, needed, size)):
-        made[index] = picture
-    return made
+        frames[index] = picture
+    return frames
 
 
 def _frames(name: str, layers: list[Rgb | Matte | Mask], size: tuple[int, int]) -> Iterator[Image]:

@@ -14,6 +14,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +36,19 @@ class CorruptFile(OSError):
 
 
 @contextlib.contextmanager
-def explain_os_errors(place: Path, *, within: Path | None = None) -> Iterator[None]:
-    """Turn a full disk or missing rights at place into a sentence; what fails outside `within` passes as it is.
+def explain_os_errors(path: Path, *, within: Path | None = None) -> Iterator[None]:
+    """Turn a full disk or missing rights at a path into a sentence; what fails outside `within` passes as it is.
 
     Raises:
-        CannotWrite: the disk is full or the place cannot be written.
+        CannotWrite: the disk is full or the path cannot be written.
     """
     try:
         yield
     except OSError as problem:
-        said = _sentence(problem, place)
-        if said is None or _is_elsewhere(problem, (within or place.parent).absolute()):
+        sentence = _sentence(problem, path)
+        if sentence is None or _is_elsewhere(problem, (within or path.parent).absolute()):
             raise
-        raise CannotWrite(problem.errno, said) from problem
+        raise CannotWrite(problem.errno, sentence) from problem
 
 
 def digest_of(value: Any) -> str:
@@ -56,7 +57,13 @@ def digest_of(value: Any) -> str:
 
 
 def digest_of_file(path: Path) -> str:
-    """SHA-256 of a file's content."""
+    """SHA-256 of a file's content; a file is read once by a process, as long as its size and time do not change."""
+    stat = path.stat()
+    return _digest_of_file(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=100_000)
+def _digest_of_file(path: Path, size_bytes: int, mtime_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -68,7 +75,7 @@ def json_bytes(value: Any) -> bytes:
         ValueError: a number in it is NaN or infinite, with its key.
     """
     try:
-        return json.dumps(value, sort_keys=True, allow_nan=False, indent=1, default=_plain).encode()
+        return json.dumps(value, sort_keys=True, allow_nan=False, indent=1, default=_json_value).encode()
     except ValueError as refused:
         where = _not_finite(value) or str(refused)
         raise ValueError(f"{where} is no JSON value; where a number is not known store None") from refused
@@ -121,13 +128,13 @@ def is_abandoned(partial: Path) -> bool:
         return False  # not named by us, or gone meanwhile
 
 
-def _sentence(problem: OSError, place: Path) -> str | None:
+def _sentence(problem: OSError, path: Path) -> str | None:
     if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{place}: the disk is full; free some space or choose another folder, then run again"
+        return f"{path}: the disk is full; free some space or choose another folder, then run again"
     if problem.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return f"{place}: cannot be written; choose another folder or change its permissions"
+        return f"{path}: cannot be written; choose another folder or change its permissions"
     if problem.errno in (errno.ENOTDIR, errno.EEXIST):
-        return f"{place}: a file stands where a folder is needed; choose another folder or move that file away"
+        return f"{path}: a file stands where a folder is needed; choose another folder or move that file away"
     return None
 
 
@@ -142,20 +149,20 @@ def _is_elsewhere(problem: OSError, within: Path) -> bool:
 def _not_finite(value: Any, name: str = "value") -> str | None:
     """The first NaN or infinity in a nested value, with the way to it."""
     if isinstance(value, Mapping):
-        items = [(f"{name}.{key}", held) for key, held in value.items()]
+        items = [(f"{name}.{key}", item) for key, item in value.items()]
     elif isinstance(value, (list, tuple)):
-        items = [(f"{name}[{index}]", held) for index, held in enumerate(value)]
+        items = [(f"{name}[{index}]", item) for index, item in enumerate(value)]
     else:
-        plain = value.item() if hasattr(value, "item") else value
-        return f"{name}={plain}" if isinstance(plain, float) and not math.isfinite(plain) else None
-    return next((found for key, held in items if (found := _not_finite(held, key))), None)
+        number = value.item() if hasattr(value, "item") else value
+        return f"{name}={number}" if isinstance(number, float) and not math.isfinite(number) else None
+    return next((name_found for key, item in items if (name_found := _not_finite(item, key))), None)
 
 
 def _host() -> str:
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "item"):

@@ -105,10 +105,10 @@ def finished_sources(workspace: Path) -> list[str]:
 
 def ledger_stamp(workspace: Path) -> tuple[tuple[str, int, int], ...]:
     """Changes whenever a ledger does: source, time and file number of each account."""
-    found = (
+    stats = (
         (source, (workspace / "sources" / source / "account.json").stat()) for source in finished_sources(workspace)
     )
-    return tuple((source, stat.st_mtime_ns, stat.st_ino) for source, stat in found)
+    return tuple((source, stat.st_mtime_ns, stat.st_ino) for source, stat in stats)
 
 
 def _sums(workspace: Path, source: str) -> dict[str, Any]:

@@ -117,10 +117,10 @@ class Location:
     def digest(self, name: str) -> str:
         """SHA-256 of a file's content."""
         with self.open(name) as file:
-            found = hashlib.sha256()
+            sha256 = hashlib.sha256()
             while chunk := file.read(1 << 22):
-                found.update(chunk)
-        return found.hexdigest()
+                sha256.update(chunk)
+        return sha256.hexdigest()
 
 
 def _protocols(filesystem: Any) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
-"""What is done: each stage's result in a folder named by a digest of everything that went into it.
+"""The store of results: each stage's result in a folder named by a digest of everything that went into it.
 
 The key of a result is the SHA-256 of the stage's name and version, its settings and the content of its inputs, so
 doing the same again finds the folder and does nothing, and a change re-makes just what depends on it. A result is
-written beside its place, flushed, and renamed, its `result.json` last: present means whole, and a process killed at any
-moment leaves only a `.partial` folder that the next run sweeps away.
+written beside its folder, flushed, and renamed, its `result.json` last: present means whole, and a process killed at
+any moment leaves only a `.partial` folder that the next run deletes.
 """
 
 import contextlib
@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from cachetools import LRUCache
+
 from . import codec
 from .atomic_io import (
     CorruptFile,
@@ -29,7 +32,6 @@ from .atomic_io import (
     write_flushed,
 )
 from .codec import Frames
-from .layer_cache import LayerCache
 
 MANIFEST = "result.json"
 
@@ -73,6 +75,30 @@ class StageResult:
     facts: Mapping[str, Any]
 
 
+class LayerCache:
+    """The most recently used decoded layers by the digest of their stored bytes, up to a number of bytes.
+
+    The next stage over the same clip then need not decode what the last one made.
+    """
+
+    def __init__(self, *, budget_bytes: int) -> None:
+        self._frames: LRUCache[str, Frames] = LRUCache(budget_bytes, getsizeof=lambda frames: frames.nbytes)
+
+    def find(self, digest: str) -> Frames | None:
+        """A layer's frames, or None; the caller must not write into them."""
+        return self._frames.get(digest)
+
+    def keep(self, digest: str, frames: Frames) -> None:
+        """Keep a layer; the least recently used ones go where the budget asks for it."""
+        if frames.dtype == bool:
+            frames = frames.view(np.uint8) * np.uint8(255)  # as decoding would give it
+        if digest in self._frames or frames.nbytes > self._frames.maxsize:
+            return
+        frames = frames.view()
+        frames.flags.writeable = False  # a change in place would belie the digest
+        self._frames[digest] = frames
+
+
 @dataclass(kw_only=True)
 class ResultWriter:
     """A result in the making: layers go to disk as they come, so a long video never stands in memory whole."""
@@ -102,17 +128,17 @@ class Store:
         self.workspace = workspace
         self.cache = LayerCache(budget_bytes=cache_bytes)
 
-    def find(self, work: StageKey) -> StageResult | None:
-        """The finished result of this work, or None where it is still to be done."""
-        return self.get(work.stage, work.key)
+    def find(self, key: StageKey) -> StageResult | None:
+        """The finished result under a key, or None where it is still to be made."""
+        return self.get(key.stage, key.key)
 
     def get(self, stage: str, key: str) -> StageResult | None:
         """A finished result by its stage and key; a missing one costs a look-up, and no file is opened."""
         folder = self._folder(stage, key)
         return self._load(folder, key) if (folder / MANIFEST).exists() else None
 
-    def once(self, work: StageKey, make: Callable[[ResultWriter], None], *, fps: float = 16.0) -> StageResult:
-        """Return the result of this work, making it if it is not there yet.
+    def once(self, key: StageKey, make: Callable[[ResultWriter], None], *, fps: float = 16.0) -> StageResult:
+        """Return the result under a key, making it if it is not there yet.
 
         A `ValueError` from make means that the input itself cannot be used: its sentence is kept as the result, and
         the same input is not tried again. Any other exception leaves nothing behind.
@@ -120,17 +146,19 @@ class Store:
         Raises:
             CannotWrite: the disk is full, or the workspace cannot be written.
         """
-        found = self.find(work)
-        if found is not None:
-            return found
-        with self._draft(work, fps) as draft:
+        result = self.find(key)
+        if result is not None:
+            return result
+        with self._writer(key, fps) as writer:
             refused = None
             try:
-                make(draft)
+                make(writer)
             except ValueError as unusable:
                 refused = str(unusable) or type(unusable).__name__
-                _empty(draft)
-            return self._commit(work, draft, refused)
+                writer.layers, writer.facts = {}, {}
+                for path in writer.folder.iterdir():  # a refused input leaves its reason alone
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            return self._commit(key, writer, refused)
 
     def read(self, layer: LayerRef) -> bytes:
         """Encoded video of a layer.
@@ -154,7 +182,7 @@ class Store:
         return frames
 
     def sweep(self) -> int:
-        """Delete what killed processes left half-made in the workspace; return how many things that were."""
+        """Delete what killed processes left half-made in the workspace; return how many files and folders that were."""
         partials = [
             partial
             for pattern in ("store/*/*/*.partial-*", "sources/*/*.partial-*", "sources/*/*/*.partial-*", "scratch/*")
@@ -172,8 +200,8 @@ class Store:
         return self.workspace / "store" / stage / key[:2] / key
 
     @contextlib.contextmanager
-    def _draft(self, work: StageKey, fps: float) -> Iterator[ResultWriter]:
-        partial = partial_beside(self._folder(work.stage, work.key))
+    def _writer(self, key: StageKey, fps: float) -> Iterator[ResultWriter]:
+        partial = partial_beside(self._folder(key.stage, key.key))
         try:
             with explain_os_errors(self.workspace, within=self.workspace):
                 partial.mkdir(parents=True)
@@ -181,30 +209,30 @@ class Store:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
-    def _commit(self, work: StageKey, draft: ResultWriter, refused: str | None) -> StageResult:
+    def _commit(self, key: StageKey, writer: ResultWriter, refused: str | None) -> StageResult:
         manifest = {
-            "stage": work.stage,
-            "version": work.version,
-            "settings": work.settings,
-            "inputs": work.inputs,
+            "stage": key.stage,
+            "version": key.version,
+            "settings": key.settings,
+            "inputs": key.inputs,
             "refused": refused,
-            "layers": draft.layers,
-            "facts": draft.facts,
+            "layers": writer.layers,
+            "facts": writer.facts,
         }
         content = json_bytes(manifest)
-        write_flushed(draft.folder / MANIFEST, content)
-        for subfolder, _, _ in os.walk(draft.folder):
+        write_flushed(writer.folder / MANIFEST, content)
+        for subfolder, _, _ in os.walk(writer.folder):
             flush_folder(Path(subfolder))
-        folder = self._folder(work.stage, work.key)
-        self._settle(draft.folder, folder, work.key)
-        return self._result(folder, work.key, json.loads(content))
+        folder = self._folder(key.stage, key.key)
+        self._rename_into_place(writer.folder, folder, key.key)
+        return self._result(folder, key.key, json.loads(content))
 
-    def _settle(self, partial: Path, folder: Path, key: str) -> None:
-        """Give a finished draft its name."""
+    def _rename_into_place(self, partial: Path, folder: Path, key: str) -> None:
+        """Give a finished folder its name."""
         try:
             partial.rename(folder)
-        except OSError as taken:
-            if taken.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+        except OSError as problem:
+            if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
             # Another process finished the same work first, with the same bytes; or a damaged result stands in the way.
             if self._load(folder, key) is None:
@@ -224,17 +252,10 @@ class Store:
 
     def _load(self, folder: Path, key: str) -> StageResult | None:
         try:
-            found = self._result(folder, key, json.loads((folder / MANIFEST).read_bytes()))
+            result = self._result(folder, key, json.loads((folder / MANIFEST).read_bytes()))
             sizes = [
-                (self.workspace / layer.file).stat().st_size == layer.size_bytes for layer in found.layers.values()
+                (self.workspace / layer.file).stat().st_size == layer.size_bytes for layer in result.layers.values()
             ]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # not there, or damaged: to be made
-        return found if all(sizes) else None
-
-
-def _empty(draft: ResultWriter) -> None:
-    """A refused input leaves its reason alone."""
-    draft.layers, draft.facts = {}, {}
-    for path in draft.folder.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return result if all(sizes) else None

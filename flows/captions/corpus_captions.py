@@ -81,7 +81,7 @@ def caption_corpus(
     before = open_corpus(corpus)
     shapes = before.table.select(["num_frames", "height", "width"]).to_pylist()
     source = CorpusSource(
-        name=f"captions-of-{slugify(before.place.title)}",
+        name=f"captions-of-{slugify(before.location.title)}",
         corpus=corpus,
         captioning=settings,
         clip_bytes=max((row["num_frames"] * row["height"] * row["width"] * 3 for row in shapes), default=0),

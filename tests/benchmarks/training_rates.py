@@ -132,7 +132,7 @@ def main() -> None:
         ours, theirs = sampling_times(folder)
         print(f"10 guided DDIM steps {ours * 1e3:.0f} ms, the library's pipeline {theirs * 1e3:.0f} ms: ", end="")
         print(f"ratio {ours / theirs:.2f} (goal: at most 1.05)")
-        median, share = waiting(folder, corpus.place.url, model)
+        median, share = waiting(folder, corpus.location.url, model)
         print(
             f"waiting for data with 2 loader workers: {median:.2%} of the median step, {share:.2%} of all the time ",
             end="",

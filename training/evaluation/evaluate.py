@@ -187,7 +187,9 @@ def _pair_ids(corpus: Corpus, settings: EvaluationSettings) -> list[str]:
     ]
     if not pairs:
         of = f" of split {settings.split}" if settings.split else ""
-        raise ValueError(f"{corpus.place.url} has no pair{of} to compare with; publish one with real or rendered clips")
+        raise ValueError(
+            f"{corpus.location.url} has no pair{of} to compare with; publish one with real or rendered clips"
+        )
     return pairs
 
 

@@ -103,7 +103,7 @@ def finalize_cache(corpus: Corpus, model: BaseModelRef, folder: Path, settings: 
         "rows": [row for item in items for row in _row_entries(item, corpus, recipe)],
     }
     origin = {
-        "corpus": {key: corpus.manifest[key] for key in ("name", "version", "digest")} | {"url": corpus.place.url},
+        "corpus": {key: corpus.manifest[key] for key in ("name", "version", "digest")} | {"url": corpus.location.url},
         "model": {"id": local.id, "revision": local.revision},
     }
     write_manifest(folder, content | origin | {"digest": digest_of(content)})
@@ -120,7 +120,7 @@ def list_encode_items(corpus: Corpus, folder: Path, recipe: Recipe) -> list[Enco
         ValueError: there is no clip.
     """
     if not len(corpus):
-        raise ValueError(f"{corpus.place.url}: has no clips; publish some before training on it")
+        raise ValueError(f"{corpus.location.url}: has no clips; publish some before training on it")
     files = itertools.chain.from_iterable([file["sha256"]] * file["rows"] for file in corpus.manifest["files"])
     settings = asdict(recipe)
     return [

@@ -179,7 +179,7 @@ def _shared_clip_ids(methods: tuple[Method, Method], corpus: Corpus) -> Sequence
     clip_ids = sorted(set(list_clip_ids(first.folder)) & set(list_clip_ids(second.folder)) & set(corpus.ids))
     if not clip_ids:
         raise ValueError(
-            f"{first.folder} and {second.folder} have no clip of {corpus.place.url} in common; name the videos by "
+            f"{first.folder} and {second.folder} have no clip of {corpus.location.url} in common; name the videos by "
             "clip_id, such as " + ", ".join(f"{clip_id}.mp4" for clip_id in corpus.ids[:2])
         )
     return clip_ids
