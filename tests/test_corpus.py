@@ -151,7 +151,7 @@ def test_captions_of_a_remote_corpus_come_without_video(tmp_path, monkeypatch):
     file = manifest["files"][0]
     plain = effectpairs.open(tmp_path / "corpus").table.to_pylist()[0]
     noise = os.urandom(5 << 20)
-    rows = (Row(plain=plain | {"clip_id": f"clip-{n}"}, layer={"gt": noise}.get) for n in range(20))
+    rows = (Row(columns=plain | {"clip_id": f"clip-{n}"}, layer={"gt": noise}.get) for n in range(20))
     file["rows"] = write_shard(tmp_path / "corpus" / file["path"], rows, content="large")
     (tmp_path / "corpus" / "corpus.json").write_text(json.dumps(manifest))
 

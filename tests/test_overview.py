@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from effectpairs.datasets.corpus.schema import QUALITY_NUMBERS
 from effectpairs.datasets.gallery import tables
-from effectpairs.datasets.gallery.formatting import NUMBERS, finite, shown
+from effectpairs.datasets.gallery.tables import NUMBERS, finite, format_number
 from effectpairs.stages import quality
 from effectpairs.tests.small_corpus import make_small_corpus
 from rich.console import Console
@@ -50,7 +50,7 @@ def test_an_id_and_a_number_are_never_cut_however_narrow_the_terminal(corpus):
 
 
 def test_values_survive_strict_json_and_say_what_the_tables_say(corpus):
-    found = tables.dump_scene(corpus)
+    found = tables.as_values(corpus)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["counts"] == corpus.manifest["counts"]
     assert [clip["clip_id"] for clip in found["clips"]] == list(corpus.ids)
@@ -58,7 +58,7 @@ def test_values_survive_strict_json_and_say_what_the_tables_say(corpus):
 
 
 def test_quantiles_are_those_of_the_clips_that_have_the_number(corpus):
-    found = tables.dump_scene(corpus)
+    found = tables.as_values(corpus)
     areas = [clip["quality"]["effect_area"] for clip in found["clips"] if clip["kind"] != "unpaired"]
     marks = found["quality"]["effect_area"]
     assert marks["clips"] == len(areas) == 4
@@ -66,7 +66,7 @@ def test_quantiles_are_those_of_the_clips_that_have_the_number(corpus):
 
 
 def test_the_account_counts_what_was_not_accepted_by_reason(corpus, printed):
-    account = tables.dump_scene(corpus)["account"]
+    account = tables.as_values(corpus)["account"]
     assert account["sources"]["broken"]["failed"] == 1
     assert {entry["name"] for entry in account["left_out"]} == {"broken-bad", "broken-dull"}
     assert {(found["outcome"], found["reason"], found["clips"]) for found in account["not_accepted"]} == {
@@ -102,10 +102,10 @@ def test_only_the_first_clips_of_a_large_corpus_are_listed(corpus, monkeypatch):
 
 def test_a_number_reads_with_its_unit_and_equal_pictures_are_exact():
     measured = dict.fromkeys(NUMBERS) | {"effect_area": 0.0123, "effect_strength": 41.26}
-    assert shown("effect_area", measured) == "1.23 %"
-    assert shown("effect_strength", measured) == "41.3 steps"
-    assert shown("preservation_psnr_db", measured) == "exact"
-    assert shown("unseen_share", measured) == "–"
-    assert shown("preservation_psnr_db", dict.fromkeys(NUMBERS)) == "–"  # no pair, nothing to be equal
+    assert format_number("effect_area", measured) == "1.23 %"
+    assert format_number("effect_strength", measured) == "41.3 steps"
+    assert format_number("preservation_psnr_db", measured) == "exact"
+    assert format_number("unseen_share", measured) == "–"
+    assert format_number("preservation_psnr_db", dict.fromkeys(NUMBERS)) == "–"  # no pair, nothing to be equal
     assert finite(float("nan")) is None
     assert finite(2.0) == 2.0

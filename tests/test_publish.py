@@ -10,10 +10,9 @@ import effectpairs
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from effectpairs.datasets.corpus import sharding, shards
+from effectpairs.datasets.corpus import publish, shards
 from effectpairs.datasets.corpus.finalize import finalize
-from effectpairs.datasets.corpus.publish import plan_shards, write_planned
-from effectpairs.datasets.corpus.sharding import PublishSettings, split_of
+from effectpairs.datasets.corpus.publish import PublishSettings, plan_shards, split_of, write_planned
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store import ledger
 from effectpairs.datasets.store.atomic_io import CannotWrite, CorruptFile
@@ -273,8 +272,8 @@ def test_pairs_that_change_while_they_are_published_are_noticed(tmp_path):
 
 def test_ledgers_are_read_once(tmp_path, monkeypatch):
     reads = []
-    real = sharding.read_ledger
-    monkeypatch.setattr(sharding, "read_ledger", lambda *where: (reads.append(where), real(*where))[1])
+    real = publish.read_ledger
+    monkeypatch.setattr(publish, "read_ledger", lambda *where: (reads.append(where), real(*where))[1])
     workspaces.fill(tmp_path / "w", [f"clip-{number}" for number in range(6)])
     workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
     assert len(reads) == 1

@@ -54,7 +54,7 @@ def plain(number: int, **changes) -> dict:
 
 
 def write(path, videos: list[dict[str, bytes]], content: str = "c0ffee"):
-    rows = (shards.Row(plain=plain(number), layer=layers.get) for number, layers in enumerate(videos))
+    rows = (shards.Row(columns=plain(number), layer=layers.get) for number, layers in enumerate(videos))
     assert shards.write_shard(path, rows, content=content) == len(videos)
     return path
 

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from effectpairs.datasets.store import atomic_io, store
 from effectpairs.datasets.store.atomic_io import CannotWrite, CorruptFile
-from effectpairs.datasets.store.layer_cache import LayerCache
-from effectpairs.datasets.store.store import StageKey, Store
+from effectpairs.datasets.store.store import LayerCache, StageKey, Store
 from effectpairs.tests import workspaces
 
 WORK = StageKey(stage="draw", version=1, settings={"size": (16, 24)}, inputs={"gt": "a" * 64})

@@ -17,9 +17,8 @@ import pyarrow.parquet as pq
 from ..store.atomic_io import CorruptFile, digest_of, json_bytes
 from ..store.ledger import ClipOutcome, RunSummary, finished_sources, read_account, read_ledger
 from ..store.location import Location
-from .publish import CARD, CARD_MARK, MANIFEST, is_ours
+from .publish import CARD, CARD_MARK, MANIFEST, PublishSettings, contents, included_entries, is_ours, split_of
 from .schema import QUALITY_NUMBERS, SCHEMA_VERSION
-from .sharding import PublishSettings, contents, included_entries, split_of
 
 
 def finalize(

@@ -13,10 +13,9 @@ from ..store.location import Location
 from . import shards
 from .clip import Clip
 from .finalize import commit_manifest, sums_of, version_of
-from .publish import free_name, present_manifest, refuse_foreign
+from .publish import PublishSettings, free_name, present_manifest, refuse_foreign
 from .reader import Corpus
 from .schema import SCHEMA_VERSION
-from .sharding import PublishSettings
 
 Row = Mapping[str, Any]
 

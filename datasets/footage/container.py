@@ -12,7 +12,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from .probe import MAX_PIXELS, need_sane_size
+from .types import MAX_PIXELS, need_sane_size
 
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,gif"
 """Demuxers that read one file and nothing else: a playlist under the name of a video must not open other files."""

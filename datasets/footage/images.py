@@ -13,9 +13,8 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from ...arrays import Image, MatteImage
-from .probe import MAX_PIXELS, FootageInfo, need_readable, need_sane_size
+from .types import MAX_PIXELS, FootageInfo, image_files, need_readable, need_sane_size
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error)
 """What Pillow's readers raise on bytes that they cannot make sense of."""
 
@@ -60,9 +59,7 @@ def open_images(folder: Path, *, fps: float) -> ImageFolder:
 
 def numbered_images(folder: Path) -> list[Path]:
     """Images of a folder in the order of the last number in their names, which has no gaps and no doubles."""
-    files = sorted(
-        file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-    )
+    files = image_files(folder)
     if not files:
         raise ValueError(f"{folder}: holds no images; put the sequence there as 00000.png, 00001.png and so on")
     files = sorted(files, key=number_of)

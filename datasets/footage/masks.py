@@ -12,11 +12,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ...arrays import MatteImage
-from .images import SUFFIXES, image_size, is_palette, load_values, number_of, numbered_images
-from .probe import FootageInfo, need_readable
-from .reader import count_frames
-from .types import mask_folders
-from .video import VideoFile, open_video
+from .images import image_size, is_palette, load_values, number_of, numbered_images
+from .reader import VideoFile, count_frames, open_video
+from .types import SUFFIXES, FootageInfo, mask_folders, need_readable
 
 SUBJECT = 128
 """A soft mask's value from which a pixel counts as the subject."""

@@ -19,8 +19,7 @@ from ..corpus.reader import Corpus
 from ..corpus.schema import VERDICTS
 from ..store.atomic_io import explain_os_errors, flush_folder, partial_beside
 from . import thumbnails
-from .formatting import NUMBERS, finite, format_number
-from .tables import as_values
+from .tables import NUMBERS, as_values, finite, format_number
 
 Values = dict[str, Any]
 BINS = 24
