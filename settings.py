@@ -106,7 +106,7 @@ def check_ranges(settings: Any) -> None:
     Raises:
         ValueError: naming the value, the range and what to give.
     """
-    for name, limits in _ranges(type(settings)):
+    for name, limits in _ranges(type(settings)):  # type: ignore[arg-type]
         value = getattr(settings, name)
         several = isinstance(value, tuple)
         for number in value if several else (value,):
@@ -250,7 +250,7 @@ def explain_validation_error(
     if not dotted:
         return f"is no {wording.owner} ({rule}){wording.advice}"
     if first["type"] == "unexpected_keyword_argument":
-        return _unknown_key(dotted, first["input"], all_keys(cls), wording)
+        return _unknown_key(dotted, first["input"], all_keys(cls), wording)  # type: ignore[arg-type]
     if first["type"].startswith("missing") and not isinstance(first["loc"][-1], int):
         return _missing_key(dotted, wording)
     if first["type"].startswith("missing"):  # of a tuple, whose input is the tuple itself
@@ -294,7 +294,7 @@ def nearest(word: str, known_words: Iterable[str], otherwise: str = ".") -> str:
 @cache
 def all_keys(cls: type[Any]) -> tuple[str, ...]:
     """Return every key of a settings class and of the classes in it, sorted."""
-    schema = _adapter(cls).json_schema()
+    schema = _adapter(cls).json_schema()  # type: ignore[arg-type]
     parts = (schema, *schema.get("$defs", {}).values())
     return tuple(sorted({key for part in parts for key in part.get("properties", {})}))
 
@@ -321,7 +321,7 @@ def _build(cls: type[Any], values: Any, *, path: str, default: Any, wording: Err
     if missing:
         raise ValueError(_missing_key(f"{path}.{missing[0]}" if path else missing[0], wording))
     try:
-        return _adapter(cls).validate_python(complete)
+        return _adapter(cls).validate_python(complete)  # type: ignore[arg-type]
     except ValidationError as error:
         raise ValueError(explain_validation_error(error, cls, path=path, wording=wording)) from error
 
@@ -331,7 +331,8 @@ def _build_field(hint: Any, value: Any, *, path: str, default: Any, wording: Err
     is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     members = typing.get_args(hint) if is_union else (hint,)
     tables = [member for member in members if dataclasses.is_dataclass(member)]
-    if not tables or isinstance(value, tuple(tables)) or (value is None and type(None) in members):
+    tables_of_value: Any = tuple(tables)
+    if not tables or isinstance(value, tables_of_value) or (value is None and type(None) in members):
         return value
     table = _choose(tables, value, path, default)
     return _build(table, value, path=path, default=default if type(default) is table else None, wording=wording)

@@ -1,7 +1,7 @@
 """Erosion, dilation, medians and specks on clips of masks: uint8, 0 or 1, worked on frame by frame, in place.
 
-Only `find_effect` uses these, on a buffer of its own. Beyond the frame's border nothing is known: erosion and dilation leave
-it out, the medians repeat the outermost pixel and frame.
+Only `find_effect` uses these, on a buffer of its own. Beyond the frame's border nothing is known: erosion and dilation
+leave it out, the medians repeat the outermost pixel and frame.
 """
 
 from collections import deque

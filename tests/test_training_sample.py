@@ -13,7 +13,7 @@ from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
 from effectpairs.training.base import checkpoint, conditioning, encoders, models  # noqa: E402
 from effectpairs.training.base.latent_shapes import latent_index  # noqa: E402
 from effectpairs.training.sampling.pipeline import EffectPipeline, PipelineInput, reflect_indices, to_soft_mask  # noqa: E402
-from effectpairs.training.sampling.sample import (
+from effectpairs.training.sampling.sample import (  # noqa: E402
     SamplingSettings,
     WindowSettings,
     denoise,
