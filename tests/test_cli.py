@@ -141,3 +141,18 @@ def test_an_account_without_a_single_usable_clip_is_no_success(footage_root, sou
     ran = effectpairs("run", source_file, "--workspace", "w", "--no-prefect", cwd=tmp_path)
     assert ran.returncode == 1
     assert "tiny: 2 clips = 0 accepted + 0 review + 0 rejected + 2 failed" in ran.stdout
+
+
+@pytest.mark.slow
+def test_with_prefect_the_same_commands_give_the_same_corpus(source_file, tmp_path):
+    digests = []
+    for number, option in enumerate(((), ("--no-prefect",))):
+        workspace = ("--workspace", f"w{number}")
+        ran = effectpairs("run", source_file, *workspace, "--set", "normalise.max_frames=5", *option, cwd=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+        include = ("--include", "accept,review,reject")
+        published = effectpairs("publish", f"c{number}", *workspace, *include, *option, cwd=tmp_path)
+        assert published.returncode == 0, published.stderr
+        manifest = json.loads((tmp_path / f"c{number}" / "corpus.json").read_text())
+        digests.append([file["sha256"] for file in manifest["files"]])
+    assert digests[0] == digests[1]
