@@ -37,13 +37,13 @@ sys.exit(status if status >= 0 else 128 - status)
 """
 
 
-class Failed(RuntimeError):
+class ProgramFailed(RuntimeError):
     """A program ended without success; the message is its own sentence."""
 
     is_sentence = True
 
 
-class Killed(Failed):
+class ProgramKilled(ProgramFailed):
     """A program was ended from outside (memory, an operator); started again, it goes on where it was."""
 
 
@@ -126,7 +126,7 @@ class ChildProcess:
         """Wait until it can be used.
 
         Raises:
-            Failed: it ended before.
+            ProgramFailed: it ended before.
             TimeoutError: it was not ready in that time.
         """
         deadline = time.monotonic() + timeout_s
@@ -167,17 +167,21 @@ class ChildProcess:
         lines = [line for line in lines if line.strip() and not (noise and line.startswith(noise))]
         return "\n".join(lines[-max_lines:])
 
-    def failure(self) -> Failed:
+    def failure(self) -> ProgramFailed:
         """Return the error of a program that ended: the sentence that it printed, else the end of its log."""
         lines = [line.strip() for line in self.log_tail(1000).splitlines()]
         sentences = [line for line in lines if line.startswith(("error: ", "stopped: "))]
         status = self.process.returncode or 0
         if sentences:
-            return Failed(sentences[-1].partition(": ")[2])
+            return ProgramFailed(sentences[-1].partition(": ")[2])
         if status < 0 or any(word in line for line in lines for word in _KILLED_BY_SIGNAL):
-            return Killed(f"a program of the run was killed; run again to go on, {self.log} has all that it said")
+            return ProgramKilled(
+                f"a program of the run was killed; run again to go on, {self.log} has all that it said"
+            )
         last_line = lines[-1] if lines else "it said nothing"
-        return Failed(f"a program of the run ended with status {status}: {last_line}; {self.log} has all that it said")
+        return ProgramFailed(
+            f"a program of the run ended with status {status}: {last_line}; {self.log} has all that it said"
+        )
 
     def end(self, grace_s: float = GRACE_S) -> int:
         """Close its input, wait that long for it to end by itself, kill its group; return the exit status."""
@@ -207,8 +211,8 @@ def run_program(
         on_line: called with every line that it prints.
 
     Raises:
-        Killed: a signal ended it.
-        Failed: it ended with an error, in its own words.
+        ProgramKilled: a signal ended it.
+        ProgramFailed: it ended with an error, in its own words.
     """
     with log.open("a", encoding="utf-8") as stream:
         stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n")

@@ -12,7 +12,7 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 
-from ..processes import Killed
+from ..processes import ProgramKilled
 from ..training.model_card import write_model_card
 from ..training.run import (
     ReportProgress,
@@ -34,7 +34,7 @@ UPDATE_EVERY = 0.02
 
 def _was_killed(task: Any, run: Any, state: Any) -> bool:
     """Retry a step that was killed: it goes on where it was. All else fails the same way again."""
-    return isinstance(state.result(raise_on_failure=False), Killed)
+    return isinstance(state.result(raise_on_failure=False), ProgramKilled)
 
 
 @task(

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from effectpairs.processes import ChildProcess, Failed, Killed
+from effectpairs.processes import ChildProcess, ProgramFailed, ProgramKilled
 
 SLEEPER = "import subprocess, sys; print(subprocess.Popen(['sleep', '300']).pid, flush=True); sys.stdin.read()"
 
@@ -84,18 +84,21 @@ def test_waiting_until_it_is_ready(tmp_path):
             child.wait_until(lambda: False, 0.1)
         child.end(0.0)
     failing = program("print('error: no GPU; take another'); raise SystemExit(1)")
-    with ChildProcess(failing, tmp_path / "log") as child, pytest.raises(Failed, match=r"^no GPU; take another$"):
+    with (
+        ChildProcess(failing, tmp_path / "log") as child,
+        pytest.raises(ProgramFailed, match=r"^no GPU; take another$"),
+    ):
         child.wait_until(lambda: False, 20.0)
 
 
 def test_a_killed_child_is_told_from_a_failed_one(tmp_path):
     with ChildProcess(program("import os; os.kill(os.getpid(), 9)"), tmp_path / "log") as child:
         child.wait(20.0)
-        assert isinstance(child.failure(), Killed)
+        assert isinstance(child.failure(), ProgramKilled)
     with ChildProcess(program("raise SystemExit(3)"), tmp_path / "log") as child:
         child.wait(20.0)
         assert "status 3: it said nothing" in str(child.failure())
-        assert not isinstance(child.failure(), Killed)
+        assert not isinstance(child.failure(), ProgramKilled)
 
 
 @pytest.mark.parametrize("guarded", [False, True])

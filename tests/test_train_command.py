@@ -136,11 +136,11 @@ def test_a_program_ends_in_its_own_words_or_is_said_to_be_killed(tmp_path):
         processes.run_program([sys.executable, "-c", program], tmp_path / "log", lambda: None)
 
     run("print('fine')")
-    with pytest.raises(processes.Failed, match=r"^no room; make some$"):
+    with pytest.raises(processes.ProgramFailed, match=r"^no room; make some$"):
         run("import sys; print('error: no room; make some'); print('noise'); sys.exit(2)")
-    with pytest.raises(processes.Failed, match="ended with status 3: the last word"):
+    with pytest.raises(processes.ProgramFailed, match="ended with status 3: the last word"):
         run("import sys; print('the last word'); sys.exit(3)")
-    with pytest.raises(processes.Killed, match="run again to go on"):
+    with pytest.raises(processes.ProgramKilled, match="run again to go on"):
         run("import os; os.kill(os.getpid(), 9)")
 
 

@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 
 from pydantic import SecretStr
 
-from ...processes import ChildProcess, Failed
+from ...processes import ChildProcess, ProgramFailed
 from ...settings import InRange
 from .llm_captioner import ChatRequest, ChatResponse, FrameEncoding, LlmCaptioner, ModelUnavailable
 from .openai_compatible import EndpointClient, EndpointSettings
@@ -124,7 +124,7 @@ class VllmServer:
                 f"{self._title} needs the Python of an environment with vLLM, and {python_path} cannot be started "
                 f"({error.strerror}); make one (python -m venv DIR; DIR/bin/pip install vllm) and name its python"
             ) from error
-        except Failed:
+        except ProgramFailed:
             raise ModelUnavailable(self._end_sentence()) from None
         endpoint = EndpointSettings(
             model=settings.model,
