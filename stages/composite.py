@@ -31,9 +31,9 @@ def over(foreground: Rgb, background: Rgb, subject_mask: Matte) -> Rgb:
         )
     blended = background.copy()
     for frame, coverage in enumerate(subject_mask):
-        left, top, width, height = cv2.boundingRect(coverage)
+        x, y, width, height = cv2.boundingRect(coverage)
         if width:
-            box = np.s_[top : top + height, left : left + width]
+            box = np.s_[y : y + height, x : x + width]
             blended[frame][box] = _blend(foreground[frame][box], background[frame][box], coverage[box])
     return blended
 

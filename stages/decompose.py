@@ -1,11 +1,13 @@
-"""Stage 3: take a clip apart so that gt ≈ alpha·foreground + (1 − alpha)·background."""
+"""Stage 3: split a clip so that gt ≈ alpha·foreground + (1 − alpha)·background; what all backends share."""
 
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+import cv2
 import numpy as np
+from jaxtyping import Float32
 
-from ..arrays import Mask, Matte, Rgb
+from ..arrays import Image, Mask, Matte, MatteImage, Rgb
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,20 +29,20 @@ class Layers:
 class Decomposer(Protocol):
     """Splits a clip into the subject with its effects and the clean plate behind them."""
 
-    def decompose(self, gt: Rgb, subject_mask: Matte, others: Mask | None, given: Rgb | None) -> Layers:
+    def decompose(self, gt: Rgb, subject_mask: Matte, other_subjects: Mask | None, external: Rgb | None) -> Layers:
         """Take the subject out of gt.
 
         Args:
             gt: the clip.
             subject_mask: the subject alone, without its effects.
-            others: pixels of the clip's other subjects, which stay in the background; None where there are none.
-            given: a background that another tool made, for the backends that read layers; others ignore it.
+            other_subjects: pixels of the clip's other subjects, which stay in the background; None without any.
+            external: a background that another tool made, for the backends that read layers.
         """
         ...
 
 
 def check_subject(gt: Rgb, subject_mask: Matte) -> None:
-    """Refuse a mask that says nothing.
+    """Refuse a mask that marks no subject.
 
     Raises:
         ValueError: when the mask has another size than the clip, or is empty or full in every frame.
@@ -59,3 +61,71 @@ def check_subject(gt: Rgb, subject_mask: Matte) -> None:
 
 def _size(clip: Rgb | Matte) -> str:
     return "x".join(str(side) for side in np.shape(clip)[:3])
+
+
+Colour = Float32[np.ndarray, "H W 3"]
+WINDOW_PX = 15
+"""Side of the windows in which opacity is estimated from how much of the plate's contrast is left."""
+
+
+def solve_matte(gt: Rgb, background: Rgb, subject_mask: Matte, region: Mask) -> tuple[Matte, Rgb]:
+    """Find alpha and straight foreground colour inside region; outside it alpha is 0 and foreground is background.
+
+    The mixture is exact to one 8-bit level wherever region holds. Alpha is never below the least value that allows a
+    colour in [0, 255], nor below subject_mask; where the plate has enough local contrast it rises to the opacity that
+    explains the contrast lost (a local regression of gt on the plate, as for a veil of one colour). Darkening therefore
+    gets a foreground near black, spray one near white. Where subject_mask is 255 the foreground is gt.
+    """
+    alpha = np.zeros_like(subject_mask)
+    foreground = background.copy()
+    for frame in range(len(gt)):
+        if region[frame].any():
+            rows, columns = _box(region[frame])
+            window = np.s_[frame, rows, columns]
+            inside = region[window]
+            matte, colour = _solve_frame(gt[window], background[window], subject_mask[window])
+            alpha[window] = np.where(inside, matte, 0)
+            foreground[window] = np.where(inside[..., None], colour, background[window])
+    return alpha, foreground
+
+
+def _box(region: np.ndarray) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _solve_frame(gt: Image, background: Image, subject_mask: MatteImage) -> tuple[MatteImage, Image]:
+    observed, plate = gt.astype(np.float32), background.astype(np.float32)
+    alpha_min = _minimum_alpha(observed, plate)
+    estimate, confidence = _opacity_from_contrast(observed, plate)
+    alpha = np.maximum(alpha_min, confidence * estimate * (alpha_min > 0))
+    alpha = np.maximum(np.ceil(alpha * 255 - 1e-3), subject_mask) / np.float32(255)
+    colour = plate + (observed - plate) / np.maximum(alpha, 1 / 255)[..., None]
+    matte = np.rint(alpha * 255).astype(np.uint8)
+    straight = np.clip(np.rint(colour), 0, 255).astype(np.uint8)
+    return matte, np.where((matte == 255)[..., None], gt, straight)
+
+
+def _minimum_alpha(observed: Colour, plate: Colour) -> Float32[np.ndarray, "H W"]:
+    """The smallest alpha for which (observed − (1 − alpha)·plate) / alpha stays within [0, 255]."""
+    lighter = (observed - plate) / np.maximum(255 - plate, 1)
+    darker = (plate - observed) / np.maximum(plate, 1)
+    return np.asarray(np.maximum(lighter, darker).max(axis=2).clip(0, 1))
+
+
+def _opacity_from_contrast(
+    observed: Colour, plate: Colour
+) -> tuple[Float32[np.ndarray, "H W"], Float32[np.ndarray, "H W"]]:
+    """Opacity 1 − slope of the local regression of observed on plate, and how far to trust it (0 to 1)."""
+    mean_observed, mean_plate = _mean(observed), _mean(plate)
+    variance = (_mean(plate * plate) - mean_plate**2).sum(axis=2)
+    covariance = (_mean(plate * observed) - mean_plate * mean_observed).sum(axis=2)
+    observed_variance = (_mean(observed * observed) - mean_observed**2).sum(axis=2)
+    slope = covariance / np.maximum(variance, 1)
+    fit = (covariance**2 / np.maximum(variance * observed_variance, 1)).clip(0, 1)
+    noise = np.float32(3 * 12.0**2)
+    return 1 - slope.clip(0, 1), fit * variance / (variance + noise)
+
+
+def _mean(values: Float32[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W 3"]:
+    return np.asarray(cv2.blur(values, (WINDOW_PX, WINDOW_PX), borderType=cv2.BORDER_REFLECT))

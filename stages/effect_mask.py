@@ -1,4 +1,4 @@
-"""Stage 5: where the effect is. |gt − over| → grey → Otsu → erosion → dilation → median, less subject and specks.
+"""Stage 5, the effect mask: |gt − over| → grey → Otsu → erosion → dilation → median, less subject and specks.
 
 The difference is taken in 8-bit steps and everything after it is decided in whole numbers, so the same input gives the
 same mask on every machine. Besides the mask itself (one byte a pixel) only a few frames are held at a time.
@@ -9,11 +9,66 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Int32, Shaped
+from jaxtyping import Bool, Int32, Int64, Shaped, UInt8
+from skimage.filters import threshold_otsu
 
-from ..arrays import Image, Mask, Matte, Rgb
-from . import difference, morphology
-from .difference import Grey, GreyClip, Steps, grey
+from ..arrays import Image, Mask, Matte, MatteImage, Rgb
+from . import morphology
+
+Grey = UInt8[np.ndarray, "H W"]
+GreyClip = UInt8[np.ndarray, "T H W"]
+Histograms = Int64[np.ndarray, "T 256"]  # of the grey difference, per frame
+Steps = Int64[np.ndarray, "T"]  # a grey level per frame
+
+SUBJECT = 128  # coverage from which a pixel belongs to the subject
+
+
+def to_grey(image: Image) -> Grey:
+    """Luma of 8-bit RGB: (9798 R + 19235 G + 3735 B + 16384) // 32768, the weights of BT.601."""
+    luma: Grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return luma
+
+
+def near_subject(coverage: MatteImage, margin_px: int) -> Bool[np.ndarray, "H W"]:
+    """The subject, and what lies within margin_px of it."""
+    mask: Bool[np.ndarray, "H W"] = morphology.dilate_disk((coverage >= SUBJECT).view(np.uint8), margin_px).view(bool)
+    return mask
+
+
+def grey_differences(gt: Rgb, over: Rgb, subject_mask: Matte, margin_px: int) -> tuple[GreyClip, Histograms]:
+    """The grey difference of each frame, 0 at the subject, and how often each value is there."""
+    values = np.empty(subject_mask.shape, np.uint8)
+    histograms = np.empty((len(gt), 256), np.int64)
+    for index, (with_effect, without, coverage) in enumerate(zip(gt, over, subject_mask, strict=True)):
+        difference = to_grey(cv2.absdiff(with_effect, without))
+        difference[near_subject(coverage, margin_px)] = 0
+        values[index] = difference
+        histograms[index] = _histogram(difference)
+    return values, histograms
+
+
+def _histogram(difference: Grey) -> Int64[np.ndarray, "256"]:
+    # Most of a picture is 0: counting only the rectangle that holds the rest is several times quicker.
+    x, y, width, height = cv2.boundingRect(difference)
+    counts = np.zeros(256, np.int64)
+    if width:
+        inside = difference[y : y + height, x : x + width]
+        counts[:] = cv2.calcHist([inside], [0], None, [256], [0, 256]).ravel()
+    counts[0] += difference.size - width * height
+    return counts
+
+
+def otsu_thresholds(histograms: Histograms, scope: Literal["clip", "frame"]) -> Steps:
+    """Otsu's threshold for each frame; of a histogram with a single value, that value."""
+    if scope == "clip":
+        return np.full(len(histograms), _otsu(histograms.sum(axis=0)))
+    return np.array([_otsu(counts) for counts in histograms])
+
+
+def _otsu(counts: Int64[np.ndarray, "256"]) -> int:
+    values = np.flatnonzero(counts)
+    return int(values[0]) if len(values) == 1 else int(threshold_otsu(hist=counts))
+
 
 VERSION = 2
 """Raise it when results change; stored results of older versions are then made again."""
@@ -25,7 +80,7 @@ WORKING_PX = 384  # the shorter side for which sizes in pixels are given
 
 @dataclass(frozen=True, kw_only=True)
 class EffectMaskSettings:
-    """How a difference becomes a mask.
+    """Settings of stage 5: thresholds and sizes by which a difference becomes a mask.
 
     Sizes in pixels hold for clips whose shorter side is 384; for others they are multiplied by (shorter side) / 384 and
     rounded, but never to less than 1 unless they are 0. Areas grow with the square of that.
@@ -80,7 +135,7 @@ class EffectMaskSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class EffectMask:
-    """Where the effect is, and how that was decided."""
+    """Mask of the effect, and the numbers by which it was decided."""
 
     mask: Mask
     threshold: float
@@ -106,12 +161,12 @@ class EffectMask:
 def find_effect(gt: Rgb, over: Rgb, subject_mask: Matte, settings: EffectMaskSettings) -> EffectMask:
     """Find the pixels in which gt and over differ by an effect; noise alone gives an empty mask.
 
-    In this order: absolute difference, `grey`, 0 at the subject and its margin, Otsu's threshold over these values,
+    In this order: absolute difference, `to_grey`, 0 at the subject and its margin, Otsu's threshold over these values,
     erosion, dilation, median in space, median in time, no subject, no small components, and no component that touches
     the mask of neither neighbouring frame.
 
-    Noise is told from effect twice. Before the erosion each pixel above the threshold must agree in sign with those
-    around it: in the window around it, and only over pixels above the threshold, the sum of grey(gt) − grey(over) must
+    Noise is separated from effect twice. Before the erosion each pixel above the threshold must agree in sign with
+    those around it: in the window around it, and only over pixels above the threshold, the sum of grey gt − over must
     reach a share of the sum of the grey differences. Grain, codecs and misregistered texture push neighbours, and the
     channels of one pixel, up and down alike (n independent values leave about 1/√n); an effect darkens or brightens a
     patch. At the end, what is left must be more than the few patches that agree by chance. Ripples with a wave shorter
@@ -126,54 +181,54 @@ def find_effect(gt: Rgb, over: Rgb, subject_mask: Matte, settings: EffectMaskSet
             "bring them to one size and length first"
         )
     scaled = _scaled(settings, min(gt.shape[1:3]))
-    work, histograms = difference.differences(gt, over, subject_mask, scaled.subject_margin_px)
-    otsus = difference.otsus(histograms, scaled.otsu_scope)
-    thresholds = otsus.clip(scaled.threshold_min, scaled.threshold_max)
-    agreeing = _clean_in_space(work, gt, over, thresholds, scaled)
-    morphology.median_in_time(work, scaled.temporal_median_frames)
-    for frame, coverage in zip(work, subject_mask, strict=True):
-        frame[difference.subject_near(coverage, scaled.subject_margin_px)] = 0
-    morphology.drop_specks(work, scaled.min_speck_px)
-    above = int((histograms * (np.arange(256) > thresholds[:, None])).sum())
-    is_noise = 100 * int(np.count_nonzero(work)) < scaled.min_kept_percent * above
+    buffer, histograms = grey_differences(gt, over, subject_mask, scaled.subject_margin_px)
+    otsu_levels = otsu_thresholds(histograms, scaled.otsu_scope)
+    thresholds = otsu_levels.clip(scaled.threshold_min, scaled.threshold_max)
+    coherent_count = _spatial_cleanup(buffer, gt, over, thresholds, scaled)
+    morphology.temporal_median(buffer, scaled.temporal_median_frames)
+    for frame, coverage in zip(buffer, subject_mask, strict=True):
+        frame[near_subject(coverage, scaled.subject_margin_px)] = 0
+    morphology.drop_specks(buffer, scaled.min_speck_px)
+    above_count = int((histograms * (np.arange(256) > thresholds[:, None])).sum())
+    is_noise = 100 * int(np.count_nonzero(buffer)) < scaled.min_kept_percent * above_count
     if is_noise:
-        work[:] = 0
+        buffer[:] = 0
     return EffectMask(
-        mask=work.view(bool),
+        mask=buffer.view(bool),
         threshold=float(thresholds.mean()),
-        otsu=float(otsus.mean()),
-        coherence=agreeing / above if above else 0.0,
+        otsu=float(otsu_levels.mean()),
+        coherence=coherent_count / above_count if above_count else 0.0,
         is_noise=is_noise,
     )
 
 
-def _clean_in_space(work: GreyClip, gt: Rgb, over: Rgb, thresholds: Steps, settings: EffectMaskSettings) -> int:
+def _spatial_cleanup(buffer: GreyClip, gt: Rgb, over: Rgb, thresholds: Steps, settings: EffectMaskSettings) -> int:
     """Turn grey differences into masks, in place; return how many pixels agreed with those around them."""
-    agreeing = 0
+    coherent_count = 0
     for index, threshold in enumerate(thresholds):
-        _, strong = cv2.threshold(work[index], float(threshold), 255, cv2.THRESH_TOZERO)
-        chosen = _coherent(gt[index], over[index], strong, settings)
-        agreeing += int(np.count_nonzero(chosen))
-        work[index] = morphology.opened(
-            chosen.view(np.uint8), settings.erode_px, settings.dilate_px, settings.median_px
+        _, strong = cv2.threshold(buffer[index], float(threshold), 255, cv2.THRESH_TOZERO)
+        coherent = _coherent(gt[index], over[index], strong, settings)
+        coherent_count += int(np.count_nonzero(coherent))
+        buffer[index] = morphology.open_and_smooth(
+            coherent.view(np.uint8), settings.erode_px, settings.dilate_px, settings.median_px
         )
-    return agreeing
+    return coherent_count
 
 
 def _coherent(gt: Image, over: Image, strong: Grey, settings: EffectMaskSettings) -> Chosen:
     """Pixels above the threshold, `strong`, that agree in sign with those around them."""
     agreeing = strong.astype(bool)
-    left, top, width, height = cv2.boundingRect(strong)
+    x, y, width, height = cv2.boundingRect(strong)
     if width and settings.coherence_percent:
-        box = np.s_[top : top + height, left : left + width]
+        box = np.s_[y : y + height, x : x + width]
         lighter, darker = (
-            grey(np.ascontiguousarray(gt[box])),
-            grey(np.ascontiguousarray(over[box])),
+            to_grey(np.ascontiguousarray(gt[box])),
+            to_grey(np.ascontiguousarray(over[box])),
         )
         signed = cv2.subtract(lighter, darker, dtype=cv2.CV_16S) * agreeing[box]
-        added = np.abs(_window_sum(signed, settings.coherence_px))
-        single = _window_sum(np.ascontiguousarray(strong[box]), settings.coherence_px)
-        agreeing[box] &= 100 * added >= settings.coherence_percent * single
+        signed_sum = np.abs(_window_sum(signed, settings.coherence_px))
+        absolute_sum = _window_sum(np.ascontiguousarray(strong[box]), settings.coherence_px)
+        agreeing[box] &= 100 * signed_sum >= settings.coherence_percent * absolute_sum
     return agreeing
 
 

@@ -8,20 +8,20 @@ import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
 from ..arrays import Mask, Matte, Rgb
-from .decompose import Layers, check_subject
-from .plates.effect_region import grown
-from .plates.matting import solve
+from .decompose import Layers, check_subject, solve_matte
+from .plates.effect_region import dilate
 
 VERSION = 1
 LIMITED = (219 / 255, 16.0)
 """Gain and offset of full range written as limited range (ITU-R BT.601: black 16, white 235)."""
-Line = tuple[float, float]
-Given = UInt8[np.ndarray, "t h w 3"]  # any size: a wrong one is refused in words
+ColourMap = tuple[float, float]
+Levels = Float64[np.ndarray, "N"]
+AnySize = UInt8[np.ndarray, "t h w 3"]  # of any size: a wrong one is refused in one sentence
 
 
 @dataclass(frozen=True, kw_only=True)
 class External:
-    """Take the background as given, but for its colour range."""
+    """Backend that takes a ready background; only its colour range is converted where it differs."""
 
     kind: Literal["external"] = "external"
     threshold: float = 6.0
@@ -32,99 +32,101 @@ class External:
         if not 0 <= self.threshold < 128:
             raise ValueError(f"threshold={self.threshold} is not in [0, 128); 6 levels suit a well compressed video")
 
-    def decompose(self, gt: Rgb, subject_mask: Matte, others: Mask | None, given: Given | None) -> Layers:
-        """Solve alpha and foreground over the given background.
+    def decompose(self, gt: Rgb, subject_mask: Matte, other_subjects: Mask | None, external: AnySize | None) -> Layers:
+        """Solve alpha and foreground over the external background.
 
-        Other subjects are expected to be in the given background and get no alpha.
+        Other subjects are expected to be in that background and get no alpha.
 
         Raises:
             ValueError: when the background is missing or of another size or length than the clip, or when the subject
                 mask is empty or full in every frame.
         """
-        background = _checked(gt, given)
+        background = _check_background(gt, external)
         check_subject(gt, subject_mask)
-        line, scatter = _line(gt, background, subject_mask)
+        fit, scatter = _fit_line(gt, background, subject_mask)
         notes: tuple[str, ...] = ()
-        swap = _range_swap(line, scatter)
-        if swap is not None:
-            background = _mapped(background, swap)
-            came = "limited" if swap[0] > 1 else "full"
-            wanted = "full" if swap[0] > 1 else "limited"
+        conversion = _range_conversion(fit, scatter)
+        if conversion is not None:
+            background = _apply_line(background, conversion)
+            came, goes = ("limited", "full") if conversion[0] > 1 else ("full", "limited")
             notes = (
-                f"The given background came in {came} colour range, the clip is in {wanted} range; it was converted.",
+                f"The given background came in {came} colour range, the clip is in {goes} range; it was converted.",
             )
-        region = _region(gt, background, subject_mask, others, self.threshold)
-        alpha, foreground = solve(gt, background, subject_mask, region)
+        region = _region(gt, background, subject_mask, other_subjects, self.threshold)
+        alpha, foreground = solve_matte(gt, background, subject_mask, region)
         facts = _facts(gt, background, subject_mask)
         return Layers(background=background, foreground=foreground, alpha=alpha, facts=facts, notes=notes)
 
 
-def _checked(gt: Rgb, given: Given | None) -> Rgb:
-    if given is None:
+def _check_background(gt: Rgb, background: AnySize | None) -> Rgb:
+    if background is None:
         raise ValueError("external needs the background that another tool made; give one, or decompose with plate")
-    if given.shape != gt.shape:
-        sizes = ["x".join(str(side) for side in clip.shape[:3]) for clip in (given, gt)]
+    if background.shape != gt.shape:
+        sizes = ["x".join(str(side) for side in clip.shape[:3]) for clip in (background, gt)]
         raise ValueError(
             f"the given background is {sizes[0]} and the clip {sizes[1]} (frames x height x width); "
             "cut and resize the background to the clip"
         )
-    return given
+    return background
 
 
-def _away(subject: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+def _far_from_subject(subject: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
     """Pixels at least a quarter of the subject's size away from it: there clip and background should be equal."""
-    return ~grown(subject, max(8.0, 0.25 * float(np.sqrt(subject.sum()))))
+    return ~dilate(subject, max(8.0, 0.25 * float(np.sqrt(subject.sum()))))
 
 
-def _pairs(gt: Rgb, background: Rgb, subject_mask: Matte) -> tuple[Float64[np.ndarray, "N"], Float64[np.ndarray, "N"]]:
+def _level_pairs(
+    gt: Rgb, background: Rgb, subject_mask: Matte
+) -> tuple[Float64[np.ndarray, "N"], Float64[np.ndarray, "N"]]:
     """Levels of background and clip away from the subject, thinned out over space and time."""
     step = max(len(gt) // 12, 1)
-    here, there = [], []
+    background_levels, clip_levels = [], []
     for frame in range(0, len(gt), step):
-        chosen = _away(subject_mask[frame] > 32)[::4, ::4]
-        here.append(background[frame, ::4, ::4][chosen].ravel())
-        there.append(gt[frame, ::4, ::4][chosen].ravel())
-    return np.concatenate(here).astype(np.float64), np.concatenate(there).astype(np.float64)
+        far_pixels = _far_from_subject(subject_mask[frame] > 32)[::4, ::4]
+        background_levels.append(background[frame, ::4, ::4][far_pixels].ravel())
+        clip_levels.append(gt[frame, ::4, ::4][far_pixels].ravel())
+    return np.concatenate(background_levels).astype(np.float64), np.concatenate(clip_levels).astype(np.float64)
 
 
-def _line(gt: Rgb, background: Rgb, subject_mask: Matte) -> tuple[Line, float]:
+def _fit_line(gt: Rgb, background: Rgb, subject_mask: Matte) -> tuple[ColourMap, float]:
     """Robust fit gt ≈ gain·background + offset away from the subject, and the median error of it."""
-    here, there = _pairs(gt, background, subject_mask)
-    if len(here) < 256 or np.ptp(here) < 32:
+    levels, clip_levels = _level_pairs(gt, background, subject_mask)
+    if len(levels) < 256 or np.ptp(levels) < 32:
         return (1.0, 0.0), 0.0
-    weight = np.ones_like(here)
+    weight = np.ones_like(levels)
     gain, offset = 1.0, 0.0
     for _ in range(12):
-        mean_here, mean_there = np.average(here, weights=weight), np.average(there, weights=weight)
+        mean_level, mean_clip_level = np.average(levels, weights=weight), np.average(clip_levels, weights=weight)
         gain = float(
-            (weight * (here - mean_here) * (there - mean_there)).sum() / (weight * (here - mean_here) ** 2).sum()
+            (weight * (levels - mean_level) * (clip_levels - mean_clip_level)).sum()
+            / (weight * (levels - mean_level) ** 2).sum()
         )
-        offset = float(mean_there - gain * mean_here)
-        error = np.abs(there - gain * here - offset)
+        offset = float(mean_clip_level - gain * mean_level)
+        error = np.abs(clip_levels - gain * levels - offset)
         weight = 1 / np.maximum(error, 0.5)
     return (gain, offset), float(np.median(error))
 
 
-def _range_swap(line: Line, scatter: float) -> Line | None:
+def _range_conversion(line: ColourMap, scatter: float) -> ColourMap | None:
     """The exact conversion that line stands for, if it is one: limited to full range, or full to limited."""
-    narrow = LIMITED
-    wide = (1 / LIMITED[0], -LIMITED[1] / LIMITED[0])
-    for swap in (wide, narrow):
+    to_limited = LIMITED
+    to_full = (1 / LIMITED[0], -LIMITED[1] / LIMITED[0])
+    for conversion in (to_full, to_limited):
         # Compared where it matters, at dark grey and light grey; half way to the identity is the border.
-        off = max(abs((line[0] - swap[0]) * level + line[1] - swap[1]) for level in (48, 208))
-        unswapped = max(abs((line[0] - 1) * level + line[1]) for level in (48, 208))
-        if off < 4 and off < unswapped and scatter < 12:
-            return swap
+        distance = max(abs((line[0] - conversion[0]) * level + line[1] - conversion[1]) for level in (48, 208))
+        identity_distance = max(abs((line[0] - 1) * level + line[1]) for level in (48, 208))
+        if distance < 4 and distance < identity_distance and scatter < 12:
+            return conversion
     return None
 
 
-def _mapped(background: Rgb, line: Line) -> Rgb:
+def _apply_line(background: Rgb, line: ColourMap) -> Rgb:
     levels = np.arange(256) * line[0] + line[1]
     table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
     return np.asarray(table[background])
 
 
-def _region(gt: Rgb, background: Rgb, subject_mask: Matte, others: Mask | None, threshold: float) -> Mask:
+def _region(gt: Rgb, background: Rgb, subject_mask: Matte, other_subjects: Mask | None, threshold: float) -> Mask:
     """The subject, and what differs from the background by more than codec noise."""
     region = subject_mask > 0
     for frame in range(len(gt)):
@@ -132,14 +134,14 @@ def _region(gt: Rgb, background: Rgb, subject_mask: Matte, others: Mask | None, 
             cv2.GaussianBlur(gt[frame], (0, 0), 1.0), cv2.GaussianBlur(background[frame], (0, 0), 1.0)
         )
         effect = cv2.medianBlur((difference.max(axis=2) > threshold).view(np.uint8), 5) > 0
-        if others is not None:
-            effect &= ~others[frame]
+        if other_subjects is not None:
+            effect &= ~other_subjects[frame]
         region[frame] |= effect
     return region
 
 
 def _facts(gt: Rgb, background: Rgb, subject_mask: Matte) -> dict[str, float]:
-    """How far the given background is from the clip where they should agree."""
-    here, there = _pairs(gt, background, subject_mask)
-    error = float(np.mean((here - there) ** 2)) if len(here) else 0.0
+    """PSNR of the external background against the clip, away from the subject, where they should agree."""
+    levels, clip_levels = _level_pairs(gt, background, subject_mask)
+    error = float(np.mean((levels - clip_levels) ** 2)) if len(levels) else 0.0
     return {"external_offset_psnr_db": 10 * float(np.log10(255**2 / error)) if error > 0 else 100.0}

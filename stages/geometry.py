@@ -29,15 +29,15 @@ def fit_frame(image: AnyImage, size: tuple[int, int], fit: Literal["cover", "pad
         fit: "cover" fills the size and crops the longer side around its middle; "pad" shows all of the image, with
             black (for a matte: no subject) on both sides of the shorter one.
     """
-    across = max if fit == "cover" else min
-    scale = across(goal / side for goal, side in zip(size, image.shape[:2], strict=True))
+    choose = max if fit == "cover" else min
+    scale = choose(goal / side for goal, side in zip(size, image.shape[:2], strict=True))
     # A side that should match exactly does, whatever the rounding; the other is off by half a pixel at most.
-    scaled = [across(goal, round(side * scale)) for goal, side in zip(size, image.shape[:2], strict=True)]
+    scaled = [choose(goal, round(side * scale)) for goal, side in zip(size, image.shape[:2], strict=True)]
     image = resize(image, (max(scaled[0], 1), max(scaled[1], 1)))
     if fit == "cover":
-        top, left = (image.shape[0] - size[0]) // 2, (image.shape[1] - size[1]) // 2
-        return np.ascontiguousarray(image[top : top + size[0], left : left + size[1]])
+        y, x = (image.shape[0] - size[0]) // 2, (image.shape[1] - size[1]) // 2
+        return np.ascontiguousarray(image[y : y + size[0], x : x + size[1]])
     framed = np.zeros(size + image.shape[2:], np.uint8)
-    top, left = (size[0] - image.shape[0]) // 2, (size[1] - image.shape[1]) // 2
-    framed[top : top + image.shape[0], left : left + image.shape[1]] = image
+    y, x = (size[0] - image.shape[0]) // 2, (size[1] - image.shape[1]) // 2
+    framed[y : y + image.shape[0], x : x + image.shape[1]] = image
     return framed

@@ -21,16 +21,16 @@ def disk(radius_px: int) -> UInt8[np.ndarray, "side side"]:
     return (offset[:, None] ** 2 + offset**2 <= radius_px**2).astype(np.uint8)
 
 
-def dilated(frame: Binary, radius_px: int) -> Binary:
+def dilate_disk(frame: Binary, radius_px: int) -> Binary:
     """Grow by a disk."""
     return cv2.dilate(frame, disk(radius_px)) if radius_px else frame
 
 
-def opened(frame: Binary, erode_px: int, dilate_px: int, median_px: int) -> Binary:
+def open_and_smooth(frame: Binary, erode_px: int, dilate_px: int, median_px: int) -> Binary:
     """Erode, dilate, then take the majority of each square of median_px."""
     if erode_px:
         frame = cv2.erode(frame, disk(erode_px))
-    frame = dilated(frame, dilate_px)
+    frame = dilate_disk(frame, dilate_px)
     return _majority(frame, median_px) if median_px > 1 else frame
 
 
@@ -42,7 +42,7 @@ def _majority(frame: Binary, side_px: int) -> Binary:
     return majority
 
 
-def median_in_time(clip: BinaryClip, frames: int) -> None:
+def temporal_median(clip: BinaryClip, frames: int) -> None:
     """Replace each pixel by the majority of the `frames` frames around it."""
     last, radius = len(clip) - 1, frames // 2
     if not radius:
@@ -66,33 +66,33 @@ def drop_specks(clip: BinaryClip, min_area_px: int) -> None:
     What a component can touch is what the neighbouring frames hold without their small ones. A clip of one frame has
     no neighbours, so there only size counts.
     """
-    nothing = np.zeros_like(clip[0])
-    before, now = nothing, _labelled(clip[0], min_area_px)
+    empty = np.zeros_like(clip[0])
+    previous, labels = empty, _label_components(clip[0], min_area_px)
     for index in range(len(clip)):
-        after = _labelled(clip[index + 1], min_area_px) if index + 1 < len(clip) else None
-        beside = before if after is None else before | (after > 0).view(np.uint8)
-        clip[index] = now > 0 if len(clip) == 1 else _touching(now, beside)
-        before = (now > 0).view(np.uint8)
-        if after is not None:
-            now = after
+        next_labels = _label_components(clip[index + 1], min_area_px) if index + 1 < len(clip) else None
+        neighbours = previous if next_labels is None else previous | (next_labels > 0).view(np.uint8)
+        clip[index] = labels > 0 if len(clip) == 1 else _touching(labels, neighbours)
+        previous = (labels > 0).view(np.uint8)
+        if next_labels is not None:
+            labels = next_labels
 
 
-def _labelled(frame: Binary, min_area_px: int) -> Labels:
+def _label_components(frame: Binary, min_area_px: int) -> Labels:
     """Every pixel's component, counted from 1; 0 where there is none or a small one."""
     labels: Labels
     count, labels = cv2.connectedComponents(frame, connectivity=8, ltype=cv2.CV_32S)
-    return _only(labels, np.bincount(labels[frame.view(bool)], minlength=count) >= min_area_px)
+    return _select_labels(labels, np.bincount(labels[frame.view(bool)], minlength=count) >= min_area_px)
 
 
 def _touching(labels: Labels, beside: Binary) -> Binary:
     """The components that share a pixel with beside."""
     touched = np.bincount(labels[beside.view(bool)], minlength=int(labels.max()) + 1) > 0
-    frame: Binary = (_only(labels, touched) > 0).view(np.uint8)
+    frame: Binary = (_select_labels(labels, touched) > 0).view(np.uint8)
     return frame
 
 
-def _only(labels: Labels, keep: Bool[np.ndarray, "label"]) -> Labels:
+def _select_labels(labels: Labels, keep: Bool[np.ndarray, "label"]) -> Labels:
     if keep[1:].all():
         return labels
-    kept: Labels = np.where(keep, np.arange(len(keep), dtype=np.int32), 0)[labels]
-    return kept
+    filtered: Labels = np.where(keep, np.arange(len(keep), dtype=np.int32), 0)[labels]
+    return filtered

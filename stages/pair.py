@@ -1,4 +1,4 @@
-"""Stages 2 to 6 as one chain: what each takes, what it gives, and which settings decide it.
+"""Stages 2 to 6 as one chain: the inputs, the outputs and the settings of each.
 
 Every stage is a pure function of named layers and of the facts that earlier stages left. Whoever runs the chain (the
 flow with its store, or one clip in memory) keeps layers and facts and hands each stage what it names.
@@ -25,7 +25,7 @@ Layer = UInt8[np.ndarray, "..."] | Bool[np.ndarray, "..."]
 """A layer of any of the shapes in `arrays.py`."""
 Layers = Mapping[str, Layer]
 Facts = Mapping[str, Mapping[str, Any]]
-"""By the stage that left them."""
+"""Facts by the stage that left them."""
 
 _VERSIONS = {
     Provided: provided.VERSION,
@@ -38,7 +38,7 @@ _VERSIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class StageOutput:
-    """What a stage gives back."""
+    """Layers and facts that a stage returns."""
 
     layers: dict[str, Layer] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -47,26 +47,26 @@ class StageOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class StageSpec:
-    """One link of the chain."""
+    """Specification of one stage of the chain."""
 
     needs: tuple[str, ...]
-    """Layers it cannot do without."""
+    """Layers that the stage requires."""
     takes: tuple[str, ...] = ()
-    """Layers it uses where the clip has them."""
+    """Layers that it uses where the clip has them."""
     reads: tuple[str, ...] = ()
     """Stages whose facts it uses; "normalise" leaves the prompt's."""
     make: Callable[[Layers, Facts, Any], StageOutput]
     version: int = 1
-    """Of a stage without settings; the others have that of their settings' module."""
+    """Version of a stage without settings; the others have that of their settings' module."""
 
 
-def _subject(layers: Layers, facts: Facts, masker: SubjectSegmenter) -> StageOutput:
+def _subject(layers: Layers, facts: Facts, segmenter: SubjectSegmenter) -> StageOutput:
     prompt = facts["normalise"]
     keys = dict(zip(prompt.get("keys") or (), layers.get("keys", ()), strict=True))
     box = prompt.get("box")
-    tracked = masker.track(
+    tracked = segmenter.track(
         layers["gt"],
-        SubjectPrompt(given=layers.get("given_mask"), keys=keys, box=tuple(box) if box else None),
+        SubjectPrompt(masks=layers.get("given_mask"), keys=keys, box=tuple(box) if box else None),
     )
     confidence = [round(float(value), 4) for value in tracked.confidence]
     return StageOutput(
@@ -75,16 +75,16 @@ def _subject(layers: Layers, facts: Facts, masker: SubjectSegmenter) -> StageOut
 
 
 def _decompose(layers: Layers, facts: Facts, decomposer: Decomposer) -> StageOutput:
-    others = layers.get("others")
-    made = decomposer.decompose(
+    other_subjects = layers.get("others")
+    split = decomposer.decompose(
         layers["gt"],
         layers["subject_mask"],
-        None if others is None else others > 127,
+        None if other_subjects is None else other_subjects > 127,
         layers.get("given"),
     )
     return StageOutput(
-        layers={"background": made.background, "foreground": made.foreground, "alpha": made.alpha},
-        facts={"numbers": {name: float(value) for name, value in made.facts.items()}, "notes": list(made.notes)},
+        layers={"background": split.background, "foreground": split.foreground, "alpha": split.alpha},
+        facts={"numbers": {name: float(value) for name, value in split.facts.items()}, "notes": list(split.notes)},
     )
 
 
@@ -95,8 +95,8 @@ def _composite(layers: Layers, facts: Facts, settings: None) -> StageOutput:
 
 
 def _effect_mask(layers: Layers, facts: Facts, settings: EffectMaskSettings) -> StageOutput:
-    found = effect_mask.find_effect(layers["gt"], layers["over"], layers["subject_mask"], settings)
-    return StageOutput(layers={"effect_mask": found.mask}, facts={"numbers": _plain(found.facts)})
+    result = effect_mask.find_effect(layers["gt"], layers["over"], layers["subject_mask"], settings)
+    return StageOutput(layers={"effect_mask": result.mask}, facts={"numbers": _as_floats(result.facts)})
 
 
 def _quality(layers: Layers, facts: Facts, settings: None) -> StageOutput:
@@ -111,7 +111,7 @@ def _quality(layers: Layers, facts: Facts, settings: None) -> StageOutput:
         confidence=np.asarray(facts["subject"]["confidence"], np.float32),
         facts=dict(facts["decompose"]["numbers"]),
     )
-    return StageOutput(facts={"numbers": _plain(quality.measure(pair))})
+    return StageOutput(facts={"numbers": _as_floats(quality.measure(pair))})
 
 
 STAGES: dict[str, StageSpec] = {
@@ -146,22 +146,22 @@ def run(
     settings: Mapping[str, Any],
     after: Callable[[str], None] = lambda stage: None,
 ) -> tuple[dict[str, Layer], Facts]:
-    """The whole chain over one clip in memory; what the flow does clip by clip with a store in between.
+    """Run the whole chain on one clip in memory, as the flow does with a store between the stages.
 
     Args:
-        layers: `gt`, and of `given_mask`, `keys`, `others`, `given` those there are.
+        layers: `gt`, and where the clip has them `given_mask`, `keys`, `others`, `given`.
         prompt: `keys` (frame numbers) or `box`, as `normalise` leaves them.
         settings: by stage.
-        after: told each stage's name when it is done.
+        after: called with the name of each finished stage.
     """
-    held, facts = dict(layers), {"normalise": dict(prompt)}
+    clip_layers, facts = dict(layers), {"normalise": dict(prompt)}
     for name, stage in STAGES.items():
-        made = stage.make(held, facts, settings.get(name))
-        held |= made.layers
-        facts[name] = made.facts
+        output = stage.make(clip_layers, facts, settings.get(name))
+        clip_layers |= output.layers
+        facts[name] = output.facts
         after(name)
-    return held, facts
+    return clip_layers, facts
 
 
-def _plain(numbers: Mapping[str, Any]) -> dict[str, float | None]:
+def _as_floats(numbers: Mapping[str, Any]) -> dict[str, float | None]:
     return {name: None if value is None else float(value) for name, value in numbers.items()}

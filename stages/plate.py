@@ -1,4 +1,4 @@
-"""The plate backend: a clean background from what the other frames saw, with no model and no weights.
+"""The plate backend: a clean background from pixels that other frames observed, without a model or weights.
 
 Four steps. The camera's motion is registered over the whole clip. A survey at half size compares each frame with the
 median of frames spread over the clip and finds the effects that go along with the subject. The plate is then built at
@@ -14,14 +14,27 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from ..arrays import Mask, Matte, Rgb
-from .decompose import Layers, check_subject
-from .plates.effect_region import Attachment, attached, grown, strength
-from .plates.fill import fill, level
-from .plates.masked_median import envelope, farthest, lit_mode, masked_median, masked_spread, mean_level
-from .plates.matting import solve
-from .plates.persistent_shadow import lasting_shade
-from .plates.registration import CameraPath, register
-from .plates.temporal_samples import ReferenceFrames, Window, gather, nearest, smoothed, spread_out
+from .decompose import Layers, check_subject, solve_matte
+from .plates.effect_region import Attachment, attached_components, difference_strength, dilate, find_persistent_shadow
+from .plates.masked_median import (
+    envelope,
+    farthest_samples,
+    inpaint,
+    lit_mode,
+    masked_median,
+    masked_spread,
+    match_brightness,
+    mean_level,
+)
+from .plates.registration import CameraPath, register_camera
+from .plates.temporal_samples import (
+    ReferenceFrames,
+    Window,
+    evenly_spaced_frames,
+    gather_samples,
+    nearest_frames,
+    smooth_clear,
+)
 
 VERSION = 2
 SMOOTH_PX = 2.5
@@ -44,7 +57,7 @@ class Plate:
     feather_px: int = 3
     """Width of the blend from plate to clip at the rim of the replaced region; 0 for a hard rim."""
     attachment: Attachment = field(default_factory=Attachment)
-    """When a difference counts as the subject's effect."""
+    """Rule by which a difference counts as the subject's effect."""
 
     def __post_init__(self) -> None:
         if not 3 <= self.sources <= 64:
@@ -54,98 +67,102 @@ class Plate:
         if not 0 <= self.feather_px <= 32:
             raise ValueError(f"feather_px={self.feather_px} is not in 0 to 32 pixels")
 
-    def decompose(self, gt: Rgb, subject_mask: Matte, others: Mask | None, given: Rgb | None) -> Layers:
-        """Take the subject and its effects out of gt; given is not used.
+    def decompose(self, gt: Rgb, subject_mask: Matte, other_subjects: Mask | None, external: Rgb | None) -> Layers:
+        """Take the subject and its effects out of gt; external is not used.
 
         Raises:
             ValueError: when the subject mask is of another size, or empty or full in every frame.
         """
         check_subject(gt, subject_mask)
-        subject, blocked = _widened(subject_mask, others, self.margin_px)
-        camera = register(gt, blocked)
-        draft = _survey(ReferenceFrames.of(gt, blocked, camera), subject, blocked & ~subject, self)
-        footage = ReferenceFrames.of(gt, blocked | _each(draft.effects, 4.0), camera)
-        rest = np.zeros_like(subject) if others is None else others
-        plates, region, unseen = _plates(footage, subject, rest, draft, self)
-        background = _blended(gt, plates, region, self.feather_px * max(gt.shape[1:3]) / 672)
-        alpha, foreground = solve(gt, background, subject_mask, region)
+        subject, blocked = _widen_masks(subject_mask, other_subjects, self.margin_px)
+        camera = register_camera(gt, blocked)
+        draft = _draft_effects(ReferenceFrames.from_clip(gt, blocked, camera), subject, blocked & ~subject, self)
+        footage = ReferenceFrames.from_clip(gt, blocked | _dilate_frames(draft.effects, 4.0), camera)
+        others_mask = np.zeros_like(subject) if other_subjects is None else other_subjects
+        plates, region, unseen = _build_plates(footage, subject, others_mask, draft, self)
+        background = _blend_plates(gt, plates, region, self.feather_px * max(gt.shape[1:3]) / 672)
+        alpha, foreground = solve_matte(gt, background, subject_mask, region)
         facts = _facts(camera, region, subject, unseen)
         return Layers(background=background, foreground=foreground, alpha=alpha, facts=facts, notes=_notes(facts))
 
 
-def _widened(subject_mask: Matte, others: Mask | None, margin_px: float) -> tuple[Mask, Mask]:
+def _widen_masks(subject_mask: Matte, other_subjects: Mask | None, margin_px: float) -> tuple[Mask, Mask]:
     """The subject with its margin, less the others' own pixels; and all subjects together with their margins."""
     unit = max(subject_mask.shape[1:]) / 672
-    subject = _each(subject_mask > 32, max(margin_px * unit, 1.0))
-    if others is None:
+    subject = _dilate_frames(subject_mask > 32, max(margin_px * unit, 1.0))
+    if other_subjects is None:
         return subject, subject
-    subject &= ~(others & (subject_mask <= 32))
-    return subject, subject | _each(others, max(margin_px * unit, 1.0))
+    subject &= ~(other_subjects & (subject_mask <= 32))
+    return subject, subject | _dilate_frames(other_subjects, max(margin_px * unit, 1.0))
 
 
-def _each(mask: Mask, radius_px: float) -> Mask:
-    return np.stack([grown(frame, radius_px) for frame in mask])
+def _dilate_frames(mask: Mask, radius_px: float) -> Mask:
+    return np.stack([dilate(frame, radius_px) for frame in mask])
 
 
-def _shown(mask: Mask) -> list[int]:
+def _nonempty_frames(mask: Mask) -> list[int]:
     """The frames in which mask is not empty."""
     return [frame for frame, layer in enumerate(mask) if layer.any()]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Draft:
-    """What the survey found, at the clip's size."""
+class _EffectDraft:
+    """First estimate of the effects, at the clip's size."""
 
     effects: Mask
     shade: Matte
     """0, or where shadow lies on a place in nearly all frames: the grey level that parts shadow from light there."""
 
 
-def _survey(footage: ReferenceFrames, subject: Mask, others: Mask, settings: Plate) -> _Draft:
-    """First look for effects, at half size: each frame against frames spread over the clip.
+def _draft_effects(footage: ReferenceFrames, subject: Mask, other_subjects: Mask, settings: Plate) -> _EffectDraft:
+    """Estimate effects at half size: compare each frame with frames spread over the clip.
 
-    Of these only the half counts in which the subject was farthest from the place, for there its effects are rarest;
+    Only that half of these counts in which the subject was farthest from the place, for there its effects are rarest;
     and where a slow shadow lies in most of them, the few in which it does not.
     """
-    factor, smooth_px = _scale(subject)
-    body, rest = _shrunk(subject, factor), _shrunk(others, factor)
-    small = footage.resized(factor, smooth_px).ranked(body)
-    alone = small.ranked(rest)
-    whole = (slice(0, body.shape[1]), slice(0, body.shape[2]))
-    difference = np.zeros(body.shape, np.uint8)
+    factor, smooth_px = _comparison_scale(subject)
+    subject_small, others_small = _shrink_mask(subject, factor), _shrink_mask(other_subjects, factor)
+    small = footage.resized(factor, smooth_px).with_distance_ranks(subject_small)
+    away_from_others = small.with_distance_ranks(others_small)
+    full_window = (slice(0, subject_small.shape[1]), slice(0, subject_small.shape[2]))
+    difference = np.zeros(subject_small.shape, np.uint8)
     plates = small.frames.copy()
-    veto = body | rest
-    reach = min(100 * settings.attachment.max_distance, 255.0)
-    for frame in _shown(body):
-        chosen = spread_out(small, frame, settings.sources)
-        if not chosen:
+    veto = subject_small | others_small
+    distance_limit = min(100 * settings.attachment.max_distance, 255.0)
+    for frame in _nonempty_frames(subject_small):
+        sources = evenly_spaced_frames(small, frame, settings.sources)
+        if not sources:
             continue
-        samples, ranks = gather(small, frame, chosen, whole, cv2.INTER_LINEAR)
-        valid = farthest(ranks)
+        samples, ranks = gather_samples(small, frame, sources, full_window, cv2.INTER_LINEAR)
+        valid = farthest_samples(ranks)
         plate, count = masked_median(samples, valid)
         spread = masked_spread(samples, valid, plate, 0.6)
-        mode, lit = lit_mode(samples, ranks, plate, reach)
+        mode, lit = lit_mode(samples, ranks, plate, distance_limit)
         plate, spread = np.where(lit[..., None], mode, plate), np.where(lit[..., None], np.uint8(4), spread)
-        plate = level(plate, small.frames[frame], (count > 0) & (small.clearance[frame] > 0))
-        apart = gather(alone, frame, chosen, whole, cv2.INTER_LINEAR)[1] >= reach / 2
-        seen = envelope(samples, (ranks >= reach) & apart)
-        veto[frame] |= (ranks >= reach).any(axis=0)
-        difference[frame] = strength(small.frames[frame], plate, spread, count, seen)
-        plates[frame] = fill(plate, count > 0)
+        plate = match_brightness(plate, small.frames[frame], (count > 0) & (small.clearance[frame] > 0))
+        far_from_others = (
+            gather_samples(away_from_others, frame, sources, full_window, cv2.INTER_LINEAR)[1] >= distance_limit / 2
+        )
+        value_range = envelope(samples, (ranks >= distance_limit) & far_from_others)
+        veto[frame] |= (ranks >= distance_limit).any(axis=0)
+        difference[frame] = difference_strength(small.frames[frame], plate, spread, count, value_range)
+        plates[frame] = inpaint(plate, count > 0)
     rule = replace(settings.attachment, contact_px=settings.attachment.contact_px * factor)
-    found = attached(difference, body, rest, rule)
-    shade = lasting_shade(small.frames, plates, found, veto, small.camera)
-    found |= shade > 0
-    return _Draft(effects=_enlarged(found, subject.shape[1:]), shade=_enlarged_levels(shade, subject.shape[1:]))
+    effects = attached_components(difference, subject_small, others_small, rule)
+    shade = find_persistent_shadow(small.frames, plates, effects, veto, small.camera)
+    effects |= shade > 0
+    return _EffectDraft(
+        effects=_enlarge_mask(effects, subject.shape[1:]), shade=_enlarge_levels(shade, subject.shape[1:])
+    )
 
 
-def _scale(mask: Mask) -> Scale:
-    """By what factor frames are reduced to be compared, and how far they are smoothed after that."""
+def _comparison_scale(mask: Mask) -> Scale:
+    """Factor by which frames are reduced before comparison, and the sigma of the smoothing after that."""
     factor = 0.5 if min(mask.shape[1:]) >= 160 else 1.0
     return factor, max(SMOOTH_PX * factor * max(mask.shape[1:]) / 672, 0.3)
 
 
-def _shrunk(mask: Mask, factor: float) -> Mask:
+def _shrink_mask(mask: Mask, factor: float) -> Mask:
     """Half-size mask that holds every pixel of the full one."""
     if factor == 1:
         return mask
@@ -153,86 +170,86 @@ def _shrunk(mask: Mask, factor: float) -> Mask:
     return np.stack([cv2.resize(f, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) > 0 for f in levels])
 
 
-def _enlarged(mask: Mask, shape: tuple[int, ...]) -> Mask:
+def _enlarge_mask(mask: Mask, shape: tuple[int, ...]) -> Mask:
     if mask.shape[1:] == shape:
         return mask
-    return _enlarged_levels(mask.view(np.uint8) * np.uint8(255), shape) > 127
+    return _enlarge_levels(mask.view(np.uint8) * np.uint8(255), shape) > 127
 
 
-def _enlarged_levels(levels: Matte, shape: tuple[int, ...]) -> Matte:
+def _enlarge_levels(levels: Matte, shape: tuple[int, ...]) -> Matte:
     interpolation = cv2.INTER_LINEAR if levels.max() == 255 else cv2.INTER_NEAREST
     return np.stack([cv2.resize(frame, (shape[1], shape[0]), interpolation=interpolation) for frame in levels])
 
 
-def _plates(
-    footage: ReferenceFrames, subject: Mask, others: Mask, draft: _Draft, settings: Plate
+def _build_plates(
+    footage: ReferenceFrames, subject: Mask, other_subjects: Mask, draft: _EffectDraft, settings: Plate
 ) -> tuple[Rgb, Mask, Mask]:
-    """Build the plate around subject and draft effects; decide on the effects; say what no frame saw.
+    """Build the plate around subject and draft effects, decide on the effects, and mark pixels that no frame observed.
 
     Returns:
         The plates (the clip itself elsewhere), the region to replace, and the pixels of it that are filled in.
     """
-    scale = _scale(subject)
-    clear = ~(subject | others)
+    scale = _comparison_scale(subject)
+    clear = ~(subject | other_subjects)
     plates = footage.frames.copy()
     difference = np.zeros(subject.shape, np.uint8)
     unseen = np.zeros_like(subject)
-    for frame in _shown(subject):
-        wanted = grown(subject[frame] | draft.effects[frame], 12.0)
-        window = _window(wanted, margin=24)
-        at = (frame, *window)
-        plate, spread, count = _plate(footage, frame, wanted, window, draft.shade[at], settings.sources)
-        known = count > 0
-        plate = level(plate, footage.frames[at], known & (footage.clearance[at] > 0))
-        plates[at] = fill(plate, known)
-        count[~clear[at]] = 0
-        difference[at] = _difference(footage.frames[at], plates[at], spread // 2, count, scale)
-        unseen[at] = ~known
-    difference *= _each(draft.effects, 6.0)
-    effects = attached(difference, subject, others, settings.attachment) | (draft.shade > 0)
-    region = (subject | _each(effects, 3.0)) & ~others
+    for frame in _nonempty_frames(subject):
+        target_region = dilate(subject[frame] | draft.effects[frame], 12.0)
+        window = _window(target_region, margin=24)
+        patch = (frame, *window)
+        plate, spread, count = _build_plate(footage, frame, target_region, window, draft.shade[patch], settings.sources)
+        observed = count > 0
+        plate = match_brightness(plate, footage.frames[patch], observed & (footage.clearance[patch] > 0))
+        plates[patch] = inpaint(plate, observed)
+        count[~clear[patch]] = 0
+        difference[patch] = _effect_strength(footage.frames[patch], plates[patch], spread // 2, count, scale)
+        unseen[patch] = ~observed
+    difference *= _dilate_frames(draft.effects, 6.0)
+    effects = attached_components(difference, subject, other_subjects, settings.attachment) | (draft.shade > 0)
+    region = (subject | _dilate_frames(effects, 3.0)) & ~other_subjects
     return plates, region, unseen & region
 
 
-def _plate(
-    footage: ReferenceFrames, frame: int, wanted: FrameMask, window: Window, shade: Levels, count: int
+def _build_plate(
+    footage: ReferenceFrames, frame: int, target_region: FrameMask, window: Window, shade: Levels, count: int
 ) -> tuple[Part, Part, Int[np.ndarray, "h w"]]:
-    chosen = nearest(footage, frame, wanted, count)
-    if not chosen:
+    sources = nearest_frames(footage, frame, target_region, count)
+    if not sources:
         empty = np.zeros_like(footage.frames[(frame, *window)])
         return empty, empty, np.zeros(empty.shape[:2], np.int64)
-    samples, ranks = gather(footage, frame, chosen, window, cv2.INTER_CUBIC)
+    samples, ranks = gather_samples(footage, frame, sources, window, cv2.INTER_CUBIC)
     valid = ranks > 0
     if shade.any():
         valid &= (shade == 0) | (mean_level(samples) > shade)
-    plate, seen = masked_median(samples, valid)
-    return plate, masked_spread(samples, valid, plate, 0.85), seen
+    plate, sample_count = masked_median(samples, valid)
+    return plate, masked_spread(samples, valid, plate, 0.85), sample_count
 
 
-def _difference(frame: Part, plate: Part, usual: Part, count: Int[np.ndarray, "h w"], scale: Scale) -> Levels:
+def _effect_strength(frame: Part, plate: Part, variation: Part, count: Int[np.ndarray, "h w"], scale: Scale) -> Levels:
     """The strength of the effects, found at reduced size as in the survey."""
     factor, smooth_px = scale
     size = (max(round(count.shape[1] * factor), 1), max(round(count.shape[0] * factor), 1))
-    small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (frame, plate, usual)]
-    fewest = cv2.resize((count > 1).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    seen, expected = (smoothed(image, fewest == 1, smooth_px) for image in small[:2])
-    found = strength(seen, expected, small[2], np.where(fewest == 1, 2, 0))
-    return np.asarray(cv2.resize(found, count.shape[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+    small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (frame, plate, variation)]
+    well_sampled = cv2.resize((count > 1).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    observed, expected = (smooth_clear(image, well_sampled == 1, smooth_px) for image in small[:2])
+    strength = difference_strength(observed, expected, small[2], np.where(well_sampled == 1, 2, 0))
+    return np.asarray(cv2.resize(strength, count.shape[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _window(wanted: FrameMask, margin: int) -> Window:
-    """The bounding box of wanted, wider by margin on each side where the frame allows."""
-    rows, columns = np.flatnonzero(wanted.any(axis=1)), np.flatnonzero(wanted.any(axis=0))
+def _window(region: FrameMask, margin: int) -> Window:
+    """Bounding box of region, wider by margin on each side where the frame allows."""
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
     return (
-        slice(max(rows[0] - margin, 0), min(rows[-1] + 1 + margin, wanted.shape[0])),
-        slice(max(columns[0] - margin, 0), min(columns[-1] + 1 + margin, wanted.shape[1])),
+        slice(max(rows[0] - margin, 0), min(rows[-1] + 1 + margin, region.shape[0])),
+        slice(max(columns[0] - margin, 0), min(columns[-1] + 1 + margin, region.shape[1])),
     )
 
 
-def _blended(gt: Rgb, plates: Rgb, region: Mask, feather_px: float) -> Rgb:
+def _blend_plates(gt: Rgb, plates: Rgb, region: Mask, feather_px: float) -> Rgb:
     """Plates inside region, gt outside, with a ramp of feather_px just inside the rim."""
     background = gt.copy()
-    for frame in _shown(region):
+    for frame in _nonempty_frames(region):
         depth = cv2.distanceTransform(region[frame].view(np.uint8), cv2.DIST_L2, 5)
         weight = (depth / (feather_px + 1)).clip(0, 1)[..., None]
         mixed = gt[frame] + weight * (plates[frame] - gt[frame].astype(np.float32))

@@ -1,6 +1,6 @@
 """The subject from masks of one or a few key frames, without any weights (about 60 ms a frame at 384x672).
 
-Between two keys the mask is carried from both (`carry`) and the two edges are averaged as signed distances. Each side
+Between two keys the mask is propagated from both and the two edges are averaged as signed distances. Each side
 weighs by its nearness in time and, pixel by pixel, by how much its key's picture looks like the frame there; so a
 side that lost the subject behind a tree gives way to the one that did not.
 """
@@ -16,22 +16,23 @@ from jaxtyping import UInt8
 
 from ..arrays import Matte, MatteImage, PerFrame, Rgb
 from .subject import SubjectPrompt, SubjectTrack
-from .tracking.colour_model import Plane, learn
-from .tracking.flow_propagation import MaskPropagator, PropagatedMask
+from .tracking.flow_propagation import MaskPropagator, Plane, PropagatedMask, fit_colour_model
 from .tracking.mask_confidence import area_ratio, overlap, steadiness
-from .tracking.mask_from_box import mask_from_box
 
 VERSION = 2
 
+GRABCUT_ROUNDS = 5
+GRABCUT_CONTEXT = 0.5
+"""GrabCut sees this much of the box's size around it; the rest of the frame only slows it down."""
 SPECK = 0.01
 """Islands with a smaller share of the subject's area are left-overs, not parts of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Side:
-    """What one key says of a frame."""
+class KeyEvidence:
+    """Evidence of one key about a frame."""
 
-    carried: PropagatedMask
+    propagated: PropagatedMask
     key: MatteImage
     nearness: float
     """Share in time, 0 to 1; the sides of a frame add up to 1."""
@@ -47,11 +48,11 @@ class Propagate:
     band_px: int = 6
     """Half width of the band along the edge in which colour has a say."""
     colour_weight: float = 0.5
-    """Of colour against flow in that band; 0 leaves colour out."""
+    """Weight of colour against flow in that band; 0 leaves colour out."""
     background_ring_px: int = 40
     """Colours within this distance of the subject are learnt as its surroundings."""
     distance_clip_px: float = 4.0
-    """Signed distances are cut to ± this before they are averaged, so that no side can shout the other down."""
+    """Signed distances are cut to ± this before they are averaged, so that neither side dominates."""
     draft_confidence: float = 0.4
     """Upper bound of the confidence where a box was all there was: low enough for a person to look at it."""
 
@@ -70,7 +71,7 @@ class Propagate:
     def track(self, gt: Rgb, prompt: SubjectPrompt) -> SubjectTrack:
         """Follow the subject from the prompt's keys, or from its box where there are none.
 
-        Keys stand in the result as they were given. `prompt.given` is not looked at.
+        Keys stand in the result as they were given. `prompt.masks` is not looked at.
 
         Raises:
             ValueError: without keys and box; keys outside the clip, of another size, all empty, or one full.
@@ -88,7 +89,7 @@ class Propagate:
                 f"The subject was drafted from a box in frame {frame} alone; "
                 "look at its mask, and give a key mask if it is wrong.",
             )
-        _check(gt, keys)
+        _check_keys(gt, keys)
         mask, confidence = self._follow(gt, keys)
         if notes:
             confidence = np.minimum(confidence, np.float32(self.draft_confidence))
@@ -100,57 +101,63 @@ class Propagate:
         for frame, key in keys.items():
             mask[frame] = key
         frames = list(keys)
-        for left, right in zip([None, *frames], [*frames, None], strict=True):
-            for frame, sides in self._between(gt, keys, left, right):
-                mask[frame] = self._blended(sides)
-                confidence[frame] = _trust(sides)
+        for earlier, later in zip([None, *frames], [*frames, None], strict=True):
+            for frame, sides in self._between_keys(gt, keys, earlier, later):
+                mask[frame] = self._blend(sides)
+                confidence[frame] = _estimate_confidence(sides)
         return mask, confidence * steadiness(mask)
 
-    def _between(
-        self, gt: Rgb, keys: dict[int, MatteImage], left: int | None, right: int | None
-    ) -> Iterator[tuple[int, list[Side]]]:
-        """Each frame strictly between two keys (None: the clip's end), as carried from either."""
-        walker = MaskPropagator(margin_px=self.margin_px, band_px=self.band_px, colour_weight=self.colour_weight)
-        model = learn([(gt[key], keys[key]) for key in (left, right) if key is not None], self.background_ring_px)
-        first = 0 if left is None else left + 1
-        last = len(gt) - 1 if right is None else right - 1
+    def _between_keys(
+        self, gt: Rgb, keys: dict[int, MatteImage], earlier: int | None, later: int | None
+    ) -> Iterator[tuple[int, list[KeyEvidence]]]:
+        """Each frame strictly between two keys (None: the clip's end), as propagated from either."""
+        propagator = MaskPropagator(margin_px=self.margin_px, band_px=self.band_px, colour_weight=self.colour_weight)
+        model = fit_colour_model(
+            [(gt[key], keys[key]) for key in (earlier, later) if key is not None], self.background_ring_px
+        )
+        first = 0 if earlier is None else earlier + 1
+        last = len(gt) - 1 if later is None else later - 1
         if first > last:
             return
-        if right is None:
-            assert left is not None  # there is at least one key
-            for frame, carried in enumerate(walker.walk(gt, range(left, len(gt)), keys[left], model), start=first):
-                yield frame, [Side(carried=carried, key=keys[left], nearness=1.0)]
+        if later is None:
+            assert earlier is not None  # there is at least one key
+            for frame, propagated in enumerate(
+                propagator.propagate(gt, range(earlier, len(gt)), keys[earlier], model), start=first
+            ):
+                yield frame, [KeyEvidence(propagated=propagated, key=keys[earlier], nearness=1.0)]
             return
-        backward = walker.walk(gt, range(right, first - 1, -1), keys[right], model)
-        if left is None:
-            for frame, carried in zip(range(last, -1, -1), backward, strict=True):
-                yield frame, [Side(carried=carried, key=keys[right], nearness=1.0)]
+        backward = propagator.propagate(gt, range(later, first - 1, -1), keys[later], model)
+        if earlier is None:
+            for frame, propagated in zip(range(last, -1, -1), backward, strict=True):
+                yield frame, [KeyEvidence(propagated=propagated, key=keys[later], nearness=1.0)]
             return
-        later = list(backward)[::-1]
-        for frame, carried in enumerate(walker.walk(gt, range(left, right), keys[left], model), start=first):
-            nearness = (right - frame) / (right - left)
+        from_right = list(backward)[::-1]
+        for frame, propagated in enumerate(
+            propagator.propagate(gt, range(earlier, later), keys[earlier], model), start=first
+        ):
+            nearness = (later - frame) / (later - earlier)
             yield (
                 frame,
                 [
-                    Side(carried=carried, key=keys[left], nearness=nearness),
-                    Side(carried=later[frame - first], key=keys[right], nearness=1 - nearness),
+                    KeyEvidence(propagated=propagated, key=keys[earlier], nearness=nearness),
+                    KeyEvidence(propagated=from_right[frame - first], key=keys[later], nearness=1 - nearness),
                 ],
             )
 
-    def _blended(self, sides: list[Side]) -> MatteImage:
-        distance = np.zeros(sides[0].carried.mask.shape, np.float32)
+    def _blend(self, sides: list[KeyEvidence]) -> MatteImage:
+        distance = np.zeros(sides[0].propagated.mask.shape, np.float32)
         total = np.zeros_like(distance)
         for side in sides:
-            weight = np.float32(side.nearness) * (np.float32(0.05) + side.carried.likeness / np.float32(255))
+            weight = np.float32(side.nearness) * (np.float32(0.05) + side.propagated.likeness / np.float32(255))
             distance += weight * np.clip(
-                _signed_distance(side.carried.mask), -self.distance_clip_px, self.distance_clip_px
+                _signed_distance(side.propagated.mask), -self.distance_clip_px, self.distance_clip_px
             )
             total += weight
         # One pixel of coverage on either side of the edge: a straight edge stays as hard as the key's.
-        return _without_specks(np.rint(255 * np.clip(0.5 + distance / total / 2, 0, 1)).astype(np.uint8))
+        return _drop_specks(np.rint(255 * np.clip(0.5 + distance / total / 2, 0, 1)).astype(np.uint8))
 
 
-def _without_specks(mask: MatteImage) -> MatteImage:
+def _drop_specks(mask: MatteImage) -> MatteImage:
     """Drop islands below SPECK of the subject's area: they lie where one side left a piece behind."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats((mask > 127).astype(np.uint8))
     areas = stats[1:, cv2.CC_STAT_AREA]
@@ -158,31 +165,31 @@ def _without_specks(mask: MatteImage) -> MatteImage:
         return mask
     large = np.flatnonzero(areas >= SPECK * areas.sum()) + 1
     # Grown by a pixel, so that the soft rim of what stays is kept.
-    kept = cv2.dilate(np.isin(labels, large).astype(np.uint8), np.ones((3, 3), np.uint8))
-    cleaned: MatteImage = mask * kept
+    large_rim = cv2.dilate(np.isin(labels, large).astype(np.uint8), np.ones((3, 3), np.uint8))
+    cleaned: MatteImage = mask * large_rim
     return cleaned
 
 
-def _trust(sides: list[Side]) -> float:
-    """How likely the mask is right, made to follow the J that was measured on real clips (correlation 0.85 to 0.9).
+def _estimate_confidence(sides: list[KeyEvidence]) -> float:
+    """Estimate how likely the mask is right; follows the J measured on real clips (correlation 0.85 to 0.9).
 
-    From one key: how much of the carried picture looks like the frame, times the change of area since the key.
-    From two: the geometric mean of that likeness and of the two sides' overlap.
+    With one key it is the likeness of the propagated picture to the frame, times the change of area since the key; with
+    two keys the geometric mean of that likeness and of the overlap of the two propagated masks.
     """
     likeness = sum(side.nearness * _likeness(side) for side in sides)
     if len(sides) == 1:
-        return likeness * area_ratio(sides[0].carried.mask, sides[0].key)
-    return math.sqrt(likeness * overlap(sides[0].carried.mask, sides[1].carried.mask))
+        return likeness * area_ratio(sides[0].propagated.mask, sides[0].key)
+    return math.sqrt(likeness * overlap(sides[0].propagated.mask, sides[1].propagated.mask))
 
 
-def _likeness(side: Side) -> float:
-    subject = side.carried.mask > 127
+def _likeness(side: KeyEvidence) -> float:
+    subject = side.propagated.mask > 127
     if not subject.any():
         return float(not (side.key > 127).any())  # gone, though the key has it: lost
-    return float(side.carried.likeness[subject].mean()) / 255
+    return float(side.propagated.likeness[subject].mean()) / 255
 
 
-def _check(gt: Rgb, keys: Mapping[int, UInt8[np.ndarray, "_ _"]]) -> None:
+def _check_keys(gt: Rgb, keys: Mapping[int, UInt8[np.ndarray, "_ _"]]) -> None:
     for frame, key in keys.items():
         if not 0 <= frame < len(gt):
             raise ValueError(
@@ -205,3 +212,43 @@ def _signed_distance(mask: MatteImage) -> Plane:
     inside = (mask > 127).astype(np.uint8)
     distance: Plane = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
     return distance
+
+
+def mask_from_box(gt: Rgb, box: tuple[int, int, int, int, int]) -> MatteImage:
+    """GrabCut in the box (frame, x, y, width, height), which should touch the subject on all four sides.
+
+    Where GrabCut finds no subject the ellipse in the box stands for it.
+
+    Raises:
+        ValueError: the box or its frame lies outside the clip, or the box is too small or covers the frame.
+    """
+    frame, x, y, width, height = box
+    rows, columns = gt.shape[1:3]
+    if not 0 <= frame < len(gt):
+        raise ValueError(f"the box is in frame {frame}, outside the clip of {len(gt)} frames; give 0 to {len(gt) - 1}")
+    if x < 0 or y < 0 or x + width > columns or y + height > rows or width < 4 or height < 4:
+        raise ValueError(
+            f"the box {x},{y},{width},{height} is smaller than 4x4 pixels or reaches beyond the frame of "
+            f"{columns}x{rows}; give X,Y,W,H in pixels of the clip"
+        )
+    if width * height > 0.95 * rows * columns:
+        raise ValueError(f"the box {x},{y},{width},{height} covers the whole frame; draw it tightly around the subject")
+    around_x, around_y = int(GRABCUT_CONTEXT * width) + 8, int(GRABCUT_CONTEXT * height) + 8
+    y0, x0 = max(y - around_y, 0), max(x - around_x, 0)
+    crop = gt[frame, y0 : y + height + around_y, x0 : x + width + around_x]
+    mask = np.zeros((rows, columns), np.uint8)
+    mask[y0 : y0 + crop.shape[0], x0 : x0 + crop.shape[1]] = _grab_cut(crop, (x - x0, y - y0, width, height))
+    return mask
+
+
+def _grab_cut(crop: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    labels = np.full(crop.shape[:2], cv2.GC_BGD, np.uint8)
+    cv2.setRNGSeed(0)  # its colour clusters start at random
+    bgr = np.ascontiguousarray(crop[..., ::-1])
+    cv2.grabCut(bgr, labels, box, np.zeros((1, 65)), np.zeros((1, 65)), GRABCUT_ROUNDS, cv2.GC_INIT_WITH_RECT)
+    subject = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8) * 255
+    x, y, width, height = box
+    if subject.mean() < 0.02 * 255 * width * height / labels.size:
+        centre = (x + width // 2, y + height // 2)
+        cv2.ellipse(subject, centre, (width // 2, height // 2), 0, 0, 360, 255, cv2.FILLED)
+    return subject

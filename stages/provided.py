@@ -29,12 +29,12 @@ class Provided:
             raise ValueError(f"doubt_below={self.doubt_below} is not in [0, 1]; 0.5 suits most clips")
 
     def track(self, gt: Rgb, prompt: SubjectPrompt) -> SubjectTrack:
-        """Return prompt.given unchanged, with a confidence per frame.
+        """Return prompt.masks unchanged, with a confidence per frame.
 
         Raises:
             ValueError: without masks; masks of another length or size; all empty or all full.
         """
-        mask = prompt.given
+        mask = prompt.masks
         if mask is None:
             raise ValueError("no masks came with the clip; give one for every frame, or key masks to propagate")
         _check(gt.shape[:3], mask)
@@ -60,7 +60,8 @@ class Provided:
 def _check(clip: tuple[int, ...], mask: Matte) -> None:
     if mask.shape != clip:
         raise ValueError(
-            f"the masks are {_words(mask.shape)}, the clip {_words(clip)}; give one mask per frame, of the clip's size"
+            f"the masks are {_shape_text(mask.shape)}, the clip {_shape_text(clip)}; "
+            "give one mask per frame, of the clip's size"
         )
     hard = mask > 127
     if not hard.any():
@@ -69,5 +70,5 @@ def _check(clip: tuple[int, ...], mask: Matte) -> None:
         raise ValueError("the masks are full in every frame; mark the subject alone, white on black")
 
 
-def _words(shape: tuple[int, ...]) -> str:
+def _shape_text(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} frames of {shape[1]}x{shape[2]}"

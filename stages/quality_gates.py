@@ -17,7 +17,7 @@ Limits = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class QualityThresholds:
-    """How good a pair must be.
+    """Thresholds that a pair must meet.
 
     A field is named after its number and the side on which the limit lies; each holds two limits, for review and for
     rejection. A number that was not measured passes.
@@ -67,16 +67,16 @@ class QualityThresholds:
         """Check that rejecting is never easier than reviewing."""
         for field in fields(self):
             review, reject = limits = getattr(self, field.name)
-            if not all(map(math.isfinite, limits)) or (reject > review if _is_floor(field.name) else reject < review):
+            if not all(map(math.isfinite, limits)) or (reject > review if _is_minimum(field.name) else reject < review):
                 raise ValueError(
                     f"{field.name}={limits}: the second limit, for rejection, must be "
-                    f"{'at most' if _is_floor(field.name) else 'at least'} the first, for review"
+                    f"{'at most' if _is_minimum(field.name) else 'at least'} the first, for review"
                 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What becomes of a pair."""
+    """Decision about a pair, with reasons."""
 
     verdict: Decision
     reasons: tuple[str, ...]
@@ -101,17 +101,17 @@ MEANING = {
     "subject_error_max": "gt and over differ inside the subject, where nothing lies before it",
     "firefly_share_max": "pixels shine alone; more samples, or less glass and lamps, would help",
 }
-"""What it means when a limit is broken, by the gate's name."""
+"""What it means when a limit is broken, by the threshold's name."""
 
 NO_EFFECT = "no effect found: gt and over differ by no more than noise outside the subject, so the mask is empty"
 
 
-def judge(numbers: Mapping[str, float | None], gates: QualityThresholds, notes: Sequence[str] = ()) -> Verdict:
-    """Weigh the numbers of `quality.measure` against the gates.
+def judge(numbers: Mapping[str, float | None], thresholds: QualityThresholds, notes: Sequence[str] = ()) -> Verdict:
+    """Weigh the numbers of `quality.measure` against the thresholds.
 
     Args:
         numbers: by name; None or absent is not measured and passes.
-        gates: the limits.
+        thresholds: two limits for each number.
         notes: sentences of earlier stages; they are passed on behind the reasons and change no verdict.
 
     Raises:
@@ -122,7 +122,7 @@ def judge(numbers: Mapping[str, float | None], gates: QualityThresholds, notes: 
             raise ValueError(f"{name}={value} is not finite; a number that cannot be measured is None")
     empty = numbers.get("effect_area") == 0
     broken = [("reject", NO_EFFECT)] if empty else []
-    broken += list(_broken(numbers, gates, skip=("effect_area_min",) if empty else ()))
+    broken += list(_broken(numbers, thresholds, skip=("effect_area_min",) if empty else ()))
     rejected = tuple(reason for decision, reason in broken if decision == "reject")
     doubts = tuple(reason for decision, reason in broken if decision == "review")
     if rejected:
@@ -133,37 +133,41 @@ def judge(numbers: Mapping[str, float | None], gates: QualityThresholds, notes: 
 
 
 def _broken(
-    numbers: Mapping[str, float | None], gates: QualityThresholds, skip: Sequence[str]
+    numbers: Mapping[str, float | None], thresholds: QualityThresholds, skip: Sequence[str]
 ) -> Iterator[tuple[Decision, str]]:
     """Each limit that is broken, with the graver one of its two, and the sentence for it."""
-    for field in fields(gates):
-        value = numbers.get(name := _number_of(field.name))
+    for field in fields(thresholds):
+        value = numbers.get(name := _measured_name(field.name))
         if value is None or field.name in skip:
             continue
-        review, reject = getattr(gates, field.name)
-        floor = _is_floor(field.name)
+        review, reject = getattr(thresholds, field.name)
+        is_minimum = _is_minimum(field.name)
         decision: Decision
         for decision, limit in (("reject", reject), ("review", review)):
-            if value < limit if floor else value > limit:
-                side = "below" if floor else "above"
-                measured, allowed = in_words(name, value), in_words(name, limit)
+            if value < limit if is_minimum else value > limit:
+                side = "below" if is_minimum else "above"
+                measured, allowed = format_number(name, value), format_number(name, limit)
                 yield decision, f"{MEANING[field.name]}: {name} is {measured}, {side} the {decision} limit of {allowed}"
                 break
 
 
-def in_words(name: str, value: float) -> str:
+def format_number(name: str, value: float) -> str:
     """A number with its unit; shares as per cent."""
     unit = _UNITS[name]
     return f"{100 * value:.3g} %" if unit == "share" else f"{value:.3g} {unit}"
 
 
 def _praise(numbers: Mapping[str, float | None]) -> str:
-    said = []
-    for name, phrase, if_none in _PRAISE:
+    phrases = []
+    for name, phrase, text_if_none in _PRAISE:
         if name in numbers:
             value = numbers[name]
-            said += [phrase.format(in_words(name, value))] if value is not None else [if_none] * bool(if_none)
-    return "; ".join(said) or "no number breaks a limit"
+            phrases += (
+                [phrase.format(format_number(name, value))]
+                if value is not None
+                else [text_if_none] * bool(text_if_none)
+            )
+    return "; ".join(filter(None, phrases)) or "no number breaks a limit"
 
 
 _PRAISE = (
@@ -182,9 +186,9 @@ _PRAISE = (
 _UNITS = {number.name: number.unit for number in QUALITY_NUMBERS}
 
 
-def _number_of(gate: str) -> str:
-    return gate[: -len("_min")]
+def _measured_name(threshold: str) -> str:
+    return threshold[: -len("_min")]
 
 
-def _is_floor(gate: str) -> bool:
-    return gate.endswith("_min")
+def _is_minimum(threshold: str) -> bool:
+    return threshold.endswith("_min")

@@ -1,4 +1,4 @@
-"""Stage 2: which pixels are the subject, and how sure we are of it in each frame."""
+"""Stage 2, the subject: its mask and the confidence of it in each frame."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,9 +9,9 @@ from ..arrays import Matte, MatteImage, PerFrame, Rgb
 
 @dataclass(frozen=True, kw_only=True)
 class SubjectPrompt:
-    """What is known of the subject beforehand; at least one of the three."""
+    """Prompt for one subject: masks, key masks or a box; at least one of the three."""
 
-    given: Matte | None = None
+    masks: Matte | None = None
     """A mask for every frame."""
     keys: Mapping[int, MatteImage] = field(default_factory=dict)
     """Masks of key frames, by frame index within the clip."""
@@ -32,7 +32,7 @@ class SubjectTrack:
 
 @runtime_checkable
 class SubjectSegmenter(Protocol):
-    """Says where the subject is."""
+    """Finds the subject in every frame of a clip."""
 
     def track(self, gt: Rgb, prompt: SubjectPrompt) -> SubjectTrack:
         """Find the subject in every frame of gt.

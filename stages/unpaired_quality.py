@@ -1,7 +1,7 @@
-"""Is an unpaired clip worth keeping: not black, not frozen, of the right length, and showing the colour it is said to.
+"""Quality of an unpaired clip: not black, not frozen, of the right length, and with the described colour.
 
-There is no truth to hold such a clip against. What a text-to-video model gives is looked at as a picture that moves;
-of a clip that was rendered for its caption the same scene without the effect is known, and the difference is looked at.
+There is no ground truth for such a clip. A clip of a text-to-video model is judged by its picture and motion alone; for
+a clip rendered from its caption, the same scene without the effect is known, and the difference is measured.
 """
 
 from collections.abc import Mapping
@@ -18,16 +18,16 @@ MOVED = 8
 """A pixel whose grey changes by more steps of 255 than this over the clip has moved."""
 CHANGED = 6
 """A pixel that differs by more steps from the scene without the effect shows the effect."""
-ALIKE = 0.7
+MIN_COSINE = 0.7
 """Cosine between the way a pixel changed and the way to the described colour, from which it went there."""
-FRAMES = 16
-"""So many frames, evenly over the clip, are looked at for colour."""
+SAMPLED_FRAMES = 16
+"""Number of frames, evenly over the clip, that are measured for colour."""
 WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnpairedThresholds:
-    """How good an unpaired clip must be: under the first limit it goes to review, under the second it is rejected."""
+    """Thresholds of an unpaired clip: below the first it goes to review, below the second it is rejected."""
 
     contrast: tuple[float, float] = (6.0, 2.5)
     """Mean over frames of the standard deviation of grey; a flat frame has none, a hazy desert in the evening had 9."""
@@ -68,40 +68,40 @@ def measure(
         over: the same scene without its effect, where it is known.
         colours: described colours by their word, display space 0 to 1; looked for where `over` is known.
     """
-    numbers = _as_picture(gt)
+    numbers = _measure_picture(gt)
     if over is not None:
-        numbers |= _as_effect(gt, over, colours or {})
+        numbers |= _measure_effect(gt, over, colours or {})
     return numbers
 
 
-def judge(numbers: Mapping[str, float], limits: UnpairedThresholds, *, frames: int, wanted: int) -> Verdict:
+def judge(numbers: Mapping[str, float], limits: UnpairedThresholds, *, frames: int, expected_frames: int) -> Verdict:
     """Weigh the numbers; a clip of another length than was asked for is rejected."""
-    wrong = [] if frames == wanted else [f"it has {frames} frames, not {wanted}"]
+    failures = [] if frames == expected_frames else [f"it has {frames} frames, not {expected_frames}"]
     doubts: list[str] = []
     for field in fields(limits):
         value = numbers.get(field.name)
         review, reject = getattr(limits, field.name)
         if value is None or value >= review:
             continue
-        limit, target = (reject, wrong) if value < reject else (review, doubts)
+        limit, target = (reject, failures) if value < reject else (review, doubts)
         target.append(f"{MEANING[field.name]}: {field.name} is {value:.3g}, below the limit of {limit:.3g}")
-    if wrong:
-        return Verdict(verdict="reject", reasons=(*wrong, *doubts))
+    if failures:
+        return Verdict(verdict="reject", reasons=(*failures, *doubts))
     if doubts:
         return Verdict(verdict="review", reasons=tuple(doubts))
-    said = f"{100 * numbers['moving_share']:.3g} % of the picture moves"
+    reason = f"{100 * numbers['moving_share']:.3g} % of the picture moves"
     if "effect_share" in numbers:
-        said += f", the effect changes {100 * numbers['effect_share']:.3g} % of it"
-    return Verdict(verdict="accept", reasons=(said,))
+        reason += f", the effect changes {100 * numbers['effect_share']:.3g} % of it"
+    return Verdict(verdict="accept", reasons=(reason,))
 
 
-def _as_picture(gt: Rgb) -> dict[str, float]:
-    low = high = before = _grey(gt[0])
-    contrast, lively = [float(before.std())], []
+def _measure_picture(gt: Rgb) -> dict[str, float]:
+    low = high = previous = _to_grey(gt[0])
+    contrast, lively = [float(previous.std())], []
     for frame in gt[1:]:
-        grey = _grey(frame)
-        lively.append(bool((np.abs(grey - before) > MOVED).mean() > 0.0001))
-        low, high, before = np.minimum(low, grey), np.maximum(high, grey), grey
+        grey = _to_grey(frame)
+        lively.append(bool((np.abs(grey - previous) > MOVED).mean() > 0.0001))
+        low, high, previous = np.minimum(low, grey), np.maximum(high, grey), grey
         contrast.append(float(grey.std()))
     return {
         "contrast": float(np.mean(contrast)),
@@ -110,24 +110,24 @@ def _as_picture(gt: Rgb) -> dict[str, float]:
     }
 
 
-def _as_effect(gt: Rgb, over: Rgb, colours: Mapping[str, tuple[float, float, float]]) -> dict[str, float]:
+def _measure_effect(gt: Rgb, over: Rgb, colours: Mapping[str, tuple[float, float, float]]) -> dict[str, float]:
     shares: dict[str, list[float]] = {word: [] for word in colours}
     changed = []
-    for place in sorted({round(spot) for spot in np.linspace(0, len(gt) - 1, FRAMES)}):
-        plain = over[place].astype(np.float32)
-        change = gt[place] - plain
-        shows = np.abs(change).max(axis=-1) > CHANGED
-        changed.append(float(shows.mean()))
+    for index in sorted({round(position) for position in np.linspace(0, len(gt) - 1, SAMPLED_FRAMES)}):
+        without_effect = over[index].astype(np.float32)
+        change = gt[index] - without_effect
+        is_changed = np.abs(change).max(axis=-1) > CHANGED
+        changed.append(float(is_changed.mean()))
         for word, colour in colours.items():
-            way = np.asarray(colour, np.float32) * 255 - plain
-            lengths = np.linalg.norm(change, axis=-1) * np.linalg.norm(way, axis=-1)
-            alike = (change * way).sum(axis=-1) > ALIKE * np.maximum(lengths, 1e-6)
-            shares[word].append(float((shows & alike).mean()))
+            direction = np.asarray(colour, np.float32) * 255 - without_effect
+            lengths = np.linalg.norm(change, axis=-1) * np.linalg.norm(direction, axis=-1)
+            towards_colour = (change * direction).sum(axis=-1) > MIN_COSINE * np.maximum(lengths, 1e-6)
+            shares[word].append(float((is_changed & towards_colour).mean()))
     numbers = {"effect_share": float(np.mean(changed))}
     if shares:
-        numbers["colour_share"] = min(float(np.mean(found)) for found in shares.values())
+        numbers["colour_share"] = min(float(np.mean(frame_shares)) for frame_shares in shares.values())
     return numbers
 
 
-def _grey(frame: np.ndarray) -> np.ndarray:
+def _to_grey(frame: np.ndarray) -> np.ndarray:
     return np.asarray(frame.astype(np.float32) @ WEIGHTS)

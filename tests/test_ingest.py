@@ -43,7 +43,7 @@ def test_a_clip_that_needs_no_change_comes_through_bit_for_bit(tmp_path):
     assert np.array_equal(one.gt, clip)
     ((number, prompt),) = one.prompts
     assert number == 0
-    assert np.array_equal(prompt.given, masks)
+    assert np.array_equal(prompt.masks, masks)
     assert (prompt.keys, prompt.box, one.background, one.notes) == ({}, None, None, ())
     assert (one.index, one.start_s, one.fps, one.source_frames) == (0, 0.0, 24.0, tuple(range(13)))
 
@@ -58,7 +58,7 @@ def test_frames_masks_and_source_frames_stay_together(tmp_path):
         for at, frame in enumerate(one.source_frames):
             assert np.array_equal(one.gt[at], fit_frame(clip[frame], (32, 32)))
             ((_, prompt),) = one.prompts
-            assert np.array_equal(prompt.given[at], fit_frame(masks[frame], (32, 32)))
+            assert np.array_equal(prompt.masks[at], fit_frame(masks[frame], (32, 32)))
     assert [one.index for one in clips] == [0, 1, 2]
     assert [one.start_s for one in clips] == pytest.approx([0, 0.5, 1.0])
     assert rejected == []
@@ -82,7 +82,7 @@ def test_the_same_again_is_the_same(tmp_path):
     item = footage(tmp_path, scene(20, 40, 64), masks=grey(tmp_path / "mask.mkv", square(20, 40, 64)))
     one, two = list(normalize_footage(item, SMALL)), list(normalize_footage(item, SMALL))
     assert all(
-        np.array_equal(a.gt, b.gt) and np.array_equal(a.prompts[0][1].given, b.prompts[0][1].given)
+        np.array_equal(a.gt, b.gt) and np.array_equal(a.prompts[0][1].masks, b.prompts[0][1].masks)
         for a, b in zip(one, two, strict=True)
     )
 
@@ -282,7 +282,7 @@ def test_a_real_background_lines_up(clips_dir):
     )
     (swan,) = list_footage(source)
     one = next(normalize_footage(swan, Normalise(size=(96, 160), max_frames=13)))
-    away = one.prompts[0][1].given == 0
+    away = one.prompts[0][1].masks == 0
     off = np.abs(one.gt.astype(int) - one.background)[away]
     assert off.mean() < 8
     assert any("ends 7 frames before the video" in note for note in one.notes)

@@ -5,9 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from effectpairs.datasets.footage.reader import open_frames
-from effectpairs.stages.cuts import find_cuts
 from effectpairs.stages.geometry import fit_frame, resize
-from effectpairs.stages.normalise import Normalise, Piece, TooShort, clip_length, clip_lengths, plan, sample_indices
+from effectpairs.stages.normalise import (
+    ClipPlan,
+    Normalise,
+    ShortShot,
+    clip_length,
+    clip_lengths,
+    find_cuts,
+    plan_clips,
+    sample_indices,
+)
 from effectpairs.tests.filming import scene
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -149,8 +157,10 @@ def test_clip_length(available):
 
 
 def planned(times_s, cuts, **more):
-    items = list(plan(times_s, cuts, Normalise(**more)))
-    return [item for item in items if isinstance(item, Piece)], [item for item in items if isinstance(item, TooShort)]
+    items = list(plan_clips(times_s, cuts, Normalise(**more)))
+    return [item for item in items if isinstance(item, ClipPlan)], [
+        item for item in items if isinstance(item, ShortShot)
+    ]
 
 
 @given(st.integers(1, 300), st.sets(st.integers(1, 299), max_size=6), st.sampled_from([12.0, 16.0, 24.0]))

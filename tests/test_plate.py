@@ -3,10 +3,15 @@ import numpy as np
 import pytest
 from effectpairs.stages.composite import over
 from effectpairs.stages.plate import Plate
-from effectpairs.stages.plates.effect_region import STEPS_PER_LEVEL, Attachment, attached, grown, strength
-from effectpairs.stages.plates.fill import fill, level
-from effectpairs.stages.plates.masked_median import masked_median, masked_spread
-from effectpairs.stages.plates.persistent_shadow import lasting_shade
+from effectpairs.stages.plates.effect_region import (
+    STEPS_PER_LEVEL,
+    Attachment,
+    attached_components,
+    difference_strength,
+    dilate,
+    find_persistent_shadow,
+)
+from effectpairs.stages.plates.masked_median import inpaint, masked_median, masked_spread, match_brightness
 from effectpairs.stages.plates.registration import CameraPath
 
 FRAMES, HEIGHT, WIDTH = 11, 48, 96
@@ -43,7 +48,7 @@ def walk() -> dict[str, np.ndarray]:
 def test_plate_removes_subject_and_shadow_and_leaves_the_rest_alone(walk: dict[str, np.ndarray]) -> None:
     layers = Plate().decompose(walk["gt"], walk["mask"], None, None)
     touched = (layers.background != walk["gt"]).any(axis=3)
-    near = np.stack([grown((m > 0) | s, 12.0) for m, s in zip(walk["mask"], walk["shadow"], strict=True)])
+    near = np.stack([dilate((m > 0) | s, 12.0) for m, s in zip(walk["mask"], walk["shadow"], strict=True)])
     assert not (touched & ~near).any()
     removed = (walk["mask"] > 0) | walk["shadow"]
     error = layers.background[removed].astype(float) - walk["truth"][removed]
@@ -141,7 +146,7 @@ def test_only_what_touches_the_subject_is_attached() -> None:
     difference = np.zeros(subject.shape, np.uint8)
     difference[:, 25:30, 10:30] = 200
     difference[:, 10:20, 27:33] = 200  # 7 px away
-    found = attached(difference, subject, np.zeros_like(subject), Attachment(contact_px=6.0))
+    found = attached_components(difference, subject, np.zeros_like(subject), Attachment(contact_px=6.0))
     assert found[:, 25:30, 10:20].all()
     assert not found[:, 10:20, 27:33].any()
 
@@ -151,13 +156,13 @@ def test_fill_and_level_keep_what_is_known() -> None:
     plate = noise_texture(rng, 48, 64).astype(np.uint8)
     known = np.ones((48, 64), bool)
     known[20:30, 20:40] = False
-    filled = fill(plate, known)
+    filled = inpaint(plate, known)
     np.testing.assert_array_equal(filled[known], plate[known])
-    flat = fill(np.full_like(plate, 90) * known[..., None], known)
+    flat = inpaint(np.full_like(plate, 90) * known[..., None], known)
     np.testing.assert_array_equal(flat, np.full_like(plate, 90))
-    np.testing.assert_array_equal(level(plate, plate, known), plate)
+    np.testing.assert_array_equal(match_brightness(plate, plate, known), plate)
     brighter = np.full_like(plate, 100)
-    np.testing.assert_allclose(level(brighter, brighter + 6, known), 106, atol=1)
+    np.testing.assert_allclose(match_brightness(brighter, brighter + 6, known), 106, atol=1)
 
 
 def test_shade_that_no_frame_saw_lit_is_found_in_the_gap_of_the_swept_ground() -> None:
@@ -173,11 +178,11 @@ def test_shade_that_no_frame_saw_lit_is_found_in_the_gap_of_the_swept_ground() -
             frame[25:35, left : min(left + 18, 50 if left < 50 else 120)] = 90
             swept[number, 25:35, left : min(left + 18, 50 if left < 50 else 120)] = True
     still = CameraPath(to_reference=np.stack([np.eye(3)] * 12), error_px=0.0, inlier_share=1.0, motion_px=0.0)
-    shade = lasting_shade(frames, plates, swept, np.zeros_like(swept), still)
+    shade = find_persistent_shadow(frames, plates, swept, np.zeros_like(swept), still)
     assert (shade[:, 26:34, 51:64] > 90).all()
     assert (shade[:, 26:34, 51:64] < 180).all()
     assert not shade[:, :20].any()
-    assert not lasting_shade(frames, plates, swept, np.ones_like(swept), still).any()
+    assert not find_persistent_shadow(frames, plates, swept, np.ones_like(swept), still).any()
 
 
 def test_lighter_lines_are_no_effect_and_darker_ones_are() -> None:
@@ -187,6 +192,6 @@ def test_lighter_lines_are_no_effect_and_darker_ones_are() -> None:
     darker[18:21] -= 60
     broad[12:27] += 60
     usual, count = np.zeros_like(plate), np.full((40, 40), 9)
-    assert strength(lighter, plate, usual, count).max() < Attachment().peak_threshold * STEPS_PER_LEVEL
-    assert strength(darker, plate, usual, count)[19, 20] > 100
-    assert strength(broad, plate, usual, count)[19, 20] > 100
+    assert difference_strength(lighter, plate, usual, count).max() < Attachment().peak_threshold * STEPS_PER_LEVEL
+    assert difference_strength(darker, plate, usual, count)[19, 20] > 100
+    assert difference_strength(broad, plate, usual, count)[19, 20] > 100

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from effectpairs.stages.propagate import Propagate, _without_specks
+from effectpairs.stages.propagate import Propagate, _drop_specks
 from effectpairs.stages.subject import SubjectPrompt, SubjectSegmenter
-from effectpairs.stages.tracking.colour_model import BINS, FLOOR, learn
+from effectpairs.stages.tracking.flow_propagation import COLOUR_BINS, MIN_DENSITY, fit_colour_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -111,7 +111,7 @@ def test_specks_go_and_parts_of_the_subject_stay() -> None:
     mask[41, 10:40] = 90  # a soft rim, which is not a component of its own
     mask[50:56, 50:56] = 255
     mask[5:7, 80:82] = 200
-    kept = _without_specks(mask)
+    kept = _drop_specks(mask)
     np.testing.assert_array_equal(kept[5:7, 80:82], 0)
     kept[5:7, 80:82] = 200
     kept[41], mask[41] = 0, 0
@@ -172,20 +172,20 @@ def test_colour_model_is_bayes_rule_counted_by_hand(seed: int, background_ring_p
     frame = rng.integers(0, 256, (10, 12, 3), dtype=np.uint8) // 64 * 64
     mask = np.zeros((10, 12), np.uint8)
     mask[3:6, 4:8] = 255
-    posterior = learn([(frame, mask)], background_ring_px).posterior(frame)
+    posterior = fit_colour_model([(frame, mask)], background_ring_px).posterior(frame)
     inside, around = {}, {}
     for y in range(10):
         for x in range(12):
-            cell = tuple(frame[y, x] // (256 // BINS))
+            cell = tuple(frame[y, x] // (256 // COLOUR_BINS))
             if mask[y, x]:
                 inside[cell] = inside.get(cell, 0) + 1
             elif np.min([np.hypot(y - v, x - u) for v in range(3, 6) for u in range(4, 8)]) <= background_ring_px:
                 around[cell] = around.get(cell, 0) + 1
     for y in range(3, 6):
         for x in range(4, 8):
-            cell = tuple(frame[y, x] // (256 // BINS))
+            cell = tuple(frame[y, x] // (256 // COLOUR_BINS))
             p = inside[cell] / sum(inside.values())
             q = around.get(cell, 0) / sum(around.values())
             if background_ring_px == 1:  # the brush of one pixel is an exact disk; larger ones are OpenCV's ellipses
-                assert posterior[y, x] == pytest.approx((p + FLOOR) / (p + q + 2 * FLOOR), abs=1e-5)
+                assert posterior[y, x] == pytest.approx((p + MIN_DENSITY) / (p + q + 2 * MIN_DENSITY), abs=1e-5)
             assert 0 < posterior[y, x] <= 1

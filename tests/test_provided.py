@@ -31,7 +31,7 @@ def truth() -> np.ndarray:
 
 
 def test_true_masks_come_back_unchanged_and_trusted(gt: np.ndarray, truth: np.ndarray) -> None:
-    found = Provided().track(gt, SubjectPrompt(given=truth))
+    found = Provided().track(gt, SubjectPrompt(masks=truth))
     np.testing.assert_array_equal(found.mask, truth)
     assert found.mask is not truth
     assert found.confidence.min() > 0.8
@@ -40,18 +40,18 @@ def test_true_masks_come_back_unchanged_and_trusted(gt: np.ndarray, truth: np.nd
 
 def test_soft_edges_stay(gt: np.ndarray, truth: np.ndarray) -> None:
     soft = truth // 255 * np.uint8(180)
-    np.testing.assert_array_equal(Provided().track(gt, SubjectPrompt(given=soft)).mask, soft)
+    np.testing.assert_array_equal(Provided().track(gt, SubjectPrompt(masks=soft)).mask, soft)
 
 
 def test_a_subject_may_come_late_and_leave_early(gt: np.ndarray, truth: np.ndarray) -> None:
     truth[:3] = truth[-2:] = 0
-    found = Provided().track(gt, SubjectPrompt(given=truth))
+    found = Provided().track(gt, SubjectPrompt(masks=truth))
     assert found.confidence.min() > 0.8
 
 
 def test_a_hole_in_time_is_doubted(gt: np.ndarray, truth: np.ndarray) -> None:
     truth[5:7] = 0
-    found = Provided().track(gt, SubjectPrompt(given=truth))
+    found = Provided().track(gt, SubjectPrompt(masks=truth))
     np.testing.assert_array_equal(found.confidence[5:7], 0)
     assert found.confidence[[0, 11]].min() > 0.8
     assert "missing between frames" in found.notes[0]
@@ -61,33 +61,33 @@ def test_a_hole_in_time_is_doubted(gt: np.ndarray, truth: np.ndarray) -> None:
 
 def test_one_mask_of_another_size_is_doubted(gt: np.ndarray, truth: np.ndarray) -> None:
     truth[6, 5:60, 10:90] = 255
-    found = Provided().track(gt, SubjectPrompt(given=truth))
+    found = Provided().track(gt, SubjectPrompt(masks=truth))
     assert found.confidence[6] < 0.5
     assert found.confidence[[0, 1, 2, 10, 11]].min() > 0.8
     assert any("area jumps" in note for note in found.notes)
 
 
 def test_masks_that_stand_still_while_the_subject_moves_are_doubted(gt: np.ndarray, truth: np.ndarray) -> None:
-    found = Provided().track(gt, SubjectPrompt(given=np.repeat(truth[:1], FRAMES, axis=0)))
+    found = Provided().track(gt, SubjectPrompt(masks=np.repeat(truth[:1], FRAMES, axis=0)))
     assert found.confidence.min() < 0.3
     assert any("does not" in note for note in found.notes)
 
 
 def test_masks_beside_the_subject_are_doubted(gt: np.ndarray, truth: np.ndarray) -> None:
-    found = Provided().track(gt, SubjectPrompt(given=np.roll(truth, (-9, 9), axis=(1, 2))))
+    found = Provided().track(gt, SubjectPrompt(masks=np.roll(truth, (-9, 9), axis=(1, 2))))
     assert found.confidence.mean() < 0.6
     assert any("outline does not follow edges" in note for note in found.notes)
 
 
 def test_inverted_masks_are_doubted(gt: np.ndarray, truth: np.ndarray) -> None:
-    found = Provided().track(gt, SubjectPrompt(given=255 - truth))
+    found = Provided().track(gt, SubjectPrompt(masks=255 - truth))
     assert found.confidence.max() < 0.3
     assert any("inverted" in note for note in found.notes)
 
 
 def test_a_mask_that_jumps_to_something_else_is_doubted(gt: np.ndarray, truth: np.ndarray) -> None:
     truth[6:] = np.roll(truth[6:], -25, axis=2)
-    found = Provided().track(gt, SubjectPrompt(given=truth))
+    found = Provided().track(gt, SubjectPrompt(masks=truth))
     assert found.confidence[5:7].max() < 0.3
     assert any("does not move as the picture does" in note for note in found.notes)
 
@@ -104,7 +104,7 @@ def test_a_mask_that_jumps_to_something_else_is_doubted(gt: np.ndarray, truth: n
 )
 def test_useless_masks_are_refused_in_one_sentence(gt: np.ndarray, given: np.ndarray | None, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        Provided().track(gt, SubjectPrompt(given=given))
+        Provided().track(gt, SubjectPrompt(masks=given))
 
 
 def test_settings_and_protocol() -> None:

@@ -18,9 +18,14 @@ from effectpairs.flows.sources import load_any, load_for, open_run, run_source
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.generators.generator import ClipFormat
 from effectpairs.render.generators.scene_from_caption import scene_from_caption
-from effectpairs.stages.text_to_video.cogvideox import CogVideoX
-from effectpairs.stages.text_to_video.diffusion_weights import locate
-from effectpairs.stages.text_to_video.text_to_video import ModelMissing, Shot, TextToVideo, corpus_length
+from effectpairs.stages.text_to_video import (
+    CogVideoX,
+    ModelMissing,
+    TextToVideo,
+    VideoRequest,
+    corpus_length,
+    find_pipeline,
+)
 from effectpairs.stages.unpaired_quality import UnpairedThresholds, judge, measure
 from effectpairs.tests.tiny_video_model import write_tiny_pipeline, write_tiny_wan
 
@@ -127,11 +132,11 @@ def test_the_source_that_comes_along_draws_and_a_table_chooses_a_model():
 
 def test_weights_that_are_not_there_are_one_sentence(tmp_path, model):
     with pytest.raises(ModelMissing, match="hf download nobody/nothing"):
-        locate("nobody/nothing", None, ("CogVideoXPipeline",))
+        find_pipeline("nobody/nothing", None, ("CogVideoXPipeline",))
     with pytest.raises(ModelMissing, match=r"no readable model_index\.json"):
-        locate(str(tmp_path), None, ("CogVideoXPipeline",))
+        find_pipeline(str(tmp_path), None, ("CogVideoXPipeline",))
     with pytest.raises(ValueError, match="is a CogVideoXPipeline, not WanPipeline"):
-        locate(str(model), None, ("WanPipeline",))
+        find_pipeline(str(model), None, ("WanPipeline",))
     missing = by_model(tmp_path, Path("nobody/nothing"), DUSTY, SMOKY)
     account = run_source(missing, tmp_path / "workspace")
     assert (account.inputs, account.failed) == (2, 2)
@@ -143,14 +148,18 @@ def test_a_shot_is_its_prompt_and_seed(model):
     maker = CogVideoX(model=str(model), native_frames=9, native_size=(32, 48), steps=2, dtype="float32")
     wanted = maker.format(85, (24, 40))
     one, other, seeded = (
-        maker.make([shot], wanted).clips[0]
-        for shot in (Shot(prompt="dust", seed=1), Shot(prompt="smoke", seed=1), Shot(prompt="dust", seed=2))
+        maker.generate([shot], wanted).clips[0]
+        for shot in (
+            VideoRequest(prompt="dust", seed=1),
+            VideoRequest(prompt="smoke", seed=1),
+            VideoRequest(prompt="dust", seed=2),
+        )
     )
     assert one.shape == (5, 24, 40, 3)
-    np.testing.assert_array_equal(maker.make([Shot(prompt="dust", seed=1)], wanted).clips[0], one)
+    np.testing.assert_array_equal(maker.generate([VideoRequest(prompt="dust", seed=1)], wanted).clips[0], one)
     assert (one != other).any()
     assert (one != seeded).any()
-    together = maker.make([Shot(prompt="dust", seed=1), Shot(prompt="smoke", seed=1)], wanted).clips
+    together = maker.generate([VideoRequest(prompt="dust", seed=1), VideoRequest(prompt="smoke", seed=1)], wanted).clips
     assert np.abs(together[0].astype(int) - one).max() <= 1
 
 
@@ -160,7 +169,7 @@ def test_wan_comes_through_the_same_door(model, tmp_path):
         model=str(folder), native_frames=9, native_size=(32, 48), native_fps=16.0, steps=2, dtype="float32"
     )
     wanted = maker.format(85, (24, 40))
-    one, other = (maker.make([Shot(prompt="dust", seed=seed)], wanted).clips[0] for seed in (1, 2))
+    one, other = (maker.generate([VideoRequest(prompt="dust", seed=seed)], wanted).clips[0] for seed in (1, 2))
     assert one.shape == (5, 24, 40, 3)
     assert wanted.fps == 16
     assert (one != other).any()
@@ -189,7 +198,7 @@ def test_a_model_makes_clips_through_the_flow_and_a_second_run_makes_none(tmp_pa
         assert clip.gt.shape == (5, 32, 48, 3)
         assert clip.over is None
         assert clip.provenance["models"] == [
-            {"id": str(model), "revision": locate(str(model), None, ("CogVideoXPipeline",)).revision}
+            {"id": str(model), "revision": find_pipeline(str(model), None, ("CogVideoXPipeline",)).revision}
         ]
         assert clip.provenance["seeds"][0] > 0
     assert {clip.effects[0] for clip in corpus} == {"dust", "smoke", "splash"}
@@ -221,13 +230,13 @@ def test_a_clip_that_is_black_frozen_or_short_does_not_pass():
     rng = np.random.default_rng(0)
     lively = rng.integers(0, 255, (5, 16, 24, 3), np.uint8)
     limits = UnpairedThresholds()
-    assert judge(measure(lively), limits, frames=5, wanted=5).verdict == "accept"
-    short = judge(measure(lively), limits, frames=5, wanted=13)
+    assert judge(measure(lively), limits, frames=5, expected_frames=5).verdict == "accept"
+    short = judge(measure(lively), limits, frames=5, expected_frames=13)
     assert short.verdict == "reject"
     assert "5 frames, not 13" in short.reasons[0]
-    black = judge(measure(np.zeros_like(lively)), limits, frames=5, wanted=5)
+    black = judge(measure(np.zeros_like(lively)), limits, frames=5, expected_frames=5)
     assert (black.verdict, "flat colour" in black.reasons[0]) == ("reject", True)
-    frozen = judge(measure(np.repeat(lively[:1], 5, axis=0)), limits, frames=5, wanted=5)
+    frozen = judge(measure(np.repeat(lively[:1], 5, axis=0)), limits, frames=5, expected_frames=5)
     assert (frozen.verdict, "stands still" in frozen.reasons[0]) == ("reject", True)
     with pytest.raises(ValueError, match="at most the first"):
         UnpairedThresholds(contrast=(1.0, 2.0))

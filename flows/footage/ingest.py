@@ -12,9 +12,8 @@ from ...arrays import Image, Matte, MatteImage, Rgb
 from ...datasets.footage.listing import Footage, SubjectFiles
 from ...datasets.footage.masks import SUBJECT, MaskReader, open_masks, read_keys
 from ...datasets.footage.reader import FrameReader, count_frames, open_frames
-from ...stages.cuts import find_cuts
 from ...stages.geometry import AnyImage, fit_frame, resize
-from ...stages.normalise import Normalise, Piece, TooShort, plan
+from ...stages.normalise import ClipPlan, Normalise, ShortShot, find_cuts, plan_clips
 from ...stages.subject import SubjectPrompt
 
 THUMBNAIL_ROWS = 64
@@ -54,7 +53,7 @@ class SubjectMasks:
         if self.keys and not keys:
             first, last = source_frames[0], source_frames[-1]
             return f"no key mask lies in this clip; draw a key mask between frames {first} and {last}"
-        return SubjectPrompt(given=matte, keys=keys)
+        return SubjectPrompt(masks=matte, keys=keys)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +110,12 @@ def normalize_footage(footage: Footage, settings: Normalise) -> Iterator[Normali
     subjects = [SubjectMasks.open(files, video, len(times_s)) for files in footage.subjects]
     background, background_notes = _open_background(footage, video, len(times_s))
     usable = len(times_s) if background is None else min(len(times_s), count_frames(background))
-    plans = list(plan(times_s[:usable], [cut for cut in cuts if cut < usable], settings))
+    plans = list(plan_clips(times_s[:usable], [cut for cut in cuts if cut < usable], settings))
     streams = _Streams.open(plans, video, subjects, background, settings)
     notes = video.info.notes + background_notes + tuple(note for subject in subjects for note in subject.notes)
     index = 0
     for clip_plan in plans:
-        if isinstance(clip_plan, TooShort):
+        if isinstance(clip_plan, ShortShot):
             yield UnusableShot(where=clip_plan.where, reason=clip_plan.reason)
             continue
         yield from _next_clip(clip_plan, index, subjects, streams, notes)
@@ -174,7 +173,7 @@ def _open_background(footage: Footage, video: FrameReader, frames: int) -> tuple
 
 
 def _next_clip(
-    clip_plan: Piece, index: int, subjects: Iterable[SubjectMasks], streams: "_Streams", notes: tuple[str, ...]
+    clip_plan: ClipPlan, index: int, subjects: Iterable[SubjectMasks], streams: "_Streams", notes: tuple[str, ...]
 ) -> Iterator[NormalizedClip | UnusableShot]:
     """Yield the next clip of the streams, after the rejections of subjects that it does not show."""
     gt, mattes, background = streams.next_clip(len(clip_plan.source_frames))
@@ -210,13 +209,13 @@ class _Streams:
     @classmethod
     def open(
         cls,
-        plans: Iterable[Piece | TooShort],
+        plans: Iterable[ClipPlan | ShortShot],
         video: FrameReader,
         subjects: Iterable[SubjectMasks],
         background: FrameReader | None,
         settings: Normalise,
     ) -> "_Streams":
-        indices = [frame for clip_plan in plans if isinstance(clip_plan, Piece) for frame in clip_plan.source_frames]
+        indices = [frame for clip_plan in plans if isinstance(clip_plan, ClipPlan) for frame in clip_plan.source_frames]
 
         def fitted(images: Iterable[AnyImage]) -> Iterator[AnyImage]:
             return (fit_frame(resize(image, video.info.size), settings.size, settings.fit) for image in images)

@@ -61,7 +61,7 @@ def make_pair(request: PairRequest, source: RealSource, out: Path) -> tuple[Verd
 
     clip, prompt = _requested_clip(request, source)
     record_seconds("normalise")
-    optional = {"given_mask": prompt.given, "given": clip.background}
+    optional = {"given_mask": prompt.masks, "given": clip.background}
     inputs = {"gt": clip.gt} | {name: layer for name, layer in optional.items() if layer is not None}
     if prompt.keys:
         inputs["keys"] = np.stack(list(prompt.keys.values()))

@@ -157,11 +157,11 @@ def _write_clip(clip: NormalizedClip, writer: ResultWriter) -> dict[str, Any]:
     writer.add(f"{folder}/gt", clip.gt)
     if clip.background is not None:
         writer.add(f"{folder}/given", clip.background)
-    masks = {number: prompt.given for number, prompt in clip.prompts if prompt.given is not None}
+    masks = {number: prompt.masks for number, prompt in clip.prompts if prompt.masks is not None}
     subjects = []
     for number, prompt in clip.prompts:
-        if prompt.given is not None:
-            writer.add(f"{folder}/given_mask_{number:02d}", prompt.given)
+        if prompt.masks is not None:
+            writer.add(f"{folder}/given_mask_{number:02d}", prompt.masks)
         if prompt.keys:
             writer.add(f"{folder}/keys_{number:02d}", np.stack(list(prompt.keys.values())))
         others = [mask > 127 for other, mask in masks.items() if other != number]

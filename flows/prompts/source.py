@@ -11,8 +11,7 @@ from ...render.blender.process import Blender
 from ...render.generators.generator import ClipFormat
 from ...render.scene.scene import RenderSettings
 from ...settings import STRICT
-from ...stages.text_to_video.cogvideox import CogVideoX
-from ...stages.text_to_video.text_to_video import Format, corpus_length
+from ...stages.text_to_video import CogVideoX, VideoFormat, corpus_length
 from ...stages.unpaired_quality import UnpairedThresholds
 from ..captions.stages import Captioning
 
@@ -35,9 +34,9 @@ class BlenderTextToVideo:
         if self.batch != 1:
             raise ValueError(f"batch={self.batch}: scenes are drawn one by one; leave it at 1")
 
-    def format(self, frames: int, size: tuple[int, int]) -> Format:
+    def format(self, frames: int, size: tuple[int, int]) -> VideoFormat:
         """Any length and size can be drawn."""
-        return Format(frames=corpus_length(frames), size=size, fps=self.fps)
+        return VideoFormat(frames=corpus_length(frames), size=size, fps=self.fps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +104,7 @@ class UnpairedSource(Source):
         return Captioning(caption=self.caption, caption_rules=self.caption_rules)
 
     @property
-    def format(self) -> Format:
+    def format(self) -> VideoFormat:
         """What its clips are like."""
         return self.video.format(self.frames, self.size)
 

@@ -20,9 +20,7 @@ from ...render.scene.scene import dump_scene
 from ...settings import first_names
 from ...stages import unpaired_quality
 from ...stages.quality_gates import Verdict
-from ...stages.text_to_video.cogvideox import PIPELINES
-from ...stages.text_to_video.diffusion_weights import locate
-from ...stages.text_to_video.text_to_video import ModelMissing, Shot
+from ...stages.text_to_video import PIPELINES, ModelMissing, VideoRequest, find_pipeline
 from ..captions.stages import CaptionedItem, caption_stages
 from ..engine.batches import Failure
 from ..engine.item import Item, ItemKind, UnusableItem, slugify
@@ -108,7 +106,7 @@ def find_generator(source: UnpairedSource) -> dict[str, str]:
     video: Any = source.video
     if source.renders:
         return {"model": "blender", "revision": blender_version(find_python(video.blender)) or "unknown"}
-    weights = locate(video.model, video.revision, PIPELINES)
+    weights = find_pipeline(video.model, video.revision, PIPELINES)
     return {"model": video.model, "revision": weights.revision}
 
 
@@ -167,7 +165,7 @@ def outcome(source: UnpairedSource, progress: ItemProgress, failure: Failure | N
 def judge_clip(made: Mapping[str, Any], source: UnpairedSource) -> Verdict:
     """Verdict by a clip's numbers; a scene that lacks something the caption names goes to review."""
     frames = source.format.frames
-    verdict = unpaired_quality.judge(made["numbers"], source.limits, frames=frames, wanted=frames)
+    verdict = unpaired_quality.judge(made["numbers"], source.limits, frames=frames, expected_frames=frames)
     if not made["missing"] or verdict.verdict == "reject":
         return verdict
     reason = f"the caption names what no scene has: {', '.join(made['missing'])}"
@@ -252,9 +250,11 @@ def _clip_id(source: UnpairedSource, prompt: Prompt, number: int, text: str) -> 
 def _generate(stage_inputs: Sequence[StageInput]) -> Sequence[Any]:
     """One call of the model for several clips."""
     source: UnpairedSource = stage_inputs[0].source
-    shots = [Shot(prompt=stage_input.item.caption, seed=stage_input.item.seed) for stage_input in stage_inputs]
+    requests = [
+        VideoRequest(prompt=stage_input.item.caption, seed=stage_input.item.seed) for stage_input in stage_inputs
+    ]
     video: Any = source.video
-    return video.make(shots, source.format).clips  # type: ignore[no-any-return]
+    return video.generate(requests, source.format).clips  # type: ignore[no-any-return]
 
 
 def _write_generated(stage_input: StageInput, writer: ResultWriter) -> None:

@@ -1,4 +1,4 @@
-"""Where a subject's effects are: what differs from the clean plate and goes along with the subject."""
+"""Region of a subject's effects: differences from the clean plate that go along with the subject."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 from scipy import ndimage
 
-from ...arrays import Image, Mask
+from ...arrays import Image, Mask, Matte, MatteImage, Rgb
+from .registration import CameraPath
 
 Strength = UInt8[np.ndarray, "T H W"]
 """Difference from the plate beyond what scene and camera explain, in eighths of an 8-bit level."""
@@ -19,7 +20,7 @@ THIN_PX = 7
 
 @dataclass(frozen=True, kw_only=True)
 class Attachment:
-    """When a difference counts as the subject's effect."""
+    """Rule by which a difference counts as the subject's effect."""
 
     peak_threshold: float = 8.0
     """Levels that an effect reaches somewhere."""
@@ -35,21 +36,25 @@ class Attachment:
     """...in at least this share of its frames; the rest may be detached, as a jumper's shadow is."""
 
 
-def strength(
-    frame: Image, plate: Image, usual: Image, count: Int[np.ndarray, "H W"], seen: tuple[Image, Image] | None = None
+def difference_strength(
+    frame: Image,
+    plate: Image,
+    variation: Image,
+    count: Int[np.ndarray, "H W"],
+    value_range: tuple[Image, Image] | None = None,
 ) -> UInt8[np.ndarray, "H W"]:
-    """How far a frame departs from the plate, in steps of 1/8 level, saturating.
+    """Return how far a frame departs from the plate, in steps of 1/8 level, saturating.
 
     Not counted are departures within the plate's own 3x3 neighbourhood (an edge registered half a pixel off) and within
-    the place's usual changes over time (usual: waves, leaves). Signed smoothing then cancels what is left of texture.
-    seen gives the lowest and highest level that the place had while the subject was out of reach: what lies between
-    cannot be blamed on the subject.
+    the pixel's usual variation over time (waves, leaves). Signed smoothing then cancels remaining texture.
+    value_range holds the lowest and highest level that a pixel had while the subject was out of reach: levels between
+    them are no effect of the subject.
     """
     square = np.ones((3, 3), np.uint8)
-    margin = cv2.GaussianBlur(cv2.dilate(usual, square), (0, 0), 1.5).astype(np.float32)
+    margin = cv2.GaussianBlur(cv2.dilate(variation, square), (0, 0), 1.5).astype(np.float32)
     low, high = cv2.erode(plate, square) - margin, cv2.dilate(plate, square) + margin
-    if seen is not None:
-        low, high = np.minimum(low, seen[0]), np.maximum(high, seen[1])
+    if value_range is not None:
+        low, high = np.minimum(low, value_range[0]), np.maximum(high, value_range[1])
     beyond = frame - np.clip(frame, low, high)
     beyond[count < 2] = 0
     smooth = cv2.GaussianBlur(beyond, (0, 0), 1.2)
@@ -57,42 +62,44 @@ def strength(
     return np.asarray(np.clip(np.maximum(lighter, -smooth.min(axis=2)) * STEPS_PER_LEVEL, 0, 255), np.uint8)
 
 
-def attached(difference: Strength, subject: Mask, others: Mask, rule: Attachment) -> Mask:
+def attached_components(difference: Strength, subject: Mask, other_subjects: Mask, rule: Attachment) -> Mask:
     """The space-time components of difference that the subject brings along; its own pixels are not included."""
-    candidate = np.stack([_candidate(*frame, rule) for frame in zip(difference, subject, others, strict=True)])
+    candidate = np.stack(
+        [_candidate_pixels(*frame, rule) for frame in zip(difference, subject, other_subjects, strict=True)]
+    )
     labels, number = ndimage.label(candidate, np.ones((3, 3, 3), bool))
     if not number:
         return candidate
     peak = ndimage.maximum(difference, labels, np.arange(number + 1))
-    touching, present = np.zeros(number + 1, int), np.zeros(number + 1, int)
+    contact_count, frame_count = np.zeros(number + 1, int), np.zeros(number + 1, int)
     for layer, body in zip(labels, subject, strict=True):
-        present[np.unique(layer)] += 1
-        touching[np.unique(layer[grown(body, rule.contact_px)])] += 1
+        frame_count[np.unique(layer)] += 1
+        contact_count[np.unique(layer[dilate(body, rule.contact_px)])] += 1
     volume = np.bincount(labels.ravel(), minlength=number + 1)
-    keep = (
+    is_effect = (
         (peak >= rule.peak_threshold * STEPS_PER_LEVEL)
-        & (touching >= np.maximum(rule.contact_share * present, 1))
+        & (contact_count >= np.maximum(rule.contact_share * frame_count, 1))
         & (volume > 16)
     )
-    keep[0] = False
-    return np.asarray(keep[labels])
+    is_effect[0] = False
+    return np.asarray(is_effect[labels])
 
 
-def _candidate(
-    difference: UInt8[np.ndarray, "H W"], subject: FrameMask, others: FrameMask, rule: Attachment
+def _candidate_pixels(
+    difference: UInt8[np.ndarray, "H W"], subject: FrameMask, other_subjects: FrameMask, rule: Attachment
 ) -> FrameMask:
     """Differences near the subject, but for those mostly elsewhere or far larger than it: a wave only passes by."""
-    near = _near(subject, others, difference >= rule.edge_threshold * STEPS_PER_LEVEL, rule)
-    strong = (difference >= rule.peak_threshold * STEPS_PER_LEVEL) & ~subject & ~others
+    reachable = _within_reach(subject, other_subjects, difference >= rule.edge_threshold * STEPS_PER_LEVEL, rule)
+    strong = (difference >= rule.peak_threshold * STEPS_PER_LEVEL) & ~subject & ~other_subjects
     _, labels = cv2.connectedComponents(strong.view(np.uint8), connectivity=4)
     total = np.bincount(labels.ravel())
-    inside = np.bincount(labels[near], minlength=len(total))
-    passing = (inside < 0.5 * total) | (total > rule.max_area * subject.sum())
-    passing[0] = False
-    return np.asarray(near & ~passing[labels])
+    inside = np.bincount(labels[reachable], minlength=len(total))
+    is_passing = (inside < 0.5 * total) | (total > rule.max_area * subject.sum())
+    is_passing[0] = False
+    return np.asarray(reachable & ~is_passing[labels])
 
 
-def grown(mask: FrameMask, radius_px: float) -> FrameMask:
+def dilate(mask: FrameMask, radius_px: float) -> FrameMask:
     """Everything within radius_px of the mask."""
     if radius_px < 1 or not mask.any():
         return mask
@@ -105,15 +112,148 @@ def _distance(mask: FrameMask) -> Float32[np.ndarray, "H W"]:
     return np.asarray(cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, 5))
 
 
-def _near(subject: FrameMask, other: FrameMask, differs: FrameMask, rule: Attachment) -> FrameMask:
+def _within_reach(subject: FrameMask, other_subject: FrameMask, differs: FrameMask, rule: Attachment) -> FrameMask:
     """Differing pixels within the subject's reach; of a patch that touches another subject, only the nearer ones."""
     rows, columns = np.nonzero(subject)
     if not len(rows):
         return np.zeros_like(subject)
     side = max(np.ptp(rows), np.ptp(columns)) + 1
-    away, off = _distance(subject), _distance(other)
-    near = differs & (away > 0) & (away <= rule.max_distance * side) & (off > 0)
-    _, labels = cv2.connectedComponents(near.view(np.uint8), connectivity=8)
+    subject_distance, other_distance = _distance(subject), _distance(other_subject)
+    reachable = differs & (subject_distance > 0) & (subject_distance <= rule.max_distance * side) & (other_distance > 0)
+    _, labels = cv2.connectedComponents(reachable.view(np.uint8), connectivity=8)
     claimed = np.zeros(labels.max() + 1, bool)
-    claimed[labels[near & (off <= 2)]] = True
-    return np.asarray(near & ((away < off) | ~claimed[labels]))
+    claimed[labels[reachable & (other_distance <= 2)]] = True
+    return np.asarray(reachable & ((subject_distance < other_distance) | ~claimed[labels]))
+
+
+REACH_PX = 16.0
+"""Standard deviation of the window in which the shadow's and the light's level are measured."""
+MIN_CONTRAST = 14.0
+"""Between light and shadow, in levels: fainter shadows are not told from texture."""
+LIGHTER, DEEPER = 0.5, 0.6
+"""Farthest from the shadow's level, as shares of the contrast."""
+MIN_SWEPT = 0.8
+"""Of a patch, the share on ground that the moving shadow swept."""
+MIN_PX = 12
+"""Smaller patches say nothing."""
+MIN_VOTES = 3
+"""Frames that must find a place to be lasting shade; it is then shade in all of them."""
+RIM_PX = 3
+"""Lasting shade is widened by this much, for its soft rim, as far as that is not lit."""
+STEP = 3
+"""Every so many frames vote."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ShadowEvidence:
+    """Evidence of persistent shadow in one frame."""
+
+    moving: FrameMask
+    """The shadow already known."""
+    hidden: FrameMask
+    """As dark as it, in frame and plate alike."""
+    limit: MatteImage
+    """The grey level that parts shadow from light, at least 1."""
+
+
+def find_persistent_shadow(frames: Rgb, plates: Rgb, effects: Mask, veto: Mask, camera: CameraPath) -> Matte:
+    """Find the pixels that lie in the subject's shadow in nearly all frames that saw them.
+
+    Args:
+        frames: the clip, smoothed.
+        plates: each frame's background as the other frames observed it.
+        effects: the shadows and other effects already known.
+        veto: pixels that are no shadow: subjects, and places that some frame saw while the subject was out of reach.
+        camera: the motion of the camera.
+
+    Returns:
+        0 elsewhere; there, the grey level that parts shadow from light.
+    """
+    evidence = [_shadow_evidence(*frame) for frame in zip(frames, plates, effects, veto, strict=True)]
+    shade = np.zeros(effects.shape, np.uint8)
+    if not any(frame_evidence.hidden.any() for frame_evidence in evidence):
+        return shade
+    moving = np.stack([frame_evidence.moving for frame_evidence in evidence]).view(np.uint8)
+    for frame, frame_evidence in enumerate(evidence):
+        if frame_evidence.hidden.any():
+            swept = _swept_ground(_count_votes(frame, moving, camera))
+            shade[frame] = np.where(_patches_on(frame_evidence.hidden, swept), frame_evidence.limit, 0)
+    limits = np.stack([_agreed_limits(frame, shade, camera) for frame in range(len(frames))])
+    limits[veto | (frames.mean(axis=3, dtype=np.float32) >= limits)] = 0
+    # More lasting than moving shadow is no gap in it: then dark ground was taken for shade.
+    return limits if np.count_nonzero(limits) <= np.count_nonzero(moving) else np.zeros_like(limits)
+
+
+def _shadow_evidence(frame: Image, plate: Image, effect: FrameMask, veto: FrameMask) -> _ShadowEvidence:
+    observed, lit = frame.astype(np.float32), plate.astype(np.float32)
+    drop = (lit - observed).mean(axis=2)
+    moving = effect & (drop > MIN_CONTRAST / 2)
+    # The deep core of the shadow says more about its level than the soft border.
+    depth = (moving * drop)[..., None]
+    weight = _blur(depth)
+    shadow, light = ((_blur(image * depth) / np.maximum(weight, 1e-6)).mean(axis=2) for image in (observed, lit))
+    contrast = light - shadow
+    departure = observed.mean(axis=2) - shadow
+    as_dark = (departure < LIGHTER * contrast) & (departure > -DEEPER * contrast)
+    dark = light - lit.mean(axis=2) > contrast / 3
+    close_by = (_blur(moving.astype(np.float32)[..., None])[..., 0] > 0.0005) & (contrast > MIN_CONTRAST)
+    hidden = (as_dark & dark & close_by & ~veto & ~effect).view(np.uint8)
+    limit = np.clip(np.rint(0.65 * light + 0.35 * shadow), 1, 254).astype(np.uint8)
+    return _ShadowEvidence(
+        moving=moving, hidden=cv2.morphologyEx(hidden, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0, limit=limit
+    )
+
+
+def _swept_ground(votes: MatteImage) -> FrameMask:
+    """The ground over which the moving shadow passed often, in broad patches, and what lies between these."""
+    often = cv2.morphologyEx((votes >= MIN_VOTES).view(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    _, labels = cv2.connectedComponents(often, connectivity=8)
+    area = np.bincount(labels.ravel())
+    area[0] = 0
+    broad = (area >= 0.3 * max(area.max(), 1))[labels]
+    hull = np.zeros(votes.shape, np.uint8)
+    if broad.any():
+        corners = cv2.convexHull(np.column_stack(np.nonzero(broad)[::-1]).astype(np.int32))
+        cv2.fillConvexPoly(hull, corners, 1)
+    return np.asarray((hull > 0) & (broad.sum() >= MIN_SWEPT / 2 * hull.sum()))
+
+
+def _patches_on(hidden: FrameMask, swept: FrameMask) -> FrameMask:
+    """The patches of hidden that lie for the most part on swept ground."""
+    labels, number = ndimage.label(hidden, np.ones((3, 3), bool))
+    area = np.bincount(labels.ravel(), minlength=number + 1)
+    inside = np.bincount(labels[swept], minlength=number + 1)
+    is_shadow = (inside >= MIN_SWEPT * area) & (area >= MIN_PX)
+    is_shadow[0] = False
+    return np.asarray(is_shadow[labels])
+
+
+def _count_votes(target: int, masks: Matte, camera: CameraPath) -> MatteImage:
+    """Number of frames, of every STEP-th, whose mask covers each pixel of the target frame."""
+    total = np.zeros(masks.shape[1:], np.uint8)
+    for source in range(0, len(masks), STEP):
+        if masks[source].any():
+            total += _warp_to(masks[source], camera, source, target) > 0
+    return total
+
+
+def _agreed_limits(target: int, shade: Matte, camera: CameraPath) -> MatteImage:
+    """The lowest limit that the voting frames give, where enough of them vote and around there."""
+    lowest, votes = np.full(shade.shape[1:], 255, np.uint8), np.zeros(shade.shape[1:], np.uint8)
+    for source in range(0, len(shade), STEP):
+        if shade[source].any():
+            vote = _warp_to(shade[source], camera, source, target)
+            votes += vote > 0
+            lowest = np.where(vote > 0, np.minimum(vote, lowest), lowest)
+    limits = np.where(votes >= MIN_VOTES, lowest, 0).astype(np.uint8)
+    return np.asarray(cv2.dilate(limits, np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), np.uint8)))
+
+
+def _warp_to(layer: MatteImage, camera: CameraPath, source: int, target: int) -> MatteImage:
+    size = layer.shape[::-1]
+    return np.asarray(cv2.warpPerspective(layer, camera.between(source, target), size, flags=cv2.INTER_NEAREST))
+
+
+def _blur(values: Float32[np.ndarray, "H W C"]) -> Float32[np.ndarray, "H W C"]:
+    blurred = cv2.GaussianBlur(values, (0, 0), REACH_PX)
+    return np.asarray(blurred.reshape(values.shape))

@@ -1,4 +1,4 @@
-"""Median over a few samples per pixel, some of which do not count: the heart of a temporal plate.
+"""Plate from a few samples per pixel: masked medians, then brightness matched to the frame and gaps inpainted.
 
 A sorting network of numpy minima and maxima sorts whole images at once, some 20 times faster than numpy's own sort
 along a short axis.
@@ -6,26 +6,31 @@ along a short axis.
 
 from functools import cache
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Shaped, UInt8
 
+from ...arrays import Image
+
 Samples = UInt8[np.ndarray, "S H W C"]
 Counts = Int[np.ndarray, "H W"]
+FrameMask = Bool[np.ndarray, "H W"]
+Values = Float32[np.ndarray, "H W C"]
 MIN_GAP = 12.0
 """Levels between lit and shaded ground; shadows fainter than this are left to the median."""
 
 
-def ordered(samples: Samples, valid: Bool[np.ndarray, "S H W"]) -> tuple[Samples, Counts]:
-    """The valid samples in ascending order per channel, padded with 255 at the end, and how many there are."""
-    return _sorted(np.where(valid[..., None], samples, np.uint8(255))), valid.sum(axis=0)
+def sort_valid(samples: Samples, valid: Bool[np.ndarray, "S H W"]) -> tuple[Samples, Counts]:
+    """The valid samples in ascending order per channel, padded with 255 at the end, and their number."""
+    return _sort_network(np.where(valid[..., None], samples, np.uint8(255))), valid.sum(axis=0)
 
 
 def masked_median(samples: Samples, valid: Bool[np.ndarray, "S H W"]) -> tuple[UInt8[np.ndarray, "H W C"], Counts]:
-    """Median of the valid samples at each pixel, and how many there were.
+    """Median of the valid samples at each pixel, and their number.
 
     With an even number the two middle values are averaged, rounded up. Where nothing is valid the median is 0.
     """
-    rising, count = ordered(samples, valid)
+    rising, count = sort_valid(samples, valid)
     low, high = (_pick(rising, np.maximum(index, 0)) for index in ((count - 1) // 2, count // 2))
     middle = ((low.astype(np.uint16) + high + 1) // 2).astype(np.uint8)
     middle[count == 0] = 0
@@ -39,8 +44,8 @@ def masked_spread(
 
     Half of them is the median absolute deviation; more shows rare changes too, such as a glint on water.
     """
-    away = np.maximum(samples, middle) - np.minimum(samples, middle)
-    rising, count = ordered(away, valid)
+    deviation = np.maximum(samples, middle) - np.minimum(samples, middle)
+    rising, count = sort_valid(deviation, valid)
     spread = _pick(rising, np.maximum(np.ceil(share * count).astype(np.int64) - 1, 0))
     spread[count < 3] = 0
     return spread
@@ -49,29 +54,29 @@ def masked_spread(
 def lit_mode(
     samples: Samples, ranks: UInt8[np.ndarray, "S H W"], middle: UInt8[np.ndarray, "H W C"], reach: float
 ) -> tuple[UInt8[np.ndarray, "H W C"], Bool[np.ndarray, "H W"]]:
-    """Where most samples lie in the subject's shadow: the level of the few that are lit, and where that is so.
+    """Level of the few lit samples where most lie in the subject's shadow, and a mask of those pixels.
 
-    It is so where the two brightest agree, are well above the median, and hardly any sample lies between (waves and
-    leaves fill the gap between their extremes; a shadow's border is narrow); and where no sample is dark that was taken
-    while the subject was out of reach, a rank of reach or more.
+    A pixel is in the mask where the two brightest agree, are well above the median, and hardly any sample lies between
+    (waves and leaves fill the gap between their extremes; a shadow's border is narrow); and where no sample is dark
+    that was taken while the subject was out of reach, a rank of reach or more.
     """
-    rising, count = ordered(samples, ranks > 0)
+    rising, count = sort_valid(samples, ranks > 0)
     grey = mean_level(rising)
-    best, second = (_pick(grey[..., None], np.maximum(count - back, 0))[..., 0] for back in (1, 2))
+    best, second = (_pick(grey[..., None], np.maximum(count - offset, 0))[..., 0] for offset in (1, 2))
     median = mean_level(middle)
     gap = second - median
-    place = np.arange(len(grey))[:, None, None]
-    between = ((grey > median + 0.25 * gap) & (grey < second - 0.25 * gap) & (place < count)).sum(axis=0)
+    position = np.arange(len(grey))[:, None, None]
+    between = ((grey > median + 0.25 * gap) & (grey < second - 0.25 * gap) & (position < count)).sum(axis=0)
     lit = (count >= 5) & (gap > MIN_GAP) & (best - second < 0.25 * gap) & (between <= 0.2 * count)
-    alone = ((ranks >= reach) & (mean_level(samples) < second - 0.5 * gap)).any(axis=0)
-    return _pick(rising, np.maximum(count - 2, 0)), lit & ~alone
+    dark_when_far = ((ranks >= reach) & (mean_level(samples) < second - 0.5 * gap)).any(axis=0)
+    return _pick(rising, np.maximum(count - 2, 0)), lit & ~dark_when_far
 
 
 def envelope(
     samples: Samples, valid: Bool[np.ndarray, "S H W"]
 ) -> tuple[UInt8[np.ndarray, "H W C"], UInt8[np.ndarray, "H W C"]]:
     """The second lowest and second highest of the valid samples; 255 and 0 where fewer than three are valid."""
-    rising, count = ordered(samples, valid)
+    rising, count = sort_valid(samples, valid)
     low, high = _pick(rising, np.ones_like(count)), _pick(rising, np.maximum(count - 2, 0))
     low[count < 3], high[count < 3] = 255, 0
     return low, high
@@ -86,9 +91,9 @@ def mean_level(samples: UInt8[np.ndarray, "*S C"]) -> Float32[np.ndarray, "*S"]:
     return np.asarray(total)
 
 
-def farthest(ranks: UInt8[np.ndarray, "S H W"]) -> Bool[np.ndarray, "S H W"]:
+def farthest_samples(ranks: UInt8[np.ndarray, "S H W"]) -> Bool[np.ndarray, "S H W"]:
     """The half of a pixel's samples with the highest rank, five at least; rank 0 never counts."""
-    rising, count = ordered(ranks[..., None], ranks > 0)
+    rising, count = sort_valid(ranks[..., None], ranks > 0)
     index = count - np.maximum(-(-count // 2), 5)
     limit = _pick(rising, np.maximum(index, 0))[..., 0]
     return np.asarray((ranks > 0) & (ranks >= limit))
@@ -99,16 +104,16 @@ def _pick(rising: Shaped[np.ndarray, "S H W C"], index: Counts) -> Shaped[np.nda
     return np.asarray(np.take_along_axis(rising, index[None, ..., None], axis=0)[0])
 
 
-def _sorted(samples: Samples) -> Samples:
+def _sort_network(samples: Samples) -> Samples:
     """Sort along the first axis."""
     rows = list(samples)
-    for first, second in _network(len(rows)):
+    for first, second in _comparators(len(rows)):
         rows[first], rows[second] = np.minimum(rows[first], rows[second]), np.maximum(rows[first], rows[second])
     return np.stack(rows)
 
 
 @cache
-def _network(size: int) -> tuple[tuple[int, int], ...]:
+def _comparators(size: int) -> tuple[tuple[int, int], ...]:
     """Batcher's odd-even merge sort: the pairs to compare, in order."""
     pairs = []
     block = 1
@@ -123,3 +128,49 @@ def _network(size: int) -> tuple[tuple[int, int], ...]:
             stride //= 2
         block *= 2
     return tuple(pairs)
+
+
+def match_brightness(plate: Image, frame: Image, steady: FrameMask, limit: float = 12.0) -> Image:
+    """Add to plate the smooth part of its difference from frame, as measured on steady pixels and carried inwards.
+
+    Exposure, haze and vignetting then match at the rim. Differences of more than limit levels do not count, so that a
+    shadow, or a wave that happens to pass, does not tint the plate.
+    """
+    if steady.sum() < 64:
+        return plate
+    difference = frame.astype(np.float32) - plate
+    is_close = np.abs(cv2.GaussianBlur(difference, (0, 0), 1.5)).max(axis=2, keepdims=True) <= limit
+    weight = steady[..., None] * is_close.astype(np.float32)
+    small = cv2.resize(
+        np.concatenate([difference * weight, weight], axis=2), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA
+    )
+    smooth = cv2.GaussianBlur(small, (0, 0), 5.0, borderType=cv2.BORDER_REFLECT)
+    offset = _push_pull(smooth[..., :3] / np.maximum(smooth[..., 3:], 1e-6), smooth[..., 3] > 1e-3)
+    full = cv2.resize(offset, plate.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.clip(np.rint(plate + full), 0, 255), np.uint8)
+
+
+def inpaint(plate: Image, observed: FrameMask) -> Image:
+    """Fill unobserved pixels smoothly from the observed ones around them, which stay as they are."""
+    if observed.all():
+        return plate
+    if not observed.any():
+        return np.full_like(plate, 128)
+    filled = np.rint(_push_pull(plate.astype(np.float32), observed)).clip(0, 255).astype(np.uint8)
+    return np.where(observed[..., None], plate, filled)
+
+
+def _push_pull(values: Values, observed: FrameMask) -> Values:
+    """Average observed values down a pyramid, then fill each level's gaps from the coarser one."""
+    weight = observed.astype(np.float32)
+    if observed.all() or min(observed.shape) < 2:
+        mean = (values * weight[..., None]).sum(axis=(0, 1)) / max(weight.sum(), 1)
+        return np.where(observed[..., None], values, mean)
+    half = ((observed.shape[1] + 1) // 2, (observed.shape[0] + 1) // 2)
+    stacked = np.concatenate([values * weight[..., None], weight[..., None]], axis=2)
+    coarse = cv2.resize(stacked, half, interpolation=cv2.INTER_AREA)
+    coarse_observed = coarse[..., 3] > 0
+    coarse_values = coarse[..., :3] / np.maximum(coarse[..., 3:], 1e-6)
+    inner = _push_pull(coarse_values, coarse_observed)
+    wide = cv2.resize(inner, observed.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.where(observed[..., None], values, wide).astype(np.float32)

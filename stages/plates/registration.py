@@ -1,4 +1,4 @@
-"""Where the camera looked: one map per frame, fitted to the whole clip at once so that nothing drifts.
+"""Motion of the camera: one map per frame, fitted to the whole clip at once so that nothing drifts.
 
 Corners are tracked between neighbours and over long gaps, away from whatever moves by itself. All frame-to-reference
 maps are then refined together on all tracks (bundle adjustment with a Cauchy loss), so an error between two neighbours
@@ -51,19 +51,19 @@ class CameraPath:
         if np.array_equal(self.to_reference[source], self.to_reference[target]):
             return np.eye(3)
         chained = np.linalg.solve(self.to_reference[target], self.to_reference[source])
-        return _normal(chained)
+        return _normalised(chained)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Pair:
+class _FramePair:
     first: int
     second: int
-    here: Points
-    there: Points
+    first_xy: Points
+    second_xy: Points
     guess: Map
 
 
-def register(gt: Rgb, keep_out: Mask) -> CameraPath:
+def register_camera(gt: Rgb, keep_out: Mask) -> CameraPath:
     """Find the camera's motion.
 
     Args:
@@ -72,20 +72,22 @@ def register(gt: Rgb, keep_out: Mask) -> CameraPath:
     """
     greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in gt]
     corners = [_corners(grey, blocked) for grey, blocked in zip(greys, keep_out, strict=True)]
-    near = [_neighbours(greys, corners, frame) for frame in range(len(gt) - 1)]
-    chain = _chain(near)
-    pairs = [*near, *_long_pairs(greys, corners, chain)]
+    neighbours = [_neighbour_pair(greys, corners, frame) for frame in range(len(gt) - 1)]
+    chain = _chain_maps(neighbours)
+    pairs = [*neighbours, *_long_pairs(greys, corners, chain)]
     size = (gt.shape[2], gt.shape[1])
     if _is_still(pairs):
         return CameraPath(to_reference=np.stack([np.eye(3)] * len(gt)), error_px=0.0, inlier_share=1.0, motion_px=0.0)
-    refined = _refine(chain, pairs, size)
+    refined = _refine_maps(chain, pairs, size)
     error_px, inlier_share = _agreement(refined, pairs)
     centre = np.array([[size[0] / 2, size[1] / 2]])
-    motion_px = max(float(np.linalg.norm(apply(step, centre) - centre)) for step in refined)
+    motion_px = max(float(np.linalg.norm(apply_homography(step, centre) - centre)) for step in refined)
     return CameraPath(to_reference=refined, error_px=error_px, inlier_share=inlier_share, motion_px=motion_px)
 
 
-def apply(step: Map, points: Float32[np.ndarray, "N 2"] | Float64[np.ndarray, "N 2"]) -> Float64[np.ndarray, "N 2"]:
+def apply_homography(
+    step: Map, points: Float32[np.ndarray, "N 2"] | Float64[np.ndarray, "N 2"]
+) -> Float64[np.ndarray, "N 2"]:
     """Map points (x, y) by a homography."""
     flat = np.column_stack([points, np.ones(len(points))]) @ step.T
     return np.asarray(flat[:, :2] / flat[:, 2:])
@@ -116,44 +118,44 @@ def _track(first: Grey, second: Grey, corners: Points, guess: Map, levels: int) 
     still = np.array_equal(guess, np.eye(3))
     moved = second if still else cv2.warpPerspective(second, guess, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     follow = partial(cv2.calcOpticalFlowPyrLK, winSize=(15, 15), maxLevel=levels, minEigThreshold=1e-5)
-    there, found, _ = follow(first, moved, corners, np.empty_like(corners))
-    back, found_back, _ = follow(moved, first, there, np.empty_like(corners))
-    mapped = there.astype(np.float64) if still else apply(guess, there)
+    tracked, status, _ = follow(first, moved, corners, np.empty_like(corners))
+    returned, returned_status, _ = follow(moved, first, tracked, np.empty_like(corners))
+    mapped = tracked.astype(np.float64) if still else apply_homography(guess, tracked)
     inside = ((mapped > 4) & (mapped < np.array(size) - 5)).all(axis=1)
-    good = (found & found_back)[:, 0].astype(bool) & inside & (np.linalg.norm(back - corners, axis=1) < 0.5)
+    good = (status & returned_status)[:, 0].astype(bool) & inside & (np.linalg.norm(returned - corners, axis=1) < 0.5)
     return corners[good], mapped[good].astype(np.float32)
 
 
-def _neighbours(greys: list[Grey], corners: list[np.ndarray], frame: int) -> _Pair:
+def _neighbour_pair(greys: list[Grey], corners: list[np.ndarray], frame: int) -> _FramePair:
     """Frame to the next one; when few tracks agree (a fast pan), again from the shift of the whole picture."""
     first, second = greys[frame], greys[frame + 1]
-    here, there = _track(first, second, corners[frame], np.eye(3), levels=4)
-    guess, agreed = _fit(here, there)
+    first_xy, second_xy = _track(first, second, corners[frame], np.eye(3), levels=4)
+    guess, agreed = _fit_map(first_xy, second_xy)
     if agreed < 0.5 * len(corners[frame]):
         small = [cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for grey in (first, second)]
         window = cv2.createHanningWindow(small[0].shape[::-1], cv2.CV_32F)
         (x, y), _ = cv2.phaseCorrelate(small[0].astype(np.float32), small[1].astype(np.float32), window)
         shift = np.array([[1, 0, 2 * x], [0, 1, 2 * y], [0, 0, 1]])
         shifted = _track(first, second, corners[frame], shift, levels=3)
-        again, agreed_again = _fit(*shifted)
+        shifted_guess, agreed_again = _fit_map(*shifted)
         if agreed_again > agreed:
-            (here, there), guess = shifted, again
-    return _Pair(first=frame, second=frame + 1, here=here, there=there, guess=guess)
+            (first_xy, second_xy), guess = shifted, shifted_guess
+    return _FramePair(first=frame, second=frame + 1, first_xy=first_xy, second_xy=second_xy, guess=guess)
 
 
-def _fit(here: Points, there: Points) -> tuple[Map, int]:
+def _fit_map(first_xy: Points, second_xy: Points) -> tuple[Map, int]:
     """The map that most tracks agree on, and how many; simpler maps where few tracks carry it."""
-    if len(here) < MIN_TRACKS:
+    if len(first_xy) < MIN_TRACKS:
         step = np.eye(3)
-        if len(here):
-            step[:2, 2] = np.median(there - here, axis=0)
+        if len(first_xy):
+            step[:2, 2] = np.median(second_xy - first_xy, axis=0)
         return step, 0
-    if len(here) >= 4 * MIN_TRACKS:
-        step, agreed = cv2.findHomography(here, there, cv2.USAC_MAGSAC, 1.5, maxIters=2000, confidence=0.999)
+    if len(first_xy) >= 4 * MIN_TRACKS:
+        step, agreed = cv2.findHomography(first_xy, second_xy, cv2.USAC_MAGSAC, 1.5, maxIters=2000, confidence=0.999)
         if step is not None and _is_sane(step):
             return step, int(agreed.sum())
     step = np.eye(3)
-    affine, agreed = cv2.estimateAffinePartial2D(here, there, method=cv2.RANSAC, ransacReprojThreshold=2.0)
+    affine, agreed = cv2.estimateAffinePartial2D(first_xy, second_xy, method=cv2.RANSAC, ransacReprojThreshold=2.0)
     if affine is None:
         return step, 0
     step[:2] = affine
@@ -165,20 +167,20 @@ def _is_sane(step: Map) -> bool:
     return bool(0.25 < np.linalg.det(step[:2, :2]) < 4 and np.abs(step[2, :2]).max() < 1e-3)
 
 
-def _chain(near: list[_Pair]) -> Float64[np.ndarray, "T 3 3"]:
+def _chain_maps(neighbours: list[_FramePair]) -> Float64[np.ndarray, "T 3 3"]:
     """First guess: neighbours' maps composed towards the middle frame."""
-    middle = (len(near) + 1) // 2
-    chain = [np.eye(3)] * (len(near) + 1)
-    for pair in near[middle:]:
+    middle = (len(neighbours) + 1) // 2
+    chain = [np.eye(3)] * (len(neighbours) + 1)
+    for pair in neighbours[middle:]:
         chain[pair.second] = chain[pair.first] @ np.linalg.inv(pair.guess)
-    for pair in reversed(near[:middle]):
+    for pair in reversed(neighbours[:middle]):
         chain[pair.first] = chain[pair.second] @ pair.guess
     return np.stack([step / step[2, 2] for step in chain])
 
 
-def _long_pairs(greys: list[Grey], corners: list[np.ndarray], chain: Float64[np.ndarray, "T 3 3"]) -> list[_Pair]:
+def _long_pairs(greys: list[Grey], corners: list[np.ndarray], chain: Float64[np.ndarray, "T 3 3"]) -> list[_FramePair]:
     """Tracks between frames far apart in time, started from the chain."""
-    found = []
+    pairs = []
     for gap in GAPS[1:]:
         for first in range(0, len(greys) - gap, max(gap // 8, 1)):
             second = first + gap
@@ -186,92 +188,105 @@ def _long_pairs(greys: list[Grey], corners: list[np.ndarray], chain: Float64[np.
             guess /= guess[2, 2]
             if not _is_sane(guess):
                 continue
-            here, there = _track(greys[first], greys[second], corners[first], guess, levels=2)
-            found.append(_Pair(first=first, second=second, here=here, there=there, guess=guess))
-    return found
+            first_xy, second_xy = _track(greys[first], greys[second], corners[first], guess, levels=2)
+            pairs.append(_FramePair(first=first, second=second, first_xy=first_xy, second_xy=second_xy, guess=guess))
+    return pairs
 
 
-def _is_still(pairs: list[_Pair]) -> bool:
+def _is_still(pairs: list[_FramePair]) -> bool:
     """Whether nearly all tracks stay where they are, over every gap."""
-    shifts = [np.abs(np.median(pair.there - pair.here, axis=0)).max() for pair in pairs if len(pair.here) >= MIN_TRACKS]
-    lengths = [np.linalg.norm(pair.there - pair.here, axis=1) for pair in pairs if len(pair.here) >= MIN_TRACKS]
+    shifts = [
+        np.abs(np.median(pair.second_xy - pair.first_xy, axis=0)).max()
+        for pair in pairs
+        if len(pair.first_xy) >= MIN_TRACKS
+    ]
+    lengths = [
+        np.linalg.norm(pair.second_xy - pair.first_xy, axis=1) for pair in pairs if len(pair.first_xy) >= MIN_TRACKS
+    ]
     return not shifts or bool(max(shifts) < 0.1 and float(np.percentile(np.concatenate(lengths), 80)) < 0.15)
 
 
-def _refine(
-    chain: Float64[np.ndarray, "T 3 3"], pairs: list[_Pair], size: tuple[int, int]
+def _refine_maps(
+    chain: Float64[np.ndarray, "T 3 3"], pairs: list[_FramePair], size: tuple[int, int]
 ) -> Float64[np.ndarray, "T 3 3"]:
     """Bundle adjustment: damped Gauss-Newton with Cauchy weights, on the reprojection error in the second frame."""
     scale = max(size) / 2
     unit = np.array([[1 / scale, 0, -size[0] / 2 / scale], [0, 1 / scale, -size[1] / 2 / scale], [0, 0, 1]])
     inverse_unit = np.linalg.inv(unit)
-    current = np.stack([_normal(unit @ step @ inverse_unit) for step in chain])
-    free = 8 if all(_is_sane(step) for step in chain) else 6
-    current[:, 2, :2] *= free == 8
+    current = np.stack([_normalised(unit @ step @ inverse_unit) for step in chain])
+    dof = 8 if all(_is_sane(step) for step in chain) else 6
+    current[:, 2, :2] *= dof == 8
     for sigma_px in (4.0, 2.0, 1.0, 1.0, 0.7, 0.7, 0.7, 0.7):
-        current = _gauss_newton(current, pairs, unit, sigma_px / scale, free)
-    return np.stack([_normal(inverse_unit @ step @ unit) for step in current])
+        current = _gauss_newton(current, pairs, unit, sigma_px / scale, dof)
+    return np.stack([_normalised(inverse_unit @ step @ unit) for step in current])
 
 
-def _normal(step: Map) -> Map:
+def _normalised(step: Map) -> Map:
     return np.asarray(step / step[2, 2])
 
 
 def _gauss_newton(
-    current: Float64[np.ndarray, "T 3 3"], pairs: list[_Pair], unit: Map, sigma: float, free: int
+    current: Float64[np.ndarray, "T 3 3"], pairs: list[_FramePair], unit: Map, sigma: float, dof: int
 ) -> Float64[np.ndarray, "T 3 3"]:
     """One step over all frames but the reference, which stays the identity."""
-    total = len(current) * free
+    total = len(current) * dof
     normal = np.zeros((total, total))
     gradient = np.zeros(total)
     for pair in pairs:
-        if len(pair.here) < MIN_TRACKS:
+        if len(pair.first_xy) < MIN_TRACKS:
             continue
-        residual, jacobian = _linearise(current[pair.first], current[pair.second], pair, unit, free)
+        residual, jacobian = _linearise(current[pair.first], current[pair.second], pair, unit, dof)
         weight = np.repeat(1 / (1 + (residual**2).sum(axis=1) / sigma**2), 2)
-        at = np.r_[pair.first * free : (pair.first + 1) * free, pair.second * free : (pair.second + 1) * free]
+        at = np.r_[
+            pair.first * dof : (pair.first + 1) * dof,
+            pair.second * dof : (pair.second + 1) * dof,
+        ]
         weighted = jacobian * weight[:, None]
         normal[np.ix_(at, at)] += weighted.T @ jacobian
         gradient[at] += weighted.T @ residual.reshape(-1)
     reference = len(current) // 2
-    keep = np.delete(np.arange(total), np.s_[reference * free : (reference + 1) * free])
-    damped = normal[np.ix_(keep, keep)]
+    free_indices = np.delete(np.arange(total), np.s_[reference * dof : (reference + 1) * dof])
+    damped = normal[np.ix_(free_indices, free_indices)]
     # A little stiffness towards the present map binds frames that no pair reaches.
     damped[np.diag_indices_from(damped)] += 1e-6 * damped.diagonal().mean() + 1e-9
     step = np.zeros(total)
-    step[keep] = np.linalg.solve(damped, -gradient[keep])
+    step[free_indices] = np.linalg.solve(damped, -gradient[free_indices])
     update = np.zeros((len(current), 9))
-    update[:, :free] = step.reshape(len(current), free)
+    update[:, :dof] = step.reshape(len(current), dof)
     return np.asarray(current + update.reshape(-1, 3, 3))
 
 
 def _linearise(
-    first: Map, second: Map, pair: _Pair, unit: Map, free: int
+    first: Map, second: Map, pair: _FramePair, unit: Map, dof: int
 ) -> tuple[Float64[np.ndarray, "N 2"], Float64[np.ndarray, "M K"]]:
     """Residuals of a pair and their derivatives by the entries of both maps, in unit coordinates."""
-    here = np.column_stack([apply(unit, pair.here), np.ones(len(pair.here))])
-    back = np.linalg.inv(second)
-    flat = here @ (back @ first).T
-    depth = flat[:, 2:]
-    seen = flat[:, :2] / depth
-    residual = seen - apply(unit, pair.there)
-    # d(seen) = (rows 0, 1 of d(flat) - seen * row 2 of d(flat)) / depth, and d(flat) = back @ dH @ point.
-    front = (back[None, :2] - seen[:, :, None] * back[None, 2:]) / depth[:, :, None]
-    by_first = front[:, :, :, None] * here[:, None, None, :]
-    by_second = -front[:, :, :, None] * flat[:, None, None, :]
-    columns = [block.reshape(-1, 9)[:, :free] for block in (by_first, by_second)]
+    points = np.column_stack([apply_homography(unit, pair.first_xy), np.ones(len(pair.first_xy))])
+    inverse = np.linalg.inv(second)
+    homogeneous = points @ (inverse @ first).T
+    depth = homogeneous[:, 2:]
+    projected = homogeneous[:, :2] / depth
+    residual = projected - apply_homography(unit, pair.second_xy)
+    # With h the homogeneous point, d(projected) = (rows 0, 1 of d(h) - projected * row 2 of d(h)) / depth, and
+    # d(h) = inverse @ dH @ point.
+    front = (inverse[None, :2] - projected[:, :, None] * inverse[None, 2:]) / depth[:, :, None]
+    by_first = front[:, :, :, None] * points[:, None, None, :]
+    by_second = -front[:, :, :, None] * homogeneous[:, None, None, :]
+    columns = [block.reshape(-1, 9)[:, :dof] for block in (by_first, by_second)]
     return residual, np.hstack(columns)
 
 
-def _agreement(maps: Float64[np.ndarray, "T 3 3"], pairs: list[_Pair]) -> tuple[float, float]:
+def _agreement(maps: Float64[np.ndarray, "T 3 3"], pairs: list[_FramePair]) -> tuple[float, float]:
     """RMS error of the inliers and their share, over the longest pairs that have tracks."""
-    usable = [pair for pair in pairs if len(pair.here) >= MIN_TRACKS]
-    far = [pair for pair in usable if pair.second - pair.first >= GAPS[2]] or usable
-    if not far:
+    usable = [pair for pair in pairs if len(pair.first_xy) >= MIN_TRACKS]
+    distant = [pair for pair in usable if pair.second - pair.first >= GAPS[2]] or usable
+    if not distant:
         return 0.0, 0.0
-    chained = [np.linalg.solve(maps[pair.second], maps[pair.first]) for pair in far]
+    chained = [np.linalg.solve(maps[pair.second], maps[pair.first]) for pair in distant]
     errors = np.concatenate(
-        [np.linalg.norm(apply(step, pair.here) - pair.there, axis=1) for step, pair in zip(chained, far, strict=True)]
+        [
+            np.linalg.norm(apply_homography(step, pair.first_xy) - pair.second_xy, axis=1)
+            for step, pair in zip(chained, distant, strict=True)
+        ]
     )
     inliers = errors[errors < INLIER_PX]
     return float(np.sqrt(np.mean(inliers**2))) if len(inliers) else INLIER_PX, len(inliers) / len(errors)

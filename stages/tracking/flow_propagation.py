@@ -1,4 +1,4 @@
-"""Carry a mask from a key frame through its neighbours, one way, by optical flow and colour.
+"""Propagate a mask from a key frame through its neighbours, one way, by optical flow and colour.
 
 Each step warps the soft mask with dense flow (DIS) and, in a band along its edge, adds half the log-odds of the colour
 model: flow says roughly where the edge is, colour says where exactly. The key frame's own picture is carried along in
@@ -6,22 +6,73 @@ the same way; where it no longer looks like the frame, the mask has drifted or s
 Only a window around the subject is worked on.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int32
 
 from ...arrays import Image, MatteImage, Rgb
-from .colour_model import ColourModel, Plane
+
+COLOUR_BINS = 16
+"""Per channel; 16 levels are coarse enough for a few thousand subject pixels to fill."""
+MIN_DENSITY = 1e-4
+"""Added to both densities: a colour that neither side has says nothing (one half)."""
+
+Plane = Float32[np.ndarray, "H W"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColourModel:
+    """P(subject | colour), with the subject and a ring around it taken as equally likely beforehand."""
+
+    table: Float32[np.ndarray, "cells"]
+
+    def posterior(self, frame: Image) -> Plane:
+        """P(subject) of each pixel by its colour, 0 to 1."""
+        looked_up: Plane = self.table[_cells(frame)]
+        return looked_up
+
+
+def fit_colour_model(keys: Iterable[tuple[Image, MatteImage]], ring_px: int) -> ColourModel:
+    """Fit to frames whose mask is known; pixels within ring_px around the subject count as surroundings.
+
+    Every key weighs the same, however large the subject is in it. Where no key shows a subject the answer is one half.
+    """
+    inside = np.zeros(COLOUR_BINS**3, np.float32)
+    surroundings = np.zeros(COLOUR_BINS**3, np.float32)
+    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * ring_px + 1, 2 * ring_px + 1))
+    for frame, mask in keys:
+        subject = mask > 127
+        if not subject.any():
+            continue
+        ring = cv2.dilate(subject.astype(np.uint8), brush).astype(bool) & ~subject
+        cells = _cells(frame)
+        inside += _density(cells[subject])
+        surroundings += _density(cells[ring])
+    inside /= max(inside.sum(), 1)
+    surroundings /= max(surroundings.sum(), 1)
+    return ColourModel(table=((inside + MIN_DENSITY) / (inside + surroundings + 2 * MIN_DENSITY)).astype(np.float32))
+
+
+def _cells(frame: Image) -> Int32[np.ndarray, "H W"]:
+    level = frame.astype(np.int32) * COLOUR_BINS >> 8
+    cells: Int32[np.ndarray, "H W"] = (level[..., 0] * COLOUR_BINS + level[..., 1]) * COLOUR_BINS + level[..., 2]
+    return cells
+
+
+def _density(cells: Int32[np.ndarray, "pixels"]) -> Float32[np.ndarray, "cells"]:
+    counts = np.bincount(cells, minlength=COLOUR_BINS**3).astype(np.float32)
+    return counts / np.float32(max(counts.sum(), 1))
+
 
 Field = Float32[np.ndarray, "H W 2"]
 Window = tuple[slice, slice]
 
-UNSEEN = 128
+NEUTRAL = 128
 """The likeness outside the window: neither like nor unlike."""
 LEAST_SIDE_PX = 32
 """DIS needs a few patches: the margin is never so small that the window has shorter sides."""
@@ -38,46 +89,46 @@ class PropagatedMask:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskPropagator:
-    """Walks away from a key frame; lengths in pixels of the clip."""
+    """Propagates a mask away from its key frame; lengths in pixels of the clip."""
 
     margin_px: int = 48
     """The window reaches this far around the subject; faster motion from frame to frame is lost."""
     band_px: int = 6
     """Half width of the band along the edge in which colour has a say."""
     colour_weight: float = 0.5
-    """Of the colour's log-odds against those of the warped mask."""
+    """Weight of the colour's log-odds against those of the warped mask."""
     unlike: float = 30.0
     """Mean colour difference (8-bit levels) at which the likeness has fallen to 1/e."""
 
-    def walk(self, gt: Rgb, frames: range, mask: MatteImage, model: ColourModel) -> Iterator[PropagatedMask]:
-        """Carry mask, which belongs to frames[0], to each further frame in turn."""
+    def propagate(self, gt: Rgb, frames: range, mask: MatteImage, model: ColourModel) -> Iterator[PropagatedMask]:
+        """Propagate mask, which belongs to frames[0], to each further frame in turn."""
         if not len(frames):
             return
         key = gt[frames[0]]
         origin = _grid(*mask.shape)
-        flow_of = _flow_finder()
-        for before, frame in pairwise(frames):
+        flow_between = _create_flow()
+        for previous, frame in pairwise(frames):
             window = window_around(mask, self.margin_px)
             if window is None:  # nothing left to carry
-                yield PropagatedMask(mask=np.zeros_like(mask), likeness=np.full_like(mask, UNSEEN))
+                yield PropagatedMask(mask=np.zeros_like(mask), likeness=np.full_like(mask, NEUTRAL))
                 continue
-            here = gt[frame][window]
-            sources = flow_of(here, gt[before][window]) + _grid(*here.shape[:2])
-            origin = _pasted(origin, window, _fetched(origin[window], sources))
-            sharp = self._sharpened(_fetched(mask[window], sources), model.posterior(here))
-            mask = _pasted(np.zeros_like(mask), window, sharp)
-            likeness = self._likeness(_fetched(key, origin[window]), here)
-            yield PropagatedMask(mask=mask, likeness=_pasted(np.full_like(mask, UNSEEN), window, likeness))
+            crop = gt[frame][window]
+            sources = flow_between(crop, gt[previous][window]) + _grid(*crop.shape[:2])
+            origin = _paste(origin, window, _sample_at(origin[window], sources))
+            sharp = self._sharpen(_sample_at(mask[window], sources), model.posterior(crop))
+            mask = _paste(np.zeros_like(mask), window, sharp)
+            likeness = self._likeness(_sample_at(key, origin[window]), crop)
+            yield PropagatedMask(mask=mask, likeness=_paste(np.full_like(mask, NEUTRAL), window, likeness))
 
-    def _sharpened(self, moved: MatteImage, posterior: Plane) -> MatteImage:
+    def _sharpen(self, moved: MatteImage, posterior: Plane) -> MatteImage:
         hard = (moved > 127).astype(np.uint8)
         brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * self.band_px + 1, 2 * self.band_px + 1))
         band = cv2.dilate(hard, brush) > cv2.erode(hard, brush)
         odds = _log_odds(moved / np.float32(255)) + np.float32(self.colour_weight) * _log_odds(posterior)
         return np.where(band, 255 / (1 + np.exp(-odds)), moved).astype(np.uint8)
 
-    def _likeness(self, carried: Image, here: Image) -> MatteImage:
-        difference = cv2.absdiff(_smooth(carried), _smooth(here)).mean(axis=-1, dtype=np.float32)
+    def _likeness(self, key_picture: Image, crop: Image) -> MatteImage:
+        difference = cv2.absdiff(_smooth(key_picture), _smooth(crop)).mean(axis=-1, dtype=np.float32)
         likeness: MatteImage = (255 * np.exp(-np.square(difference / np.float32(self.unlike)))).astype(np.uint8)
         return likeness
 
@@ -94,13 +145,13 @@ def window_around(mask: MatteImage, margin_px: int) -> Window | None:
     )
 
 
-def _flow_finder() -> Callable[[Image, Image], Field]:
+def _create_flow() -> Callable[[Image, Image], Field]:
     # One finder for each walk: its buffers are not safe to share between threads.
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(0)  # twice the time of the preset; J + 0.01 on people of 80 pixels
 
-    def flow(here: Image, there: Image) -> Field:
-        greys = [np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)) for image in (here, there)]
+    def flow(target: Image, source: Image) -> Field:
+        greys = [np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)) for image in (target, source)]
         field: Field = dis.calc(greys[0], greys[1], None)
         return field
 
@@ -111,14 +162,14 @@ def _grid(height: int, width: int) -> Field:
     return np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
 
 
-def _fetched(image: Any, sources: Field) -> Any:
+def _sample_at(image: Any, sources: Field) -> Any:
     return cv2.remap(image, sources, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _pasted(image: Any, window: Window, patch: Any) -> Any:
-    whole = image.copy()
-    whole[window] = patch
-    return whole
+def _paste(image: Any, window: Window, patch: Any) -> Any:
+    pasted = image.copy()
+    pasted[window] = patch
+    return pasted
 
 
 def _smooth(image: Image) -> Image:

@@ -1,4 +1,4 @@
-"""How plausible a subject mask is by itself, beside another, and on its video: shares in [0, 1], 1 is best."""
+"""Plausibility of a subject mask by itself, beside another, and on its video: shares in [0, 1], 1 is best."""
 
 import cv2
 import numpy as np
@@ -16,9 +16,9 @@ CONTRAST = (0.8, 1.3)
 
 def overlap(first: MatteImage, second: MatteImage) -> float:
     """Intersection over union; two empty masks agree fully."""
-    one, other = first > 127, second > 127
-    union = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / union if union else 1.0
+    first_subject, second_subject = first > 127, second > 127
+    union = np.count_nonzero(first_subject | second_subject)
+    return np.count_nonzero(first_subject & second_subject) / union if union else 1.0
 
 
 def area_ratio(first: MatteImage, second: MatteImage) -> float:
@@ -61,17 +61,17 @@ def within_frame(mask: Matte) -> PerFrame:
 
 
 def continuity(gt: Rgb, mask: Matte) -> PerFrame:
-    """How well each mask agrees with its neighbours' masks moved by the optical flow; the worse neighbour counts.
+    """Agreement of each mask with its neighbours' masks moved by the optical flow; the worse neighbour counts.
 
     Neighbours without a subject say nothing.
     """
     flow_finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     agreement = np.ones(len(gt), np.float32)
-    grey, matte = _small(gt[0], mask[0])
+    grey, matte = _shrink(gt[0], mask[0])
     for frame in range(1, len(gt)):
-        next_grey, next_matte = _small(gt[frame], mask[frame])
+        next_grey, next_matte = _shrink(gt[frame], mask[frame])
         if (matte > 127).any() and (next_matte > 127).any():
-            moved = _moved(matte, flow_finder.calc(next_grey, grey, None))
+            moved = _warp_matte(matte, flow_finder.calc(next_grey, grey, None))
             link = np.float32(_loose_overlap(moved, next_matte))
             agreement[frame - 1] = min(agreement[frame - 1], link)
             agreement[frame] = min(agreement[frame], link)
@@ -101,7 +101,7 @@ def _gradient(image: Image) -> np.ndarray:
     return steepness
 
 
-def _small(image: Image, matte: MatteImage) -> tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "h w"]]:
+def _shrink(image: Image, matte: MatteImage) -> tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "h w"]]:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     scale = min(1.0, FLOW_SIDE_PX / min(grey.shape))
     size = (max(round(grey.shape[1] * scale), 1), max(round(grey.shape[0] * scale), 1))
@@ -111,17 +111,17 @@ def _small(image: Image, matte: MatteImage) -> tuple[UInt8[np.ndarray, "h w"], U
     )
 
 
-def _moved(matte: MatteImage, flow: np.ndarray) -> MatteImage:
+def _warp_matte(matte: MatteImage, flow: np.ndarray) -> MatteImage:
     rows, columns = np.indices(matte.shape, dtype=np.float32)
     moved: MatteImage = cv2.remap(matte, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
     return moved
 
 
 def _loose_overlap(first: MatteImage, second: MatteImage) -> float:
-    one, other = (first > 127).astype(np.uint8), (second > 127).astype(np.uint8)
-    if not one.any() or not other.any():
+    first_subject, second_subject = (first > 127).astype(np.uint8), (second > 127).astype(np.uint8)
+    if not first_subject.any() or not second_subject.any():
         return 0.0
     brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * SLACK_PX + 1, 2 * SLACK_PX + 1))
-    covered = np.count_nonzero(one & cv2.dilate(other, brush)) / np.count_nonzero(one)
-    covers = np.count_nonzero(other & cv2.dilate(one, brush)) / np.count_nonzero(other)
+    covered = np.count_nonzero(first_subject & cv2.dilate(second_subject, brush)) / np.count_nonzero(first_subject)
+    covers = np.count_nonzero(second_subject & cv2.dilate(first_subject, brush)) / np.count_nonzero(second_subject)
     return min(covered, covers)

@@ -50,7 +50,7 @@ def bare_loop(source: RealSource, folder: Path) -> None:
         for piece in normalize_footage(item, source.normalise):
             assert isinstance(piece, NormalizedClip)
             ((_, prompt),) = piece.prompts
-            layers, facts = pair.run({"gt": piece.gt, "given_mask": prompt.given}, {}, settings)
+            layers, facts = pair.run({"gt": piece.gt, "given_mask": prompt.masks}, {}, settings)
             judge(facts["quality"]["numbers"], source.quality_thresholds)
             for name in LAYERS:
                 (folder / f"{item.name}-{piece.index}.{name}.mkv").write_bytes(codec.encode(layers[name], fps=16))

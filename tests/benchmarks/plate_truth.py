@@ -24,7 +24,7 @@ import numpy as np
 from effectpairs.stages.composite import over
 from effectpairs.stages.effect_mask import EffectMaskSettings, find_effect
 from effectpairs.stages.plate import Plate
-from effectpairs.stages.plates.registration import register
+from effectpairs.stages.plates.registration import register_camera
 
 CLIPS = Path(os.environ.get("EFFECTPAIRS_CLIPS", Path(__file__).parents[3] / "shared" / "clips"))
 SIZE = (384, 672)
@@ -191,7 +191,7 @@ def measure(scene: Scene, effect: str, frames: int) -> dict[str, float]:
 def seen_elsewhere(gt: np.ndarray, hidden: np.ndarray, moving: np.ndarray | None) -> np.ndarray:
     """The hidden pixels, less what moves by itself, that at least one other frame shows free."""
     blocked = hidden if moving is None else hidden | moving
-    camera = register(gt, blocked)
+    camera = register_camera(gt, blocked)
     free = (~blocked).view(np.uint8)
     seen = np.zeros_like(hidden)
     for target in range(len(gt)):

@@ -1,0 +1,305 @@
+"""Text to video: clips for prompts, each from its own seed; CogVideoX and Wan, run in this process by diffusers.
+
+Both models take a prompt and give a clip. They differ in the lengths and sizes that they were trained for: CogVideoX-5B
+makes 49 frames of 480x720 at 8 fps, Wan 81 of 480x832 at 16. Clips are made at the model's own format and then cut to
+the corpus's, so a model is only asked for what it was trained on, unless settings say otherwise.
+
+Weights are searched for before anything is loaded: in a folder, or in the hub's local store. Nothing is fetched. A
+missing model is one sentence at once, not minutes of retries.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from ..arrays import Rgb
+from ..extras import require
+from .geometry import fit_frame
+
+STRICT: Any = {"extra": "forbid"}
+"""Settings with an unknown key are refused."""
+
+
+class ModelMissing(RuntimeError):
+    """A model is on no disk of this machine; the message says where it was looked for and how to get it."""
+
+    is_sentence = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoRequest:
+    """Request for one clip."""
+
+    prompt: str
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoFormat:
+    """Length, size and rate of a model's clips; a corpus takes the longest 8k+5 frames that fit."""
+
+    frames: int
+    """T, 8k+5."""
+    size: tuple[int, int]
+    """Height and width."""
+    fps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedClips:
+    """Clips for some requests, and the model that made them."""
+
+    clips: tuple[Rgb, ...]
+    """One for each request, in order, of the format's size and length."""
+    model: str
+    revision: str
+
+
+@runtime_checkable
+class TextToVideo(Protocol):
+    """A text-to-video model. It IS its settings."""
+
+    @property
+    def batch(self) -> int:
+        """Number of clips that it makes at once."""
+
+    def format(self, frames: int, size: tuple[int, int]) -> VideoFormat:
+        """Format of its clips where at most that many frames of that size are requested."""
+
+    def generate(self, requests: Sequence[VideoRequest], video_format: VideoFormat) -> GeneratedClips:
+        """Generate clips for up to `batch` requests.
+
+        On one machine the same request gives the same clip, up to a rounding of one step of 255 where the requests
+        beside it differ.
+
+        Raises:
+            ModelMissing: the weights are not on this machine.
+        """
+
+
+def corpus_length(frames: int) -> int:
+    """Longest length of a clip, 8k+5, within that many frames.
+
+    Raises:
+        ValueError: they hold none.
+    """
+    if frames < 5:
+        raise ValueError(f"frames={frames} holds no clip: the shortest has 5 frames; ask for more")
+    return (frames - 5) // 8 * 8 + 5
+
+
+INDEX = "model_index.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineFiles:
+    """A pipeline's folder."""
+
+    folder: Path
+    revision: str
+    """The commit in the hub's store; of a folder of somebody's own, a digest of its settings and its files' sizes."""
+    pipeline: str
+    """The name of its class."""
+
+
+PIPELINES = ("CogVideoXPipeline", "WanPipeline")
+OffloadMode = Literal["none", "model_offload", "sequential_offload"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CogVideoX:
+    """Text to video by CogVideoX, or by Wan; the folder's own `model_index.json` says which."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["cogvideox"] = "cogvideox"
+    model: str = "zai-org/CogVideoX-5b"
+    """A folder, or the name of a hub repository that was fetched before, e.g. Wan-AI/Wan2.1-T2V-1.3B-Diffusers."""
+    revision: str | None = None
+    """Commit, tag or branch; None takes what was fetched as main, and its commit is recorded."""
+    native_frames: int = 49
+    """Made by the model; 8n+1 up to 49 for CogVideoX-5B, 16n+1 up to 161 for CogVideoX 1.5, 4n+1 up to 81 for Wan."""
+    native_size: tuple[int, int] = (480, 720)
+    """Height and width that it was trained for: (480, 720); 1.5: (768, 1360); Wan: (480, 832)."""
+    native_fps: float = 8.0
+    """8 for CogVideoX-5B; 16 for CogVideoX 1.5 and for Wan."""
+    steps: int = 50
+    guidance: float = 6.0
+    negative_prompt: str = ""
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    offload: OffloadMode = "model_offload"
+    """none: all weights on the GPU, 21 GB and more; model_offload: one part at a time; sequential_offload: layer by
+    layer, from 5 GB, three to four times slower. Says nothing on a machine without a GPU."""
+    tiling: bool = True
+    """Decode in tiles and frame by frame, in less memory."""
+    batch: int = 1
+    """Clips made at once on a GPU."""
+    device: str = "auto"
+    """auto: the GPU with the most free memory, else the processor."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("steps", 1, 1000), ("batch", 1, 64), ("guidance", 0, 50), ("native_fps", 1, 120)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name}={getattr(self, name)} is not in [{low}, {high}]; give a number between them")
+        if self.native_frames % 4 != 1 or not 5 <= self.native_frames <= 257:
+            raise ValueError(
+                f"native_frames={self.native_frames} is not 4n+1 within 5 to 257, as the models' decoders have it; "
+                "give 49 for CogVideoX-5B, 81 for Wan"
+            )
+        if any(side % 16 or not 16 <= side <= 2048 for side in self.native_size):
+            raise ValueError(
+                f"native_size={self.native_size}: height and width must be multiples of 16 up to 2048; give 480x720"
+            )
+
+    def format(self, frames: int, size: tuple[int, int]) -> VideoFormat:
+        """Format of the requested size, with as many of the frames as the model makes, at its own rate."""
+        return VideoFormat(frames=corpus_length(min(frames, self.native_frames)), size=size, fps=self.native_fps)
+
+    def generate(self, requests: Sequence[VideoRequest], video_format: VideoFormat) -> GeneratedClips:
+        """Generate clips for the requests; each is the beginning of the model's own clip.
+
+        Raises:
+            ModelMissing: the weights are not on this machine.
+            ValueError: the folder holds no pipeline of these.
+        """
+        files = find_pipeline(self.model, self.revision, PIPELINES)
+        pipeline = _load_pipeline(files, self.dtype, self.offload, self.device)
+        self._configure(pipeline)
+        torch = require("torch", extra="train")
+        height, width = self.native_size
+        with torch.inference_mode():
+            frames = pipeline(
+                prompt=[request.prompt for request in requests],
+                # Noise is drawn on the processor, so that a seed means the same on every machine and in every batch.
+                generator=[torch.Generator("cpu").manual_seed(request.seed) for request in requests],
+                negative_prompt=[self.negative_prompt] * len(requests),
+                height=height,
+                width=width,
+                num_frames=self.native_frames,
+                num_inference_steps=self.steps,
+                guidance_scale=self.guidance,
+                output_type="np",
+                **_text_length(pipeline),
+            ).frames
+        clips = tuple(_to_corpus_format(np.asarray(clip), video_format) for clip in frames)
+        return GeneratedClips(clips=clips, model=self.model, revision=files.revision)
+
+    def _configure(self, pipeline: Any) -> None:
+        pipeline.set_progress_bar_config(disable=True)
+        for switch in ("tiling", "slicing"):
+            getattr(pipeline.vae, f"{'enable' if self.tiling else 'disable'}_{switch}")()
+
+
+def _to_corpus_format(frames: np.ndarray, video_format: VideoFormat) -> Rgb:
+    """From floats 0 to 1 to the corpus's frames; what is not finite (a broken model) becomes black, which is found."""
+    if len(frames) < video_format.frames:
+        raise ValueError(f"the model made {len(frames)} frames, fewer than the {video_format.frames} asked of it")
+    clip = np.empty((video_format.frames, *video_format.size, 3), np.uint8)
+    for index in range(video_format.frames):
+        picture = np.rint(np.nan_to_num(frames[index], nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1) * 255)
+        clip[index] = fit_frame(picture.astype(np.uint8), video_format.size)
+    return clip
+
+
+def _text_length(pipeline: Any) -> dict[str, int]:
+    """Number of text tokens that the transformer was made for: 226 in CogVideoX; Wan's pipeline has its own default."""
+    length = getattr(pipeline.transformer.config, "max_text_seq_length", None)
+    return {} if length is None else {"max_sequence_length": int(length)}
+
+
+@lru_cache(maxsize=1)
+def _load_pipeline(files: PipelineFiles, dtype: str, offload: OffloadMode, device: str) -> Any:
+    """The pipeline, kept in this process, where it is to run."""
+    torch, diffusers = require("torch", extra="train"), require("diffusers", extra="train")
+    require("transformers", extra="train").utils.logging.disable_progress_bar()
+    diffusers.utils.logging.disable_progress_bar()
+    target = _device(torch) if device == "auto" else device
+    pipeline_class = getattr(diffusers, files.pipeline)
+    precision = torch.float32 if target == "cpu" and dtype == "float16" else getattr(torch, dtype)
+    pipeline = pipeline_class.from_pretrained(
+        files.folder, dtype=precision, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=True
+    )
+    if target == "cpu" or offload == "none":
+        pipeline.to(target)
+    elif offload == "model_offload":
+        pipeline.enable_model_cpu_offload(device=target)
+    else:
+        pipeline.enable_sequential_cpu_offload(device=target)
+    return pipeline
+
+
+def _device(torch: Any) -> str:
+    if not torch.cuda.is_available():
+        return "cpu"
+    free_bytes = [torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())]
+    return f"cuda:{free_bytes.index(max(free_bytes))}"
+
+
+def find_pipeline(model: str, revision: str | None, pipelines: Sequence[str]) -> PipelineFiles:
+    """Find a pipeline on this machine, without any network.
+
+    Args:
+        model: a folder, or a hub repository's name.
+        revision: commit, tag or branch of the repository.
+        pipelines: the classes that will do.
+
+    Raises:
+        ModelMissing: it is not there, or not whole.
+        ValueError: it is a pipeline of another kind.
+    """
+    folder = Path(model).expanduser()
+    pipeline_folder = folder if folder.is_dir() else _hub_folder(model, revision)
+    index = _read_index(pipeline_folder, model)
+    kind = str(index.get("_class_name"))
+    if kind not in pipelines:
+        raise ValueError(f"{model}: is a {kind}, not {' or '.join(pipelines)}; name a text-to-video model of these")
+    parts = [name for name, library in index.items() if isinstance(library, list) and library[0] is not None]
+    missing_parts = [part for part in parts if not (pipeline_folder / part).is_dir()]
+    if missing_parts:
+        raise ModelMissing(f"{model}: {pipeline_folder} has no {missing_parts[0]}/; {_download_hint(model, revision)}")
+    return PipelineFiles(
+        folder=pipeline_folder,
+        revision=_digest(pipeline_folder) if folder.is_dir() else pipeline_folder.name,
+        pipeline=kind,
+    )
+
+
+def _read_index(folder: Path, model: str) -> dict[str, Any]:
+    try:
+        index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as broken:
+        raise ModelMissing(
+            f"{model}: {folder} has no readable {INDEX}; name the folder of a whole diffusers pipeline"
+        ) from broken
+    return index
+
+
+def _hub_folder(model: str, revision: str | None) -> Path:
+    if model.startswith((".", "~", "/")) or model.count("/") != 1:
+        raise ModelMissing(f"{model} is no folder, and no model's name of the form owner/name; correct it")
+    hub = require("huggingface_hub", extra="train")
+    constants = require("huggingface_hub.constants", extra="train")
+    try:
+        return Path(hub.snapshot_download(model, revision=revision, local_files_only=True))
+    except (OSError, ValueError) as missing:
+        raise ModelMissing(
+            f"{model}: there is no such folder and nothing in {constants.HF_HUB_CACHE}; "
+            f"{_download_hint(model, revision)}"
+        ) from missing
+
+
+def _download_hint(model: str, revision: str | None) -> str:
+    return f"fetch it with: hf download {model}{f' --revision {revision}' if revision else ''}"
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256((folder / INDEX).read_bytes())
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".safetensors", ".json"):
+            digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
+    return f"folder-{digest.hexdigest()[:16]}"
