@@ -1,15 +1,12 @@
 """A published corpus to a trained model with its card: the `training` flow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, runtime, task
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from ..processes import ProgramKilled
@@ -53,24 +50,16 @@ def run_step(step: str, job: TrainingJob, report: ReportProgress) -> int:
 
 
 @task(cache_policy=NO_CACHE)
-def measure_samples(job: TrainingJob, report: ReportProgress) -> Path:
+def run_evaluation(job: TrainingJob, report: ReportProgress) -> Path:
     """Measure videos of held-out clips against their truth; a metric without weights gives a reason, not a number."""
     return evaluate(job, _ProgressArtifact("evaluate", job, report))
 
 
-@task(cache_policy=NO_CACHE)
-def show_model_card(job: TrainingJob, evaluation: Path | None) -> Path:
-    """Write the model card into the run's folder, and show it in the UI."""
-    page = write_model_card(job.output, evaluation)
-    create_markdown_artifact(page.read_text(), key=artifact_key(f"{job.title}-model-card"), description=str(page))
-    return page
-
-
-@task(cache_policy=NO_CACHE)
-def show_ablation(job: TrainingJob) -> Path:
-    """Write the table of an ablation into its folder, and show it in the UI."""
-    page = write_ablation(job)
-    create_markdown_artifact(page.read_text(), key=artifact_key(f"{job.title}-ablation"), description=str(page))
+@task(cache_policy=NO_CACHE, task_run_name="{name}")
+def show_page(name: str, job: TrainingJob, write: Callable[[], Path]) -> Path:
+    """Write a page of Markdown, and show it in the UI."""
+    page = write()
+    create_markdown_artifact(page.read_text(), key=artifact_key(f"{job.title}-{name}"), description=str(page))
     return page
 
 
@@ -98,11 +87,11 @@ def train_with_prefect(job: TrainingJob, report: ReportProgress = ignore_progres
     if job.settings.ablation:
         for variant in ablation_jobs(job):
             train_with_prefect(variant, report)
-        return show_ablation(job)
+        return show_page("ablation", job, partial(write_ablation, job))
     run_step("encode", job, report)
     run_step("train", job, report)
-    sampled = run_step("sample", job, report)
-    return show_model_card(job, measure_samples(job, report) if sampled else None)
+    evaluation = run_evaluation(job, report) if run_step("sample", job, report) else None
+    return show_page("model-card", job, partial(write_model_card, job.output, evaluation))
 
 
 class _ProgressArtifact:

@@ -144,6 +144,20 @@ def test_a_program_ends_in_its_own_words_or_is_said_to_be_killed(tmp_path):
         run("import os; os.kill(os.getpid(), 9)")
 
 
+@pytest.mark.parametrize(("options", "status"), [(["--end-with-stdin"], 4), ([], 2)])
+def test_a_step_ends_with_its_input_only_where_it_is_told_to(options, status):
+    program = (
+        "import time, sys\n"
+        "from effectpairs.training import __main__ as program\n"
+        "def load_training(*_): time.sleep(2 if sys.argv[3:] == [] else 60); raise ValueError('no settings')\n"
+        "program.load_training = load_training\n"
+        "sys.exit(program.main(sys.argv[1:]))"
+    )
+    arguments = [sys.executable, "-c", program, "train", "run.toml", *options]
+    ended = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50)
+    assert ended.returncode == status, ended.stderr
+
+
 def test_lines_are_handed_on_whole_and_once(tmp_path):
     program = "import time\nfor n in range(3):\n print('piece', n, flush=True); time.sleep(0.2)"
     heard: list[str] = []

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from ..arrays import Matte, MatteImage, Rgb
+from ..datasets.footage.images import SUFFIXES as IMAGE_SUFFIXES
 from ..datasets.footage.images import load_rgb, load_values
 from ..datasets.footage.reader import open_frames
 from ..stages.composite import over as composite
 from ..stages.geometry import fit_frame, resize
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 SIDE_MULTIPLE = 16
 """Sides of a video are multiples of this, in pixels."""
 
