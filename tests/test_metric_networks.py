@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from effectpairs.datasets.store.atomic_io import digest_of_file
-from effectpairs.tests.small_metrics import (
+from effectpairs.tests.fixtures_metrics import (
     CONVOLUTIONS,
     alexnet,
     fetch_nothing,

@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 import torch
 from effectpairs.datasets.store import codec
-from effectpairs.tests.small_metrics import (
-    fetch_nothing,
-    noise,
-    sample,
-    write_clip,
-)
+from effectpairs.tests.fixtures_metrics import fetch_nothing, noise, sample, write_clip
 from effectpairs.training.evaluation.clip_similarity import ClipSimilarity, directional_similarity
 from effectpairs.training.evaluation.frame_metrics import PixelMetrics, Vmaf
 from effectpairs.training.evaluation.metric import MetricValue, mean, metric_value, unavailable, undefined

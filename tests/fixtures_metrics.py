@@ -1,4 +1,4 @@
-"""Networks of the real architectures with weights made here, for the metrics that need weights."""
+"""Networks of the real architectures with weights made here, and other inputs of metrics that need weights."""
 
 import sys
 from pathlib import Path
