@@ -50,16 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _encode(options: argparse.Namespace) -> None:
     """Encode a share of the corpus; the program that finds nothing left to encode finishes the cache."""
+    from .base.tiny import write_tiny_model
+    from .latents.encode import encode_corpus
+
     settings, (number, _, count) = load_training(Path(options.config), options.set), options.share.partition("/")
     if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
         raise ValueError(f"--share {options.share!r} is not K/N with K from 0 to N-1; write for example --share 0/2")
     _limit_threads()
-    model_folder = Path(settings.model.id)
-    if options.tiny_model and not (model_folder / "scheduler").exists():
-        require(f"{__package__}.base.tiny", extra="train").write_tiny_model(model_folder)
-    encoding = require(f"{__package__}.latents.encode", extra="train")
+    if options.tiny_model and not Path(settings.model.id, "scheduler").exists():
+        write_tiny_model(Path(settings.model.id))
     corpus, folder, share = open_corpus(settings.corpus), settings.cache_path, (int(number), int(count))
-    for clip_id in encoding.encode_corpus(corpus, settings.model, folder, settings.cache, share=share):
+    for clip_id in encode_corpus(corpus, settings.model, folder, settings.cache, share=share):
         print(f"encoded {clip_id}", flush=True)
     recipe = build_recipe(locate_model(settings.model).folder, settings.cache)
     if not pending_clips(corpus, folder, recipe):
@@ -67,14 +68,17 @@ def _encode(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from .fitting.loop import train
+
     settings = load_training(Path(options.config), options.set)
     _limit_threads()
-    require(f"{__package__}.fitting.loop", extra="train").train(settings)
+    train(settings)
 
 
 def _sample(options: argparse.Namespace) -> None:
-    settings = load_training(Path(options.config), options.set)
-    for clip_id in require(f"{__package__}.sample_clips", extra="train").sample_clips(settings, options.count):
+    from .sample_clips import sample_clips
+
+    for clip_id in sample_clips(load_training(Path(options.config), options.set), options.count):
         print(f"sampled {clip_id}", flush=True)
 
 
@@ -89,9 +93,10 @@ def _measure(options: argparse.Namespace) -> None:
 
 
 def _decode(options: argparse.Namespace) -> None:
+    from .sampling.decode import decode_folder
+
     _limit_threads()
-    decoding = require(f"{__package__}.sampling.decode", extra="train")
-    decoding.decode_folder(Path(options.folder), Path(options.cache), Path(options.model), options.device)
+    decode_folder(Path(options.folder), Path(options.cache), Path(options.model), options.device)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ..arrays import Matte, MatteImage, Rgb
-from ..datasets.footage.images import SUFFIXES as IMAGE_SUFFIXES
 from ..datasets.footage.images import load_rgb, load_values
 from ..datasets.footage.reader import open_frames
+from ..datasets.footage.types import SUFFIXES as IMAGE_SUFFIXES
 from ..stages.composite import over as composite
 from ..stages.geometry import fit_frame, resize
 
