@@ -71,7 +71,7 @@ EFFECTPAIRS_VLLM ?= $(CURDIR)/.venv-vllm/bin/python
 
 .PHONY: test-vllm
 test-vllm: $(VENV)/.dev $(EFFECTPAIRS_VLLM)  ## opt-in: the vLLM backend against vLLM itself
-	EFFECTPAIRS_VLLM=$(EFFECTPAIRS_VLLM) HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 VLLM_NO_USAGE_STATS=1 $(BIN)/python -m pytest -s -m models tests/test_vllm_backend.py
+	EFFECTPAIRS_VLLM=$(EFFECTPAIRS_VLLM) HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 VLLM_NO_USAGE_STATS=1 $(BIN)/python -m pytest -s -m models tests/test_vllm_server.py
 
 $(CURDIR)/.venv-vllm/bin/python:
 	$(PYTHON) -m venv .venv-vllm || python3 -m venv .venv-vllm

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from effectpairs.tests.scenes import Scene, sliding_square, write_h264
+from effectpairs.tests.fixtures_scene import Scene, sliding_square, write_h264
 
 cv2.setNumThreads(1)  # two threads on a loaded machine are many times slower on small frames
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from effectpairs.tests.small_corpus import make_small_corpus
+from effectpairs.tests.fixtures_corpus import make_small_corpus
 from effectpairs.training import run as training_run
 from effectpairs.training.configs.config import AblationVariant, check_counts
 from effectpairs.training.evaluation.metric import Measurement, metric_value, unavailable

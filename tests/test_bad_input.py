@@ -12,7 +12,7 @@ from effectpairs.datasets.store.ledger import ClipOutcome, read_ledger
 from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.footage.source import RealSource
 from effectpairs.flows.sources import run_source
-from effectpairs.tests.scenes import sliding_square, write_h264
+from effectpairs.tests.fixtures_scene import sliding_square, write_h264
 
 SCENE = sliding_square(29, seed=5)
 

@@ -17,8 +17,8 @@ from effectpairs.flows.engine import local_runner
 from effectpairs.flows.engine.batches import make_result
 from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.sources import load_any, open_run, run_source
-from effectpairs.tests import llm_server, workspaces
-from effectpairs.tests.small_corpus import make_small_corpus
+from effectpairs.tests import fixtures_llm_server, fixtures_workspaces
+from effectpairs.tests.fixtures_corpus import make_small_corpus
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
 PATIENCE = ("caption.max_attempts=1", "caption.backoff_initial_s=0", "caption.timeout_s=20")
@@ -98,7 +98,7 @@ def test_a_changed_setting_makes_captions_anew_and_nothing_else(paired):
 
 def test_a_changed_prompt_makes_captions_anew_and_nothing_else(paired, monkeypatch):
     path, workspace, _ = paired
-    with llm_server.StubServer(answers) as server:
+    with fixtures_llm_server.StubServer(answers) as server:
         source = load_any(path, asking(server))
         run_source(source, workspace, workers=1)
         before, asked = results(workspace), len(server.requests)
@@ -130,7 +130,7 @@ def test_a_server_that_is_down_costs_no_pair(source_file, tmp_path):
         assert any(reason.startswith("no caption: ") and "127.0.0.1:9" in reason for reason in entry.reasons)
         assert entry.row["caption"] is None
         assert entry.layers["gt"]
-    with llm_server.StubServer(answers) as server:
+    with fixtures_llm_server.StubServer(answers) as server:
         again = run_source(load_any(source_file, asking(server)), workspace, workers=1)
     assert again.failed == 0
     assert results(workspace) == dict.fromkeys(CAPTION_STEPS, 4)
@@ -139,9 +139,9 @@ def test_a_server_that_is_down_costs_no_pair(source_file, tmp_path):
 
 def test_a_wrong_model_is_said_with_those_that_there_are(source_file, tmp_path):
     def missing(request):
-        return llm_server.error(404, "The model does not exist.", code="model_not_found")
+        return fixtures_llm_server.error(404, "The model does not exist.", code="model_not_found")
 
-    with llm_server.StubServer(missing) as server:
+    with fixtures_llm_server.StubServer(missing) as server:
         run_source(load_any(source_file, asking(server)), tmp_path / "w", workers=1)
     reasons = [reason for entry in read_ledger(tmp_path / "w", "tiny") for reason in entry.reasons]
     assert any("no caption: " in reason and f"name a model it has ({llm_server.MODEL})" in reason for reason in reasons)
@@ -153,19 +153,19 @@ def test_captions_made_before_a_server_went_down_are_kept(source_file, tmp_path)
 
     def two_and_no_more(request):
         served.append(request)
-        return answers(request) if len(served) <= 2 else llm_server.error(503, "overloaded")
+        return answers(request) if len(served) <= 2 else fixtures_llm_server.error(503, "overloaded")
 
-    with llm_server.StubServer(two_and_no_more) as server:
+    with fixtures_llm_server.StubServer(two_and_no_more) as server:
         run_source(load_any(source_file, asking(server, "caption.max_concurrency=1")), workspace, workers=1)
     assert results(workspace) == {"describe": 2, "refine": 0, "augment": 0}
-    with llm_server.StubServer(answers) as server:
+    with fixtures_llm_server.StubServer(answers) as server:
         run_source(load_any(source_file, asking(server, "caption.max_concurrency=1")), workspace, workers=1)
         assert len(server.requests) == 10, "two descriptions were there"
     assert results(workspace) == dict.fromkeys(CAPTION_STEPS, 4)
 
 
 def test_refused_answers_are_asked_for_again_and_then_filled(source_file, tmp_path):
-    with llm_server.StubServer(lambda request: "I'm sorry, I cannot help with that.") as server:
+    with fixtures_llm_server.StubServer(lambda request: "I'm sorry, I cannot help with that.") as server:
         account = run_source(load_any(source_file, asking(server)), tmp_path / "w", workers=1)
         assert len(server.requests) == 3 * 3 * 4
     assert account.failed == 0
@@ -175,7 +175,7 @@ def test_refused_answers_are_asked_for_again_and_then_filled(source_file, tmp_pa
         assert told["filled"] == {"describe": 1, "refine": 1, "augment": 3}
         assert told["caption_by"] == MODEL
         assert "sorry" in told["steps"]["refine"]["attempts"][2]["replies"][0]["text"]
-    with llm_server.StubServer(lambda request: "I'm sorry, I cannot help with that.") as server:
+    with fixtures_llm_server.StubServer(lambda request: "I'm sorry, I cannot help with that.") as server:
         source = load_any(source_file, asking(server, "caption_rules.fallback_to_rules=false"))
         assert run_source(source, tmp_path / "w", workers=1).accepted == 0
 
@@ -227,7 +227,7 @@ def test_killed_between_files_it_goes_on_to_the_same_bytes(touch, paired, tmp_pa
     source, other = load_any(path), tmp_path / "other"
     run_source(source, other, workers=1)
     for step in CAPTION_STEPS:
-        workspaces.in_child(lambda step=step: os.system(f"rm -rf '{other}/store/{step}'"))
+        fixtures_workspaces.in_child(lambda step=step: os.system(f"rm -rf '{other}/store/{step}'"))
     run = open_run(source, other)
     run.refresh()
     clips = [progress for progress in run.progress() if not progress.children]
@@ -238,7 +238,7 @@ def test_killed_between_files_it_goes_on_to_the_same_bytes(touch, paired, tmp_pa
                 make_result(clip, clip.next_stage, run.store)
                 clip.refresh(run.store)
 
-    workspaces.in_child(all_steps, kill_at=touch, near=other / "store" / "refine")
+    fixtures_workspaces.in_child(all_steps, kill_at=touch, near=other / "store" / "refine")
     run.store.sweep()
     run_source(source, other, workers=1)
     assert files_of(other / "store") == files_of(workspace / "store")
@@ -248,7 +248,7 @@ def test_killed_between_files_it_goes_on_to_the_same_bytes(touch, paired, tmp_pa
 def test_prefect_and_the_plain_loop_give_the_same_bytes(prefect_server, source_file, tmp_path):
     from effectpairs.flows.real_pairs import real_pairs
 
-    with llm_server.StubServer(answers) as server:
+    with fixtures_llm_server.StubServer(answers) as server:
         changes = list(asking(server))
         with_prefect = real_pairs(str(source_file), str(tmp_path / "a"), changes, 2)
         without = run_source(load_any(source_file, changes), tmp_path / "b", workers=1)
@@ -266,7 +266,7 @@ def test_a_corpus_gets_other_words_and_keeps_its_videos(paired, tmp_path):
     place = str(tmp_path / "corpus")
     publish_locally(place, workspace, EVERYTHING)
     before = open_corpus(place)
-    with llm_server.StubServer(answers) as server:
+    with fixtures_llm_server.StubServer(answers) as server:
         settings = caption_settings(asking(server))
         for _ in range(2):
             account, missed = caption_corpus(place, tmp_path / "words", settings, out=str(tmp_path / "new"), workers=1)

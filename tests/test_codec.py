@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 from effectpairs.datasets.store import codec
-from effectpairs.tests.workspaces import psnr_db
+from effectpairs.tests.fixtures_workspaces import psnr_db
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

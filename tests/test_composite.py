@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from effectpairs.stages import composite
-from effectpairs.tests import reference
+from effectpairs.tests import fixtures_reference_masks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -18,7 +18,7 @@ def layers(draw):
 @settings(deadline=None)
 @given(layers())
 def test_equals_the_formula(clip):
-    assert np.array_equal(composite.over(*clip), reference.over(*clip))
+    assert np.array_equal(composite.over(*clip), fixtures_reference_masks.over(*clip))
 
 
 def test_every_weight_and_pair_of_values():
@@ -27,7 +27,7 @@ def test_every_weight_and_pair_of_values():
     foreground = np.repeat(top[None, ..., None], 3, axis=-1)
     for value in (0, 1, 2, 63, 127, 128, 200, 254, 255):
         background = np.full_like(foreground, value)
-        expected = reference.over(foreground, background, weight[None])
+        expected = fixtures_reference_masks.over(foreground, background, weight[None])
         assert np.array_equal(composite.over(foreground, background, weight[None]), expected)
 
 

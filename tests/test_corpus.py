@@ -14,8 +14,8 @@ import pytest
 from effectpairs.datasets.corpus import reader as corpus_module
 from effectpairs.datasets.corpus.schema import LAYERS, PLAIN_COLUMNS
 from effectpairs.datasets.corpus.shards import Row, write_shard
-from effectpairs.tests import workspaces
-from effectpairs.tests.small_corpus import make_small_corpus, square_with_shadow
+from effectpairs.tests import fixtures_workspaces
+from effectpairs.tests.fixtures_corpus import make_small_corpus, square_with_shadow
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 
@@ -26,8 +26,8 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path):
-    workspaces.fill(tmp_path / "w", ["clip-a", "clip-b"])
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+    fixtures_workspaces.fill(tmp_path / "w", ["clip-a", "clip-b"])
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     return tmp_path / "corpus"
 
 
@@ -85,15 +85,15 @@ def test_a_forked_process_opens_the_files_anew(corpus):
         assert np.array_equal(corpus["tiny-001"].gt, expected)
         assert not set(kept.values()) & set(corpus._open.values())
 
-    workspaces.at_once(read, 3)
+    fixtures_workspaces.at_once(read, 3)
     assert dict(corpus._open) == kept
 
 
 def test_many_shards_share_few_open_files(tmp_path, monkeypatch):
     monkeypatch.setattr(corpus_module, "OPEN_SHARDS", 2)
-    workspaces.fill(tmp_path / "w", [f"clip-{number}" for number in range(5)])
+    fixtures_workspaces.fill(tmp_path / "w", [f"clip-{number}" for number in range(5)])
     for where in (tmp_path / "corpus", f"memory://{tmp_path.name}-{time.time_ns()}"):
-        workspaces.publish(tmp_path / "w", where, shard_bytes=1)
+        fixtures_workspaces.publish(tmp_path / "w", where, shard_bytes=1)
         found = effectpairs.open(where)
         for clip_id in [*found.ids, *reversed(found.ids)]:
             assert len(found[clip_id].gt) == 5
@@ -145,8 +145,8 @@ class WireFile(AbstractBufferedFile):
 
 def test_captions_of_a_remote_corpus_come_without_video(tmp_path, monkeypatch):
     """100 MB in one shard, read over a file system that reads ahead 5 MB unless told otherwise."""
-    workspaces.fill(tmp_path / "w", ["clip-a"])
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+    fixtures_workspaces.fill(tmp_path / "w", ["clip-a"])
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     manifest = json.loads((tmp_path / "corpus" / "corpus.json").read_text())
     file = manifest["files"][0]
     plain = effectpairs.open(tmp_path / "corpus").table.to_pylist()[0]

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from effectpairs.datasets.store import codec
+from effectpairs.tests.fixtures_corpus import make_small_corpus
 from effectpairs.tests.fixtures_metrics import fetch_nothing, length_bench, noise, value_of, write_clip
-from effectpairs.tests.small_corpus import make_small_corpus
 from effectpairs.training.evaluation import tables, video_metrics
 from effectpairs.training.evaluation.clip_similarity import ClipSimilarity
 from effectpairs.training.evaluation.evaluate import EvaluationSettings, evaluate

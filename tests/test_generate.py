@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from effectpairs.datasets.store import codec
-from effectpairs.tests.small_corpus import square_with_shadow
+from effectpairs.tests.fixtures_corpus import square_with_shadow
 from effectpairs.training.generate_request import GenerateRequest, parse_keyframes, parse_size, read_inputs
 
 FRAMES, SIZE = 29, (32, 48)

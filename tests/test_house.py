@@ -21,7 +21,7 @@ FOLDERS = tuple(itertools.chain(*LAYERS))
 DOORS = {"__init__": {"datasets"}, "__main__": {"cli"}}
 """The package's own door and program, which lie in the root and open a folder."""
 WORKER = ROOT / "render" / "worker"
-"""A program of its own inside Blender's Python; test_worker.py says what it may import."""
+"""A program of its own inside Blender's Python; test_render_worker.py says what it may import."""
 HEAVY = ("torch", "transformers", "diffusers", "bpy", "sam2", "vllm", "kubric", "datasets", "trimesh")
 MODULES = sorted([*ROOT.glob("*.py"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))])
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}

@@ -9,7 +9,7 @@ from effectpairs.datasets.sources.source import FootageSource, load_source
 from effectpairs.flows.footage.ingest import NormalizedClip, UnusableShot, keys_within, normalize_footage, pick
 from effectpairs.stages.geometry import fit_frame
 from effectpairs.stages.normalise import Normalise
-from effectpairs.tests.filming import film, photograph, scene, square
+from effectpairs.tests.fixtures_videos import film, photograph, scene, square
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from effectpairs.datasets.footage.listing import Footage, SubjectFiles, UnusableFootage, list_footage
 from effectpairs.datasets.sources.source import FootageSource
-from effectpairs.tests.filming import film, label, photograph, scene, square
+from effectpairs.tests.fixtures_videos import film, label, photograph, scene, square
 from PIL import Image
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from effectpairs.datasets.footage.masks import open_masks, read_keys
 from effectpairs.datasets.footage.reader import FootageInfo, open_frames
-from effectpairs.tests.filming import film, label, photograph, square
+from effectpairs.tests.fixtures_videos import film, label, photograph, square
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image

@@ -16,7 +16,7 @@ from effectpairs.stages.normalise import (
     plan_clips,
     sample_indices,
 )
-from effectpairs.tests.filming import scene
+from effectpairs.tests.fixtures_videos import scene
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from effectpairs.tests.small_corpus import make_small_corpus
+from effectpairs.tests.fixtures_corpus import make_small_corpus
 from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 

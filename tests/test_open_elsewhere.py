@@ -13,8 +13,8 @@ import effectpairs
 import numpy as np
 import pytest
 from effectpairs.datasets.corpus.schema import LAYERS, PLAIN_COLUMNS
-from effectpairs.tests import workspaces
-from effectpairs.tests.small_corpus import make_small_corpus
+from effectpairs.tests import fixtures_workspaces
+from effectpairs.tests.fixtures_corpus import make_small_corpus
 
 ROOT = Path(__file__).parents[1]
 
@@ -101,8 +101,8 @@ def test_hugging_face_streams(folder, corpus, hugging_face):
 
 def test_the_data_card_names_every_split(tmp_path, hugging_face):
     for number in range(12):
-        workspaces.fill(tmp_path / "w", [f"clip-{number}"], source=f"source-{number}", group=f"group-{number}")
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus", validation_share=0.3, test_share=0.3)
+        fixtures_workspaces.fill(tmp_path / "w", [f"clip-{number}"], source=f"source-{number}", group=f"group-{number}")
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", validation_share=0.3, test_share=0.3)
     counts = effectpairs.open(tmp_path / "corpus").manifest["counts"]["by_split"]
     assert len(counts) == 3
     found = hugging_face.load_dataset(str(tmp_path / "corpus"), cache_dir=str(tmp_path / "cache"))
@@ -116,7 +116,7 @@ def test_any_title_makes_a_valid_data_card(tmp_path, title):
     from effectpairs.datasets.corpus.publish import PublishSettings, plan_shards, write_planned
     from effectpairs.datasets.store.location import Location
 
-    workspaces.fill(tmp_path / "w", ["clip-a"])
+    fixtures_workspaces.fill(tmp_path / "w", ["clip-a"])
     place, settings = Location(str(tmp_path / "corpus")), PublishSettings()
     (plan,) = plan_shards(tmp_path / "w", place, settings)
     files = [write_planned(plan, tmp_path / "w", place, settings)]

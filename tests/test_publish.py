@@ -17,8 +17,8 @@ from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store import ledger
 from effectpairs.datasets.store.atomic_io import CannotWrite, CorruptFile
 from effectpairs.datasets.store.location import Location
-from effectpairs.tests import workspaces
-from effectpairs.tests.small_corpus import square_with_shadow
+from effectpairs.tests import fixtures_workspaces
+from effectpairs.tests.fixtures_corpus import square_with_shadow
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,26 +26,26 @@ NAMES = ["clip-a", "clip-b", "clip-c"]
 
 
 def test_every_layer_comes_back_bit_for_bit(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES)
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     corpus = effectpairs.open(tmp_path / "corpus")
     assert not verify(corpus)
     for number, name in enumerate(NAMES):
-        made, clip = square_with_shadow(workspaces.FRAMES, workspaces.SIZE, seed=number), corpus[name]
+        made, clip = square_with_shadow(fixtures_workspaces.FRAMES, fixtures_workspaces.SIZE, seed=number), corpus[name]
         for layer, frames in made.items():
             assert np.array_equal(getattr(clip, layer), frames), layer
         assert np.array_equal((clip.gt == clip.over).all(-1), (made["gt"] == made["over"]).all(-1))
 
 
 def test_the_same_pairs_give_the_same_bytes_in_any_order(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES)
-    workspaces.publish(tmp_path / "w", tmp_path / "one" / "corpus", shard_bytes=1)
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "one" / "corpus", shard_bytes=1)
     place, settings = Location(str(tmp_path / "two" / "corpus")), PublishSettings(shard_bytes=1)
     plans = plan_shards(tmp_path / "w", place, settings)
     assert len(plans) == 3
     files = [write_planned(plan, tmp_path / "w", place, settings) for plan in reversed(plans)]
     finalize(tmp_path / "w", place, files, settings, "tiny corpus")
-    assert workspaces.content(tmp_path / "one") == workspaces.content(tmp_path / "two")
+    assert fixtures_workspaces.content(tmp_path / "one") == fixtures_workspaces.content(tmp_path / "two")
 
 
 @given(st.text(min_size=1), st.floats(0, 0.45), st.floats(0, 0.45))
@@ -67,21 +67,21 @@ def test_splits_have_about_the_shares_that_were_asked_for():
 
 def test_clips_of_one_group_go_together(tmp_path):
     for source, group in (("one", "scene-1"), ("two", "scene-2"), ("three", "scene-1")):
-        workspaces.fill(tmp_path / "w", [f"{source}-a", f"{source}-b"], source=source, group=group)
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus", validation_share=0.4, test_share=0.4)
+        fixtures_workspaces.fill(tmp_path / "w", [f"{source}-a", f"{source}-b"], source=source, group=group)
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", validation_share=0.4, test_share=0.4)
     table = effectpairs.open(tmp_path / "corpus").table.to_pylist()
     for group in ("scene-1", "scene-2"):
         assert len({row["split"] for row in table if row["group"] == group}) == 1
 
 
 def test_one_clip_more_leaves_the_other_shards_as_they_are(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES)
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
-    before = workspaces.content(tmp_path / "corpus")
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
+    before = fixtures_workspaces.content(tmp_path / "corpus")
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "corpus").glob("data/*/*")}
-    workspaces.fill(tmp_path / "w", ["clip-aa"], source="more")
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
-    after = workspaces.content(tmp_path / "corpus")
+    fixtures_workspaces.fill(tmp_path / "w", ["clip-aa"], source="more")
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
+    after = fixtures_workspaces.content(tmp_path / "corpus")
     old_shards = {name for name in before if name.startswith("data/")}
     assert {name: after[name] for name in old_shards} == {name: before[name] for name in old_shards}
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}, "not even written again"
@@ -91,17 +91,17 @@ def test_one_clip_more_leaves_the_other_shards_as_they_are(tmp_path):
 
 
 def test_the_old_corpus_stays_readable_until_the_new_corpus_json(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES)
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     old = effectpairs.open(tmp_path / "corpus")
-    workspaces.fill(tmp_path / "w", ["clip-d"], source="more")
+    fixtures_workspaces.fill(tmp_path / "w", ["clip-d"], source="more")
     place, settings = Location(str(tmp_path / "corpus")), PublishSettings()
     files = [
         write_planned(plan, tmp_path / "w", place, settings) for plan in plan_shards(tmp_path / "w", place, settings)
     ]
     reopened = effectpairs.open(tmp_path / "corpus")
     assert reopened.manifest == old.manifest
-    assert all(clip.gt.shape[0] == workspaces.FRAMES for clip in reopened)
+    assert all(clip.gt.shape[0] == fixtures_workspaces.FRAMES for clip in reopened)
     finalize(tmp_path / "w", place, files, settings, "tiny corpus")
     new = effectpairs.open(tmp_path / "corpus")
     assert len(new) == 4
@@ -109,10 +109,10 @@ def test_the_old_corpus_stays_readable_until_the_new_corpus_json(tmp_path):
 
 
 def test_a_clip_taken_out_takes_its_shard_away(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES)
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
-    workspaces.fill(tmp_path / "w", NAMES[:2])
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
+    fixtures_workspaces.fill(tmp_path / "w", NAMES[:2])
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
     assert len(list((tmp_path / "corpus").glob("data/*/*.parquet"))) == 2
     assert not verify(effectpairs.open(tmp_path / "corpus"))
 
@@ -123,8 +123,8 @@ def test_corpus_json_is_written_last(tmp_path, monkeypatch):
     monkeypatch.setattr(
         Location, "write", lambda self, name, content: (written.append(name), real(self, name, content))
     )
-    workspaces.fill(tmp_path / "w", NAMES)
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     assert written[-1] == "corpus.json"
 
 
@@ -134,18 +134,20 @@ def test_killed_at_any_moment_the_next_publishing_ends_with_the_same_bytes(tmp_p
     workspace, old, clean = tmp_path / "w", tmp_path / "old", tmp_path / "clean" / "corpus"
     names = [f"clip-{number}" for number in range(3)]
     if before:
-        workspaces.fill(workspace, names[:before])
-        workspaces.publish(workspace, old, shard_bytes=1 << 16)
+        fixtures_workspaces.fill(workspace, names[:before])
+        fixtures_workspaces.publish(workspace, old, shard_bytes=1 << 16)
         shutil.copytree(old, clean)
-    workspaces.fill(workspace, names)
-    workspaces.publish(workspace, clean, shard_bytes=1 << 16)
-    expected, killed = workspaces.content(clean), 0
+    fixtures_workspaces.fill(workspace, names)
+    fixtures_workspaces.publish(workspace, clean, shard_bytes=1 << 16)
+    expected, killed = fixtures_workspaces.content(clean), 0
     for moment in range(1, 400, 7):
         corpus = tmp_path / f"killed-{moment}" / "corpus"
         if before:
             shutil.copytree(old, corpus)
-        died = workspaces.in_child(
-            lambda c=corpus: workspaces.publish(workspace, c, shard_bytes=1 << 16), kill_at=moment, near=tmp_path
+        died = fixtures_workspaces.in_child(
+            lambda c=corpus: fixtures_workspaces.publish(workspace, c, shard_bytes=1 << 16),
+            kill_at=moment,
+            near=tmp_path,
         )
         killed += died
         if (corpus / "corpus.json").exists():
@@ -154,8 +156,8 @@ def test_killed_at_any_moment_the_next_publishing_ends_with_the_same_bytes(tmp_p
             assert all("is not listed" in fault.problem for fault in verify(found))
         else:
             assert not before
-        workspaces.publish(workspace, corpus, shard_bytes=1 << 16)
-        assert workspaces.content(corpus) == expected
+        fixtures_workspaces.publish(workspace, corpus, shard_bytes=1 << 16)
+        assert fixtures_workspaces.content(corpus) == expected
         assert not verify(effectpairs.open(corpus))
         if not died:
             break
@@ -164,62 +166,62 @@ def test_killed_at_any_moment_the_next_publishing_ends_with_the_same_bytes(tmp_p
 
 
 def test_two_publishers_at_once_end_with_one_corpus(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES)
-    workspaces.publish(tmp_path / "w", tmp_path / "one" / "corpus")
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "one" / "corpus")
     corpus = tmp_path / "both" / "corpus"
-    workspaces.at_once(lambda: workspaces.publish(tmp_path / "w", corpus), 3)
-    assert workspaces.content(corpus) == workspaces.content(tmp_path / "one" / "corpus")
+    fixtures_workspaces.at_once(lambda: fixtures_workspaces.publish(tmp_path / "w", corpus), 3)
+    assert fixtures_workspaces.content(corpus) == fixtures_workspaces.content(tmp_path / "one" / "corpus")
     assert not verify(effectpairs.open(corpus))
 
 
 @pytest.mark.parametrize("names", [["README.md"], ["data/train/table.csv"], ["README.md", "data/x.bin"], [".git/HEAD"]])
 def test_a_folder_with_other_things_is_refused_and_untouched(tmp_path, names):
-    workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
     for name in names:
         path = tmp_path / "project" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("# My own words\n")
-    before = workspaces.content(tmp_path / "project")
+    before = fixtures_workspaces.content(tmp_path / "project")
     with pytest.raises(ValueError, match=r"project holds no corpus but other things \(.*\); choose a new or an empty"):
-        workspaces.publish(tmp_path / "w", tmp_path / "project")
-    assert workspaces.content(tmp_path / "project") == before
+        fixtures_workspaces.publish(tmp_path / "w", tmp_path / "project")
+    assert fixtures_workspaces.content(tmp_path / "project") == before
 
 
 def test_other_things_beside_a_corpus_stay(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES)
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     (tmp_path / "corpus" / "notes.txt").write_text("mine")
-    workspaces.fill(tmp_path / "w", NAMES[:1])
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+    fixtures_workspaces.fill(tmp_path / "w", NAMES[:1])
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     assert (tmp_path / "corpus" / "notes.txt").read_text() == "mine"
 
 
 def test_a_damaged_shard_is_written_anew(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES)
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus")
-    before = workspaces.content(tmp_path / "corpus")
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+    before = fixtures_workspaces.content(tmp_path / "corpus")
     shard = next((tmp_path / "corpus").glob("data/*/*.parquet"))
     content = bytearray(shard.read_bytes())
     content[5000] ^= 1
     shard.write_bytes(content)
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus")
-    assert workspaces.content(tmp_path / "corpus") == before
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+    assert fixtures_workspaces.content(tmp_path / "corpus") == before
 
 
 def test_the_same_id_twice_is_named(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES, source="one")
-    workspaces.fill(tmp_path / "w", NAMES[1:2], source="two")
+    fixtures_workspaces.fill(tmp_path / "w", NAMES, source="one")
+    fixtures_workspaces.fill(tmp_path / "w", NAMES[1:2], source="two")
     with pytest.raises(ValueError, match=r"clip id 'clip-b' stands twice in .*, again in 'two'; rename one source"):
-        workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+        fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     assert not (tmp_path / "corpus").exists()
 
 
 def test_nothing_to_publish_is_said(tmp_path):
     with pytest.raises(ValueError, match="no finished source is there; run one first: effectpairs run SOURCE"):
-        workspaces.publish(tmp_path / "w", tmp_path / "corpus")
-    workspaces.fill(tmp_path / "w", NAMES)
+        fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
     with pytest.raises(ValueError, match="no pair is among review"):
-        workspaces.publish(tmp_path / "w", tmp_path / "corpus", include=("review",))
+        fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", include=("review",))
 
 
 @pytest.mark.parametrize(
@@ -237,32 +239,32 @@ def test_wrong_settings_are_named(wrong, sentence):
 
 @pytest.mark.parametrize("harm", ["damaged", "gone"])
 def test_a_stored_layer_that_is_not_whole_is_named(tmp_path, harm):
-    entries = workspaces.fill(tmp_path / "w", NAMES)
+    entries = fixtures_workspaces.fill(tmp_path / "w", NAMES)
     path = tmp_path / "w" / entries[0].layers["over"]["file"]
     path.write_bytes(b"x") if harm == "damaged" else path.unlink()
     with pytest.raises(CorruptFile, match=rf"over.mkv is {harm}; .*run"):
-        workspaces.publish(tmp_path / "w", tmp_path / "corpus")
-    assert not [name for name in workspaces.content(tmp_path / "corpus") if not name.startswith("data/")]
-    assert not [name for name in workspaces.content(tmp_path / "corpus") if "partial" in name]
+        fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+    assert not [name for name in fixtures_workspaces.content(tmp_path / "corpus") if not name.startswith("data/")]
+    assert not [name for name in fixtures_workspaces.content(tmp_path / "corpus") if "partial" in name]
 
 
 def test_a_ledger_that_does_not_fit_its_account_is_named(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
     path = tmp_path / "w" / "sources" / "tiny" / "ledger.jsonl"
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(CorruptFile, match=r"ledger\.jsonl is damaged, .* run source 'tiny' again"):
-        workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+        fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     (path.parent / "account.json").write_text("{")
     with pytest.raises(CorruptFile, match=r"account\.json is damaged; run source 'tiny' again"):
         ledger.read_account(tmp_path / "w", "tiny")
 
 
 def test_pairs_that_change_while_they_are_published_are_noticed(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
     place, settings = Location(str(tmp_path / "corpus")), PublishSettings()
     plan = plan_shards(tmp_path / "w", place, settings)[0]
     file = write_planned(plan, tmp_path / "w", place, settings)
-    workspaces.fill(tmp_path / "w", NAMES[:2])
+    fixtures_workspaces.fill(tmp_path / "w", NAMES[:2])
     with pytest.raises(CorruptFile, match="its pairs changed while they were published; publish again"):
         finalize(tmp_path / "w", place, [file], settings, "tiny corpus")
     (tmp_path / "corpus" / plan.path).unlink()
@@ -274,32 +276,32 @@ def test_ledgers_are_read_once(tmp_path, monkeypatch):
     reads = []
     real = publish.read_ledger
     monkeypatch.setattr(publish, "read_ledger", lambda *where: (reads.append(where), real(*where))[1])
-    workspaces.fill(tmp_path / "w", [f"clip-{number}" for number in range(6)])
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
+    fixtures_workspaces.fill(tmp_path / "w", [f"clip-{number}" for number in range(6)])
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
     assert len(reads) == 1
 
 
 def test_compact_storage_keeps_masks_exact_and_says_so(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES)
-    workspaces.publish(tmp_path / "w", tmp_path / "exact")
-    workspaces.publish(tmp_path / "w", tmp_path / "compact", storage="compact")
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "exact")
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "compact", storage="compact")
     exact, compact = effectpairs.open(tmp_path / "exact"), effectpairs.open(tmp_path / "compact")
     assert not verify(compact)
     for name in NAMES:
         for layer in ("alpha", "subject_mask", "effect_mask"):
             assert compact[name].encoded(layer) == exact[name].encoded(layer)
         for layer in ("gt", "over", "background", "foreground"):
-            assert workspaces.psnr_db(getattr(compact[name], layer), getattr(exact[name], layer)) > 38
+            assert fixtures_workspaces.psnr_db(getattr(compact[name], layer), getattr(exact[name], layer)) > 38
     assert "not\nequal bit for bit" in (tmp_path / "compact" / "README.md").read_text()
     assert "decodes to the bits it was made of" in (tmp_path / "exact" / "README.md").read_text()
     assert compact.manifest["settings"]["publishing"]["storage"] == "compact"
 
 
 def test_the_account_lists_every_clip(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
     failed = ledger.ClipOutcome(name="bad", outcome="fail", stage="normalise", reasons=("bad.mp4: is empty",))
     ledger.write_ledger(tmp_path / "w", "broken", [failed], {})
-    manifest = workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+    manifest = fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     table = pq.read_table(tmp_path / "corpus" / manifest["account"]["clips"]["path"]).to_pylist()
     assert [(row["name"], row["outcome"]) for row in table] == [("bad", "fail"), *((name, "accept") for name in NAMES)]
     assert table[0]["reasons"] == ["bad.mp4: is empty"]
@@ -307,7 +309,7 @@ def test_the_account_lists_every_clip(tmp_path):
 
 
 def test_no_nan_gets_into_ledger_or_corpus(tmp_path):
-    quality = {**workspaces.accepted(), "effect_area": float("nan")}
+    quality = {**fixtures_workspaces.accepted(), "effect_area": float("nan")}
     with pytest.raises(ValueError, match="effect_area=nan is no JSON value"):
         ledger.write_ledger(
             tmp_path / "w",
@@ -315,83 +317,83 @@ def test_no_nan_gets_into_ledger_or_corpus(tmp_path):
             [ledger.ClipOutcome(name="a", outcome="accept", stage="quality", reasons=(), row={"quality": quality})],
             {},
         )
-    assert not workspaces.content(tmp_path)
-    workspaces.fill(tmp_path / "w", NAMES)
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+    assert not fixtures_workspaces.content(tmp_path)
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     text = (tmp_path / "corpus" / "corpus.json").read_text()
     json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} in corpus.json"))
 
 
 def test_a_full_disk_harms_nothing_and_says_so(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES)
-    with workspaces.small_disk(tmp_path / "small", 400_000) as disk:
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    with fixtures_workspaces.small_disk(tmp_path / "small", 400_000) as disk:
         if disk is None:
             pytest.skip("mounting a small file system is not permitted here; run as root to test a really full disk")
-        workspaces.publish(tmp_path / "w", disk / "corpus", shard_bytes=1)
-        before = workspaces.content(disk)
-        workspaces.fill(tmp_path / "w", [f"more-{number}" for number in range(30)], source="more")
+        fixtures_workspaces.publish(tmp_path / "w", disk / "corpus", shard_bytes=1)
+        before = fixtures_workspaces.content(disk)
+        fixtures_workspaces.fill(tmp_path / "w", [f"more-{number}" for number in range(30)], source="more")
         with pytest.raises(CannotWrite, match="the disk is full; free some space or choose another folder") as caught:
-            workspaces.publish(tmp_path / "w", disk / "corpus", shard_bytes=1)
+            fixtures_workspaces.publish(tmp_path / "w", disk / "corpus", shard_bytes=1)
         assert str(disk) in str(caught.value)
-        after = workspaces.content(disk)
+        after = fixtures_workspaces.content(disk)
         assert {name: after[name] for name in before} == before
         assert not [name for name in after if "partial" in name]
         assert len(effectpairs.open(disk / "corpus")) == 3
 
 
 def test_a_simulated_full_disk_says_so(tmp_path, monkeypatch):
-    workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(shards.os, "fsync", full)
     with pytest.raises(CannotWrite, match="the disk is full"):
-        workspaces.publish(tmp_path / "w", tmp_path / "corpus")
-    assert not workspaces.content(tmp_path / "corpus")
+        fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+    assert not fixtures_workspaces.content(tmp_path / "corpus")
 
 
 def test_a_read_only_folder_is_named(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES)
-    with workspaces.small_disk(tmp_path / "sealed", 1 << 20, read_only=True) as disk:
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    with fixtures_workspaces.small_disk(tmp_path / "sealed", 1 << 20, read_only=True) as disk:
         if disk is None:
             pytest.skip("mounting a read-only file system is not permitted here; run as root")
         with pytest.raises(CannotWrite, match="cannot be written; choose another folder or change its permissions"):
-            workspaces.publish(tmp_path / "w", disk / "corpus")
+            fixtures_workspaces.publish(tmp_path / "w", disk / "corpus")
 
 
 def test_a_damaged_corpus_json_is_not_published_over(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES)
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     path = tmp_path / "corpus" / "corpus.json"
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(ValueError, match=r"corpus.json is damaged; delete it and publish again"):
-        workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+        fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     path.unlink()
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     assert not verify(effectpairs.open(tmp_path / "corpus"))
 
 
 def test_memory_is_a_place_as_good_as_a_folder(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
     url = f"memory://{tmp_path.name}-{time.time_ns()}/corpus"
-    workspaces.publish(tmp_path / "w", url)
-    workspaces.publish(tmp_path / "w", tmp_path / "local")
+    fixtures_workspaces.publish(tmp_path / "w", url)
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "local")
     there, here = effectpairs.open(url), effectpairs.open(tmp_path / "local")
     assert there.manifest == here.manifest
     assert not verify(there)
     assert there["clip-b"].encoded("over") == here["clip-b"].encoded("over")
-    workspaces.fill(tmp_path / "w", NAMES[:2])
-    workspaces.publish(tmp_path / "w", url)
+    fixtures_workspaces.fill(tmp_path / "w", NAMES[:2])
+    fixtures_workspaces.publish(tmp_path / "w", url)
     assert len(effectpairs.open(url)) == 2
     assert not verify(effectpairs.open(url))
     assert not list(Path(tmp_path / "w" / "scratch").iterdir())
 
 
 def test_a_remote_folder_with_other_things_is_refused(tmp_path):
-    workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill(tmp_path / "w", NAMES)
     place = Location(f"memory://{tmp_path.name}-{time.time_ns()}")
     place.write("README.md", b"# mine")
     with pytest.raises(ValueError, match="holds no corpus but other things"):
-        workspaces.publish(tmp_path / "w", place.url)
+        fixtures_workspaces.publish(tmp_path / "w", place.url)
     assert place.read("README.md") == b"# mine"

@@ -10,7 +10,7 @@ from effectpairs.datasets.store.codec import decode
 from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.flows.footage.source import RealSource
 from effectpairs.flows.sources import run_source
-from effectpairs.tests.filming import film, photograph
+from effectpairs.tests.fixtures_videos import film, photograph
 
 FRAMES, HEIGHT, WIDTH = 13, 64, 80
 

@@ -7,8 +7,8 @@ import av
 import numpy as np
 import pytest
 from effectpairs.datasets.gallery import report, thumbnails
-from effectpairs.tests import browser
-from effectpairs.tests.small_corpus import make_small_corpus, square_with_shadow
+from effectpairs.tests import fixtures_browser
+from effectpairs.tests.fixtures_corpus import make_small_corpus, square_with_shadow
 from PIL import Image
 
 SQUARE = (220, 60, 40)
@@ -29,8 +29,8 @@ def gallery(corpus, tmp_path_factory):
 
 @pytest.fixture
 def open_page(gallery, tmp_path):
-    browser.require_chromium("look at the page")
-    return lambda path=gallery, **options: browser.opened(path.as_uri(), tmp_path / "profile", **options)
+    fixtures_browser.require_chromium("look at the page")
+    return lambda path=gallery, **options: fixtures_browser.opened(path.as_uri(), tmp_path / "profile", **options)
 
 
 def test_the_page_is_one_file_that_asks_for_nothing_else(gallery):

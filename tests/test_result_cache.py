@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 from effectpairs.datasets.store import codec
+from effectpairs.tests.fixtures_corpus import make_small_corpus
 from effectpairs.tests.fixtures_metrics import fetch_nothing, length_bench, noise, sample
-from effectpairs.tests.small_corpus import make_small_corpus
 from effectpairs.training.evaluation.evaluate import EvaluationSettings, ResultCache, evaluate
 from effectpairs.training.evaluation.metric import Sample, Unavailable, Weights, metric_value, unavailable, undefined
 from effectpairs.training.evaluation.videos import Method

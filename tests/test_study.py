@@ -8,8 +8,8 @@ import av
 import numpy as np
 import pytest
 from effectpairs.datasets.store import codec
-from effectpairs.tests import browser
-from effectpairs.tests.small_corpus import make_small_corpus
+from effectpairs.tests import fixtures_browser
+from effectpairs.tests.fixtures_corpus import make_small_corpus
 from effectpairs.training.evaluation.videos import Method
 from effectpairs.training.study.study import (
     QUESTIONS,
@@ -144,8 +144,10 @@ def test_the_commands_make_a_study_and_count_it(corpus, methods, tmp_path):
 
 @pytest.fixture
 def open_page(tmp_path):
-    browser.require_chromium("answer the page")
-    return lambda folder, who="profile": browser.opened((folder / "page" / "index.html").as_uri(), tmp_path / who)
+    fixtures_browser.require_chromium("answer the page")
+    return lambda folder, who="profile": fixtures_browser.opened(
+        (folder / "page" / "index.html").as_uri(), tmp_path / who
+    )
 
 
 KEYS = {"left": ("1", "ArrowLeft"), "right": ("2", "ArrowRight")}

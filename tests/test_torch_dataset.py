@@ -6,8 +6,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from effectpairs.tests import workspaces
-from effectpairs.tests.small_corpus import make_small_corpus
+from effectpairs.tests import fixtures_workspaces
+from effectpairs.tests.fixtures_corpus import make_small_corpus
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'effectpairs[train]'")
 data = pytest.importorskip("torch.utils.data")
@@ -181,8 +181,8 @@ def test_an_unpaired_clip_has_gt_alone(tmp_path):
 
 
 def test_a_split_is_taken_alone(tmp_path):
-    workspaces.fill(tmp_path / "w", ["clip-a", "clip-b"], source="one", group="scene-0")
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus", validation_share=0.0, test_share=0.0)
+    fixtures_workspaces.fill(tmp_path / "w", ["clip-a", "clip-b"], source="one", group="scene-0")
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", validation_share=0.0, test_share=0.0)
     import effectpairs
 
     corpus = effectpairs.open(tmp_path / "corpus")

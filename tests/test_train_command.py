@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 for needed in ("diffusers", "accelerate", "tensorboard"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
 from effectpairs import processes  # noqa: E402
-from effectpairs.tests.small_corpus import make_small_corpus  # noqa: E402
+from effectpairs.tests.fixtures_corpus import make_small_corpus  # noqa: E402
 from effectpairs.training import run as training_run  # noqa: E402
 from effectpairs.training.base import checkpoint  # noqa: E402
 from effectpairs.training.fitting.step_log import read_step_log  # noqa: E402

@@ -10,9 +10,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
 from effectpairs.datasets.corpus.reader import open_corpus  # noqa: E402
-from effectpairs.tests.small_cache import SETTINGS, make_small_cache  # noqa: E402
-from effectpairs.tests.small_corpus import make_small_corpus  # noqa: E402
-from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
+from effectpairs.tests.fixtures_corpus import make_small_corpus  # noqa: E402
+from effectpairs.tests.fixtures_latent_cache import SETTINGS, make_small_cache  # noqa: E402
+from effectpairs.tests.fixtures_video_models import tiny_parts  # noqa: E402
 from effectpairs.training.base import encoders  # noqa: E402
 from effectpairs.training.base.models import BaseModelRef  # noqa: E402
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402

@@ -15,8 +15,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 for needed in ("diffusers", "accelerate", "tensorboard"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
-from effectpairs.tests.small_cache import DATA, as_toml, make_small_cache, settings_for, trained  # noqa: E402
-from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
+from effectpairs.tests.fixtures_latent_cache import DATA, as_toml, make_small_cache, settings_for, trained  # noqa: E402
+from effectpairs.tests.fixtures_video_models import tiny_parts  # noqa: E402
 from effectpairs.training.base import checkpoint, encoders  # noqa: E402
 from effectpairs.training.base.conditioning import encode_mask_channel  # noqa: E402
 from effectpairs.training.base.models import load_transformer  # noqa: E402

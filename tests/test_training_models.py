@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
-from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
+from effectpairs.tests.fixtures_video_models import tiny_parts  # noqa: E402
 from effectpairs.training.base import encoders, models  # noqa: E402
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402

@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 for needed in ("diffusers", "accelerate", "tensorboard"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
-from effectpairs.tests.small_cache import DATA, SETTINGS, as_toml, make_small_cache, settings_for  # noqa: E402
-from effectpairs.tests.workspaces import small_disk  # noqa: E402
+from effectpairs.tests.fixtures_latent_cache import DATA, SETTINGS, as_toml, make_small_cache, settings_for  # noqa: E402
+from effectpairs.tests.fixtures_workspaces import small_disk  # noqa: E402
 from effectpairs.training import __main__ as training_program  # noqa: E402
 from effectpairs.training.base import checkpoint  # noqa: E402
 from effectpairs.training.base.models import BaseModelRef  # noqa: E402

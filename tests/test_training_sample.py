@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 diffusers = pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
-from effectpairs.tests.small_corpus import square_with_shadow  # noqa: E402
-from effectpairs.tests.tiny_model import tiny_parts  # noqa: E402
+from effectpairs.tests.fixtures_corpus import square_with_shadow  # noqa: E402
+from effectpairs.tests.fixtures_video_models import tiny_parts  # noqa: E402
 from effectpairs.training.base import checkpoint, conditioning, encoders, models  # noqa: E402
 from effectpairs.training.base.latent_shapes import latent_index  # noqa: E402
 from effectpairs.training.sampling.pipeline import EffectPipeline, PipelineInput, reflect_indices, to_soft_mask  # noqa: E402

@@ -27,7 +27,7 @@ from effectpairs.stages.text_to_video import (
     find_pipeline,
 )
 from effectpairs.stages.unpaired_quality import UnpairedThresholds, judge, measure
-from effectpairs.tests.tiny_video_model import write_tiny_pipeline, write_tiny_wan
+from effectpairs.tests.fixtures_video_models import write_tiny_pipeline, write_tiny_wan
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
 DUSTY = "A red car drives across sand, kicking up dense orange dust behind it."

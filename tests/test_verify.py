@@ -12,8 +12,8 @@ from effectpairs.datasets.corpus.schema import shard_schema
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store import codec
 from effectpairs.datasets.store.atomic_io import digest_of, digest_of_file, json_bytes
-from effectpairs.tests import workspaces
-from effectpairs.tests.small_corpus import make_small_corpus, square_with_shadow
+from effectpairs.tests import fixtures_workspaces
+from effectpairs.tests.fixtures_corpus import make_small_corpus, square_with_shadow
 
 FIRST, SECOND = "data/train/real-00000.parquet", "data/train/real-00001.parquet"
 
@@ -21,9 +21,9 @@ FIRST, SECOND = "data/train/real-00000.parquet", "data/train/real-00001.parquet"
 @pytest.fixture
 def folder(tmp_path):
     """Two shards, a clip in each."""
-    workspaces.fill(tmp_path / "w", ["clip-a", "clip-b"])
+    fixtures_workspaces.fill(tmp_path / "w", ["clip-a", "clip-b"])
     settings = {"shard_bytes": 1, "validation_share": 0.0, "test_share": 0.0}
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus", **settings)
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", **settings)
     return tmp_path / "corpus"
 
 
@@ -52,7 +52,7 @@ def sign(folder, name=FIRST):
 
 
 def video(frames=5):
-    return codec.encode(square_with_shadow(frames, workspaces.SIZE)["gt"], fps=16.0)
+    return codec.encode(square_with_shadow(frames, fixtures_workspaces.SIZE)["gt"], fps=16.0)
 
 
 def test_a_sound_corpus_has_no_fault(tmp_path):
@@ -143,7 +143,7 @@ def test_a_group_in_two_splits_is_found(folder):
         ({"gt": None}, "has no gt"),
         ({"kind": "unpaired"}, "is unpaired/train in a file of real/train"),
         ({"split": "test"}, "is real/test in a file of real/train"),
-        ({"quality": workspaces.accepted() | {"verdict": "maybe"}}, "verdict 'maybe' is not a known word"),
+        ({"quality": fixtures_workspaces.accepted() | {"verdict": "maybe"}}, "verdict 'maybe' is not a known word"),
         ({"alpha": video()}, "alpha is 5 colour frames of 16x24 instead of 5 grey frames of 16x24"),
         ({"effect_mask": video()}, "effect_mask is 5 colour frames of 16x24 instead of 5 grey frames"),
         (
@@ -159,8 +159,8 @@ def test_a_signed_shard_is_looked_into(folder, changes, problem):
 
 
 def test_a_rendered_clip_needs_no_alpha_and_all_else(tmp_path):
-    workspaces.fill(tmp_path / "w", ["clip-a"], kind="synthetic")
-    workspaces.publish(tmp_path / "w", tmp_path / "corpus", validation_share=0.0, test_share=0.0)
+    fixtures_workspaces.fill(tmp_path / "w", ["clip-a"], kind="synthetic")
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", validation_share=0.0, test_share=0.0)
     rendered = "data/train/synthetic-00000.parquet"
     forge(tmp_path / "corpus", rendered, alpha=None)
     assert faults(tmp_path / "corpus") == []
@@ -204,7 +204,7 @@ def test_publishing_again_heals(folder, tmp_path):
     (folder / SECOND).unlink()
     (folder / "README.md").unlink()
     assert len(faults(folder)) == 3
-    workspaces.publish(tmp_path / "w", folder, shard_bytes=1, validation_share=0.0, test_share=0.0)
+    fixtures_workspaces.publish(tmp_path / "w", folder, shard_bytes=1, validation_share=0.0, test_share=0.0)
     assert faults(folder) == []
 
 

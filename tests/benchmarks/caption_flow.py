@@ -16,9 +16,9 @@ from pathlib import Path
 
 import psutil
 from effectpairs.datasets.store.ledger import write_ledger
-from effectpairs.tests.small_corpus import publish, square_with_shadow, store_clip
+from effectpairs.tests.fixtures_corpus import publish, square_with_shadow, store_clip
 
-SERVER = Path(__file__).parents[1] / "llm_server.py"
+SERVER = Path(__file__).parents[1] / "fixtures_llm_server.py"
 MOST_MB = 500
 
 

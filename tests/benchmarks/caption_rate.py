@@ -20,7 +20,7 @@ from effectpairs.captioning.interface.captioner import ClipContext, sample_frame
 from effectpairs.captioning.interface.concurrency import map_unordered
 from effectpairs.captioning.llm.openai_compatible import OpenAiCaptioner
 
-SERVER = Path(__file__).parents[1] / "llm_server.py"
+SERVER = Path(__file__).parents[1] / "fixtures_llm_server.py"
 LATENCY_S, AT_ONCE, TARGET, MOST_MB = 0.2, 16, 0.9, 500
 
 

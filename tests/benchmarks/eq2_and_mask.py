@@ -12,7 +12,7 @@ import time
 import cv2
 import numpy as np
 from effectpairs.stages import composite, effect_mask
-from effectpairs.tests import reference
+from effectpairs.tests import fixtures_reference_masks
 
 TARGET = 12.0
 
@@ -56,7 +56,7 @@ def main():
     layers = clip()
     fast, slow = [], []
     for _ in range(rounds):
-        seconds, expected = run(reference.over, reference.find_effect, *layers)
+        seconds, expected = run(fixtures_reference_masks.over, fixtures_reference_masks.find_effect, *layers)
         slow.append(seconds)
         for _ in range(3):
             seconds, found = run(composite.over, effect_mask.find_effect, *layers)

@@ -25,7 +25,7 @@ from effectpairs.flows.footage.ingest import NormalizedClip, normalize_footage
 from effectpairs.flows.footage.source import RealSource
 from effectpairs.stages import pair
 from effectpairs.stages.quality_gates import judge
-from effectpairs.tests.scenes import sliding_square, write_h264
+from effectpairs.tests.fixtures_scene import sliding_square, write_h264
 
 CLIPS = 8
 

@@ -22,8 +22,8 @@ import effectpairs
 import numpy as np
 from effectpairs.datasets.corpus import shards
 from effectpairs.datasets.store.ledger import write_ledger
-from effectpairs.tests import workspaces
-from effectpairs.tests.small_corpus import store_clip
+from effectpairs.tests import fixtures_workspaces
+from effectpairs.tests.fixtures_corpus import store_clip
 
 CLIPS = Path(os.environ.get("EFFECTPAIRS_CLIPS", Path(__file__).parents[3] / "shared" / "clips"))
 FRAMES, HEIGHT, WIDTH = 85, 384, 672
@@ -61,7 +61,7 @@ def publish(folder: Path, frames: np.ndarray) -> Path:
     names = [f"clip-{number}" for number in range(COPIES)]
     entries = [replace(entry, name=name, row={**entry.row, "clip_id": name, "group": "clip"}) for name in names]
     write_ledger(workspace, "bench", entries, {})
-    workspaces.publish(workspace, folder / "corpus", shard_bytes=1 << 32)
+    fixtures_workspaces.publish(workspace, folder / "corpus", shard_bytes=1 << 32)
     return folder / "corpus"
 
 

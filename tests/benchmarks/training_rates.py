@@ -13,7 +13,7 @@ from pathlib import Path
 
 import diffusers
 import torch
-from effectpairs.tests.small_corpus import make_small_corpus
+from effectpairs.tests.fixtures_corpus import make_small_corpus
 from effectpairs.training.base import encoders
 from effectpairs.training.base.models import BaseModelRef, load_scheduler, load_text_model, load_transformer, load_vae
 from effectpairs.training.base.network import TrainingBatch, rotary_embedding, velocity_loss

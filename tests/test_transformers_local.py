@@ -5,7 +5,7 @@ import pytest
 from effectpairs.captioning.interface.captioner import Captioner, ClipContext
 from effectpairs.captioning.llm.llm_captioner import ChatRequest, ChatResponse, LlmCaptioner, ModelUnavailable
 from effectpairs.captioning.llm.transformers_local import LoadedModel, TransformersCaptioner, find_model_files
-from effectpairs.tests import tiny_models
+from effectpairs.tests import fixtures_language_models
 
 torch = pytest.importorskip("torch", reason="models run on torch: pip install 'effectpairs[models]'")
 pytest.importorskip("transformers", reason="models are read by transformers: pip install 'effectpairs[models]'")
@@ -15,18 +15,18 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory):
-    return str(tiny_models.tiny_llama(tmp_path_factory.mktemp("llama")))
+    return str(fixtures_language_models.tiny_llama(tmp_path_factory.mktemp("llama")))
 
 
 @pytest.fixture(scope="module")
 def llava(tmp_path_factory):
-    return str(tiny_models.tiny_llava(tmp_path_factory.mktemp("llava")))
+    return str(fixtures_language_models.tiny_llava(tmp_path_factory.mktemp("llava")))
 
 
 @pytest.fixture(scope="module")
 def minicpm(tmp_path_factory):
     pytest.importorskip("torchvision", reason="MiniCPM-V's processor needs it: pip install 'effectpairs[models]'")
-    return str(tiny_models.tiny_minicpm(tmp_path_factory.mktemp("minicpm")))
+    return str(fixtures_language_models.tiny_minicpm(tmp_path_factory.mktemp("minicpm")))
 
 
 def clip(seed=0, frames=21):

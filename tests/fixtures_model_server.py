@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible server, in a process of its own: `python model_server.py FOLDER`.
+"""A model behind an OpenAI-compatible server, in a process of its own: `python fixtures_model_server.py FOLDER`.
 
 Small and slow, for tests: it takes one question at a time. It prints its address, and ends with its standard input.
 """
@@ -8,7 +8,7 @@ import sys
 import torch
 from effectpairs.captioning.llm.llm_captioner import ChatRequest, ModelUnavailable
 from effectpairs.captioning.llm.transformers_local import TransformersCaptioner
-from effectpairs.tests.llm_server import Forgetful, Raw, StubServer, completion, error
+from effectpairs.tests.fixtures_llm_server import Forgetful, Raw, StubServer, completion, error
 
 
 def main() -> None:

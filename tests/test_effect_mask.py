@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from effectpairs.stages import effect_mask, morphology
 from effectpairs.stages.effect_mask import EffectMaskSettings, find_effect
-from effectpairs.tests import reference
+from effectpairs.tests import fixtures_reference_masks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -98,7 +98,7 @@ def test_equals_the_reference(clip, chosen):
     with pytest.MonkeyPatch.context() as patch:
         at_working_size(patch, min(clip[0].shape[1:3]))
         fast = find_effect(*clip, chosen).mask
-    assert np.array_equal(fast, reference.find_effect(*clip, chosen))
+    assert np.array_equal(fast, fixtures_reference_masks.find_effect(*clip, chosen))
 
 
 def test_equals_the_reference_on_a_shadow_in_grain(monkeypatch):
@@ -112,7 +112,7 @@ def test_equals_the_reference_on_a_shadow_in_grain(monkeypatch):
     ):
         fast = find_effect(gt, over, nobody, chosen)
         assert fast.mask.any()
-        assert np.array_equal(fast.mask, reference.find_effect(gt, over, nobody, chosen))
+        assert np.array_equal(fast.mask, fixtures_reference_masks.find_effect(gt, over, nobody, chosen))
 
 
 @settings(max_examples=30, deadline=None)
@@ -187,7 +187,7 @@ def test_a_painted_shadow_on_real_footage(clips_dir, strength, softness):
     truth = strength * shadow * plate.mean(axis=-1) > EffectMaskSettings().threshold_min
     assert (mask & truth).sum() / (mask | truth).sum() > 0.75
     if strength == 0.4:
-        assert np.array_equal(mask, reference.find_effect(gt, over, subject, EffectMaskSettings()))
+        assert np.array_equal(mask, fixtures_reference_masks.find_effect(gt, over, subject, EffectMaskSettings()))
 
 
 def test_neither_the_subject_nor_its_rim():

@@ -7,7 +7,7 @@ from effectpairs.captioning.interface.captioner import Captioner, ClipContext
 from effectpairs.captioning.llm.openai_compatible import OpenAiCaptioner
 from effectpairs.captioning.llm.vllm_server import VllmCaptioner
 from effectpairs.captioning.rule_based.captioner import RuleBasedCaptioner
-from effectpairs.tests.llm_server import MODEL, StubServer, sensible
+from effectpairs.tests.fixtures_llm_server import MODEL, StubServer, sensible
 from pydantic import TypeAdapter, ValidationError
 
 

@@ -13,15 +13,15 @@ from effectpairs.captioning.interface.captioner import Captioner, ClipContext
 from effectpairs.captioning.llm import vllm_server
 from effectpairs.captioning.llm.llm_captioner import ChatRequest, LlmCaptioner, ModelUnavailable
 from effectpairs.captioning.llm.vllm_server import PYTHON_ENV, VllmCaptioner
-from effectpairs.tests import fake_vllm
-from effectpairs.tests.llm_server import ask_many
+from effectpairs.tests import fixtures_fake_vllm
+from effectpairs.tests.fixtures_llm_server import ask_many
 
 SEEN = ClipContext(gt=np.zeros((13, 32, 48, 3), np.uint8), subject="dog")
 
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory):
-    return fake_vllm.install(tmp_path_factory.mktemp("vllm"))
+    return fixtures_fake_vllm.install(tmp_path_factory.mktemp("vllm"))
 
 
 @pytest.fixture
@@ -158,10 +158,10 @@ def test_settings_are_checked(over):
 )
 def test_true_vllm_with_a_tiny_model(tmp_path):
     pytest.importorskip("transformers")
-    from effectpairs.tests import tiny_models
+    from effectpairs.tests import fixtures_language_models
 
     captioner = VllmCaptioner(
-        model=str(tiny_models.tiny_llama(tmp_path / "llama")),
+        model=str(fixtures_language_models.tiny_llama(tmp_path / "llama")),
         max_model_len=2048,
         dtype="float32",
         enforce_eager=True,

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 from effectpairs.datasets.footage.reader import count_frames, open_frames
-from effectpairs.tests.filming import film, photograph, scene
+from effectpairs.tests.fixtures_videos import film, photograph, scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image

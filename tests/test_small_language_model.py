@@ -1,6 +1,6 @@
 """A real language model of 135 million weights behind a real server: poor answers, and machinery that holds.
 
-Opt-in: EFFECTPAIRS_SMALL_MODEL names a folder that `tests/small_model.py` made.
+Opt-in: EFFECTPAIRS_SMALL_MODEL names a folder that `tests/fixtures_small_language_model.py` made.
 """
 
 import os
@@ -17,9 +17,10 @@ from effectpairs.captioning.pipeline import CaptionSettings, augment_caption, re
 
 VARIABLE = "EFFECTPAIRS_SMALL_MODEL"
 FOLDER = os.environ.get(VARIABLE, "")
+MAKER = "tests/fixtures_small_language_model.py"
 pytestmark = [
     pytest.mark.models,
-    pytest.mark.skipif(not FOLDER, reason=f"set {VARIABLE} to a model's folder; tests/small_model.py makes one"),
+    pytest.mark.skipif(not FOLDER, reason=f"set {VARIABLE} to a model's folder; {MAKER} makes one"),
 ]
 DESCRIBED = (
     ("car", "dust", "A car drives along a dry track from left to right. Behind its wheels a low, pale cloud of dust "
@@ -31,7 +32,7 @@ DESCRIBED = (
 
 @pytest.fixture(scope="module")
 def captioner():
-    program = [sys.executable, str(Path(__file__).with_name("model_server.py")), FOLDER]
+    program = [sys.executable, str(Path(__file__).with_name("fixtures_model_server.py")), FOLDER]
     server = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     yield OpenAiCaptioner(
         model="SmolLM2-135M-Instruct", base_url=server.stdout.readline().strip(), max_tokens=120, max_concurrency=1

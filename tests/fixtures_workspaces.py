@@ -17,7 +17,7 @@ from effectpairs.datasets.corpus.finalize import finalize
 from effectpairs.datasets.corpus.publish import PublishSettings, plan_shards, write_planned
 from effectpairs.datasets.store.ledger import ClipOutcome, write_ledger
 from effectpairs.datasets.store.location import Location
-from effectpairs.tests.small_corpus import square_with_shadow, store_clip
+from effectpairs.tests.fixtures_corpus import square_with_shadow, store_clip
 
 FRAMES, SIZE = 5, (16, 24)
 TOUCHES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.scandir", "os.listdir")

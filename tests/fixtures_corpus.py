@@ -1,6 +1,6 @@
 """A finished corpus in a moment: clips from arrays, published by the real publisher, for whoever needs one to read.
 
-`from effectpairs.tests.small_corpus import make_small_corpus`.
+`from effectpairs.tests.fixtures_corpus import make_small_corpus`.
 """
 
 import hashlib

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from effectpairs.datasets.corpus.schema import COLOUR_LAYERS, LAYERS, QUALITY_NUMBERS
 from effectpairs.datasets.store import codec
-from effectpairs.tests.scenes import sliding_square, write_h264
+from effectpairs.tests.fixtures_scene import sliding_square, write_h264
 
 
 @pytest.fixture

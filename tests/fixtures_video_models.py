@@ -1,10 +1,9 @@
-"""Text-to-video pipelines in miniature: the real architectures of CogVideoX and Wan, random weights, folders of 1 MB.
-
-`from effectpairs.tests.tiny_video_model import write_tiny_pipeline, write_tiny_wan`.
-"""
+"""Tiny video models: the architectures of the base model, CogVideoX and Wan with random weights, folders of 1 MB."""
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from effectpairs.training.base import encoders, models
 from effectpairs.training.base.tiny import write_tiny_model
 
 
@@ -59,3 +58,21 @@ def write_tiny_wan(folder: Path, tokenizer: Path) -> Path:
     )
     pipeline.save_pretrained(folder)
     return folder
+
+
+class Parts(NamedTuple):
+    """A loaded family."""
+
+    folder: Path
+    transformer: Any
+    vae: Any
+    text: encoders.TextModel
+    scheduler: Any
+
+
+def tiny_parts(folder: Path) -> Parts:
+    """Write the tiny model unless it is there, and load all of it."""
+    if not (folder / "scheduler").is_dir():
+        write_tiny_model(folder)
+    words = encoders.TextModel(*models.load_text_model(folder), models.text_length(folder))
+    return Parts(folder, models.load_transformer(folder), models.load_vae(folder), words, models.load_scheduler(folder))

@@ -9,7 +9,7 @@ from effectpairs.captioning.interface.captioner import ClipContext
 from effectpairs.captioning.interface.concurrency import map_unordered
 from effectpairs.captioning.llm.openai_compatible import OpenAiCaptioner
 from effectpairs.captioning.pipeline import augment_caption, describe_clip, refine_description
-from effectpairs.tests.llm_server import MODEL, StubServer, data_of, error, sensible
+from effectpairs.tests.fixtures_llm_server import MODEL, StubServer, data_of, error, sensible
 
 pytest.importorskip("openai", reason="the endpoint backend needs it: pip install 'effectpairs[captions]'")
 

@@ -7,7 +7,7 @@ from effectpairs.datasets.corpus.schema import QUALITY_NUMBERS
 from effectpairs.datasets.gallery import tables
 from effectpairs.datasets.gallery.tables import NUMBERS, finite, format_number
 from effectpairs.stages import quality
-from effectpairs.tests.small_corpus import make_small_corpus
+from effectpairs.tests.fixtures_corpus import make_small_corpus
 from rich.console import Console
 
 

@@ -8,8 +8,8 @@ from effectpairs.datasets.corpus import shards, verify
 from effectpairs.datasets.corpus.reader import open_corpus
 from effectpairs.datasets.gallery.report import write_report
 from effectpairs.flows.captions.corpus_captions import caption_corpus, caption_settings
-from effectpairs.tests import fake_vllm, llm_server, tiny_models
-from effectpairs.tests.small_corpus import make_small_corpus
+from effectpairs.tests import fixtures_fake_vllm, fixtures_language_models, fixtures_llm_server
+from effectpairs.tests.fixtures_corpus import make_small_corpus
 
 SETTLED = ("caption_rules.max_attempts=1", "caption_rules.variants=2")
 
@@ -53,7 +53,7 @@ def test_a_corpus_without_a_record_of_captions_is_read_verified_shown_and_reword
 
 
 def test_vllm_in_its_own_process(wordless, tmp_path):
-    python = fake_vllm.install(tmp_path / "vllm")
+    python = fixtures_fake_vllm.install(tmp_path / "vllm")
     changes = (
         "caption.kind=vllm",
         "caption.model=some/model",
@@ -70,7 +70,7 @@ def test_vllm_in_its_own_process(wordless, tmp_path):
 def test_transformers_in_this_process(wordless, tmp_path):
     pytest.importorskip("torch", reason="models run on torch: pip install 'effectpairs[models]'")
     pytest.importorskip("transformers", reason="models are read by transformers: pip install 'effectpairs[models]'")
-    model = tiny_models.tiny_llama(tmp_path / "llama")
+    model = fixtures_language_models.tiny_llama(tmp_path / "llama")
     changes = ("caption.kind=transformers", f"caption.model={model}", "caption.device=cpu", "caption.max_tokens=16")
     for _, told in captions_of(wordless, tmp_path, *changes):
         (attempt,) = told["steps"]["augment"]["attempts"]
@@ -79,11 +79,11 @@ def test_transformers_in_this_process(wordless, tmp_path):
 
 
 def test_another_model_for_each_step(wordless, tmp_path):
-    with llm_server.StubServer(lambda request: "nothing of use") as server:
+    with fixtures_llm_server.StubServer(lambda request: "nothing of use") as server:
         asked = f'{{kind="openai", model="{llm_server.MODEL}", base_url="{server.base_url}"}}'
         by = [f'caption.{step}_by={{kind="measured"}}' for step in ("describe", "refine")]
         for _, told in captions_of(wordless, tmp_path, "caption.kind=by-step", *by, f"caption.augment_by={asked}"):
-            assert told["steps"]["augment"]["attempts"][0]["replies"][0]["model"] == llm_server.MODEL
+            assert told["steps"]["augment"]["attempts"][0]["replies"][0]["model"] == fixtures_llm_server.MODEL
             assert told["settings"]["augment"]["captioner"]["kind"] == "openai"
             assert told["settings"]["describe"]["captioner"]["kind"] == "measured"
         assert len(server.requests) == 1
