@@ -1,6 +1,6 @@
 """Workspaces with finished pairs, and processes that die on the way: what the storage tests share.
 
-`from effectpairs.tests import workspaces`.
+`from effectpairs.tests import fixtures_workspaces`.
 """
 
 import os
