@@ -25,6 +25,8 @@ class Item:
     """Layers that are there before the item's first stage, by name."""
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Facts that are there before the item's first stage, by the stage that left them."""
+    stages_done: int = 0
+    """Number of its stages whose results stand in layers and facts already."""
 
     @property
     def outcome_names(self) -> tuple[str, ...]:

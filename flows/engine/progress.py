@@ -31,7 +31,7 @@ class ItemProgress:
         self.next_stage: Stage | None = None
         self.refusal: tuple[str, str] | None = None
         self.children: list[ItemProgress | UnusableItem] | None = None
-        self._position = 0
+        self._position = item.stages_done
 
     @property
     def is_finished(self) -> bool:
@@ -97,4 +97,4 @@ class ItemProgress:
         """The item with all that is known so far, so that another process need not read it again."""
         names = {name for stage in self.stages[self._position :] for name in stage.reads}
         facts = {stage: facts for stage, facts in self.facts.items() if stage in names or stage in self.item.facts}
-        return replace(self.item, layers=dict(self.layers), facts=facts)
+        return replace(self.item, layers=dict(self.layers), facts=facts, stages_done=self._position)
