@@ -22,11 +22,11 @@ FLOWS: dict[str, Any] = {flow.name: flow for flow in (real_pairs, synthetic_pair
 
 def deployments(sources: Sequence[str], workspace: str, corpus: str) -> list[Any]:
     """The deployments of the named sources (settings files are named by their stem), and of publishing."""
-    found = []
+    deployed = []
     for source in sources or source_names():
         settings = load_any(source)
         where = str(Path(source).resolve()) if source.endswith(".toml") else source
-        found.append(
+        deployed.append(
             FLOWS[settings.flow].to_deployment(
                 name=settings.name,
                 entrypoint_type=MODULE,
@@ -36,12 +36,14 @@ def deployments(sources: Sequence[str], workspace: str, corpus: str) -> list[Any
             )
         )
     parameters = {"corpus": corpus, "workspace": workspace}
-    found.append(
+    deployed.append(
         publish.to_deployment(name="publish", entrypoint_type=MODULE, parameters=parameters, tags=["effectpairs"])
     )
-    asked = {"config": "tiny", "overrides": [f"corpus={corpus}"]}
-    found.append(training.to_deployment(name="tiny", entrypoint_type=MODULE, parameters=asked, tags=["effectpairs"]))
-    return found
+    config = {"config": "tiny", "overrides": [f"corpus={corpus}"]}
+    deployed.append(
+        training.to_deployment(name="tiny", entrypoint_type=MODULE, parameters=config, tags=["effectpairs"])
+    )
+    return deployed
 
 
 def serve_all(sources: Sequence[str], workspace: str, corpus: str) -> None:

@@ -125,9 +125,9 @@ def _run_batches(run: Run, phase: Phase, pool: WorkerPool, report_progress: Repo
         return failures
 
     futures = [run_phase.submit(batch, phase.name, partial(call_phase, batch)) for batch in batches]
-    for done, future in enumerate(as_completed(futures), start=1):
+    for finished, future in enumerate(as_completed(futures), start=1):
         run.record_failures(future.result())
-        update_progress_artifact(progress, 100 * done / len(batches))
+        update_progress_artifact(progress, 100 * finished / len(batches))
 
 
 def _show_summary(summary: RunSummary, workspace: Path) -> None:

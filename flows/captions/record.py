@@ -47,15 +47,15 @@ def caption_record(progress: ItemProgress, settings: Captioning, failure: Failur
         if replies := facts.get(step, {}).get("replies"):
             roles[ROLES[step]] = {"id": replies[0]["model"], "revision": replies[0]["revision"]}
     models = {(model["id"], model["revision"]): model for model in roles.values() if model["id"] != A_PERSON}
-    done = [step for step in CAPTION_STEPS if step in progress.results]
+    finished_steps = [step for step in CAPTION_STEPS if step in progress.results]
     provenance = {
         "caption_by": roles.get("refiner", {}).get("id"),
         "augmented": [reply["text"] for reply in facts.get("augment", {}).get("replies") or ()],
         "given": item.fixed_caption,
         "effects": evidence,
         "models": roles,
-        "filled": {step: facts.get(step, {}).get("filled", 0) for step in done},
-        "steps": {step: dict(facts.get(step, {})) for step in done},
+        "filled": {step: facts.get(step, {}).get("filled", 0) for step in finished_steps},
+        "steps": {step: dict(facts.get(step, {})) for step in finished_steps},
         "settings": settings.values,
         "seed": item.caption_seed,
         "doubt": doubt,
@@ -101,15 +101,15 @@ def _effects(item: CaptionedItem, facts: Mapping[str, Mapping[str, Any]]) -> tup
     if item.effects:
         authority = "the scene says so" if item.scene_facts else "the source says so"
         return item.effects, {"source": "given", "evidence": list(tags.get("evidence", (authority,)))}
-    known = {"source": tags.get("source", "unknown"), "evidence": list(tags.get("evidence", ()))}
+    evidence = {"source": tags.get("source", "unknown"), "evidence": list(tags.get("evidence", ()))}
     if tags.get("effects"):
-        return tuple(tags["effects"]), known
+        return tuple(tags["effects"]), evidence
     caption = caption_text(item, facts, "refine")
     replies: Sequence[Mapping[str, Any]] = facts.get("refine", {}).get("replies") or ()
     is_rule_based = bool(replies) and replies[0]["prompt_sha256"] is None
     if caption and not is_rule_based and (named := tuple(named_effects(caption))):
-        return named, {"source": "caption", "evidence": [*known["evidence"], "the caption names it"]}
-    return (), known
+        return named, {"source": "caption", "evidence": [*evidence["evidence"], "the caption names it"]}
+    return (), evidence
 
 
 def _doubt(progress: ItemProgress, item: CaptionedItem, failure: Failure | None) -> str | None:
@@ -119,8 +119,8 @@ def _doubt(progress: ItemProgress, item: CaptionedItem, failure: Failure | None)
             return f"no caption: {result.refused}"
     if progress.next_stage is not None:
         reason = failure.reason if failure is not None else NOT_REACHED
-        what = "no more captions" if progress.next_stage.name == "augment" else "no caption"
-        return f"{what}: {reason}"
+        lack = "no more captions" if progress.next_stage.name == "augment" else "no caption"
+        return f"{lack}: {reason}"
     for step in CAPTION_STEPS:
         facts = progress.facts.get(step, {})
         if facts and facts["verdict"] == "review" and not (step == "augment" and item.fixed_caption is not None):
@@ -130,7 +130,7 @@ def _doubt(progress: ItemProgress, item: CaptionedItem, failure: Failure | None)
 
 
 def _complaint(step: str, facts: Mapping[str, Any]) -> str:
-    """What a step's answers lack, in one sentence."""
+    """Say in one sentence what a step's answers lack."""
     objections = facts["attempts"][-1]["objections"] if facts["attempts"] else ()
     reason = f" ({objections[0].rstrip('.')})" if objections else ""
     if step == "describe":

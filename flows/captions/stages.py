@@ -28,6 +28,7 @@ from ...captioning.llm.llm_captioner import LlmCaptioner
 from ...captioning.pipeline import CaptionSettings
 from ...captioning.rule_based import effect_classifier
 from ...captioning.rule_based.captioner import RuleBasedCaptioner
+from ...datasets.sources.source import Source
 from ...datasets.store.atomic_io import digest_of
 from ...datasets.store.codec import Frames
 from ...datasets.store.store import ResultWriter
@@ -50,7 +51,7 @@ _decoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
 
 @dataclass(frozen=True, kw_only=True)
 class Captioning:
-    """Who captions, and how captions are to be."""
+    """Captioner and rules for captions."""
 
     caption: AnyCaptioner = RuleBasedCaptioner()
     caption_rules: CaptionSettings = CaptionSettings()
@@ -59,7 +60,7 @@ class Captioning:
         """Settings that decide a stage's captions."""
         rules = asdict(self.caption_rules)
         unused = {"describe": ("max_words", "variants"), "refine": ("variants",), "augment": ("max_words",)}[stage]
-        step: CaptionStep = next(known for known in CAPTION_STEPS if known == stage)
+        step: CaptionStep = next(literal for literal in CAPTION_STEPS if literal == stage)
         used = {name: value for name, value in rules.items() if name not in unused}
         return {"captioner": cache_key_settings(self.caption, step), **used}
 
@@ -67,6 +68,19 @@ class Captioning:
     def values(self) -> dict[str, Any]:
         """Settings of all steps, for provenance."""
         return {stage: {**self.stage_settings(stage), "version": VERSION} for stage in CAPTION_STEPS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionedSource(Source):
+    """A source whose clips get captions."""
+
+    caption: AnyCaptioner = RuleBasedCaptioner()
+    caption_rules: CaptionSettings = CaptionSettings()
+
+    @property
+    def captioning(self) -> Captioning:
+        """Captioner and rules for the captions of its clips."""
+        return Captioning(caption=self.caption, caption_rules=self.caption_rules)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +99,7 @@ class CaptionedItem(Item):
 
     @property
     def context(self) -> dict[str, Any]:
-        """What captions may use beside the layers."""
+        """Facts that captions may use beside the layers."""
         return {
             "effects": self.effects,
             "facts": self.scene_facts,
@@ -104,15 +118,15 @@ def caption_stages(settings: Captioning) -> tuple[Stage, ...]:
 
     Effects are tagged by all workers before a model is asked, so that the process that asks need not hold whole clips.
     """
-    asked = uses_model(settings.caption)
+    is_model = uses_model(settings.caption)
     tags = Stage(
         name=TAGS,
         version=VERSION,
         make=_tag,
         more_inputs=_clip_inputs,
         applies=_is_measurable,
-        phase=TAGS if asked else "captions",
-        batch_name=TAGS if asked else "captions",
+        phase=TAGS if is_model else "captions",
+        batch_name=TAGS if is_model else "captions",
         optional=True,
     )
     steps = (
@@ -127,7 +141,7 @@ def caption_stages(settings: Captioning) -> tuple[Stage, ...]:
             batch_name="captions",
             optional=True,
             concurrency=step_concurrency(settings.caption, step),
-            uses=("endpoint",) if asked else ("cpu",),
+            uses=("endpoint",) if is_model else ("cpu",),
         )
         for step in CAPTION_STEPS
     )
@@ -255,5 +269,5 @@ def _describe_or_refine(
 
 
 def _context_without_frames(item: CaptionedItem) -> ClipContext:
-    """What is known of a clip, for steps that look at no frame."""
+    """Context of a clip for steps that look at no frame."""
     return ClipContext(gt=np.zeros((1, 2, 2, 3), np.uint8), fps=item.fps, **item.context)

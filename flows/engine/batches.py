@@ -85,7 +85,7 @@ def write_batch(items: Sequence[Item], name: str, folder: Path) -> Batch:
 def read_batch(batch: Batch, kind: ItemKind) -> tuple[Item, ...]:
     """Items of a batch."""
     content = json.loads(batch.path.read_bytes())
-    item_class = next(known for known in kind.item_classes if known.__name__ == content["class"])
+    item_class = next(known_class for known_class in kind.item_classes if known_class.__name__ == content["class"])
     adapter: TypeAdapter[Any] = TypeAdapter(list[item_class])  # type: ignore[valid-type]
     return tuple(adapter.validate_python(content["items"]))
 

@@ -1,4 +1,4 @@
-"""How far one item is: the result of each stage, read from the store once and then kept."""
+"""Progress of an item: the result of each stage, read from the store once and then kept."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -82,7 +82,7 @@ class ItemProgress:
         return StageKey(stage=stage.name, version=stage.version, settings=stage.settings, inputs=inputs)
 
     def stage_input(self, stage: Stage, store: Store, prepared: Any = None, key: str = "") -> StageInput:
-        """What a stage gets of the item."""
+        """Input of a stage, as far as the item has it."""
         return StageInput(
             item=self.item,
             source=self.source,

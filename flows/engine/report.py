@@ -1,4 +1,4 @@
-"""What became of every item of a run: its ledger, its summary, and the row of each finished clip."""
+"""Report of a run: its ledger, its summary, and the row of each finished clip."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

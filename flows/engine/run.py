@@ -20,10 +20,10 @@ from .workers import worker_count
 BLENDER_BYTES = 1200 * 1024**2
 """Memory of a Blender process beside its worker, with users' assets and smoke in it (a plain scene takes 450 MB)."""
 ReportProgress = Callable[[str, int, int], None]
-"""Called with the name of a phase, the pieces of work done, and all of them."""
+"""Called with the name of a phase, the number of finished pieces of work, and the number of all pieces."""
 
 
-def ignore_progress(phase: str, done: int, total: int) -> None:
+def ignore_progress(phase: str, finished: int, total: int) -> None:
     """Report progress to nobody."""
 
 

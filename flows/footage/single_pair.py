@@ -26,7 +26,7 @@ from .source import RealSource
 
 @dataclass(frozen=True, kw_only=True)
 class PairRequest:
-    """What `effectpairs pair` is to make a pair of."""
+    """One pair that `effectpairs pair` is to make."""
 
     video: Path
     masks: Path | None = None
@@ -114,14 +114,14 @@ def _box_prompt(request: PairRequest, clip: NormalizedClip, source: RealSource) 
     x, y, width, height = request.box
     inside: MatteImage = np.zeros(video.size, np.uint8)
     inside[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)] = 255
-    left, top, columns, rows = cv2.boundingRect(fit_frame(inside, source.normalise.size, source.normalise.fit))
+    left_px, top_px, columns, rows = cv2.boundingRect(fit_frame(inside, source.normalise.size, source.normalise.fit))
     frames = keys_within([request.box_frame], clip.source_frames)
     if not columns or not rows:
         raise ValueError(f"--box {x},{y},{width},{height} lies outside the picture of {video.size[1]}x{video.size[0]}")
     if not frames:
         first, last = clip.source_frames[0], clip.source_frames[-1]
         raise ValueError(f"--at {request.box_frame} is not in the clip; give a frame from {first} to {last}")
-    return SubjectPrompt(box=(next(iter(frames)), left, top, columns, rows))
+    return SubjectPrompt(box=(next(iter(frames)), left_px, top_px, columns, rows))
 
 
 def _clip_facts(clip: NormalizedClip) -> Mapping[str, Any]:

@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ...captioning.config import AnyCaptioner
-from ...captioning.pipeline import CaptionSettings
-from ...captioning.rule_based.captioner import RuleBasedCaptioner
 from ...datasets.corpus.schema import EFFECTS
 from ...datasets.sources.source import FootageSource
 from ...stages.effect_mask import EffectMaskSettings
@@ -15,11 +12,11 @@ from ...stages.plate import Plate
 from ...stages.propagate import Propagate
 from ...stages.provided import Provided
 from ...stages.quality_gates import QualityThresholds
-from ..captions.stages import Captioning
+from ..captions.stages import CaptionedSource
 
 
 @dataclass(frozen=True, kw_only=True)
-class RealSource(FootageSource):
+class RealSource(FootageSource, CaptionedSource):
     """A file in `datasets/sources/`, key for key; a table's `kind` chooses the backend."""
 
     normalise: Normalise = Normalise()
@@ -27,8 +24,6 @@ class RealSource(FootageSource):
     decompose: Plate | External = Plate()
     effect_mask: EffectMaskSettings = EffectMaskSettings()
     quality_thresholds: QualityThresholds = QualityThresholds()
-    caption: AnyCaptioner = RuleBasedCaptioner()
-    caption_rules: CaptionSettings = CaptionSettings()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,11 +36,6 @@ class RealSource(FootageSource):
         """Size of one colour layer of the source's longest clips."""
         height, width = self.normalise.size
         return self.normalise.max_frames * height * width * 3
-
-    @property
-    def captioning(self) -> Captioning:
-        """How its clips get their words."""
-        return Captioning(caption=self.caption, caption_rules=self.caption_rules)
 
     def stage_settings(self, stage: str) -> Any:
         """The settings of a stage of the pair chain; None for those that have none."""

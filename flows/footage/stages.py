@@ -164,9 +164,9 @@ def _write_clip(clip: NormalizedClip, writer: ResultWriter) -> dict[str, Any]:
             writer.add(f"{folder}/given_mask_{number:02d}", prompt.masks)
         if prompt.keys:
             writer.add(f"{folder}/keys_{number:02d}", np.stack(list(prompt.keys.values())))
-        others = [mask > 127 for other, mask in masks.items() if other != number]
-        if others:
-            writer.add(f"{folder}/others_{number:02d}", np.logical_or.reduce(others))
+        other_masks = [mask > 127 for other_number, mask in masks.items() if other_number != number]
+        if other_masks:
+            writer.add(f"{folder}/others_{number:02d}", np.logical_or.reduce(other_masks))
         subjects.append({"subject": number, "keys": list(prompt.keys), "box": prompt.box})
     return {
         "index": clip.index,
@@ -234,7 +234,7 @@ def _pair_stage(name: str, spec: pair.StageSpec, stage_settings: Any) -> Stage:
 
 def _make_pair_stage(spec: pair.StageSpec, stage_settings: Any, stage_input: StageInput, writer: ResultWriter) -> None:
     names = [name for name in (*spec.needs, *spec.takes) if name in stage_input.layers]
-    made = spec.make({name: stage_input.layer(name) for name in names}, stage_input.facts, stage_settings)
-    for name, frames in made.layers.items():
+    output = spec.make({name: stage_input.layer(name) for name in names}, stage_input.facts, stage_settings)
+    for name, frames in output.layers.items():
         writer.add(name, frames)
-    writer.facts.update(made.facts)
+    writer.facts.update(output.facts)

@@ -3,17 +3,13 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ...captioning.config import AnyCaptioner
-from ...captioning.pipeline import CaptionSettings
-from ...captioning.rule_based.captioner import RuleBasedCaptioner
-from ...datasets.sources.source import Source
 from ...render.blender.process import Blender
 from ...render.generators.generator import ClipFormat
 from ...render.scene.scene import RenderSettings
 from ...settings import STRICT
 from ...stages.text_to_video import CogVideoX, VideoFormat, corpus_length
 from ...stages.unpaired_quality import UnpairedThresholds
-from ..captions.stages import Captioning
+from ..captions.stages import CaptionedSource
 
 OPERATIONAL = frozenset({"offload", "batch", "device", "blender"})
 """Settings of where and in how much memory a clip is made; its pixels do not hang on them."""
@@ -40,7 +36,7 @@ class BlenderTextToVideo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnpairedSource(Source):
+class UnpairedSource(CaptionedSource):
     """A file in `datasets/sources/`, key for key; the `kind` of the table `video` chooses what makes the clips."""
 
     flow: Literal["unpaired"] = "unpaired"
@@ -61,9 +57,6 @@ class UnpairedSource(Source):
     frames: int = 85
     """At most; a model that makes fewer gives as many as fit 8k+5."""
     video: BlenderTextToVideo | CogVideoX = BlenderTextToVideo()
-    caption: AnyCaptioner = RuleBasedCaptioner()
-    """Who augments captions that are not augmented yet."""
-    caption_rules: CaptionSettings = CaptionSettings()
     limits: UnpairedThresholds = UnpairedThresholds()
     licence: str = "CC0-1.0"
     origin: str = "made by effectpairs from captions"
@@ -99,21 +92,15 @@ class UnpairedSource(Source):
         return self.format.frames * self.size[0] * self.size[1] * 3
 
     @property
-    def captioning(self) -> Captioning:
-        """How captions are augmented."""
-        return Captioning(caption=self.caption, caption_rules=self.caption_rules)
-
-    @property
     def format(self) -> VideoFormat:
-        """What its clips are like."""
+        """Length, size and rate of its clips."""
         return self.video.format(self.frames, self.size)
 
     @property
     def clip_format(self) -> ClipFormat:
         """The same, for a scene."""
         assert isinstance(self.video, BlenderTextToVideo)
-        made = self.format
-        return ClipFormat(frames=made.frames, size=made.size, fps=made.fps, rendering=self.video.rendering)
+        return ClipFormat(**asdict(self.format), rendering=self.video.rendering)
 
     @property
     def generation_settings(self) -> dict[str, Any]:

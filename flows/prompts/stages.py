@@ -140,9 +140,9 @@ def settings(source: UnpairedSource) -> dict[str, Any]:
 def outcome(source: UnpairedSource, progress: ItemProgress, failure: Failure | None) -> ClipOutcome:
     """Judge a made clip and build its row."""
     item: UnpairedItem = progress.item  # type: ignore[assignment]
-    made = progress.facts[UNPAIRED]
-    verdict = judge_clip(made, source)
-    clip_format, generator = source.format, made["maker"]
+    generated = progress.facts[UNPAIRED]
+    verdict = judge_clip(generated, source)
+    clip_format, generator = source.format, generated["maker"]
     facts = RowFacts(
         group=item.group,
         shape=(clip_format.frames, *clip_format.size),
@@ -154,7 +154,7 @@ def outcome(source: UnpairedSource, progress: ItemProgress, failure: Failure | N
         reasons=verdict.reasons,
         seeds=[item.seed],
         models=[{"id": generator["model"], "revision": generator["revision"]}],
-        facts={name: value for name, value in made.items() if name != "maker"},
+        facts={name: value for name, value in generated.items() if name != "maker"},
     )
     row = clip_row(progress, facts)
     row |= {"effects": list(item.effects), "caption": item.caption, "caption_dense": None}
@@ -162,13 +162,13 @@ def outcome(source: UnpairedSource, progress: ItemProgress, failure: Failure | N
     return finished_outcome(row, progress.layers)
 
 
-def judge_clip(made: Mapping[str, Any], source: UnpairedSource) -> Verdict:
+def judge_clip(generated: Mapping[str, Any], source: UnpairedSource) -> Verdict:
     """Verdict by a clip's numbers; a scene that lacks something the caption names goes to review."""
     frames = source.format.frames
-    verdict = unpaired_quality.judge(made["numbers"], source.limits, frames=frames, expected_frames=frames)
-    if not made["missing"] or verdict.verdict == "reject":
+    verdict = unpaired_quality.judge(generated["numbers"], source.limits, frames=frames, expected_frames=frames)
+    if not generated["missing"] or verdict.verdict == "reject":
         return verdict
-    reason = f"the caption names what no scene has: {', '.join(made['missing'])}"
+    reason = f"the caption names what no scene has: {', '.join(generated['missing'])}"
     return Verdict(verdict="review", reasons=(reason, *(verdict.reasons if verdict.verdict == "review" else ())))
 
 
@@ -301,7 +301,7 @@ def _delete_frames(stage_input: StageInput) -> None:
 
 
 def _caption_provenance(item: UnpairedItem, source: UnpairedSource) -> dict[str, Any]:
-    """How the clip came by its caption."""
+    """Provenance of a clip's caption."""
     return {
         "given": item.original,
         "from": {"place": source.prompts or source.corpus, "name": item.prompt},

@@ -148,12 +148,12 @@ def _render(
     report_progress: ReportProgress,
 ) -> dict[str, Any]:
     """Render the passes, reporting how far it is, and compose them to layers."""
-    total, done = sum(len(render_pass.frames) for render_pass in passes), 0
+    total, drawn_frames = sum(len(render_pass.frames) for render_pass in passes), 0
 
     def count_frame(name: str, frame: int, seconds: float) -> None:
-        nonlocal done
-        done += 1
-        report_progress("draw", done, total)
+        nonlocal drawn_frames
+        drawn_frames += 1
+        report_progress("draw", drawn_frames, total)
 
     check_files(scene)
     render_frames(plan.make_plan(scene, folder, passes), folder, source.blender, count_frame)

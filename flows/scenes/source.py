@@ -3,10 +3,6 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from ...captioning.config import AnyCaptioner
-from ...captioning.pipeline import CaptionSettings
-from ...captioning.rule_based.captioner import RuleBasedCaptioner
-from ...datasets.sources.source import Source
 from ...render.blender.process import Blender
 from ...render.compositing.effect_masks import MaskFromPasses
 from ...render.generators.blender_generator import BlenderGenerator
@@ -15,7 +11,7 @@ from ...render.generators.kubric_generator import KubricGenerator
 from ...render.scene.scene import RenderSettings
 from ...stages.effect_mask import EffectMaskSettings
 from ...stages.quality_gates import QualityThresholds
-from ..captions.stages import Captioning
+from ..captions.stages import CaptionedSource
 
 RENDERED_THRESHOLDS = QualityThresholds(
     preservation_psnr_db_min=(45.0, 40.0),
@@ -33,7 +29,7 @@ FIREFLY_SIZE = (96, 168)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SceneSource(Source):
+class SceneSource(CaptionedSource):
     """A file in `datasets/sources/`, key for key; a generator's `kind` chooses it."""
 
     flow: Literal["synthetic-pairs"] = "synthetic-pairs"
@@ -52,8 +48,6 @@ class SceneSource(Source):
     """The difference recipe that the truth is compared with."""
     quality_thresholds: QualityThresholds = RENDERED_THRESHOLDS
     blender: Blender = Blender()
-    caption: AnyCaptioner = RuleBasedCaptioner()
-    caption_rules: CaptionSettings = CaptionSettings()
     licence: str = "CC0-1.0"
     origin: str = "rendered by effectpairs"
 
@@ -78,13 +72,8 @@ class SceneSource(Source):
         return self.frames * self.size[0] * self.size[1] * 3
 
     @property
-    def captioning(self) -> Captioning:
-        """How its clips get their words."""
-        return Captioning(caption=self.caption, caption_rules=self.caption_rules)
-
-    @property
     def clip_format(self) -> ClipFormat:
-        """What all scenes of the generator have in common."""
+        """Frames, size, rate and quality of every scene of the generator."""
         return ClipFormat(frames=self.frames, size=self.size, fps=self.fps, rendering=self.rendering)
 
     @property

@@ -66,7 +66,7 @@ class VariantItem(CaptionedItem):
     """Name of its scene and its own, as its origin says it."""
     variant: str
     scene: Scene
-    rendered: Mapping[str, Any]
+    variant_facts: Mapping[str, Any]
     """What composing found out of the variant: numbers, white_steps by effect."""
     blender: str
 
@@ -147,15 +147,15 @@ def stages(source: SceneSource) -> tuple[Stage, ...]:
 def settings(source: SceneSource) -> dict[str, Any]:
     """Settings that hold for all scenes; each scene's own description stands in its rows."""
     thresholds = asdict(source.quality_thresholds)
-    rendered = {RENDER: {**source.mask_settings, "version": VERSION}, "quality_thresholds": thresholds}
-    return rendered | {"captions": source.captioning.values}
+    render_settings = {RENDER: {**source.mask_settings, "version": VERSION}, "quality_thresholds": thresholds}
+    return render_settings | {"captions": source.captioning.values}
 
 
 def outcome(source: SceneSource, progress: ItemProgress, failure: Failure | None) -> ClipOutcome:
     """Judge a drawn variant and build its row."""
     item: VariantItem = progress.item  # type: ignore[assignment]
     scene = item.scene
-    verdict = judge_variant(item.rendered, source, scene.size)
+    verdict = judge_variant(item.variant_facts, source, scene.size)
     content = content_of(scene)
     facts = RowFacts(
         group=group_of(scene),
@@ -163,7 +163,7 @@ def outcome(source: SceneSource, progress: ItemProgress, failure: Failure | None
         origin=f"{item.name}, {item.variant}",
         inputs=item.inputs,
         settings=settings(source) | {"scene": content, "variant": item.variant},
-        numbers=item.rendered["numbers"],
+        numbers=item.variant_facts["numbers"],
         verdict=verdict.verdict,
         reasons=verdict.reasons,
         subject=0,
@@ -177,10 +177,10 @@ def outcome(source: SceneSource, progress: ItemProgress, failure: Failure | None
     return finished_outcome(row, progress.layers, "captions" if record.doubt else "quality")
 
 
-def judge_variant(rendered: Mapping[str, Any], source: SceneSource, size: tuple[int, int]) -> Verdict:
+def judge_variant(variant_facts: Mapping[str, Any], source: SceneSource, size: tuple[int, int]) -> Verdict:
     """Verdict by the numbers; a row may name no effect that nobody can see."""
-    verdict = judge(rendered["numbers"], source.thresholds_for(size))
-    unseen = [kind for kind, white in rendered["white_steps"].items() if not white]
+    verdict = judge(variant_facts["numbers"], source.thresholds_for(size))
+    unseen = [kind for kind, white in variant_facts["white_steps"].items() if not white]
     if not unseen:
         return verdict
     limit = source.truth.threshold
@@ -233,16 +233,16 @@ def _variants(stage_input: StageInput) -> Sequence[Item | UnusableItem]:
     item: SceneItem = stage_input.item
     parts: list[Item | UnusableItem] = []
     for variant, variant_id in zip(item.scene.variants, item.clip_ids, strict=True):
-        rendered = stage_input.facts[RENDER]["variants"][variant.name]
-        if "refused" in rendered:
-            parts.append(UnusableItem(id=variant_id, stage=RENDER, reason=rendered["refused"]))
+        variant_facts = stage_input.facts[RENDER]["variants"][variant.name]
+        if "refused" in variant_facts:
+            parts.append(UnusableItem(id=variant_id, stage=RENDER, reason=variant_facts["refused"]))
         else:
-            parts.append(_variant_item(stage_input, variant, variant_id, rendered))
+            parts.append(_variant_item(stage_input, variant, variant_id, variant_facts))
     return parts
 
 
 def _variant_item(
-    stage_input: StageInput, variant: Variant, variant_id: str, rendered: Mapping[str, Any]
+    stage_input: StageInput, variant: Variant, variant_id: str, variant_facts: Mapping[str, Any]
 ) -> VariantItem:
     item: SceneItem = stage_input.item
     layers = {name: stage_input.layers[name] for name in SHARED_LAYERS}
@@ -262,9 +262,9 @@ def _variant_item(
         name=item.name,
         variant=variant.name,
         scene=item.scene,
-        rendered={name: rendered[name] for name in ("numbers", "white_steps")},
+        variant_facts={name: variant_facts[name] for name in ("numbers", "white_steps")},
         blender=facts["blender"],
-        effects=tuple(rendered["effects"]),
-        scene_facts=rendered["facts"],
-        subject_name=rendered["facts"]["subject"],
+        effects=tuple(variant_facts["effects"]),
+        scene_facts=variant_facts["facts"],
+        subject_name=variant_facts["facts"]["subject"],
     )
