@@ -182,7 +182,7 @@ def test_refused_answers_are_asked_for_again_and_then_filled(source_file, tmp_pa
 
 def test_a_persons_caption_stays_and_is_only_augmented(source_file, tmp_path):
     given = "A small square hurries past, dragging a dark shadow."
-    run_source(load_any(source_file, [f'given_caption="{given}"']), tmp_path / "w", workers=1)
+    run_source(load_any(source_file, [f'fixed_caption="{given}"']), tmp_path / "w", workers=1)
     assert results(tmp_path / "w") == {"describe": 0, "refine": 0, "augment": 4}
     for row in rows_of(tmp_path / "w").values():
         assert row["caption"] == given

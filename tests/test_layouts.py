@@ -28,7 +28,7 @@ def test_davis(tmp_path):
     two[:, 0, :] = 255  # void
     davis(tmp_path, "dogs", two)
     davis(tmp_path, "bear")
-    bear, dogs = listed(tmp_path, "davis", image_fps=12.0, given_caption="A bear.")
+    bear, dogs = listed(tmp_path, "davis", image_fps=12.0, fixed_caption="A bear.")
     video, masks = tmp_path / "JPEGImages/480p/bear", tmp_path / "Annotations/480p/bear"
     assert bear == Footage(
         name="bear", video=video, subjects=(SubjectFiles(masks=masks, label=1),), image_fps=12.0, caption="A bear."

@@ -87,7 +87,6 @@ def test_first_names_undo_every_renaming_where_it_happened():
     assert first_names({"passes": [{"mask_samples": 1}]}) == {"passes": [{"truth_samples": 1}]}
 
 
-@pytest.mark.xfail(reason="settings are being renamed", strict=False)
 def test_every_present_name_is_a_setting_and_no_first_name_is():
     """The table of renamed settings is true of the classes that are read."""
     pytest.importorskip("torch")

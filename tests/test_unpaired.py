@@ -49,7 +49,7 @@ def prompts_file(folder: Path, *lines: str) -> Path:
 
 def by_model(folder: Path, model: Path, *lines: str, **more: object) -> UnpairedSource:
     changes = {
-        "prompts": prompts_file(folder, *lines), "use": "captions", "size": "32x48", "video.kind": "cogvideox",
+        "prompts": prompts_file(folder, *lines), "prompts_as": "as_written", "size": "32x48", "video.kind": "cogvideox",
         "video.model": model, "video.native_frames": 9, "video.native_size": "32x48", "video.steps": 2,
         "video.dtype": "float32", "video.batch": 2, **more,
     }  # fmt: skip
@@ -206,7 +206,7 @@ def test_a_model_makes_clips_through_the_flow_and_a_second_run_makes_none(tmp_pa
 
 @pytest.mark.slow
 def test_captions_are_augmented_first_and_those_of_a_corpus_keep_their_group(tmp_path, model):
-    source = by_model(tmp_path, model, DUSTY, use="augmented", **{"caption_rules.variants": 2})
+    source = by_model(tmp_path, model, DUSTY, prompts_as="augmented", **{"caption_rules.variants": 2})
     run_source(source, tmp_path / "first")
     entries = read_ledger(tmp_path / "first", "unpaired")
     captions = [entry.row["caption"] for entry in entries]
@@ -216,7 +216,7 @@ def test_captions_are_augmented_first_and_those_of_a_corpus_keep_their_group(tmp
     assert {json.loads(entry.row["provenance"]["captions"])["given"] for entry in entries} == {DUSTY}
     publish_locally(str(tmp_path / "corpus"), tmp_path / "first", EVERYTHING)
     of_corpus = replace(
-        source, prompts=None, corpus=str(tmp_path / "corpus"), use="captions", seed=3, kinds=("unpaired",)
+        source, prompts=None, corpus=str(tmp_path / "corpus"), prompts_as="as_written", seed=3, kinds=("unpaired",)
     )
     found = [one for one in list_prompts(of_corpus) if isinstance(one, Prompt)]
     assert {one.caption for one in found} == set(captions)
@@ -312,7 +312,7 @@ def test_what_no_scene_has_is_said():
 @pytest.mark.blender
 def test_blender_draws_what_a_caption_says(tmp_path):
     workspace = tmp_path / "workspace"
-    changes = [f"prompts={prompts_file(tmp_path, DUSTY)}", "use=captions", "size=36x64", "frames=5"]
+    changes = [f"prompts={prompts_file(tmp_path, DUSTY)}", "prompts_as=as_written", "size=36x64", "frames=5"]
     source = load_any("unpaired", [*changes, "video.rendering.samples=4"])
     account = run_source(source, workspace, workers=1)
     assert (account.inputs, account.failed, account.rejected) == (1, 0, 0)

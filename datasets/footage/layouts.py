@@ -38,7 +38,7 @@ def davis(source: FootageSource, root: Path) -> Iterator[Footage | UnusableFoota
             )
             continue
         yield Footage(
-            name=video.name, video=video, subjects=subjects, caption=source.given_caption, image_fps=source.image_fps
+            name=video.name, video=video, subjects=subjects, caption=source.fixed_caption, image_fps=source.image_fps
         )
 
 
@@ -85,7 +85,7 @@ def gen_omnimatte(source: FootageSource, root: Path) -> Iterator[Footage | Unusa
             continue
         subjects = tuple(SubjectFiles(masks=mask) for mask in masks)
         name = clip.resolve().name if clip == root else clip.name
-        yield Footage(name=name, video=video, subjects=subjects, caption=source.given_caption)
+        yield Footage(name=name, video=video, subjects=subjects, caption=source.fixed_caption)
 
 
 def videos(source: FootageSource, root: Path) -> Iterator[Footage | UnusableFootage]:
@@ -114,7 +114,7 @@ def videos(source: FootageSource, root: Path) -> Iterator[Footage | UnusableFoot
             video=video,
             subjects=tuple(subjects) or (SubjectFiles(),),
             background=plates[0] if plates else None,
-            caption=source.given_caption,
+            caption=source.fixed_caption,
             image_fps=source.image_fps,
         )
 

@@ -53,7 +53,7 @@ def kubric_pairs(source: FootageSource, root: Path) -> Iterator[Footage | Unusab
             video=video,
             subjects=(SubjectFiles(masks=mask, label=REMOVED),),
             background=plate,
-            caption=source.given_caption,
+            caption=source.fixed_caption,
             image_fps=source.image_fps,
         )
 
@@ -89,7 +89,7 @@ def movies(source: FootageSource, root: Path) -> Iterator[Footage | UnusableFoot
             video=video,
             subjects=(SubjectFiles(masks=masks),),
             background=plates[0],
-            caption=source.given_caption,
+            caption=source.fixed_caption,
             image_fps=source.image_fps,
         )
 

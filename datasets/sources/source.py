@@ -59,7 +59,7 @@ class FootageSource(Source):
     """Names to leave out, as shell patterns."""
     effects: tuple[str, ...] = ()
     """What effects its clips show, in the words of the corpus."""
-    given_caption: str | None = None
+    fixed_caption: str | None = None
     """A person's words for each of its clips; they stay as they are and are only augmented."""
 
     def __post_init__(self) -> None:

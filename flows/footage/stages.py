@@ -214,7 +214,7 @@ def _clip_item(stage_input: StageInput, clip: Mapping[str, Any], subject: Mappin
         subject=number,
         effects=source.effects,
         hint=footage.name,
-        fixed_caption=footage.caption or source.given_caption,
+        fixed_caption=footage.caption or source.fixed_caption,
     )
 
 

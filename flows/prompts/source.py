@@ -46,9 +46,9 @@ class UnpairedSource(CaptionedSource):
     """A corpus, folder or fsspec URL, whose captions are taken where there are no prompts."""
     kinds: tuple[Literal["real", "synthetic", "unpaired"], ...] = ("real", "synthetic")
     """Of the corpus's clips; those that were themselves made for captions would only come again."""
-    use: Literal["augmented", "captions"] = "augmented"
+    prompts_as: Literal["augmented", "as_written"] = "augmented"
     """augmented: captions of the same scenes with other styles of their effects, those of the corpus where it has them;
-    captions: as they stand."""
+    as_written: as they stand."""
     count: int = 0
     """So many captions of the corpus or file at most, the first; 0 takes all."""
     seed: int = 0
@@ -71,9 +71,10 @@ class UnpairedSource(CaptionedSource):
             raise ValueError(f"size={self.size}: height and width are even, from 16 to 4096; give 384x672")
         if self.count < 0 or not 0 <= self.seed < 2**31:
             raise ValueError(f"count={self.count} and seed={self.seed} are 0 or more; give such whole numbers")
-        if self.use == "augmented" and not self.caption_rules.variants:
+        if self.prompts_as == "augmented" and not self.caption_rules.variants:
             raise ValueError(
-                "use='augmented' and caption_rules.variants=0 make no clip; give variants, or use='captions'"
+                "prompts_as='augmented' and caption_rules.variants=0 make no clip; "
+                "give variants, or prompts_as='as_written'"
             )
 
     @property
@@ -84,7 +85,7 @@ class UnpairedSource(CaptionedSource):
     @property
     def is_augmented(self) -> bool:
         """Whether clips are made for augmented captions, not for the captions as written."""
-        return self.use == "augmented"
+        return self.prompts_as == "augmented"
 
     @property
     def clip_bytes(self) -> int:

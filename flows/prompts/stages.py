@@ -134,7 +134,7 @@ def stages(source: UnpairedSource) -> tuple[Stage, ...]:
 def settings(source: UnpairedSource) -> dict[str, Any]:
     """Settings that hold for all clips."""
     generated = {UNPAIRED: {**source.generation_settings, "version": VERSION}, "limits": asdict(source.limits)}
-    return generated | {"use": source.use, "seed": source.seed, "captions": source.captioning.values}
+    return generated | {"prompts_as": source.prompts_as, "seed": source.seed, "captions": source.captioning.values}
 
 
 def outcome(source: UnpairedSource, progress: ItemProgress, failure: Failure | None) -> ClipOutcome:
