@@ -39,11 +39,7 @@ class ClipSimilarity:
     revision: str | None = None
 
     def weights(self) -> Weights:
-        """Return the model's weights.
-
-        Raises:
-            Unavailable: they are missing.
-        """
+        """Return the model's weights; raises `Unavailable` where they are missing."""
         return _load_clip(self.model, self.revision).weights
 
     def score(self, sample: Sample) -> Mapping[str, Sequence[MetricValue]]:

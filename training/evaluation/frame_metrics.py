@@ -81,11 +81,7 @@ class Lpips:
     """First digits that the trunk's SHA-256 must have."""
 
     def weights(self) -> Weights:
-        """Return the trunk's weights.
-
-        Raises:
-            Unavailable: they are missing.
-        """
+        """Return the trunk's weights; raises `Unavailable` where they are missing."""
         return _load_lpips(self)[1]
 
     def score(self, sample: Sample) -> Mapping[str, Sequence[MetricValue]]:
@@ -121,11 +117,7 @@ class Vmaf:
     """An ffmpeg built with libvmaf; None takes imageio-ffmpeg's."""
 
     def weights(self) -> Weights:
-        """Return the program, which holds the model.
-
-        Raises:
-            Unavailable: it is missing.
-        """
+        """Return the program, which holds the model; raises `Unavailable` where it is missing."""
         return _vmaf_weights(_find_ffmpeg(self.program))
 
     def score(self, sample: Sample) -> Mapping[str, Sequence[MetricValue]]:

@@ -57,11 +57,7 @@ class Fvd:
     """VideoMAE v2's weights; None looks where cd-fvd keeps them. They are never fetched here."""
 
     def load(self) -> Weights:
-        """Load the network.
-
-        Raises:
-            Unavailable: package or weights are missing, or were never trained.
-        """
+        """Load the network; raises `Unavailable` where package or weights are missing, or were never trained."""
         return _load_videomae(self.weights)[1]
 
     def features(self, frames: Rgb) -> Features:
