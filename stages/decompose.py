@@ -80,18 +80,13 @@ def solve_matte(gt: Rgb, background: Rgb, subject_mask: Matte, region: Mask) -> 
     foreground = background.copy()
     for frame in range(len(gt)):
         if region[frame].any():
-            rows, columns = _box(region[frame])
-            window = np.s_[frame, rows, columns]
+            x, y, width, height = cv2.boundingRect(region[frame].view(np.uint8))
+            window = np.s_[frame, y : y + height, x : x + width]
             inside = region[window]
             matte, colour = _solve_frame(gt[window], background[window], subject_mask[window])
             alpha[window] = np.where(inside, matte, 0)
             foreground[window] = np.where(inside[..., None], colour, background[window])
     return alpha, foreground
-
-
-def _box(region: np.ndarray) -> tuple[slice, slice]:
-    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _solve_frame(gt: Image, background: Image, subject_mask: MatteImage) -> tuple[MatteImage, Image]:

@@ -221,10 +221,7 @@ def _coherent(gt: Image, over: Image, strong: Grey, settings: EffectMaskSettings
     x, y, width, height = cv2.boundingRect(strong)
     if width and settings.coherence_percent:
         box = np.s_[y : y + height, x : x + width]
-        lighter, darker = (
-            to_grey(np.ascontiguousarray(gt[box])),
-            to_grey(np.ascontiguousarray(over[box])),
-        )
+        lighter, darker = (to_grey(np.ascontiguousarray(gt[box])), to_grey(np.ascontiguousarray(over[box])))
         signed = cv2.subtract(lighter, darker, dtype=cv2.CV_16S) * agreeing[box]
         signed_sum = np.abs(_window_sum(signed, settings.coherence_px))
         absolute_sum = _window_sum(np.ascontiguousarray(strong[box]), settings.coherence_px)

@@ -47,7 +47,8 @@ class External:
         notes: tuple[str, ...] = ()
         conversion = _range_conversion(fit, scatter)
         if conversion is not None:
-            background = _apply_line(background, conversion)
+            levels = np.arange(256) * conversion[0] + conversion[1]
+            background = np.clip(np.rint(levels), 0, 255).astype(np.uint8)[background]
             came, goes = ("limited", "full") if conversion[0] > 1 else ("full", "limited")
             notes = (
                 f"The given background came in {came} colour range, the clip is in {goes} range; it was converted.",
@@ -118,12 +119,6 @@ def _range_conversion(line: ColourMap, scatter: float) -> ColourMap | None:
         if distance < 4 and distance < identity_distance and scatter < 12:
             return conversion
     return None
-
-
-def _apply_line(background: Rgb, line: ColourMap) -> Rgb:
-    levels = np.arange(256) * line[0] + line[1]
-    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-    return np.asarray(table[background])
 
 
 def _region(gt: Rgb, background: Rgb, subject_mask: Matte, other_subjects: Mask | None, threshold: float) -> Mask:

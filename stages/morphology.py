@@ -71,7 +71,11 @@ def drop_specks(clip: BinaryClip, min_area_px: int) -> None:
     for index in range(len(clip)):
         next_labels = _label_components(clip[index + 1], min_area_px) if index + 1 < len(clip) else None
         neighbours = previous if next_labels is None else previous | (next_labels > 0).view(np.uint8)
-        clip[index] = labels > 0 if len(clip) == 1 else _touching(labels, neighbours)
+        if len(clip) > 1:
+            touched = np.bincount(labels[neighbours.view(bool)], minlength=int(labels.max()) + 1) > 0
+            clip[index] = _select_labels(labels, touched) > 0
+        else:
+            clip[index] = labels > 0
         previous = (labels > 0).view(np.uint8)
         if next_labels is not None:
             labels = next_labels
@@ -82,13 +86,6 @@ def _label_components(frame: Binary, min_area_px: int) -> Labels:
     labels: Labels
     count, labels = cv2.connectedComponents(frame, connectivity=8, ltype=cv2.CV_32S)
     return _select_labels(labels, np.bincount(labels[frame.view(bool)], minlength=count) >= min_area_px)
-
-
-def _touching(labels: Labels, beside: Binary) -> Binary:
-    """The components that share a pixel with beside."""
-    touched = np.bincount(labels[beside.view(bool)], minlength=int(labels.max()) + 1) > 0
-    frame: Binary = (_select_labels(labels, touched) > 0).view(np.uint8)
-    return frame
 
 
 def _select_labels(labels: Labels, keep: Bool[np.ndarray, "label"]) -> Labels:

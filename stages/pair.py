@@ -65,8 +65,7 @@ def _subject(layers: Layers, facts: Facts, segmenter: SubjectSegmenter) -> Stage
     keys = dict(zip(prompt.get("keys") or (), layers.get("keys", ()), strict=True))
     box = prompt.get("box")
     tracked = segmenter.track(
-        layers["gt"],
-        SubjectPrompt(masks=layers.get("given_mask"), keys=keys, box=tuple(box) if box else None),
+        layers["gt"], SubjectPrompt(masks=layers.get("given_mask"), keys=keys, box=tuple(box) if box else None)
     )
     confidence = [round(float(value), 4) for value in tracked.confidence]
     return StageOutput(

@@ -7,13 +7,14 @@ own variation. Only where subject and effects are does the plate replace the cli
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from ..arrays import Mask, Matte, Rgb
+from ..settings import CheckedSettings, InRange
 from .decompose import Layers, check_subject, solve_matte
 from .plates.effect_region import Attachment, attached_components, difference_strength, dilate, find_persistent_shadow
 from .plates.masked_median import (
@@ -46,26 +47,18 @@ Levels = UInt8[np.ndarray, "h w"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plate:
+class Plate(CheckedSettings):
     """Decompose by a registered, masked temporal plate."""
 
     kind: Literal["plate"] = "plate"
-    sources: int = 12
+    sources: Annotated[int, InRange(3, 64)] = 12
     """Frames that a pixel of the plate is looked up in, at most twice as many where few saw it; 3 to 64."""
-    margin_px: float = 4.0
+    margin_px: Annotated[float, InRange(0, 64)] = 4.0
     """The subject's mask is widened by this much before it is removed: masks are rarely wide enough."""
-    feather_px: int = 3
+    feather_px: Annotated[int, InRange(0, 32)] = 3
     """Width of the blend from plate to clip at the rim of the replaced region; 0 for a hard rim."""
     attachment: Attachment = field(default_factory=Attachment)
     """Rule by which a difference counts as the subject's effect."""
-
-    def __post_init__(self) -> None:
-        if not 3 <= self.sources <= 64:
-            raise ValueError(f"sources={self.sources} is not in 3 to 64; 12 is a good start")
-        if not 0 <= self.margin_px <= 64:
-            raise ValueError(f"margin_px={self.margin_px} is not in 0 to 64 pixels")
-        if not 0 <= self.feather_px <= 32:
-            raise ValueError(f"feather_px={self.feather_px} is not in 0 to 32 pixels")
 
     def decompose(self, gt: Rgb, subject_mask: Matte, other_subjects: Mask | None, external: Rgb | None) -> Layers:
         """Take the subject and its effects out of gt; external is not used.

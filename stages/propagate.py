@@ -8,13 +8,14 @@ side that lost the subject behind a tree gives way to the one that did not.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
 from ..arrays import Matte, MatteImage, PerFrame, Rgb
+from ..settings import CheckedSettings, InRange
 from .subject import SubjectPrompt, SubjectTrack
 from .tracking.flow_propagation import MaskPropagator, Plane, PropagatedMask, fit_colour_model
 from .tracking.mask_confidence import area_ratio, overlap, steadiness
@@ -39,34 +40,22 @@ class KeyEvidence:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Propagate:
+class Propagate(CheckedSettings):
     """Carry key masks through the clip, both ways, by optical flow and colour."""
 
     kind: Literal["propagate"] = "propagate"
-    margin_px: int = 48
+    margin_px: Annotated[int, InRange(16, 512)] = 48
     """How far the subject may move from frame to frame."""
-    band_px: int = 6
+    band_px: Annotated[int, InRange(1, 64)] = 6
     """Half width of the band along the edge in which colour has a say."""
-    colour_weight: float = 0.5
+    colour_weight: Annotated[float, InRange(0.0, 4.0)] = 0.5
     """Weight of colour against flow in that band; 0 leaves colour out."""
-    background_ring_px: int = 40
+    background_ring_px: Annotated[int, InRange(1, 512)] = 40
     """Colours within this distance of the subject are learnt as its surroundings."""
-    distance_clip_px: float = 4.0
+    distance_clip_px: Annotated[float, InRange(0.5, 64.0)] = 4.0
     """Signed distances are cut to ± this before they are averaged, so that neither side dominates."""
-    draft_confidence: float = 0.4
+    draft_confidence: Annotated[float, InRange(0.0, 1.0)] = 0.4
     """Upper bound of the confidence where a box was all there was: low enough for a person to look at it."""
-
-    def __post_init__(self) -> None:
-        for name, low, high in (
-            ("margin_px", 16, 512),
-            ("band_px", 1, 64),
-            ("colour_weight", 0.0, 4.0),
-            ("background_ring_px", 1, 512),
-            ("distance_clip_px", 0.5, 64.0),
-            ("draft_confidence", 0.0, 1.0),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name}={getattr(self, name)} is not in [{low}, {high}]; choose a value within it")
 
     def track(self, gt: Rgb, prompt: SubjectPrompt) -> SubjectTrack:
         """Follow the subject from the prompt's keys, or from its box where there are none.

@@ -131,7 +131,8 @@ def _measure_frame(pair: Pair, index: int) -> dict[str, float]:
     scale = min(subject.shape) / WORKING_PX
     near_subject = morphology.dilate_disk(subject, max(1, round(HALO_PX * scale)))
     preserved = ((effect | coverage | near_subject) == 0).view(np.uint8)
-    detail_shared, detail = _detail(gt, background, _core(subject, max(1, round(CORE_PX * scale))))
+    inside = morphology.open_and_smooth(subject, max(1, round(CORE_PX * scale)), 0, 1)
+    detail_shared, detail = _detail(gt, background, inside if cv2.countNonZero(inside) else subject)
     return {
         "rebuilt_error": _reconstruction_error(pair, index),
         "preserved_error": cv2.norm(gt, over, cv2.NORM_L2SQR, preserved),
@@ -163,12 +164,6 @@ def _ratio(part: float, total: float) -> float | None:
 
 def _finite_or_none(number: float | None) -> float | None:
     return float(number) if number is not None and math.isfinite(number) else None
-
-
-def _core(subject: morphology.Binary, erode_px: int) -> morphology.Binary:
-    """The inside of the subject; all of it where nothing would be left."""
-    inside = morphology.open_and_smooth(subject, erode_px, 0, 1)
-    return inside if cv2.countNonZero(inside) else subject
 
 
 def _detail(gt: Image, background: Image, region: morphology.Binary) -> tuple[float, float]:

@@ -137,7 +137,7 @@ def _broken(
 ) -> Iterator[tuple[Decision, str]]:
     """Each limit that is broken, with the graver one of its two, and the sentence for it."""
     for field in fields(thresholds):
-        value = numbers.get(name := _measured_name(field.name))
+        value = numbers.get(name := field.name[: -len("_min")])
         if value is None or field.name in skip:
             continue
         review, reject = getattr(thresholds, field.name)
@@ -184,10 +184,6 @@ _PRAISE = (
     ("mask_confidence_min", "the subject mask is at least {} sure", ""),
 )
 _UNITS = {number.name: number.unit for number in QUALITY_NUMBERS}
-
-
-def _measured_name(threshold: str) -> str:
-    return threshold[: -len("_min")]
 
 
 def _is_minimum(threshold: str) -> bool:

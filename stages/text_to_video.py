@@ -14,16 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from ..arrays import Rgb
 from ..extras import require
+from ..settings import STRICT, InRange, check_ranges
 from .geometry import fit_frame
-
-STRICT: Any = {"extra": "forbid"}
-"""Settings with an unknown key are refused."""
 
 
 class ModelMissing(RuntimeError):
@@ -126,10 +124,10 @@ class CogVideoX:
     """Made by the model; 8n+1 up to 49 for CogVideoX-5B, 16n+1 up to 161 for CogVideoX 1.5, 4n+1 up to 81 for Wan."""
     native_size: tuple[int, int] = (480, 720)
     """Height and width that it was trained for: (480, 720); 1.5: (768, 1360); Wan: (480, 832)."""
-    native_fps: float = 8.0
+    native_fps: Annotated[float, InRange(1, 120)] = 8.0
     """8 for CogVideoX-5B; 16 for CogVideoX 1.5 and for Wan."""
-    steps: int = 50
-    guidance: float = 6.0
+    steps: Annotated[int, InRange(1, 1000)] = 50
+    guidance: Annotated[float, InRange(0, 50)] = 6.0
     negative_prompt: str = ""
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
     offload: OffloadMode = "model_offload"
@@ -137,15 +135,13 @@ class CogVideoX:
     layer, from 5 GB, three to four times slower. Says nothing on a machine without a GPU."""
     tiling: bool = True
     """Decode in tiles and frame by frame, in less memory."""
-    batch: int = 1
+    batch: Annotated[int, InRange(1, 64)] = 1
     """Clips made at once on a GPU."""
     device: str = "auto"
     """auto: the GPU with the most free memory, else the processor."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (("steps", 1, 1000), ("batch", 1, 64), ("guidance", 0, 50), ("native_fps", 1, 120)):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name}={getattr(self, name)} is not in [{low}, {high}]; give a number between them")
+        check_ranges(self)
         if self.native_frames % 4 != 1 or not 5 <= self.native_frames <= 257:
             raise ValueError(
                 f"native_frames={self.native_frames} is not 4n+1 within 5 to 257, as the models' decoders have it; "
@@ -169,8 +165,12 @@ class CogVideoX:
         """
         files = find_pipeline(self.model, self.revision, PIPELINES)
         pipeline = _load_pipeline(files, self.dtype, self.offload, self.device)
-        self._configure(pipeline)
+        pipeline.set_progress_bar_config(disable=True)
+        for switch in ("tiling", "slicing"):
+            getattr(pipeline.vae, f"{'enable' if self.tiling else 'disable'}_{switch}")()
         torch = require("torch", extra="train")
+        # Number of text tokens that the transformer was made for: 226 in CogVideoX; Wan's pipeline has its own default.
+        tokens = getattr(pipeline.transformer.config, "max_text_seq_length", None)
         height, width = self.native_size
         with torch.inference_mode():
             frames = pipeline(
@@ -184,15 +184,10 @@ class CogVideoX:
                 num_inference_steps=self.steps,
                 guidance_scale=self.guidance,
                 output_type="np",
-                **_text_length(pipeline),
+                **({} if tokens is None else {"max_sequence_length": int(tokens)}),
             ).frames
         clips = tuple(_to_corpus_format(np.asarray(clip), video_format) for clip in frames)
         return GeneratedClips(clips=clips, model=self.model, revision=files.revision)
-
-    def _configure(self, pipeline: Any) -> None:
-        pipeline.set_progress_bar_config(disable=True)
-        for switch in ("tiling", "slicing"):
-            getattr(pipeline.vae, f"{'enable' if self.tiling else 'disable'}_{switch}")()
 
 
 def _to_corpus_format(frames: np.ndarray, video_format: VideoFormat) -> Rgb:
@@ -204,12 +199,6 @@ def _to_corpus_format(frames: np.ndarray, video_format: VideoFormat) -> Rgb:
         picture = np.rint(np.nan_to_num(frames[index], nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1) * 255)
         clip[index] = fit_frame(picture.astype(np.uint8), video_format.size)
     return clip
-
-
-def _text_length(pipeline: Any) -> dict[str, int]:
-    """Number of text tokens that the transformer was made for: 226 in CogVideoX; Wan's pipeline has its own default."""
-    length = getattr(pipeline.transformer.config, "max_text_seq_length", None)
-    return {} if length is None else {"max_sequence_length": int(length)}
 
 
 @lru_cache(maxsize=1)

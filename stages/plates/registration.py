@@ -237,10 +237,7 @@ def _gauss_newton(
             continue
         residual, jacobian = _linearise(current[pair.first], current[pair.second], pair, unit, dof)
         weight = np.repeat(1 / (1 + (residual**2).sum(axis=1) / sigma**2), 2)
-        at = np.r_[
-            pair.first * dof : (pair.first + 1) * dof,
-            pair.second * dof : (pair.second + 1) * dof,
-        ]
+        at = np.r_[pair.first * dof : (pair.first + 1) * dof, pair.second * dof : (pair.second + 1) * dof]
         weighted = jacobian * weight[:, None]
         normal[np.ix_(at, at)] += weighted.T @ jacobian
         gradient[at] += weighted.T @ residual.reshape(-1)

@@ -33,8 +33,10 @@ class ReferenceFrames:
     @staticmethod
     def from_clip(frames: Rgb, blocked: Mask, camera: CameraPath) -> "ReferenceFrames":
         """Reference frames in which every pixel counts alike that is neither blocked nor at the frame's rim."""
-        clearance = np.where(blocked, np.uint8(0), np.uint8(255))
-        return ReferenceFrames(frames=frames, clearance=_without_rim(clearance), camera=camera)
+        inner = np.s_[:, BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX]
+        clearance = np.zeros(blocked.shape, np.uint8)
+        clearance[inner] = np.where(blocked[inner], np.uint8(0), np.uint8(255))
+        return ReferenceFrames(frames=frames, clearance=clearance, camera=camera)
 
     def with_distance_ranks(self, subject: Mask) -> "ReferenceFrames":
         """Copy with clearance by the distance from the subject, in hundredths of its larger side."""
@@ -61,13 +63,6 @@ def smooth_clear(frame: Image, clear: Bool[np.ndarray, "H W"], sigma_px: float) 
 def _resize_frames(frames: np.ndarray, factor: float) -> np.ndarray:
     resized = [cv2.resize(frame, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) for frame in frames]
     return np.stack(resized)
-
-
-def _without_rim(clearance: Matte) -> Matte:
-    bare = np.zeros_like(clearance)
-    inner = (slice(None), slice(BORDER_PX, -BORDER_PX), slice(BORDER_PX, -BORDER_PX))
-    bare[inner] = clearance[inner]
-    return bare
 
 
 def _distance_ranks(subject: Bool[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:

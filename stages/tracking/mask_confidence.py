@@ -71,7 +71,9 @@ def continuity(gt: Rgb, mask: Matte) -> PerFrame:
     for frame in range(1, len(gt)):
         next_grey, next_matte = _shrink(gt[frame], mask[frame])
         if (matte > 127).any() and (next_matte > 127).any():
-            moved = _warp_matte(matte, flow_finder.calc(next_grey, grey, None))
+            flow = flow_finder.calc(next_grey, grey, None)
+            rows, columns = np.indices(matte.shape, dtype=np.float32)
+            moved = cv2.remap(matte, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
             link = np.float32(_loose_overlap(moved, next_matte))
             agreement[frame - 1] = min(agreement[frame - 1], link)
             agreement[frame] = min(agreement[frame], link)
@@ -105,16 +107,7 @@ def _shrink(image: Image, matte: MatteImage) -> tuple[UInt8[np.ndarray, "h w"], 
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     scale = min(1.0, FLOW_SIDE_PX / min(grey.shape))
     size = (max(round(grey.shape[1] * scale), 1), max(round(grey.shape[0] * scale), 1))
-    return (
-        cv2.resize(grey, size, interpolation=cv2.INTER_AREA),
-        cv2.resize(matte, size, interpolation=cv2.INTER_AREA),
-    )
-
-
-def _warp_matte(matte: MatteImage, flow: np.ndarray) -> MatteImage:
-    rows, columns = np.indices(matte.shape, dtype=np.float32)
-    moved: MatteImage = cv2.remap(matte, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
-    return moved
+    return (cv2.resize(grey, size, interpolation=cv2.INTER_AREA), cv2.resize(matte, size, interpolation=cv2.INTER_AREA))
 
 
 def _loose_overlap(first: MatteImage, second: MatteImage) -> float:
