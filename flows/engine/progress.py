@@ -94,7 +94,9 @@ class ItemProgress:
         )
 
     def snapshot(self) -> Item:
-        """The item with all that is known so far, so that another process need not read it again."""
-        names = {name for stage in self.stages[self._position :] for name in stage.reads}
-        facts = {stage: facts for stage, facts in self.facts.items() if stage in names or stage in self.item.facts}
+        """The item with what its coming stages need of those that are done, so that a worker reads no result again."""
+        coming = self.stages[self._position :]
+        names = {name for stage in coming for name in stage.reads} | set(self.item.facts)
+        names |= {stage.name for stage in self.stages if stage.phase in {later.phase for later in coming}}
+        facts = {stage: facts for stage, facts in self.facts.items() if stage in names}
         return replace(self.item, layers=dict(self.layers), facts=facts, stages_done=self._position)
