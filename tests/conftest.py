@@ -41,9 +41,9 @@ def scene() -> Scene:
 def footage_root(tmp_path: Path) -> Path:
     """Two videos with masks in the gen-omnimatte layout, 29 frames each: real files, tiny pictures."""
     for name, seed in (("first", 1), ("second", 2)):
-        made = sliding_square(29, seed=seed)
-        write_h264(tmp_path / "footage" / name / "input_video.mp4", made.gt)
-        write_h264(tmp_path / "footage" / name / "mask_00.mp4", made.subject_mask)
+        tiny_scene = sliding_square(29, seed=seed)
+        write_h264(tmp_path / "footage" / name / "input_video.mp4", tiny_scene.gt)
+        write_h264(tmp_path / "footage" / name / "mask_00.mp4", tiny_scene.subject_mask)
     return tmp_path / "footage"
 
 

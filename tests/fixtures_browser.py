@@ -93,7 +93,7 @@ def require_chromium(purpose: str) -> None:
 
 
 @contextmanager
-def opened(url: str, profile: Path, *, size: tuple[int, int] = (1400, 1000)) -> Iterator[Page]:
+def open_page(url: str, profile: Path, *, size: tuple[int, int] = (1400, 1000)) -> Iterator[Page]:
     """Open a page in a Chromium of its own, which ends with the block."""
     command = [CHROMIUM, *OFFLINE, f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}", "about:blank"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""A finished corpus in a moment: clips from arrays, published by the real publisher, for whoever needs one to read.
+"""A small finished corpus: clips from arrays, published by the real publisher, for tests that read one.
 
 `from effectpairs.tests.fixtures_corpus import make_small_corpus`.
 """
@@ -36,7 +36,7 @@ def make_small_corpus(
             layers = {"gt": layers["gt"]}
         entry = store_clip(workspace, f"tiny-{number:03d}", kind, layers, effects=EFFECTS[number % len(EFFECTS)])
         by_source.setdefault(f"{kind}-source", []).append(entry)
-    by_source.setdefault("broken", []).extend(left_out())
+    by_source.setdefault("broken", []).extend(failed_and_rejected())
     for source, entries in by_source.items():
         write_ledger(workspace, source, entries, {"made": "by the tests"})
     return publish(workspace, folder / "corpus")
@@ -44,13 +44,13 @@ def make_small_corpus(
 
 def publish(workspace: Path, corpus: Path, name: str = "small corpus") -> Corpus:
     """Publish what a workspace's ledgers hold, accepted or doubtful."""
-    place, settings = Location(str(corpus)), PublishSettings(include=("accept", "review"))
-    files = [write_planned(plan, workspace, place, settings) for plan in plan_shards(workspace, place, settings)]
-    finalize(workspace, place, files, settings, name)
+    location, settings = Location(str(corpus)), PublishSettings(include=("accept", "review"))
+    files = [write_planned(plan, workspace, location, settings) for plan in plan_shards(workspace, location, settings)]
+    finalize(workspace, location, files, settings, name)
     return open_corpus(str(corpus))
 
 
-def left_out() -> list[ClipOutcome]:
+def failed_and_rejected() -> list[ClipOutcome]:
     """One that failed, one that was rejected, with a reason that tries to be HTML."""
     cut_off, dull = "bad.mp4: is cut off; <b>fetch</b> it again", "hardly any effect: 0 %, below 1 %"
     fail = ClipOutcome(name="broken-bad", outcome="fail", stage="normalise", reasons=(cut_off,))
@@ -89,19 +89,19 @@ def store_clip(
     workspace: Path, clip_id: str, kind: str, layers: dict, *, effects, fps: float = 16.0, **row
 ) -> ClipOutcome:
     """Write a clip's layers to a workspace, measure and judge them, and give its entry for a ledger."""
-    stored = {}
+    layer_files = {}
     for name, frames in layers.items():
         video = codec.encode(frames, fps=fps)
         path = workspace / "stages" / clip_id / f"{name}.mkv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(video)
         digest = hashlib.sha256(video).hexdigest()
-        stored[name] = {"file": str(path.relative_to(workspace)), "sha256": digest, "size_bytes": len(video)}
+        layer_files[name] = {"file": str(path.relative_to(workspace)), "sha256": digest, "size_bytes": len(video)}
     quality = dict.fromkeys(QUALITY_NUMBERS) | {"verdict": "accept", "reasons": ["no pair, so no numbers"]}
     if len(layers) > 1:
         quality |= _measured(layers, row.pop("facts", {}))
     count, height, width = layers["gt"].shape[:3]
-    plain = {
+    columns = {
         "clip_id": clip_id,
         "kind": kind,
         "source": f"{kind}-source",
@@ -116,8 +116,8 @@ def store_clip(
         "quality": quality,
         "provenance": _provenance(count),
     } | row
-    verdict, reasons = plain["quality"]["verdict"], tuple(plain["quality"]["reasons"])
-    return ClipOutcome(name=clip_id, outcome=verdict, stage="quality", reasons=reasons, row=plain, layers=stored)
+    verdict, reasons = columns["quality"]["verdict"], tuple(columns["quality"]["reasons"])
+    return ClipOutcome(name=clip_id, outcome=verdict, stage="quality", reasons=reasons, row=columns, layers=layer_files)
 
 
 def _measured(layers: dict, facts: dict) -> dict:

@@ -38,14 +38,14 @@ def tokenizer(vocabulary: int = 800) -> Any:
     trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=specials, initial_alphabet=alphabet)
     texts = (Path(__file__).parents[1] / "captioning" / "llm" / "prompts").glob("*.md")
     bpe.train_from_iterator([path.read_text() for path in sorted(texts)], trainer)
-    made = transformers.PreTrainedTokenizerFast(
+    fast_tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         pad_token="<pad>",
         eos_token="<|im_end|>",
         extra_special_tokens=IMAGE_TOKENS,
     )
-    made.chat_template = CHATML
-    return made
+    fast_tokenizer.chat_template = CHATML
+    return fast_tokenizer
 
 
 def tiny_llama(folder: Path, *, context: int = 4096) -> Path:

@@ -1,4 +1,4 @@
-"""A corpus of squares and its latent cache by the tiny model, for whoever trains on one.
+"""A corpus of squares and its latent cache by the tiny model, for the tests of training.
 
 `from effectpairs.tests.fixtures_latent_cache import Small, make_small_cache`.
 """
@@ -24,25 +24,25 @@ SETTINGS = CacheSettings(frames=13, storage_dtype="float32", compute_dtype="floa
 DATA = DataSettings(split="all", workers=0)
 
 
-class Small(NamedTuple):
-    """All that training starts from."""
+class SmallCache(NamedTuple):
+    """Corpus, base model and latent cache of a training run."""
 
     corpus: Corpus
     model: BaseModelRef
     cache: LatentCache
 
 
-def make_small_cache(folder: Path, *, clips: int = 6, settings: CacheSettings = SETTINGS, **corpus) -> Small:
+def make_small_cache(folder: Path, *, clips: int = 6, settings: CacheSettings = SETTINGS, **corpus) -> SmallCache:
     """Six clips of 13 frames of 32x48, two of each kind, encoded in 32-bit."""
-    made = make_small_corpus(folder, clips=clips, size=(32, 48), **corpus)
+    small_corpus = make_small_corpus(folder, clips=clips, size=(32, 48), **corpus)
     model = BaseModelRef(id=str(write_tiny_model(folder / "model")))
-    list(encode_corpus(made, model, folder / "cache", settings))
-    return Small(made, model, finalize_cache(made, model, folder / "cache", settings))
+    list(encode_corpus(small_corpus, model, folder / "cache", settings))
+    return SmallCache(small_corpus, model, finalize_cache(small_corpus, model, folder / "cache", settings))
 
 
-def settings_for(small: Small, output, **changes) -> TrainingConfig:
+def training_settings(small: SmallCache, output, **changes) -> TrainingConfig:
     """Four steps of two samples, in 32-bit and in this process."""
-    plain = TrainingConfig(
+    defaults = TrainingConfig(
         corpus=small.corpus.location.url,
         output=str(output),
         cache_folder=str(small.cache.folder),
@@ -55,11 +55,11 @@ def settings_for(small: Small, output, **changes) -> TrainingConfig:
         precision="no",
         checkpoint_every=2,
     )
-    return dataclasses.replace(plain, **changes)
+    return dataclasses.replace(defaults, **changes)
 
 
-def trained(output) -> dict:
-    """The weights that a run ended with."""
+def trained_weights(output) -> dict:
+    """Load the weights that a run ended with."""
     return load_file(Path(output) / "trained" / "transformer" / "diffusion_pytorch_model.safetensors")
 
 

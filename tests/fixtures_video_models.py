@@ -60,7 +60,7 @@ def write_tiny_wan(folder: Path, tokenizer: Path) -> Path:
     return folder
 
 
-class Parts(NamedTuple):
+class ModelParts(NamedTuple):
     """A loaded family."""
 
     folder: Path
@@ -70,9 +70,11 @@ class Parts(NamedTuple):
     scheduler: Any
 
 
-def tiny_parts(folder: Path) -> Parts:
+def tiny_parts(folder: Path) -> ModelParts:
     """Write the tiny model unless it is there, and load all of it."""
     if not (folder / "scheduler").is_dir():
         write_tiny_model(folder)
     words = encoders.TextModel(*models.load_text_model(folder), models.text_length(folder))
-    return Parts(folder, models.load_transformer(folder), models.load_vae(folder), words, models.load_scheduler(folder))
+    return ModelParts(
+        folder, models.load_transformer(folder), models.load_vae(folder), words, models.load_scheduler(folder)
+    )

@@ -1,4 +1,4 @@
-"""Makes tiny real videos and image folders for the tests of everything that comes in."""
+"""Tiny real videos and folders of images, for the tests of whatever reads footage."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -10,34 +10,34 @@ import numpy as np
 from PIL import Image
 
 
-def scene(frames: int = 13, height: int = 32, width: int = 48, seed: int = 0) -> np.ndarray:
+def sliding_clip(frames: int = 13, height: int = 32, width: int = 48, seed: int = 0) -> np.ndarray:
     """A bright square slides to and fro over a smooth ground and drags a shadow; neighbouring frames always differ."""
     rows, columns = np.mgrid[:height, :width]
     ground = np.stack([90 + rows, 110 + columns, np.full_like(rows, 120 + 10 * seed)], -1).astype(np.uint8)
     clip = np.repeat(ground[None], frames, axis=0)
     for number, frame in enumerate(clip):
-        left = _left(number, width)
-        frame[20:24, left : left + 12] //= 2
-        frame[8:20, left : left + 8] = (230, 60, 40)
+        x = _square_x(number, width)
+        frame[20:24, x : x + 12] //= 2
+        frame[8:20, x : x + 8] = (230, 60, 40)
     return clip
 
 
-def _left(number: int, width: int) -> int:
+def _square_x(number: int, width: int) -> int:
     """Two pixels a frame, to and fro."""
     travel = max(width - 16, 1)
     return 2 + travel - abs(travel - 2 * number % (2 * travel))
 
 
-def square(frames: int = 13, height: int = 32, width: int = 48) -> np.ndarray:
-    """Where the square of `scene` is, 255, else 0."""
+def square_mask(frames: int = 13, height: int = 32, width: int = 48) -> np.ndarray:
+    """Mask of the square in `sliding_clip`: 255 inside, 0 elsewhere."""
     clip = np.zeros((frames, height, width), np.uint8)
     for number, frame in enumerate(clip):
-        left = _left(number, width)
-        frame[8:20, left : left + 8] = 255
+        x = _square_x(number, width)
+        frame[8:20, x : x + 8] = 255
     return clip
 
 
-def film(
+def encode_video(
     path: Path,
     frames: Iterable[Any],
     *,
@@ -76,7 +76,7 @@ def film(
     return path
 
 
-def photograph(folder: Path, frames: Iterable[np.ndarray], *, suffix: str = ".png", start: int = 0) -> Path:
+def write_images(folder: Path, frames: Iterable[np.ndarray], *, suffix: str = ".png", start: int = 0) -> Path:
     """Write frames as numbered images."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, frame in enumerate(frames, start):
@@ -84,7 +84,7 @@ def photograph(folder: Path, frames: Iterable[np.ndarray], *, suffix: str = ".pn
     return folder
 
 
-def label(folder: Path, frames: Iterable[np.ndarray]) -> Path:
+def write_label_images(folder: Path, frames: Iterable[np.ndarray]) -> Path:
     """Write frames of labels as palette images, as DAVIS does."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, frame in enumerate(frames):

@@ -1,4 +1,4 @@
-"""Workspaces with finished pairs, and processes that die on the way: what the storage tests share.
+"""Workspaces with finished pairs, and child processes that are killed, for the tests of storage.
 
 `from effectpairs.tests import fixtures_workspaces`.
 """
@@ -23,20 +23,22 @@ FRAMES, SIZE = 5, (16, 24)
 TOUCHES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.scandir", "os.listdir")
 
 
-def fill(workspace: Path, names: list[str], *, source: str = "tiny", kind: str = "real", **row) -> list[ClipOutcome]:
+def fill_workspace(
+    workspace: Path, names: list[str], *, source: str = "tiny", kind: str = "real", **row
+) -> list[ClipOutcome]:
     """Finish a source with a pair of each name."""
     entries = []
     for number, name in enumerate(names):
         layers = square_with_shadow(FRAMES, SIZE, seed=number)
         if kind == "unpaired":
             layers = {"gt": layers["gt"]}
-        quality = {"quality": accepted()}
+        quality = {"quality": accepted_quality()}
         entries.append(store_clip(workspace, name, kind, layers, effects=["shadow"], **quality, source=source, **row))
     write_ledger(workspace, source, entries, {"made": "by the tests"})
     return entries
 
 
-def accepted() -> dict:
+def accepted_quality() -> dict:
     """Quality of a pair that gets in."""
     from effectpairs.datasets.corpus.schema import QUALITY_NUMBERS
 
@@ -45,17 +47,20 @@ def accepted() -> dict:
 
 def publish(workspace: Path, corpus: Path | str, **settings) -> dict:
     """Publish as the flow does; return the manifest."""
-    place, chosen = Location(str(corpus)), PublishSettings(**settings)
-    files = [write_planned(plan, workspace, place, chosen) for plan in plan_shards(workspace, place, chosen)]
-    return finalize(workspace, place, files, chosen, "tiny corpus")
+    location, publish_settings = Location(str(corpus)), PublishSettings(**settings)
+    files = [
+        write_planned(plan, workspace, location, publish_settings)
+        for plan in plan_shards(workspace, location, publish_settings)
+    ]
+    return finalize(workspace, location, files, publish_settings, "tiny corpus")
 
 
-def content(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     """Every file below a folder by its name."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def in_child(work: Callable[[], object], *, kill_at: int | None = None, near: Path | None = None) -> bool:
+def run_in_child(work: Callable[[], object], *, kill_at: int | None = None, near: Path | None = None) -> bool:
     """Run work in a child process; with kill_at, SIGKILL it at that touch of a file near a folder. Was it killed?"""
     child = os.fork()
     if child == 0:
@@ -72,7 +77,7 @@ def in_child(work: Callable[[], object], *, kill_at: int | None = None, near: Pa
     return _wait(child)
 
 
-def at_once(work: Callable[[], object], processes: int = 2) -> None:
+def run_at_once(work: Callable[[], object], processes: int = 2) -> None:
     """Run the same work in several processes that start together; all must succeed."""
     start = time.time() + 0.05
     children = []
@@ -92,7 +97,7 @@ def at_once(work: Callable[[], object], processes: int = 2) -> None:
 
 
 @contextmanager
-def small_disk(folder: Path, size_bytes: int, *, read_only: bool = False) -> Iterator[Path | None]:
+def limited_disk(folder: Path, size_bytes: int, *, read_only: bool = False) -> Iterator[Path | None]:
     """A file system of that size at folder, or None where mounting is not permitted."""
     folder.mkdir(parents=True, exist_ok=True)
     mounted = subprocess.run(

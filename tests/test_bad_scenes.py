@@ -58,9 +58,9 @@ for chosen in plan["passes"]:
         if named == "killed" and frame == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         effects = [] if named == "unseen" else ["shadow"]
-        picture = frame_files.draw(plan | {{"variants": [{{"effects": effects}}] * 2}}, chosen, frame)
+        picture = frame_files.draw_pass(plan | {{"variants": [{{"effects": effects}}] * 2}}, chosen, frame)
         if named == "absent" and chosen["kind"] == "whole":
-            picture = frame_files.draw(plan, chosen | {{"kind": "plate", "variant": None}}, frame)
+            picture = frame_files.draw_pass(plan, chosen | {{"kind": "plate", "variant": None}}, frame)
         if named == "blinding" and chosen["kind"] == "whole" and chosen["variant"] == 1:
             picture[3, 3] = np.inf
         if cut:

@@ -227,7 +227,7 @@ def test_killed_between_files_it_goes_on_to_the_same_bytes(touch, paired, tmp_pa
     source, other = load_any(path), tmp_path / "other"
     run_source(source, other, workers=1)
     for step in CAPTION_STEPS:
-        fixtures_workspaces.in_child(lambda step=step: os.system(f"rm -rf '{other}/store/{step}'"))
+        fixtures_workspaces.run_in_child(lambda step=step: os.system(f"rm -rf '{other}/store/{step}'"))
     run = open_run(source, other)
     run.refresh()
     clips = [progress for progress in run.progress() if not progress.children]
@@ -238,7 +238,7 @@ def test_killed_between_files_it_goes_on_to_the_same_bytes(touch, paired, tmp_pa
                 make_result(clip, clip.next_stage, run.store)
                 clip.refresh(run.store)
 
-    fixtures_workspaces.in_child(all_steps, kill_at=touch, near=other / "store" / "refine")
+    fixtures_workspaces.run_in_child(all_steps, kill_at=touch, near=other / "store" / "refine")
     run.store.sweep()
     run_source(source, other, workers=1)
     assert files_of(other / "store") == files_of(workspace / "store")

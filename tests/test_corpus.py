@@ -26,7 +26,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", ["clip-a", "clip-b"])
+    fixtures_workspaces.fill_workspace(tmp_path / "w", ["clip-a", "clip-b"])
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     return tmp_path / "corpus"
 
@@ -85,13 +85,13 @@ def test_a_forked_process_opens_the_files_anew(corpus):
         assert np.array_equal(corpus["tiny-001"].gt, expected)
         assert not set(kept.values()) & set(corpus._open.values())
 
-    fixtures_workspaces.at_once(read, 3)
+    fixtures_workspaces.run_at_once(read, 3)
     assert dict(corpus._open) == kept
 
 
 def test_many_shards_share_few_open_files(tmp_path, monkeypatch):
     monkeypatch.setattr(corpus_module, "OPEN_SHARDS", 2)
-    fixtures_workspaces.fill(tmp_path / "w", [f"clip-{number}" for number in range(5)])
+    fixtures_workspaces.fill_workspace(tmp_path / "w", [f"clip-{number}" for number in range(5)])
     for where in (tmp_path / "corpus", f"memory://{tmp_path.name}-{time.time_ns()}"):
         fixtures_workspaces.publish(tmp_path / "w", where, shard_bytes=1)
         found = effectpairs.open(where)
@@ -145,7 +145,7 @@ class WireFile(AbstractBufferedFile):
 
 def test_captions_of_a_remote_corpus_come_without_video(tmp_path, monkeypatch):
     """100 MB in one shard, read over a file system that reads ahead 5 MB unless told otherwise."""
-    fixtures_workspaces.fill(tmp_path / "w", ["clip-a"])
+    fixtures_workspaces.fill_workspace(tmp_path / "w", ["clip-a"])
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     manifest = json.loads((tmp_path / "corpus" / "corpus.json").read_text())
     file = manifest["files"][0]

@@ -5,7 +5,7 @@ import pytest
 from effectpairs.render.blender.exr_frames import open_render_frames
 from effectpairs.render.compositing import effect_masks, linear_composite
 from effectpairs.render.compositing.effect_masks import MaskFromPasses
-from effectpairs.tests.fixtures_frame_files import frame_plan, shadow_of, smoke_of, subject_of, write_frames
+from effectpairs.tests.fixtures_frame_files import draw_shadow, draw_smoke, draw_subject, frame_plan, write_frames
 
 FRAMES = 5
 
@@ -32,8 +32,8 @@ def test_each_effect_of_several_has_its_own_mask(tmp_path):
     plan = frame_plan(effects=("shadow", "dust"), front=True)
     steps = steps_of_each(tmp_path / "frames", plan)
     for frame in range(FRAMES):
-        _, cover = subject_of(plan, frame)
-        shadow, smoke = (shadow_of(plan, frame) > 0) & (cover == 0), smoke_of(plan, frame) > 0
+        _, cover = draw_subject(plan, frame)
+        shadow, smoke = (draw_shadow(plan, frame) > 0) & (cover == 0), draw_smoke(plan, frame) > 0
         found = {effect: values[frame] >= 4 for effect, values in steps.items()}
         assert effect_masks.mask_iou(found["shadow"][None], shadow[None]) > 0.6  # half the size: edges are soft
         assert effect_masks.mask_iou(found["dust"][None], smoke[None]) > 0.7

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 from effectpairs.datasets.footage.reader import count_frames, open_frames
-from effectpairs.tests.fixtures_videos import film, photograph, scene
+from effectpairs.tests.fixtures_videos import encode_video, sliding_clip, write_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -28,8 +28,8 @@ def times_of(path):
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv"])
 def test_lossless_rgb_comes_back_bit_for_bit(tmp_path, name):
-    clip = scene()
-    path = film(tmp_path / name, clip)
+    clip = sliding_clip()
+    path = encode_video(tmp_path / name, clip)
     reader = open_frames(path)
     assert np.array_equal(frames_of(path), clip)
     assert (reader.info.size, reader.info.frames, reader.info.fps) == ((32, 48), 13, pytest.approx(24, rel=2e-3))
@@ -39,8 +39,8 @@ def test_lossless_rgb_comes_back_bit_for_bit(tmp_path, name):
 
 
 def test_webm(tmp_path):
-    clip = scene()
-    path = film(tmp_path / "a.webm", clip, codec="libvpx-vp9", pix_fmt="yuv420p", crf="20", b="0")
+    clip = sliding_clip()
+    path = encode_video(tmp_path / "a.webm", clip, codec="libvpx-vp9", pix_fmt="yuv420p", crf="20", b="0")
     back = frames_of(path)
     assert back.shape == clip.shape
     assert np.abs(back.astype(int) - clip).mean() < 8
@@ -86,7 +86,7 @@ def test_colour_is_converted_by_the_standards_formula(tmp_path, fmt, bits, full,
     frames = [painted(fmt, (y, u, v), bits) for _ in range(3)]
     for frame in frames:
         frame.colorspace, frame.color_range = tags["colorspace"], tags["color_range"]
-    path = film(tmp_path / "a.mp4", frames, codec="libx264", pix_fmt=fmt, tags=tags)
+    path = encode_video(tmp_path / "a.mp4", frames, codec="libx264", pix_fmt=fmt, tags=tags)
     reader = open_frames(path)
     assert (reader.info.bit_depth, reader.info.full_range) == (bits, full)
     weights = (0.2126, 0.0722) if matrix == "709" else (0.299, 0.114)
@@ -99,16 +99,16 @@ def test_an_untold_matrix_is_guessed_as_players_do(tmp_path, height, weights):
     frame = av.VideoFrame(64, height, "yuv444p")
     for plane, value in zip(frame.planes, (120, 90, 170), strict=True):
         plane.update(bytes([value]) * plane.buffer_size)
-    path = film(tmp_path / "a.mkv", [frame], codec="ffv1", pix_fmt="yuv444p", level="3")
+    path = encode_video(tmp_path / "a.mkv", [frame], codec="ffv1", pix_fmt="yuv444p", level="3")
     want = by_formula(np.array([[120.0], [90.0], [170.0]]), *weights, False, 8)
     assert np.abs(frames_of(path)[0, 5, 5] - want).max() < 0.51
 
 
 @pytest.mark.parametrize(("pix_fmt", "bits"), [("gray", 8), ("gray10le", 10), ("bgra", 8)])
 def test_grey_and_alpha(tmp_path, pix_fmt, bits):
-    clip = scene()
+    clip = sliding_clip()
     grey = clip[..., 0]
-    path = film(
+    path = encode_video(
         tmp_path / "a.mkv", grey if pix_fmt.startswith("gray") else clip, codec="ffv1", pix_fmt=pix_fmt, level="3"
     )
     want = np.repeat(grey[..., None], 3, -1) if pix_fmt.startswith("gray") else clip
@@ -118,10 +118,12 @@ def test_grey_and_alpha(tmp_path, pix_fmt, bits):
 
 @pytest.mark.parametrize("size", [(33, 47), (17, 49)])
 def test_odd_sizes(tmp_path, size):
-    clip = scene(5, *size)
-    path = film(tmp_path / "a.mp4", clip, codec="libx264", pix_fmt="yuv444p")
+    clip = sliding_clip(5, *size)
+    path = encode_video(tmp_path / "a.mp4", clip, codec="libx264", pix_fmt="yuv444p")
     assert np.abs(frames_of(path).astype(int) - clip).max() <= 3
-    lossy = film(tmp_path / "b.mp4", [frame[:-1, :-1] for frame in clip], codec="libx264", pix_fmt="yuv420p", crf="5")
+    lossy = encode_video(
+        tmp_path / "b.mp4", [frame[:-1, :-1] for frame in clip], codec="libx264", pix_fmt="yuv420p", crf="5"
+    )
     assert frames_of(lossy).shape[1:3] == (size[0] - 1, size[1] - 1)
 
 
@@ -137,8 +139,8 @@ TURNS = {
 
 @pytest.mark.parametrize("turn", TURNS)
 def test_rotation_is_honoured(tmp_path, turn):
-    clip = scene(3)
-    path = film(tmp_path / "a.mp4", clip, turn=turn)
+    clip = sliding_clip(3)
+    path = encode_video(tmp_path / "a.mp4", clip, turn=turn)
     want = TURNS[turn](clip[1])
     info = open_frames(path).info
     assert (info.height, info.width) == want.shape[:2]
@@ -150,22 +152,22 @@ def test_rotation_is_honoured(tmp_path, turn):
 
 def test_a_flip_and_a_turn_together(tmp_path):
     """Flipped left to right, then turned: the display matrix [0 -1; -1 0] maps (x, y) to (-y, -x)."""
-    clip = scene(3)
-    path = film(tmp_path / "a.mp4", clip, turn=(90.0, True, False))
+    clip = sliding_clip(3)
+    path = encode_video(tmp_path / "a.mp4", clip, turn=(90.0, True, False))
     want = clip[1].transpose(1, 0, 2)[::-1, ::-1]
     assert np.array_equal(frames_of(path)[1], want)
 
 
 def test_a_crooked_rotation_is_said(tmp_path):
-    path = film(tmp_path / "a.mp4", scene(3), turn=(30.0, False, False))
+    path = encode_video(tmp_path / "a.mp4", sliding_clip(3), turn=(30.0, False, False))
     assert frames_of(path).shape[1:3] == (32, 48)
     assert "no whole quarter turn" in open_frames(path).info.notes[0]
 
 
 @pytest.mark.parametrize("sar", [Fraction(2, 1), Fraction(1, 2), Fraction(16, 11)])
 def test_pixels_become_square(tmp_path, sar):
-    clip = scene(3)
-    path = film(tmp_path / "a.mp4", clip, codec="libx264", pix_fmt="yuv444p", sar=sar, crf="1")
+    clip = sliding_clip(3)
+    path = encode_video(tmp_path / "a.mp4", clip, codec="libx264", pix_fmt="yuv444p", sar=sar, crf="1")
     info = open_frames(path).info
     assert (info.height, info.width) == (32, round(48 * sar))
     shown = frames_of(path)[0]
@@ -176,7 +178,7 @@ def test_pixels_become_square(tmp_path, sar):
 
 def test_variable_rate_keeps_real_times(tmp_path):
     ticks = [0, 1, 2, 5, 6, 10, 11]
-    path = film(tmp_path / "a.mp4", scene(7), ticks=ticks)
+    path = encode_video(tmp_path / "a.mp4", sliding_clip(7), ticks=ticks)
     assert times_of(path) == pytest.approx([tick / 24 for tick in ticks])
     info = open_frames(path).info
     assert info.variable
@@ -185,30 +187,32 @@ def test_variable_rate_keeps_real_times(tmp_path):
 
 
 def test_times_begin_at_nought(tmp_path):
-    path = film(tmp_path / "a.mkv", scene(5), ticks=[48, 49, 50, 51, 52])
+    path = encode_video(tmp_path / "a.mkv", sliding_clip(5), ticks=[48, 49, 50, 51, 52])
     assert times_of(path) == pytest.approx([0, 1 / 24, 2 / 24, 3 / 24, 4 / 24], abs=1.1e-3)
     assert not open_frames(path).info.variable, "a container's rounding to milliseconds is no variable rate"
 
 
 def test_interlaced_is_said(tmp_path):
     options = {"qp": "0", "x264-params": "tff=1:interlaced=1"}
-    path = film(tmp_path / "a.mp4", scene(5, 64, 64), codec="libx264", pix_fmt="yuv420p", **options)
+    path = encode_video(tmp_path / "a.mp4", sliding_clip(5, 64, 64), codec="libx264", pix_fmt="yuv420p", **options)
     assert any("interlaced" in note for note in open_frames(path).info.notes)
     assert count_frames(open_frames(path)) == 5
 
 
 def test_hdr_is_said(tmp_path):
-    path = film(tmp_path / "a.mp4", scene(3), codec="libx264", pix_fmt="yuv420p10le", tags={"color_trc": 16})
+    path = encode_video(
+        tmp_path / "a.mp4", sliding_clip(3), codec="libx264", pix_fmt="yuv420p10le", tags={"color_trc": 16}
+    )
     assert any("PQ" in note for note in open_frames(path).info.notes)
 
 
 def test_thumbnails_are_the_frames_made_small(tmp_path):
-    clip = scene(4, 64, 96)
-    path = film(tmp_path / "a.mp4", clip)
+    clip = sliding_clip(4, 64, 96)
+    path = encode_video(tmp_path / "a.mp4", clip)
     small = [frame for _, frame in open_frames(path).thumbnails(16)]
     want = clip.reshape(4, 16, 4, 24, 4, 3).mean((2, 4))
     assert np.abs(np.stack(small) - want).max() < 3
-    folder = photograph(tmp_path / "images", clip)
+    folder = write_images(tmp_path / "images", clip)
     assert np.abs(np.stack([frame for _, frame in open_frames(folder).thumbnails(16)]) - want).max() <= 1
 
 
@@ -217,8 +221,8 @@ def test_thumbnails_are_the_frames_made_small(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp", ".jpg"])
 def test_image_folders(tmp_path, suffix):
-    clip = scene(4)
-    folder = photograph(tmp_path / "images", clip, suffix=suffix, start=7)
+    clip = sliding_clip(4)
+    folder = write_images(tmp_path / "images", clip, suffix=suffix, start=7)
     (folder / "notes.txt").write_text("not a frame")
     reader = open_frames(folder, image_fps=12.0)
     assert [time_s for time_s, _ in reader] == pytest.approx([0, 1 / 12, 2 / 12, 3 / 12])
@@ -228,7 +232,7 @@ def test_image_folders(tmp_path, suffix):
 
 
 def test_images_are_ordered_by_number(tmp_path):
-    clip = scene(12)
+    clip = sliding_clip(12)
     for number, frame in enumerate(clip):
         Image.fromarray(frame).save(tmp_path / f"shot2_{number}.png")
     assert np.array_equal(frames_of(tmp_path), clip), "10 comes after 9, not after 1"
@@ -243,7 +247,7 @@ def test_sixteen_bit_grey_is_scaled(tmp_path_factory, deep):
 
 
 def test_a_camera_that_lay_on_its_side(tmp_path):
-    upright = scene(1)[0]
+    upright = sliding_clip(1)[0]
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(np.ascontiguousarray(np.rot90(upright))).save(tmp_path / "0.png", exif=exif)
@@ -252,7 +256,7 @@ def test_a_camera_that_lay_on_its_side(tmp_path):
 
 
 def test_palette_and_alpha_images(tmp_path):
-    clip = scene(1)
+    clip = sliding_clip(1)
     alpha = np.dstack([clip[0], np.full(clip[0].shape[:2], 7, np.uint8)])
     Image.fromarray(alpha).save(tmp_path / "0.png")
     assert np.array_equal(frames_of(tmp_path), clip)
@@ -286,14 +290,14 @@ def test_missing_and_empty(tmp_path):
     ids=["text", "playlist", "concat"],
 )
 def test_wrong_extension(tmp_path, text):
-    film(tmp_path / "a.mp4", scene())
+    encode_video(tmp_path / "a.mp4", sliding_clip())
     (tmp_path / "b.mp4").write_text(text)
     assert "is not a video" in refusal(tmp_path / "b.mp4")
 
 
 def test_a_video_under_another_name_just_works(tmp_path):
-    clip = scene()
-    film(tmp_path / "a.mkv", clip).rename(tmp_path / "a.mp4")
+    clip = sliding_clip()
+    encode_video(tmp_path / "a.mkv", clip).rename(tmp_path / "a.mp4")
     assert np.array_equal(frames_of(tmp_path / "a.mp4"), clip)
 
 
@@ -304,27 +308,27 @@ def test_cut_off(tmp_path, name, share):
     noise = rng.integers(0, 255, (48, 64, 96, 3), np.uint8)
     codec = {"codec": "libvpx-vp9", "pix_fmt": "yuv420p", "cpu-used": "8"} if name == "a.webm" else {}
     container = {"movflags": "faststart" if name == "a.mp4" else "frag_keyframe+empty_moov"} if "mp4" in name else {}
-    whole = film(tmp_path / f"whole-{name}", noise, container=container, **codec).read_bytes()
+    whole = encode_video(tmp_path / f"whole-{name}", noise, container=container, **codec).read_bytes()
     (tmp_path / name).write_bytes(whole[: int(len(whole) * share)])
     assert "cut off" in refusal(tmp_path / name)
 
 
 def test_cut_off_before_its_index(tmp_path):
-    whole = film(tmp_path / "whole.mp4", scene()).read_bytes()
+    whole = encode_video(tmp_path / "whole.mp4", sliding_clip()).read_bytes()
     (tmp_path / "a.mp4").write_bytes(whole[: len(whole) // 2])
     assert "cut off" in refusal(tmp_path / "a.mp4")
 
 
 def test_where_it_is_cut_off(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (20, 32, 48, 3), np.uint8)
-    whole = film(tmp_path / "whole.mp4", noise, container={"movflags": "faststart"}, qp="0", g="1").read_bytes()
+    whole = encode_video(tmp_path / "whole.mp4", noise, container={"movflags": "faststart"}, qp="0", g="1").read_bytes()
     (tmp_path / "a.mp4").write_bytes(whole[: len(whole) // 2])
     assert "after frame 9 of 20" in refusal(tmp_path / "a.mp4") or "after frame 10 of 20" in refusal(tmp_path / "a.mp4")
 
 
 def test_damaged_inside(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (20, 32, 48, 3), np.uint8)
-    path = film(tmp_path / "a.mp4", noise, codec="libx264", pix_fmt="yuv420p", crf="20", bf="0")
+    path = encode_video(tmp_path / "a.mp4", noise, codec="libx264", pix_fmt="yuv420p", crf="20", bf="0")
     with av.open(str(path)) as container:
         packet = [packet for packet in container.demux(video=0) if packet.size][10]
         at = path.read_bytes().find(bytes(packet))
@@ -361,14 +365,14 @@ def test_a_video_with_sound(tmp_path):
         video = container.add_stream("libx264rgb", rate=24, options={"qp": "0"})
         video.width, video.height, video.pix_fmt = 48, 32, "rgb24"
         audio = container.add_stream("aac", rate=44100)
-        for frame in scene():
+        for frame in sliding_clip():
             container.mux(video.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
         container.mux(video.encode(None))
         sound = av.AudioFrame.from_ndarray(np.zeros((2, 44100), np.float32), "fltp", layout="stereo")
         sound.sample_rate = 44100
         container.mux(audio.encode(sound))
         container.mux(audio.encode(None))
-    assert np.array_equal(frames_of(path), scene()), "sound may well last longer than the picture"
+    assert np.array_equal(frames_of(path), sliding_clip()), "sound may well last longer than the picture"
 
 
 @pytest.mark.parametrize(
@@ -385,7 +389,7 @@ def test_absurd_headers(tmp_path, codec, name, side):
 
 
 def test_an_absurd_mp4_header(tmp_path):
-    path = film(tmp_path / "a.mp4", scene())
+    path = encode_video(tmp_path / "a.mp4", sliding_clip())
     data = bytearray(path.read_bytes())
     at = data.find(b"avc1", data.find(b"stsd")) + 28
     data[at : at + 4] = struct.pack(">HH", 65535, 65535)
@@ -405,18 +409,18 @@ def test_an_absurd_image(tmp_path, side):
 
 
 def test_bad_sequences(tmp_path):
-    gap = photograph(tmp_path / "gap", scene(5))
+    gap = write_images(tmp_path / "gap", sliding_clip(5))
     (gap / "00002.png").unlink()
     assert "image 2 is missing between 00001.png and 00003.png" in refusal(gap)
-    odd = photograph(tmp_path / "odd", scene(5))
-    Image.fromarray(scene(1, 16, 16)[0]).save(odd / "00003.png")
+    odd = write_images(tmp_path / "odd", sliding_clip(5))
+    Image.fromarray(sliding_clip(1, 16, 16)[0]).save(odd / "00003.png")
     assert "00003.png: is 16x16 pixels, but 00000.png is 48x32" in refusal(odd)
-    twice = photograph(tmp_path / "twice", scene(3))
-    Image.fromarray(scene(1)[0]).save(twice / "1.jpg")
+    twice = write_images(tmp_path / "twice", sliding_clip(3))
+    Image.fromarray(sliding_clip(1)[0]).save(twice / "1.jpg")
     assert "same number" in refusal(twice)
     (twice / "1.jpg").rename(twice / "cover.jpg")
     assert "no number in its name" in refusal(twice)
-    broken = photograph(tmp_path / "broken", scene(3))
+    broken = write_images(tmp_path / "broken", sliding_clip(3))
     (broken / "00001.png").write_bytes((broken / "00001.png").read_bytes()[:120])
     assert "00001.png: is damaged" in refusal(broken)
     (broken / "00001.png").write_text("hello")
@@ -436,7 +440,11 @@ def open_air():
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_unreadable(open_air, kind):
-    path = film(open_air / "a.mp4", scene()) if kind == "file" else photograph(open_air / "images", scene(2))
+    path = (
+        encode_video(open_air / "a.mp4", sliding_clip())
+        if kind == "file"
+        else write_images(open_air / "images", sliding_clip(2))
+    )
     path.chmod(0)
     if os.getuid() == 0:
         os.seteuid(65534)
@@ -453,11 +461,11 @@ def test_flipped_bytes_never_surprise(tmp_path_factory, seed):
     base = tmp_path_factory.getbasetemp() / "flips"
     if not base.exists():
         base.mkdir()
-        film(base / "a.mp4", scene(), container={"movflags": "faststart"})
-        film(base / "a.mkv", scene())
-        film(base / "a.avi", scene(), codec="mpeg4", pix_fmt="yuv420p")
+        encode_video(base / "a.mp4", sliding_clip(), container={"movflags": "faststart"})
+        encode_video(base / "a.mkv", sliding_clip())
+        encode_video(base / "a.avi", sliding_clip(), codec="mpeg4", pix_fmt="yuv420p")
         for suffix in (".png", ".jpg", ".tif", ".webp"):
-            photograph(base / suffix[1:], scene(1), suffix=suffix)
+            write_images(base / suffix[1:], sliding_clip(1), suffix=suffix)
     sound = sorted(path for path in base.rglob("*") if path.is_file())
     chosen = sound[rng.integers(len(sound))]
     folder = tmp_path_factory.mktemp("flip")

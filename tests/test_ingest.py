@@ -9,7 +9,7 @@ from effectpairs.datasets.sources.source import FootageSource, load_source
 from effectpairs.flows.footage.ingest import NormalizedClip, UnusableShot, keys_within, normalize_footage, pick
 from effectpairs.stages.geometry import fit_frame
 from effectpairs.stages.normalise import Normalise
-from effectpairs.tests.fixtures_videos import film, photograph, scene, square
+from effectpairs.tests.fixtures_videos import encode_video, sliding_clip, square_mask, write_images
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,11 +17,11 @@ SMALL = Normalise(size=(32, 48), fps=24.0, max_frames=13, min_remainder_frames=5
 
 
 def grey(path, masks):
-    return film(path, masks, codec="ffv1", pix_fmt="gray", level="3")
+    return encode_video(path, masks, codec="ffv1", pix_fmt="gray", level="3")
 
 
 def footage(tmp_path, clip, **subjects):
-    video = film(tmp_path / "video.mp4", clip)
+    video = encode_video(tmp_path / "video.mp4", clip)
     known = tuple(SubjectFiles(**{role: path}) for role, path in subjects.items()) or (SubjectFiles(),)
     return Footage(name="clip", video=video, subjects=known)
 
@@ -37,7 +37,7 @@ def ingested(item, settings=SMALL):
 
 
 def test_a_clip_that_needs_no_change_comes_through_bit_for_bit(tmp_path):
-    clip, masks = scene(), square()
+    clip, masks = sliding_clip(), square_mask()
     (one,), rejected = ingested(footage(tmp_path, clip, masks=grey(tmp_path / "mask.mkv", masks)))
     assert rejected == []
     assert np.array_equal(one.gt, clip)
@@ -50,7 +50,7 @@ def test_a_clip_that_needs_no_change_comes_through_bit_for_bit(tmp_path):
 
 def test_frames_masks_and_source_frames_stay_together(tmp_path):
     """Another rate, size and shape: each frame and mask is its source frame, fitted."""
-    clip, masks = scene(40, 48, 80), square(40, 48, 80)
+    clip, masks = sliding_clip(40, 48, 80), square_mask(40, 48, 80)
     settings = Normalise(size=(32, 32), fps=10.0, max_frames=5)
     clips, rejected = ingested(footage(tmp_path, clip, masks=grey(tmp_path / "mask.mkv", masks)), settings)
     assert len(clips) == 3
@@ -65,7 +65,7 @@ def test_frames_masks_and_source_frames_stay_together(tmp_path):
 
 
 def test_cuts_part_clips(tmp_path):
-    clip = np.concatenate([scene(14), 255 - scene(3), scene(30)[::-1]])
+    clip = np.concatenate([sliding_clip(14), 255 - sliding_clip(3), sliding_clip(30)[::-1]])
     clips, rejected = ingested(footage(tmp_path, clip))
     assert [one.source_frames[0] for one in clips] == [0, 17, 30]
     assert [len(one.gt) for one in clips] == [13, 13, 13]
@@ -79,7 +79,7 @@ def test_cuts_part_clips(tmp_path):
 
 
 def test_the_same_again_is_the_same(tmp_path):
-    item = footage(tmp_path, scene(20, 40, 64), masks=grey(tmp_path / "mask.mkv", square(20, 40, 64)))
+    item = footage(tmp_path, sliding_clip(20, 40, 64), masks=grey(tmp_path / "mask.mkv", square_mask(20, 40, 64)))
     one, two = list(normalize_footage(item, SMALL)), list(normalize_footage(item, SMALL))
     assert all(
         np.array_equal(a.gt, b.gt) and np.array_equal(a.prompts[0][1].masks, b.prompts[0][1].masks)
@@ -88,7 +88,7 @@ def test_the_same_again_is_the_same(tmp_path):
 
 
 def test_image_folders_have_the_footages_rate(tmp_path):
-    folder = photograph(tmp_path / "frames", scene(10))
+    folder = write_images(tmp_path / "frames", sliding_clip(10))
     (one, _), _ = ingested(Footage(name="clip", video=folder, image_fps=12.0))
     assert one.source_frames[:6] == (0, 0, 1, 1, 2, 2)
     assert "repeat the one before" in one.notes[0]
@@ -98,12 +98,12 @@ def test_image_folders_have_the_footages_rate(tmp_path):
 
 
 def test_a_subject_that_a_clip_does_not_show(tmp_path):
-    clip, masks = scene(26), square(26)
+    clip, masks = sliding_clip(26), square_mask(26)
     late = masks.copy()
     late[:13] = 0
     item = Footage(
         name="clip",
-        video=film(tmp_path / "video.mp4", clip),
+        video=encode_video(tmp_path / "video.mp4", clip),
         subjects=(
             SubjectFiles(masks=grey(tmp_path / "a.mkv", masks)),
             SubjectFiles(masks=grey(tmp_path / "b.mkv", late)),
@@ -120,18 +120,18 @@ def test_a_subject_that_a_clip_does_not_show(tmp_path):
 
 
 def test_keys_go_to_the_nearest_kept_frame(tmp_path):
-    masks = square(26)
+    masks = square_mask(26)
     keys = tmp_path / "keys"
     keys.mkdir()
-    photograph(keys, [masks[1]], start=1)
-    photograph(keys, [masks[12]], start=12)
+    write_images(keys, [masks[1]], start=1)
+    write_images(keys, [masks[12]], start=12)
     settings = Normalise(size=(32, 48), fps=12.0, max_frames=5)
-    clips, rejected = ingested(footage(tmp_path, scene(26), keys=keys), settings)
+    clips, rejected = ingested(footage(tmp_path, sliding_clip(26), keys=keys), settings)
     assert [one.source_frames for one in clips] == [(0, 2, 4, 6, 8), (10, 12, 14, 16, 18)]
     assert [list(one.prompts[0][1].keys) for one in clips] == [[0], [1]]
     assert np.array_equal(clips[1].prompts[0][1].keys[1], masks[12])
     (keys / "00012.png").unlink()
-    clips, rejected = ingested(footage(tmp_path, scene(26), keys=keys), settings)
+    clips, rejected = ingested(footage(tmp_path, sliding_clip(26), keys=keys), settings)
     assert len(clips) == 1
     assert rejected == [
         UnusableShot(
@@ -156,7 +156,7 @@ def test_keys_within_equals_the_plain_search(steps, keys, start):
 def test_polygons_are_in_pixels_of_the_video(tmp_path):
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps({"0": [[[16, 16], [47, 16], [47, 31], [16, 31]]]}))
-    (one,), _ = ingested(footage(tmp_path, scene(13, 64, 96), keys=keys))
+    (one,), _ = ingested(footage(tmp_path, sliding_clip(13, 64, 96), keys=keys))
     mask = one.prompts[0][1].keys[0]
     assert np.argwhere(mask >= 128).min(0).tolist() == [8, 8]
     assert np.argwhere(mask >= 128).max(0).tolist() == [15, 23]
@@ -166,11 +166,13 @@ def test_polygons_are_in_pixels_of_the_video(tmp_path):
 
 
 def test_a_background_is_stretched_and_ends_the_clips(tmp_path):
-    clip = scene(40, 64, 96)
-    plate = np.repeat(scene(1, 24, 40)[:1], 38, 0)
+    clip = sliding_clip(40, 64, 96)
+    plate = np.repeat(sliding_clip(1, 24, 40)[:1], 38, 0)
     plate[:, :, :, 2] = np.arange(38)[:, None, None]
     item = Footage(
-        name="clip", video=film(tmp_path / "video.mp4", clip), background=film(tmp_path / "plate.mp4", plate)
+        name="clip",
+        video=encode_video(tmp_path / "video.mp4", clip),
+        background=encode_video(tmp_path / "plate.mp4", plate),
     )
     clips, _ = ingested(item)
     assert [one.source_frames[-1] for one in clips] == [12, 25, 30], "frames 38 and 39 have no plate"
@@ -185,8 +187,8 @@ def test_a_background_is_stretched_and_ends_the_clips(tmp_path):
 def test_a_background_of_another_video(tmp_path, frames):
     item = Footage(
         name="clip",
-        video=film(tmp_path / "video.mp4", scene(40)),
-        background=film(tmp_path / "plate.mp4", scene(frames)),
+        video=encode_video(tmp_path / "video.mp4", sliding_clip(40)),
+        background=encode_video(tmp_path / "plate.mp4", sliding_clip(frames)),
     )
     with pytest.raises(
         ValueError, match=rf"plate\.mp4: has {frames} frames, but the video has 40; give a background made"
@@ -198,7 +200,7 @@ def test_a_background_of_another_video(tmp_path, frames):
 
 
 def test_nothing_is_made_of_a_damaged_video(tmp_path):
-    whole = film(tmp_path / "whole.mp4", scene(60), container={"movflags": "faststart"}).read_bytes()
+    whole = encode_video(tmp_path / "whole.mp4", sliding_clip(60), container={"movflags": "faststart"}).read_bytes()
     (tmp_path / "video.mp4").write_bytes(whole[: len(whole) * 9 // 10])
     made = []
     with pytest.raises(ValueError, match=r"video\.mp4: is cut off after frame \d+ of 60; copy or download it again"):
@@ -208,7 +210,7 @@ def test_nothing_is_made_of_a_damaged_video(tmp_path):
 
 def test_masks_of_another_length(tmp_path):
     with pytest.raises(ValueError, match=r"mask\.mkv: has 9 masks, but the video has 13 frames"):
-        ingested(footage(tmp_path, scene(), masks=grey(tmp_path / "mask.mkv", square(9))))
+        ingested(footage(tmp_path, sliding_clip(), masks=grey(tmp_path / "mask.mkv", square_mask(9))))
 
 
 # ---------------------------------------------------------------- house rules and real clips
@@ -241,8 +243,8 @@ print(frames, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1
 
 def test_memory_does_not_grow_with_the_video(tmp_path):
     """600 frames of 384x672 would be 464 MB; a clip of 13 is 10."""
-    small = scene(20, 48, 84)
-    path = film(tmp_path / "long.mp4", (small[number % 20] for number in range(600)), fps=16)
+    small = sliding_clip(20, 48, 84)
+    path = encode_video(tmp_path / "long.mp4", (small[number % 20] for number in range(600)), fps=16)
     run = subprocess.run([sys.executable, "-c", MEMORY, str(path)], capture_output=True, text=True, check=True)
     frames, grown_mb = map(int, run.stdout.split())
     assert frames >= 590

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from effectpairs.datasets.footage.listing import Footage, SubjectFiles, UnusableFootage, list_footage
 from effectpairs.datasets.sources.source import FootageSource
-from effectpairs.tests.fixtures_videos import film, label, photograph, scene, square
+from effectpairs.tests.fixtures_videos import encode_video, sliding_clip, square_mask, write_images, write_label_images
 from PIL import Image
 
 
@@ -15,15 +15,15 @@ def listed(root, layout="videos", **more):
 
 
 def davis(root, name="bear", masks=None, between="480p"):
-    photograph(root / "JPEGImages" / between / name, scene(5), suffix=".jpg")
-    label(root / "Annotations" / between / name, square(5) // 255 if masks is None else masks)
+    write_images(root / "JPEGImages" / between / name, sliding_clip(5), suffix=".jpg")
+    write_label_images(root / "Annotations" / between / name, square_mask(5) // 255 if masks is None else masks)
 
 
 # ---------------------------------------------------------------- DAVIS
 
 
 def test_davis(tmp_path):
-    two = square(5) // 255 * 2
+    two = square_mask(5) // 255 * 2
     two[:, 26:30, 2:6] = 1
     two[:, 0, :] = 255  # void
     davis(tmp_path, "dogs", two)
@@ -71,7 +71,7 @@ def test_davis_without_a_resolution_between(tmp_path):
 
 def test_davis_refusals(tmp_path):
     davis(tmp_path)
-    photograph(tmp_path / "JPEGImages/480p/lonely", scene(3), suffix=".jpg")
+    write_images(tmp_path / "JPEGImages/480p/lonely", sliding_clip(3), suffix=".jpg")
     davis(tmp_path, "void", np.zeros((5, 32, 48), np.uint8))
     davis(tmp_path, "torn")
     (tmp_path / "Annotations/480p/torn/00002.png").write_text("no image")
@@ -91,10 +91,10 @@ def test_davis_refusals(tmp_path):
 def test_gen_omnimatte(tmp_path):
     for name, masks in (("camel", 2), ("beach", 1), ("bare", 0)):
         (tmp_path / name).mkdir()
-        film(tmp_path / name / "input_video.mp4", scene(5))
+        encode_video(tmp_path / name / "input_video.mp4", sliding_clip(5))
         (tmp_path / name / "prompt.json").write_text('{"bg": "a beach"}')
         for number in range(masks):
-            film(tmp_path / name / f"mask_{number:02d}.mp4", square(5), codec="libx264", pix_fmt="gray")
+            encode_video(tmp_path / name / f"mask_{number:02d}.mp4", square_mask(5), codec="libx264", pix_fmt="gray")
     (tmp_path / "void").mkdir()
     bare, beach, camel, void = listed(tmp_path, "gen-omnimatte")
     assert [path.name for _, path in camel.files()] == ["input_video.mp4", "mask_00.mp4", "mask_01.mp4"]
@@ -145,7 +145,7 @@ def test_videos_named_by_their_folder(tmp_path):
 def test_keys_and_nothing_at_all(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"x")
     (tmp_path / "a_keys.json").write_text("{}")
-    photograph(tmp_path / "b", scene(2))
+    write_images(tmp_path / "b", sliding_clip(2))
     (a,) = listed(tmp_path, keys="{stem}_keys.json")
     assert a.subjects == (SubjectFiles(keys=tmp_path / "a_keys.json"),)
     (a,) = listed(tmp_path)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from effectpairs.render.blender.exr_frames import CorruptFrame, open_render_frames
 from effectpairs.render.compositing import linear_composite
-from effectpairs.tests.fixtures_frame_files import SHADE, frame_plan, plate_of, subject_of, write_exr, write_frames
+from effectpairs.tests.fixtures_frame_files import SHADE, draw_plate, draw_subject, frame_plan, write_exr, write_frames
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,8 +64,8 @@ def test_inside_stays_equal_whatever_noise_the_whole_has(tmp_path):
 def test_over_is_the_formula_in_linear_light(tmp_path):
     plan = frame_plan()
     shared, _, _ = layers_of(tmp_path / "frames", plan)
-    subject, cover = subject_of(plan, FRAME)
-    mixed = subject + (1 - cover[..., None]) * plate_of(*plan["size"])
+    subject, cover = draw_subject(plan, FRAME)
+    mixed = subject + (1 - cover[..., None]) * draw_plate(*plan["size"])
     expected = np.vectorize(slow_encode)(mixed)
     assert np.abs(expected - shared.over).max() <= 1  # half floats
     np.testing.assert_array_equal(shared.background[cover == 0], shared.over[cover == 0])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from effectpairs.datasets.footage.masks import open_masks, read_keys
 from effectpairs.datasets.footage.reader import FootageInfo, open_frames
-from effectpairs.tests.fixtures_videos import film, label, photograph, square
+from effectpairs.tests.fixtures_videos import encode_video, square_mask, write_images, write_label_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -29,31 +29,31 @@ def refusal(path, frames=13, video=VIDEO, **more):
 
 
 def test_a_lossless_mask_video_comes_back_soft(tmp_path):
-    soft = square()
+    soft = square_mask()
     soft[:, 20:22] = 77
-    path = film(tmp_path / "mask.mkv", soft, codec="ffv1", pix_fmt="gray", level="3")
+    path = encode_video(tmp_path / "mask.mkv", soft, codec="ffv1", pix_fmt="gray", level="3")
     assert np.array_equal(masks_of(path), soft)
     reader = open_masks(path, VIDEO, 13)
     assert np.array_equal(np.stack(list(reader)), np.stack(list(reader))), "each loop reads anew"
 
 
 def test_a_lossy_mask_video(tmp_path):
-    colour = np.repeat(square()[..., None], 3, -1)
-    path = film(tmp_path / "mask.mp4", colour, codec="libx264", pix_fmt="yuv420p", crf="18")
-    assert np.abs(masks_of(path).astype(int) - square()).mean() < 4
+    colour = np.repeat(square_mask()[..., None], 3, -1)
+    path = encode_video(tmp_path / "mask.mp4", colour, codec="libx264", pix_fmt="yuv420p", crf="18")
+    assert np.abs(masks_of(path).astype(int) - square_mask()).mean() < 4
 
 
 def test_folders_of_mask_images(tmp_path):
-    truth = square(5)
-    grey = photograph(tmp_path / "grey", truth)
+    truth = square_mask(5)
+    grey = write_images(tmp_path / "grey", truth)
     assert np.array_equal(masks_of(grey, 5), truth)
-    ones = photograph(tmp_path / "ones", truth // 255)
+    ones = write_images(tmp_path / "ones", truth // 255)
     assert np.array_equal(masks_of(ones, 5), truth), "nought and one"
-    colour = photograph(tmp_path / "colour", np.repeat(truth[..., None], 3, -1))
+    colour = write_images(tmp_path / "colour", np.repeat(truth[..., None], 3, -1))
     assert np.array_equal(masks_of(colour, 5), truth)
     two = truth // 255 * 3
     two[:, 28:] = 1
-    labels = label(tmp_path / "labels", two)
+    labels = write_label_images(tmp_path / "labels", two)
     assert np.array_equal(masks_of(labels, 5, label=3), truth)
     assert np.array_equal(masks_of(labels, 5, label=1), np.where(two == 1, 255, 0))
     assert np.array_equal(masks_of(labels, 5), np.where(two > 0, 255, 0)), "without a label, all that is no background"
@@ -61,40 +61,40 @@ def test_folders_of_mask_images(tmp_path):
 
 @pytest.mark.parametrize("off", [-1, 1])
 def test_one_frame_more_or_less_is_an_encoders_rounding(tmp_path, off):
-    path = film(tmp_path / "mask.mkv", square(13 + off), codec="ffv1", pix_fmt="gray")
+    path = encode_video(tmp_path / "mask.mkv", square_mask(13 + off), codec="ffv1", pix_fmt="gray")
     reader = open_masks(path, VIDEO, 13)
     masks = np.stack(list(reader))
     assert len(masks) == 13
-    assert np.array_equal(masks[:12], square(12))
-    assert np.array_equal(masks[12], square()[11 if off < 0 else 12])
+    assert np.array_equal(masks[:12], square_mask(12))
+    assert np.array_equal(masks[12], square_mask()[11 if off < 0 else 12])
     ends = {
         1: "longer than the video: its last mask is left out.",
         -1: "shorter than the video: its last mask is repeated.",
     }
     assert reader.notes == (f"mask.mkv is one frame {ends[off]}",)
-    folder = photograph(tmp_path / "folder", square(13 + off))
+    folder = write_images(tmp_path / "folder", square_mask(13 + off))
     assert f"has {13 + off} masks, but the video has 13 frames" in refusal(folder)
 
 
 @pytest.mark.parametrize("frames", [5, 11, 15, 26])
 def test_another_length(tmp_path, frames):
-    path = film(tmp_path / "mask.mkv", square(frames), codec="ffv1", pix_fmt="gray")
+    path = encode_video(tmp_path / "mask.mkv", square_mask(frames), codec="ffv1", pix_fmt="gray")
     assert f"has {frames} masks, but the video has 13 frames; give one mask for each frame" in refusal(path)
 
 
 def test_another_size_of_the_same_shape_is_resized(tmp_path):
-    big = square().repeat(2, 1).repeat(2, 2)
-    path = film(tmp_path / "mask.mkv", big, codec="ffv1", pix_fmt="gray")
+    big = square_mask().repeat(2, 1).repeat(2, 2)
+    path = encode_video(tmp_path / "mask.mkv", big, codec="ffv1", pix_fmt="gray")
     reader = open_masks(path, VIDEO, 13)
-    assert np.array_equal(np.stack(list(reader)), square())
+    assert np.array_equal(np.stack(list(reader)), square_mask())
     assert reader.notes == ("mask.mkv is 96x64 pixels; it was resized to the video's 48x32.",)
 
 
 def test_another_shape_is_refused(tmp_path):
-    path = film(tmp_path / "mask.mkv", square(13, 32, 56), codec="ffv1", pix_fmt="gray")
+    path = encode_video(tmp_path / "mask.mkv", square_mask(13, 32, 56), codec="ffv1", pix_fmt="gray")
     assert "is 56x32 pixels, another shape than the video's 48x32" in refusal(path)
-    folder = photograph(tmp_path / "folder", square())
-    Image.fromarray(square(1, 32, 40)[0]).save(folder / "00007.png")
+    folder = write_images(tmp_path / "folder", square_mask())
+    Image.fromarray(square_mask(1, 32, 40)[0]).save(folder / "00007.png")
     assert "is 40x32 pixels" in refusal(folder)
 
 
@@ -103,13 +103,15 @@ def test_another_shape_is_refused(tmp_path):
 )
 def test_empty_and_full(tmp_path, value, sentence):
     clip = np.full((13, 32, 48), value, np.uint8)
-    assert sentence in refusal(film(tmp_path / "mask.mkv", clip, codec="ffv1", pix_fmt="gray"))
+    assert sentence in refusal(encode_video(tmp_path / "mask.mkv", clip, codec="ffv1", pix_fmt="gray"))
     clip[6, 3:5, 3:5] = 255 - value
-    assert np.array_equal(masks_of(film(tmp_path / "some.mkv", clip, codec="ffv1", pix_fmt="gray")), clip)
+    assert np.array_equal(masks_of(encode_video(tmp_path / "some.mkv", clip, codec="ffv1", pix_fmt="gray")), clip)
 
 
 def test_a_label_that_is_nowhere(tmp_path):
-    assert "empty in all frames for label 4" in refusal(label(tmp_path / "labels", square() // 255), label=4)
+    assert "empty in all frames for label 4" in refusal(
+        write_label_images(tmp_path / "labels", square_mask() // 255), label=4
+    )
 
 
 def test_a_mask_that_cannot_be_read(tmp_path):
@@ -137,20 +139,20 @@ def key_refusal(path, frames=13):
 def test_a_folder_of_key_masks(tmp_path):
     folder = tmp_path / "keys"
     folder.mkdir()
-    Image.fromarray(square()[3]).save(folder / "3.png")
-    Image.fromarray(square()[11]).save(folder / "00011.png")
+    Image.fromarray(square_mask()[3]).save(folder / "3.png")
+    Image.fromarray(square_mask()[11]).save(folder / "00011.png")
     keys = keys_of(folder)
     assert sorted(keys) == [3, 11]
-    assert all(np.array_equal(mask, square()[number]) for number, mask in keys.items())
+    assert all(np.array_equal(mask, square_mask()[number]) for number, mask in keys.items())
     assert "key frame 11 is not in the video, which has frames 0 to 8" in key_refusal(folder, 9)
-    Image.fromarray(square()[3]).save(folder / "03.png")
+    Image.fromarray(square_mask()[3]).save(folder / "03.png")
     assert "second mask of frame 3" in key_refusal(folder)
     (folder / "03.png").unlink()
     Image.fromarray(np.zeros((32, 48), np.uint8)).save(folder / "5.png")
     assert "the mask of key frame 5 is empty" in key_refusal(folder)
     Image.fromarray(np.full((32, 48), 255, np.uint8)).save(folder / "5.png")
     assert "the mask of key frame 5 covers everything" in key_refusal(folder)
-    Image.fromarray(square(1, 32, 40)[0]).save(folder / "5.png")
+    Image.fromarray(square_mask(1, 32, 40)[0]).save(folder / "5.png")
     assert "another shape" in key_refusal(folder)
     for file in folder.iterdir():
         file.unlink()

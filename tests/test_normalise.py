@@ -16,7 +16,7 @@ from effectpairs.stages.normalise import (
     plan_clips,
     sample_indices,
 )
-from effectpairs.tests.fixtures_videos import scene
+from effectpairs.tests.fixtures_videos import sliding_clip
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -289,7 +289,7 @@ def test_real_cuts_are_found_to_the_frame():
 
 
 def test_scene_of_the_tests_has_no_cut():
-    assert list(find_cuts(scene(40))) == []
+    assert list(find_cuts(sliding_clip(40))) == []
 
 
 @pytest.mark.parametrize(

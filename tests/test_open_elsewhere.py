@@ -101,7 +101,9 @@ def test_hugging_face_streams(folder, corpus, hugging_face):
 
 def test_the_data_card_names_every_split(tmp_path, hugging_face):
     for number in range(12):
-        fixtures_workspaces.fill(tmp_path / "w", [f"clip-{number}"], source=f"source-{number}", group=f"group-{number}")
+        fixtures_workspaces.fill_workspace(
+            tmp_path / "w", [f"clip-{number}"], source=f"source-{number}", group=f"group-{number}"
+        )
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", validation_share=0.3, test_share=0.3)
     counts = effectpairs.open(tmp_path / "corpus").manifest["counts"]["by_split"]
     assert len(counts) == 3
@@ -116,7 +118,7 @@ def test_any_title_makes_a_valid_data_card(tmp_path, title):
     from effectpairs.datasets.corpus.publish import PublishSettings, plan_shards, write_planned
     from effectpairs.datasets.store.location import Location
 
-    fixtures_workspaces.fill(tmp_path / "w", ["clip-a"])
+    fixtures_workspaces.fill_workspace(tmp_path / "w", ["clip-a"])
     place, settings = Location(str(tmp_path / "corpus")), PublishSettings()
     (plan,) = plan_shards(tmp_path / "w", place, settings)
     files = [write_planned(plan, tmp_path / "w", place, settings)]

@@ -26,7 +26,7 @@ NAMES = ["clip-a", "clip-b", "clip-c"]
 
 
 def test_every_layer_comes_back_bit_for_bit(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     corpus = effectpairs.open(tmp_path / "corpus")
     assert not verify(corpus)
@@ -38,14 +38,14 @@ def test_every_layer_comes_back_bit_for_bit(tmp_path):
 
 
 def test_the_same_pairs_give_the_same_bytes_in_any_order(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "one" / "corpus", shard_bytes=1)
     place, settings = Location(str(tmp_path / "two" / "corpus")), PublishSettings(shard_bytes=1)
     plans = plan_shards(tmp_path / "w", place, settings)
     assert len(plans) == 3
     files = [write_planned(plan, tmp_path / "w", place, settings) for plan in reversed(plans)]
     finalize(tmp_path / "w", place, files, settings, "tiny corpus")
-    assert fixtures_workspaces.content(tmp_path / "one") == fixtures_workspaces.content(tmp_path / "two")
+    assert fixtures_workspaces.read_files(tmp_path / "one") == fixtures_workspaces.read_files(tmp_path / "two")
 
 
 @given(st.text(min_size=1), st.floats(0, 0.45), st.floats(0, 0.45))
@@ -67,7 +67,7 @@ def test_splits_have_about_the_shares_that_were_asked_for():
 
 def test_clips_of_one_group_go_together(tmp_path):
     for source, group in (("one", "scene-1"), ("two", "scene-2"), ("three", "scene-1")):
-        fixtures_workspaces.fill(tmp_path / "w", [f"{source}-a", f"{source}-b"], source=source, group=group)
+        fixtures_workspaces.fill_workspace(tmp_path / "w", [f"{source}-a", f"{source}-b"], source=source, group=group)
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", validation_share=0.4, test_share=0.4)
     table = effectpairs.open(tmp_path / "corpus").table.to_pylist()
     for group in ("scene-1", "scene-2"):
@@ -75,13 +75,13 @@ def test_clips_of_one_group_go_together(tmp_path):
 
 
 def test_one_clip_more_leaves_the_other_shards_as_they_are(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
-    before = fixtures_workspaces.content(tmp_path / "corpus")
+    before = fixtures_workspaces.read_files(tmp_path / "corpus")
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "corpus").glob("data/*/*")}
-    fixtures_workspaces.fill(tmp_path / "w", ["clip-aa"], source="more")
+    fixtures_workspaces.fill_workspace(tmp_path / "w", ["clip-aa"], source="more")
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
-    after = fixtures_workspaces.content(tmp_path / "corpus")
+    after = fixtures_workspaces.read_files(tmp_path / "corpus")
     old_shards = {name for name in before if name.startswith("data/")}
     assert {name: after[name] for name in old_shards} == {name: before[name] for name in old_shards}
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}, "not even written again"
@@ -91,10 +91,10 @@ def test_one_clip_more_leaves_the_other_shards_as_they_are(tmp_path):
 
 
 def test_the_old_corpus_stays_readable_until_the_new_corpus_json(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     old = effectpairs.open(tmp_path / "corpus")
-    fixtures_workspaces.fill(tmp_path / "w", ["clip-d"], source="more")
+    fixtures_workspaces.fill_workspace(tmp_path / "w", ["clip-d"], source="more")
     place, settings = Location(str(tmp_path / "corpus")), PublishSettings()
     files = [
         write_planned(plan, tmp_path / "w", place, settings) for plan in plan_shards(tmp_path / "w", place, settings)
@@ -109,9 +109,9 @@ def test_the_old_corpus_stays_readable_until_the_new_corpus_json(tmp_path):
 
 
 def test_a_clip_taken_out_takes_its_shard_away(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
-    fixtures_workspaces.fill(tmp_path / "w", NAMES[:2])
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES[:2])
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
     assert len(list((tmp_path / "corpus").glob("data/*/*.parquet"))) == 2
     assert not verify(effectpairs.open(tmp_path / "corpus"))
@@ -123,7 +123,7 @@ def test_corpus_json_is_written_last(tmp_path, monkeypatch):
     monkeypatch.setattr(
         Location, "write", lambda self, name, content: (written.append(name), real(self, name, content))
     )
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     assert written[-1] == "corpus.json"
 
@@ -134,17 +134,17 @@ def test_killed_at_any_moment_the_next_publishing_ends_with_the_same_bytes(tmp_p
     workspace, old, clean = tmp_path / "w", tmp_path / "old", tmp_path / "clean" / "corpus"
     names = [f"clip-{number}" for number in range(3)]
     if before:
-        fixtures_workspaces.fill(workspace, names[:before])
+        fixtures_workspaces.fill_workspace(workspace, names[:before])
         fixtures_workspaces.publish(workspace, old, shard_bytes=1 << 16)
         shutil.copytree(old, clean)
-    fixtures_workspaces.fill(workspace, names)
+    fixtures_workspaces.fill_workspace(workspace, names)
     fixtures_workspaces.publish(workspace, clean, shard_bytes=1 << 16)
-    expected, killed = fixtures_workspaces.content(clean), 0
+    expected, killed = fixtures_workspaces.read_files(clean), 0
     for moment in range(1, 400, 7):
         corpus = tmp_path / f"killed-{moment}" / "corpus"
         if before:
             shutil.copytree(old, corpus)
-        died = fixtures_workspaces.in_child(
+        died = fixtures_workspaces.run_in_child(
             lambda c=corpus: fixtures_workspaces.publish(workspace, c, shard_bytes=1 << 16),
             kill_at=moment,
             near=tmp_path,
@@ -157,7 +157,7 @@ def test_killed_at_any_moment_the_next_publishing_ends_with_the_same_bytes(tmp_p
         else:
             assert not before
         fixtures_workspaces.publish(workspace, corpus, shard_bytes=1 << 16)
-        assert fixtures_workspaces.content(corpus) == expected
+        assert fixtures_workspaces.read_files(corpus) == expected
         assert not verify(effectpairs.open(corpus))
         if not died:
             break
@@ -166,51 +166,51 @@ def test_killed_at_any_moment_the_next_publishing_ends_with_the_same_bytes(tmp_p
 
 
 def test_two_publishers_at_once_end_with_one_corpus(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "one" / "corpus")
     corpus = tmp_path / "both" / "corpus"
-    fixtures_workspaces.at_once(lambda: fixtures_workspaces.publish(tmp_path / "w", corpus), 3)
-    assert fixtures_workspaces.content(corpus) == fixtures_workspaces.content(tmp_path / "one" / "corpus")
+    fixtures_workspaces.run_at_once(lambda: fixtures_workspaces.publish(tmp_path / "w", corpus), 3)
+    assert fixtures_workspaces.read_files(corpus) == fixtures_workspaces.read_files(tmp_path / "one" / "corpus")
     assert not verify(effectpairs.open(corpus))
 
 
 @pytest.mark.parametrize("names", [["README.md"], ["data/train/table.csv"], ["README.md", "data/x.bin"], [".git/HEAD"]])
 def test_a_folder_with_other_things_is_refused_and_untouched(tmp_path, names):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     for name in names:
         path = tmp_path / "project" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("# My own words\n")
-    before = fixtures_workspaces.content(tmp_path / "project")
+    before = fixtures_workspaces.read_files(tmp_path / "project")
     with pytest.raises(ValueError, match=r"project holds no corpus but other things \(.*\); choose a new or an empty"):
         fixtures_workspaces.publish(tmp_path / "w", tmp_path / "project")
-    assert fixtures_workspaces.content(tmp_path / "project") == before
+    assert fixtures_workspaces.read_files(tmp_path / "project") == before
 
 
 def test_other_things_beside_a_corpus_stay(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     (tmp_path / "corpus" / "notes.txt").write_text("mine")
-    fixtures_workspaces.fill(tmp_path / "w", NAMES[:1])
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES[:1])
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     assert (tmp_path / "corpus" / "notes.txt").read_text() == "mine"
 
 
 def test_a_damaged_shard_is_written_anew(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
-    before = fixtures_workspaces.content(tmp_path / "corpus")
+    before = fixtures_workspaces.read_files(tmp_path / "corpus")
     shard = next((tmp_path / "corpus").glob("data/*/*.parquet"))
     content = bytearray(shard.read_bytes())
     content[5000] ^= 1
     shard.write_bytes(content)
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
-    assert fixtures_workspaces.content(tmp_path / "corpus") == before
+    assert fixtures_workspaces.read_files(tmp_path / "corpus") == before
 
 
 def test_the_same_id_twice_is_named(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES, source="one")
-    fixtures_workspaces.fill(tmp_path / "w", NAMES[1:2], source="two")
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES, source="one")
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES[1:2], source="two")
     with pytest.raises(ValueError, match=r"clip id 'clip-b' stands twice in .*, again in 'two'; rename one source"):
         fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     assert not (tmp_path / "corpus").exists()
@@ -219,7 +219,7 @@ def test_the_same_id_twice_is_named(tmp_path):
 def test_nothing_to_publish_is_said(tmp_path):
     with pytest.raises(ValueError, match="no finished source is there; run one first: effectpairs run SOURCE"):
         fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     with pytest.raises(ValueError, match="no pair is among review"):
         fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", include=("review",))
 
@@ -239,17 +239,17 @@ def test_wrong_settings_are_named(wrong, sentence):
 
 @pytest.mark.parametrize("harm", ["damaged", "gone"])
 def test_a_stored_layer_that_is_not_whole_is_named(tmp_path, harm):
-    entries = fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    entries = fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     path = tmp_path / "w" / entries[0].layers["over"]["file"]
     path.write_bytes(b"x") if harm == "damaged" else path.unlink()
     with pytest.raises(CorruptFile, match=rf"over.mkv is {harm}; .*run"):
         fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
-    assert not [name for name in fixtures_workspaces.content(tmp_path / "corpus") if not name.startswith("data/")]
-    assert not [name for name in fixtures_workspaces.content(tmp_path / "corpus") if "partial" in name]
+    assert not [name for name in fixtures_workspaces.read_files(tmp_path / "corpus") if not name.startswith("data/")]
+    assert not [name for name in fixtures_workspaces.read_files(tmp_path / "corpus") if "partial" in name]
 
 
 def test_a_ledger_that_does_not_fit_its_account_is_named(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     path = tmp_path / "w" / "sources" / "tiny" / "ledger.jsonl"
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(CorruptFile, match=r"ledger\.jsonl is damaged, .* run source 'tiny' again"):
@@ -260,11 +260,11 @@ def test_a_ledger_that_does_not_fit_its_account_is_named(tmp_path):
 
 
 def test_pairs_that_change_while_they_are_published_are_noticed(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     place, settings = Location(str(tmp_path / "corpus")), PublishSettings()
     plan = plan_shards(tmp_path / "w", place, settings)[0]
     file = write_planned(plan, tmp_path / "w", place, settings)
-    fixtures_workspaces.fill(tmp_path / "w", NAMES[:2])
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES[:2])
     with pytest.raises(CorruptFile, match="its pairs changed while they were published; publish again"):
         finalize(tmp_path / "w", place, [file], settings, "tiny corpus")
     (tmp_path / "corpus" / plan.path).unlink()
@@ -276,13 +276,13 @@ def test_ledgers_are_read_once(tmp_path, monkeypatch):
     reads = []
     real = publish.read_ledger
     monkeypatch.setattr(publish, "read_ledger", lambda *where: (reads.append(where), real(*where))[1])
-    fixtures_workspaces.fill(tmp_path / "w", [f"clip-{number}" for number in range(6)])
+    fixtures_workspaces.fill_workspace(tmp_path / "w", [f"clip-{number}" for number in range(6)])
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
     assert len(reads) == 1
 
 
 def test_compact_storage_keeps_masks_exact_and_says_so(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "exact")
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "compact", storage="compact")
     exact, compact = effectpairs.open(tmp_path / "exact"), effectpairs.open(tmp_path / "compact")
@@ -298,7 +298,7 @@ def test_compact_storage_keeps_masks_exact_and_says_so(tmp_path):
 
 
 def test_the_account_lists_every_clip(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     failed = ledger.ClipOutcome(name="bad", outcome="fail", stage="normalise", reasons=("bad.mp4: is empty",))
     ledger.write_ledger(tmp_path / "w", "broken", [failed], {})
     manifest = fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
@@ -309,7 +309,7 @@ def test_the_account_lists_every_clip(tmp_path):
 
 
 def test_no_nan_gets_into_ledger_or_corpus(tmp_path):
-    quality = {**fixtures_workspaces.accepted(), "effect_area": float("nan")}
+    quality = {**fixtures_workspaces.accepted_quality(), "effect_area": float("nan")}
     with pytest.raises(ValueError, match="effect_area=nan is no JSON value"):
         ledger.write_ledger(
             tmp_path / "w",
@@ -317,32 +317,32 @@ def test_no_nan_gets_into_ledger_or_corpus(tmp_path):
             [ledger.ClipOutcome(name="a", outcome="accept", stage="quality", reasons=(), row={"quality": quality})],
             {},
         )
-    assert not fixtures_workspaces.content(tmp_path)
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    assert not fixtures_workspaces.read_files(tmp_path)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     text = (tmp_path / "corpus" / "corpus.json").read_text()
     json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} in corpus.json"))
 
 
 def test_a_full_disk_harms_nothing_and_says_so(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
-    with fixtures_workspaces.small_disk(tmp_path / "small", 400_000) as disk:
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
+    with fixtures_workspaces.limited_disk(tmp_path / "small", 400_000) as disk:
         if disk is None:
             pytest.skip("mounting a small file system is not permitted here; run as root to test a really full disk")
         fixtures_workspaces.publish(tmp_path / "w", disk / "corpus", shard_bytes=1)
-        before = fixtures_workspaces.content(disk)
-        fixtures_workspaces.fill(tmp_path / "w", [f"more-{number}" for number in range(30)], source="more")
+        before = fixtures_workspaces.read_files(disk)
+        fixtures_workspaces.fill_workspace(tmp_path / "w", [f"more-{number}" for number in range(30)], source="more")
         with pytest.raises(CannotWrite, match="the disk is full; free some space or choose another folder") as caught:
             fixtures_workspaces.publish(tmp_path / "w", disk / "corpus", shard_bytes=1)
         assert str(disk) in str(caught.value)
-        after = fixtures_workspaces.content(disk)
+        after = fixtures_workspaces.read_files(disk)
         assert {name: after[name] for name in before} == before
         assert not [name for name in after if "partial" in name]
         assert len(effectpairs.open(disk / "corpus")) == 3
 
 
 def test_a_simulated_full_disk_says_so(tmp_path, monkeypatch):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -350,12 +350,12 @@ def test_a_simulated_full_disk_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(shards.os, "fsync", full)
     with pytest.raises(CannotWrite, match="the disk is full"):
         fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
-    assert not fixtures_workspaces.content(tmp_path / "corpus")
+    assert not fixtures_workspaces.read_files(tmp_path / "corpus")
 
 
 def test_a_read_only_folder_is_named(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
-    with fixtures_workspaces.small_disk(tmp_path / "sealed", 1 << 20, read_only=True) as disk:
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
+    with fixtures_workspaces.limited_disk(tmp_path / "sealed", 1 << 20, read_only=True) as disk:
         if disk is None:
             pytest.skip("mounting a read-only file system is not permitted here; run as root")
         with pytest.raises(CannotWrite, match="cannot be written; choose another folder or change its permissions"):
@@ -363,7 +363,7 @@ def test_a_read_only_folder_is_named(tmp_path):
 
 
 def test_a_damaged_corpus_json_is_not_published_over(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
     path = tmp_path / "corpus" / "corpus.json"
     path.write_bytes(path.read_bytes()[:300])
@@ -375,7 +375,7 @@ def test_a_damaged_corpus_json_is_not_published_over(tmp_path):
 
 
 def test_memory_is_a_place_as_good_as_a_folder(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     url = f"memory://{tmp_path.name}-{time.time_ns()}/corpus"
     fixtures_workspaces.publish(tmp_path / "w", url)
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "local")
@@ -383,7 +383,7 @@ def test_memory_is_a_place_as_good_as_a_folder(tmp_path):
     assert there.manifest == here.manifest
     assert not verify(there)
     assert there["clip-b"].encoded("over") == here["clip-b"].encoded("over")
-    fixtures_workspaces.fill(tmp_path / "w", NAMES[:2])
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES[:2])
     fixtures_workspaces.publish(tmp_path / "w", url)
     assert len(effectpairs.open(url)) == 2
     assert not verify(effectpairs.open(url))
@@ -391,7 +391,7 @@ def test_memory_is_a_place_as_good_as_a_folder(tmp_path):
 
 
 def test_a_remote_folder_with_other_things_is_refused(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", NAMES)
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     place = Location(f"memory://{tmp_path.name}-{time.time_ns()}")
     place.write("README.md", b"# mine")
     with pytest.raises(ValueError, match="holds no corpus but other things"):

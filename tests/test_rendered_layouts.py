@@ -10,7 +10,7 @@ from effectpairs.datasets.store.codec import decode
 from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.flows.footage.source import RealSource
 from effectpairs.flows.sources import run_source
-from effectpairs.tests.fixtures_videos import film, photograph
+from effectpairs.tests.fixtures_videos import encode_video, write_images
 
 FRAMES, HEIGHT, WIDTH = 13, 64, 80
 
@@ -46,7 +46,7 @@ def kubric_clip(folder, *, mask=None, suffix=".mp4", **more):
     folder.mkdir(parents=True)
     lossy = {"codec": "libx264", "pix_fmt": "yuv420p", "fps": 16, "crf": "12", **more}
     for name, frames in (("rgb_full", gt), ("rgb_removed", plate), ("mask", np.repeat(mask[..., None], 3, -1))):
-        film(folder / f"{name}{suffix}", frames, **lossy)
+        encode_video(folder / f"{name}{suffix}", frames, **lossy)
     (folder / "tuple.mp4").write_bytes(b"not read")
     return folder
 
@@ -54,10 +54,10 @@ def kubric_clip(folder, *, mask=None, suffix=".mp4", **more):
 def movies_clip(folder, *, plate_folder=None):
     gt, plate, removed, _ = rendered()
     left = np.arange(WIDTH) < 20  # two objects, of which neither mask alone is the subject
-    photograph(folder / "rgb_1x", gt)
-    photograph(folder / "masks/mask/00", np.where(removed & left, 255, 0).astype(np.uint8))
-    photograph(folder / "masks/mask/01", np.where(removed & ~left, 255, 0).astype(np.uint8))
-    photograph(plate_folder or folder / "bg", plate)
+    write_images(folder / "rgb_1x", gt)
+    write_images(folder / "masks/mask/00", np.where(removed & left, 255, 0).astype(np.uint8))
+    write_images(folder / "masks/mask/01", np.where(removed & ~left, 255, 0).astype(np.uint8))
+    write_images(plate_folder or folder / "bg", plate)
     return folder
 
 
@@ -102,7 +102,7 @@ def test_kubric_clips_as_videos(tmp_path):
 def test_kubric_clips_as_images(tmp_path, parts):
     gt, plate, removed, kept = rendered()
     for part, frames in zip(parts, (gt, plate, trimask(removed, kept)), strict=True):
-        photograph(tmp_path / "clip" / part, frames)
+        write_images(tmp_path / "clip" / part, frames)
     (clip,) = listed("kubric-pairs", tmp_path)
     assert [clip.video.name, clip.background.name, clip.subjects[0].masks.name] == [*parts]
     assert [role for role, _ in clip.files()] == ["video"] * 13 + ["masks-0"] * 13 + ["background"] * 13
@@ -158,7 +158,7 @@ def test_movies_without(tmp_path, gone, sentence):
 
 
 def test_nothing_of_the_layout(tmp_path):
-    photograph(tmp_path / "frames", rendered()[0])
+    write_images(tmp_path / "frames", rendered()[0])
     for name in ("movies", "kubric-pairs"):
         with pytest.raises(ValueError, match=f"finds no footage there in the '{name}' layout"):
             listed(name, tmp_path)
@@ -199,9 +199,13 @@ def test_bad_clips_are_told_and_the_rest_goes_on(tmp_path):
     kubric_clip(tmp_path / "set/fine")
     kubric_clip(tmp_path / "set/nothing-removed", mask=np.full_like(whole, 128))
     kubric_clip(tmp_path / "set/all-removed", mask=np.zeros_like(whole))
-    film(kubric_clip(tmp_path / "set/short-plate") / "rgb_removed.mp4", plate[:8], codec="libx264", pix_fmt="yuv420p")
-    film(kubric_clip(tmp_path / "set/short-mask") / "mask.mp4", whole[:8], codec="libx264", pix_fmt="gray")
-    film(kubric_clip(tmp_path / "set/other-shape") / "mask.mp4", whole[:, :, :40], codec="libx264", pix_fmt="gray")
+    encode_video(
+        kubric_clip(tmp_path / "set/short-plate") / "rgb_removed.mp4", plate[:8], codec="libx264", pix_fmt="yuv420p"
+    )
+    encode_video(kubric_clip(tmp_path / "set/short-mask") / "mask.mp4", whole[:8], codec="libx264", pix_fmt="gray")
+    encode_video(
+        kubric_clip(tmp_path / "set/other-shape") / "mask.mp4", whole[:, :, :40], codec="libx264", pix_fmt="gray"
+    )
     (kubric_clip(tmp_path / "set/torn") / "rgb_full.mp4").write_bytes(b"no video")
     found = run("kubric-pairs", tmp_path / "set", tmp_path / "w")
     reasons = {name: entry.reasons[0] for name, entry in found.items() if entry.outcome == "fail"}

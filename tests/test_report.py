@@ -30,7 +30,7 @@ def gallery(corpus, tmp_path_factory):
 @pytest.fixture
 def open_page(gallery, tmp_path):
     fixtures_browser.require_chromium("look at the page")
-    return lambda path=gallery, **options: fixtures_browser.opened(path.as_uri(), tmp_path / "profile", **options)
+    return lambda path=gallery, **options: fixtures_browser.open_page(path.as_uri(), tmp_path / "profile", **options)
 
 
 def test_the_page_is_one_file_that_asks_for_nothing_else(gallery):

@@ -46,7 +46,7 @@ def plain(number: int, **changes) -> dict:
             "height": 16,
             "width": 24,
             "fps": 16.0,
-            "quality": fixtures_workspaces.accepted(),
+            "quality": fixtures_workspaces.accepted_quality(),
             "provenance": {"inputs": [{"role": "video", "sha256": "0" * 64}], "source_frames": [0, 2, 4]},
         }
         | changes
@@ -77,7 +77,7 @@ def test_a_shard_reads_back_equal(tmp_path, scene):
     with path.open("rb") as file:
         words = shards.read_plain(file).to_pylist()
     assert [row["clip_id"] for row in words] == ["clip-000", "clip-001"]
-    assert words[0]["quality"] == fixtures_workspaces.accepted()
+    assert words[0]["quality"] == fixtures_workspaces.accepted_quality()
     assert words[0]["provenance"]["source_frames"] == [0, 2, 4]
     assert shard.schema_arrow.equals(ROW)
 

@@ -72,7 +72,7 @@ def test_a_refused_input_is_remembered(tmp_path):
         assert not result.layers
         assert not result.facts
     assert len(calls) == 1
-    assert list(fixtures_workspaces.content(tmp_path)) == [f"store/draw/{WORK.key[:2]}/{WORK.key}/result.json"]
+    assert list(fixtures_workspaces.read_files(tmp_path)) == [f"store/draw/{WORK.key[:2]}/{WORK.key}/result.json"]
 
 
 @pytest.mark.parametrize("problem", [KeyError("x"), MemoryError(), OSError(errno.EIO, "i/o"), KeyboardInterrupt()])
@@ -83,7 +83,7 @@ def test_any_other_failure_leaves_nothing(tmp_path, problem):
 
     with pytest.raises(type(problem)):
         Store(tmp_path).once(WORK, fail)
-    assert not fixtures_workspaces.content(tmp_path)
+    assert not fixtures_workspaces.read_files(tmp_path)
     assert Store(tmp_path).once(WORK, draw).refused is None
 
 
@@ -91,23 +91,23 @@ def test_any_other_failure_leaves_nothing(tmp_path, problem):
 def test_no_nan_gets_into_a_result(tmp_path, value):
     with pytest.raises(ValueError, match=r"score\[1\]=(nan|inf) is no JSON value"):
         Store(tmp_path).once(WORK, lambda draft: draft.facts.update(score=[1.0, value]))
-    assert not fixtures_workspaces.content(tmp_path)
+    assert not fixtures_workspaces.read_files(tmp_path)
 
 
 def test_killed_at_any_touch_of_a_file_the_next_run_ends_with_the_same_bytes(tmp_path):
     Store(tmp_path / "clean").once(WORK, draw)
-    clean = fixtures_workspaces.content(tmp_path / "clean")
+    clean = fixtures_workspaces.read_files(tmp_path / "clean")
     for moment in range(1, 500):
         workspace = tmp_path / f"killed-{moment}"
-        if not fixtures_workspaces.in_child(
+        if not fixtures_workspaces.run_in_child(
             lambda w=workspace: Store(w).once(WORK, draw), kill_at=moment, near=workspace
         ):
             break
         found = Store(workspace).find(WORK)
-        assert found is None or fixtures_workspaces.content(workspace) == clean
+        assert found is None or fixtures_workspaces.read_files(workspace) == clean
         Store(workspace).sweep()
         Store(workspace).once(WORK, draw)
-        assert fixtures_workspaces.content(workspace) == clean
+        assert fixtures_workspaces.read_files(workspace) == clean
     assert moment > 10
 
 
@@ -122,12 +122,12 @@ def test_a_program_killed_from_outside_leaves_nothing_that_counts(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, cwd=tmp_path)
     assert child.stdout.readline() == b"in it\n"
     assert Store(tmp_path).sweep() == 0, "what a living process is making stays"
-    assert len(fixtures_workspaces.content(tmp_path)) == 1
+    assert len(fixtures_workspaces.read_files(tmp_path)) == 1
     child.kill()
     child.communicate()
     assert Store(tmp_path).find(StageKey(stage="draw", version=1, settings={}, inputs={})) is None
     assert Store(tmp_path).sweep() == 1
-    assert not fixtures_workspaces.content(tmp_path)
+    assert not fixtures_workspaces.read_files(tmp_path)
 
 
 def test_sweep_takes_what_another_machine_gave_up_long_ago(tmp_path):
@@ -145,11 +145,11 @@ def test_sweep_takes_what_another_machine_gave_up_long_ago(tmp_path):
 
 
 def test_two_processes_at_once_end_with_one_result(tmp_path):
-    fixtures_workspaces.at_once(
+    fixtures_workspaces.run_at_once(
         lambda: Store(tmp_path / "both").once(WORK, lambda draft: (draw(draft), time.sleep(0.1))), 3
     )
     Store(tmp_path / "one").once(WORK, draw)
-    assert fixtures_workspaces.content(tmp_path / "both") == fixtures_workspaces.content(tmp_path / "one")
+    assert fixtures_workspaces.read_files(tmp_path / "both") == fixtures_workspaces.read_files(tmp_path / "one")
 
 
 def test_who_comes_second_takes_the_result_that_is_there(tmp_path):
@@ -160,7 +160,7 @@ def test_who_comes_second_takes_the_result_that_is_there(tmp_path):
         draw(draft)
 
     assert kept.once(WORK, overtaken) == kept.find(WORK)
-    assert not [name for name in fixtures_workspaces.content(tmp_path) if "partial" in name]
+    assert not [name for name in fixtures_workspaces.read_files(tmp_path) if "partial" in name]
 
 
 def test_a_damaged_layer_is_noticed_with_the_remedy(tmp_path):
@@ -195,7 +195,7 @@ def test_damage_is_no_refusal_of_what_builds_on_it(tmp_path):
 @pytest.mark.parametrize("harm", ["cut", "gone", "manifest", "empty object", "no object"])
 def test_a_result_that_is_not_whole_is_made_anew(tmp_path, harm):
     result = Store(tmp_path).once(WORK, draw)
-    clean = fixtures_workspaces.content(tmp_path)
+    clean = fixtures_workspaces.read_files(tmp_path)
     if harm == "cut":
         (result.folder / "gt.mkv").write_bytes(b"short")
     elif harm == "gone":
@@ -205,7 +205,7 @@ def test_a_result_that_is_not_whole_is_made_anew(tmp_path, harm):
         (result.folder / "result.json").write_bytes(text)
     assert Store(tmp_path).find(WORK) is None
     Store(tmp_path).once(WORK, draw)
-    assert fixtures_workspaces.content(tmp_path) == clean
+    assert fixtures_workspaces.read_files(tmp_path) == clean
 
 
 def test_memory_gives_what_the_disk_has(tmp_path):
@@ -235,22 +235,22 @@ def test_memory_holds_no_more_than_its_budget():
 
 
 def test_a_full_disk_harms_nothing_and_says_so(tmp_path):
-    with fixtures_workspaces.small_disk(tmp_path / "small", 1 << 20) as disk:
+    with fixtures_workspaces.limited_disk(tmp_path / "small", 1 << 20) as disk:
         if disk is None:
             pytest.skip("mounting a small file system is not permitted here; run as root to test a really full disk")
         kept = Store(disk)
         first = kept.once(WORK, draw)
-        before = fixtures_workspaces.content(disk)
+        before = fixtures_workspaces.read_files(disk)
         noise = np.random.default_rng(0).integers(0, 256, (5, 400, 400, 3), dtype=np.uint8)
         with pytest.raises(CannotWrite, match=rf"{disk}: the disk is full; free some space or choose another folder"):
             kept.once(replace(WORK, version=2), lambda draft: draft.add("gt", noise))
-        assert fixtures_workspaces.content(disk) == before
+        assert fixtures_workspaces.read_files(disk) == before
         assert np.array_equal(kept.layer(first.layers["gt"]), layers()["gt"])
 
 
 def test_a_simulated_full_disk_says_so(tmp_path, monkeypatch):
     Store(tmp_path).once(WORK, draw)
-    before = fixtures_workspaces.content(tmp_path)
+    before = fixtures_workspaces.read_files(tmp_path)
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -260,11 +260,11 @@ def test_a_simulated_full_disk_says_so(tmp_path, monkeypatch):
         Store(tmp_path).once(replace(WORK, version=2), draw)
     assert caught.value.errno == errno.ENOSPC
     assert str(caught.value).startswith(str(tmp_path))
-    assert fixtures_workspaces.content(tmp_path) == before
+    assert fixtures_workspaces.read_files(tmp_path) == before
 
 
 def test_a_read_only_workspace_is_named(tmp_path):
-    with fixtures_workspaces.small_disk(tmp_path / "sealed", 1 << 20, read_only=True) as disk:
+    with fixtures_workspaces.limited_disk(tmp_path / "sealed", 1 << 20, read_only=True) as disk:
         if disk is None:
             pytest.skip("mounting a read-only file system is not permitted here; run as root")
         with pytest.raises(CannotWrite, match=rf"{disk}: cannot be written; choose another folder"):
@@ -291,7 +291,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     path = tmp_path / "account.json"
     atomic_io.atomic_write(path, b"old")
     for moment in range(1, 50):
-        killed = fixtures_workspaces.in_child(
+        killed = fixtures_workspaces.run_in_child(
             lambda: atomic_io.atomic_write(path, b"new" * 1000), kill_at=moment, near=tmp_path / "account"
         )
         assert path.read_bytes() in (b"old", b"new" * 1000)

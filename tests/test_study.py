@@ -145,7 +145,7 @@ def test_the_commands_make_a_study_and_count_it(corpus, methods, tmp_path):
 @pytest.fixture
 def open_page(tmp_path):
     fixtures_browser.require_chromium("answer the page")
-    return lambda folder, who="profile": fixtures_browser.opened(
+    return lambda folder, who="profile": fixtures_browser.open_page(
         (folder / "page" / "index.html").as_uri(), tmp_path / who
     )
 

@@ -181,7 +181,7 @@ def test_an_unpaired_clip_has_gt_alone(tmp_path):
 
 
 def test_a_split_is_taken_alone(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", ["clip-a", "clip-b"], source="one", group="scene-0")
+    fixtures_workspaces.fill_workspace(tmp_path / "w", ["clip-a", "clip-b"], source="one", group="scene-0")
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", validation_share=0.0, test_share=0.0)
     import effectpairs
 

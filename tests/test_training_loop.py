@@ -15,7 +15,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 for needed in ("diffusers", "accelerate", "tensorboard"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
-from effectpairs.tests.fixtures_latent_cache import DATA, as_toml, make_small_cache, settings_for, trained  # noqa: E402
+from effectpairs.tests.fixtures_latent_cache import DATA, as_toml, make_small_cache, trained_weights, training_settings  # noqa: E402
 from effectpairs.tests.fixtures_video_models import tiny_parts  # noqa: E402
 from effectpairs.training.base import checkpoint, encoders  # noqa: E402
 from effectpairs.training.base.conditioning import encode_mask_channel  # noqa: E402
@@ -56,9 +56,9 @@ def one_batch(small, count=2) -> tuple[TrainingBatch, tuple]:
 
 
 def test_only_attention_learns(small, tmp_path):
-    train(settings_for(small, tmp_path))
+    train(training_settings(small, tmp_path))
     before = load_file(Path(small.model.id) / "transformer" / "diffusion_pytorch_model.safetensors")
-    after = trained(tmp_path)
+    after = trained_weights(tmp_path)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     attention = {name for name in before if ".attn1." in name}
     assert len(attention) == 12 * 2  # tensors of a block, blocks
@@ -88,7 +88,7 @@ def test_a_fixed_batch_overfits(small, trainable, least):
 def test_a_killed_run_ends_in_the_very_weights_of_an_unbroken_one(small, tmp_path):
     """Really killed, once the checkpoint of step 20 stands; then gone on with to step 40."""
     ema = OptimiserSettings(learning_rate=1e-3, warmup_steps=30, ema=0.9)
-    settings = settings_for(small, tmp_path / "killed", steps=40, checkpoint_every=20, optimiser=ema)
+    settings = training_settings(small, tmp_path / "killed", steps=40, checkpoint_every=20, optimiser=ema)
     train(dataclasses.replace(settings, output=str(tmp_path / "unbroken")))
     endless = dataclasses.replace(settings, steps=100_000, keep_checkpoints=1000)
     config = tmp_path / "endless.toml"
@@ -108,12 +108,12 @@ def test_a_killed_run_ends_in_the_very_weights_of_an_unbroken_one(small, tmp_pat
         (later / checkpoint.MANIFEST).unlink()
     assert checkpoint.latest_checkpoint(tmp_path / "killed" / "checkpoints").name == "step-00000020"
     train(settings)
-    assert_same(trained(tmp_path / "killed"), trained(tmp_path / "unbroken"))
+    assert_same(trained_weights(tmp_path / "killed"), trained_weights(tmp_path / "unbroken"))
     ends = [tmp_path / run / "checkpoints" / "step-00000040" for run in ("killed", "unbroken")]
     for name in (checkpoint.WEIGHTS, checkpoint.OPTIMISER, checkpoint.EMA):
         assert_same(*(checkpoint.read_tensors(end, name) for end in ends))
     mean = checkpoint.read_tensors(ends[0], checkpoint.EMA)
-    assert_same({name: trained(tmp_path / "killed")[name] for name in mean}, mean)  # it is what is handed out
+    assert_same({name: trained_weights(tmp_path / "killed")[name] for name in mean}, mean)  # it is what is handed out
     told = [
         [(line["step"], line["loss"], line["clips_by_kind"]) for line in read_step_log(tmp_path / run)][:40]
         for run in ("killed", "unbroken")
@@ -124,31 +124,31 @@ def test_a_killed_run_ends_in_the_very_weights_of_an_unbroken_one(small, tmp_pat
 def test_a_sharded_run_goes_on_from_accelerates_own_state(small, tmp_path, monkeypatch):
     """The way of FSDP and DeepSpeed, walked by one process: without GPUs accelerate shards nothing."""
     monkeypatch.setattr("effectpairs.training.fitting.context.TrainingContext.sharded", True)
-    settings = settings_for(small, tmp_path / "broken", steps=6, keep_checkpoints=1)
+    settings = training_settings(small, tmp_path / "broken", steps=6, keep_checkpoints=1)
     train(dataclasses.replace(settings, output=str(tmp_path / "unbroken")))
     train(dataclasses.replace(settings, steps=4))
     found = sorted(path.name for path in (tmp_path / "broken" / "checkpoints").iterdir())
     assert found == ["shards-step-00000004", "step-00000004"]
     train(settings)
-    assert_same(trained(tmp_path / "broken"), trained(tmp_path / "unbroken"))
+    assert_same(trained_weights(tmp_path / "broken"), trained_weights(tmp_path / "unbroken"))
 
 
 def test_loader_workers_change_nothing(small, tmp_path):
     for workers in (0, 2):
         data = dataclasses.replace(DATA, workers=workers)
-        train(settings_for(small, tmp_path / str(workers), data=data))
-    assert_same(trained(tmp_path / "0"), trained(tmp_path / "2"))
+        train(training_settings(small, tmp_path / str(workers), data=data))
+    assert_same(trained_weights(tmp_path / "0"), trained_weights(tmp_path / "2"))
 
 
 def test_gradient_checkpointing_changes_nothing(small, tmp_path):
     for on in (True, False):
-        train(settings_for(small, tmp_path / str(on), gradient_checkpointing=on))
-    assert_same(trained(tmp_path / "True"), trained(tmp_path / "False"))
+        train(training_settings(small, tmp_path / str(on), gradient_checkpointing=on))
+    assert_same(trained_weights(tmp_path / "True"), trained_weights(tmp_path / "False"))
 
 
 def test_half_precision_keeps_what_learns_in_32_bits(small, tmp_path):
-    train(settings_for(small, tmp_path, precision="bf16"))
-    found = trained(tmp_path)
+    train(training_settings(small, tmp_path, precision="bf16"))
+    found = trained_weights(tmp_path)
     assert {str(weight.dtype) for name, weight in found.items() if ".attn1." in name} == {"torch.float32"}
     assert {str(weight.dtype) for name, weight in found.items() if ".attn1." not in name} == {"torch.bfloat16"}
     load_transformer(tmp_path / "trained")
@@ -234,7 +234,7 @@ def test_kinds_come_as_often_as_asked_and_captions_are_dropped(small):
 
 
 def test_what_is_logged(small, tmp_path):
-    train(settings_for(small, tmp_path))
+    train(training_settings(small, tmp_path))
     lines = read_step_log(tmp_path)
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert sum(lines[-1]["clips_by_kind"].values()) == 8
@@ -243,10 +243,10 @@ def test_what_is_logged(small, tmp_path):
 
 
 def test_a_torn_line_of_the_journal_swallows_no_other(small, tmp_path):
-    train(settings_for(small, tmp_path))
+    train(training_settings(small, tmp_path))
     path = tmp_path / "progress.jsonl"
     path.write_bytes(path.read_bytes()[:-40])
-    train(settings_for(small, tmp_path, steps=6))
+    train(training_settings(small, tmp_path, steps=6))
     assert [line["step"] for line in read_step_log(tmp_path)] == [1, 2, 3, 5, 6]
 
 
@@ -267,7 +267,9 @@ def test_what_is_hidden_of_a_mask_is_unknown_and_the_rest_is_as_resized(small):
 
 def test_validation_makes_videos(small, tmp_path):
     train(
-        settings_for(small, tmp_path, validation=ValidationSettings(every_steps=4, steps=2, count=1, decode_on="cpu"))
+        training_settings(
+            small, tmp_path, validation=ValidationSettings(every_steps=4, steps=2, count=1, decode_on="cpu")
+        )
     )
     folder = tmp_path / "validation" / "step-00000004"
     assert [path.name for path in folder.glob("*.mp4")] == ["tiny-000.mp4"], (folder / "decoding.log").read_text()
@@ -277,7 +279,7 @@ def test_validation_makes_videos(small, tmp_path):
 def test_two_processes_learn_what_one_does(small, tmp_path):
     """The samples of a step are the same and so is their mean; resumed by one process, it stays so."""
     data = dataclasses.replace(DATA, mix=SourceMix(uniform=True))
-    settings = settings_for(small, tmp_path / "one", global_batch=4, data=data, steps=6, checkpoint_every=3)
+    settings = training_settings(small, tmp_path / "one", global_batch=4, data=data, steps=6, checkpoint_every=3)
     train(settings)
     torchrun = Path(sys.executable).with_name("torchrun")
     program = [str(torchrun), "--nproc_per_node", "2", "-m", "effectpairs.training"]
@@ -288,6 +290,6 @@ def test_two_processes_learn_what_one_does(small, tmp_path):
     one, two = (read_step_log(tmp_path / run) for run in ("one", "two"))
     assert two[-1]["clips_by_kind"] == one[2]["clips_by_kind"]
     train(dataclasses.replace(settings, output=str(tmp_path / "two")))
-    one, two = trained(tmp_path / "one"), trained(tmp_path / "two")
+    one, two = trained_weights(tmp_path / "one"), trained_weights(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(one[name], two[name], atol=1e-5, rtol=0)

@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 for needed in ("diffusers", "accelerate", "tensorboard"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
-from effectpairs.tests.fixtures_latent_cache import DATA, SETTINGS, as_toml, make_small_cache, settings_for  # noqa: E402
-from effectpairs.tests.fixtures_workspaces import small_disk  # noqa: E402
+from effectpairs.tests.fixtures_latent_cache import DATA, SETTINGS, as_toml, make_small_cache, training_settings  # noqa: E402
+from effectpairs.tests.fixtures_workspaces import limited_disk  # noqa: E402
 from effectpairs.training import __main__ as training_program  # noqa: E402
 from effectpairs.training.base import checkpoint  # noqa: E402
 from effectpairs.training.base.models import BaseModelRef  # noqa: E402
@@ -38,7 +38,7 @@ def fresh_accelerator():
 
 
 def test_old_checkpoints_go(small, tmp_path):
-    train(settings_for(small, tmp_path, steps=6, checkpoint_every=1, keep_checkpoints=2))
+    train(training_settings(small, tmp_path, steps=6, checkpoint_every=1, keep_checkpoints=2))
     found = [path.name for path in sorted((tmp_path / "checkpoints").iterdir())]
     assert found == ["step-00000005", "step-00000006"]
 
@@ -49,37 +49,39 @@ def test_a_loss_that_is_no_number_names_the_clips(small, tmp_path, monkeypatch):
         lambda model, *_, **__: sum((weight * float("nan")).sum() for weight in model.parameters()),
     )
     with pytest.raises(NonFiniteLoss, match=r"step 1: the loss is nan .* on clips tiny-00\d"):
-        train(settings_for(small, tmp_path))
+        train(training_settings(small, tmp_path))
     assert not (tmp_path / "checkpoints").exists()
 
 
 def test_a_cache_of_another_model_is_refused(small, tmp_path):
     other = BaseModelRef(id=str(write_tiny_model(tmp_path / "model", seed=1)))
     with pytest.raises(ValueError, match=r"was made by vae of .*model.* differs; encode with this model"):
-        train(settings_for(small, tmp_path, model=other))
+        train(training_settings(small, tmp_path, model=other))
 
 
 def test_a_cache_of_another_corpus_is_refused(small, tmp_path):
     other = make_small_cache(tmp_path / "other", clips=3).corpus.location.url
     with pytest.raises(ValueError, match=r"was made of corpus version .* is now .*encode again"):
-        train(settings_for(small, tmp_path, corpus=other))
+        train(training_settings(small, tmp_path, corpus=other))
 
 
 def test_a_checkpoint_of_another_corpus_is_refused(small, tmp_path):
-    train(settings_for(small, tmp_path / "run"))
+    train(training_settings(small, tmp_path / "run"))
     other = make_small_cache(tmp_path / "other", clips=3)
     with pytest.raises(ValueError, match=r"was written with corpus = .* this run has .*another output folder"):
-        train(settings_for(other, tmp_path / "run"))
+        train(training_settings(other, tmp_path / "run"))
     with pytest.raises(ValueError, match=r"was written with optimiser.learning_rate = 0.001, this run has 0.01"):
-        train(settings_for(small, tmp_path / "run", optimiser=OptimiserSettings(learning_rate=0.01, warmup_steps=5)))
+        train(
+            training_settings(small, tmp_path / "run", optimiser=OptimiserSettings(learning_rate=0.01, warmup_steps=5))
+        )
 
 
 def test_a_damaged_checkpoint_is_named(small, tmp_path):
-    train(settings_for(small, tmp_path))
+    train(training_settings(small, tmp_path))
     file = tmp_path / "checkpoints" / "step-00000004" / checkpoint.WEIGHTS
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(ValueError, match=r"step-00000004: trainable.safetensors is damaged; remove step-00000004"):
-        train(settings_for(small, tmp_path, steps=6))
+        train(training_settings(small, tmp_path, steps=6))
 
 
 def test_a_corpus_without_real_clips_is_refused(tmp_path):
@@ -94,12 +96,12 @@ def test_a_corpus_without_real_clips_is_refused(tmp_path):
 
 def test_a_tracker_that_is_not_installed_is_refused(small, tmp_path):
     with pytest.raises(ValueError, match=r"trackers names 'aim', which is not installed; .* pip install aim"):
-        train(settings_for(small, tmp_path, trackers=("aim",)))
+        train(training_settings(small, tmp_path, trackers=("aim",)))
 
 
 def test_a_global_batch_that_cannot_be_shared_is_refused(small):
     with pytest.raises(ValueError, match=r"global_batch=5 does not divide by batch=2 x 2 processes; take 4"):
-        settings_for(small, "x", global_batch=5, batch=2).accumulation_steps(2)
+        training_settings(small, "x", global_batch=5, batch=2).accumulation_steps(2)
 
 
 def test_clips_of_two_shapes_make_no_batch(small):
@@ -110,10 +112,10 @@ def test_clips_of_two_shapes_make_no_batch(small):
 
 
 def test_a_full_disk_loses_no_older_checkpoint(small, tmp_path, monkeypatch):
-    train(settings_for(small, tmp_path))
+    train(training_settings(small, tmp_path))
     monkeypatch.setattr(checkpoint.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match=r"disk is full; free some space"):
-        train(settings_for(small, tmp_path, steps=6))
+        train(training_settings(small, tmp_path, steps=6))
     monkeypatch.undo()
     assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["step-00000002", "step-00000004"]
     assert json.loads((tmp_path / "checkpoints" / "step-00000004" / checkpoint.MANIFEST).read_text())["step"] == 4
@@ -122,12 +124,12 @@ def test_a_full_disk_loses_no_older_checkpoint(small, tmp_path, monkeypatch):
 def test_processes_that_do_not_know_of_each_other_are_refused(small, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="2 processes were started and accelerate joined 1"):
-        train(settings_for(small, tmp_path))
+        train(training_settings(small, tmp_path))
 
 
 def test_a_disk_that_really_is_full_is_one_sentence(tmp_path):
     """The weights' writer wraps the system's error in words of its own."""
-    with small_disk(tmp_path / "disk", 200_000) as disk:
+    with limited_disk(tmp_path / "disk", 200_000) as disk:
         if disk is None:
             pytest.skip("mounting a small file system is not permitted here")
         checkpoint.save_checkpoint(disk, 1, {checkpoint.WEIGHTS: {"a": torch.zeros(10_000)}}, {}, keep=3)
@@ -161,7 +163,7 @@ def test_wrong_settings_are_one_sentence(tmp_path, line, words):
 
 
 def test_settings_are_read_and_overridden(small, tmp_path):
-    settings = settings_for(small, tmp_path)
+    settings = training_settings(small, tmp_path)
     path = tmp_path / "c.toml"
     path.write_text(as_toml(settings))
     assert load_training(path) == settings
@@ -173,7 +175,7 @@ def test_settings_are_read_and_overridden(small, tmp_path):
 
 
 def test_the_program_encodes_trains_and_says_what_is_wrong(small, tmp_path, capsys):
-    settings = settings_for(small, tmp_path / "run", cache_folder="", cache=SETTINGS, steps=2)
+    settings = training_settings(small, tmp_path / "run", cache_folder="", cache=SETTINGS, steps=2)
     path = tmp_path / "c.toml"
     path.write_text(as_toml(settings))
     assert training_program.main(["train", str(path)]) == 2
@@ -187,7 +189,7 @@ def test_the_program_encodes_trains_and_says_what_is_wrong(small, tmp_path, caps
 
 def test_the_program_stops_with_a_sentence_when_a_run_goes_astray(small, tmp_path, monkeypatch, capsys):
     path = tmp_path / "c.toml"
-    path.write_text(as_toml(settings_for(small, tmp_path / "run")))
+    path.write_text(as_toml(training_settings(small, tmp_path / "run")))
     for raised, words in (
         (NonFiniteLoss("step 3: the loss is nan"), "stopped: step 3"),
         (out_of_memory(), "lower batch"),
@@ -219,30 +221,30 @@ def test_a_killed_loader_is_one_sentence(small, tmp_path, monkeypatch):
 
     monkeypatch.setattr("effectpairs.training.fitting.loop.load_batches", ended)
     with pytest.raises(LoaderDied, match=r"killed by signal.* start again, the last checkpoint"):
-        train(settings_for(small, tmp_path))
+        train(training_settings(small, tmp_path))
 
 
 def test_validation_of_a_clip_that_is_not_there_is_refused_at_the_start(small, tmp_path):
     with pytest.raises(
         ValueError, match=r"validation.clips names 'gone', which the cache does not have; it has tiny-000"
     ):
-        train(settings_for(small, tmp_path, validation=ValidationSettings(clips=("gone",))))
+        train(training_settings(small, tmp_path, validation=ValidationSettings(clips=("gone",))))
     assert read_step_log(tmp_path) == []
 
 
 def test_sharding_that_accelerate_passes_over_is_said(small, tmp_path, monkeypatch, capsys):
     path = tmp_path / "c.toml"
-    path.write_text(as_toml(settings_for(small, tmp_path / "run")))
+    path.write_text(as_toml(training_settings(small, tmp_path / "run")))
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     assert training_program.main(["train", str(path)]) == 2
     assert "accelerate does not take FSDP on this machine" in capsys.readouterr().err
 
 
 def test_checkpoints_of_another_format_are_refused(small, tmp_path):
-    train(settings_for(small, tmp_path))
+    train(training_settings(small, tmp_path))
     manifest = tmp_path / "checkpoints" / "step-00000004" / checkpoint.MANIFEST
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 1}))
     with pytest.raises(
         ValueError, match=r"step-00000004: has format 1, not 2; train again, into another output folder"
     ):
-        train(settings_for(small, tmp_path, steps=6))
+        train(training_settings(small, tmp_path, steps=6))

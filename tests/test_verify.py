@@ -21,7 +21,7 @@ FIRST, SECOND = "data/train/real-00000.parquet", "data/train/real-00001.parquet"
 @pytest.fixture
 def folder(tmp_path):
     """Two shards, a clip in each."""
-    fixtures_workspaces.fill(tmp_path / "w", ["clip-a", "clip-b"])
+    fixtures_workspaces.fill_workspace(tmp_path / "w", ["clip-a", "clip-b"])
     settings = {"shard_bytes": 1, "validation_share": 0.0, "test_share": 0.0}
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", **settings)
     return tmp_path / "corpus"
@@ -143,7 +143,10 @@ def test_a_group_in_two_splits_is_found(folder):
         ({"gt": None}, "has no gt"),
         ({"kind": "unpaired"}, "is unpaired/train in a file of real/train"),
         ({"split": "test"}, "is real/test in a file of real/train"),
-        ({"quality": fixtures_workspaces.accepted() | {"verdict": "maybe"}}, "verdict 'maybe' is not a known word"),
+        (
+            {"quality": fixtures_workspaces.accepted_quality() | {"verdict": "maybe"}},
+            "verdict 'maybe' is not a known word",
+        ),
         ({"alpha": video()}, "alpha is 5 colour frames of 16x24 instead of 5 grey frames of 16x24"),
         ({"effect_mask": video()}, "effect_mask is 5 colour frames of 16x24 instead of 5 grey frames"),
         (
@@ -159,7 +162,7 @@ def test_a_signed_shard_is_looked_into(folder, changes, problem):
 
 
 def test_a_rendered_clip_needs_no_alpha_and_all_else(tmp_path):
-    fixtures_workspaces.fill(tmp_path / "w", ["clip-a"], kind="synthetic")
+    fixtures_workspaces.fill_workspace(tmp_path / "w", ["clip-a"], kind="synthetic")
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", validation_share=0.0, test_share=0.0)
     rendered = "data/train/synthetic-00000.parquet"
     forge(tmp_path / "corpus", rendered, alpha=None)
