@@ -154,7 +154,7 @@ def test_a_useless_prompt_is_refused_in_one_sentence(prompt: SubjectPrompt, word
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"margin_px": 0}, {"band_px": 0}, {"distance_clip_px": 0}, {"draft_confidence": 1.5}]
+    "wrong", [{"margin_px": 0}, {"band_px": 0}, {"distance_clip_px": 0.25}, {"draft_confidence": 1.5}]
 )
 def test_settings_out_of_range_name_value_and_range(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(wrong))}={next(iter(wrong.values()))} is not in \["):
