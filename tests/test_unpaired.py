@@ -277,7 +277,7 @@ def test_every_effect_of_the_vocabulary_can_be_drawn(effect):
     made = scene_from_caption(
         f"Something makes a {effect}.", {effect: ("strong", "wide")}, seed=1, clip_format=CLIP_FORMAT
     )
-    assert effect in {one.word for one in made.scene.variants[0].effects}
+    assert effect in {shown.kind for shown in made.scene.variants[0].effects}
     assert made.missing == ("the subject",)
 
 
