@@ -167,13 +167,11 @@ def is_vague(name: str) -> bool:
     return name.lstrip("_").lower() in VAGUE_WORDS.split()
 
 
-@UNDER_WAY
 def test_functions_and_classes_have_names():
     nodes = definitions(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     assert [f"{name_of(path)}:{node.lineno} {node.name}" for path, node in nodes if is_vague(node.name)] == []
 
 
-@UNDER_WAY
 def test_vague_names_are_under_one_per_cent():
     names = [(path, node.lineno, node.id) for path, node in definitions(ast.Name) if isinstance(node.ctx, ast.Store)]
     names += [(path, node.lineno, node.arg) for path, node in definitions(ast.arg) if node.arg not in ("self", "cls")]
@@ -181,7 +179,6 @@ def test_vague_names_are_under_one_per_cent():
     assert len(vague) < 0.01 * len(names), f"{len(vague)} of {len(names)}: {'; '.join(vague)}"
 
 
-@UNDER_WAY
 def test_no_class_name_stands_for_two_things():
     owners = collections.defaultdict(list)
     for path, node in definitions(ast.ClassDef):
