@@ -24,9 +24,9 @@ EVERYTHING = PublishSettings(include=("accept", "review", "reject"), validation_
 PATIENCE = ("caption.max_attempts=1", "caption.backoff_initial_s=0", "caption.timeout_s=20")
 
 
-def asking(server: "llm_server.StubServer | str", *more: str) -> tuple[str, ...]:
+def asking(server: "fixtures_llm_server.StubServer | str", *more: str) -> tuple[str, ...]:
     url = server if isinstance(server, str) else server.base_url
-    model = f"caption.model={llm_server.MODEL}"
+    model = f"caption.model={fixtures_llm_server.MODEL}"
     return ("caption.kind=openai", f"caption.base_url={url}", model, *PATIENCE, *more)
 
 
@@ -144,7 +144,10 @@ def test_a_wrong_model_is_said_with_those_that_there_are(source_file, tmp_path):
     with fixtures_llm_server.StubServer(missing) as server:
         run_source(load_any(source_file, asking(server)), tmp_path / "w", workers=1)
     reasons = [reason for entry in read_ledger(tmp_path / "w", "tiny") for reason in entry.reasons]
-    assert any("no caption: " in reason and f"name a model it has ({llm_server.MODEL})" in reason for reason in reasons)
+    assert any(
+        "no caption: " in reason and f"name a model it has ({fixtures_llm_server.MODEL})" in reason
+        for reason in reasons
+    )
 
 
 def test_captions_made_before_a_server_went_down_are_kept(source_file, tmp_path):

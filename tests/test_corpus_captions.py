@@ -80,7 +80,7 @@ def test_transformers_in_this_process(wordless, tmp_path):
 
 def test_another_model_for_each_step(wordless, tmp_path):
     with fixtures_llm_server.StubServer(lambda request: "nothing of use") as server:
-        asked = f'{{kind="openai", model="{llm_server.MODEL}", base_url="{server.base_url}"}}'
+        asked = f'{{kind="openai", model="{fixtures_llm_server.MODEL}", base_url="{server.base_url}"}}'
         by = [f'caption.{step}_by={{kind="measured"}}' for step in ("describe", "refine")]
         for _, told in captions_of(wordless, tmp_path, "caption.kind=by-step", *by, f"caption.augment_by={asked}"):
             assert told["steps"]["augment"]["attempts"][0]["replies"][0]["model"] == fixtures_llm_server.MODEL
