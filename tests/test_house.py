@@ -187,7 +187,6 @@ def test_no_class_name_stands_for_two_things():
     assert {name: modules for name, modules in owners.items() if len(modules) > 1} == {}
 
 
-@UNDER_WAY
 def test_docstrings_begin_with_the_thing_or_the_verb():
     nodes = definitions(ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     texts = [(path, node, ast.get_docstring(node) or "-") for path, node in nodes]

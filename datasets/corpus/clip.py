@@ -86,5 +86,5 @@ class Clip:
 
     @cached_property
     def effect_mask(self) -> Mask | None:
-        """Where the effect is."""
+        """Mask of the effect."""
         return self.decode("effect_mask")

@@ -64,7 +64,7 @@ def commit_manifest(
 def _manifest(
     workspace: Path, files: Sequence[Mapping[str, Any]], settings: PublishSettings, name: str
 ) -> dict[str, Any]:
-    """What `corpus.json` says, before the account of clips is written."""
+    """Return the content of `corpus.json`, before the account of clips is written."""
     entries, accounts = included_entries(workspace, settings), _accounts(workspace)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -82,7 +82,7 @@ def _manifest(
 
 
 def _accounts(workspace: Path) -> dict[str, tuple[RunSummary, dict[str, Any]]]:
-    """Of each finished source its sums, and the settings they came from."""
+    """Return the sums of each finished source, and the settings that they came from."""
     return {source: read_account(workspace, source) for source in finished_sources(workspace)}
 
 
@@ -92,7 +92,7 @@ def version_of(files: Sequence[Mapping[str, Any]]) -> str:
 
 
 def sums_of(entries: Sequence[ClipOutcome], settings: PublishSettings) -> dict[str, Any]:
-    """What `corpus.json` adds up over the clips: counts and quality."""
+    """Return the sums of `corpus.json` over the clips: counts and quality."""
     return {"counts": _counts(entries, settings), "quality": _quality(entries)}
 
 
@@ -113,7 +113,7 @@ def _counts(entries: Sequence[ClipOutcome], settings: PublishSettings) -> dict[s
 
 
 def captioner_of(row: Mapping[str, Any]) -> str | None:
-    """Who wrote a row's caption: a model's id, or "a person"; None where there is no caption."""
+    """Return the writer of a row's caption: a model's id, or "a person"; None where there is no caption."""
     if not row["caption"]:
         return None
     record = json.loads(row["provenance"].get("captions") or "{}")
@@ -147,7 +147,7 @@ def _outcomes(workspace: Path) -> list[dict[str, Any]]:
 
 
 def _write_account(rows: Sequence[Mapping[str, Any]], corpus: Location) -> dict[str, Any]:
-    """What became of every clip as one small Parquet file."""
+    """Return the outcome of every clip as one small Parquet file."""
     words = [(name, pa.string()) for name in ("source", "name", "outcome", "stage")]
     table = pa.Table.from_pylist(list(rows), schema=pa.schema([*words, ("reasons", pa.list_(pa.string()))]))
     content = io.BytesIO()

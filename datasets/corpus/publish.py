@@ -25,7 +25,7 @@ from .schema import COLOUR_LAYERS, SCHEMA_VERSION, SPLITS
 
 @dataclass(frozen=True, kw_only=True)
 class PublishSettings:
-    """How rows become a corpus."""
+    """Settings by which rows become a corpus."""
 
     storage: Storage = "exact"
     """exact: every bit is kept. compact: colour is visually lossless at about a sixth of the size."""

@@ -97,7 +97,7 @@ def _entry(row: Row) -> ClipOutcome:
 
 
 def _updated_outcomes(corpus: Corpus, entries: Sequence[ClipOutcome]) -> list[dict[str, Any]]:
-    """What became of every clip that was ever looked at; of those in the corpus, anew."""
+    """Return the outcome of every clip that was ever looked at; that of clips in the corpus is made anew."""
     by_name = {entry.name: entry for entry in entries}
     with corpus.location.open(corpus.manifest["account"]["clips"]["path"]) as file:
         rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()

@@ -25,7 +25,7 @@ DEFAULT_LAYERS = ("gt", "over", "effect_mask")
 
 @runtime_checkable
 class Clips(Protocol):
-    """What the datasets ask of a corpus."""
+    """Corpus as the datasets need it."""
 
     location: Location
 
@@ -136,7 +136,7 @@ class StreamedClips(IterableDataset):  # type: ignore[misc]
             yield _sample(self.corpus.clip(clip_id), self.layers)
 
     def state_dict(self) -> dict[str, int]:
-        """Where this (worker's copy of the) stream stands."""
+        """Position of this (worker's copy of the) stream."""
         return {"epoch": self.epoch, "resume_at": self.resume_at, "yielded": self._yielded}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

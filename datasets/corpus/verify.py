@@ -148,7 +148,7 @@ def _faults_of_videos(row: Row, read: shards.ReadLayer) -> Iterator[str]:
 
 
 def _faults_around(corpus: Corpus) -> Iterator[IntegrityError]:
-    """What is wrong with the manifest and the data card, and shards that nobody listed.
+    """Yield problems of the manifest and the data card, and shards that nobody listed.
 
     Programs that take every file of a folder would read those too.
     """

@@ -20,7 +20,7 @@ CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """What the packets say, without decoding."""
+    """Facts that the packets tell without decoding."""
 
     frames: int
     fps: float
@@ -122,7 +122,7 @@ def measure(path: Path) -> Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class _Walk:
-    """What all packets of a file amount to."""
+    """Read all packets of a file and sum them up."""
 
     ticks: list[int | None]
     """Times of the frames that are shown, in the stream's time base."""

@@ -1,4 +1,4 @@
-"""How footage lies in folders: DAVIS, Generative Omnimatte's examples, or videos with masks beside them."""
+"""Layouts of footage in folders: DAVIS, Generative Omnimatte's examples, or videos with masks beside them."""
 
 from collections.abc import Iterator
 from pathlib import Path

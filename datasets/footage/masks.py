@@ -181,7 +181,7 @@ def _matte(file: Path, label: int | None) -> MatteImage:
 
 
 def _marked(values: MatteImage, label: int) -> MatteImage:
-    """Where masks of several values have the one that is meant."""
+    """Find the pixels of the value that is meant, in masks of several values."""
     return np.where(values < SUBJECT // 2 if label == 0 else values == label, np.uint8(255), np.uint8(0))
 
 

@@ -29,7 +29,7 @@ Upright = UInt8[np.ndarray, "upright_h upright_w 3"]
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """How stored frames become upright ones: rows and columns are exchanged first, then the axes flipped."""
+    """Turn of stored frames into upright ones: rows and columns are exchanged first, then the axes flipped."""
 
     transpose: bool = False
     flip_x: bool = False
@@ -148,7 +148,7 @@ def to_rgb(frame: av.VideoFrame, size: tuple[int, int]) -> Image:
 
 
 def _guessed_matrix(frame: av.VideoFrame) -> int:
-    """What players take where a file says nothing: BT.709 for high definition, BT.601 below."""
+    """Return the matrix that players take where a file names none: BT.709 for high definition, BT.601 below."""
     return BT709 if frame.width >= 1280 or frame.height > 576 else BT601
 
 
@@ -189,7 +189,7 @@ class FrameReader(Protocol):
 
     @property
     def info(self) -> FootageInfo:
-        """What is known of it before it is read."""
+        """Facts that are known before it is read."""
         ...
 
     def __iter__(self) -> Iterator[tuple[float, Image]]:
@@ -217,7 +217,7 @@ def open_frames(path: Path, *, image_fps: float = 24.0) -> FrameReader:
 
 
 def count_frames(frames: FrameReader) -> int:
-    """How many frames there are: as the file says, or counted where it does not."""
+    """Number of frames: as the file says, or counted where it does not."""
     return sum(1 for _ in frames.thumbnails(16)) if frames.info.frames is None else frames.info.frames
 
 

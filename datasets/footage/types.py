@@ -1,4 +1,4 @@
-"""What footage is: one video with the files beside it, its size and rate, and whether it can be read at all."""
+"""Types of footage: one video with the files beside it, its size and rate, or why it cannot be read."""
 
 import glob
 import os
@@ -12,7 +12,7 @@ MAX_PIXELS = 150_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class FootageInfo:
-    """What is known of footage before it is read."""
+    """Facts of footage that are known before it is read."""
 
     width: int
     """Pixels across as shown: after rotation and sample aspect ratio."""
@@ -60,7 +60,7 @@ def need_sane_size(path: Path, width: int, height: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SubjectFiles:
-    """What is known of one subject beforehand; nothing at all where settings alone say where it is."""
+    """Facts of one subject that are known beforehand; none at all where settings alone say where it is."""
 
     masks: Path | None = None
     """A mask video, a folder of mask images, one for each frame, or a folder of such folders, which are united."""
@@ -132,7 +132,7 @@ def folders(parent: Path) -> list[Path]:
 
 
 def beside(video: Path, pattern: str) -> list[Path]:
-    """What a glob pattern finds in a video's folder; {stem} is the video's name."""
+    """Return the paths that a glob pattern finds in a video's folder; {stem} is the video's name."""
     return sorted(video.parent.glob(pattern.replace("{stem}", glob.escape(video.stem))))
 
 

@@ -84,7 +84,7 @@ def _write(page: Any, path: Path) -> Path:
 
 
 def _corpus_values(corpus: Corpus) -> Values:
-    """What the page says of the corpus as a whole."""
+    """Values that the page shows of the corpus."""
     values = as_values(corpus)
     manifest = corpus.manifest
     clips = values["clips"]
@@ -126,7 +126,7 @@ def histogram(name: str, clips: Sequence[Mapping[str, Any]]) -> Values | None:
 
 
 def _cards(corpus: Corpus, ids: Sequence[str], step: Callable[[int, int], None]) -> Iterator[Values]:
-    """What the page says of each clip, made as the page is written."""
+    """Yield the values that the page shows of each clip, made as the page is written."""
     for number, clip_id in enumerate(ids, start=1):
         clip = corpus[clip_id]
         yield {**_words(clip), **_pictures(clip)}

@@ -106,7 +106,7 @@ def as_values(corpus: Corpus) -> Values:
 
 
 def account_values(corpus: Corpus) -> Values:
-    """What became of every clip that was looked at.
+    """Table of the outcomes of all clips that were looked at.
 
     `sources` holds the sums of each source; `not_accepted` counts clips by source, outcome and main reason (the
     gravest), without the numbers and file names in it; `left_out` lists each clip that is not in the corpus.

@@ -14,7 +14,7 @@ S = TypeVar("S", bound="Source")
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What every source says of itself."""
+    """Settings that every source has."""
 
     name: str
     """What its clips are called by; the settings file's own name unless it says otherwise."""
@@ -30,13 +30,13 @@ class Source:
 
     @property
     def kind(self) -> str:
-        """Of its clips, as in the corpus's column."""
+        """Kind of its clips, as in the corpus's column."""
         return self.flow.removesuffix("-pairs")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FootageSource(Source):
-    """Where footage lies and what is known of it before anyone looks."""
+    """Settings of footage: its folder, its layout, and what is known of it beforehand."""
 
     root: str
     """Folder of the footage; ~ and ${VARIABLE} are expanded when it is listed, never before."""

@@ -30,7 +30,7 @@ Frames = UInt8[np.ndarray, "T H W 3"] | UInt8[np.ndarray, "T H W"] | Bool[np.nda
 
 @dataclass(frozen=True, kw_only=True)
 class VideoShape:
-    """What a decode found: all of a layer's video that can be checked without its pixels."""
+    """Facts of a decode: all of a layer's video that can be checked without its pixels."""
 
     num_frames: int
     height: int

@@ -20,7 +20,7 @@ OUTCOMES: tuple[Outcome, ...] = ("accept", "review", "reject", "fail")
 
 @dataclass(frozen=True, kw_only=True)
 class ClipOutcome:
-    """What became of one clip (or of one video of which no clip came)."""
+    """Outcome of one clip (or of one video of which no clip came)."""
 
     name: str
     """The clip's id, or the video's name where there is no clip."""

@@ -1,4 +1,4 @@
-"""Where a corpus lies: a local folder or any fsspec URL (s3://, gs://, memory://), behind the few verbs it takes."""
+"""Location of a corpus: a local folder or any fsspec URL (s3://, gs://, memory://), behind the few verbs it takes."""
 
 import contextlib
 import hashlib
@@ -82,7 +82,7 @@ class Location:
             self._filesystem[0].pipe_file(self.at(name), content)
 
     def scratch(self, name: str, elsewhere: Path) -> Path:
-        """Where to write a large file before `take`: beside its place, or in a local folder for a remote place."""
+        """Path for writing a large file before `take`: beside its place, or in a local folder for a remote place."""
         local = self.local
         folder = elsewhere if local is None else (local / name).parent
         with explain_os_errors(folder):
