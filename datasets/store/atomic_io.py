@@ -56,6 +56,11 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(json_bytes(value)).hexdigest()
 
 
+def key_digest(value: Any) -> str:
+    """SHA-256 of a JSON value in one line: several times as fast as `digest_of`, whose digests ids of clips hold."""
+    return hashlib.sha256(json_bytes(value, indent=None)).hexdigest()
+
+
 def digest_of_file(path: Path) -> str:
     """SHA-256 of a file's content; a file is read once by a process, as long as its size and time do not change."""
     stat = path.stat()
@@ -68,14 +73,14 @@ def _digest_of_file(path: Path, size_bytes: int, mtime_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def json_bytes(value: Any) -> bytes:
+def json_bytes(value: Any, *, indent: int | None = 1) -> bytes:
     """A JSON value as bytes, the same for equal values.
 
     Raises:
         ValueError: a number in it is NaN or infinite, with its key.
     """
     try:
-        return json.dumps(value, sort_keys=True, allow_nan=False, indent=1, default=_json_value).encode()
+        return json.dumps(value, sort_keys=True, allow_nan=False, indent=indent, default=_json_value).encode()
     except ValueError as refused:
         where = _not_finite(value) or str(refused)
         raise ValueError(f"{where} is no JSON value; where a number is not known store None") from refused

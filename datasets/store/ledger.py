@@ -69,8 +69,7 @@ def write_ledger(
     """Write a source's entries, sorted by name, and then its account; return the account."""
     ordered = sorted(entries, key=lambda entry: entry.name)
     folder = workspace / "sources" / source
-    lines = (json.dumps(json.loads(json_bytes(asdict(entry))), sort_keys=True) for entry in ordered)
-    content = "".join(f"{line}\n" for line in lines).encode()
+    content = b"".join(json_bytes(vars(entry), indent=None) + b"\n" for entry in ordered)
     account = account_of(source, ordered)
     sums = {**asdict(account), "settings": settings, "ledger": hashlib.sha256(content).hexdigest()}
     atomic_write(folder / "ledger.jsonl", content)

@@ -23,11 +23,11 @@ from cachetools import LRUCache
 from . import codec
 from .atomic_io import (
     CorruptFile,
-    digest_of,
     explain_os_errors,
     flush_folder,
     is_abandoned,
     json_bytes,
+    key_digest,
     partial_beside,
     write_flushed,
 )
@@ -49,9 +49,7 @@ class StageKey:
     @property
     def key(self) -> str:
         """The digest under which the result is kept."""
-        return digest_of(
-            {"stage": self.stage, "version": self.version, "settings": self.settings, "inputs": self.inputs}
-        )
+        return key_digest(vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)

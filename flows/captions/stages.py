@@ -6,7 +6,7 @@ A backend that is not there raises `ModelUnavailable` and leaves nothing behind;
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from ...captioning.pipeline import CaptionSettings
 from ...captioning.rule_based import effect_classifier
 from ...captioning.rule_based.captioner import RuleBasedCaptioner
 from ...datasets.sources.source import Source
-from ...datasets.store.atomic_io import digest_of
+from ...datasets.store.atomic_io import digest_of, key_digest
 from ...datasets.store.codec import Frames
 from ...datasets.store.store import ResultWriter
 from ..engine.item import Item
@@ -64,7 +64,7 @@ class Captioning:
         used = {name: value for name, value in rules.items() if name not in unused}
         return {"captioner": cache_key_settings(self.caption, step), **used}
 
-    @property
+    @cached_property
     def values(self) -> dict[str, Any]:
         """Settings of all steps, for provenance."""
         return {stage: {**self.stage_settings(stage), "version": VERSION} for stage in CAPTION_STEPS}
@@ -77,7 +77,7 @@ class CaptionedSource(Source):
     caption: AnyCaptioner = RuleBasedCaptioner()
     caption_rules: CaptionSettings = CaptionSettings()
 
-    @property
+    @cached_property
     def captioning(self) -> Captioning:
         """Captioner and rules for the captions of its clips."""
         return Captioning(caption=self.caption, caption_rules=self.caption_rules)
@@ -107,7 +107,7 @@ class CaptionedItem(Item):
             "hint": self.hint,
         }
 
-    @property
+    @cached_property
     def caption_seed(self) -> int:
         """Seed of its captions, from its id alone."""
         return int(digest_of(["captions", self.id])[:7], 16)
@@ -189,16 +189,16 @@ def _hard_mask(frames: Frames, threshold: int) -> Mask:
 
 def _clip_inputs(stage_input: StageInput) -> dict[str, str]:
     layers = {name: stage_input.layers[name].sha256 for name in _caption_layers(stage_input)}
-    return {"context": digest_of(stage_input.item.context), **layers}
+    return {"context": key_digest(stage_input.item.context), **layers}
 
 
 def _step_inputs(step: str, stage_input: StageInput) -> dict[str, str]:
     """Digests of all that decides the text of a step beside its settings."""
     item: CaptionedItem = stage_input.item
     text_before = {"refine": "describe", "augment": "refine"}.get(step)
-    inputs = _clip_inputs(stage_input) if step != "augment" else {"context": digest_of(item.context)}
+    inputs = _clip_inputs(stage_input) if step != "augment" else {"context": key_digest(item.context)}
     if text_before is not None:
-        inputs[text_before] = digest_of(caption_text(item, stage_input.facts, text_before))
+        inputs[text_before] = key_digest(caption_text(item, stage_input.facts, text_before))
     return inputs | {"seed": str(item.caption_seed), "fps": str(item.fps)}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...datasets.store.atomic_io import digest_of
+from ...datasets.store.atomic_io import key_digest
 from ...datasets.store.store import LayerRef, StageKey, StageResult, Store
 from .item import Item, UnusableItem
 from .stage import Stage, StageInput
@@ -75,7 +75,7 @@ class ItemProgress:
         """Everything that decides the result of a stage."""
         names = [*stage.needs, *(name for name in stage.takes if name in self.layers)]
         inputs = {name: self.layers[name].sha256 for name in names}
-        inputs |= {f"facts of {name}": digest_of(self.facts[name]) for name in stage.reads}
+        inputs |= {f"facts of {name}": key_digest(self.facts[name]) for name in stage.reads}
         if stage.reads_inputs:
             inputs |= self.item.inputs
         inputs |= stage.more_inputs(self.stage_input(stage, store))

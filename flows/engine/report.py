@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -27,7 +28,8 @@ class RowFacts:
     """Which video, scene or caption of the source's origin it came from."""
     inputs: Mapping[str, str]
     """SHA-256 of each input, by its role."""
-    settings: Mapping[str, Any]
+    settings: str
+    """Settings of the stages, as JSON."""
     numbers: Mapping[str, float | None]
     """Quality numbers; those that are not here are unknown."""
     verdict: str
@@ -73,15 +75,21 @@ def clip_row(progress: ItemProgress, facts: RowFacts) -> dict[str, Any]:
             "start_s": facts.start_s,
             "source_frames": facts.source_frames,
             "subject": facts.subject,
-            "settings": json_bytes(facts.settings).decode(),
+            "settings": facts.settings,
             "seeds": list(facts.seeds),
             "models": list(facts.models),
             "notes": list(facts.notes),
             "composite": facts.composite,
             "facts": None if facts.facts is None else json_bytes(facts.facts).decode(),
-            "software": f"effectpairs {version('effectpairs')}",
+            "software": software(),
         },
     }
+
+
+@cache
+def software() -> str:
+    """Name and version of this program, as provenance has it."""
+    return f"effectpairs {version('effectpairs')}"
 
 
 def finished_outcome(row: Mapping[str, Any], layers: Mapping[str, LayerRef], stage: str = "quality") -> ClipOutcome:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from ...stages import pair
 from ...stages.geometry import fit_frame
 from ...stages.quality_gates import Verdict, judge
 from ...stages.subject import SubjectPrompt
+from ..engine.report import software
 from .ingest import NormalizedClip, UnusableShot, keys_within, normalize_footage
 from .source import RealSource
 
@@ -87,7 +87,7 @@ def make_pair(request: PairRequest, source: RealSource, out: Path) -> tuple[Verd
             **{name: pair.settings_digestible(stage_settings) for name, stage_settings in settings.items()},
             "quality_thresholds": asdict(source.quality_thresholds),
         },
-        "software": f"effectpairs {version('effectpairs')}",
+        "software": software(),
     }
     atomic_write(out / "pair.json", json_bytes(record))
     return verdict, (clip.source_frames[0], clip.source_frames[-1])

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
 from ...datasets.footage.listing import UnusableFootage, list_footage
 from ...datasets.footage.types import Footage
-from ...datasets.store.atomic_io import digest_of, digest_of_file
+from ...datasets.store.atomic_io import digest_of, digest_of_file, json_bytes
 from ...datasets.store.ledger import ClipOutcome
 from ...datasets.store.store import ResultWriter, Store
 from ...settings import first_names
@@ -115,7 +115,7 @@ def outcome(source: RealSource, progress: ItemProgress, failure: Failure | None)
         shape=tuple(item.clip["shape"]),
         origin=item.hint or "",
         inputs=item.inputs,
-        settings=settings(source),
+        settings=_settings_json(source),
         numbers=numbers,
         verdict=verdict.verdict,
         reasons=verdict.reasons,
@@ -133,6 +133,11 @@ def outcome(source: RealSource, progress: ItemProgress, failure: Failure | None)
 FOOTAGE = ItemKind(
     item_classes=(VideoItem, ClipItem), list_items=list_items, stages=stages, outcome=outcome, settings=settings
 )
+
+
+@lru_cache(maxsize=4)
+def _settings_json(source: RealSource) -> str:
+    return json_bytes(settings(source)).decode()
 
 
 def _listing_inputs(stage_input: StageInput) -> dict[str, str]:

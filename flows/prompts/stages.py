@@ -148,7 +148,7 @@ def outcome(source: UnpairedSource, progress: ItemProgress, failure: Failure | N
         shape=(clip_format.frames, *clip_format.size),
         origin=f"{item.prompt}, {item.number}",
         inputs={"caption": digest_of(item.original)},
-        settings=settings(source),
+        settings=json_bytes(settings(source)).decode(),
         numbers={},
         verdict=verdict.verdict,
         reasons=verdict.reasons,

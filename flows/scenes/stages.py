@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ...datasets.store.atomic_io import ABANDONED_AFTER_S, digest_of
+from ...datasets.store.atomic_io import ABANDONED_AFTER_S, digest_of, json_bytes
 from ...datasets.store.ledger import ClipOutcome
 from ...datasets.store.store import ResultWriter, Store
 from ...render.blender import plan
@@ -162,7 +162,7 @@ def outcome(source: SceneSource, progress: ItemProgress, failure: Failure | None
         shape=(scene.frames, *scene.size),
         origin=f"{item.name}, {item.variant}",
         inputs=item.inputs,
-        settings=settings(source) | {"scene": content, "variant": item.variant},
+        settings=json_bytes(settings(source) | {"scene": content, "variant": item.variant}).decode(),
         numbers=item.variant_facts["numbers"],
         verdict=verdict.verdict,
         reasons=verdict.reasons,
