@@ -106,7 +106,6 @@ def _run_batches(run: Run, phase: Phase, pool: WorkerPool, report_progress: Repo
     progress: Any = create_progress_artifact(
         0.0, key=artifact_key(f"{run.source.name}-{phase.name}"), description=f"{phase.name}, by batch"
     )
-
     counter = ProgressCounter(phase.name, len(batches) * len(phase.stages), report_progress)
 
     def call_stage(batch: Batch, stage: Stage, worker: Worker) -> list[Failure]:
@@ -116,18 +115,33 @@ def _run_batches(run: Run, phase: Phase, pool: WorkerPool, report_progress: Repo
         failures: list[Failure] = []
         with pool.lend() as worker:
             for stage in phase.stages:
-                call = partial(call_stage, batch, stage, worker)
-                try:
-                    failures += run_stage(batch, stage.name, call)
-                except TransientFailure as second:
-                    failures += second.failures
+                failures += _failures_of(
+                    partial(run_stage, batch, stage.name, partial(call_stage, batch, stage, worker))
+                )
                 counter.advance()
         return failures
 
-    futures = [run_phase.submit(batch, phase.name, partial(call_phase, batch)) for batch in batches]
+    def call_only_stage(batch: Batch) -> list[Failure]:
+        with pool.lend() as worker:
+            return call_stage(batch, phase.stages[0], worker)
+
+    if len(phase.stages) == 1:  # a batch of one stage is one task
+        futures = [run_stage.submit(batch, phase.name, partial(call_only_stage, batch)) for batch in batches]
+    else:
+        futures = [run_phase.submit(batch, phase.name, partial(call_phase, batch)) for batch in batches]
     for finished, future in enumerate(as_completed(futures), start=1):
-        run.record_failures(future.result())
+        run.record_failures(_failures_of(future.result))
         update_progress_artifact(progress, 100 * finished / len(batches))
+        if len(phase.stages) == 1:
+            counter.advance()
+
+
+def _failures_of(call: Callable[[], list[Failure]]) -> list[Failure]:
+    """Failures of a task, also of one whose second try did not pass either."""
+    try:
+        return call()
+    except TransientFailure as second_try:
+        return second_try.failures
 
 
 def _show_summary(summary: RunSummary, workspace: Path) -> None:

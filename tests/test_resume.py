@@ -23,7 +23,7 @@ def start(source: Path, folder: Path) -> subprocess.Popen[bytes]:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from effectpairs.datasets.corpus.publish import Publishing\n"
+        "from effectpairs.datasets.corpus.publish import PublishSettings\n"
         "from effectpairs.datasets.sources.source import load_source\n"
         "from effectpairs.flows.engine.local_runner import publish_locally\n"
         "from effectpairs.flows.sources import run_source\n"
@@ -31,7 +31,7 @@ def start(source: Path, folder: Path) -> subprocess.Popen[bytes]:
         "if __name__ == '__main__':\n"
         "    source, folder = load_source(sys.argv[1], into=RealSource), Path(sys.argv[2])\n"
         "    run_source(source, folder / 'workspace', workers=2)\n"
-        "    everything = Publishing(include=('accept', 'review', 'reject'), shard_bytes=1)\n"
+        "    everything = PublishSettings(include=('accept', 'review', 'reject'), shard_bytes=1)\n"
         "    publish_locally(str(folder / 'corpus'), folder / 'workspace', everything)\n"
     )
     folder.mkdir(exist_ok=True)

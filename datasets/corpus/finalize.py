@@ -34,7 +34,7 @@ def finalize(
         name: title of the data card.
 
     Raises:
-        Damaged: the ledgers changed since the shards were planned.
+        CorruptFile: the ledgers changed since the shards were planned.
         CannotWrite: the disk is full, or the corpus cannot be written.
     """
     files = sorted(files, key=lambda file: str(file["path"]))

@@ -53,7 +53,7 @@ def included_entries(workspace: Path, settings: PublishSettings) -> tuple[ClipOu
 
     Raises:
         ValueError: nothing is finished, two pairs have the same id, or none has an included verdict.
-        Damaged: a ledger is.
+        CorruptFile: a ledger is.
     """
     return _included(workspace, settings.include, ledger_stamp(workspace))
 
@@ -175,7 +175,7 @@ def write_planned(plan: ShardPlan, workspace: Path, corpus: Location, settings: 
     """Write one shard unless it is there already, whole; return its entry for `corpus.json`.
 
     Raises:
-        Damaged: a stored layer is gone or damaged, or the ledgers changed since the plan.
+        CorruptFile: a stored layer is gone or damaged, or the ledgers changed since the plan.
         CannotWrite: the disk is full, or the corpus cannot be written.
     """
     digest = corpus.digest(plan.path) if _stands(plan, corpus) else None

@@ -81,7 +81,7 @@ def read_ledger(workspace: Path, source: str) -> list[ClipOutcome]:
     """A source's entries as they were last written.
 
     Raises:
-        Damaged: the ledger is not the one that the account was made of.
+        CorruptFile: the ledger is not the one that the account was made of.
     """
     path = workspace / "sources" / source / "ledger.jsonl"
     content = path.read_bytes()
