@@ -3,7 +3,7 @@
 A backend that is not there raises `ModelUnavailable` and leaves nothing behind; all that was answered is kept.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
@@ -217,12 +217,8 @@ def _applies(step: str, variants: int, stage_input: StageInput) -> bool:
 
 
 def _tag(stage_input: StageInput, writer: ResultWriter) -> None:
-    classify: Callable[[], Any] = partial(_tags_of, stage_input)
-    writer.facts |= asdict(_decoder.submit(classify).result())
-
-
-def _tags_of(stage_input: StageInput) -> Any:
-    return effect_classifier.classify_effects(clip_context(stage_input))
+    tags = _decoder.submit(lambda: effect_classifier.classify_effects(clip_context(stage_input))).result()
+    writer.facts |= asdict(tags)
 
 
 def _make_step(step: CaptionStep, settings: Captioning, stage_input: StageInput, writer: ResultWriter) -> None:

@@ -30,14 +30,6 @@ class StageInput:
         return self.item.read_layer(self.layers[name], self.store)  # type: ignore[no-any-return]
 
 
-def _always(stage_input: StageInput) -> bool:
-    return True
-
-
-def _no_inputs(stage_input: StageInput) -> Mapping[str, str]:
-    return {}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """One step of an item's way. Its functions are module-level, so that it travels between processes by reference."""
@@ -57,9 +49,9 @@ class Stage:
     """Stages whose facts it uses."""
     reads_inputs: bool = False
     """Whether the item's own inputs decide the result, as they do for a first stage."""
-    more_inputs: Callable[[StageInput], Mapping[str, str]] = _no_inputs
+    more_inputs: Callable[[StageInput], Mapping[str, str]] = lambda stage_input: {}
     """Digests of whatever else decides the result, by name."""
-    applies: Callable[[StageInput], bool] = _always
+    applies: Callable[[StageInput], bool] = lambda stage_input: True
     """Whether the item takes this stage at all."""
     splits: Callable[[StageInput], Sequence[Item | UnusableItem]] | None = None
     """From the finished stage to the items that it splits the item into (a video to clips, a scene to variants)."""

@@ -27,7 +27,7 @@ from ..engine.item import Item, ItemKind, UnusableItem, slugify
 from ..engine.progress import ItemProgress
 from ..engine.report import RowFacts, clip_row, finished_outcome
 from ..engine.stage import Stage, StageInput
-from ..scenes.stages import frames_folder, sweep_frames
+from ..scenes.stages import delete_frames, frames_folder, sweep_frames
 from .listing import Prompt, list_prompts
 from .source import UnpairedSource
 
@@ -113,7 +113,13 @@ def find_generator(source: UnpairedSource) -> dict[str, str]:
 def stages(source: UnpairedSource) -> tuple[Stage, ...]:
     """Stages of a source of captions, in order."""
     (augment,) = (stage for stage in caption_stages(source.captioning) if stage.name == "augment")
-    augment = replace(augment, phase="augment", optional=False, applies=_is_augmented, splits=_clips)
+    augment = replace(
+        augment,
+        phase="augment",
+        optional=False,
+        applies=lambda stage_input: source.is_augmented and not stage_input.item.prompt.augmented,
+        splits=_clips,
+    )
     renders = source.renders
     generate = Stage(
         name=UNPAIRED,
@@ -122,7 +128,7 @@ def stages(source: UnpairedSource) -> tuple[Stage, ...]:
         reads_inputs=True,
         make=_render if renders else _write_generated,
         prepare=None if renders else _generate,
-        cleanup=_delete_frames if renders else None,
+        cleanup=delete_frames if renders else None,
         batch=source.video.batch,
         batch_name=UNPAIRED,
         batch_items=BATCH_CALLS * source.video.batch,
@@ -193,10 +199,6 @@ def described_colours(adjectives: Mapping[str, tuple[str, ...]]) -> dict[str, tu
 PROMPTS = ItemKind(
     item_classes=(PromptItem, UnpairedItem), list_items=list_items, stages=stages, outcome=outcome, settings=settings
 )
-
-
-def _is_augmented(stage_input: StageInput) -> bool:
-    return stage_input.source.is_augmented and not stage_input.item.prompt.augmented
 
 
 def _clips(stage_input: StageInput) -> Sequence[Item | UnusableItem]:
@@ -294,10 +296,6 @@ def _render(stage_input: StageInput, writer: ResultWriter) -> None:
         "missing": list(described.missing),
         "scene": dump_scene(described.scene),
     }
-
-
-def _delete_frames(stage_input: StageInput) -> None:
-    shutil.rmtree(frames_folder(stage_input.store.workspace, stage_input.key), ignore_errors=True)
 
 
 def _caption_provenance(item: UnpairedItem, source: UnpairedSource) -> dict[str, Any]:

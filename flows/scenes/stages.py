@@ -135,7 +135,7 @@ def stages(source: SceneSource) -> tuple[Stage, ...]:
         settings=source.mask_settings,
         reads_inputs=True,
         make=_render,
-        cleanup=_delete_frames,
+        cleanup=delete_frames,
         splits=_variants,
         batch_name="scenes",
         batch_items=max(1, min(BATCH_SCENES, BATCH_PIXELS * 3 // source.clip_bytes)),
@@ -224,7 +224,8 @@ def _render(stage_input: StageInput, writer: ResultWriter) -> None:
     writer.facts |= {"blender": result.version, "inputs": inputs, "variants": variants}
 
 
-def _delete_frames(stage_input: StageInput) -> None:
+def delete_frames(stage_input: StageInput) -> None:
+    """Delete the frame files of a result that is whole."""
     shutil.rmtree(frames_folder(stage_input.store.workspace, stage_input.key), ignore_errors=True)
 
 
