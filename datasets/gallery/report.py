@@ -1,6 +1,7 @@
 """The gallery: a corpus as one HTML page that needs nothing beside itself, neither network nor files nor our code.
 
-Each clip is one small video of all its views (see `pictures`); the page draws them from it, so they cannot drift apart.
+Each clip is one small video of all its views (see `thumbnails`); the page draws them from it, so they cannot drift
+apart.
 """
 
 import base64
