@@ -71,7 +71,7 @@ def test_a_clip_that_does_not_decode_is_shown_with_the_reason(corpus, tmp_path, 
     def fail(clip, **_):
         raise ValueError("its bytes are <damaged>")
 
-    monkeypatch.setattr(thumbnails, "views", fail)
+    monkeypatch.setattr(thumbnails, "render_views", fail)
     text = report.write_report(corpus, tmp_path, step=lambda *_: None, limit=1).read_text()
     assert "its bytes are &lt;damaged&gt;" in text
     assert "effectpairs verify" in text
@@ -99,7 +99,7 @@ def test_a_histogram_holds_every_clip_that_has_the_number():
 def test_views_show_what_they_say(corpus):
     clip = corpus["tiny-000"]
     layers = square_with_shadow(13, (48, 80), seed=0)
-    made = thumbnails.views(clip)
+    made = thumbnails.render_views(clip)
     assert list(made) == [view.name for view in thumbnails.VIEWS]
     np.testing.assert_array_equal(made["gt"], layers["gt"])
     apart = np.abs(layers["gt"].astype(int) - layers["over"])
@@ -114,18 +114,18 @@ def test_views_show_what_they_say(corpus):
 
 
 def test_a_large_clip_is_shown_small_and_a_clip_without_a_pair_shows_gt_alone(corpus):
-    small = thumbnails.views(corpus["tiny-000"], width_px=40, names=("gt", "effect"))
+    small = thumbnails.render_views(corpus["tiny-000"], width_px=40, names=("gt", "effect"))
     assert {name: frames.shape for name, frames in small.items()} == dict.fromkeys(("gt", "effect"), (13, 24, 40, 3))
-    assert list(thumbnails.views(corpus["tiny-002"])) == ["gt"]
+    assert list(thumbnails.render_views(corpus["tiny-002"])) == ["gt"]
     with pytest.raises(ValueError, match="no view 'nothing'"):
-        thumbnails.views(corpus["tiny-000"], names=("nothing",))
+        thumbnails.render_views(corpus["tiny-000"], names=("nothing",))
 
 
 def test_a_film_gives_the_colours_back(corpus):
-    whole, corners = thumbnails.mosaic(thumbnails.views(corpus["tiny-000"]))
+    whole, corners = thumbnails.mosaic(thumbnails.render_views(corpus["tiny-000"]))
     assert whole.shape == (13, 96, 320, 3)
     assert corners["background"] == (0, 48)
-    with av.open(io.BytesIO(thumbnails.film(whole, fps=16.0))) as container:
+    with av.open(io.BytesIO(thumbnails.encode_mp4(whole, fps=16.0))) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
         assert stream.codec_context.colorspace == 1  # BT.709, said and not guessed

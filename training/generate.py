@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ..arrays import Rgb
-from ..datasets.gallery.thumbnails import film
+from ..datasets.gallery.thumbnails import encode_mp4
 from ..datasets.store import codec
 from ..datasets.store.atomic_io import atomic_write, explain_os_errors, json_bytes
 from ..extras import require
@@ -93,7 +93,7 @@ def generate(
         folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / "video.mkv", codec.encode(result, fps=inputs.fps))
     for name, frames in _preview_videos(inputs, result).items():
-        atomic_write(folder / f"{name}.mp4", film(frames, fps=inputs.fps, crf=CRF))
+        atomic_write(folder / f"{name}.mp4", encode_mp4(frames, fps=inputs.fps, crf=CRF))
     atomic_write(folder / "generate.json", json_bytes(_record(request, inputs, sampling, device)))
     return folder / "video.mp4"
 

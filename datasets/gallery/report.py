@@ -158,13 +158,13 @@ def _rank(value: float | None, text: str) -> float | None:
 def _pictures(clip: Clip) -> Values:
     """The clip's film, its middle frame and strip as base64, and where in the film each view lies; or why none are."""
     try:
-        pictures = thumbnails.views(clip)
+        pictures = thumbnails.render_views(clip)
     except (av.error.FFmpegError, ValueError, OSError) as broken:
         return {"broken": f"Its video cannot be decoded ({broken}); run: effectpairs verify", "places": []}
     mosaic, corners = thumbnails.mosaic(pictures)
     height, width = pictures["gt"].shape[1:3]
-    film = thumbnails.film(mosaic, fps=clip.row["fps"])
-    strip = thumbnails.strip({name: pictures[name] for name in PRINTED if name in pictures})
+    film = thumbnails.encode_mp4(mosaic, fps=clip.row["fps"])
+    strip = thumbnails.encode_strip({name: pictures[name] for name in PRINTED if name in pictures})
     view_by_name = {view.name: view for view in thumbnails.VIEWS}
     return {
         "film": base64.b64encode(film).decode(),

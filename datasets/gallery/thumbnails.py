@@ -81,7 +81,7 @@ VIEWS = (
 )
 
 
-def views(clip: Clip, *, width_px: int = 336, names: Sequence[str] = ()) -> dict[str, Rgb]:
+def render_views(clip: Clip, *, width_px: int = 336, names: Sequence[str] = ()) -> dict[str, Rgb]:
     """Small frames of each view that the clip has, by name; width and height are even, as video wants them.
 
     Args:
@@ -123,7 +123,7 @@ def mosaic(pictures: Mapping[str, Rgb], columns: int = 4) -> tuple[Whole, dict[s
     return mosaic_frames, corners
 
 
-def film(frames: Rgb, *, fps: float, crf: int = 24) -> bytes:
+def encode_mp4(frames: Rgb, *, fps: float, crf: int = 24) -> bytes:
     """Encode frames as H.264 in MP4, BT.709, 4:2:0, which every browser plays; a smaller crf is finer."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
@@ -143,14 +143,14 @@ def film(frames: Rgb, *, fps: float, crf: int = 24) -> bytes:
     return buffer.getvalue()
 
 
-def strip(pictures: Mapping[str, Rgb], *, count: int = 5, width_px: int = 168) -> bytes:
+def encode_strip(pictures: Mapping[str, Rgb], *, count: int = 5, width_px: int = 168) -> bytes:
     """A still for paper and for browsers that play nothing: a row a view, evenly spaced frames, as JPEG."""
     rows = []
     for frames in pictures.values():
         sampled = frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
         scale = min(1.0, width_px / frames.shape[2])
         size = max(1, round(frames.shape[2] * scale)), max(1, round(frames.shape[1] * scale))
-        rows.append(np.concatenate([_shrunk(frame, size) for frame in sampled], axis=1))
+        rows.append(np.concatenate([_downscale(frame, size) for frame in sampled], axis=1))
     return jpeg(np.concatenate(rows))
 
 
@@ -192,21 +192,21 @@ def _frames(name: str, layers: list[Rgb | Matte | Mask], size: tuple[int, int]) 
     for parts in zip(*layers, strict=True):
         if name == "difference":
             # Taken at full size: shrinking first would hide fine differences.
-            yield cv2.multiply(_shrunk(cv2.absdiff(*parts), size), (GAIN,) * 4)
+            yield cv2.multiply(_downscale(cv2.absdiff(*parts), size), (GAIN,) * 4)
         elif name == "effect":
-            yield _tinted(_shrunk(parts[0], size), _shrunk(parts[1].view(np.uint8) * np.uint8(255), size))
+            yield _tint(_downscale(parts[0], size), _downscale(parts[1].view(np.uint8) * np.uint8(255), size))
         elif name == "foreground":
-            yield _shrunk(_on_checkerboard(*parts), size)
+            yield _downscale(_over_checkerboard(*parts), size)
         else:
-            small = _shrunk(parts[0], size)
+            small = _downscale(parts[0], size)
             yield small if small.ndim == 3 else np.repeat(small[..., None], 3, axis=2)
 
 
-def _shrunk(picture: Image | MatteImage, size: tuple[int, int]) -> Small:
+def _downscale(picture: Image | MatteImage, size: tuple[int, int]) -> Small:
     return picture if picture.shape[1::-1] == size else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
-def _tinted(picture: Image, mask: MatteImage) -> Image:
+def _tint(picture: Image, mask: MatteImage) -> Image:
     """Tint where the mask is and draw its outline."""
     weight = mask[..., None] * np.float32(0.4 / 255)
     colour = np.array(TINT, np.float32)
@@ -216,7 +216,7 @@ def _tinted(picture: Image, mask: MatteImage) -> Image:
     return tinted
 
 
-def _on_checkerboard(picture: Image, alpha: MatteImage) -> Image:
+def _over_checkerboard(picture: Image, alpha: MatteImage) -> Image:
     rows, columns = (np.arange(side) // SQUARE_PX for side in alpha.shape)
     board = np.where((rows[:, None] + columns) % 2, 96, 144)[..., None].astype(np.float32)
     weight = alpha[..., None] / np.float32(255)

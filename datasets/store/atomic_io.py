@@ -45,7 +45,7 @@ def explain_os_errors(path: Path, *, within: Path | None = None) -> Iterator[Non
     try:
         yield
     except OSError as problem:
-        sentence = _sentence(problem, path)
+        sentence = _explain_errno(problem, path)
         if sentence is None or _is_elsewhere(problem, (within or path.parent).absolute()):
             raise
         raise CannotWrite(problem.errno, sentence) from problem
@@ -133,7 +133,7 @@ def is_abandoned(partial: Path) -> bool:
         return False  # not named by us, or gone meanwhile
 
 
-def _sentence(problem: OSError, path: Path) -> str | None:
+def _explain_errno(problem: OSError, path: Path) -> str | None:
     if problem.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{path}: the disk is full; free some space or choose another folder, then run again"
     if problem.errno in (errno.EACCES, errno.EROFS, errno.EPERM):

@@ -22,7 +22,7 @@ import numpy as np
 from ...arrays import Rgb
 from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
-from ...datasets.gallery.thumbnails import film
+from ...datasets.gallery.thumbnails import encode_mp4
 from ...datasets.store.atomic_io import atomic_write, digest_of, json_bytes
 from ..latents.encode_plan import downscale
 from .clip_similarity import ClipSimilarity
@@ -164,7 +164,7 @@ def evaluate(
                 if with_vbench:
                     path = Path(folder, name, f"{clip_id}.mp4")
                     path.parent.mkdir(exist_ok=True)
-                    path.write_bytes(film(crop_to_even(sample.result), fps=sample.fps))
+                    path.write_bytes(encode_mp4(crop_to_even(sample.result), fps=sample.fps))
         _add_vbench(settings, results, Path(folder))
         report(len(clip_ids), len(clip_ids))
     return [row for name, clips in results.items() for row in _measurements(name, clips, network)]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...datasets.gallery.thumbnails import film
+from ...datasets.gallery.thumbnails import encode_mp4
 from ...datasets.store.atomic_io import atomic_write
 from ...extras import require
 from ..base.encoders import decode_latents, video_to_frames
@@ -29,6 +29,6 @@ def decode_folder(folder: Path, cache_folder: Path, model: Path, device: str) ->
             row, latents = cache.read(file.metadata()["key"]), file.get_tensor("latents")
         over, gt = (None if layer is None else torch.from_numpy(layer[0])[None] * scale for layer in (row.over, row.gt))
         columns = [video_to_frames(decode_latents(vae, part)) for part in (over, latents, gt) if part is not None]
-        atomic_write(path.with_suffix(".mp4"), film(np.concatenate(columns, axis=2), fps=FPS, crf=CRF))
+        atomic_write(path.with_suffix(".mp4"), encode_mp4(np.concatenate(columns, axis=2), fps=FPS, crf=CRF))
         videos.append(path.with_suffix(".mp4"))
     return videos

@@ -20,7 +20,7 @@ import numpy as np
 
 from ...arrays import Mask, Rgb
 from ...datasets.corpus.reader import Corpus
-from ...datasets.gallery.thumbnails import film
+from ...datasets.gallery.thumbnails import encode_mp4
 from ...datasets.store.atomic_io import atomic_write, digest_of, json_bytes
 from ..evaluation.videos import Method, crop_to_even, find_video, list_clip_ids, read_video
 
@@ -202,7 +202,7 @@ def _write_pair(clip: Any, order: Sequence[Method], folder: Path, settings: Stud
             videos["mask"] = tint_mask(over, mask)
     length = min(len(video) for video in videos.values())
     for name, video in videos.items():
-        atomic_write(folder / f"{name}.mp4", film(crop_to_even(video[:length]), fps=clip.fps))
+        atomic_write(folder / f"{name}.mp4", encode_mp4(crop_to_even(video[:length]), fps=clip.fps))
     answerable = {"text": bool(clip.caption.strip()), "mask": "mask" in videos, "content": True}
     questions = [name for name in QUESTIONS if answerable[name]]
     return {"id": folder.name, "prompt": clip.caption, "questions": questions, "input": "input" in videos}
