@@ -10,7 +10,6 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from itertools import pairwise
@@ -19,6 +18,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from ...captioning.interface.concurrency import map_unordered
 from ...datasets.store.atomic_io import atomic_write, json_bytes
 from ...datasets.store.store import Store
 from .item import Item, ItemKind
@@ -115,37 +115,51 @@ def run_batch(
         items[item_id].refresh(store, until=stage_name)
         if items[item_id].next_stage is stage:
             ready.append(items[item_id])
-    unavailable: list[Exception] = []
-
-    def attempt(progress: ItemProgress, prepared: Any = None) -> Failure | None:
-        if len(unavailable) >= GIVE_UP_AFTER:
-            return failure_of(progress.item.id, stage_name, unavailable[-1])
-        try:
-            make_result(progress, stage, store, prepared)
-        except Exception as problem:
-            if getattr(problem, "is_unavailable", False):
-                unavailable.append(problem)
-            return failure_of(progress.item.id, stage_name, problem)
-        unavailable.clear()
-        return None
-
+    attempt = _Attempt(stage, store)
     if stage.is_concurrent:
         _limit_heaps()
-        with ThreadPoolExecutor(stage.concurrency) as threads:
-            return [failure for failure in threads.map(attempt, ready) if failure is not None]
-    failures = []
-    for start in range(0, len(ready), stage.batch):
-        group = ready[start : start + stage.batch]
-        prepared: Sequence[Any] = [None] * len(group)
-        if stage.prepare is not None:
-            try:
-                prepared = stage.prepare([progress.stage_input(stage, store) for progress in group])
-            except Exception as problem:
-                failures += [failure_of(progress.item.id, stage_name, problem) for progress in group]
-                continue
-        attempts = (attempt(progress, share) for progress, share in zip(group, prepared, strict=True))
-        failures += [failure for failure in attempts if failure is not None]
-    return failures
+        failures = dict(map_unordered(ready, attempt, max_concurrency=stage.concurrency))
+        return [failure for progress in ready if (failure := failures[progress]) is not None]
+    attempts = (
+        attempt(progress, prepared)
+        for start in range(0, len(ready), stage.batch)
+        for progress, prepared in _prepare(stage, store, ready[start : start + stage.batch])
+    )
+    return [failure for failure in attempts if failure is not None]
+
+
+class _Attempt:
+    """Makes the results of a stage, one call an item; after some items without a backend the rest is not tried."""
+
+    def __init__(self, stage: Stage, store: Store) -> None:
+        self._stage, self._store = stage, store
+        self._unavailable: list[Exception] = []
+
+    def __call__(self, progress: ItemProgress, prepared: Any = None) -> Failure | None:
+        problem = prepared if isinstance(prepared, Exception) else None
+        if problem is None and len(self._unavailable) >= GIVE_UP_AFTER:
+            problem = self._unavailable[-1]
+        if problem is not None:
+            return failure_of(progress.item.id, self._stage.name, problem)
+        try:
+            make_result(progress, self._stage, self._store, prepared)
+        except Exception as error:
+            if getattr(error, "is_unavailable", False):
+                self._unavailable.append(error)
+            return failure_of(progress.item.id, self._stage.name, error)
+        self._unavailable.clear()
+        return None
+
+
+def _prepare(stage: Stage, store: Store, group: Sequence[ItemProgress]) -> list[tuple[ItemProgress, Any]]:
+    """Prepare the items of one call together; each item with its share, or with the error that all of them met."""
+    if stage.prepare is None:
+        return [(progress, None) for progress in group]
+    try:
+        shares = stage.prepare([progress.stage_input(stage, store) for progress in group])
+    except Exception as error:
+        return [(progress, error) for progress in group]
+    return list(zip(group, shares, strict=True))
 
 
 def make_result(progress: ItemProgress, stage: Stage, store: Store, prepared: Any = None) -> None:
