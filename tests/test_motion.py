@@ -138,7 +138,7 @@ def test_boats_sink_in_and_birds_fly_where_they_should():
     boat = scene_with("boat", Travel(kind="boat", speed_mps=1.0, height_m=0.02))
     high = body_extent(boat.subject)[2]
     middle = motion.compute_poses(boat, boat.subject).matrices[:, 2, 3]
-    assert np.allclose(middle, -motion.DRAUGHT["boat"] * high, atol=0.03)
+    assert np.allclose(middle, -motion.SUBMERGED_SHARE["boat"] * high, atol=0.03)
     bird = scene_with("bird", Travel(kind="fly", speed_mps=1.0, height_m=2.0))
     assert np.allclose(motion.compute_poses(bird, bird.subject).foot[:, 2], 2.0, atol=0.1)
 

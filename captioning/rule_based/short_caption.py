@@ -21,7 +21,7 @@ from ..language.inflection import (
 )
 from ..language.subjects import SubjectName, location_phrase
 from ..language.vocabulary import EFFECTS
-from .clip_facts import STAYS, ClipFacts
+from .clip_facts import STAY_IN_PLACE, ClipFacts
 
 MOVING_VERBS = frozenset({"trail", "leave", "draw", "kick up"})
 """Verbs of making that only fit a subject that moves."""
@@ -127,7 +127,7 @@ def fitting_verbs(kind: str, action: str | None, side: str | None = None) -> tup
     if kind not in EFFECTS:
         return ("show",)
     verbs = EFFECTS[kind].causes
-    if action in (None, "stand", STAYS) or side in ("above", "ahead", "around"):
+    if action in (None, "stand", STAY_IN_PLACE) or side in ("above", "ahead", "around"):
         return tuple(verb for verb in verbs if verb not in MOVING_VERBS) or verbs
     return verbs
 
@@ -182,7 +182,7 @@ def effect_first_form(plan: SentencePlan) -> str | None:
         return None
     effect, action = plan.facts.effects[0], plan.action(plan.after_pronoun)
     location = location_phrase(effect.side, plan.subject, by_noun=True)
-    if not location and plan.facts.action in (None, "stand", STAYS):
+    if not location and plan.facts.action in (None, "stand", STAY_IN_PLACE):
         return None  # nothing follows what does not move
     return make_sentence(
         effect_phrase(effect.kind, effect.adjectives),

@@ -17,7 +17,7 @@ from ..scene.transforms import Matrices, from_quaternions, rotate_x, rotate_y, r
 from . import physics
 
 GRAVITY = 9.81
-DRAUGHT = {"boat": 0.22, "duck": 0.3, "ball": 0.25, "sphere": 0.4}
+SUBMERGED_SHARE = {"boat": 0.22, "duck": 0.3, "ball": 0.25, "sphere": 0.4}
 """Share of a body's height under water; 0.45 for other shapes."""
 
 
@@ -28,7 +28,7 @@ class BodyPoses:
     matrices: Matrices
     """From the model (front +x, lowest point at z = 0) to the world; one for each frame, or one for all."""
     foot: Float64[np.ndarray, "T 3"]
-    """The point under its middle, at its lowest height."""
+    """Bottom of the body: x and y of its middle, z of its lowest point."""
     gait: Gait
     contacts: tuple[Contact, ...] = ()
 
@@ -58,7 +58,7 @@ def compute_track(scene: Scene) -> Track:
     front = np.broadcast_to(poses.matrices, (scene.frames, 4, 4))[:, :2, 0]
     heading = np.unwrap(np.arctan2(front[:, 1], front[:, 0]))
     if isinstance(scene.subject.motion, Toss):  # a tumbling body has no front: it faces where it goes
-        heading = _travel_heading(velocity)
+        heading = _heading_from_velocity(velocity)
     return Track(
         foot=poses.foot,
         velocity=velocity,
@@ -70,89 +70,103 @@ def compute_track(scene: Scene) -> Track:
 
 
 def _travelling_poses(motion: Travel, body: Body, time_s: Float64[np.ndarray, "T"]) -> BodyPoses:
-    """Poses of a body that moves along an arc, with the sway of its kind."""
-    turn = np.radians(motion.turn_deg_s)
-    course = np.radians(motion.heading_deg) + turn * time_s
-    x, y = _arc(motion, time_s)
+    """Poses of a body that moves along an arc, with the offsets of its kind of motion."""
+    turn_rad_s = np.radians(motion.turn_deg_s)
+    headings = np.radians(motion.heading_deg) + turn_rad_s * time_s
+    x, y = _positions_on_arc(motion, time_s)
     gait = Gait(
-        distance=motion.speed_mps * time_s, time_s=time_s, speed=motion.speed_mps, turn_rad_s=turn,
+        distance=motion.speed_mps * time_s, time_s=time_s, speed=motion.speed_mps, turn_rad_s=turn_rad_s,
         phase=motion.phase, kind=motion.kind,
     )  # fmt: skip
-    z, yaw, pitch, roll = SWAYS[motion.kind](motion, gait, body)
+    z, yaw, pitch, roll = POSE_OFFSETS_BY_MOTION[motion.kind](motion, gait, body)
     z, yaw, pitch, roll = np.broadcast_arrays(z, yaw, pitch, roll, time_s)[:4]
-    matrices = translate(x, y, z) @ rotate_z(course + yaw) @ rotate_y(pitch) @ rotate_x(roll)
+    matrices = translate(x, y, z) @ rotate_z(headings + yaw) @ rotate_y(pitch) @ rotate_x(roll)
     foot = np.stack([x, y, np.maximum(z, 0.0)], axis=-1)
     contacts = _landings(motion, time_s) if motion.kind == "bounce" else ()
     return BodyPoses(matrices=matrices, foot=foot, gait=gait, contacts=contacts)
 
 
-def _arc(motion: Travel, time_s: Float64[np.ndarray, "T"]) -> tuple[Float64[np.ndarray, "T"], Float64[np.ndarray, "T"]]:
+def _positions_on_arc(
+    motion: Travel, time_s: Float64[np.ndarray, "T"]
+) -> tuple[Float64[np.ndarray, "T"], Float64[np.ndarray, "T"]]:
     """X and y on the ground at each time: along a circle, or a line."""
-    course, turn = np.radians(motion.heading_deg), np.radians(motion.turn_deg_s)
-    half = turn * time_s / 2
-    chord = motion.speed_mps * time_s * np.sinc(half / np.pi)  # from the start
-    return motion.start[0] + chord * np.cos(course + half), motion.start[1] + chord * np.sin(course + half)
+    heading, turn_rad_s = np.radians(motion.heading_deg), np.radians(motion.turn_deg_s)
+    half_turn_rad = turn_rad_s * time_s / 2
+    chord = motion.speed_mps * time_s * np.sinc(half_turn_rad / np.pi)  # from the start
+    return motion.start[0] + chord * np.cos(heading + half_turn_rad), motion.start[1] + chord * np.sin(
+        heading + half_turn_rad
+    )
 
 
-Sway = tuple[np.ndarray | float, np.ndarray | float, np.ndarray | float, np.ndarray | float]
-"""Height, and rotations around z, y and x on top of the course."""
+PoseOffsets = tuple[np.ndarray | float, np.ndarray | float, np.ndarray | float, np.ndarray | float]
+"""Height in metres, and yaw, pitch and roll in radians relative to the heading."""
 
 
-def _walk_sway(motion: Travel, gait: Gait, body: Body) -> Sway:
+def _walk_offsets(motion: Travel, gait: Gait, body: Body) -> PoseOffsets:
     stride_m = stride_length(motion.speed_mps / body.size_m) * body.size_m
-    step = 2 * np.pi * (2 * gait.distance / stride_m + 2 * motion.phase)
-    liveliness = min(1.0, motion.speed_mps / max(0.3 * body.size_m, 1e-6))
-    return 0.0, 0.015 * liveliness * np.sin(step / 2), 0.02 * liveliness, 0.012 * liveliness * np.sin(step / 2 + 0.7)
+    stride_angle = 2 * np.pi * (2 * gait.distance / stride_m + 2 * motion.phase)
+    amplitude = min(1.0, motion.speed_mps / max(0.3 * body.size_m, 1e-6))
+    return (
+        0.0,
+        0.015 * amplitude * np.sin(stride_angle / 2),
+        0.02 * amplitude,
+        0.012 * amplitude * np.sin(stride_angle / 2 + 0.7),
+    )
 
 
-def _drive_sway(motion: Travel, gait: Gait, body: Body) -> Sway:
+def _drive_offsets(motion: Travel, gait: Gait, body: Body) -> PoseOffsets:
     if body.shape in ("sphere", "ball"):
         return 0.0, 0.0, 0.0, 0.0
-    sideways = motion.speed_mps * gait.turn_rad_s / GRAVITY
+    lateral_g = motion.speed_mps * gait.turn_rad_s / GRAVITY
     shake = 0.0025 * np.sin(2 * np.pi * (1.7 * gait.time_s + motion.phase)) * (motion.speed_mps > 0)
-    return 0.0, 0.0, shake, float(np.clip(0.12 * sideways, -0.06, 0.06)) + 0.5 * shake  # leans out of the turn
+    return 0.0, 0.0, shake, float(np.clip(0.12 * lateral_g, -0.06, 0.06)) + 0.5 * shake  # leans out of the turn
 
 
-def _drift_sway(motion: Travel, gait: Gait, body: Body) -> Sway:
-    """Slide: the nose points into the turn by up to the arc tangent of height_m, or fishtails on a straight course."""
+def _drift_offsets(motion: Travel, gait: Gait, body: Body) -> PoseOffsets:
+    """Slide with a slip angle, whose tangent is `height_m`: into the turn, or to both sides on a straight course."""
     slip = np.arctan(motion.height_m)
     swing = np.sin(2 * np.pi * (0.35 * gait.time_s + motion.phase))
     yaw = np.sign(gait.turn_rad_s) * slip * (0.85 + 0.15 * swing) if gait.turn_rad_s else slip * swing
-    sideways = motion.speed_mps * gait.turn_rad_s / GRAVITY
-    return 0.0, yaw, 0.0, float(np.clip(0.16 * sideways, -0.09, 0.09))
+    lateral_g = motion.speed_mps * gait.turn_rad_s / GRAVITY
+    return 0.0, yaw, 0.0, float(np.clip(0.16 * lateral_g, -0.09, 0.09))
 
 
-def _boat_sway(motion: Travel, gait: Gait, body: Body) -> Sway:
-    """Bob, pitch and roll by height_m; the bow rises with speed."""
+def _boat_offsets(motion: Travel, gait: Gait, body: Body) -> PoseOffsets:
+    """Bob, pitch and roll on waves of `height_m`; the bow rises with speed."""
     length, width, height = body_extent(body)
-    sunk = DRAUGHT.get(body.shape, 0.45) * height
-    swing = 2 * np.pi * (gait.time_s * min(1.2, 0.55 / max(length, 0.1) ** 0.5 + 0.25) + motion.phase)
-    trim = 0.05 * min(1.0, motion.speed_mps**2 / (GRAVITY * length))
-    heel = float(np.clip(-0.25 * motion.speed_mps * gait.turn_rad_s / GRAVITY, -0.2, 0.2))
-    bob = motion.height_m * (0.5 * np.sin(swing) + 0.2 * np.sin(1.7 * swing + 1))
-    pitch = np.arctan(motion.height_m / length) * np.sin(swing + 1.2) - trim
-    roll = np.arctan(0.6 * motion.height_m / width) * np.sin(1.3 * swing + 0.4) + heel
-    return bob - sunk, 0.03 * np.sin(0.5 * swing), pitch, roll
+    draught_m = SUBMERGED_SHARE.get(body.shape, 0.45) * height
+    wave_angle = 2 * np.pi * (gait.time_s * min(1.2, 0.55 / max(length, 0.1) ** 0.5 + 0.25) + motion.phase)
+    bow_rise = 0.05 * min(1.0, motion.speed_mps**2 / (GRAVITY * length))
+    turn_roll = float(np.clip(-0.25 * motion.speed_mps * gait.turn_rad_s / GRAVITY, -0.2, 0.2))
+    bob = motion.height_m * (0.5 * np.sin(wave_angle) + 0.2 * np.sin(1.7 * wave_angle + 1))
+    pitch = np.arctan(motion.height_m / length) * np.sin(wave_angle + 1.2) - bow_rise
+    roll = np.arctan(0.6 * motion.height_m / width) * np.sin(1.3 * wave_angle + 0.4) + turn_roll
+    return bob - draught_m, 0.03 * np.sin(0.5 * wave_angle), pitch, roll
 
 
-def _bounce_sway(motion: Travel, gait: Gait, body: Body) -> Sway:
-    share = np.mod(gait.time_s / _leap_s(motion) + motion.phase, 1.0)
-    height = 4 * motion.height_m * share * (1 - share)
-    nod = 0.0 if body.shape in ("sphere", "ball") else 0.25 * (share - 0.5) * min(1.0, motion.speed_mps)
-    return height, 0.0, nod, 0.0
+def _bounce_offsets(motion: Travel, gait: Gait, body: Body) -> PoseOffsets:
+    leap_progress = np.mod(gait.time_s / _leap_s(motion) + motion.phase, 1.0)
+    height = 4 * motion.height_m * leap_progress * (1 - leap_progress)
+    leap_pitch = 0.0 if body.shape in ("sphere", "ball") else 0.25 * (leap_progress - 0.5) * min(1.0, motion.speed_mps)
+    return height, 0.0, leap_pitch, 0.0
 
 
-def _fly_sway(motion: Travel, gait: Gait, body: Body) -> Sway:
-    beat = 2 * np.pi * (0.6 * gait.time_s + motion.phase)
+def _fly_offsets(motion: Travel, gait: Gait, body: Body) -> PoseOffsets:
+    hover_angle = 2 * np.pi * (0.6 * gait.time_s + motion.phase)
     bank = float(np.arctan(motion.speed_mps * gait.turn_rad_s / GRAVITY))
-    height = motion.height_m + 0.08 * body.size_m * np.sin(beat)
-    lean = 0.03 * motion.speed_mps if body.shape == "drone" else -0.05 * np.cos(beat)
-    return np.maximum(height, 0.0), 0.02 * np.sin(0.7 * beat), np.clip(lean, -0.3, 0.3), -bank + 0.03 * np.sin(beat)
+    height = motion.height_m + 0.08 * body.size_m * np.sin(hover_angle)
+    pitch_rad = 0.03 * motion.speed_mps if body.shape == "drone" else -0.05 * np.cos(hover_angle)
+    return (
+        np.maximum(height, 0.0),
+        0.02 * np.sin(0.7 * hover_angle),
+        np.clip(pitch_rad, -0.3, 0.3),
+        -bank + 0.03 * np.sin(hover_angle),
+    )
 
 
-SWAYS = {
-    "walk": _walk_sway, "drive": _drive_sway, "drift": _drift_sway,
-    "boat": _boat_sway, "bounce": _bounce_sway, "fly": _fly_sway,
+POSE_OFFSETS_BY_MOTION = {
+    "walk": _walk_offsets, "drive": _drive_offsets, "drift": _drift_offsets,
+    "boat": _boat_offsets, "bounce": _bounce_offsets, "fly": _fly_offsets,
 }  # fmt: skip
 
 
@@ -162,15 +176,15 @@ def _leap_s(motion: Travel) -> float:
 
 
 def _landings(motion: Travel, time_s: Float64[np.ndarray, "T"]) -> tuple[Contact, ...]:
-    """Contacts of a bounce with the ground, each at the first frame that is not before it."""
+    """Contacts of a bounce with the ground, each at the first frame at or after the landing."""
     leap_s = _leap_s(motion)
-    count = int(np.floor(time_s[-1] / leap_s + motion.phase)) if motion.height_m > 0.005 else 0
+    num_landings = int(np.floor(time_s[-1] / leap_s + motion.phase)) if motion.height_m > 0.005 else 0
     speed = float(np.sqrt(2 * GRAVITY * motion.height_m))
     contacts = []
-    for number in range(1, count + 1):
+    for number in range(1, num_landings + 1):
         landing_s = (number - motion.phase) * leap_s
         frame = min(int(np.ceil(landing_s / time_s[1] - 1e-9)), len(time_s) - 1)
-        x, y = _arc(motion, np.array([landing_s]))
+        x, y = _positions_on_arc(motion, np.array([landing_s]))
         contacts.append(Contact(frame=frame, at=(float(x[0]), float(y[0]), 0.0), speed=speed))
     return tuple(contacts)
 
@@ -179,16 +193,16 @@ def _tossed_poses(scene: Scene, body: Body) -> BodyPoses:
     """Poses of a body that gravity and collisions move."""
     bodies = (scene.subject, *scene.props)
     index = next(number for number, member in enumerate(bodies) if member is body or member == body)
-    motion = _simulate(bodies, scene.walls, physics.FrameTimes(frames=scene.frames, fps=scene.fps))[index]
-    assert motion is not None  # tossed bodies are simulated
+    simulated = _simulate(bodies, scene.walls, physics.FrameTimes(frames=scene.frames, fps=scene.fps))[index]
+    assert simulated is not None  # tossed bodies are simulated
     half_height = body_extent(body)[2] / 2
-    rotation = from_quaternions(motion.rotation / np.linalg.norm(motion.rotation, axis=1, keepdims=True))
-    x, y, z = motion.position.T
+    rotation = from_quaternions(simulated.rotation / np.linalg.norm(simulated.rotation, axis=1, keepdims=True))
+    x, y, z = simulated.position.T
     return BodyPoses(
         matrices=translate(x, y, z) @ rotation @ translate(0.0, 0.0, -half_height),
         foot=np.stack([x, y, np.maximum(z - half_height, 0.0)], axis=-1),
         gait=Gait(distance=np.zeros(scene.frames), time_s=np.arange(scene.frames) / scene.fps, kind="toss"),
-        contacts=motion.contacts,
+        contacts=simulated.contacts,
     )
 
 
@@ -199,8 +213,8 @@ def _simulate(
     return physics.simulate_rigid_bodies(bodies, walls, times)
 
 
-def _travel_heading(velocity: Float64[np.ndarray, "T 3"]) -> Float64[np.ndarray, "T"]:
-    """Direction of travel, radians without jumps; a body at rest keeps its last one."""
+def _heading_from_velocity(velocity: Float64[np.ndarray, "T 3"]) -> Float64[np.ndarray, "T"]:
+    """Direction of travel in radians, unwrapped; a body at rest keeps its last one, and 0 before its first."""
     headings = np.zeros(len(velocity))
     heading = 0.0
     for frame, (x, y, _) in enumerate(velocity):

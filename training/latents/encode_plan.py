@@ -1,8 +1,8 @@
 """Plan of encoding: the clips of a corpus, which of them are encoded, and the manifest once all are; needs no torch.
 
-Rows are kept by content: a row is named by the digests of its clip's videos, caption and window, of both models and of
-the settings. A memo beside the rows, named by the digest of the clip's file, lists the rows of a clip, so that a second
-run need not read any video to see that it has nothing to do.
+The cache is addressed by content: the name of a row (one window of one clip) is a digest of the clip's videos, its
+caption, the window, both models and the settings. A memo for each clip lists its rows, so that a second run need not
+read any video to see that nothing is left to do.
 """
 
 import itertools
@@ -32,9 +32,9 @@ class CacheSettings:
     frames: int = 85
     """Length of a window: 8k+5."""
     size: tuple[int, int] | None = None
-    """Height and width to shrink clips to, in sixteens, where the corpus is larger than the card; None keeps theirs."""
+    """Height and width to downscale clips to, multiples of 16, where they do not fit the GPU; None keeps theirs."""
     storage_dtype: Literal["float16", "float32"] = "float16"
-    """float16 halves the disk and keeps 11 bits, more than the bfloat16 that the encoder computes in."""
+    """float16 takes half the disk of float32; its 11 bits are more than the bfloat16 that the encoder computes in."""
     compute_dtype: Literal["bfloat16", "float32"] = "bfloat16"
     device: str = "auto"
     """auto takes a GPU where there is one; otherwise a torch device by name."""
@@ -49,7 +49,7 @@ class CacheSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Models and settings that, with its clip, decide a row's content."""
+    """Models and settings that decide a row's content, together with the clip."""
 
     vae: str
     """Digest of the autoencoder."""
@@ -70,11 +70,11 @@ class EncodeItem:
     memo: Path
 
 
-def build_recipe(folder: Path, settings: CacheSettings) -> Recipe:
+def build_recipe(model_folder: Path, settings: CacheSettings) -> Recipe:
     """Build the recipe of a model folder and settings."""
     return Recipe(
-        vae=fingerprint(folder, "vae"),
-        text=fingerprint(folder, "text_encoder", "tokenizer"),
+        vae=fingerprint(model_folder, "vae"),
+        text=fingerprint(model_folder, "text_encoder", "tokenizer"),
         frames=settings.frames,
         size=settings.size,
         storage_dtype=settings.storage_dtype,
