@@ -1,4 +1,4 @@
-"""A source's footage, listed: in what folders it lies is in finders and rendered, whether it may be used is here."""
+"""A source's footage, listed: `layouts` and `rendered_datasets` find folders, this module decides what may be used."""
 
 import os
 import re
