@@ -1,7 +1,7 @@
 """Facts of a clip that captions may state: from the rendered scene where there is one, else from measurement.
 
-A rendered scene gives its facts as `render.scene.scene_facts.scene_facts` does; `motion`, `ground`, `light` and
-`camera` are words or mappings with a `kind`, and `effects` holds each effect's own facts, by its kind.
+A rendered scene gives its facts as `render.scene.scene_facts.scene_facts` does; `motion`, `ground` and
+`camera` are words or mappings with a `kind`, `light` maps `sky`, `sun` and `sun_height`, `effects` maps kinds to facts.
 """
 
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ class EffectFacts:
     time: str | None = None
     """Phrase for when the effect appears, e.g. "halfway through"."""
     has_reliable_timing: bool = True
-    """Whether captions may tell when it comes and goes."""
+    """Whether captions may tell when the effect comes and goes."""
     measures: ClipMeasures = ClipMeasures()
     """Measures of this effect alone."""
 

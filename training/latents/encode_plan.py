@@ -114,7 +114,7 @@ def finalize_cache(corpus: Corpus, model: BaseModelRef, folder: Path, settings: 
 
 
 def list_encode_items(corpus: Corpus, folder: Path, recipe: Recipe) -> list[EncodeItem]:
-    """Every clip of a corpus; a clip's memo is named by its file's digest, so no video is read to find it.
+    """Every clip of a corpus; a memo's name digests the clip's file, id and settings, so no video is read to find it.
 
     Raises:
         ValueError: there is no clip.
@@ -145,7 +145,7 @@ def mark_encoded(item: EncodeItem, keys: Sequence[str]) -> None:
 
 
 def window_starts(clip: Clip, frames: int) -> list[int]:
-    """First frames of a clip's windows; a clip shorter than a window has one."""
+    """First frames of a clip's windows, 0 alone for a shorter clip; frames after the last whole window are left out."""
     return list(range(0, max(clip.num_frames - frames, 0) + 1, frames))
 
 
