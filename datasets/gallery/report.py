@@ -6,7 +6,6 @@ apart.
 
 import base64
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 from ..corpus.clip import Clip
 from ..corpus.reader import Corpus
 from ..corpus.schema import VERDICTS
-from ..store.atomic_io import explain_os_errors, flush_folder, partial_beside
+from ..store.atomic_io import atomic_open
 from . import thumbnails
 from .tables import NUMBERS, as_values, finite, format_number
 
@@ -49,7 +48,9 @@ def write_report(corpus: Corpus, folder: Path, *, step: Callable[[int, int], Non
     if limit < 1:
         raise ValueError(f"limit={limit} is not positive; give the number of clips to show, such as 200")
     clip_ids = corpus.ids[:limit]
-    page = _template().stream(
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    templates = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, autoescape=True)
+    page = templates.get_template("report.html.j2").stream(
         **_corpus_values(corpus),
         shown=len(clip_ids),
         clips=_cards(corpus, clip_ids, step),
@@ -57,31 +58,10 @@ def write_report(corpus: Corpus, folder: Path, *, step: Callable[[int, int], Non
         numbers=NUMBERS,
         gain=thumbnails.GAIN,
     )
-    return _write(page, folder / "index.html")
-
-
-def _template() -> jinja2.Template:
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    return jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, autoescape=True).get_template(
-        "report.html.j2"
-    )
-
-
-def _write(page: Any, path: Path) -> Path:
-    partial = partial_beside(path)
-    try:
-        with explain_os_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                page.enable_buffering(64)
-                page.dump(file, encoding="utf-8")
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-            flush_folder(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    page.enable_buffering(64)
+    with atomic_open(folder / "index.html") as file:
+        page.dump(file, encoding="utf-8")
+    return folder / "index.html"
 
 
 def _corpus_values(corpus: Corpus) -> Values:

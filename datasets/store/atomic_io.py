@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
@@ -88,11 +88,24 @@ def json_bytes(value: Any, *, indent: int | None = 1) -> bytes:
 
 def atomic_write(path: Path, content: bytes) -> None:
     """Write a file so that it appears whole or not at all."""
+    with atomic_open(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def atomic_open(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to write; it appears whole when the block ends, or not at all.
+
+    Raises:
+        CannotWrite: the disk is full or the path cannot be written.
+    """
     partial = partial_beside(path)
     try:
         with explain_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_flushed(partial, content)
+            with partial.open("wb") as file:
+                yield file
+                _flush(file)
             partial.replace(path)
             flush_folder(path.parent)
     finally:
@@ -104,8 +117,7 @@ def write_flushed(path: Path, content: bytes) -> None:
     """Write a file and wait until it is on the disk."""
     with path.open("wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        _flush(file)
 
 
 def flush_folder(folder: Path) -> None:
@@ -131,6 +143,11 @@ def is_abandoned(partial: Path) -> bool:
         return time.time() - partial.stat().st_mtime > ABANDONED_AFTER_S
     except (IndexError, ValueError, OSError):
         return False  # not named by us, or gone meanwhile
+
+
+def _flush(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _explain_errno(problem: OSError, path: Path) -> str | None:

@@ -6,7 +6,6 @@ byte of them is written. A fetched file appears complete or not at all.
 
 import gzip
 import io
-import os
 import shutil
 import tarfile
 import urllib.error
@@ -18,7 +17,7 @@ from typing import Any
 
 import fsspec
 
-from ...datasets.store.atomic_io import partial_beside
+from ...datasets.store.atomic_io import atomic_open, partial_beside
 
 BLOCK_BYTES = 1 << 20
 TIMEOUT_S = 60.0
@@ -95,16 +94,8 @@ def download(uri: str, to: Path, max_bytes: int) -> None:
     Raises:
         ValueError: it cannot be read, or is larger than max_bytes.
     """
-    to.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_beside(to)
-    try:
-        with partial.open("wb") as file:
-            _copy(uri, file, max_bytes)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(to)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_open(to) as file:
+        _copy(uri, file, max_bytes)
 
 
 def _copy(uri: str, into: Any, max_bytes: int) -> None:
