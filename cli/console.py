@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -102,5 +103,5 @@ def write_gallery(corpus: str, out_dir: Path | None) -> Path:
     local = published.location.local
     folder = out_dir or (local.parent / f"{local.name}-gallery" if local else Path("gallery"))
     with progress_bar() as show:
-        page: Path = write_report(published, folder, step=lambda done_count, total: show("gallery", done_count, total))
+        page: Path = write_report(published, folder, step=partial(show, "gallery"))
     return page

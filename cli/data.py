@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from ..settings import settings_from
 from .console import (
     CorpusPlace,
     NoPrefect,
@@ -62,6 +61,7 @@ def publish(
 ) -> None:
     """Publish the finished pairs of a workspace as a corpus. Its corpus.json is written last."""
     from ..datasets.corpus.publish import PublishSettings
+    from ..settings import settings_from
 
     values = {"storage": storage, "include": include.split(","), "validation_share": validation, "test_share": test}
     with usage_errors():

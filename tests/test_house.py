@@ -256,7 +256,7 @@ def test_files_that_a_page_names_are_there(page):
     ("module", "light"),
     [
         ("effectpairs", ("numpy", "pyarrow", "av", "cv2", "prefect", *HEAVY)),
-        ("effectpairs.cli.app", ("prefect", "pyarrow", "cv2", *HEAVY)),
+        ("effectpairs.cli.app", ("prefect", "pyarrow", "cv2", "pydantic", *HEAVY)),
         ("effectpairs.flows.engine.local_runner", ("prefect", *HEAVY)),
         ("effectpairs.flows.real_pairs", HEAVY),
         ("effectpairs.flows.corpus", HEAVY),
