@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float64
 
-from ..effects.base import Contact, Track
+from ..effects.base import GRAVITY, Contact, Track
 from ..procedural_models.creatures import stride_length
 from ..procedural_models.parts import Gait, Part
 from ..procedural_models.registry import body_extent, build_parts
@@ -16,7 +16,6 @@ from ..scene.scene import Scene
 from ..scene.transforms import Matrices, from_quaternions, rotate_x, rotate_y, rotate_z, translate
 from . import physics
 
-GRAVITY = 9.81
 SUBMERGED_SHARE = {"boat": 0.22, "duck": 0.3, "ball": 0.25, "sphere": 0.4}
 """Share of a body's height under water; 0.45 for other shapes."""
 

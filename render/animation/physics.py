@@ -22,7 +22,7 @@ from jaxtyping import Float64
 from scipy.spatial import ConvexHull
 
 from ...extras import require
-from ..effects.base import Contact
+from ..effects.base import GRAVITY, Contact
 from ..procedural_models.registry import body_extent
 from ..scene.environment import Wall
 from ..scene.objects import Body, Still, Toss
@@ -78,7 +78,9 @@ def simulate_rigid_bodies(
     rate = next(hertz for hertz in rates if hertz >= min(times.fps, STEPS_HZ))
     last = int(np.ceil((times.frames - 1) / times.fps * rate))
     with tempfile.TemporaryDirectory() as scratch:
-        world = kubric.Scene(frame_start=0, frame_end=last, frame_rate=rate, step_rate=STEPS_HZ, gravity=(0, 0, -9.81))
+        world = kubric.Scene(
+            frame_start=0, frame_end=last, frame_rate=rate, step_rate=STEPS_HZ, gravity=(0, 0, -GRAVITY)
+        )
         simulator = simulator_class(world, scratch_dir=Path(scratch))
         floor = kubric.Cube(scale=(200, 200, 5), position=(0, 0, -5), static=True)
         for obstacle in (floor, *(_build_wall(kubric, wall) for wall in walls)):

@@ -13,6 +13,9 @@ from jaxtyping import Float64
 
 from .render_data import Medium
 
+GRAVITY = 9.81
+"""Metres a second squared, along -z."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Contact:

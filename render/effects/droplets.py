@@ -10,10 +10,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from .base import GRAVITY
 from .render_data import Displacements, Spheres
 from .trajectory import Trajectory, ground_proximity, heading_axes
 
-GRAVITY = 9.81
 MAX_DROPS = 12000
 """Drops in one frame."""
 SHUTTER_S = 1 / 40

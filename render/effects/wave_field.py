@@ -12,10 +12,9 @@ import numpy as np
 from jaxtyping import Complex64, Float32, Float64
 from scipy import fft
 
-from .base import Track
+from .base import GRAVITY, Track
 from .trajectory import Trajectory, emission_times, ground_proximity, heading_axes
 
-GRAVITY = 9.81
 SUB_STEPS_HZ = 40.0
 """Lowest rate at which pressure is laid on the water."""
 MAX_GRID_POINTS = 384
@@ -166,7 +165,8 @@ def foam_share(
     grid: Grid, track: Track, trajectory: Trajectory, turbulence: float, rng: np.random.Generator
 ) -> Heights:
     """Share of white water, 0 to 1: patches left behind the subject that widen and fade; none where nothing moves."""
-    groups = (_stern_foam(track, trajectory, rng), _bow_foam(track, trajectory, rng))
+    subject = trajectory.at(emission_times(trajectory, per_metre=FOAM_PATCHES_PER_METRE))
+    groups = [foam(subject, track.extent, rng.random((len(subject.time_s), 4))) for foam in (_stern_foam, _bow_foam)]
     frames = np.zeros((len(track), grid.rows, grid.columns), np.float32)
     for patches in groups:
         for frame in range(len(track)):
@@ -188,7 +188,7 @@ def chop_heights(grid: Grid, track: Track, foam: Heights, height_m: float, rng: 
     shape = (grid.rows, grid.columns)
     noise = fft.rfft2(rng.normal(size=shape)) * np.exp(-(((number - longest) / (0.6 * longest)) ** 2))
     deviation = float(fft.irfft2(noise, s=shape).std()) or 1.0
-    omega = np.sqrt(9.81 * number)
+    omega = np.sqrt(GRAVITY * number)
     frames = np.empty_like(foam)
     for frame in range(len(track)):
         chop = fft.irfft2(noise * np.cos(omega * frame / track.fps), s=shape) / deviation
@@ -196,15 +196,15 @@ def chop_heights(grid: Grid, track: Track, foam: Heights, height_m: float, rng: 
     return frames
 
 
-def _stern_foam(track: Track, trajectory: Trajectory, rng: np.random.Generator) -> _FoamPatches:
-    length, width, _ = track.extent
-    born_s = emission_times(trajectory, per_metre=FOAM_PATCHES_PER_METRE)
-    subject = trajectory.at(born_s)
-    uniform = rng.random((len(born_s), 4))
+def _stern_foam(
+    subject: Trajectory, extent: tuple[float, float, float], uniform: Float64[np.ndarray, "N 4"]
+) -> _FoamPatches:
+    """Foam behind the stern: a patch for each state of the subject, of four random numbers from 0 to 1."""
+    length, width, _ = extent
     forward, leftward = (axis[:, :2] for axis in heading_axes(subject.heading))
     stern = subject.position[:, :2] + forward * (length * (0.1 * uniform[:, :1] - 0.45))
     return _FoamPatches(
-        born_s=born_s,
+        born_s=subject.time_s,
         position=stern + leftward * width * (uniform[:, 1:2] - 0.5),
         drift=leftward * 0.25 * width * (uniform[:, 1:2] - 0.5),
         strength=_churning(subject, width) * (0.3 + 0.7 * uniform[:, 2]),
@@ -213,17 +213,16 @@ def _stern_foam(track: Track, trajectory: Trajectory, rng: np.random.Generator) 
     )
 
 
-def _bow_foam(track: Track, trajectory: Trajectory, rng: np.random.Generator) -> _FoamPatches:
+def _bow_foam(
+    subject: Trajectory, extent: tuple[float, float, float], uniform: Float64[np.ndarray, "N 4"]
+) -> _FoamPatches:
     """Foam that the bow throws to both sides, like a moustache."""
-    length, width, _ = track.extent
-    born_s = emission_times(trajectory, per_metre=FOAM_PATCHES_PER_METRE)
-    subject = trajectory.at(born_s)
-    uniform = rng.random((len(born_s), 4))
+    length, width, _ = extent
     forward, leftward = (axis[:, :2] for axis in heading_axes(subject.heading))
     side = np.where(uniform[:, :1] < 0.5, -1.0, 1.0)
     bow = subject.position[:, :2] + forward * length * (0.4 - 0.15 * uniform[:, 1:2])
     return _FoamPatches(
-        born_s=born_s,
+        born_s=subject.time_s,
         position=bow + leftward * side * 0.3 * width,
         drift=leftward * side * subject.speed_mps[:, None] * (0.16 + 0.1 * uniform[:, 2:3]),
         strength=_churning(subject, width) * (0.2 + 0.5 * uniform[:, 3]),

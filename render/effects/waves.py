@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from ...settings import CheckedSettings, InRange
-from .base import Track
+from .base import GRAVITY, Track
 from .render_data import Medium, Waves
 from .trajectory import Trajectory, build_trajectory, ground_proximity
-from .wave_field import GRAVITY, Grid, Pressure, Spectrum, chop_heights, foam_share, grid_around, simulate_waves
+from .wave_field import Grid, Pressure, Spectrum, chop_heights, foam_share, grid_around, simulate_waves
 
 LEAD_S = 3.0
 """Length of the wake that lies behind the subject in the first frame."""
