@@ -15,7 +15,6 @@ from typing import Any, Literal
 from .atomic_io import CorruptFile, atomic_write, json_bytes
 
 Outcome = Literal["accept", "review", "reject", "fail"]
-OUTCOMES: tuple[Outcome, ...] = ("accept", "review", "reject", "fail")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Report of a run: its ledger, its summary, and the row of each finished clip."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -84,6 +84,12 @@ def clip_row(progress: ItemProgress, facts: RowFacts) -> dict[str, Any]:
             "software": software(),
         },
     }
+
+
+@lru_cache(maxsize=4)
+def settings_json(settings: Callable[[Any], Mapping[str, Any]], source: Any) -> str:
+    """Settings of a source's stages as JSON; all rows of the source share them."""
+    return json_bytes(settings(source)).decode()
 
 
 @cache

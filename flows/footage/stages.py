@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ...datasets.footage.listing import UnusableFootage, list_footage
 from ...datasets.footage.types import Footage
-from ...datasets.store.atomic_io import digest_of, digest_of_file, json_bytes
+from ...datasets.store.atomic_io import digest_of, digest_of_file
 from ...datasets.store.ledger import ClipOutcome
 from ...datasets.store.store import ResultWriter, Store
 from ...settings import first_names
@@ -20,14 +20,13 @@ from ..captions.stages import CaptionedItem, caption_stages
 from ..engine.batches import Failure
 from ..engine.item import Item, ItemKind, UnusableItem, slugify
 from ..engine.progress import ItemProgress
-from ..engine.report import RowFacts, clip_row, finished_outcome
+from ..engine.report import RowFacts, clip_row, finished_outcome, settings_json
 from ..engine.stage import Stage, StageInput
 from .ingest import NormalizedClip, UnusableShot, normalize_footage
 from .source import RealSource
 
 BATCH_VIDEOS = 4
 """Videos of a batch of stage 1."""
-SUBJECT_LAYERS = {"given_mask": "given_mask", "keys": "keys", "others": "others"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +114,7 @@ def outcome(source: RealSource, progress: ItemProgress, failure: Failure | None)
         shape=tuple(item.clip["shape"]),
         origin=item.hint or "",
         inputs=item.inputs,
-        settings=_settings_json(source),
+        settings=settings_json(settings, source),
         numbers=numbers,
         verdict=verdict.verdict,
         reasons=verdict.reasons,
@@ -133,11 +132,6 @@ def outcome(source: RealSource, progress: ItemProgress, failure: Failure | None)
 FOOTAGE = ItemKind(
     item_classes=(VideoItem, ClipItem), list_items=list_items, stages=stages, outcome=outcome, settings=settings
 )
-
-
-@lru_cache(maxsize=4)
-def _settings_json(source: RealSource) -> str:
-    return json_bytes(settings(source)).decode()
 
 
 def _listing_inputs(stage_input: StageInput) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """Captions as items: a caption is augmented, and a clip is generated or rendered for each augmented caption."""
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -10,7 +9,7 @@ from ...datasets.store.atomic_io import digest_of, json_bytes
 from ...datasets.store.ledger import ClipOutcome
 from ...datasets.store.store import ResultWriter, Store
 from ...render.blender import plan
-from ...render.blender.exr_frames import CorruptFrame, open_render_frames
+from ...render.blender.exr_frames import open_render_frames
 from ...render.blender.process import BlenderNotFound, blender_version, find_python, render_frames
 from ...render.compositing import linear_composite
 from ...render.compositing.layers import compose_shared, compose_variant
@@ -25,9 +24,9 @@ from ..captions.stages import CaptionedItem, caption_stages
 from ..engine.batches import Failure
 from ..engine.item import Item, ItemKind, UnusableItem, slugify
 from ..engine.progress import ItemProgress
-from ..engine.report import RowFacts, clip_row, finished_outcome
+from ..engine.report import RowFacts, clip_row, finished_outcome, settings_json
 from ..engine.stage import Stage, StageInput
-from ..scenes.stages import delete_frames, frames_folder, sweep_frames
+from ..scenes.stages import corrupt_frames_deleted, delete_frames, frames_folder, sweep_frames
 from .listing import Prompt, list_prompts
 from .source import UnpairedSource
 
@@ -154,7 +153,7 @@ def outcome(source: UnpairedSource, progress: ItemProgress, failure: Failure | N
         shape=(clip_format.frames, *clip_format.size),
         origin=f"{item.prompt}, {item.number}",
         inputs={"caption": digest_of(item.original)},
-        settings=json_bytes(settings(source)).decode(),
+        settings=settings_json(settings, source),
         numbers={},
         verdict=verdict.verdict,
         reasons=verdict.reasons,
@@ -282,13 +281,10 @@ def _render(stage_input: StageInput, writer: ResultWriter) -> None:
         if not (render_pass.name.endswith("-truth") or "-without-" in render_pass.name)
     )
     render_frames(plan.make_plan(described.scene, frames, passes), frames, source.video.blender)
-    try:
+    with corrupt_frames_deleted(frames):
         files, numbers = open_render_frames(frames), range(described.scene.frames)
         shared = compose_shared(files, numbers)
         gt = compose_variant(files, 0, ("described",), shared, shared.over).gt
-    except CorruptFrame:
-        shutil.rmtree(frames, ignore_errors=True)
-        raise
     writer.add("gt", gt)
     writer.facts |= {
         "maker": {name: item.inputs[name] for name in ("model", "revision")},

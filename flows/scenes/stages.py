@@ -7,6 +7,7 @@ there, frame by frame, and they are deleted when the result is whole.
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,16 @@ def sweep_frames(store: Store) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def corrupt_frames_deleted(frames: Path) -> Iterator[None]:
+    """Delete all frame files of a clip where one proves damaged, so that the next try draws them anew."""
+    try:
+        yield
+    except CorruptFrame:
+        shutil.rmtree(frames, ignore_errors=True)
+        raise
+
+
 SCENES = ItemKind(
     item_classes=(SceneItem, VariantItem), list_items=list_items, stages=stages, outcome=outcome, settings=settings
 )
@@ -214,11 +225,8 @@ def _render(stage_input: StageInput, writer: ResultWriter) -> None:
     frames.mkdir(parents=True, exist_ok=True)
     check_files(scene)
     result = render_frames(plan.make_plan(scene, frames, plan.passes_of(scene)), frames, source.blender)
-    try:
+    with corrupt_frames_deleted(frames):
         variants = compose_scene(scene, frames, range(scene.frames), source.truth, source.effect_mask, writer.add)
-    except CorruptFrame:
-        shutil.rmtree(frames, ignore_errors=True)
-        raise
     assets = {role: sha256_of(path) for role, _, path in scene_files(scene)}
     inputs = {"scene": digest_of(content_of(scene)), **assets}
     writer.facts |= {"blender": result.version, "inputs": inputs, "variants": variants}
