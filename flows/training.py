@@ -12,7 +12,6 @@ from prefect.cache_policies import NO_CACHE
 from ..processes import ProgramKilled
 from ..training.model_card import write_model_card
 from ..training.run import (
-    ReportProgress,
     TrainingJob,
     ablation_jobs,
     encode_latents,
@@ -22,7 +21,7 @@ from ..training.run import (
     train,
     write_ablation,
 )
-from .engine.run import ignore_progress
+from .engine.run import ReportProgress, ignore_progress
 from .prefect_runner import artifact_key
 
 UPDATE_EVERY = 0.02

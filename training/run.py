@@ -28,8 +28,6 @@ CONFIGS = Path(__file__).parent / "configs"
 PROGRAM = "effectpairs.training"
 TINY = "tiny"
 """As a model's id: the model in miniature, written into the run's folder."""
-ReportProgress = Callable[[str, int, int], None]
-"""Receives a label, the number of pieces done and their total."""
 ReportStep = Callable[[int, int], None]
 """Receives the number of pieces done and their total."""
 
@@ -162,8 +160,9 @@ def write_ablation(job: TrainingJob) -> Path:
         ValueError: a variant was not measured.
     """
     settings = job.settings
-    split = held_out_split(open_corpus(settings.corpus))
-    clips = describe_clips(split, _count_held_out(job), trained_on=settings.data.split)
+    corpus = open_corpus(settings.corpus)
+    held_out = held_out_clips(corpus, job.eval_clips)
+    clips = describe_clips(held_out_split(corpus), len(held_out), trained_on=settings.data.split)
     title = (
         f"What each source of data is worth: {settings.steps} steps of {settings.global_batch} samples a variant, "
         f"on {clips}"
@@ -171,7 +170,7 @@ def write_ablation(job: TrainingJob) -> Path:
     return write_ablation_tables(job.output, settings.ablation, title)
 
 
-def run_training(job: TrainingJob, report: ReportProgress) -> Path:
+def run_training(job: TrainingJob, report: Callable[[str, int, int], None]) -> Path:
     """Run all steps of a run, or of an ablation's variants, without Prefect; return the model card, or the table."""
     if job.settings.ablation:
         for variant in ablation_jobs(job):

@@ -8,7 +8,6 @@ digest of all that it depends on: the pixels of the videos, caption and frame ra
 weights that it takes. An unavailable value is never kept: it may be available the next time.
 """
 
-import hashlib
 import io
 import json
 import tempfile
@@ -29,7 +28,7 @@ from .clip_similarity import ClipSimilarity
 from .frame_metrics import Lpips, PixelMetrics, Vmaf
 from .metric import Measurement, MetricValue, Sample, Scorer, Unavailable, Weights, group_clips, mean, unavailable
 from .video_metrics import Features, Fvd, VBench, video_distance
-from .videos import Method, crop_to_even, find_video, read_video, require_videos
+from .videos import Method, crop_to_even, find_video, pixels_digest, read_video, require_videos
 
 FORMAT = 1
 """Higher where a metric's code comes to give other numbers; then all is measured anew."""
@@ -49,8 +48,7 @@ class ResultCache:
         try:
             weights = scorer.weights()
             if self.folder is not None:
-                videos = [_pixels_key(video) for video in (sample.gt, sample.over, sample.result)]
-                sample_key = [*videos, sample.caption, sample.fps]  # all that a metric may look at
+                sample_key = [*sample.digests, sample.caption, sample.fps]  # all that a metric may look at
                 key = [repr(scorer), asdict(weights) if weights else None, sample_key]
                 values = self.read(key)
         except (Unavailable, ImportError):
@@ -65,7 +63,7 @@ class ResultCache:
         """Return a video's features by a network, computed once."""
         if self.folder is None:
             return extract(frames)
-        path = self._path(["features", weights.sha256, _pixels_key(frames)], "npy")
+        path = self._path(["features", weights.sha256, pixels_digest(frames)], "npy")
         try:
             features: np.ndarray = np.load(path, allow_pickle=False)
         except (OSError, ValueError):
@@ -224,7 +222,9 @@ def _measure_clip(
         truth_features, result_features = (
             settings.cache.features(video, network, settings.fvd.features) for video in (sample.gt, sample.result)
         )
-    vbench_key = [repr(settings.vbench), _pixels_key(sample.result), clip.row["caption"]] if with_vbench else None
+    vbench_key = None
+    if with_vbench and settings.cache.folder is not None:
+        vbench_key = [repr(settings.vbench), sample.digests[2], clip.row["caption"]]
     return _ClipResult(
         clip={name: clip.row[name] for name in ("clip_id", "source", "effects", "caption")},
         values=values,
@@ -278,11 +278,3 @@ def _fvd(results: Sequence[_ClipResult], network: Weights | MetricValue) -> Metr
     truth = [result.truth_features for result in results if result.truth_features is not None]
     ours = [result.result_features for result in results if result.result_features is not None]
     return video_distance(truth, ours, network)
-
-
-def _pixels_key(frames: Rgb) -> str:
-    """SHA-256 of a video's shape and pixels."""
-    digest = hashlib.sha256(str(frames.shape).encode())
-    for frame in frames:
-        digest.update(frame.tobytes())
-    return digest.hexdigest()

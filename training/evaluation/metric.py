@@ -7,9 +7,11 @@ ever a number, in no table and no file.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from ...arrays import Rgb
+from .videos import pixels_digest
 
 Status = Literal["ok", "unavailable", "undefined"]
 Level = Literal["frame", "clip", "source", "effect", "all"]
@@ -100,6 +102,11 @@ class Sample:
     result: Rgb
     caption: str
     fps: float
+
+    @cached_property
+    def digests(self) -> tuple[str, str, str]:
+        """Digests of the pixels of gt, over and result."""
+        return pixels_digest(self.gt), pixels_digest(self.over), pixels_digest(self.result)
 
 
 @runtime_checkable

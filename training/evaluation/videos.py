@@ -4,6 +4,7 @@
 `CLIP_ID` of images.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,14 @@ def crop_to_even(frames: Rgb) -> Rgb:
     """Drop an odd last row or column, which H.264 with halved colour does not store."""
     height, width = (side - side % 2 for side in frames.shape[1:3])
     return frames[:, :height, :width]
+
+
+def pixels_digest(frames: Rgb) -> str:
+    """SHA-256 of a video's shape and pixels."""
+    digest = hashlib.sha256(str(frames.shape).encode())
+    for frame in frames:
+        digest.update(frame.tobytes())
+    return digest.hexdigest()
 
 
 def _read_images(folder: Path) -> Rgb:
