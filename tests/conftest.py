@@ -67,3 +67,19 @@ def prefect_server() -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=240):
         yield
+
+
+@pytest.fixture
+def nothing_is_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Metrics find no weights but those that a test makes, whatever is installed on this machine."""
+    from effectpairs.training.evaluation.video_metrics import VBENCH_PYTHON
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.delenv(VBENCH_PYTHON, raising=False)
+
+
+@pytest.fixture
+def fresh_accelerator() -> Iterator[None]:
+    """Forget the state that accelerate keeps for the whole process, once the test is over."""
+    yield
+    pytest.importorskip("accelerate.state").AcceleratorState._reset_state(True)

@@ -48,6 +48,22 @@ def tokenizer(vocabulary: int = 800) -> Any:
     return fast_tokenizer
 
 
+def llama_config(words: Any, **more: Any) -> Any:
+    """Configuration of a Llama of two layers for a tokenizer."""
+    import transformers
+
+    return transformers.LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        eos_token_id=words.eos_token_id,
+        pad_token_id=words.pad_token_id,
+        **more,
+    )
+
+
 def tiny_llama(folder: Path, *, context: int = 4096) -> Path:
     """A language model of 0.2 million weights."""
     import torch
@@ -55,17 +71,7 @@ def tiny_llama(folder: Path, *, context: int = 4096) -> Path:
 
     words = tokenizer()
     torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=context,
-        bos_token_id=None,
-        eos_token_id=words.eos_token_id,
-        pad_token_id=words.pad_token_id,
-    )
+    config = llama_config(words, max_position_embeddings=context, bos_token_id=None)
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
@@ -133,19 +139,9 @@ def tiny_llava(folder: Path) -> Path:
         patch_size=14,
         projection_dim=32,
     )
-    text = transformers.LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=4096,
-        eos_token_id=words.eos_token_id,
-        pad_token_id=words.pad_token_id,
-    )
     config = transformers.LlavaConfig(
         vision_config=vision,
-        text_config=text,
+        text_config=llama_config(words, max_position_embeddings=4096),
         image_token_id=words.convert_tokens_to_ids("<|image_pad|>"),
         vision_feature_layer=-1,
     )

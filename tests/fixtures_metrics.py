@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from effectpairs.training.evaluation.metric import Sample
-from effectpairs.training.evaluation.video_metrics import VBENCH_PYTHON, VBench
+from effectpairs.training.evaluation.video_metrics import VBench
 
 CONVOLUTIONS = ((0, 3, 64, 11), (3, 64, 192, 5), (6, 192, 384, 3), (8, 384, 256, 3), (10, 256, 256, 3))
 WORDS = ("<|startoftext|>", "<|endoftext|>", "a", "square", "drags", "its", "shadow", "over", "the", "floor")
@@ -57,12 +57,6 @@ def heads(seed: int = 0) -> dict[str, torch.Tensor]:
     return {
         f"lin{number}.model.1.weight": torch.rand(1, width, 1, 1, generator=made) for number, width in enumerate(widths)
     }
-
-
-def fetch_nothing(monkeypatch, folder: Path) -> None:
-    """No weights but those that a test makes, wherever else this runs."""
-    monkeypatch.setenv("TORCH_HOME", str(folder / "torch"))
-    monkeypatch.delenv(VBENCH_PYTHON, raising=False)
 
 
 def sample(gt, result, over=None, caption="a square drags its shadow over the floor"):

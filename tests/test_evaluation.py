@@ -8,7 +8,7 @@ import pytest
 import torch
 from effectpairs.datasets.store import codec
 from effectpairs.tests.fixtures_corpus import make_small_corpus
-from effectpairs.tests.fixtures_metrics import fetch_nothing, length_bench, noise, value_of, write_clip
+from effectpairs.tests.fixtures_metrics import length_bench, noise, value_of, write_clip
 from effectpairs.training.evaluation import tables, video_metrics
 from effectpairs.training.evaluation.clip_similarity import ClipSimilarity
 from effectpairs.training.evaluation.evaluate import EvaluationSettings, evaluate
@@ -17,11 +17,7 @@ from effectpairs.training.evaluation.metric import COLUMNS, mean, metric_value
 from effectpairs.training.evaluation.videos import Method, find_video, list_clip_ids, parse_method, read_video
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_fetched(monkeypatch, tmp_path):
-    fetch_nothing(monkeypatch, tmp_path)
+pytestmark = pytest.mark.usefixtures("nothing_is_fetched")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from effectpairs.datasets.store.atomic_io import digest_of_file
 from effectpairs.tests.fixtures_metrics import (
     CONVOLUTIONS,
     alexnet,
-    fetch_nothing,
     heads,
     length_bench,
     noise,
@@ -22,11 +21,7 @@ from effectpairs.training.evaluation.clip_similarity import ClipSimilarity
 from effectpairs.training.evaluation.frame_metrics import Vmaf
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_fetched(monkeypatch, tmp_path):
-    fetch_nothing(monkeypatch, tmp_path)
+pytestmark = pytest.mark.usefixtures("nothing_is_fetched")
 
 
 # LPIPS

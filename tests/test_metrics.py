@@ -6,18 +6,14 @@ import numpy as np
 import pytest
 import torch
 from effectpairs.datasets.store import codec
-from effectpairs.tests.fixtures_metrics import fetch_nothing, noise, sample, write_clip
+from effectpairs.tests.fixtures_metrics import noise, sample, write_clip
 from effectpairs.training.evaluation.clip_similarity import ClipSimilarity, directional_similarity
 from effectpairs.training.evaluation.frame_metrics import PixelMetrics, Vmaf
 from effectpairs.training.evaluation.metric import MetricValue, mean, metric_value, unavailable, undefined
 from effectpairs.training.evaluation.videos import read_video
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_fetched(monkeypatch, tmp_path):
-    fetch_nothing(monkeypatch, tmp_path)
+pytestmark = pytest.mark.usefixtures("nothing_is_fetched")
 
 
 def recompressed(frames, crf):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from effectpairs.datasets.store import codec
 from effectpairs.tests.fixtures_corpus import make_small_corpus
-from effectpairs.tests.fixtures_metrics import fetch_nothing, length_bench, noise, sample
+from effectpairs.tests.fixtures_metrics import length_bench, noise, sample
 from effectpairs.training.evaluation.evaluate import EvaluationSettings, ResultCache, evaluate
 from effectpairs.training.evaluation.metric import Sample, Unavailable, Weights, metric_value, unavailable, undefined
 from effectpairs.training.evaluation.videos import Method
 
+pytestmark = pytest.mark.usefixtures("nothing_is_fetched")
 TRAINED = Weights(id="ruler", sha256="a" * 64)
 
 
@@ -37,11 +38,6 @@ class Ruler:
         if self.taken is None:
             raise Unavailable("no weights")
         return self.taken
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_fetched(monkeypatch, tmp_path):
-    fetch_nothing(monkeypatch, tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -31,17 +31,12 @@ from effectpairs.training.latents.sampler import SourceMix  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("fresh_accelerator")
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     return make_small_cache(tmp_path_factory.mktemp("small"))
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerator():
-    yield
-    pytest.importorskip("accelerate.state").AcceleratorState._reset_state(True)
 
 
 def assert_same(found: dict, expected: dict) -> None:

@@ -24,17 +24,12 @@ from effectpairs.training.latents.data import CachedSamples, collate  # noqa: E4
 from effectpairs.training.latents.sampler import SourceMix  # noqa: E402
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("fresh_accelerator")
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     return make_small_cache(tmp_path_factory.mktemp("small"))
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerator():
-    yield
-    pytest.importorskip("accelerate.state").AcceleratorState._reset_state(True)
 
 
 def test_old_checkpoints_go(small, tmp_path):
