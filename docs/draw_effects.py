@@ -15,9 +15,8 @@ import numpy as np
 from effectpairs.flows.scenes import single_scene as render_one
 from effectpairs.render.compositing.contact_sheet import contact_sheet, difference
 from effectpairs.render.effects.dust import Dust
-from effectpairs.render.effects.glow import CastLight, Glow
+from effectpairs.render.effects.light import CastLight, Glow, Reflection, Shadow
 from effectpairs.render.effects.registry import AnyEffect
-from effectpairs.render.effects.shadow_reflection import Reflection, Shadow
 from effectpairs.render.effects.smoke import Smoke
 from effectpairs.render.effects.splash import Splash, Spray
 from effectpairs.render.effects.waves import Ripple, Wake

@@ -18,7 +18,7 @@ from effectpairs.flows.scenes.single_scene import render_preview
 from effectpairs.flows.scenes.source import SceneSource
 from effectpairs.flows.sources import run_source
 from effectpairs.render.blender.process import VARIABLE, Blender
-from effectpairs.render.effects.shadow_reflection import Shadow
+from effectpairs.render.effects.light import Shadow
 from effectpairs.render.generators.archives import AssetLimits
 from effectpairs.render.scene.environment import Sky
 from effectpairs.render.scene.objects import Body, Material, Travel

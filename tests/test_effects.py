@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 from effectpairs.datasets.corpus import schema
-from effectpairs.render.effects.base import Contact, Effect, Track
+from effectpairs.render.effects.base import Contact, Effect, Track, build_trajectory, emission_times
 from effectpairs.render.effects.dust import Dust
-from effectpairs.render.effects.glow import CastLight, Glow
+from effectpairs.render.effects.light import CastLight, Glow
 from effectpairs.render.effects.registry import EFFECTS
 from effectpairs.render.effects.render_data import (
     NAMED_COLOURS,
@@ -23,7 +23,6 @@ from effectpairs.render.effects.render_data import (
 )
 from effectpairs.render.effects.smoke import Smoke
 from effectpairs.render.effects.splash import Splash, Spray
-from effectpairs.render.effects.trajectory import build_trajectory, emission_times
 from effectpairs.render.effects.waves import Ripple, Wake
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from effectpairs.render.animation import camera, motion
-from effectpairs.render.effects.shadow_reflection import Shadow
+from effectpairs.render.effects.light import Shadow
 from effectpairs.render.procedural_models.parts import Gait, part_corners
 from effectpairs.render.procedural_models.registry import body_bounds, body_extent, build_parts
 from effectpairs.render.scene.environment import Camera

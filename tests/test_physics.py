@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from effectpairs.render.animation import motion, physics
-from effectpairs.render.effects.shadow_reflection import Shadow
+from effectpairs.render.effects.light import Shadow
 from effectpairs.render.scene.environment import Wall
 from effectpairs.render.scene.objects import Body, Still, Toss
 from effectpairs.render.scene.scene import Scene, Variant

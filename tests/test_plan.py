@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from effectpairs.render.blender.plan import make_plan, passes_of
 from effectpairs.render.effects.dust import Dust
-from effectpairs.render.effects.shadow_reflection import Reflection, Shadow
+from effectpairs.render.effects.light import Reflection, Shadow
 from effectpairs.render.effects.waves import Wake
 from effectpairs.render.scene.environment import Camera, Ground, Sky
 from effectpairs.render.scene.objects import SHAPES, Body, Still, Travel

@@ -5,7 +5,7 @@ import pytest
 from effectpairs.render.blender.plan import Pass, make_plan
 from effectpairs.render.blender.process import render_frames
 from effectpairs.render.effects.dust import Dust
-from effectpairs.render.effects.glow import CastLight, Glow
+from effectpairs.render.effects.light import CastLight, Glow
 from effectpairs.render.effects.registry import AnyEffect
 from effectpairs.render.effects.splash import Splash
 from effectpairs.render.effects.waves import Ripple, Wake

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from effectpairs.render.effects.dust import Dust
-from effectpairs.render.effects.shadow_reflection import Shadow
+from effectpairs.render.effects.light import Shadow
 from effectpairs.render.generators.blender_generator import BlenderGenerator
 from effectpairs.render.generators.generator import ClipFormat
 from effectpairs.render.generators.kubric_generator import KubricGenerator

@@ -20,7 +20,7 @@ from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.scenes.source import SceneSource
 from effectpairs.flows.sources import load_any, load_for, open_run, run_source
 from effectpairs.render.effects.dust import Dust
-from effectpairs.render.effects.shadow_reflection import Shadow
+from effectpairs.render.effects.light import Shadow
 from effectpairs.render.generators.blender_generator import BlenderGenerator
 from effectpairs.render.scene.objects import Body, Travel
 from effectpairs.render.scene.scene import RenderSettings, Scene, Variant, dump_scene

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float64
 
-from ..effects.trajectory import rotate_around_z
+from ..effects.base import rotate_around_z
 from ..scene.scene import Scene
 from ..scene.transforms import Matrices
 

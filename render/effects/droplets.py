@@ -10,9 +10,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from .base import GRAVITY
+from .base import GRAVITY, Trajectory, ground_proximity, heading_axes
 from .render_data import Displacements, Spheres
-from .trajectory import Trajectory, ground_proximity, heading_axes
 
 MAX_DROPS = 12000
 """Drops in one frame."""

@@ -5,11 +5,19 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from ...settings import CheckedSettings, InRange
-from .base import Contact, Track
+from ...settings import InRange
+from .base import (
+    Contact,
+    Effect,
+    Track,
+    build_trajectory,
+    emission_times,
+    ground_proximity,
+    gust_strength,
+    heading_axes,
+)
 from .render_data import Colour, Medium, nearest_colour_name
-from .smoke_puffs import Puffs, PuffSettings, concatenate_puffs, puff_cloud, random_eddies
-from .trajectory import build_trajectory, emission_times, ground_proximity, gust_strength, heading_axes
+from .smoke import Puffs, PuffSettings, concatenate_puffs, puff_cloud, random_eddies
 
 PUFFS_PER_METRE = 26.0
 BURST_PUFFS = 110
@@ -17,7 +25,7 @@ BURST_PUFFS = 110
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dust(CheckedSettings):
+class Dust(Effect):
     """A trail of dust behind the subject, or a burst where it hits the ground."""
 
     kind: Literal["dust"] = "dust"

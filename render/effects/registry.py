@@ -1,8 +1,7 @@
 """All effects: the union that a variant of a scene holds."""
 
 from .dust import Dust
-from .glow import CastLight, Glow
-from .shadow_reflection import Reflection, Shadow
+from .light import CastLight, Glow, Reflection, Shadow
 from .smoke import Smoke
 from .splash import Splash, Spray
 from .waves import Ripple, Wake

@@ -6,12 +6,11 @@ from typing import Annotated, Literal
 import numpy as np
 from jaxtyping import Float64
 
-from ...settings import CheckedSettings, InRange
-from .base import Track
+from ...settings import InRange
+from .base import Effect, Track, build_trajectory, emission_times, ground_proximity, gust_strength, heading_axes
 from .droplets import CrownImpact, Droplets, bow_sheet, concatenate_droplets, crown_droplets, crown_sheet, droplets_at
 from .render_data import Colour, Drops, Medium, Sheets, nearest_colour_name
-from .smoke_puffs import Puffs, PuffSettings, puff_cloud, random_eddies
-from .trajectory import build_trajectory, emission_times, ground_proximity, gust_strength, heading_axes
+from .smoke import Puffs, PuffSettings, puff_cloud, random_eddies
 
 CROWN_DROPS = 2200
 """Drops of a hard hit."""
@@ -26,7 +25,7 @@ MIN_HIT_MPS = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
-class Splash(CheckedSettings):
+class Splash(Effect):
     """Crowns of drops where the subject hits, and sheets at its sides where it ploughs through."""
 
     kind: Literal["splash"] = "splash"
@@ -124,7 +123,7 @@ class Splash(CheckedSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spray(CheckedSettings):
+class Spray(Effect):
     """A haze of fine drops around a fast subject."""
 
     kind: Literal["spray"] = "spray"

@@ -12,8 +12,7 @@ import numpy as np
 from jaxtyping import Complex64, Float32, Float64
 from scipy import fft
 
-from .base import GRAVITY, Track
-from .trajectory import Trajectory, emission_times, ground_proximity, heading_axes
+from .base import GRAVITY, Track, Trajectory, emission_times, ground_proximity, heading_axes
 
 SUB_STEPS_HZ = 40.0
 """Lowest rate at which pressure is laid on the water."""

@@ -6,10 +6,9 @@ from typing import Annotated, Literal
 import numpy as np
 from jaxtyping import Float32
 
-from ...settings import CheckedSettings, InRange
-from .base import GRAVITY, Track
+from ...settings import InRange
+from .base import GRAVITY, Effect, Track, Trajectory, build_trajectory, ground_proximity
 from .render_data import Medium, Waves
-from .trajectory import Trajectory, build_trajectory, ground_proximity
 from .wave_field import Grid, Pressure, Spectrum, chop_heights, foam_share, grid_around, simulate_waves
 
 LEAD_S = 3.0
@@ -17,7 +16,7 @@ LEAD_S = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wake(CheckedSettings):
+class Wake(Effect):
     """A V of waves behind a subject that travels on water."""
 
     kind: Literal["wake"] = "wake"
@@ -47,7 +46,7 @@ class Wake(CheckedSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ripple(CheckedSettings):
+class Ripple(Effect):
     """Rings that run out from where the subject touches the water."""
 
     kind: Literal["ripple"] = "ripple"

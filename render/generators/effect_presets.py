@@ -5,10 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from ..effects.dust import Dust
-from ..effects.glow import CastLight, Glow
+from ..effects.light import CastLight, Glow, Reflection, Shadow
 from ..effects.registry import AnyEffect
 from ..effects.render_data import Colour
-from ..effects.shadow_reflection import Reflection, Shadow
 from ..effects.smoke import Smoke
 from ..effects.splash import Splash, Spray
 from ..effects.waves import Ripple, Wake

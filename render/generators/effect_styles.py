@@ -4,10 +4,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..effects.dust import Dust
-from ..effects.glow import CastLight, Glow
+from ..effects.light import CastLight, Glow, Shadow
 from ..effects.registry import AnyEffect
 from ..effects.render_data import NAMED_COLOURS, Colour
-from ..effects.shadow_reflection import Shadow
 from ..effects.smoke import Smoke
 from ..effects.splash import Splash, Spray
 from ..effects.waves import Ripple, Wake

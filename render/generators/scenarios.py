@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..effects.light import Reflection, Shadow
 from ..effects.registry import AnyEffect
-from ..effects.shadow_reflection import Reflection, Shadow
 from ..scene.environment import Ground
 from ..scene.objects import Body, Shape
 from ..scene.scene import Variant

@@ -1,19 +1,40 @@
-"""Light that the subject sheds: a halo in the air around it, and light on what is near."""
+"""Effects of light: the shadow that the subject casts, its mirror image, and the light that it sheds around itself."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from jaxtyping import Float64
 
-from ...settings import CheckedSettings, InRange
-from .base import Track
+from ...settings import InRange
+from .base import Effect, Track, heading_axes
 from .render_data import Cloud, Colour, Lamp, Medium, nearest_colour_name
-from .trajectory import heading_axes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Glow(CheckedSettings):
+class Shadow(Effect):
+    """The subject blocks light, contact shadow and ambient occlusion included; without this effect light passes it."""
+
+    kind: Literal["shadow"] = "shadow"
+    softness_deg: Annotated[float | None, InRange(0.1, 60)] = None
+    """Width of the sun for this variant: 0.5 is hard, 15 a veiled sun; None keeps the scene's own."""
+
+    def facts(self) -> dict[str, str | float]:
+        """Return the hardness of its edge."""
+        if self.softness_deg is None:
+            return {}
+        edge = "crisp" if self.softness_deg < 1.5 else "soft" if self.softness_deg > 6 else "slightly soft"
+        return {"edge": edge, "softness_deg": self.softness_deg}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reflection(Effect):
+    """The subject's mirror image on wet or glossy ground, water, walls; these decide how clear it is."""
+
+    kind: Literal["reflection"] = "reflection"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Glow(Effect):
     """A halo around a subject that shines."""
 
     kind: Literal["glow"] = "glow"
@@ -56,7 +77,7 @@ class Glow(CheckedSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CastLight(CheckedSettings):
+class CastLight(Effect):
     """Light that falls from the subject on its surroundings."""
 
     kind: Literal["light"] = "light"
@@ -69,7 +90,10 @@ class CastLight(CheckedSettings):
     def media(self, track: Track, rng: np.random.Generator) -> tuple[Medium, ...]:
         """Return one lamp in the subject's middle."""
         length, width, height = track.extent
-        dimming = self.flicker * _flame_noise(track.frame_times, rng)
+        frequencies_hz = rng.uniform(1, 9, size=7)  # the wavering of a flame, the same at any frame rate
+        phases = rng.uniform(0, 2 * np.pi, size=7)
+        noise = np.sin(2 * np.pi * track.frame_times[:, None] * frequencies_hz + phases).mean(axis=1)
+        dimming = self.flicker * np.clip(0.5 + noise, 0, 1)
         return (
             Lamp(
                 at=(track.foot + np.array([0.0, 0.0, height / 2])).astype(np.float32),
@@ -91,11 +115,3 @@ class CastLight(CheckedSettings):
 
 def _intensity(strength: float) -> str:
     return "faint" if strength < 0.5 else "strong" if strength > 2.5 else "moderate"
-
-
-def _flame_noise(time_s: Float64[np.ndarray, "T"], rng: np.random.Generator) -> Float64[np.ndarray, "T"]:
-    """Wavering of a flame, 0 to 1: tones of 1 to 9 Hz, the same at any frame rate."""
-    frequencies_hz = rng.uniform(1, 9, size=7)
-    phases = rng.uniform(0, 2 * np.pi, size=7)
-    mean = np.sin(2 * np.pi * time_s[:, None] * frequencies_hz + phases).mean(axis=1)
-    return np.asarray(np.clip(0.5 + mean, 0, 1))
