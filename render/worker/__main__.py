@@ -59,56 +59,43 @@ def limit_to_one_core() -> set[int]:
     return cores
 
 
-def release_cores(cores: set[int]) -> None:
-    """Let every thread run on any of the cores again; the number of threads is settled by now."""
-    for thread in Path("/proc/self/task").glob("*") if cores else ():
-        with contextlib.suppress(ProcessLookupError):  # it has just ended
-            os.sched_setaffinity(int(thread.name), cores)
-
-
 def render_share(folder: Path, share: tuple[int, int], cores: set[int], reporter: Reporter) -> None:
     """Render the missing frame files of this share."""
     begin = time.perf_counter()
     import bpy
 
-    from . import blender_scene, crop_regions
+    from .blender_scene import BlenderScene
+    from .crop_regions import CropRegions
 
     plan: dict[str, Any] = json.loads((folder / "plan.json").read_text())
-    scene = blender_scene.build(plan, folder)
-    regions = crop_regions.CropRegions(scene, folder)
-    release_cores(cores)
+    scene = BlenderScene(plan, folder)
+    regions = CropRegions(scene, folder)
+    for thread in Path("/proc/self/task").glob("*") if cores else ():  # the number of threads is settled by now
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.sched_setaffinity(int(thread.name), cores)
     partial = folder / f"boxes.json.{os.getpid()}.partial"
     partial.write_text(json.dumps(scene.boxes))
     partial.replace(folder / "boxes.json")
     reporter.report("ready", blender=bpy.app.version_string.split()[0], seconds=round(time.perf_counter() - begin, 3))
-    for render_pass, frame in frame_jobs(plan, scene.boxes, folder)[share[0] :: share[1]]:
+    # A pass cut to the subject's box has no frame where that is empty.
+    jobs = [
+        (render_pass, frame)
+        for render_pass in plan["passes"]
+        for frame in render_pass["frames"]
+        if render_pass["kind"] in ("plate", "whole") or scene.boxes[frame][2] > scene.boxes[frame][0]
+    ]
+    for render_pass, frame in jobs[share[0] :: share[1]]:
         target = folder / render_pass["name"] / f"{frame:04d}.exr"
         variant = render_pass["variant"] if render_pass.get("crop") else None
         if target.exists() and (variant is None or regions.path(variant, frame).exists()):
             continue
         reporter.check_parent()
         wall, cpu = time.perf_counter(), time.process_time()
-        region = None if variant is None else regions.load(variant, frame)
-        blender_scene.render_frame(scene, render_pass, frame, target, region)
-        reporter.report(
-            "frame",
-            **{"pass": render_pass["name"]},
-            frame=frame,
-            seconds=round(time.perf_counter() - wall, 4),
-            cpu=round(time.process_time() - cpu, 4),
-        )
-
-
-def frame_jobs(plan: dict[str, Any], boxes: list[list[int]], folder: Path) -> list[tuple[dict[str, Any], int]]:
-    """Every frame file of the plan, pass by pass; a pass cut to the subject's box has none where that is empty."""
-    jobs = []
-    for render_pass in plan["passes"]:
-        (folder / render_pass["name"]).mkdir(exist_ok=True)
-        for frame in render_pass["frames"]:
-            x0, _, x1, _ = boxes[frame]
-            if render_pass["kind"] in ("plate", "whole") or x1 > x0:
-                jobs.append((render_pass, frame))
-    return jobs
+        target.parent.mkdir(exist_ok=True)
+        scene.render_frame(render_pass, frame, target, None if variant is None else regions.load(variant, frame))
+        seconds = {"seconds": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+        rounded = {name: round(value, 4) for name, value in seconds.items()}
+        reporter.report("frame", **{"pass": render_pass["name"]}, frame=frame, **rounded)
 
 
 if __name__ == "__main__":

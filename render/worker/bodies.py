@@ -1,59 +1,44 @@
 """Subject and props as Blender objects, their pose in each frame, and the boxes they cover in the picture."""
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import bpy
 import numpy as np
 from mathutils import Matrix
 
-from . import materials, meshes
+from . import meshes
 
+Array = np.ndarray[Any, Any]
 Box = list[int]
 """x0, y0, x1, y1 in pixels from the top left; x1 and y1 are the first outside."""
 MARGIN_PX = 4
 """Room for the pixel filter, whose reach is under two pixels."""
 MIN_DEPTH_M = 0.01
+MAX_VERTICES = 200_000
 
 
-@dataclass(frozen=True, kw_only=True)
 class Body:
     """One thing of the scene, made of one or more objects that move rigidly."""
 
-    role: str
-    objects: tuple[Any, ...]
-    poses: tuple[tuple[Any, ...], ...]
-    """Matrices of each object, one a frame, or one for all frames."""
+    def __init__(self, entry: dict[str, Any]) -> None:
+        """Make the objects of a body of the plan."""
+        self.role = entry["role"]
+        self.objects: list[Any] = []
+        self.poses: list[list[Any]] = []
+        """Matrices of each object, one a frame, or one for all frames."""
+        for part in entry["parts"]:
+            matrices = [matrix(values) for values in part["matrices"]]
+            for mesh in meshes.load_asset(part) if part["mesh"] == "asset" else [meshes.build_shape(part)]:
+                piece = meshes.add_object(entry["name"], mesh)
+                piece["role"] = entry["role"]
+                piece.rotation_mode = "QUATERNION"
+                self.objects.append(piece)
+                self.poses.append(matrices)
 
     def set_frame(self, frame: int) -> None:
         """Put every object into its pose of that frame."""
         for piece, poses in zip(self.objects, self.poses, strict=True):
             piece.matrix_world = poses[min(frame, len(poses) - 1)]
-
-
-def build(entry: dict[str, Any]) -> Body:
-    """Make the objects of a body of the plan."""
-    objects, poses = [], []
-    for part in entry["parts"]:
-        matrices = tuple(matrix(values) for values in part["matrices"])
-        for mesh in _meshes(part):
-            piece = bpy.data.objects.new(entry["name"], mesh)
-            piece["role"] = entry["role"]
-            piece.rotation_mode = "QUATERNION"
-            bpy.context.scene.collection.objects.link(piece)
-            objects.append(piece)
-            poses.append(matrices)
-    return Body(role=entry["role"], objects=tuple(objects), poses=tuple(poses))
-
-
-def _meshes(part: dict[str, Any]) -> list[Any]:
-    if part["mesh"] == "asset":
-        return meshes.load_asset(Path(part["asset"]), max(part["size"]), part["look"])
-    mesh = meshes.build_shape(part)
-    mesh.materials.append(materials.surface(part["look"]))
-    return [mesh]
 
 
 def matrix(values: list[float]) -> Any:
@@ -62,26 +47,36 @@ def matrix(values: list[float]) -> Any:
 
 
 def subject_boxes(plan: dict[str, Any], subject: list[Body]) -> list[Box]:
-    """Box of the subject's vertices in every frame; all zero when it is out of view."""
-    pieces = [
-        (_vertices(piece), [np.array(pose) for pose in poses])
-        for body in subject
-        for piece, poses in zip(body.objects, body.poses, strict=True)
+    """Box of the subject's vertices in every frame; of a large mesh the corners of its bounding box stand for them."""
+    pieces = []
+    for body in subject:
+        for piece, poses in zip(body.objects, body.poses, strict=True):
+            is_large = len(piece.data.vertices) > MAX_VERTICES
+            corners = np.array(piece.bound_box) if is_large else meshes.vertex_positions(piece.data)
+            pieces.append((corners, [np.array(pose) for pose in poses]))
+    return [
+        box_around([(corners, poses[min(frame, len(poses) - 1)]) for corners, poses in pieces], frame, plan)
+        for frame in range(plan["frames"])
     ]
-    cameras = [np.linalg.inv(np.reshape(values, (4, 4))) for values in plan["camera"]["matrices"]]
-    boxes = []
-    for frame in range(plan["frames"]):
-        view = cameras[min(frame, len(cameras) - 1)]
-        points = [_to_camera(vertices, view @ poses[min(frame, len(poses) - 1)]) for vertices, poses in pieces]
-        boxes.append(_box(np.concatenate(points), plan) if points else [0, 0, 0, 0])
-    return boxes
 
 
-def box_around(points: "np.ndarray[Any, Any]", frame: int, plan: dict[str, Any]) -> Box:
-    """Box of world positions [N, 3] in one frame."""
-    cameras = plan["camera"]["matrices"]
-    view = np.linalg.inv(np.reshape(cameras[min(frame, len(cameras) - 1)], (4, 4)))
-    return _box(_to_camera(points, view), plan)
+def box_around(pieces: list[tuple[Array, Array]], frame: int, plan: dict[str, Any]) -> Box:
+    """Box of points [N, 3] in one frame, each piece with its matrix to the world; all zero when it is out of view."""
+    height, width = plan["size"]
+    camera = plan["camera"]
+    view = np.linalg.inv(np.reshape(camera["matrices"][min(frame, len(camera["matrices"]) - 1)], (4, 4)))
+    to_camera = [(points, view @ pose) for points, pose in pieces]
+    points = np.concatenate([np.empty((0, 3)), *(points @ pose[:3, :3].T + pose[:3, 3] for points, pose in to_camera)])
+    depth = -points[:, 2]
+    if (depth < MIN_DEPTH_M).all():
+        return [0, 0, 0, 0]
+    if (depth < MIN_DEPTH_M).any():  # it passes through the camera's plane: its outline has no end
+        return [0, 0, width, height]
+    zoom = camera["focal_mm"] / camera.get("sensor_mm", 36) * width  # the sensor spans the width
+    pixels = np.stack([width / 2 + zoom * points[:, 0] / depth, height / 2 - zoom * points[:, 1] / depth], axis=-1)
+    edges = np.floor([pixels.min(axis=0) - MARGIN_PX, pixels.max(axis=0) + MARGIN_PX + 1])
+    x0, y0, x1, y1 = (int(edge) for edge in np.clip(edges, 0, (width, height)).ravel())
+    return [x0, y0, x1, y1] if x1 > x0 and y1 > y0 else [0, 0, 0, 0]
 
 
 def scale_box(box: Box, full: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -93,37 +88,3 @@ def scale_box(box: Box, full: tuple[int, int], size: tuple[int, int]) -> tuple[i
         min(math.ceil(box[2] * across), size[1]),
         min(math.ceil(box[3] * down), size[0]),
     )
-
-
-def _vertices(piece: Any, max_count: int = 200_000) -> "np.ndarray[Any, Any]":
-    """Vertices [N, 3] of an object before its matrix; for a large mesh the corners of its bounding box."""
-    count = len(piece.data.vertices)
-    if count > max_count:
-        return np.array([tuple(corner) for corner in piece.bound_box])
-    positions = np.empty(count * 3, np.float32)
-    piece.data.vertices.foreach_get("co", positions)
-    return positions.reshape(-1, 3).astype(np.float64)
-
-
-def _to_camera(points: "np.ndarray[Any, Any]", to_camera: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """Points [N, 3] in the camera's coordinates: right, up, depth."""
-    transformed = points @ to_camera[:3, :3].T + to_camera[:3, 3]
-    return np.asarray(transformed * (1, 1, -1))
-
-
-def _box(points: "np.ndarray[Any, Any]", plan: dict[str, Any]) -> Box:
-    height, width = plan["size"]
-    if (points[:, 2] < MIN_DEPTH_M).all():
-        return [0, 0, 0, 0]
-    if (points[:, 2] < MIN_DEPTH_M).any():  # it passes through the camera's plane: its outline has no end
-        return [0, 0, width, height]
-    zoom = plan["camera"]["focal_mm"] / plan["camera"].get("sensor_mm", 36) * width  # the sensor spans the width
-    across = width / 2 + zoom * points[:, 0] / points[:, 2]
-    down = height / 2 - zoom * points[:, 1] / points[:, 2]
-    x0, x1 = (_clip_edge(edge, width) for edge in (across.min() - MARGIN_PX, across.max() + MARGIN_PX + 1))
-    y0, y1 = (_clip_edge(edge, height) for edge in (down.min() - MARGIN_PX, down.max() + MARGIN_PX + 1))
-    return [x0, y0, x1, y1] if x1 > x0 and y1 > y0 else [0, 0, 0, 0]
-
-
-def _clip_edge(edge: float, size: int) -> int:
-    return int(min(max(math.floor(edge), 0), size))

@@ -13,7 +13,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from .blender_scene import BlenderScene, CropRegion, render_frame
+from .blender_scene import BlenderScene, CropRegion
 from .bodies import Box, box_around, scale_box
 
 TINY_SCALE = 0.25
@@ -42,7 +42,6 @@ class CropRegions:
         self._scene = scene
         self._folder = folder
         self._plates: dict[tuple[int, float | None], Any] = {}
-        self._drops: dict[int, list[dict[str, Any]]] = {}
         (folder / "areas").mkdir(exist_ok=True)
 
     def path(self, variant: int, frame: int) -> Path:
@@ -63,11 +62,19 @@ class CropRegions:
 
     def _find(self, variant: int, frame: int) -> tuple[Box, Any]:
         """Return the box, and the certainty [rows, columns] that there is a difference, 0 to 255."""
-        height, width = size = self._scene.plan["size"]
-        waves = any(medium["kind"] == "waves" for medium in self._scene.plan["variants"][variant]["media"])
+        plan = self._scene.plan
+        height, width = size = plan["size"]
+        waves = any(medium["kind"] == "waves" for medium in plan["variants"][variant]["media"])
         noise_threshold = WAVE_THRESHOLD if waves else NOISE_THRESHOLD
-        share = _difference_share(self._plate(variant, frame), self._tiny("whole", variant, frame), noise_threshold)
-        for box in (self._scene.boxes[frame], *self._drop_boxes(variant, frame)):
+        # The plate under the variant's sun; if nothing but the subject moves, one for all frames.
+        key = (0 if plan["holds_still"] else frame, plan["variants"][variant]["softness_deg"])
+        if key not in self._plates:
+            self._plates[key] = self._tiny("plate", variant, frame)
+        share = _difference_share(self._plates[key], self._tiny("whole", variant, frame), noise_threshold)
+        # The tiny pictures may miss a drop, which is smaller than their pixels.
+        drops = [points for points in self._scene.media[variant].water_points(frame) if len(points)]
+        drop_boxes = [box_around([(points.astype(np.float64), np.eye(4))], frame, plan) for points in drops]
+        for box in (self._scene.boxes[frame], *drop_boxes):
             x0, y0, x1, y1 = scale_box(box, size, share.shape)
             share[y0:y1, x0:x1] = 1
         rows, columns = np.flatnonzero((share == 1).any(axis=1)), np.flatnonzero((share == 1).any(axis=0))
@@ -81,14 +88,6 @@ class CropRegions:
             x0, y0, x1, y1 = 0, 0, width, height
         return [x0, y0, x1, y1], np.rint(share * 255).astype(np.uint8)
 
-    def _plate(self, variant: int, frame: int) -> Any:
-        """Tiny plate under the variant's sun; if nothing but the subject moves, one for all frames."""
-        plan = self._scene.plan
-        key = (0 if plan["holds_still"] else frame, plan["variants"][variant]["softness_deg"])
-        if key not in self._plates:
-            self._plates[key] = self._tiny("plate", variant, frame)
-        return self._plates[key]
-
     def _tiny(self, kind: str, variant: int, frame: int) -> Any:
         """Linear light [rows, columns, 3] of a small, noisy picture."""
         size = self._scene.plan["size"]
@@ -97,7 +96,7 @@ class CropRegions:
             "kind": kind, "variant": variant, "off": None, "samples": SAMPLES, "denoise": False, "scale": scale,
         }  # fmt: skip
         path = self._folder / f"tiny-{os.getpid()}.partial"
-        render_frame(self._scene, tiny_pass, frame, path, None)
+        self._scene.render_frame(tiny_pass, frame, path, None)
         image = bpy.data.images.load(str(path))
         across, down = image.size
         light = np.empty(across * down * 4, np.float32)
@@ -105,25 +104,6 @@ class CropRegions:
         bpy.data.images.remove(image)
         path.unlink()
         return light.reshape(down, across, 4)[::-1, :, :3]
-
-    def _drop_boxes(self, variant: int, frame: int) -> list[Box]:
-        """Boxes around all drops: the tiny pictures may miss what is smaller than their pixels."""
-        if variant not in self._drops:
-            entries = self._scene.plan["variants"][variant]["media"]
-            self._drops[variant] = [
-                dict(np.load(self._folder / entry["file"])) for entry in entries if entry["kind"] in ("drops", "sheets")
-            ]
-        clouds = (_drop_points(arrays, frame) for arrays in self._drops[variant])
-        return [box_around(points.astype(np.float64), frame, self._scene.plan) for points in clouds if len(points)]
-
-
-def _drop_points(arrays: dict[str, Any], frame: int) -> Any:
-    """Both ends of each drop's streak, or the points of water sheets that have not vanished [N, 3]."""
-    if "cover" in arrays:
-        return arrays["positions"][frame][arrays["cover"][frame] > 0]
-    in_frame = slice(int(arrays["ends"][frame - 1]) if frame else 0, int(arrays["ends"][frame]))
-    positions, moves = arrays["points"][in_frame, :3], arrays["moves"][in_frame]
-    return np.concatenate([positions - moves / 2, positions + moves / 2])
 
 
 def _difference_share(plate: Any, variant: Any, noise_threshold: float) -> Any:

@@ -13,24 +13,22 @@ class Refused(ValueError):
     """The plan asks for what cannot be drawn; doing it again would not help."""
 
 
-class Orphaned(SystemExit):
-    """The process that asked for the frames is gone."""
-
-
 class Reporter:
     """Takes over the standard streams: lines for the parent on one side, a log file on the other."""
 
     def __init__(self, log: Path) -> None:
         self._parent = os.getppid()
-        if sys.platform == "linux":  # SIGKILL when the parent dies; elsewhere the check between frames has to do
-            pr_set_pdeathsig = 1
-            ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
         self._lines = os.fdopen(os.dup(1), "w", buffering=1)
         sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         for stream in (1, 2):
             os.dup2(sink, stream)
         os.close(sink)
-        _unbuffer_stdout()
+        if sys.platform == "linux":
+            library, pr_set_pdeathsig, unbuffered = ctypes.CDLL(None), 1, 2
+            # SIGKILL when the parent dies; elsewhere the check between frames has to do.
+            library.prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
+            # Blender's own lines are in the log at once: a crash would lose the last ones.
+            library.setvbuf(ctypes.c_void_p.in_dll(library, "stdout"), None, unbuffered, ctypes.c_size_t(0))
 
     def report(self, event: str, **facts: Any) -> None:
         """Write one line for the parent; a parent that is gone ends this process."""
@@ -38,18 +36,10 @@ class Reporter:
             self._lines.write(json.dumps({"event": event, **facts}) + "\n")
             self._lines.flush()
         except OSError:
-            raise Orphaned(1) from None
+            raise SystemExit(1) from None
         sys.stdout.flush()
 
     def check_parent(self) -> None:
         """End this process when its parent is gone, on systems that do not see to that."""
         if os.getppid() != self._parent:
-            raise Orphaned(1)
-
-
-def _unbuffer_stdout() -> None:
-    """Have Blender's own lines in the log at once: a crash would lose the last ones."""
-    if sys.platform == "linux":
-        unbuffered = 2
-        library = ctypes.CDLL(None)
-        library.setvbuf(ctypes.c_void_p.in_dll(library, "stdout"), None, unbuffered, ctypes.c_size_t(0))
+            raise SystemExit(1)

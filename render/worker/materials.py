@@ -9,6 +9,14 @@ import bpy
 
 Value = Any
 """A number, a tuple, or the output of another node."""
+Inputs = dict[Any, Value]
+"""Values of a node's inputs, by name or number."""
+SUBSTANCES: dict[str, Inputs] = {
+    "metal": {"Metallic": 1.0},
+    "glass": {"Transmission Weight": 1.0, "IOR": 1.45},
+    "tiles": {"Coat Weight": 0.3, "Coat Roughness": 0.05},
+}
+"""Inputs of the surfaces that are not plain paint, by kind of look."""
 
 
 def linear(colour: tuple[float, float, float] | list[float]) -> tuple[float, float, float, float]:
@@ -31,65 +39,70 @@ class Nodes:
         """Position of a point of the object in metres, moved by the tree's shift."""
         return self.vector("ADD", self.add("ShaderNodeTexCoord").outputs["Object"], self._shift)
 
-    def add(self, kind: str, inputs: dict[str | int, Value] | None = None, **settings: Any) -> Any:
-        """Add a node of Blender's type `kind` with these inputs and settings."""
+    def add(self, kind: str, inputs: Inputs | None = None, **settings: Any) -> Any:
+        """Add a node of Blender's type `kind` with these inputs and settings; an input that is None keeps its value."""
         node = self.tree.nodes.new(kind)
         for name, setting in settings.items():
             setattr(node, name, setting)
-        for socket, value in (inputs or {}).items():
-            self.put(node.inputs[socket], value)
+        for key, value in (inputs or {}).items():
+            socket = node.inputs[key]
+            if hasattr(value, "is_output"):
+                self.tree.links.new(value, socket)
+            elif value is not None:
+                # A vector takes of a colour what is not its opacity.
+                socket.default_value = tuple(value)[:3] if socket.type == "VECTOR" else value
         return node
-
-    def put(self, socket: Any, value: Value) -> None:
-        """Link an input to a node's output, or set its value."""
-        if hasattr(value, "is_output"):
-            self.tree.links.new(value, socket)
-        elif socket.type == "VECTOR":
-            socket.default_value = tuple(value)[:3]  # of a colour, what is not its opacity
-        else:
-            socket.default_value = value
 
     def math(self, operation: str, first: Value, second: Value = 0.0, clamp: bool = False) -> Any:
         """Arithmetic on numbers: ADD, MULTIPLY, POWER, ..."""
-        node = self.add("ShaderNodeMath", {0: first, 1: second}, operation=operation, use_clamp=clamp)
-        return node.outputs[0]
+        return self.add("ShaderNodeMath", {0: first, 1: second}, operation=operation, use_clamp=clamp).outputs[0]
 
     def vector(self, operation: str, first: Value, second: Value = (0.0, 0.0, 0.0)) -> Any:
         """Arithmetic on vectors."""
         node = self.add("ShaderNodeVectorMath", {0: first, 1: second}, operation=operation)
-        return node.outputs["Value" if operation in ("DOT_PRODUCT", "LENGTH", "DISTANCE") else "Vector"]
+        return node.outputs["Value" if operation == "DOT_PRODUCT" else "Vector"]
 
     def mix(self, share: Value, first: Value, second: Value) -> Any:
         """Mix two colours, `share` of the second."""
-        node = self.add("ShaderNodeMix", data_type="RGBA", clamp_factor=True)
-        for socket, value in zip((node.inputs[0], node.inputs[6], node.inputs[7]), (share, first, second), strict=True):
-            self.put(socket, value)
-        return node.outputs[2]
+        sockets = {0: share, 6: first, 7: second}
+        return self.add("ShaderNodeMix", sockets, data_type="RGBA", clamp_factor=True).outputs[2]
 
     def between(self, share: Value, first: Value, second: Value) -> Any:
         """Interpolate between two numbers, `share` of the second."""
-        node = self.add("ShaderNodeMix", {0: share, 2: first, 3: second}, data_type="FLOAT", clamp_factor=True)
-        return node.outputs[0]
+        sockets = {0: share, 2: first, 3: second}
+        return self.add("ShaderNodeMix", sockets, data_type="FLOAT", clamp_factor=True).outputs[0]
 
     def step(self, value: Value, low: float, high: float) -> Any:
         """Smooth step: 0 below `low`, 1 above `high`."""
-        node = self.add(
-            "ShaderNodeMapRange", {"Value": value, "From Min": low, "From Max": high}, interpolation_type="SMOOTHSTEP"
-        )
-        return node.outputs[0]
+        sockets = {"Value": value, "From Min": low, "From Max": high}
+        return self.add("ShaderNodeMapRange", sockets, interpolation_type="SMOOTHSTEP").outputs[0]
 
     def noise(self, position: Value, size_m: float, detail: float = 3.0, rough: float = 0.5) -> Any:
         """Fractal noise around 0.5 whose largest features are `size_m` wide."""
-        node = self.add(
-            "ShaderNodeTexNoise", {"Vector": position, "Scale": 1 / size_m, "Detail": detail, "Roughness": rough}
-        )
-        return node.outputs[0]
+        sockets = {"Vector": position, "Scale": 1 / size_m, "Detail": detail, "Roughness": rough}
+        return self.add("ShaderNodeTexNoise", sockets).outputs[0]
 
     def shade(self, colour: Value, value: Value) -> Any:
-        """Multiply a colour by a number."""
-        node = self.add("ShaderNodeVectorMath", {0: colour}, operation="SCALE")
-        self.put(node.inputs["Scale"], value)
-        return node.outputs[0]
+        """Multiply a colour or a vector by a number."""
+        return self.add("ShaderNodeVectorMath", {0: colour, "Scale": value}, operation="SCALE").outputs[0]
+
+    def bump(self, height: Value, distance_m: float, strength: Value = 1.0, normal: Value = None) -> Any:
+        """Raise a normal (None: the surface's own) by a height of 0 to 1 times a distance; without height, keep it."""
+        if height is None:
+            return normal
+        sockets = {"Height": height, "Distance": distance_m, "Strength": strength, "Normal": normal}
+        return self.add("ShaderNodeBump", sockets).outputs[0]
+
+    def principled(self, inputs: Inputs) -> Any:
+        """Shade with Blender's general surface."""
+        return self.add("ShaderNodeBsdfPrincipled", inputs).outputs[0]
+
+
+def new_material(name: str, shift: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> tuple[Any, Nodes]:
+    """Make a material without nodes, and the builder that adds them."""
+    material = bpy.data.materials.new(name)
+    material.use_nodes = True
+    return material, Nodes(material.node_tree, shift)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,55 +123,36 @@ def surface(look: dict[str, Any]) -> Any:
     for existing in bpy.data.materials:
         if existing.get("look") == name:
             return existing
-    material = bpy.data.materials.new(look["kind"])
+    material, nodes = new_material(look["kind"])
     material["look"] = name
-    material.use_nodes = True
-    nodes = Nodes(material.node_tree)
-    look_pattern = pattern(nodes, look, flat=False)
-    inputs: dict[str | int, Value] = {
-        "Base Color": look_pattern.colour,
-        "Roughness": look_pattern.roughness,
-        **_substance(look),
+    paint = pattern(nodes, look, flat=False)
+    inputs = {
+        "Base Color": paint.colour,
+        "Roughness": paint.roughness,
+        "Normal": nodes.bump(paint.height, paint.relief_m),
+        **SUBSTANCES.get(look["kind"], {}),
     }
     if look["emission"] > 0:
-        inputs |= {"Emission Color": look_pattern.colour, "Emission Strength": look["emission"]}
-    if look_pattern.height is not None:
-        bump = nodes.add(
-            "ShaderNodeBump", {"Height": look_pattern.height, "Distance": look_pattern.relief_m, "Strength": 1.0}
-        )
-        inputs["Normal"] = bump.outputs[0]
-    shader = nodes.add("ShaderNodeBsdfPrincipled", inputs)
-    nodes.add("ShaderNodeOutputMaterial", {"Surface": shader.outputs[0]})
+        inputs |= {"Emission Color": paint.colour, "Emission Strength": look["emission"]}
+    nodes.add("ShaderNodeOutputMaterial", {"Surface": nodes.principled(inputs)})
     return material
-
-
-def _substance(look: dict[str, Any]) -> dict[str | int, Value]:
-    if look["kind"] == "metal":
-        return {"Metallic": 1.0}
-    if look["kind"] == "glass":
-        return {"Transmission Weight": 1.0, "IOR": 1.45}
-    if look["kind"] == "tiles":
-        return {"Coat Weight": 0.3, "Coat Roughness": 0.05}
-    return {}
 
 
 def pattern(nodes: Nodes, look: dict[str, Any], flat: bool) -> Pattern:
     """Make the nodes of a look. On flat ground a pattern lies in the plane; bodies are wrapped in it from all sides."""
-    position = nodes.position()
-    uv = position if flat else _wrapped_uv(nodes, position)
     if look["kind"] not in PATTERNS:
         return Pattern(colour=linear(look["colour"]), roughness=look["roughness"])
-    return PATTERNS[look["kind"]](nodes, look, position, uv)
+    position = nodes.position()
+    return PATTERNS[look["kind"]](nodes, look, position, position if flat else _wrapped_uv(nodes, position))
 
 
 def _wrapped_uv(nodes: Nodes, position: Value) -> Any:
     """Coordinates u, v in metres on the side that a point faces: x-y from above, y-z and x-z from the sides."""
     facing = nodes.vector("ABSOLUTE", nodes.add("ShaderNodeTexCoord").outputs["Normal"])
     side = nodes.add("ShaderNodeSeparateXYZ", {0: facing})
-    axes = nodes.add("ShaderNodeSeparateXYZ", {0: position})
-    x, y, z = axes.outputs
+    x, y, z = nodes.add("ShaderNodeSeparateXYZ", {0: position}).outputs
     above = nodes.math("GREATER_THAN", side.outputs[2], 0.7)
-    across = nodes.math("MULTIPLY", nodes.math("GREATER_THAN", side.outputs[0], side.outputs[1]), 1.0)
+    across = nodes.math("GREATER_THAN", side.outputs[0], side.outputs[1])
     first = nodes.between(nodes.math("MULTIPLY", across, nodes.math("SUBTRACT", 1.0, above)), x, y)
     second = nodes.between(above, z, y)
     return nodes.add("ShaderNodeCombineXYZ", {0: first, 1: second, 2: 0.0}).outputs[0]
@@ -191,8 +185,7 @@ def _bricks(nodes: Nodes, look: dict[str, Any], position: Value, uv: Value) -> P
     shift, row, joint = (0.5, 0.30, 0.045) if look["kind"] == "bricks" else (0.0, 1.0, 0.02)
     first = linear(look["colour"])
     second = nodes.shade(first, 0.72)
-    units = nodes.vector("SCALE", uv)
-    nodes.put(units.node.inputs["Scale"], 1 / look["scale_m"])
+    units = nodes.shade(uv, 1 / look["scale_m"])
     wall = nodes.add(
         "ShaderNodeTexBrick",
         {
@@ -216,16 +209,11 @@ def _wood(nodes: Nodes, look: dict[str, Any], position: Value, uv: Value) -> Pat
     number, across = nodes.math("FLOOR", board), nodes.math("FRACT", board)
     board_value = nodes.add("ShaderNodeTexWhiteNoise", {"W": number}, noise_dimensions="1D").outputs["Value"]
     along = nodes.math("ADD", nodes.math("MULTIPLY", axes.outputs[0], 0.12), nodes.math("MULTIPLY", board_value, 37.0))
-    grain = nodes.noise(
-        nodes.add("ShaderNodeCombineXYZ", {0: along, 1: axes.outputs[1], 2: board_value}).outputs[0],
-        size * 0.12,
-        5,
-        0.6,
-    )
+    fibre = nodes.add("ShaderNodeCombineXYZ", {0: along, 1: axes.outputs[1], 2: board_value}).outputs[0]
+    grain = nodes.noise(fibre, size * 0.12, 5, 0.6)
     rings = nodes.math("PINGPONG", nodes.math("MULTIPLY", grain, 6.0), 1.0)
-    share = nodes.math(
-        "ADD", nodes.math("MULTIPLY", rings, 0.55), nodes.math("MULTIPLY", board_value, 0.35), clamp=True
-    )
+    dark = nodes.math("MULTIPLY", board_value, 0.35)
+    share = nodes.math("ADD", nodes.math("MULTIPLY", rings, 0.55), dark, clamp=True)
     joint = nodes.step(nodes.math("PINGPONG", across, 0.5), 0.0, 0.035)
     colour = nodes.shade(_two(nodes, look, share), nodes.between(joint, 0.25, 1.0))
     return Pattern(colour=colour, roughness=look["roughness"], height=joint, relief_m=0.01 * size)

@@ -6,6 +6,7 @@ Shapes are centred on the origin: posts, cones and capsules stand along z, boats
 import contextlib
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,35 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector, noise
 
-from . import materials
 from .events import Refused
+from .materials import surface
 
 Size = tuple[float, float, float]
 MAX_FACES = 5_000_000
 SOLID = {"MESH", "CURVE", "SURFACE", "META", "FONT"}
 """Types of Blender's objects that have a surface."""
+
+
+def add_object(name: str, data: Any) -> Any:
+    """Add an object of these data to the scene."""
+    added = bpy.data.objects.new(name, data)
+    bpy.context.scene.collection.objects.link(added)
+    return added
+
+
+def add_mesh(name: str, points: Any, faces: Any, material: Any) -> Any:
+    """Add a mesh of these points and faces to the scene, all of one material; return its object."""
+    mesh = bpy.data.meshes.new(name)
+    mesh.from_pydata(points, [], faces)
+    mesh.materials.append(material)
+    return add_object(name, mesh)
+
+
+def vertex_positions(mesh: Any) -> "np.ndarray[Any, Any]":
+    """Positions [N, 3] of a mesh's vertices."""
+    positions = np.empty(len(mesh.vertices) * 3, np.float32)
+    mesh.vertices.foreach_get("co", positions)
+    return positions.reshape(-1, 3).astype(np.float64)
 
 
 def build_shape(part: dict[str, Any]) -> Any:
@@ -31,7 +54,11 @@ def build_shape(part: dict[str, Any]) -> Any:
         _prism(shape, part["outline"], part.get("taper", 0.0))
     else:
         SHAPES[kind](shape, size)
-    _fit(shape, size)
+    positions = np.array([vertex.co for vertex in shape.verts])
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    scale = np.asarray(size) / np.maximum(high - low, 1e-9)
+    for vertex, position in zip(shape.verts, (positions - (low + high) / 2) * scale, strict=True):
+        vertex.co = position
     if bevel_m > 0:
         sharp = [edge for edge in shape.edges if edge.calc_face_angle(0.0) > math.radians(40)]
         bmesh.ops.bevel(shape, geom=sharp, offset=bevel_m, segments=3, profile=0.5, affect="EDGES", clamp_overlap=True)
@@ -39,8 +66,8 @@ def build_shape(part: dict[str, Any]) -> Any:
     mesh = bpy.data.meshes.new(kind)
     mesh.from_pydata(*_sorted_geometry(shape))
     shape.free()
-    for face in mesh.polygons:
-        face.use_smooth = True
+    mesh.materials.append(surface(part["look"]))
+    mesh.shade_smooth()
     mesh.set_sharp_from_angle(angle=math.radians(35))
     return mesh
 
@@ -61,15 +88,6 @@ def _sorted_geometry(shape: Any) -> tuple[list[Any], list[Any], list[list[int]]]
     return positions[order].tolist(), [], sorted(faces)
 
 
-def _fit(shape: Any, size: Size) -> None:
-    """Centre, and scale each axis to its extent."""
-    positions = np.array([vertex.co for vertex in shape.verts])
-    low, high = positions.min(axis=0), positions.max(axis=0)
-    scale = np.asarray(size) / np.maximum(high - low, 1e-9)
-    for vertex, position in zip(shape.verts, (positions - (low + high) / 2) * scale, strict=True):
-        vertex.co = position
-
-
 def _monkey(shape: Any, size: Size) -> None:
     bmesh.ops.create_monkey(shape)
     bmesh.ops.rotate(shape, verts=shape.verts[:], cent=(0, 0, 0), matrix=Matrix.Rotation(math.pi / 2, 3, "Z"))
@@ -78,7 +96,7 @@ def _monkey(shape: Any, size: Size) -> None:
 
 def _capsule(shape: Any, size: Size) -> None:
     """A ball cut at its equator and pulled apart, so that both ends stay round."""
-    radius = min(size[0], size[1], size[2]) / 2
+    radius = min(size) / 2
     bmesh.ops.create_uvsphere(shape, u_segments=32, v_segments=20, radius=radius)
     reach = max(size[2] / 2 - radius, 0.0)
     for vertex in shape.verts:
@@ -101,7 +119,7 @@ def _torus(shape: Any, size: Size) -> None:
     turns, rolls = (np.arange(count) / count * math.tau for count in (around, across))
     turn, roll = np.meshgrid(turns, rolls, indexing="ij")
     reach = 0.5 - thick + thick * np.cos(roll)
-    _grid(shape, np.stack([reach * np.cos(turn), reach * np.sin(turn), thick * np.sin(roll)], -1), (True, True))
+    _grid(shape, np.stack([reach * np.cos(turn), reach * np.sin(turn), thick * np.sin(roll)], -1), True)
 
 
 def _hull(shape: Any, size: Size) -> None:
@@ -115,7 +133,7 @@ def _hull(shape: Any, size: Size) -> None:
     positions = np.stack(
         [along - 0.5 + rake, beam * np.sin(side) / 2, sheer - (sheer - keel) * np.cos(side) ** 0.7], axis=-1
     )
-    rows = _grid(shape, positions, (False, False))
+    rows = _grid(shape, positions, False)
     for deck in (rows[0], [row[0] for row in rows] + [row[-1] for row in rows[::-1]]):
         shape.faces.new(deck)
     bmesh.ops.remove_doubles(shape, verts=shape.verts[:], dist=1e-5)
@@ -131,20 +149,17 @@ def _prism(shape: Any, outline: list[list[float]], taper: float) -> None:
     front, back = sides
     shape.faces.new(front)
     shape.faces.new(back[::-1])
-    for start in range(len(outline)):
-        after = (start + 1) % len(outline)
-        shape.faces.new((front[start], back[start], back[after], front[after]))
+    for (a, b), (d, c) in zip(pairwise((*front, front[0])), pairwise((*back, back[0])), strict=True):
+        shape.faces.new((a, d, c, b))
 
 
-def _grid(shape: Any, positions: "np.ndarray[Any, Any]", closed: tuple[bool, bool]) -> list[list[Any]]:
-    """Make faces over a grid [rows, columns, 3] of positions; either way around may close."""
+def _grid(shape: Any, positions: "np.ndarray[Any, Any]", closed: bool) -> list[list[Any]]:
+    """Make faces over a grid [rows, columns, 3] of positions, which may close both ways."""
     rows = [[shape.verts.new(position) for position in row] for row in positions]
-    down, right = len(rows) - (not closed[0]), len(rows[0]) - (not closed[1])
-    for row in range(down):
-        upper, lower = rows[row], rows[(row + 1) % len(rows)]
-        for column in range(right):
-            beside = (column + 1) % len(upper)
-            shape.faces.new((upper[column], upper[beside], lower[beside], lower[column]))
+    around = [[*row, row[0]] for row in (*rows, rows[0])] if closed else rows
+    for upper, lower in pairwise(around):
+        for (a, b), (d, c) in zip(pairwise(upper), pairwise(lower), strict=True):
+            shape.faces.new((a, b, c, d))
     return rows
 
 
@@ -165,14 +180,15 @@ SHAPES: dict[str, Callable[[Any, Size], None]] = {
 }
 
 
-def load_asset(path: Path, largest_m: float, look: dict[str, Any]) -> list[Any]:
-    """Read every surface of a file as meshes around the origin, its largest extent as asked, its lowest point at z = 0.
+def load_asset(part: dict[str, Any]) -> list[Any]:
+    """Read every surface of a part's file as meshes around the origin, on z = 0, its largest extent that of `size`.
 
-    Surfaces without a material of their own get `look`.
+    Surfaces without a material of their own get the part's look.
 
     Raises:
         Refused: the file is missing, broken, empty or too large.
     """
+    path = Path(part["asset"])
     if not path.is_file():
         raise Refused(f"{path}: the asset is not there; give the path of a file")
     before = set(bpy.data.objects)
@@ -187,11 +203,11 @@ def load_asset(path: Path, largest_m: float, look: dict[str, Any]) -> list[Any]:
     meshes = _surfaces(path, added)
     for item in added:
         bpy.data.objects.remove(item)
-    _stand_on_ground(path, meshes, largest_m)
+    _stand_on_ground(path, meshes, max(part["size"]))
     for mesh in meshes:
         if not any(mesh.materials):
             mesh.materials.clear()
-            mesh.materials.append(materials.surface(look))
+            mesh.materials.append(surface(part["look"]))
     return meshes
 
 
@@ -202,9 +218,8 @@ def _surfaces(path: Path, added: set[Any]) -> list[Any]:
     meshes, faces = [], 0
     for instance in graph.object_instances:
         source = instance.parent if instance.is_instance else instance.object
-        if instance.object.type not in SOLID or source is None or source.original not in added:
-            continue
-        if instance.object.original.hide_render:
+        is_new = source is not None and source.original in added and instance.object.type in SOLID
+        if not is_new or instance.object.original.hide_render:
             continue
         mesh = bpy.data.meshes.new_from_object(instance.object)
         if mesh is None or not mesh.polygons:
@@ -221,12 +236,8 @@ def _surfaces(path: Path, added: set[Any]) -> list[Any]:
 
 def _stand_on_ground(path: Path, meshes: list[Any], largest_m: float) -> None:
     """Scale to the size asked for; the middle over the origin, the lowest point at z = 0."""
-    low, high = np.full(3, np.inf), np.full(3, -np.inf)
-    for mesh in meshes:
-        positions = np.empty(len(mesh.vertices) * 3, np.float32)
-        mesh.vertices.foreach_get("co", positions)
-        low = np.minimum(low, positions.reshape(-1, 3).min(axis=0))
-        high = np.maximum(high, positions.reshape(-1, 3).max(axis=0))
+    positions = np.concatenate([vertex_positions(mesh) for mesh in meshes])
+    low, high = positions.min(axis=0), positions.max(axis=0)
     extent = float((high - low).max())
     if not np.isfinite(extent) or extent <= 0:
         raise Refused(f"{path}: its extent is {extent}; a model needs a finite size in some direction")

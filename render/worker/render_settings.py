@@ -6,8 +6,6 @@ import bpy
 
 from .events import Refused
 
-COMPUTE = {"OPTIX": "OPTIX", "CUDA": "CUDA", "HIP": "HIP", "METAL": "METAL"}
-
 
 def prepare(scene: Any, plan: dict[str, Any]) -> None:
     """Set what is the same for all passes of a plan."""
@@ -20,13 +18,25 @@ def prepare(scene: Any, plan: dict[str, Any]) -> None:
     scene.render.pixel_aspect_x = scene.render.pixel_aspect_y = 1
     scene.render.filter_size = 1.5
     scene.render.dither_intensity = 0
-    _light_paths(scene.cycles)
-    _colours(scene)
-    _files(scene.render)
-    _device(scene, plan["device"])
+    scene.display_settings.display_device = "sRGB"
+    scene.sequencer_colorspace_settings.name = "sRGB"
+    view = scene.view_settings
+    # The files hold linear light; "Standard" is set because Blender's own default cannot be undone.
+    view.view_transform, view.look, view.exposure, view.gamma = "Standard", "None", 0.0, 1.0
+    view.use_curve_mapping = False
+    scene.render.use_file_extension = False
+    scene.render.use_overwrite, scene.render.use_placeholder = True, False
+    files = scene.render.image_settings
+    files.file_format, files.color_mode, files.color_depth = "OPEN_EXR", "RGBA", "16"
+    files.exr_codec = "ZIP"
+    for name in dir(scene.render):
+        if name.startswith("use_stamp"):  # dates and times would make the same frame two files
+            setattr(scene.render, name, False)
+    _set_light_paths(scene.cycles)
+    _set_device(scene, plan["device"])
 
 
-def _light_paths(cycles: Any) -> None:
+def _set_light_paths(cycles: Any) -> None:
     cycles.use_adaptive_sampling = False  # it would give two passes different samples in one pixel
     cycles.sampling_pattern = "TABULATED_SOBOL"
     cycles.use_light_tree = True
@@ -49,28 +59,7 @@ def _light_paths(cycles: Any) -> None:
     cycles.denoising_use_gpu = False
 
 
-def _colours(scene: Any) -> None:
-    """Linear light in the files; "Standard" is set because Blender's own default cannot be undone."""
-    scene.display_settings.display_device = "sRGB"
-    scene.view_settings.view_transform = "Standard"
-    scene.view_settings.look = "None"
-    scene.view_settings.exposure, scene.view_settings.gamma = 0.0, 1.0
-    scene.view_settings.use_curve_mapping = False
-    scene.sequencer_colorspace_settings.name = "sRGB"
-
-
-def _files(render: Any) -> None:
-    render.use_file_extension = False
-    render.use_overwrite, render.use_placeholder = True, False
-    files = render.image_settings
-    files.file_format, files.color_mode, files.color_depth = "OPEN_EXR", "RGBA", "16"
-    files.exr_codec = "ZIP"
-    for name in dir(render):
-        if name.startswith("use_stamp"):  # dates and times would make the same frame two files
-            setattr(render, name, False)
-
-
-def _device(scene: Any, device: str) -> None:
+def _set_device(scene: Any, device: str) -> None:
     """Draw on the processor or on every graphics card of the kind asked for.
 
     Raises:
@@ -81,10 +70,10 @@ def _device(scene: Any, device: str) -> None:
         return
     preferences: Any = bpy.context.preferences.addons["cycles"].preferences
     try:
-        preferences.compute_device_type = COMPUTE[device]
+        preferences.compute_device_type = device
         preferences.get_devices()
         cards = [card for card in preferences.devices if card.type == device]
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError):
         cards = []
     if not cards:
         raise Refused(f"rendering.device={device!r}: Blender finds no such device here; use 'CPU' or another machine")
@@ -94,20 +83,22 @@ def _device(scene: Any, device: str) -> None:
     scene.cycles.denoising_use_gpu = True
 
 
-def set_sampling(scene: Any, render_pass: dict[str, Any], seed: int) -> None:
-    """Set the samples, the denoiser and the seed of a pass."""
+def set_pass(
+    scene: Any,
+    render_pass: dict[str, Any],
+    seed: int,
+    size: tuple[int, int],
+    box: tuple[int, int, int, int] | None,
+) -> None:
+    """Set the samples, the denoiser and the seed of a pass, its height and width, and the box that is drawn of it.
+
+    Cycles cuts the border down to whole pixels, so a quarter of a pixel is added lest a rounded number fall short.
+    """
     scene.cycles.samples = render_pass["samples"]
     # Only the coverage of "front" is used, which has no noise.
     scene.cycles.use_denoising = render_pass["denoise"] and render_pass["kind"] != "front"
     scene.cycles.seed = seed % 2**31
-
-
-def set_size(render: Any, size: tuple[int, int], box: tuple[int, int, int, int] | None) -> None:
-    """Set the picture's height and width, and the part x0, y0, x1, y1 (from the top left) that is drawn of it.
-
-    Cycles cuts the border down to whole pixels, so a quarter of a pixel is added lest a rounded number fall short.
-    """
-    height, width = size
+    render, (height, width) = scene.render, size
     render.resolution_x, render.resolution_y, render.resolution_percentage = width, height, 100
     render.use_border = render.use_crop_to_border = box is not None
     x0, y0, x1, y1 = box or (0, 0, width, height)
