@@ -22,8 +22,8 @@ def layers_of(folder, plan):
     write_frames(plan, folder)
     files = open_render_frames(folder)
     shared = linear_composite.compose_shared_frame(files, FRAME)
-    before = files.layer("v00-front", FRAME)[1] if files.has("v00-front") else np.zeros(files.size, np.float32)
-    own = files.light("v00-plate", FRAME) if files.has("v00-plate") else None
+    before = files.layer("v00-front", FRAME)[1] if "v00-front" in files.frames else np.zeros(files.size, np.float32)
+    own = files.light("v00-plate", FRAME) if "v00-plate" in files.frames else None
     gt = linear_composite.compose_gt(shared, files.light("v00", FRAME), own, before, shared.over)
     return shared, gt, linear_composite.front_share(before)
 

@@ -27,7 +27,7 @@ class ClipContext:
     effects: tuple[str, ...] = ()
     """Words of the corpus's vocabulary, where scene or source name them."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Facts of a rendered scene, as `render.scene.scene_facts.facts_of` gives them: subject, motion, ground, light,
+    """Facts of a rendered scene, as `render.scene.scene.scene_facts` gives them: subject, motion, ground, light,
     camera, and under `effects` each effect's own facts; else empty."""
     subject: str | None = None
     """The subject's name, where source or scene give it: "camel", "red car"."""

@@ -1,6 +1,6 @@
 """Facts of a clip that captions may state: from the rendered scene where there is one, else from measurement.
 
-A rendered scene gives its facts as `render.scene.scene_facts.scene_facts` does; `motion`, `ground` and
+A rendered scene gives its facts as `render.scene.scene.scene_facts` does; `motion`, `ground` and
 `camera` are words or mappings with a `kind`, `light` maps `sky`, `sun` and `sun_height`, `effects` maps kinds to facts.
 """
 

@@ -55,10 +55,6 @@ class FrameFiles:
     cropped: dict[str, int]
     """Variant of each pass that holds only the region in which that differs from its plate."""
 
-    def has(self, name: str) -> bool:
-        """Is there such a pass?"""
-        return name in self.frames
-
     def light(self, name: str, frame: int, surroundings: Light | None = None) -> Part:
         """Read a pass that fills the picture, at the size at which it was rendered.
 
@@ -145,6 +141,11 @@ def area_path(folder: Path, variant: int, frame: int) -> Path:
     return folder / "areas" / f"{variant:02d}-{frame:04d}.npz"
 
 
+def read_boxes(folder: Path) -> tuple[Box, ...]:
+    """Read the subject's box in each frame."""
+    return tuple((box[0], box[1], box[2], box[3]) for box in json.loads((folder / "boxes.json").read_bytes()))
+
+
 def open_render_frames(folder: Path) -> FrameFiles:
     """Open the frame files of a folder that Blender has filled.
 
@@ -153,11 +154,10 @@ def open_render_frames(folder: Path) -> FrameFiles:
     """
     try:
         plan: dict[str, Any] = json.loads((folder / "plan.json").read_bytes())
-        boxes = json.loads((folder / "boxes.json").read_bytes())
         return FrameFiles(
             folder=folder,
             size=(plan["size"][0], plan["size"][1]),
-            boxes=tuple((box[0], box[1], box[2], box[3]) for box in boxes),
+            boxes=read_boxes(folder),
             frames={entry["name"]: tuple(entry["frames"]) for entry in plan["passes"]},
             cropped={entry["name"]: entry["variant"] for entry in plan["passes"] if entry.get("crop")},
             scales={entry["name"]: entry.get("scale", 1.0) for entry in plan["passes"]},

@@ -67,7 +67,6 @@ from ..effects.registry import EFFECTS
 from ..effects.render_data import medium_arrays, medium_fields
 from ..scene.objects import Body
 from ..scene.scene import Scene, dump_scene
-from ..scene.transforms import Matrices
 
 OWN_PLATE_SCALE = 0.5
 """Size of a variant's plate under its own sun, where every frame needs one, as a share of the picture's."""
@@ -111,7 +110,7 @@ def make_plan(scene: Scene, folder: Path, passes: Sequence[Pass]) -> dict[str, A
         "holds_still": scene.static_background,
         "device": scene.rendering.device,
         "camera": {
-            "matrices": _flat(camera_matrices(scene, compute_poses(scene, scene.subject).foot)),
+            "matrices": camera_matrices(scene, compute_poses(scene, scene.subject).foot).reshape(-1, 16).tolist(),
             "focal_mm": scene.camera.focal_mm,
             "sensor_mm": SENSOR_MM,
         },
@@ -174,7 +173,7 @@ def _body(scene: Scene, body: Body, role: str) -> dict[str, Any]:
                 "taper": part.taper,
                 "asset": None if part.asset is None else str(Path(part.asset).expanduser().absolute()),
                 "look": _as_json(vars(part.look)),
-                "matrices": _flat(way.matrices @ part.matrices),
+                "matrices": (way.matrices @ part.matrices).reshape(-1, 16).tolist(),
             }
             for part in parts
         ],
@@ -203,7 +202,3 @@ def _variants(scene: Scene, folder: Path) -> list[dict[str, Any]]:
 def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a flat dataclass as JSON values."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
-def _flat(matrices: Matrices) -> list[list[float]]:
-    return [[float(number) for number in matrix.reshape(16)] for matrix in matrices]

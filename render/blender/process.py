@@ -6,7 +6,6 @@ that are on disk stay, so that the next attempt goes on. Whoever is killed at wh
 later and ends with the same frames.
 """
 
-import contextlib
 import fcntl
 import hashlib
 import json
@@ -14,18 +13,23 @@ import os
 import select
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from ...processes import ChildProcess
 from ...settings import CheckedSettings, InRange
-from .exr_frames import Box, area_path
+from .exr_frames import Box, area_path, read_boxes
 
 HOME = Path(__file__).parents[1]
 """Folder of the package `worker`: the worker sees this folder and nothing else of the project."""
 VARIABLE = "EFFECTPAIRS_BLENDER"
+WORKER_ENVIRONMENT = {
+    "PYTHONPATH": str(HOME), "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1", "PYTHONHASHSEED": "0",
+    "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+}  # fmt: skip
+"""The worker on the path, and one thread for each library."""
 FrameCallback = Callable[[str, int, float], None]
 """Called for every rendered frame: pass, frame, seconds."""
 POLL_S = 0.5
@@ -109,7 +113,8 @@ def render_frames(
     python = find_python(settings)
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a second run of the same clip waits and then finds it complete
         _prepare_folder(plan, folder, blender_version(python))
         marker = folder / "drawn"  # holds Blender's version; written when all frames exist
         cpu_s: Counter[str] = Counter()
@@ -121,14 +126,16 @@ def render_frames(
             _run_to_end(processes, on_frame)
             marker.write_text(processes[0].version)
             cpu_s = sum((process.cpu_s for process in processes), cpu_s)
-        return RenderResult(boxes=_read_boxes(folder), version=marker.read_text(), cpu_s=dict(cpu_s))
+        return RenderResult(boxes=read_boxes(folder), version=marker.read_text(), cpu_s=dict(cpu_s))
 
 
 def start_worker(python: Path, folder: Path, share: tuple[int, int]) -> ChildProcess:
     """Start a worker in Blender's Python that renders every share[1]-th frame file, beginning with number share[0]."""
     command = [str(python), "-m", "worker", str(folder), "--share", f"{share[0]}/{share[1]}"]
+    foreign = {name for name in os.environ if name.startswith("PYTHON") or name == "VIRTUAL_ENV"}
+    environment = {name: value for name, value in os.environ.items() if name not in foreign} | WORKER_ENVIRONMENT
     # Errors are written to the log until the worker takes its streams over.
-    return ChildProcess(command, folder / f"blender-{share[0]}.log", cwd=folder, env=_environment(), events=True)
+    return ChildProcess(command, folder / f"blender-{share[0]}.log", cwd=folder, env=environment, events=True)
 
 
 class RenderProcess:
@@ -162,7 +169,13 @@ class RenderProcess:
         worker = self.worker = self.worker or start_worker(self.python, self.folder, self.share)
         code = worker.returncode  # asked first: the events of a dead worker are then read in full
         for event in worker.read_events():
-            self._record(event, on_frame)
+            if event["event"] == "ready":
+                self.version = str(event["blender"])
+            elif event["event"] == "frame":
+                self.failures = 0
+                self.cpu_s[event["pass"]] += event["cpu"]
+                if on_frame:
+                    on_frame(event["pass"], event["frame"], event["seconds"])
         if code is None and worker.silence_s < self.timeout_s:
             return
         hangs, last = code is None, worker.last_event
@@ -178,15 +191,6 @@ class RenderProcess:
             self._record_failure(
                 worker, f"made no frame for {self.timeout_s:.0f} s" if hangs else f"ended with code {code}"
             )
-
-    def _record(self, event: dict[str, Any], on_frame: FrameCallback | None) -> None:
-        if event["event"] == "ready":
-            self.version = str(event["blender"])
-        elif event["event"] == "frame":
-            self.failures = 0
-            self.cpu_s[event["pass"]] += event["cpu"]
-            if on_frame:
-                on_frame(event["pass"], event["frame"], event["seconds"])
 
     def _record_failure(self, worker: ChildProcess, failure: str) -> None:
         self.failures += 1
@@ -214,32 +218,14 @@ def _run_to_end(processes: list[RenderProcess], on_frame: FrameCallback | None) 
             process.stop()
 
 
-def _environment() -> dict[str, str]:
-    """This process's environment, with the worker on the path and one thread for each library."""
-    foreign = {name for name in os.environ if name.startswith("PYTHON") or name == "VIRTUAL_ENV"}
-    return {
-        **{name: value for name, value in os.environ.items() if name not in foreign},
-        "PYTHONPATH": str(HOME),
-        "PYTHONSAFEPATH": "1",
-        "PYTHONNOUSERSITE": "1",
-        "PYTHONHASHSEED": "0",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Lock the folder: a second run of the same clip waits and then finds it complete."""
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _prepare_folder(plan: Mapping[str, Any], folder: Path, version: str | None) -> None:
     """Write the plan; delete frames of another plan, another worker or another Blender."""
     text = json.dumps(plan)
-    marker, digest = folder / "drawing", _digest(text, plan, folder, version)
+    media = (folder / medium["file"] for variant in plan["variants"] for medium in variant["media"])
+    hasher = hashlib.sha256(f"{text} {version}".encode())
+    for path in (*media, *sorted((HOME / "worker").glob("*.py"))):
+        hasher.update(hashlib.sha256(path.read_bytes()).digest())
+    marker, digest = folder / "drawing", hasher.hexdigest()  # of all that decides a frame's pixels
     if not marker.exists() or marker.read_text() != digest:
         for old in (marker, folder / "drawn", *folder.glob("*/*.exr"), *folder.glob("areas/*.npz")):
             old.unlink(missing_ok=True)
@@ -249,22 +235,9 @@ def _prepare_folder(plan: Mapping[str, Any], folder: Path, version: str | None) 
     marker.write_text(digest)
 
 
-def _digest(text: str, plan: Mapping[str, Any], folder: Path, version: str | None) -> str:
-    """Digest of all that decides a frame's pixels."""
-    media = (folder / medium["file"] for variant in plan["variants"] for medium in variant["media"])
-    digest = hashlib.sha256(f"{text} {version}".encode())
-    for path in (*media, *sorted((HOME / "worker").glob("*.py"))):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-def _read_boxes(folder: Path) -> tuple[Box, ...]:
-    return tuple((box[0], box[1], box[2], box[3]) for box in json.loads((folder / "boxes.json").read_text()))
-
-
 def _is_complete(plan: Mapping[str, Any], folder: Path) -> bool:
     """Is every file on disk? Passes cut to the subject's box have no frame where that is empty."""
-    boxes = _read_boxes(folder)
+    boxes = read_boxes(folder)
     files = [(entry, frame) for entry in plan["passes"] for frame in entry["frames"]]
     return all(
         (folder / entry["name"] / f"{frame:04d}.exr").exists()

@@ -13,8 +13,7 @@ from ...stages import composite, effect_mask, quality
 from ...stages.effect_mask import EffectMaskSettings
 from ...stages.quality import Pair
 from ..blender.exr_frames import FrameFiles, open_render_frames
-from ..scene.scene import Scene
-from ..scene.scene_facts import effect_words, scene_facts
+from ..scene.scene import Scene, scene_facts
 from . import effect_masks, linear_composite
 from .effect_masks import MaskFromPasses, Steps
 
@@ -90,10 +89,10 @@ def compose_variant(
     for index, frame in enumerate(shared.frames):
         base = linear_composite.compose_shared_frame(files, frame)
         front = np.zeros(files.size, np.float32)
-        if files.has(f"{name}-front"):
+        if f"{name}-front" in files.frames:
             front = files.layer(f"{name}-front", frame)[1]
         plate = None
-        if files.has(f"{name}-plate"):
+        if f"{name}-plate" in files.frames:
             plate = linear_composite.enlarge_plate(base, files.light(f"{name}-plate", frame, base.plate))
         light = files.light(name, frame, base.plate if plate is None else plate)
         gt[index] = linear_composite.compose_gt(base, light, plate, front, over[index])
@@ -152,13 +151,13 @@ def compose_scene(
         add(name, layer)
     variants = {}
     for number, variant in enumerate(scene.variants):
+        kinds = tuple(effect.kind for effect in variant.effects)
         try:
-            kinds = tuple(effect.kind for effect in variant.effects)
             layers = compose_variant(files, number, kinds, shared, over)
             numbers = _add_variant(variant.name, layers, shared, over, (truth, difference), add)
         except ValueError as unusable:
             numbers = {"refused": str(unusable)}
-        variants[variant.name] = numbers | {"facts": scene_facts(scene, variant), "effects": effect_words(variant)}
+        variants[variant.name] = numbers | {"facts": scene_facts(scene, variant), "effects": list(kinds)}
     return variants
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from ...settings import CheckedSettings, ErrorWording, InRange, explain_validation_error
 from ..effects.registry import AnyEffect
 from .environment import Camera, Ground, Sky, Sun, Wall
-from .objects import Body
+from .objects import Body, Travel
 
 SCHEMA = 1
 Fps = Annotated[float, InRange(1, 240)]
@@ -22,6 +22,8 @@ WORDING = ErrorWording(
     owner="scene", unknown_key="{path} is no key", no_suggestion=f"; {_EXAMPLE}", advice=f"; {_EXAMPLE}"
 )
 """Words in which a scene's description is refused."""
+OVERCAST_STRENGTH = 0.3
+"""A weaker sun throws no shadow that anybody would speak of."""
 LIMITS = {"frames": 1000, "size": 4096, "bodies": 200, "variants": 16, "effects": 8}
 
 
@@ -146,3 +148,28 @@ def dump_scene(scene: Scene) -> dict[str, Any]:
     """Return a scene as plain JSON values, the same for equal scenes; `parse_scene` reads them back."""
     values: dict[str, Any] = _ADAPTER.dump_python(scene, mode="json")
     return values
+
+
+def scene_facts(scene: Scene, variant: Variant) -> dict[str, Any]:
+    """Facts for a variant's captions: subject, motion, ground, light, camera, and by effect its own; as JSON values."""
+    motion = scene.subject.motion
+    motion_facts: dict[str, Any] = {"kind": motion.kind}
+    if isinstance(motion, Travel):
+        motion_facts |= {"speed_mps": motion.speed_mps, "turns": abs(motion.turn_deg_s) > 5}
+    sun_shines = scene.sun.strength > OVERCAST_STRENGTH
+    light: dict[str, Any] = {"sky": scene.sky.hdri if scene.sky.kind == "hdri" else scene.sky.kind, "sun": sun_shines}
+    if sun_shines:
+        elevation = scene.sun.elevation_deg
+        height = "low" if elevation < 25 else "high" if elevation > 55 else "middling"
+        light |= {"sun_elevation_deg": elevation, "sun_height": height}
+    return {
+        "subject": scene.subject.name,
+        "shape": scene.subject.shape,
+        "motion": motion_facts,
+        "ground": {"kind": scene.ground.kind, "pattern": scene.ground.look.kind},
+        "light": light,
+        "camera": scene.camera.kind,
+        "beside": [prop.name for prop in scene.props],
+        "seconds": round(scene.frames / scene.fps, 3),
+        "effects": {effect.kind: dict(effect.facts()) for effect in variant.effects},
+    }
