@@ -54,8 +54,8 @@ Effects switched off: "shadow" and "reflection" by the subject's ray visibility,
 `heights` [T, rows, columns] and maybe `foam`; lamp `at` [T, 3], `power_w` [T]. All float32, ends int64.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,7 +91,7 @@ class Pass:
 
 
 def make_plan(scene: Scene, folder: Path, passes: Sequence[Pass]) -> dict[str, Any]:
-    """Describe a scene to Blender as JSON values; the media's arrays are written into folder.
+    """Describe a scene to Blender in values for JSON; the media's arrays are written into folder.
 
     Raises:
         ValueError: the scene asks for what does not go together.
@@ -103,7 +103,7 @@ def make_plan(scene: Scene, folder: Path, passes: Sequence[Pass]) -> dict[str, A
         sky["hdri"] = str(Path(sky["hdri"]).expanduser().absolute())
     return {
         "version": VERSION,
-        "size": list(scene.size),
+        "size": scene.size,
         "frames": scene.frames,
         "fps": scene.fps,
         "seed": scene.seed,
@@ -120,43 +120,36 @@ def make_plan(scene: Scene, folder: Path, passes: Sequence[Pass]) -> dict[str, A
             for body, role in ((scene.subject, "subject"), *((prop, "prop") for prop in scene.props))
         ],
         "variants": _variants(scene, folder),
-        "passes": [_as_json(vars(render_pass)) for render_pass in passes],
+        "passes": [asdict(render_pass) for render_pass in passes],
     }
 
 
 def passes_of(scene: Scene) -> tuple[Pass, ...]:
     """Every pass that a clip needs: its layers at full quality, and those that its effects' own masks come from."""
-    rendering = scene.rendering
-    frames = tuple(range(scene.frames))
+    rendering, frames = scene.rendering, tuple(range(scene.frames))
     best = Pass(name="", kind="whole", samples=rendering.samples, denoise=rendering.denoise, frames=frames)
-    mask_pass = replace(best, samples=rendering.mask_samples, denoise=True, scale=rendering.mask_scale)
-    return (*_layer_passes(scene, best), *_mask_passes(scene, replace(mask_pass, crop=rendering.crop)))
-
-
-def _layer_passes(scene: Scene, template: Pass) -> Iterator[Pass]:
-    """Background and subject once, and the passes that each variant adds."""
-    plate = replace(template, kind="plate", frames=template.frames[:1] if scene.static_background else template.frames)
-    yield replace(plate, name="background")
-    yield replace(template, name="subject", kind="subject")
+    plate = replace(best, kind="plate", frames=frames[:1] if scene.static_background else frames)
+    passes = [replace(plate, name="background"), replace(best, name="subject", kind="subject")]
     for number, variant in enumerate(scene.variants):
-        name = f"v{number:02d}"
-        crop = scene.rendering.crop
-        yield replace(template, name=name, variant=number, crop=crop)
+        whole = replace(best, name=f"v{number:02d}", variant=number, crop=rendering.crop)
+        passes.append(whole)
         if any(effect.kind in ("dust", "smoke", "splash", "spray", "glow") for effect in variant.effects):
-            yield replace(template, name=f"{name}-front", kind="front", variant=number)
+            passes.append(replace(whole, name=f"{whole.name}-front", kind="front", crop=False))
         if any(getattr(effect, "softness_deg", None) is not None for effect in variant.effects):
+            own_plate = replace(plate, name=f"{whole.name}-plate", variant=number)
             # Only how it differs from the shared plate is used, which is smooth: a small one will do for each frame.
-            own_plate = replace(plate, name=f"{name}-plate", variant=number)
-            yield own_plate if scene.static_background else replace(own_plate, crop=crop, scale=OWN_PLATE_SCALE)
-
-
-def _mask_passes(scene: Scene, template: Pass) -> Iterator[Pass]:
-    """Passes of variants with several effects: all of them, and all but each; a single one is measured on gt, over."""
+            if not scene.static_background:
+                own_plate = replace(own_plate, crop=rendering.crop, scale=OWN_PLATE_SCALE)
+            passes.append(own_plate)
     for number, variant in enumerate(scene.variants):
-        if len(variant.effects) > 1:
-            yield replace(template, name=f"v{number:02d}-truth", variant=number)
-            for effect in variant.effects:
-                yield replace(template, name=f"v{number:02d}-without-{effect.kind}", variant=number, off=effect.kind)
+        if len(variant.effects) > 1:  # a single effect is measured on gt and over
+            truth = replace(
+                best, name=f"v{number:02d}-truth", variant=number, crop=rendering.crop,
+                samples=rendering.mask_samples, denoise=True, scale=rendering.mask_scale,
+            )  # fmt: skip
+            without = [(f"v{number:02d}-without-{effect.kind}", effect.kind) for effect in variant.effects]
+            passes += [truth, *(replace(truth, name=name, off=kind) for name, kind in without)]
+    return tuple(passes)
 
 
 def _body(scene: Scene, body: Body, role: str) -> dict[str, Any]:
@@ -169,10 +162,10 @@ def _body(scene: Scene, body: Body, role: str) -> dict[str, Any]:
                 "mesh": part.mesh,
                 "size": [float(side) for side in part.size],
                 "bevel_m": part.bevel_m,
-                "outline": None if part.outline is None else [list(point) for point in part.outline],
+                "outline": part.outline,
                 "taper": part.taper,
                 "asset": None if part.asset is None else str(Path(part.asset).expanduser().absolute()),
-                "look": _as_json(vars(part.look)),
+                "look": asdict(part.look),
                 "matrices": (way.matrices @ part.matrices).reshape(-1, 16).tolist(),
             }
             for part in parts
@@ -192,13 +185,8 @@ def _variants(scene: Scene, folder: Path) -> list[dict[str, Any]]:
             for count, medium in enumerate(effect.media(track, rng)):
                 name = f"v{number:02d}-{effect.kind}-{count}.npz"
                 np.savez(folder / name, allow_pickle=False, **medium_arrays(medium))
-                media.append({"effect": effect.kind, "file": name, **_as_json(medium_fields(medium))})
+                media.append({"effect": effect.kind, "file": name, **medium_fields(medium)})
         soft = [effect.softness_deg for effect in variant.effects if effect.kind == "shadow"]
         rays = [effect.kind for effect in variant.effects if effect.kind in RAYS]
         entries.append({"name": variant.name, "softness_deg": soft[0] if soft else None, "rays": rays, "media": media})
     return entries
-
-
-def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a flat dataclass as JSON values."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

@@ -154,12 +154,6 @@ class RenderProcess:
         self.finished, self.failures, self.version = False, 0, ""
         self.cpu_s: Counter[str] = Counter()
 
-    def stop(self) -> None:
-        """Kill the worker with everything that it started, if one runs."""
-        if self.worker:
-            self.worker.end(grace_s=0.0)
-            self.worker = None
-
     def advance(self, on_frame: FrameCallback | None) -> None:
         """Start a worker if none runs, read its events, and act when it has ended or hangs.
 
@@ -215,7 +209,8 @@ def _run_to_end(processes: list[RenderProcess], on_frame: FrameCallback | None) 
                 select.select(pipes, [], [], POLL_S)
     finally:
         for process in processes:
-            process.stop()
+            if process.worker:
+                process.worker.end(grace_s=0.0)  # with everything that it started
 
 
 def _prepare_folder(plan: Mapping[str, Any], folder: Path, version: str | None) -> None:

@@ -7,6 +7,7 @@ switched off, at a quality of its own; its change is the difference to the pass 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Annotated, ClassVar
 
 import cv2
@@ -102,14 +103,8 @@ def soft_mask(steps: Steps, settings: MaskFromPasses) -> tuple[Matte, int]:
 
 def effect_mask(effects: Iterable[Steps], settings: MaskFromPasses) -> Mask:
     """Unite the effects' pixels into the row's binary mask; at least one effect is needed."""
-    union: Mask | None = None
-    for steps in effects:
-        if union is None:
-            union = np.zeros(steps.shape, bool)
-        for mask, frame in zip(union, steps, strict=True):
-            mask |= _effect_pixels(frame, settings)
-    assert union is not None, "a variant has at least one effect"
-    return union
+    masks = (np.stack([_effect_pixels(frame, settings) for frame in steps]) for steps in effects)
+    return reduce(np.bitwise_or, masks)
 
 
 def restrict_to_visible(mask: Mask, gt: Rgb, over: Rgb, settings: MaskFromPasses) -> Mask:

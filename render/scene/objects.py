@@ -55,7 +55,7 @@ class Travel(CheckedSettings):
     speed_mps: Annotated[float, InRange(0, 100)] = 1.0
     turn_deg_s: Degrees = 0.0
     height_m: Annotated[float, InRange(0, 100)] = 0.0
-    """bounce: height of a leap; fly: height above ground; boat and drift: amount of rocking or sliding; else unused."""
+    """bounce: height of a leap; fly: above ground; boat: of the waves it rocks on; drift: tangent of its slip angle."""
     phase: Annotated[float, InRange(0, 1)] = 0.0
     """Point in its cycle (step, leap, wingbeat) at the first frame, 0 to 1."""
 

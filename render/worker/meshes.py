@@ -163,16 +163,13 @@ def _grid(shape: Any, positions: "np.ndarray[Any, Any]", closed: bool) -> list[l
     return rows
 
 
+CONE = {"cap_ends": True, "segments": 48, "radius1": 0.5, "depth": 1}
 SHAPES: dict[str, Callable[[Any, Size], None]] = {
     "sphere": lambda shape, size: bmesh.ops.create_uvsphere(shape, u_segments=48, v_segments=24, radius=0.5),
     "box": lambda shape, size: bmesh.ops.create_cube(shape, size=1),
     "capsule": _capsule,
-    "cylinder": lambda shape, size: bmesh.ops.create_cone(
-        shape, cap_ends=True, segments=48, radius1=0.5, radius2=0.5, depth=1
-    ),
-    "cone": lambda shape, size: bmesh.ops.create_cone(
-        shape, cap_ends=True, segments=48, radius1=0.5, radius2=0.0, depth=1
-    ),
+    "cylinder": lambda shape, size: bmesh.ops.create_cone(shape, **CONE, radius2=0.5),
+    "cone": lambda shape, size: bmesh.ops.create_cone(shape, **CONE, radius2=0.0),
     "torus": _torus,
     "monkey": _monkey,
     "rock": _rock,
