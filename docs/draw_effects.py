@@ -20,8 +20,7 @@ from effectpairs.render.effects.registry import AnyEffect
 from effectpairs.render.effects.smoke import Smoke
 from effectpairs.render.effects.splash import Splash, Spray
 from effectpairs.render.effects.waves import Ripple, Wake
-from effectpairs.render.scene.environment import Camera, Ground, Sky, Sun
-from effectpairs.render.scene.objects import Body, Material, Travel
+from effectpairs.render.scene.objects import Body, Camera, Ground, Material, Sky, Sun, Travel
 from effectpairs.render.scene.scene import RenderSettings, Scene, Variant
 
 FOLDER = Path(__file__).parent / "effects"

@@ -20,8 +20,7 @@ from effectpairs.flows.sources import run_source
 from effectpairs.render.blender.process import VARIABLE, Blender
 from effectpairs.render.effects.light import Shadow
 from effectpairs.render.generators.archives import AssetLimits
-from effectpairs.render.scene.environment import Sky
-from effectpairs.render.scene.objects import Body, Material, Travel
+from effectpairs.render.scene.objects import Body, Material, Sky, Travel
 from effectpairs.render.scene.scene import RenderSettings, Scene, Variant, dump_scene
 
 FAKE = """#!{python}

@@ -16,8 +16,7 @@ from effectpairs.render.blender.process import Blender, render_frames
 from effectpairs.render.compositing.layers import compose_shared, compose_variant
 from effectpairs.render.compositing.linear_composite import encode
 from effectpairs.render.effects.registry import CastLight, Reflection, Shadow
-from effectpairs.render.scene.environment import Camera, Ground, Sun
-from effectpairs.render.scene.objects import Body
+from effectpairs.render.scene.objects import Body, Camera, Ground, Sun
 from effectpairs.render.scene.scene import RenderSettings, Scene, Variant
 
 blender = pytest.mark.blender

@@ -8,8 +8,7 @@ from effectpairs.docs import diversity
 from effectpairs.render.compositing.layers import SharedLayers, VariantLayers
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.light import Shadow
-from effectpairs.render.scene.environment import Camera, Sun
-from effectpairs.render.scene.objects import Body, Still
+from effectpairs.render.scene.objects import Body, Camera, Still, Sun
 from effectpairs.render.scene.scene import Scene, Variant
 
 SCENE = Scene(

@@ -8,8 +8,7 @@ from effectpairs.render.animation import camera, motion
 from effectpairs.render.effects.light import Shadow
 from effectpairs.render.procedural_models.parts import Gait, part_corners
 from effectpairs.render.procedural_models.registry import body_bounds, body_extent, build_parts
-from effectpairs.render.scene.environment import Camera
-from effectpairs.render.scene.objects import SHAPES, Body, Still, Travel
+from effectpairs.render.scene.objects import SHAPES, Body, Camera, Still, Travel
 from effectpairs.render.scene.scene import Scene, Variant
 from effectpairs.render.scene.transforms import (
     from_quaternions,

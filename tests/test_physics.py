@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from effectpairs.render.animation import motion, physics
 from effectpairs.render.effects.light import Shadow
-from effectpairs.render.scene.environment import Wall
-from effectpairs.render.scene.objects import Body, Still, Toss
+from effectpairs.render.scene.objects import Body, Still, Toss, Wall
 from effectpairs.render.scene.scene import Scene, Variant
 
 pytest.importorskip("pybullet", reason="Kubric's core is not installed; run `make`")

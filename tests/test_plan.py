@@ -10,8 +10,7 @@ from effectpairs.render.blender.plan import make_plan, passes_of
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.light import Reflection, Shadow
 from effectpairs.render.effects.waves import Wake
-from effectpairs.render.scene.environment import Camera, Ground, Sky
-from effectpairs.render.scene.objects import SHAPES, Body, Still, Travel
+from effectpairs.render.scene.objects import SHAPES, Body, Camera, Ground, Sky, Still, Travel
 from effectpairs.render.scene.scene import RenderSettings, Scene, Variant
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -9,8 +9,7 @@ from effectpairs.render.effects.light import CastLight, Glow
 from effectpairs.render.effects.registry import AnyEffect
 from effectpairs.render.effects.splash import Splash
 from effectpairs.render.effects.waves import Ripple, Wake
-from effectpairs.render.scene.environment import Camera, Ground, Sky, Sun
-from effectpairs.render.scene.objects import Body, Material, Travel
+from effectpairs.render.scene.objects import Body, Camera, Ground, Material, Sky, Sun, Travel
 from effectpairs.render.scene.scene import Scene, Variant
 from effectpairs.render.worker import noise
 from effectpairs.tests.fixtures_plans import frames_of

@@ -9,8 +9,7 @@ from effectpairs.render.effects.light import Shadow
 from effectpairs.render.generators.blender_generator import BlenderGenerator
 from effectpairs.render.generators.generator import ClipFormat
 from effectpairs.render.generators.kubric_generator import KubricGenerator
-from effectpairs.render.scene.environment import Camera, Sky
-from effectpairs.render.scene.objects import Body, Still, Toss, Travel
+from effectpairs.render.scene.objects import Body, Camera, Sky, Still, Toss, Travel
 from effectpairs.render.scene.scene import Scene, Variant, dump_scene, parse_scene, read_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st

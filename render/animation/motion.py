@@ -10,8 +10,7 @@ from ..effects.base import GRAVITY, Contact, Track
 from ..procedural_models.creatures import stride_length
 from ..procedural_models.parts import Gait, Part
 from ..procedural_models.registry import body_extent, build_parts
-from ..scene.environment import Wall
-from ..scene.objects import Body, Still, Toss, Travel
+from ..scene.objects import Body, Still, Toss, Travel, Wall
 from ..scene.scene import Scene
 from ..scene.transforms import Matrices, from_quaternions, rotate_x, rotate_y, rotate_z, translate
 from . import physics

@@ -24,8 +24,7 @@ from scipy.spatial import ConvexHull
 from ...extras import require
 from ..effects.base import GRAVITY, Contact
 from ..procedural_models.registry import body_extent
-from ..scene.environment import Wall
-from ..scene.objects import Body, Still, Toss
+from ..scene.objects import Body, Still, Toss, Wall
 
 STEPS_HZ = 240
 MIN_HIT_MPS = 0.35

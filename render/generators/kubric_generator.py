@@ -12,8 +12,7 @@ import numpy as np
 
 from ...settings import InRange
 from ..animation.motion import compute_poses
-from ..scene.environment import Camera
-from ..scene.objects import Body, Shape, Still, Toss
+from ..scene.objects import Body, Camera, Shape, Still, Toss
 from ..scene.scene import Scene
 from . import effect_presets, palettes, subjects
 from .assets import Asset, fetch_asset, list_files, read_manifest

@@ -6,8 +6,7 @@ from typing import Literal
 import numpy as np
 
 from ..effects.render_data import Colour
-from ..scene.environment import Ground, Sky, Sun
-from ..scene.objects import Material, Pattern
+from ..scene.objects import Ground, Material, Pattern, Sky, Sun
 
 GroundKind = Literal["dry", "wet", "puddles", "glossy", "water"]
 PAINTS: dict[str, Colour] = {

@@ -10,8 +10,7 @@ import numpy as np
 
 from ..animation.camera import SENSOR_MM
 from ..procedural_models.registry import body_extent
-from ..scene.environment import Camera
-from ..scene.objects import Travel
+from ..scene.objects import Camera, Travel
 from .generator import CameraKind, ClipFormat
 from .palettes import draw_sun_azimuth_deg
 from .scenarios import Scenario

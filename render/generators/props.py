@@ -7,8 +7,7 @@ from jaxtyping import Float64
 
 from ..effects.render_data import Colour
 from ..procedural_models.registry import body_extent
-from ..scene.environment import Sky, Wall
-from ..scene.objects import Body, Material, Still
+from ..scene.objects import Body, Material, Sky, Still, Wall
 from .palettes import PAINTS, scale_colour
 from .placement import CameraView
 from .subjects import choose

@@ -10,8 +10,7 @@ import numpy as np
 
 from ..effects.light import Reflection, Shadow
 from ..effects.registry import AnyEffect
-from ..scene.environment import Ground
-from ..scene.objects import Body, Shape
+from ..scene.objects import Body, Ground, Shape
 from ..scene.scene import Variant
 from . import effect_presets, palettes, subjects
 from .palettes import DAY, GREY, HALL, LAKE, LOOSE, OPEN, PAVED, POLISHED, GroundKind

@@ -12,8 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from ...settings import CheckedSettings, ErrorWording, InRange, explain_validation_error
 from ..effects.registry import AnyEffect
-from .environment import Camera, Ground, Sky, Sun, Wall
-from .objects import Body, Travel
+from .objects import Body, Camera, Ground, Sky, Sun, Travel, Wall
 
 SCHEMA = 1
 Fps = Annotated[float, InRange(1, 240)]

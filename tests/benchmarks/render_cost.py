@@ -32,8 +32,7 @@ from effectpairs.render.effects.registry import (
     Splash,
     Wake,
 )
-from effectpairs.render.scene.environment import Camera, Ground, Sky, Sun
-from effectpairs.render.scene.objects import Body, Material, Shape, Travel
+from effectpairs.render.scene.objects import Body, Camera, Ground, Material, Shape, Sky, Sun, Travel
 from effectpairs.render.scene.scene import RenderSettings, Scene, Variant
 
 SIZES = ((96, 168), (192, 336))
