@@ -49,5 +49,4 @@ def _blend(top: Image, plate: Image, coverage: MatteImage) -> Image:
     total += 128
     total += total >> 8
     total >>= 8
-    mixed: Image = total.astype(np.uint8)
-    return mixed
+    return np.asarray(total, np.uint8)

@@ -18,9 +18,10 @@ from . import morphology
 Grey = UInt8[np.ndarray, "H W"]
 GreyClip = UInt8[np.ndarray, "T H W"]
 Histograms = Int64[np.ndarray, "T 256"]  # of the grey difference, per frame
-Steps = Int64[np.ndarray, "T"]  # a grey level per frame
-
+VERSION = 2
+"""Raise it when results change; stored results of older versions are then made again."""
 SUBJECT = 128  # coverage from which a pixel belongs to the subject
+WORKING_PX = 384  # the shorter side for which sizes in pixels are given
 
 
 def to_grey(image: Image) -> Grey:
@@ -31,51 +32,30 @@ def to_grey(image: Image) -> Grey:
 
 def near_subject(coverage: MatteImage, margin_px: int) -> Bool[np.ndarray, "H W"]:
     """The subject, and what lies within margin_px of it."""
-    mask: Bool[np.ndarray, "H W"] = morphology.dilate_disk((coverage >= SUBJECT).view(np.uint8), margin_px).view(bool)
-    return mask
+    return morphology.dilate_disk((coverage >= SUBJECT).view(np.uint8), margin_px).view(bool)
 
 
-def grey_differences(gt: Rgb, over: Rgb, subject_mask: Matte, margin_px: int) -> tuple[GreyClip, Histograms]:
+def _grey_differences(gt: Rgb, over: Rgb, subject_mask: Matte, margin_px: int) -> tuple[GreyClip, Histograms]:
     """The grey difference of each frame, 0 at the subject, and how often each value is there."""
     values = np.empty(subject_mask.shape, np.uint8)
-    histograms = np.empty((len(gt), 256), np.int64)
+    histograms = np.zeros((len(gt), 256), np.int64)
     for index, (with_effect, without, coverage) in enumerate(zip(gt, over, subject_mask, strict=True)):
         difference = to_grey(cv2.absdiff(with_effect, without))
         difference[near_subject(coverage, margin_px)] = 0
         values[index] = difference
-        histograms[index] = _histogram(difference)
+        # Most of a picture is 0: counting only the rectangle that holds the rest is several times quicker.
+        x, y, width, height = cv2.boundingRect(difference)
+        if width:
+            inside = difference[y : y + height, x : x + width]
+            histograms[index] = cv2.calcHist([inside], [0], None, [256], [0, 256]).ravel()
+        histograms[index, 0] += difference.size - width * height
     return values, histograms
 
 
-def _histogram(difference: Grey) -> Int64[np.ndarray, "256"]:
-    # Most of a picture is 0: counting only the rectangle that holds the rest is several times quicker.
-    x, y, width, height = cv2.boundingRect(difference)
-    counts = np.zeros(256, np.int64)
-    if width:
-        inside = difference[y : y + height, x : x + width]
-        counts[:] = cv2.calcHist([inside], [0], None, [256], [0, 256]).ravel()
-    counts[0] += difference.size - width * height
-    return counts
-
-
-def otsu_thresholds(histograms: Histograms, scope: Literal["clip", "frame"]) -> Steps:
-    """Otsu's threshold for each frame; of a histogram with a single value, that value."""
-    if scope == "clip":
-        return np.full(len(histograms), _otsu(histograms.sum(axis=0)))
-    return np.array([_otsu(counts) for counts in histograms])
-
-
 def _otsu(counts: Int64[np.ndarray, "256"]) -> int:
+    """Otsu's threshold; of a histogram with a single value, that value."""
     values = np.flatnonzero(counts)
     return int(values[0]) if len(values) == 1 else int(threshold_otsu(hist=counts))
-
-
-VERSION = 2
-"""Raise it when results change; stored results of older versions are then made again."""
-
-Chosen = Bool[np.ndarray, "H W"]
-
-WORKING_PX = 384  # the shorter side for which sizes in pixels are given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,10 +161,20 @@ def find_effect(gt: Rgb, over: Rgb, subject_mask: Matte, settings: EffectMaskSet
             "bring them to one size and length first"
         )
     scaled = _scaled(settings, min(gt.shape[1:3]))
-    buffer, histograms = grey_differences(gt, over, subject_mask, scaled.subject_margin_px)
-    otsu_levels = otsu_thresholds(histograms, scaled.otsu_scope)
+    buffer, histograms = _grey_differences(gt, over, subject_mask, scaled.subject_margin_px)
+    if scaled.otsu_scope == "clip":
+        otsu_levels = np.full(len(gt), _otsu(histograms.sum(axis=0)))
+    else:
+        otsu_levels = np.array([_otsu(counts) for counts in histograms])
     thresholds = otsu_levels.clip(scaled.threshold_min, scaled.threshold_max)
-    coherent_count = _spatial_cleanup(buffer, gt, over, thresholds, scaled)
+    coherent_count = 0
+    for index, threshold in enumerate(thresholds):
+        _, strong = cv2.threshold(buffer[index], float(threshold), 255, cv2.THRESH_TOZERO)
+        coherent = _coherent(gt[index], over[index], strong, scaled)
+        coherent_count += int(np.count_nonzero(coherent))
+        buffer[index] = morphology.open_and_smooth(
+            coherent.view(np.uint8), scaled.erode_px, scaled.dilate_px, scaled.median_px
+        )
     morphology.temporal_median(buffer, scaled.temporal_median_frames)
     for frame, coverage in zip(buffer, subject_mask, strict=True):
         frame[near_subject(coverage, scaled.subject_margin_px)] = 0
@@ -202,20 +192,7 @@ def find_effect(gt: Rgb, over: Rgb, subject_mask: Matte, settings: EffectMaskSet
     )
 
 
-def _spatial_cleanup(buffer: GreyClip, gt: Rgb, over: Rgb, thresholds: Steps, settings: EffectMaskSettings) -> int:
-    """Turn grey differences into masks, in place; return how many pixels agreed with those around them."""
-    coherent_count = 0
-    for index, threshold in enumerate(thresholds):
-        _, strong = cv2.threshold(buffer[index], float(threshold), 255, cv2.THRESH_TOZERO)
-        coherent = _coherent(gt[index], over[index], strong, settings)
-        coherent_count += int(np.count_nonzero(coherent))
-        buffer[index] = morphology.open_and_smooth(
-            coherent.view(np.uint8), settings.erode_px, settings.dilate_px, settings.median_px
-        )
-    return coherent_count
-
-
-def _coherent(gt: Image, over: Image, strong: Grey, settings: EffectMaskSettings) -> Chosen:
+def _coherent(gt: Image, over: Image, strong: Grey, settings: EffectMaskSettings) -> Bool[np.ndarray, "H W"]:
     """Pixels above the threshold, `strong`, that agree in sign with those around them."""
     agreeing = strong.astype(bool)
     x, y, width, height = cv2.boundingRect(strong)

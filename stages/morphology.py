@@ -31,15 +31,12 @@ def open_and_smooth(frame: Binary, erode_px: int, dilate_px: int, median_px: int
     if erode_px:
         frame = cv2.erode(frame, disk(erode_px))
     frame = dilate_disk(frame, dilate_px)
-    return _majority(frame, median_px) if median_px > 1 else frame
-
-
-def _majority(frame: Binary, side_px: int) -> Binary:
+    if median_px == 1:
+        return frame
     # The median of zeros and ones is whether more than half are ones; a sum over a window is quicker than a median.
-    depth = cv2.CV_8U if side_px**2 <= 255 else cv2.CV_16U
-    count = cv2.boxFilter(frame, depth, (side_px, side_px), normalize=False, borderType=cv2.BORDER_REPLICATE)
-    majority: Binary = (count > side_px**2 // 2).view(np.uint8)
-    return majority
+    depth = cv2.CV_8U if median_px**2 <= 255 else cv2.CV_16U
+    count = cv2.boxFilter(frame, depth, (median_px, median_px), normalize=False, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray((count > median_px**2 // 2).view(np.uint8))
 
 
 def temporal_median(clip: BinaryClip, frames: int) -> None:
@@ -66,30 +63,22 @@ def drop_specks(clip: BinaryClip, min_area_px: int) -> None:
     What a component can touch is what the neighbouring frames hold without their small ones. A clip of one frame has
     no neighbours, so there only size counts.
     """
-    empty = np.zeros_like(clip[0])
-    previous, labels = empty, _label_components(clip[0], min_area_px)
+    previous, labels = np.zeros(clip[0].shape, bool), _label_components(clip[0], min_area_px)
     for index in range(len(clip)):
         next_labels = _label_components(clip[index + 1], min_area_px) if index + 1 < len(clip) else None
-        neighbours = previous if next_labels is None else previous | (next_labels > 0).view(np.uint8)
-        if len(clip) > 1:
-            touched = np.bincount(labels[neighbours.view(bool)], minlength=int(labels.max()) + 1) > 0
-            clip[index] = _select_labels(labels, touched) > 0
-        else:
-            clip[index] = labels > 0
-        previous = (labels > 0).view(np.uint8)
+        neighbours = previous if next_labels is None else previous | (next_labels > 0)
+        touched = np.bincount(labels[neighbours], minlength=int(labels.max()) + 1) > 0
+        clip[index] = (_select_labels(labels, touched) if len(clip) > 1 else labels) > 0
+        previous = labels > 0
         if next_labels is not None:
             labels = next_labels
 
 
 def _label_components(frame: Binary, min_area_px: int) -> Labels:
     """Every pixel's component, counted from 1; 0 where there is none or a small one."""
-    labels: Labels
     count, labels = cv2.connectedComponents(frame, connectivity=8, ltype=cv2.CV_32S)
     return _select_labels(labels, np.bincount(labels[frame.view(bool)], minlength=count) >= min_area_px)
 
 
 def _select_labels(labels: Labels, keep: Bool[np.ndarray, "label"]) -> Labels:
-    if keep[1:].all():
-        return labels
-    filtered: Labels = np.where(keep, np.arange(len(keep), dtype=np.int32), 0)[labels]
-    return filtered
+    return labels if keep[1:].all() else np.where(keep, np.arange(len(keep), dtype=np.int32), 0)[labels]

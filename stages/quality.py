@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 
 from ..arrays import Image, Mask, Matte, PerFrame, Rgb
 from . import composite, morphology
@@ -28,50 +28,26 @@ SMALLEST = 8  # cells; phase correlation needs some room
 COARSE = 4  # flicker is looked at in cells of 4x4 pixels; only what is 3 cells wide counts
 
 
-@dataclass(frozen=True, kw_only=True)
-class QualityNumber:
-    """One measured number of a pair; a column of the corpus."""
-
-    name: str
-    unit: str
-    """dB, px, steps (of 8 bits), or share (0 to 1)."""
-    meaning: str
-
-
-QUALITY_NUMBERS = tuple(
-    QualityNumber(name=name, unit=unit, meaning=meaning)
-    for name, unit, meaning in (
-        ("reconstruction_psnr_db", "dB", "alpha·foreground + (1 − alpha)·background against gt; None: equal"),
-        (
-            "preservation_psnr_db",
-            "dB",
-            "gt against over outside effect mask and subject (and 6 px around it); None: equal",
-        ),
-        ("effect_area", "share", "effect mask's share of the picture, mean over the frames"),
-        ("effect_peak_area", "share", "the same in the frame where it is largest"),
-        ("effect_flicker", "share", "share of the mask that comes and goes between frames, motion apart"),
-        ("effect_strength", "steps", "mean grey difference of gt and over inside the effect mask"),
-        ("registration_error_px", "px", "how far frames miss each other after alignment"),
-        ("unseen_share", "share", "share of the removed pixels that no frame ever showed"),
-        ("subject_leak", "share", "share of the subject's detail still in background: 0 none, 1 all"),
-        ("mask_confidence_min", "share", "confidence of the subject mask in its worst frame"),
-        ("mask_confidence_mean", "share", "confidence of the subject mask, mean over the frames"),
-        ("subject_area", "share", "subject's share of the picture, mean over the frames"),
-        ("edge_effect", "share", "share of the effect mask within 6 px of the subject: halo, not effect"),
-        (
-            "otsu_iou",
-            "share",
-            "rendered pairs: what the difference recipe finds against the true mask, intersection over union",
-        ),
-        (
-            "subject_error",
-            "steps",
-            "rendered pairs: largest difference of gt and over inside the subject where nothing lies before it",
-        ),
-        ("firefly_share", "share", "rendered pairs: share of pixels that shine alone, lost paths of light"),
-    )
-)
-
+QUALITY_NUMBERS = {
+    "reconstruction_psnr_db": "dB",  # alpha·foreground + (1 − alpha)·background against gt; None: equal
+    "preservation_psnr_db": "dB",  # gt against over outside effect mask and subject (and 6 px around it); None: equal
+    "effect_area": "share",  # effect mask's share of the picture, mean over the frames
+    "effect_peak_area": "share",  # the same in the frame where it is largest
+    "effect_flicker": "share",  # share of the mask that comes and goes between frames, motion apart
+    "effect_strength": "steps",  # mean grey difference of gt and over inside the effect mask
+    "registration_error_px": "px",  # how far frames miss each other after alignment
+    "unseen_share": "share",  # share of the removed pixels that no frame ever showed
+    "subject_leak": "share",  # share of the subject's detail still in background: 0 none, 1 all
+    "mask_confidence_min": "share",  # confidence of the subject mask in its worst frame
+    "mask_confidence_mean": "share",  # confidence of the subject mask, mean over the frames
+    "subject_area": "share",  # subject's share of the picture, mean over the frames
+    "edge_effect": "share",  # share of the effect mask within 6 px of the subject: halo, not effect
+    # Of rendered pairs alone:
+    "otsu_iou": "share",  # what the difference recipe finds against the true mask, intersection over union
+    "subject_error": "steps",  # largest difference of gt and over inside the subject where nothing lies before it
+    "firefly_share": "share",  # share of pixels that shine alone, lost paths of light
+}
+"""Unit of each number of a pair, a column of the corpus: dB, px, steps (of 8 bits) or share (0 to 1)."""
 EXTERNAL_NUMBERS = ("registration_error_px", "unseen_share", "otsu_iou", "subject_error", "firefly_share")
 """Numbers that are not measured here: the stage that made the layers hands them in."""
 
@@ -112,15 +88,19 @@ def measure(pair: Pair) -> dict[str, float | None]:
         "effect_strength": _ratio(total["effect_steps"], total["effect"]),
         "subject_area": total["subject"] / (pixels * len(frames)),
         "edge_effect": _ratio(total["effect_near"], total["effect"]),
-        **{name: _finite_or_none(pair.facts.get(name)) for name in EXTERNAL_NUMBERS},
     }
+    for name in EXTERNAL_NUMBERS:
+        number = pair.facts.get(name)
+        measured[name] = float(number) if number is not None and math.isfinite(number) else None
     if pair.alpha is not None:
-        measured["subject_leak"] = _leak(total["detail_shared"], total["detail"])
+        # Share of gt's gradients that returns in background (least squares); None for a subject without detail.
+        leak = _ratio(total["detail_shared"], total["detail"])
+        measured["subject_leak"] = None if leak is None else min(max(leak, 0.0), 1.0)
         measured["reconstruction_psnr_db"] = _psnr(total["rebuilt_error"], 3 * pixels * len(frames))
     if pair.confidence is not None:
         confidence = np.nan_to_num(np.clip(pair.confidence, 0, 1).astype(np.float64))
         measured |= {"mask_confidence_min": float(confidence.min()), "mask_confidence_mean": float(confidence.mean())}
-    return {number.name: measured[number.name] for number in QUALITY_NUMBERS if number.name in measured}
+    return {name: measured[name] for name in QUALITY_NUMBERS if name in measured}
 
 
 def _measure_frame(pair: Pair, index: int) -> dict[str, float]:
@@ -133,8 +113,12 @@ def _measure_frame(pair: Pair, index: int) -> dict[str, float]:
     preserved = ((effect | coverage | near_subject) == 0).view(np.uint8)
     inside = morphology.open_and_smooth(subject, max(1, round(CORE_PX * scale)), 0, 1)
     detail_shared, detail = _detail(gt, background, inside if cv2.countNonZero(inside) else subject)
+    rebuilt_error = 0.0
+    if pair.alpha is not None:
+        rebuilt = composite.over(pair.foreground[index, None], background[None], pair.alpha[index, None])[0]
+        rebuilt_error = float(cv2.norm(gt, rebuilt, cv2.NORM_L2SQR))
     return {
-        "rebuilt_error": _reconstruction_error(pair, index),
+        "rebuilt_error": rebuilt_error,
         "preserved_error": cv2.norm(gt, over, cv2.NORM_L2SQR, preserved),
         "preserved": float(cv2.countNonZero(preserved)),
         "effect": float(cv2.countNonZero(effect)),
@@ -146,24 +130,12 @@ def _measure_frame(pair: Pair, index: int) -> dict[str, float]:
     }
 
 
-def _reconstruction_error(pair: Pair, index: int) -> float:
-    if pair.alpha is None:
-        return 0.0
-    now = slice(index, index + 1)
-    rebuilt = composite.over(pair.foreground[now], pair.background[now], pair.alpha[now])[0]
-    return float(cv2.norm(pair.gt[index], rebuilt, cv2.NORM_L2SQR))
-
-
 def _psnr(squared_error: float, values: float) -> float | None:
     return 10 * math.log10(255**2 * values / squared_error) if squared_error else None
 
 
 def _ratio(part: float, total: float) -> float | None:
     return part / total if total else None
-
-
-def _finite_or_none(number: float | None) -> float | None:
-    return float(number) if number is not None and math.isfinite(number) else None
 
 
 def _detail(gt: Image, background: Image, region: morphology.Binary) -> tuple[float, float]:
@@ -183,11 +155,6 @@ def _detail(gt: Image, background: Image, region: morphology.Binary) -> tuple[fl
     return shared, energy
 
 
-def _leak(shared: float, energy: float) -> float | None:
-    """Share of gt's gradients that returns in background (least squares), 0 to 1; None for a subject without detail."""
-    return min(max(shared / energy, 0.0), 1.0) if energy else None
-
-
 def _flicker(effect_mask: Mask) -> float | None:
     """Share of the mask that comes and goes between neighbouring frames; None without an effect.
 
@@ -196,21 +163,16 @@ def _flicker(effect_mask: Mask) -> float | None:
     """
     changed_cells = union_cells = 0
     previous: Cells | None = None
+    height, width = effect_mask.shape[1:]
+    size = max(1, width // COARSE), max(1, height // COARSE)
     for frame in effect_mask:
-        cells = _cells(frame)
+        cover = cv2.resize(frame.view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA)
+        cells = (cover > 127).view(np.uint8)
         if previous is not None:
             changed_cells += min(_changed(previous, cells), _changed(_moved(previous, cells), cells))
             union_cells += cv2.countNonZero(previous | cells)
         previous = cells
     return changed_cells / union_cells if union_cells else (0.0 if effect_mask.any() else None)
-
-
-def _cells(mask: Bool[np.ndarray, "H W"]) -> Cells:
-    height, width = mask.shape
-    size = max(1, width // COARSE), max(1, height // COARSE)
-    cover = cv2.resize(mask.view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA)
-    cells: Cells = (cover > 127).view(np.uint8)
-    return cells
 
 
 def _changed(previous: Cells, cells: Cells) -> int:
@@ -222,5 +184,4 @@ def _moved(previous: Cells, cells: Cells) -> Cells:
         return previous
     (across, down), _ = cv2.phaseCorrelate(previous.astype(np.float32), cells.astype(np.float32))
     shift = np.array([[1, 0, round(across)], [0, 1, round(down)]], np.float32)
-    shifted: Cells = cv2.warpAffine(previous, shift, previous.shape[::-1], flags=cv2.INTER_NEAREST)
-    return shifted
+    return np.asarray(cv2.warpAffine(previous, shift, previous.shape[::-1], flags=cv2.INTER_NEAREST))

@@ -1,7 +1,7 @@
 """Stage 6, second half: from numbers to accept, review or reject, and why, in words."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -67,10 +67,11 @@ class QualityThresholds:
         """Check that rejecting is never easier than reviewing."""
         for field in fields(self):
             review, reject = limits = getattr(self, field.name)
-            if not all(map(math.isfinite, limits)) or (reject > review if _is_minimum(field.name) else reject < review):
+            is_minimum = field.name.endswith("_min")
+            if not all(map(math.isfinite, limits)) or (reject > review if is_minimum else reject < review):
                 raise ValueError(
                     f"{field.name}={limits}: the second limit, for rejection, must be "
-                    f"{'at most' if _is_minimum(field.name) else 'at least'} the first, for review"
+                    f"{'at most' if is_minimum else 'at least'} the first, for review"
                 )
 
 
@@ -121,39 +122,32 @@ def judge(numbers: Mapping[str, float | None], thresholds: QualityThresholds, no
         if value is not None and not math.isfinite(value):
             raise ValueError(f"{name}={value} is not finite; a number that cannot be measured is None")
     empty = numbers.get("effect_area") == 0
-    broken = [("reject", NO_EFFECT)] if empty else []
-    broken += list(_broken(numbers, thresholds, skip=("effect_area_min",) if empty else ()))
-    rejected = tuple(reason for decision, reason in broken if decision == "reject")
-    doubts = tuple(reason for decision, reason in broken if decision == "review")
-    if rejected:
-        return Verdict(verdict="reject", reasons=(*rejected, *doubts, *notes))
-    if doubts:
-        return Verdict(verdict="review", reasons=(*doubts, *notes))
-    return Verdict(verdict="accept", reasons=(_praise(numbers), *notes))
-
-
-def _broken(
-    numbers: Mapping[str, float | None], thresholds: QualityThresholds, skip: Sequence[str]
-) -> Iterator[tuple[Decision, str]]:
-    """Each limit that is broken, with the graver one of its two, and the sentence for it."""
+    rejected, doubts = [NO_EFFECT] if empty else [], list[str]()
     for field in fields(thresholds):
         value = numbers.get(name := field.name[: -len("_min")])
-        if value is None or field.name in skip:
+        if value is None or (empty and name == "effect_area"):
             continue
+        is_minimum = field.name.endswith("_min")
         review, reject = getattr(thresholds, field.name)
-        is_minimum = _is_minimum(field.name)
-        decision: Decision
-        for decision, limit in (("reject", reject), ("review", review)):
+        for decision, limit, reasons in (("reject", reject, rejected), ("review", review, doubts)):
             if value < limit if is_minimum else value > limit:
                 side = "below" if is_minimum else "above"
                 measured, allowed = format_number(name, value), format_number(name, limit)
-                yield decision, f"{MEANING[field.name]}: {name} is {measured}, {side} the {decision} limit of {allowed}"
+                reasons.append(f"{MEANING[field.name]}: {name} is {measured}, {side} the {decision} limit of {allowed}")
                 break
+    return weigh(rejected, doubts, _praise(numbers), notes)
+
+
+def weigh(rejected: Sequence[str], doubts: Sequence[str], praise: str, notes: Sequence[str] = ()) -> Verdict:
+    """Make a verdict of the reasons to reject and to review; praise is the reason where there are none."""
+    if rejected or doubts:
+        return Verdict(verdict="reject" if rejected else "review", reasons=(*rejected, *doubts, *notes))
+    return Verdict(verdict="accept", reasons=(praise, *notes))
 
 
 def format_number(name: str, value: float) -> str:
     """A number with its unit; shares as per cent."""
-    unit = _UNITS[name]
+    unit = QUALITY_NUMBERS[name]
     return f"{100 * value:.3g} %" if unit == "share" else f"{value:.3g} {unit}"
 
 
@@ -162,11 +156,7 @@ def _praise(numbers: Mapping[str, float | None]) -> str:
     for name, phrase, text_if_none in _PRAISE:
         if name in numbers:
             value = numbers[name]
-            phrases += (
-                [phrase.format(format_number(name, value))]
-                if value is not None
-                else [text_if_none] * bool(text_if_none)
-            )
+            phrases.append(text_if_none if value is None else phrase.format(format_number(name, value)))
     return "; ".join(filter(None, phrases)) or "no number breaks a limit"
 
 
@@ -183,8 +173,3 @@ _PRAISE = (
     ("unseen_share", "{} of what was removed was never seen", ""),
     ("mask_confidence_min", "the subject mask is at least {} sure", ""),
 )
-_UNITS = {number.name: number.unit for number in QUALITY_NUMBERS}
-
-
-def _is_minimum(threshold: str) -> bool:
-    return threshold.endswith("_min")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ..arrays import Rgb
-from .quality_gates import Verdict
+from .quality_gates import Verdict, weigh
 
 VERSION = 1
 """Raise it when results change; stored results of older versions are then made again."""
@@ -68,10 +68,19 @@ def measure(
         over: the same scene without its effect, where it is known.
         colours: described colours by their word, display space 0 to 1; looked for where `over` is known.
     """
-    numbers = _measure_picture(gt)
-    if over is not None:
-        numbers |= _measure_effect(gt, over, colours or {})
-    return numbers
+    low = high = previous = _to_grey(gt[0])
+    contrast, lively = [float(previous.std())], []
+    for frame in gt[1:]:
+        grey = _to_grey(frame)
+        lively.append(bool((np.abs(grey - previous) > MOVED).mean() > 0.0001))
+        low, high, previous = np.minimum(low, grey), np.maximum(high, grey), grey
+        contrast.append(float(grey.std()))
+    numbers = {
+        "contrast": float(np.mean(contrast)),
+        "moving_share": float((high - low > MOVED).mean()),
+        "lively_frames": float(np.mean(lively)) if lively else 0.0,
+    }
+    return numbers if over is None else numbers | _measure_effect(gt, over, colours or {})
 
 
 def judge(numbers: Mapping[str, float], limits: UnpairedThresholds, *, frames: int, expected_frames: int) -> Verdict:
@@ -85,29 +94,10 @@ def judge(numbers: Mapping[str, float], limits: UnpairedThresholds, *, frames: i
             continue
         limit, target = (reject, failures) if value < reject else (review, doubts)
         target.append(f"{MEANING[field.name]}: {field.name} is {value:.3g}, below the limit of {limit:.3g}")
-    if failures:
-        return Verdict(verdict="reject", reasons=(*failures, *doubts))
-    if doubts:
-        return Verdict(verdict="review", reasons=tuple(doubts))
-    reason = f"{100 * numbers['moving_share']:.3g} % of the picture moves"
+    praise = f"{100 * numbers['moving_share']:.3g} % of the picture moves"
     if "effect_share" in numbers:
-        reason += f", the effect changes {100 * numbers['effect_share']:.3g} % of it"
-    return Verdict(verdict="accept", reasons=(reason,))
-
-
-def _measure_picture(gt: Rgb) -> dict[str, float]:
-    low = high = previous = _to_grey(gt[0])
-    contrast, lively = [float(previous.std())], []
-    for frame in gt[1:]:
-        grey = _to_grey(frame)
-        lively.append(bool((np.abs(grey - previous) > MOVED).mean() > 0.0001))
-        low, high, previous = np.minimum(low, grey), np.maximum(high, grey), grey
-        contrast.append(float(grey.std()))
-    return {
-        "contrast": float(np.mean(contrast)),
-        "moving_share": float((high - low > MOVED).mean()),
-        "lively_frames": float(np.mean(lively)) if lively else 0.0,
-    }
+        praise += f", the effect changes {100 * numbers['effect_share']:.3g} % of it"
+    return weigh(failures, doubts, praise)
 
 
 def _measure_effect(gt: Rgb, over: Rgb, colours: Mapping[str, tuple[float, float, float]]) -> dict[str, float]:

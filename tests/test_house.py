@@ -285,7 +285,7 @@ def test_the_quality_numbers_of_stage_and_schema_are_the_same():
     from effectpairs.datasets.corpus import schema
     from effectpairs.stages import quality
 
-    assert {number.name for number in quality.QUALITY_NUMBERS} == set(schema.QUALITY_NUMBERS)
+    assert set(quality.QUALITY_NUMBERS) == set(schema.QUALITY_NUMBERS)
 
 
 def test_prefect_yaml_deploys_what_is_served():

@@ -92,8 +92,8 @@ def test_rejections_come_before_doubts():
 @given(st.data())
 def test_worse_is_never_better(data):
     numbers = {
-        number.name: data.draw(st.one_of(st.none(), st.floats(0, 60 if number.unit in ("dB", "steps") else 1)))
-        for number in QUALITY_NUMBERS
+        name: data.draw(st.one_of(st.none(), st.floats(0, 60 if unit in ("dB", "steps") else 1)))
+        for name, unit in QUALITY_NUMBERS.items()
     }
     # The subject's area is bad at both ends; the others have one bad side.
     gate = data.draw(
@@ -116,7 +116,7 @@ def test_nothing_measured_is_still_explained():
 
 
 def test_gates_name_numbers_and_are_explained():
-    names = {number.name for number in QUALITY_NUMBERS}
+    names = set(QUALITY_NUMBERS)
     # How well the difference recipe does is told, and no reason to refuse a pair whose truth is known.
     assert {field.name[:-4] for field in fields(QualityThresholds)} == names - {"otsu_iou"}
     assert set(MEANING) == {field.name for field in fields(QualityThresholds)}

@@ -25,10 +25,9 @@ def printed(corpus):
 
 
 def test_every_number_of_the_schema_has_a_title_and_the_unit_it_is_measured_in():
-    units = {number.name: number.unit for number in quality.QUALITY_NUMBERS}
     assert set(NUMBERS) == set(QUALITY_NUMBERS)
     assert {name: number.unit for name, number in NUMBERS.items()} == {
-        name: "%" if unit == "share" else unit for name, unit in units.items()
+        name: "%" if unit == "share" else unit for name, unit in quality.QUALITY_NUMBERS.items()
     }
 
 
