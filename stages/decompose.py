@@ -1,13 +1,15 @@
 """Stage 3: split a clip so that gt ≈ alpha·foreground + (1 − alpha)·background; what all backends share."""
 
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 from jaxtyping import Float32
 
 from ..arrays import Image, Mask, Matte, MatteImage, Rgb
+
+Colour = Float32[np.ndarray, "H W 3"]
+Plane = Float32[np.ndarray, "H W"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,22 +27,6 @@ class Layers:
     """What a person who reviews the clip should know, in sentences."""
 
 
-@runtime_checkable
-class Decomposer(Protocol):
-    """Splits a clip into the subject with its effects and the clean plate behind them."""
-
-    def decompose(self, gt: Rgb, subject_mask: Matte, other_subjects: Mask | None, external: Rgb | None) -> Layers:
-        """Take the subject out of gt.
-
-        Args:
-            gt: the clip.
-            subject_mask: the subject alone, without its effects.
-            other_subjects: pixels of the clip's other subjects, which stay in the background; None without any.
-            external: a background that another tool made, for the backends that read layers.
-        """
-        ...
-
-
 def check_subject(gt: Rgb, subject_mask: Matte) -> None:
     """Refuse a mask that marks no subject.
 
@@ -48,8 +34,9 @@ def check_subject(gt: Rgb, subject_mask: Matte) -> None:
         ValueError: when the mask has another size than the clip, or is empty or full in every frame.
     """
     if subject_mask.shape != gt.shape[:3]:
+        sizes = ["x".join(map(str, clip.shape[:3])) for clip in (subject_mask, gt)]
         raise ValueError(
-            f"the subject mask is {_size(subject_mask)} and the clip {_size(gt)} (frames x height x width); "
+            f"the subject mask is {sizes[0]} and the clip {sizes[1]} (frames x height x width); "
             "give a mask for every frame, at the clip's size"
         )
     hard = subject_mask >= 128
@@ -59,11 +46,6 @@ def check_subject(gt: Rgb, subject_mask: Matte) -> None:
         raise ValueError("the subject mask covers the whole picture in every frame; mark the subject alone")
 
 
-def _size(clip: Rgb | Matte) -> str:
-    return "x".join(str(side) for side in np.shape(clip)[:3])
-
-
-Colour = Float32[np.ndarray, "H W 3"]
 WINDOW_PX = 15
 """Side of the windows in which opacity is estimated from how much of the plate's contrast is left."""
 
@@ -91,7 +73,9 @@ def solve_matte(gt: Rgb, background: Rgb, subject_mask: Matte, region: Mask) -> 
 
 def _solve_frame(gt: Image, background: Image, subject_mask: MatteImage) -> tuple[MatteImage, Image]:
     observed, plate = gt.astype(np.float32), background.astype(np.float32)
-    alpha_min = _minimum_alpha(observed, plate)
+    # The smallest alpha for which (observed − (1 − alpha)·plate) / alpha stays within [0, 255].
+    lighter, darker = (observed - plate) / np.maximum(255 - plate, 1), (plate - observed) / np.maximum(plate, 1)
+    alpha_min = np.maximum(lighter, darker).max(axis=2).clip(0, 1)
     estimate, confidence = _opacity_from_contrast(observed, plate)
     alpha = np.maximum(alpha_min, confidence * estimate * (alpha_min > 0))
     alpha = np.maximum(np.ceil(alpha * 255 - 1e-3), subject_mask) / np.float32(255)
@@ -101,16 +85,7 @@ def _solve_frame(gt: Image, background: Image, subject_mask: MatteImage) -> tupl
     return matte, np.where((matte == 255)[..., None], gt, straight)
 
 
-def _minimum_alpha(observed: Colour, plate: Colour) -> Float32[np.ndarray, "H W"]:
-    """The smallest alpha for which (observed − (1 − alpha)·plate) / alpha stays within [0, 255]."""
-    lighter = (observed - plate) / np.maximum(255 - plate, 1)
-    darker = (plate - observed) / np.maximum(plate, 1)
-    return np.asarray(np.maximum(lighter, darker).max(axis=2).clip(0, 1))
-
-
-def _opacity_from_contrast(
-    observed: Colour, plate: Colour
-) -> tuple[Float32[np.ndarray, "H W"], Float32[np.ndarray, "H W"]]:
+def _opacity_from_contrast(observed: Colour, plate: Colour) -> tuple[Plane, Plane]:
     """Opacity 1 − slope of the local regression of observed on plate, and how far to trust it (0 to 1)."""
     mean_observed, mean_plate = _mean(observed), _mean(plate)
     variance = (_mean(plate * plate) - mean_plate**2).sum(axis=2)
@@ -122,5 +97,5 @@ def _opacity_from_contrast(
     return 1 - slope.clip(0, 1), fit * variance / (variance + noise)
 
 
-def _mean(values: Float32[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W 3"]:
+def _mean(values: Colour) -> Colour:
     return np.asarray(cv2.blur(values, (WINDOW_PX, WINDOW_PX), borderType=cv2.BORDER_REFLECT))

@@ -5,7 +5,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float64, UInt8
+from jaxtyping import Float64, UInt8
 
 from ..arrays import Mask, Matte, Rgb
 from .decompose import Layers, check_subject, solve_matte
@@ -43,19 +43,21 @@ class External:
         """
         background = _check_background(gt, external)
         check_subject(gt, subject_mask)
-        fit, scatter = _fit_line(gt, background, subject_mask)
+        conversion = _range_conversion(*_fit_line(*_level_pairs(gt, background, subject_mask)))
         notes: tuple[str, ...] = ()
-        conversion = _range_conversion(fit, scatter)
         if conversion is not None:
-            levels = np.arange(256) * conversion[0] + conversion[1]
-            background = np.clip(np.rint(levels), 0, 255).astype(np.uint8)[background]
+            converted = np.arange(256) * conversion[0] + conversion[1]
+            background = np.clip(np.rint(converted), 0, 255).astype(np.uint8)[background]
             came, goes = ("limited", "full") if conversion[0] > 1 else ("full", "limited")
             notes = (
                 f"The given background came in {came} colour range, the clip is in {goes} range; it was converted.",
             )
         region = _region(gt, background, subject_mask, other_subjects, self.threshold)
         alpha, foreground = solve_matte(gt, background, subject_mask, region)
-        facts = _facts(gt, background, subject_mask)
+        levels, clip_levels = _level_pairs(gt, background, subject_mask)
+        error = float(np.mean((levels - clip_levels) ** 2)) if len(levels) else 0.0
+        # Away from the subject, where they should agree.
+        facts = {"external_offset_psnr_db": 10 * float(np.log10(255**2 / error)) if error > 0 else 100.0}
         return Layers(background=background, foreground=foreground, alpha=alpha, facts=facts, notes=notes)
 
 
@@ -63,7 +65,7 @@ def _check_background(gt: Rgb, background: AnySize | None) -> Rgb:
     if background is None:
         raise ValueError("external needs the background that another tool made; give one, or decompose with plate")
     if background.shape != gt.shape:
-        sizes = ["x".join(str(side) for side in clip.shape[:3]) for clip in (background, gt)]
+        sizes = ["x".join(map(str, clip.shape[:3])) for clip in (background, gt)]
         raise ValueError(
             f"the given background is {sizes[0]} and the clip {sizes[1]} (frames x height x width); "
             "cut and resize the background to the clip"
@@ -71,27 +73,22 @@ def _check_background(gt: Rgb, background: AnySize | None) -> Rgb:
     return background
 
 
-def _far_from_subject(subject: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
-    """Pixels at least a quarter of the subject's size away from it: there clip and background should be equal."""
-    return ~dilate(subject, max(8.0, 0.25 * float(np.sqrt(subject.sum()))))
+def _level_pairs(gt: Rgb, background: Rgb, subject_mask: Matte) -> tuple[Levels, Levels]:
+    """Levels of background and clip away from the subject, thinned out over space and time.
 
-
-def _level_pairs(
-    gt: Rgb, background: Rgb, subject_mask: Matte
-) -> tuple[Float64[np.ndarray, "N"], Float64[np.ndarray, "N"]]:
-    """Levels of background and clip away from the subject, thinned out over space and time."""
-    step = max(len(gt) // 12, 1)
+    At least a quarter of the subject's size away from it clip and background should be equal.
+    """
     background_levels, clip_levels = [], []
-    for frame in range(0, len(gt), step):
-        far_pixels = _far_from_subject(subject_mask[frame] > 32)[::4, ::4]
+    for frame in range(0, len(gt), max(len(gt) // 12, 1)):
+        subject = subject_mask[frame] > 32
+        far_pixels = ~dilate(subject, max(8.0, 0.25 * float(np.sqrt(subject.sum()))))[::4, ::4]
         background_levels.append(background[frame, ::4, ::4][far_pixels].ravel())
         clip_levels.append(gt[frame, ::4, ::4][far_pixels].ravel())
     return np.concatenate(background_levels).astype(np.float64), np.concatenate(clip_levels).astype(np.float64)
 
 
-def _fit_line(gt: Rgb, background: Rgb, subject_mask: Matte) -> tuple[ColourMap, float]:
-    """Robust fit gt ≈ gain·background + offset away from the subject, and the median error of it."""
-    levels, clip_levels = _level_pairs(gt, background, subject_mask)
+def _fit_line(levels: Levels, clip_levels: Levels) -> tuple[ColourMap, float]:
+    """Robust fit clip ≈ gain·background + offset, and the median error of it."""
     if len(levels) < 256 or np.ptp(levels) < 32:
         return (1.0, 0.0), 0.0
     weight = np.ones_like(levels)
@@ -110,9 +107,8 @@ def _fit_line(gt: Rgb, background: Rgb, subject_mask: Matte) -> tuple[ColourMap,
 
 def _range_conversion(line: ColourMap, scatter: float) -> ColourMap | None:
     """The exact conversion that line stands for, if it is one: limited to full range, or full to limited."""
-    to_limited = LIMITED
     to_full = (1 / LIMITED[0], -LIMITED[1] / LIMITED[0])
-    for conversion in (to_full, to_limited):
+    for conversion in (to_full, LIMITED):
         # Compared where it matters, at dark grey and light grey; half way to the identity is the border.
         distance = max(abs((line[0] - conversion[0]) * level + line[1] - conversion[1]) for level in (48, 208))
         identity_distance = max(abs((line[0] - 1) * level + line[1]) for level in (48, 208))
@@ -125,18 +121,9 @@ def _region(gt: Rgb, background: Rgb, subject_mask: Matte, other_subjects: Mask 
     """The subject, and what differs from the background by more than codec noise."""
     region = subject_mask > 0
     for frame in range(len(gt)):
-        difference = cv2.absdiff(
-            cv2.GaussianBlur(gt[frame], (0, 0), 1.0), cv2.GaussianBlur(background[frame], (0, 0), 1.0)
-        )
+        difference = cv2.absdiff(*(cv2.GaussianBlur(clip[frame], (0, 0), 1.0) for clip in (gt, background)))
         effect = cv2.medianBlur((difference.max(axis=2) > threshold).view(np.uint8), 5) > 0
         if other_subjects is not None:
             effect &= ~other_subjects[frame]
         region[frame] |= effect
     return region
-
-
-def _facts(gt: Rgb, background: Rgb, subject_mask: Matte) -> dict[str, float]:
-    """PSNR of the external background against the clip, away from the subject, where they should agree."""
-    levels, clip_levels = _level_pairs(gt, background, subject_mask)
-    error = float(np.mean((levels - clip_levels) ** 2)) if len(levels) else 0.0
-    return {"external_offset_psnr_db": 10 * float(np.log10(255**2 / error)) if error > 0 else 100.0}

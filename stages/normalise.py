@@ -1,4 +1,7 @@
-"""Stage 1: footage of any length, rate and shape -> clips of the working size, each within one shot."""
+"""Stage 1: footage of any length, rate and shape -> clips of the working size, each within one shot.
+
+Frames and masks are scaled by one and the same geometry.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +10,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int64, UInt8
 
 from ..arrays import Image
 
@@ -15,6 +18,8 @@ VERSION = 2
 """Raise by one when the same footage and settings give other clips."""
 
 Times = Float64[np.ndarray, "N"]
+AnyImage = UInt8[np.ndarray, "h w *c"]  # colour [H W 3] or a matte [H W]
+Resized = UInt8[np.ndarray, "H W *c"]
 LENGTH_STEP, SHORTEST = 8, 5
 """A clip has 8k+5 frames: the base model's VAE wants 4n+1 and its transformer an even number of latent frames."""
 
@@ -112,9 +117,7 @@ def sample_indices(times_s: Times, fps: float) -> Int64[np.ndarray, "K"]:
     return np.searchsorted(midpoints, instants - 1e-6, side="left").astype(np.int64)
 
 
-def plan_clips(
-    times_s: Float64[np.ndarray, "N"], cuts: Sequence[int], settings: Normalise
-) -> Iterator[ClipPlan | ShortShot]:
+def plan_clips(times_s: Times, cuts: Sequence[int], settings: Normalise) -> Iterator[ClipPlan | ShortShot]:
     """Plan which source frames make up which clip, in the order of the video.
 
     Args:
@@ -132,9 +135,7 @@ def plan_clips(
                 return
 
 
-def _plan_shot(
-    times_s: Float64[np.ndarray, "N"], start: int, stop: int, settings: Normalise
-) -> Iterator[ClipPlan | ShortShot]:
+def _plan_shot(times_s: Times, start: int, stop: int, settings: Normalise) -> Iterator[ClipPlan | ShortShot]:
     frames = start + sample_indices(times_s[start:stop], settings.fps)
     lengths = clip_lengths(len(frames), settings)
     if not lengths:
@@ -146,26 +147,16 @@ def _plan_shot(
     begin = 0
     for number, length in enumerate(lengths, 1):
         source_frames = frames[begin : begin + length]
-        unused = len(frames) - sum(lengths) if number == len(lengths) else 0
-        yield ClipPlan(
-            start_s=float(times_s[start] + begin / settings.fps),
-            source_frames=tuple(int(frame) for frame in source_frames),
-            notes=_clip_notes(source_frames, unused),
-        )
+        notes = []
+        if repeated := int(np.count_nonzero(np.diff(source_frames) == 0)):
+            notes.append(
+                f"{repeated} of {length} frames repeat the one before, because the source is slower than the clip."
+            )
+        if number == len(lengths) and (unused := len(frames) - sum(lengths)):
+            notes.append(f"Frames left over at the end of the shot: {unused}; a clip has 8k+5 frames.")
+        start_s = float(times_s[start] + begin / settings.fps)
+        yield ClipPlan(start_s=start_s, source_frames=tuple(map(int, source_frames)), notes=tuple(notes))
         begin += length
-
-
-def _clip_notes(source_frames: Int64[np.ndarray, "K"], unused: int) -> tuple[str, ...]:
-    repeated = int(np.count_nonzero(np.diff(source_frames) == 0))
-    notes = []
-    if repeated:
-        notes.append(
-            f"{repeated} of {len(source_frames)} frames repeat the one before, "
-            "because the source is slower than the clip."
-        )
-    if unused:
-        notes.append(f"Frames left over at the end of the shot: {unused}; a clip has 8k+5 frames.")
-    return tuple(notes)
 
 
 CUT_WINDOW = 2
@@ -201,3 +192,35 @@ def _pad_shots(frames: Iterable[Image]) -> Iterator[Image]:
         yield from repeat(frame, CUT_WINDOW + 1 if number == 0 else 1)
     if frame is not None:
         yield from repeat(frame, CUT_WINDOW)
+
+
+def resize(image: AnyImage, size: tuple[int, int]) -> Resized:
+    """Stretch an image to (height, width): by area to shrink, bicubic (mattes: bilinear) to grow."""
+    height, width = size
+    if image.shape[:2] == size:
+        return image
+    grows = height > image.shape[0] or width > image.shape[1]
+    smooth = cv2.INTER_CUBIC if image.ndim == 3 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=smooth if grows else cv2.INTER_AREA))
+
+
+def fit_frame(image: AnyImage, size: tuple[int, int], fit: Literal["cover", "pad"] = "cover") -> Resized:
+    """Scale an image evenly to (height, width).
+
+    Args:
+        image: colour, or a matte, which stays soft.
+        size: height and width of the result.
+        fit: "cover" fills the size and crops the longer side around its middle; "pad" shows all of the image, with
+            black (for a matte: no subject) on both sides of the shorter one.
+    """
+    choose = max if fit == "cover" else min
+    scale = choose(goal / side for goal, side in zip(size, image.shape[:2], strict=True))
+    # A side that should match exactly does, whatever the rounding; the other is off by half a pixel at most.
+    scaled = [choose(goal, round(side * scale)) for goal, side in zip(size, image.shape[:2], strict=True)]
+    image = resize(image, (max(scaled[0], 1), max(scaled[1], 1)))
+    y, x = (abs(side - goal) // 2 for side, goal in zip(image.shape[:2], size, strict=True))
+    if fit == "cover":
+        return np.ascontiguousarray(image[y : y + size[0], x : x + size[1]])
+    framed = np.zeros(size + image.shape[2:], np.uint8)
+    framed[y : y + image.shape[0], x : x + image.shape[1]] = image
+    return framed

@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from . import composite, effect_mask, external, plate, propagate, provided, quality
-from .decompose import Decomposer
+from . import composite, effect_mask, external, plate, propagate, quality, subject
 from .effect_mask import EffectMaskSettings
 from .external import External
 from .plate import Plate
 from .propagate import Propagate
-from .provided import Provided
 from .quality import Pair
-from .subject import SubjectPrompt, SubjectSegmenter
+from .subject import Provided, SubjectPrompt
 
 Layer = UInt8[np.ndarray, "..."] | Bool[np.ndarray, "..."]
 """A layer of any of the shapes in `arrays.py`."""
@@ -28,7 +26,7 @@ Facts = Mapping[str, Mapping[str, Any]]
 """Facts by the stage that left them."""
 
 _VERSIONS = {
-    Provided: provided.VERSION,
+    Provided: subject.VERSION,
     Propagate: propagate.VERSION,
     Plate: plate.VERSION,
     External: external.VERSION,
@@ -60,7 +58,7 @@ class StageSpec:
     """Version of a stage without settings; the others have that of their settings' module."""
 
 
-def _subject(layers: Layers, facts: Facts, segmenter: SubjectSegmenter) -> StageOutput:
+def _subject(layers: Layers, facts: Facts, segmenter: Provided | Propagate) -> StageOutput:
     prompt = facts["normalise"]
     keys = dict(zip(prompt.get("keys") or (), layers.get("keys", ()), strict=True))
     box = prompt.get("box")
@@ -73,7 +71,7 @@ def _subject(layers: Layers, facts: Facts, segmenter: SubjectSegmenter) -> Stage
     )
 
 
-def _decompose(layers: Layers, facts: Facts, decomposer: Decomposer) -> StageOutput:
+def _decompose(layers: Layers, facts: Facts, decomposer: Plate | External) -> StageOutput:
     other_subjects = layers.get("others")
     split = decomposer.decompose(
         layers["gt"],

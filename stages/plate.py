@@ -6,7 +6,7 @@ full size from frames near in time, without subject and effects, and compared on
 own variation. Only where subject and effects are does the plate replace the clip; alpha and foreground follow.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import cv2
@@ -27,7 +27,7 @@ from .plates.masked_median import (
     match_brightness,
     mean_level,
 )
-from .plates.registration import CameraPath, register_camera
+from .plates.registration import register_camera
 from .plates.temporal_samples import (
     ReferenceFrames,
     Window,
@@ -57,36 +57,37 @@ class Plate(CheckedSettings):
     """The subject's mask is widened by this much before it is removed: masks are rarely wide enough."""
     feather_px: Annotated[int, InRange(0, 32)] = 3
     """Width of the blend from plate to clip at the rim of the replaced region; 0 for a hard rim."""
-    attachment: Attachment = field(default_factory=Attachment)
+    attachment: Attachment = Attachment()
     """Rule by which a difference counts as the subject's effect."""
 
     def decompose(self, gt: Rgb, subject_mask: Matte, other_subjects: Mask | None, external: Rgb | None) -> Layers:
-        """Take the subject and its effects out of gt; external is not used.
+        """Take the subject and its effects out of gt; other subjects stay in the background, external is not used.
 
         Raises:
             ValueError: when the subject mask is of another size, or empty or full in every frame.
         """
         check_subject(gt, subject_mask)
-        subject, blocked = _widen_masks(subject_mask, other_subjects, self.margin_px)
+        unit = max(subject_mask.shape[1:]) / 672
+        margin_px = max(self.margin_px * unit, 1.0)
+        others = np.zeros(subject_mask.shape, bool) if other_subjects is None else other_subjects
+        subject = _dilate_frames(subject_mask > 32, margin_px) & ~(others & (subject_mask <= 32))
+        blocked = subject | _dilate_frames(others, margin_px)
         camera = register_camera(gt, blocked)
-        draft = _draft_effects(ReferenceFrames.from_clip(gt, blocked, camera), subject, blocked & ~subject, self)
-        footage = ReferenceFrames.from_clip(gt, blocked | _dilate_frames(draft.effects, 4.0), camera)
-        others_mask = np.zeros_like(subject) if other_subjects is None else other_subjects
-        plates, region, unseen = _build_plates(footage, subject, others_mask, draft, self)
-        background = _blend_plates(gt, plates, region, self.feather_px * max(gt.shape[1:3]) / 672)
+        footage = ReferenceFrames.from_clip(gt, blocked, camera)
+        effects, shade = _draft_effects(footage, subject, blocked & ~subject, self)
+        footage = ReferenceFrames.from_clip(gt, blocked | _dilate_frames(effects, 4.0), camera)
+        plates, region, unseen = _build_plates(footage, subject, others, effects, shade, self)
+        background = _blend_plates(gt, plates, region, self.feather_px * unit)
         alpha, foreground = solve_matte(gt, background, subject_mask, region)
-        facts = _facts(camera, region, subject, unseen)
+        facts = {
+            "registration_error_px": camera.error_px,
+            "registration_inlier_share": camera.inlier_share,
+            "camera_motion_px": camera.motion_px,
+            "unseen_share": float(unseen.sum() / max(int(region.sum()), 1)),
+            "replaced_share": float(region.mean()),
+            "effect_share": float((region & ~subject).mean()),
+        }
         return Layers(background=background, foreground=foreground, alpha=alpha, facts=facts, notes=_notes(facts))
-
-
-def _widen_masks(subject_mask: Matte, other_subjects: Mask | None, margin_px: float) -> tuple[Mask, Mask]:
-    """The subject with its margin, less the others' own pixels; and all subjects together with their margins."""
-    unit = max(subject_mask.shape[1:]) / 672
-    subject = _dilate_frames(subject_mask > 32, max(margin_px * unit, 1.0))
-    if other_subjects is None:
-        return subject, subject
-    subject &= ~(other_subjects & (subject_mask <= 32))
-    return subject, subject | _dilate_frames(other_subjects, max(margin_px * unit, 1.0))
 
 
 def _dilate_frames(mask: Mask, radius_px: float) -> Mask:
@@ -94,24 +95,20 @@ def _dilate_frames(mask: Mask, radius_px: float) -> Mask:
 
 
 def _nonempty_frames(mask: Mask) -> list[int]:
-    """The frames in which mask is not empty."""
     return [frame for frame, layer in enumerate(mask) if layer.any()]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _EffectDraft:
-    """First estimate of the effects, at the clip's size."""
-
-    effects: Mask
-    shade: Matte
-    """0, or where shadow lies on a place in nearly all frames: the grey level that parts shadow from light there."""
-
-
-def _draft_effects(footage: ReferenceFrames, subject: Mask, other_subjects: Mask, settings: Plate) -> _EffectDraft:
+def _draft_effects(
+    footage: ReferenceFrames, subject: Mask, other_subjects: Mask, settings: Plate
+) -> tuple[Mask, Matte]:
     """Estimate effects at half size: compare each frame with frames spread over the clip.
 
     Only that half of these counts in which the subject was farthest from the place, for there its effects are rarest;
     and where a slow shadow lies in most of them, the few in which it does not.
+
+    Returns:
+        The effects, and their lasting shade: 0, or where shadow lies on a place in nearly all frames the grey level
+        that parts shadow from light there; both at the clip's size.
     """
     factor, smooth_px = _comparison_scale(subject)
     subject_small, others_small = _shrink_mask(subject, factor), _shrink_mask(other_subjects, factor)
@@ -144,9 +141,9 @@ def _draft_effects(footage: ReferenceFrames, subject: Mask, other_subjects: Mask
     effects = attached_components(difference, subject_small, others_small, rule)
     shade = find_persistent_shadow(small.frames, plates, effects, veto, small.camera)
     effects |= shade > 0
-    return _EffectDraft(
-        effects=_enlarge_mask(effects, subject.shape[1:]), shade=_enlarge_levels(shade, subject.shape[1:])
-    )
+    if factor < 1:
+        effects = _enlarge_levels(effects.view(np.uint8) * np.uint8(255), subject.shape[1:]) > 127
+    return effects, _enlarge_levels(shade, subject.shape[1:])
 
 
 def _comparison_scale(mask: Mask) -> Scale:
@@ -163,19 +160,13 @@ def _shrink_mask(mask: Mask, factor: float) -> Mask:
     return np.stack([cv2.resize(f, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) > 0 for f in levels])
 
 
-def _enlarge_mask(mask: Mask, shape: tuple[int, ...]) -> Mask:
-    if mask.shape[1:] == shape:
-        return mask
-    return _enlarge_levels(mask.view(np.uint8) * np.uint8(255), shape) > 127
-
-
 def _enlarge_levels(levels: Matte, shape: tuple[int, ...]) -> Matte:
     interpolation = cv2.INTER_LINEAR if levels.max() == 255 else cv2.INTER_NEAREST
     return np.stack([cv2.resize(frame, (shape[1], shape[0]), interpolation=interpolation) for frame in levels])
 
 
 def _build_plates(
-    footage: ReferenceFrames, subject: Mask, other_subjects: Mask, draft: _EffectDraft, settings: Plate
+    footage: ReferenceFrames, subject: Mask, other_subjects: Mask, draft_effects: Mask, shade: Matte, settings: Plate
 ) -> tuple[Rgb, Mask, Mask]:
     """Build the plate around subject and draft effects, decide on the effects, and mark pixels that no frame observed.
 
@@ -187,19 +178,21 @@ def _build_plates(
     plates = footage.frames.copy()
     difference = np.zeros(subject.shape, np.uint8)
     unseen = np.zeros_like(subject)
+    rows, columns = subject.shape[1:]
     for frame in _nonempty_frames(subject):
-        target_region = dilate(subject[frame] | draft.effects[frame], 12.0)
-        window = _window(target_region, margin=24)
+        target_region = dilate(subject[frame] | draft_effects[frame], 12.0)
+        x, y, width, height = cv2.boundingRect(target_region.view(np.uint8))
+        window = np.s_[max(y - 24, 0) : min(y + height + 24, rows), max(x - 24, 0) : min(x + width + 24, columns)]
         patch = (frame, *window)
-        plate, spread, count = _build_plate(footage, frame, target_region, window, draft.shade[patch], settings.sources)
+        plate, spread, count = _build_plate(footage, frame, target_region, window, shade[patch], settings.sources)
         observed = count > 0
         plate = match_brightness(plate, footage.frames[patch], observed & (footage.clearance[patch] > 0))
         plates[patch] = inpaint(plate, observed)
         count[~clear[patch]] = 0
         difference[patch] = _effect_strength(footage.frames[patch], plates[patch], spread // 2, count, scale)
         unseen[patch] = ~observed
-    difference *= _dilate_frames(draft.effects, 6.0)
-    effects = attached_components(difference, subject, other_subjects, settings.attachment) | (draft.shade > 0)
+    difference *= _dilate_frames(draft_effects, 6.0)
+    effects = attached_components(difference, subject, other_subjects, settings.attachment) | (shade > 0)
     region = (subject | _dilate_frames(effects, 3.0)) & ~other_subjects
     return plates, region, unseen & region
 
@@ -230,15 +223,6 @@ def _effect_strength(frame: Part, plate: Part, variation: Part, count: Int[np.nd
     return np.asarray(cv2.resize(strength, count.shape[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _window(region: FrameMask, margin: int) -> Window:
-    """Bounding box of region, wider by margin on each side where the frame allows."""
-    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-    return (
-        slice(max(rows[0] - margin, 0), min(rows[-1] + 1 + margin, region.shape[0])),
-        slice(max(columns[0] - margin, 0), min(columns[-1] + 1 + margin, region.shape[1])),
-    )
-
-
 def _blend_plates(gt: Rgb, plates: Rgb, region: Mask, feather_px: float) -> Rgb:
     """Plates inside region, gt outside, with a ramp of feather_px just inside the rim."""
     background = gt.copy()
@@ -248,18 +232,6 @@ def _blend_plates(gt: Rgb, plates: Rgb, region: Mask, feather_px: float) -> Rgb:
         mixed = gt[frame] + weight * (plates[frame] - gt[frame].astype(np.float32))
         np.copyto(background[frame], np.rint(mixed).astype(np.uint8), where=region[frame][..., None])
     return background
-
-
-def _facts(camera: CameraPath, region: Mask, subject: Mask, unseen: Mask) -> dict[str, float]:
-    replaced = max(int(region.sum()), 1)
-    return {
-        "registration_error_px": camera.error_px,
-        "registration_inlier_share": camera.inlier_share,
-        "camera_motion_px": camera.motion_px,
-        "unseen_share": float(unseen.sum() / replaced),
-        "replaced_share": float(region.mean()),
-        "effect_share": float((region & ~subject).mean()),
-    }
 
 
 def _notes(facts: dict[str, float]) -> tuple[str, ...]:

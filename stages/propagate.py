@@ -6,7 +6,7 @@ side that lost the subject behind a tree gives way to the one that did not.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from ..arrays import Matte, MatteImage, PerFrame, Rgb
+from ..arrays import MatteImage, Rgb
 from ..settings import CheckedSettings, InRange
 from .subject import SubjectPrompt, SubjectTrack
-from .tracking.flow_propagation import MaskPropagator, Plane, PropagatedMask, fit_colour_model
+from .tracking.flow_propagation import MaskPropagator, PropagatedMask, fit_colour_model
 from .tracking.mask_confidence import area_ratio, overlap, steadiness
 
 VERSION = 2
@@ -37,6 +37,14 @@ class KeyEvidence:
     key: MatteImage
     nearness: float
     """Share in time, 0 to 1; the sides of a frame add up to 1."""
+
+    @property
+    def likeness(self) -> float:
+        """Mean likeness of the key's picture to the frame at the subject, 0 to 1."""
+        subject = self.propagated.mask > 127
+        if not subject.any():
+            return float(not (self.key > 127).any())  # gone, though the key has it: lost
+        return float(self.propagated.likeness[subject].mean()) / 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,68 +87,49 @@ class Propagate(CheckedSettings):
                 "look at its mask, and give a key mask if it is wrong.",
             )
         _check_keys(gt, keys)
-        mask, confidence = self._follow(gt, keys)
-        if notes:
-            confidence = np.minimum(confidence, np.float32(self.draft_confidence))
-        return SubjectTrack(mask=mask, confidence=confidence, notes=notes)
-
-    def _follow(self, gt: Rgb, keys: dict[int, MatteImage]) -> tuple[Matte, PerFrame]:
         mask = np.zeros(gt.shape[:3], np.uint8)
         confidence = np.ones(len(gt), np.float32)
         for frame, key in keys.items():
             mask[frame] = key
-        frames = list(keys)
-        for earlier, later in zip([None, *frames], [*frames, None], strict=True):
-            for frame, sides in self._between_keys(gt, keys, earlier, later):
+        for earlier, later in zip([None, *keys], [*keys, None], strict=True):
+            for frame, sides in self._between_keys(gt, keys, earlier, later).items():
                 mask[frame] = self._blend(sides)
                 confidence[frame] = _estimate_confidence(sides)
-        return mask, confidence * steadiness(mask)
+        confidence *= steadiness(mask)
+        if notes:
+            confidence = np.minimum(confidence, np.float32(self.draft_confidence))
+        return SubjectTrack(mask=mask, confidence=confidence, notes=notes)
 
     def _between_keys(
         self, gt: Rgb, keys: dict[int, MatteImage], earlier: int | None, later: int | None
-    ) -> Iterator[tuple[int, list[KeyEvidence]]]:
+    ) -> dict[int, list[KeyEvidence]]:
         """Each frame strictly between two keys (None: the clip's end), as propagated from either."""
         propagator = MaskPropagator(margin_px=self.margin_px, band_px=self.band_px, colour_weight=self.colour_weight)
         model = fit_colour_model(
             [(gt[key], keys[key]) for key in (earlier, later) if key is not None], self.background_ring_px
         )
-        first = 0 if earlier is None else earlier + 1
-        last = len(gt) - 1 if later is None else later - 1
-        if first > last:
-            return
-        if later is None:
-            assert earlier is not None  # there is at least one key
-            for frame, propagated in enumerate(
-                propagator.propagate(gt, range(earlier, len(gt)), keys[earlier], model), start=first
-            ):
-                yield frame, [KeyEvidence(propagated=propagated, key=keys[earlier], nearness=1.0)]
-            return
-        backward = propagator.propagate(gt, range(later, first - 1, -1), keys[later], model)
-        if earlier is None:
-            for frame, propagated in zip(range(last, -1, -1), backward, strict=True):
-                yield frame, [KeyEvidence(propagated=propagated, key=keys[later], nearness=1.0)]
-            return
-        from_right = list(backward)[::-1]
-        for frame, propagated in enumerate(
-            propagator.propagate(gt, range(earlier, later), keys[earlier], model), start=first
-        ):
-            nearness = (later - frame) / (later - earlier)
-            yield (
-                frame,
-                [
-                    KeyEvidence(propagated=propagated, key=keys[earlier], nearness=nearness),
-                    KeyEvidence(propagated=from_right[frame - first], key=keys[later], nearness=1 - nearness),
-                ],
-            )
+        first, stop = 0 if earlier is None else earlier + 1, len(gt) if later is None else later
+        evidence: dict[int, list[KeyEvidence]] = {frame: [] for frame in range(first, stop)}
+        for key, frames in ((earlier, range(first - 1, stop)), (later, range(stop, first - 1, -1))):
+            if key is None:
+                continue
+            for frame, propagated in zip(frames[1:], propagator.propagate(gt, frames, keys[key], model), strict=True):
+                nearness = 1.0
+                if earlier is not None and later is not None:
+                    nearness = (later - frame) / (later - earlier)
+                    nearness = nearness if key == earlier else 1 - nearness
+                evidence[frame].append(KeyEvidence(propagated=propagated, key=keys[key], nearness=nearness))
+        return evidence
 
     def _blend(self, sides: list[KeyEvidence]) -> MatteImage:
         distance = np.zeros(sides[0].propagated.mask.shape, np.float32)
         total = np.zeros_like(distance)
+        limit_px = self.distance_clip_px
         for side in sides:
+            inside = (side.propagated.mask > 127).astype(np.uint8)
+            depth, gap = (cv2.distanceTransform(area, cv2.DIST_L2, 5) for area in (inside, 1 - inside))
             weight = np.float32(side.nearness) * (np.float32(0.05) + side.propagated.likeness / np.float32(255))
-            distance += weight * np.clip(
-                _signed_distance(side.propagated.mask), -self.distance_clip_px, self.distance_clip_px
-            )
+            distance += weight * np.clip(depth - gap, -limit_px, limit_px)
             total += weight
         # One pixel of coverage on either side of the edge: a straight edge stays as hard as the key's.
         return _drop_specks(np.rint(255 * np.clip(0.5 + distance / total / 2, 0, 1)).astype(np.uint8))
@@ -155,8 +144,7 @@ def _drop_specks(mask: MatteImage) -> MatteImage:
     large = np.flatnonzero(areas >= SPECK * areas.sum()) + 1
     # Grown by a pixel, so that the soft rim of what stays is kept.
     large_rim = cv2.dilate(np.isin(labels, large).astype(np.uint8), np.ones((3, 3), np.uint8))
-    cleaned: MatteImage = mask * large_rim
-    return cleaned
+    return np.asarray(mask * large_rim)
 
 
 def _estimate_confidence(sides: list[KeyEvidence]) -> float:
@@ -165,17 +153,10 @@ def _estimate_confidence(sides: list[KeyEvidence]) -> float:
     With one key it is the likeness of the propagated picture to the frame, times the change of area since the key; with
     two keys the geometric mean of that likeness and of the overlap of the two propagated masks.
     """
-    likeness = sum(side.nearness * _likeness(side) for side in sides)
+    likeness = sum(side.nearness * side.likeness for side in sides)
     if len(sides) == 1:
         return likeness * area_ratio(sides[0].propagated.mask, sides[0].key)
     return math.sqrt(likeness * overlap(sides[0].propagated.mask, sides[1].propagated.mask))
-
-
-def _likeness(side: KeyEvidence) -> float:
-    subject = side.propagated.mask > 127
-    if not subject.any():
-        return float(not (side.key > 127).any())  # gone, though the key has it: lost
-    return float(side.propagated.likeness[subject].mean()) / 255
 
 
 def _check_keys(gt: Rgb, keys: Mapping[int, UInt8[np.ndarray, "_ _"]]) -> None:
@@ -195,12 +176,6 @@ def _check_keys(gt: Rgb, keys: Mapping[int, UInt8[np.ndarray, "_ _"]]) -> None:
         raise ValueError(
             f"the key masks (frames {', '.join(map(str, keys))}) are all empty; mark the subject in at least one"
         )
-
-
-def _signed_distance(mask: MatteImage) -> Plane:
-    inside = (mask > 127).astype(np.uint8)
-    distance: Plane = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
-    return distance
 
 
 def mask_from_box(gt: Rgb, box: tuple[int, int, int, int, int]) -> MatteImage:

@@ -21,7 +21,7 @@ import numpy as np
 from ..arrays import Rgb
 from ..extras import require
 from ..settings import STRICT, InRange, check_ranges
-from .geometry import fit_frame
+from .normalise import fit_frame
 
 
 class ModelMissing(RuntimeError):

@@ -7,8 +7,7 @@ import pytest
 from effectpairs.datasets.footage.listing import Footage, SubjectFiles, list_footage
 from effectpairs.datasets.sources.source import FootageSource, load_source
 from effectpairs.flows.footage.ingest import NormalizedClip, UnusableShot, keys_within, normalize_footage, pick
-from effectpairs.stages.geometry import fit_frame
-from effectpairs.stages.normalise import Normalise
+from effectpairs.stages.normalise import Normalise, fit_frame
 from effectpairs.tests.fixtures_videos import encode_video, sliding_clip, square_mask, write_images
 from hypothesis import given
 from hypothesis import strategies as st

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from effectpairs.datasets.footage.reader import open_frames
-from effectpairs.stages.geometry import fit_frame, resize
 from effectpairs.stages.normalise import (
     ClipPlan,
     Normalise,
@@ -13,7 +12,9 @@ from effectpairs.stages.normalise import (
     clip_length,
     clip_lengths,
     find_cuts,
+    fit_frame,
     plan_clips,
+    resize,
     sample_indices,
 )
 from effectpairs.tests.fixtures_videos import sliding_clip

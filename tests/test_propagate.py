@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from effectpairs.stages.propagate import Propagate, _drop_specks
-from effectpairs.stages.subject import SubjectPrompt, SubjectSegmenter
+from effectpairs.stages.subject import SubjectPrompt
 from effectpairs.stages.tracking.flow_propagation import COLOUR_BINS, MIN_DENSITY, fit_colour_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -159,10 +159,6 @@ def test_a_useless_prompt_is_refused_in_one_sentence(prompt: SubjectPrompt, word
 def test_settings_out_of_range_name_value_and_range(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(wrong))}={next(iter(wrong.values()))} is not in \["):
         Propagate(**wrong)
-
-
-def test_it_is_a_masker() -> None:
-    assert isinstance(Propagate(), SubjectSegmenter)
 
 
 @settings(max_examples=20, deadline=None)

@@ -11,7 +11,7 @@ from ..datasets.footage.images import load_rgb, load_values
 from ..datasets.footage.reader import open_frames
 from ..datasets.footage.types import SUFFIXES as IMAGE_SUFFIXES
 from ..stages.composite import over as composite
-from ..stages.geometry import fit_frame, resize
+from ..stages.normalise import fit_frame, resize
 
 SIDE_MULTIPLE = 16
 """Sides of a video are multiples of this, in pixels."""

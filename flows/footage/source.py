@@ -10,8 +10,8 @@ from ...stages.external import External
 from ...stages.normalise import Normalise
 from ...stages.plate import Plate
 from ...stages.propagate import Propagate
-from ...stages.provided import Provided
 from ...stages.quality_gates import QualityThresholds
+from ...stages.subject import Provided
 from ..captions.stages import CaptionedSource
 
 

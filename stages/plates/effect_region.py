@@ -144,18 +144,6 @@ STEP = 3
 """Every so many frames vote."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _ShadowEvidence:
-    """Evidence of persistent shadow in one frame."""
-
-    moving: FrameMask
-    """The shadow already known."""
-    hidden: FrameMask
-    """As dark as it, in frame and plate alike."""
-    limit: MatteImage
-    """The grey level that parts shadow from light, at least 1."""
-
-
 def find_persistent_shadow(frames: Rgb, plates: Rgb, effects: Mask, veto: Mask, camera: CameraPath) -> Matte:
     """Find the pixels that lie in the subject's shadow in nearly all frames that saw them.
 
@@ -170,21 +158,23 @@ def find_persistent_shadow(frames: Rgb, plates: Rgb, effects: Mask, veto: Mask, 
         0 elsewhere; there, the grey level that parts shadow from light.
     """
     evidence = [_shadow_evidence(*frame) for frame in zip(frames, plates, effects, veto, strict=True)]
+    moving, hidden, levels = (np.stack(layers) for layers in zip(*evidence, strict=True))
     shade = np.zeros(effects.shape, np.uint8)
-    if not any(frame_evidence.hidden.any() for frame_evidence in evidence):
+    if not hidden.any():
         return shade
-    moving = np.stack([frame_evidence.moving for frame_evidence in evidence]).view(np.uint8)
-    for frame, frame_evidence in enumerate(evidence):
-        if frame_evidence.hidden.any():
-            swept = _swept_ground(_count_votes(frame, moving, camera))
-            shade[frame] = np.where(_patches_on(frame_evidence.hidden, swept), frame_evidence.limit, 0)
+    for frame in np.flatnonzero(hidden.any(axis=(1, 2))).tolist():
+        swept = _swept_ground(frame, moving.view(np.uint8), camera)
+        shade[frame] = np.where(_patches_on(hidden[frame], swept), levels[frame], 0)
     limits = np.stack([_agreed_limits(frame, shade, camera) for frame in range(len(frames))])
     limits[veto | (frames.mean(axis=3, dtype=np.float32) >= limits)] = 0
     # More lasting than moving shadow is no gap in it: then dark ground was taken for shade.
     return limits if np.count_nonzero(limits) <= np.count_nonzero(moving) else np.zeros_like(limits)
 
 
-def _shadow_evidence(frame: Image, plate: Image, effect: FrameMask, veto: FrameMask) -> _ShadowEvidence:
+def _shadow_evidence(
+    frame: Image, plate: Image, effect: FrameMask, veto: FrameMask
+) -> tuple[FrameMask, FrameMask, MatteImage]:
+    """The shadow already known, what is as dark in frame and plate alike, and the level between shadow and light."""
     observed, lit = frame.astype(np.float32), plate.astype(np.float32)
     drop = (lit - observed).mean(axis=2)
     moving = effect & (drop > MIN_CONTRAST / 2)
@@ -199,13 +189,15 @@ def _shadow_evidence(frame: Image, plate: Image, effect: FrameMask, veto: FrameM
     close_by = (_blur(moving.astype(np.float32)[..., None])[..., 0] > 0.0005) & (contrast > MIN_CONTRAST)
     hidden = (as_dark & dark & close_by & ~veto & ~effect).view(np.uint8)
     limit = np.clip(np.rint(0.65 * light + 0.35 * shadow), 1, 254).astype(np.uint8)
-    return _ShadowEvidence(
-        moving=moving, hidden=cv2.morphologyEx(hidden, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0, limit=limit
-    )
+    return moving, cv2.morphologyEx(hidden, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0, limit
 
 
-def _swept_ground(votes: MatteImage) -> FrameMask:
+def _swept_ground(target: int, moving: Matte, camera: CameraPath) -> FrameMask:
     """The ground over which the moving shadow passed often, in broad patches, and what lies between these."""
+    votes = np.zeros(moving.shape[1:], np.uint8)
+    for source in range(0, len(moving), STEP):
+        if moving[source].any():
+            votes += _warp_to(moving[source], camera, source, target) > 0
     often = cv2.morphologyEx((votes >= MIN_VOTES).view(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     _, labels = cv2.connectedComponents(often, connectivity=8)
     area = np.bincount(labels.ravel())
@@ -226,15 +218,6 @@ def _patches_on(hidden: FrameMask, swept: FrameMask) -> FrameMask:
     is_shadow = (inside >= MIN_SWEPT * area) & (area >= MIN_PX)
     is_shadow[0] = False
     return np.asarray(is_shadow[labels])
-
-
-def _count_votes(target: int, masks: Matte, camera: CameraPath) -> MatteImage:
-    """Number of frames, of every STEP-th, whose mask covers each pixel of the target frame."""
-    total = np.zeros(masks.shape[1:], np.uint8)
-    for source in range(0, len(masks), STEP):
-        if masks[source].any():
-            total += _warp_to(masks[source], camera, source, target) > 0
-    return total
 
 
 def _agreed_limits(target: int, shade: Matte, camera: CameraPath) -> MatteImage:

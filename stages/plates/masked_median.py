@@ -22,7 +22,10 @@ MIN_GAP = 12.0
 
 def sort_valid(samples: Samples, valid: Bool[np.ndarray, "S H W"]) -> tuple[Samples, Counts]:
     """The valid samples in ascending order per channel, padded with 255 at the end, and their number."""
-    return _sort_network(np.where(valid[..., None], samples, np.uint8(255))), valid.sum(axis=0)
+    rows = list(np.where(valid[..., None], samples, np.uint8(255)))
+    for first, second in _comparators(len(rows)):
+        rows[first], rows[second] = np.minimum(rows[first], rows[second]), np.maximum(rows[first], rows[second])
+    return np.stack(rows), valid.sum(axis=0)
 
 
 def masked_median(samples: Samples, valid: Bool[np.ndarray, "S H W"]) -> tuple[UInt8[np.ndarray, "H W C"], Counts]:
@@ -102,14 +105,6 @@ def farthest_samples(ranks: UInt8[np.ndarray, "S H W"]) -> Bool[np.ndarray, "S H
 def _pick(rising: Shaped[np.ndarray, "S H W C"], index: Counts) -> Shaped[np.ndarray, "H W C"]:
     index = np.minimum(index, len(rising) - 1)
     return np.asarray(np.take_along_axis(rising, index[None, ..., None], axis=0)[0])
-
-
-def _sort_network(samples: Samples) -> Samples:
-    """Sort along the first axis."""
-    rows = list(samples)
-    for first, second in _comparators(len(rows)):
-        rows[first], rows[second] = np.minimum(rows[first], rows[second]), np.maximum(rows[first], rows[second])
-    return np.stack(rows)
 
 
 @cache

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float32, Float64, UInt8
 from ...arrays import Mask, Rgb
 
 Map = Float64[np.ndarray, "3 3"]
+Maps = Float64[np.ndarray, "T 3 3"]
 Points = Float32[np.ndarray, "N 2"]
 Tracks = tuple[Float32[np.ndarray, "M 2"], Float32[np.ndarray, "M 2"]]
 Grey = UInt8[np.ndarray, "H W"]
@@ -32,7 +33,7 @@ CELL_PX = 16
 class CameraPath:
     """The camera's motion over a clip, as plane maps."""
 
-    to_reference: Float64[np.ndarray, "T 3 3"]
+    to_reference: Maps
     """Maps homogeneous pixels (x, y, 1) of each frame to the reference frame, the middle one."""
     error_px: float
     """Root mean square reprojection error of the inliers of the longest pairs; 0 for a still camera."""
@@ -50,8 +51,7 @@ class CameraPath:
         """The map from pixels of frame source to pixels of frame target."""
         if np.array_equal(self.to_reference[source], self.to_reference[target]):
             return np.eye(3)
-        chained = np.linalg.solve(self.to_reference[target], self.to_reference[source])
-        return _normalised(chained)
+        return _normalised(np.linalg.solve(self.to_reference[target], self.to_reference[source]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +85,7 @@ def register_camera(gt: Rgb, keep_out: Mask) -> CameraPath:
     return CameraPath(to_reference=refined, error_px=error_px, inlier_share=inlier_share, motion_px=motion_px)
 
 
-def apply_homography(
-    step: Map, points: Float32[np.ndarray, "N 2"] | Float64[np.ndarray, "N 2"]
-) -> Float64[np.ndarray, "N 2"]:
+def apply_homography(step: Map, points: Points | Float64[np.ndarray, "N 2"]) -> Float64[np.ndarray, "N 2"]:
     """Map points (x, y) by a homography."""
     flat = np.column_stack([points, np.ones(len(points))]) @ step.T
     return np.asarray(flat[:, :2] / flat[:, 2:])
@@ -167,7 +165,7 @@ def _is_sane(step: Map) -> bool:
     return bool(0.25 < np.linalg.det(step[:2, :2]) < 4 and np.abs(step[2, :2]).max() < 1e-3)
 
 
-def _chain_maps(neighbours: list[_FramePair]) -> Float64[np.ndarray, "T 3 3"]:
+def _chain_maps(neighbours: list[_FramePair]) -> Maps:
     """First guess: neighbours' maps composed towards the middle frame."""
     middle = (len(neighbours) + 1) // 2
     chain = [np.eye(3)] * (len(neighbours) + 1)
@@ -175,17 +173,16 @@ def _chain_maps(neighbours: list[_FramePair]) -> Float64[np.ndarray, "T 3 3"]:
         chain[pair.second] = chain[pair.first] @ np.linalg.inv(pair.guess)
     for pair in reversed(neighbours[:middle]):
         chain[pair.first] = chain[pair.second] @ pair.guess
-    return np.stack([step / step[2, 2] for step in chain])
+    return np.stack([_normalised(step) for step in chain])
 
 
-def _long_pairs(greys: list[Grey], corners: list[np.ndarray], chain: Float64[np.ndarray, "T 3 3"]) -> list[_FramePair]:
+def _long_pairs(greys: list[Grey], corners: list[np.ndarray], chain: Maps) -> list[_FramePair]:
     """Tracks between frames far apart in time, started from the chain."""
     pairs = []
     for gap in GAPS[1:]:
         for first in range(0, len(greys) - gap, max(gap // 8, 1)):
             second = first + gap
-            guess = np.linalg.solve(chain[second], chain[first])
-            guess /= guess[2, 2]
+            guess = _normalised(np.linalg.solve(chain[second], chain[first]))
             if not _is_sane(guess):
                 continue
             first_xy, second_xy = _track(greys[first], greys[second], corners[first], guess, levels=2)
@@ -195,20 +192,14 @@ def _long_pairs(greys: list[Grey], corners: list[np.ndarray], chain: Float64[np.
 
 def _is_still(pairs: list[_FramePair]) -> bool:
     """Whether nearly all tracks stay where they are, over every gap."""
-    shifts = [
-        np.abs(np.median(pair.second_xy - pair.first_xy, axis=0)).max()
-        for pair in pairs
-        if len(pair.first_xy) >= MIN_TRACKS
-    ]
-    lengths = [
-        np.linalg.norm(pair.second_xy - pair.first_xy, axis=1) for pair in pairs if len(pair.first_xy) >= MIN_TRACKS
-    ]
-    return not shifts or bool(max(shifts) < 0.1 and float(np.percentile(np.concatenate(lengths), 80)) < 0.15)
+    shifts = [pair.second_xy - pair.first_xy for pair in pairs if len(pair.first_xy) >= MIN_TRACKS]
+    if not shifts:
+        return True
+    length = float(np.percentile(np.linalg.norm(np.concatenate(shifts), axis=1), 80))
+    return bool(max(np.abs(np.median(shift, axis=0)).max() for shift in shifts) < 0.1 and length < 0.15)
 
 
-def _refine_maps(
-    chain: Float64[np.ndarray, "T 3 3"], pairs: list[_FramePair], size: tuple[int, int]
-) -> Float64[np.ndarray, "T 3 3"]:
+def _refine_maps(chain: Maps, pairs: list[_FramePair], size: tuple[int, int]) -> Maps:
     """Bundle adjustment: damped Gauss-Newton with Cauchy weights, on the reprojection error in the second frame."""
     scale = max(size) / 2
     unit = np.array([[1 / scale, 0, -size[0] / 2 / scale], [0, 1 / scale, -size[1] / 2 / scale], [0, 0, 1]])
@@ -225,9 +216,7 @@ def _normalised(step: Map) -> Map:
     return np.asarray(step / step[2, 2])
 
 
-def _gauss_newton(
-    current: Float64[np.ndarray, "T 3 3"], pairs: list[_FramePair], unit: Map, sigma: float, dof: int
-) -> Float64[np.ndarray, "T 3 3"]:
+def _gauss_newton(current: Maps, pairs: list[_FramePair], unit: Map, sigma: float, dof: int) -> Maps:
     """One step over all frames but the reference, which stays the identity."""
     total = len(current) * dof
     normal = np.zeros((total, total))
@@ -272,18 +261,16 @@ def _linearise(
     return residual, np.hstack(columns)
 
 
-def _agreement(maps: Float64[np.ndarray, "T 3 3"], pairs: list[_FramePair]) -> tuple[float, float]:
+def _agreement(maps: Maps, pairs: list[_FramePair]) -> tuple[float, float]:
     """RMS error of the inliers and their share, over the longest pairs that have tracks."""
     usable = [pair for pair in pairs if len(pair.first_xy) >= MIN_TRACKS]
     distant = [pair for pair in usable if pair.second - pair.first >= GAPS[2]] or usable
     if not distant:
         return 0.0, 0.0
-    chained = [np.linalg.solve(maps[pair.second], maps[pair.first]) for pair in distant]
-    errors = np.concatenate(
-        [
-            np.linalg.norm(apply_homography(step, pair.first_xy) - pair.second_xy, axis=1)
-            for step, pair in zip(chained, distant, strict=True)
-        ]
-    )
+    misses = []
+    for pair in distant:
+        step = np.linalg.solve(maps[pair.second], maps[pair.first])
+        misses.append(apply_homography(step, pair.first_xy) - pair.second_xy)
+    errors = np.linalg.norm(np.concatenate(misses), axis=1)
     inliers = errors[errors < INLIER_PX]
     return float(np.sqrt(np.mean(inliers**2))) if len(inliers) else INLIER_PX, len(inliers) / len(errors)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, UInt8
 
 from ...arrays import Image, Mask, Matte, Rgb
 from .registration import CameraPath
@@ -14,7 +14,6 @@ Window = tuple[slice, slice]
 Samples = UInt8[np.ndarray, "S H W 3"]
 Ranks = UInt8[np.ndarray, "S H W"]
 """Clearance of the samples: 0 where they do not count."""
-Levels = Float32[np.ndarray, "N"]
 TONE_GROUPS = 8
 BORDER_PX = 3
 """Outermost pixels of a frame, which encoders and cameras spoil, are not used elsewhere."""
@@ -147,9 +146,8 @@ def _observed_pixels(
 ) -> Bool[np.ndarray, "N"]:
     """Mask of the region's pixels, at every fourth row and column, that the source observed unblocked."""
     rows, columns = np.nonzero(region[::4, ::4])
-    homogeneous = (
-        np.column_stack([columns * 4, rows * 4, np.ones(len(rows))]) @ footage.camera.between(target, source).T
-    )
+    step = footage.camera.between(target, source)
+    homogeneous = np.column_stack([columns * 4, rows * 4, np.ones(len(rows))]) @ step.T
     height, width = footage.clearance.shape[1:]
     ahead = homogeneous[:, 2] > 1e-6
     points = np.rint(homogeneous[:, :2] / np.where(ahead, homogeneous[:, 2], 1)[:, None])
@@ -168,13 +166,10 @@ def _match_exposure(sample: Image, target_patch: Image, comparable: Bool[np.ndar
     if subsampled.sum() < 16 * TONE_GROUPS:
         return sample
     pairs = np.stack([sample[::5, ::5][subsampled], target_patch[::5, ::5][subsampled]], axis=2).astype(np.float32)
-    table = np.stack([_tone_curve(*channel.T) for channel in pairs.swapaxes(0, 1)], axis=1)
-    return np.asarray(cv2.LUT(sample, table[None]))
-
-
-def _tone_curve(sample_levels: Levels, target_levels: Levels) -> UInt8[np.ndarray, "256"]:
-    order = np.argsort(sample_levels, kind="stable")[: len(sample_levels) // TONE_GROUPS * TONE_GROUPS]
-    xs, ys = (np.median(values[order].reshape(TONE_GROUPS, -1), axis=1) for values in (sample_levels, target_levels))
     levels = np.arange(256, dtype=np.float32)
-    curve = levels + np.interp(levels, xs, ys - xs)
-    return np.asarray(np.clip(np.rint(curve), 0, 255), np.uint8)
+    table = np.empty((1, 256, 3), np.uint8)
+    for channel, pair in enumerate(pairs.swapaxes(0, 1)):
+        order = np.argsort(pair[:, 0], kind="stable")[: len(pair) // TONE_GROUPS * TONE_GROUPS]
+        xs, ys = (np.median(values[order].reshape(TONE_GROUPS, -1), axis=1) for values in pair.T)
+        table[0, :, channel] = np.clip(np.rint(levels + np.interp(levels, xs, ys - xs)), 0, 255)
+    return np.asarray(cv2.LUT(sample, table))
