@@ -130,12 +130,7 @@ class EffectMask:
     @property
     def facts(self) -> dict[str, float]:
         """All but the mask, as numbers; is_noise is 0 or 1."""
-        return {
-            "threshold": self.threshold,
-            "otsu": self.otsu,
-            "coherence": self.coherence,
-            "is_noise": float(self.is_noise),
-        }
+        return {name: float(value) for name, value in vars(self).items() if name != "mask"}
 
 
 def find_effect(gt: Rgb, over: Rgb, subject_mask: Matte, settings: EffectMaskSettings) -> EffectMask:

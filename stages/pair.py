@@ -81,7 +81,7 @@ def _decompose(layers: Layers, facts: Facts, decomposer: Plate | External) -> St
     )
     return StageOutput(
         layers={"background": split.background, "foreground": split.foreground, "alpha": split.alpha},
-        facts={"numbers": {name: float(value) for name, value in split.facts.items()}, "notes": list(split.notes)},
+        facts={"numbers": split.facts, "notes": list(split.notes)},
     )
 
 
@@ -93,22 +93,15 @@ def _composite(layers: Layers, facts: Facts, settings: None) -> StageOutput:
 
 def _effect_mask(layers: Layers, facts: Facts, settings: EffectMaskSettings) -> StageOutput:
     result = effect_mask.find_effect(layers["gt"], layers["over"], layers["subject_mask"], settings)
-    return StageOutput(layers={"effect_mask": result.mask}, facts={"numbers": _as_floats(result.facts)})
+    return StageOutput(layers={"effect_mask": result.mask}, facts={"numbers": result.facts})
 
 
 def _quality(layers: Layers, facts: Facts, settings: None) -> StageOutput:
-    pair = Pair(
-        gt=layers["gt"],
-        over=layers["over"],
-        background=layers["background"],
-        foreground=layers["foreground"],
-        alpha=layers["alpha"],
-        subject_mask=layers["subject_mask"],
-        effect_mask=layers["effect_mask"] > 127 if layers["effect_mask"].dtype != bool else layers["effect_mask"],
-        confidence=np.asarray(facts["subject"]["confidence"], np.float32),
-        facts=dict(facts["decompose"]["numbers"]),
-    )
-    return StageOutput(facts={"numbers": _as_floats(quality.measure(pair))})
+    arrays = {name: layers[name] for name in STAGES["quality"].needs}
+    arrays["effect_mask"] = layers["effect_mask"].astype(bool)  # 0 and 255 where it comes out of a store
+    confidence = np.asarray(facts["subject"]["confidence"], np.float32)
+    pair = Pair(**arrays, confidence=confidence, facts=dict(facts["decompose"]["numbers"]))
+    return StageOutput(facts={"numbers": quality.measure(pair)})
 
 
 STAGES: dict[str, StageSpec] = {
@@ -158,7 +151,3 @@ def run(
         facts[name] = output.facts
         after(name)
     return clip_layers, facts
-
-
-def _as_floats(numbers: Mapping[str, Any]) -> dict[str, float | None]:
-    return {name: None if value is None else float(value) for name, value in numbers.items()}

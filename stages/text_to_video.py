@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -47,38 +47,6 @@ class VideoFormat:
     size: tuple[int, int]
     """Height and width."""
     fps: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class GeneratedClips:
-    """Clips for some requests, and the model that made them."""
-
-    clips: tuple[Rgb, ...]
-    """One for each request, in order, of the format's size and length."""
-    model: str
-    revision: str
-
-
-@runtime_checkable
-class TextToVideo(Protocol):
-    """A text-to-video model. It IS its settings."""
-
-    @property
-    def batch(self) -> int:
-        """Number of clips that it makes at once."""
-
-    def format(self, frames: int, size: tuple[int, int]) -> VideoFormat:
-        """Format of its clips where at most that many frames of that size are requested."""
-
-    def generate(self, requests: Sequence[VideoRequest], video_format: VideoFormat) -> GeneratedClips:
-        """Generate clips for up to `batch` requests.
-
-        On one machine the same request gives the same clip, up to a rounding of one step of 255 where the requests
-        beside it differ.
-
-        Raises:
-            ModelMissing: the weights are not on this machine.
-        """
 
 
 def corpus_length(frames: int) -> int:
@@ -156,14 +124,17 @@ class CogVideoX:
         """Format of the requested size, with as many of the frames as the model makes, at its own rate."""
         return VideoFormat(frames=corpus_length(min(frames, self.native_frames)), size=size, fps=self.native_fps)
 
-    def generate(self, requests: Sequence[VideoRequest], video_format: VideoFormat) -> GeneratedClips:
-        """Generate clips for the requests; each is the beginning of the model's own clip.
+    def generate(self, requests: Sequence[VideoRequest], video_format: VideoFormat) -> tuple[Rgb, ...]:
+        """Generate clips for up to `batch` requests, in order; each is the beginning of the model's own clip.
+
+        On one machine the same request gives the same clip, up to a rounding of one step of 255 where the requests
+        beside it differ.
 
         Raises:
             ModelMissing: the weights are not on this machine.
             ValueError: the folder holds no pipeline of these.
         """
-        files = find_pipeline(self.model, self.revision, PIPELINES)
+        files = find_pipeline(self.model, self.revision)
         pipeline = _load_pipeline(files, self.dtype, self.offload, self.device)
         pipeline.set_progress_bar_config(disable=True)
         for switch in ("tiling", "slicing"):
@@ -186,8 +157,7 @@ class CogVideoX:
                 output_type="np",
                 **({} if tokens is None else {"max_sequence_length": int(tokens)}),
             ).frames
-        clips = tuple(_to_corpus_format(np.asarray(clip), video_format) for clip in frames)
-        return GeneratedClips(clips=clips, model=self.model, revision=files.revision)
+        return tuple(_to_corpus_format(np.asarray(clip), video_format) for clip in frames)
 
 
 def _to_corpus_format(frames: np.ndarray, video_format: VideoFormat) -> Rgb:
@@ -207,10 +177,12 @@ def _load_pipeline(files: PipelineFiles, dtype: str, offload: OffloadMode, devic
     torch, diffusers = require("torch", extra="train"), require("diffusers", extra="train")
     require("transformers", extra="train").utils.logging.disable_progress_bar()
     diffusers.utils.logging.disable_progress_bar()
-    target = _device(torch) if device == "auto" else device
-    pipeline_class = getattr(diffusers, files.pipeline)
+    target = device
+    if device == "auto":
+        free_bytes = [torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())]
+        target = f"cuda:{free_bytes.index(max(free_bytes))}" if torch.cuda.is_available() else "cpu"
     precision = torch.float32 if target == "cpu" and dtype == "float16" else getattr(torch, dtype)
-    pipeline = pipeline_class.from_pretrained(
+    pipeline = getattr(diffusers, files.pipeline).from_pretrained(
         files.folder, dtype=precision, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=True
     )
     if target == "cpu" or offload == "none":
@@ -222,20 +194,12 @@ def _load_pipeline(files: PipelineFiles, dtype: str, offload: OffloadMode, devic
     return pipeline
 
 
-def _device(torch: Any) -> str:
-    if not torch.cuda.is_available():
-        return "cpu"
-    free_bytes = [torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())]
-    return f"cuda:{free_bytes.index(max(free_bytes))}"
-
-
-def find_pipeline(model: str, revision: str | None, pipelines: Sequence[str]) -> PipelineFiles:
-    """Find a pipeline on this machine, without any network.
+def find_pipeline(model: str, revision: str | None) -> PipelineFiles:
+    """Find a text-to-video pipeline on this machine, without any network.
 
     Args:
         model: a folder, or a hub repository's name.
         revision: commit, tag or branch of the repository.
-        pipelines: the classes that will do.
 
     Raises:
         ModelMissing: it is not there, or not whole.
@@ -243,10 +207,15 @@ def find_pipeline(model: str, revision: str | None, pipelines: Sequence[str]) ->
     """
     folder = Path(model).expanduser()
     pipeline_folder = folder if folder.is_dir() else _hub_folder(model, revision)
-    index = _read_index(pipeline_folder, model)
+    try:
+        index: dict[str, Any] = json.loads((pipeline_folder / INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as broken:
+        raise ModelMissing(
+            f"{model}: {pipeline_folder} has no readable {INDEX}; name the folder of a whole diffusers pipeline"
+        ) from broken
     kind = str(index.get("_class_name"))
-    if kind not in pipelines:
-        raise ValueError(f"{model}: is a {kind}, not {' or '.join(pipelines)}; name a text-to-video model of these")
+    if kind not in PIPELINES:
+        raise ValueError(f"{model}: is a {kind}, not {' or '.join(PIPELINES)}; name a text-to-video model of these")
     parts = [name for name, library in index.items() if isinstance(library, list) and library[0] is not None]
     missing_parts = [part for part in parts if not (pipeline_folder / part).is_dir()]
     if missing_parts:
@@ -256,16 +225,6 @@ def find_pipeline(model: str, revision: str | None, pipelines: Sequence[str]) ->
         revision=_digest(pipeline_folder) if folder.is_dir() else pipeline_folder.name,
         pipeline=kind,
     )
-
-
-def _read_index(folder: Path, model: str) -> dict[str, Any]:
-    try:
-        index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as broken:
-        raise ModelMissing(
-            f"{model}: {folder} has no readable {INDEX}; name the folder of a whole diffusers pipeline"
-        ) from broken
-    return index
 
 
 def _hub_folder(model: str, revision: str | None) -> Path:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from effectpairs.stages.propagate import Propagate, _drop_specks
 from effectpairs.stages.subject import SubjectPrompt
-from effectpairs.stages.tracking.flow_propagation import COLOUR_BINS, MIN_DENSITY, fit_colour_model
+from effectpairs.stages.tracking.flow_propagation import COLOUR_BINS, MIN_DENSITY, colour_cells, fit_colour_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -168,7 +168,7 @@ def test_colour_model_is_bayes_rule_counted_by_hand(seed: int, background_ring_p
     frame = rng.integers(0, 256, (10, 12, 3), dtype=np.uint8) // 64 * 64
     mask = np.zeros((10, 12), np.uint8)
     mask[3:6, 4:8] = 255
-    posterior = fit_colour_model([(frame, mask)], background_ring_px).posterior(frame)
+    posterior = fit_colour_model([(frame, mask)], background_ring_px)[colour_cells(frame)]
     inside, around = {}, {}
     for y in range(10):
         for x in range(12):

@@ -19,7 +19,7 @@ from ...render.scene.scene import dump_scene
 from ...settings import first_names
 from ...stages import unpaired_quality
 from ...stages.quality_gates import Verdict
-from ...stages.text_to_video import PIPELINES, ModelMissing, VideoRequest, find_pipeline
+from ...stages.text_to_video import ModelMissing, VideoRequest, find_pipeline
 from ..captions.stages import CaptionedItem, caption_stages
 from ..engine.batches import Failure
 from ..engine.item import Item, ItemKind, UnusableItem, slugify
@@ -105,8 +105,7 @@ def find_generator(source: UnpairedSource) -> dict[str, str]:
     video: Any = source.video
     if source.renders:
         return {"model": "blender", "revision": blender_version(find_python(video.blender)) or "unknown"}
-    weights = find_pipeline(video.model, video.revision, PIPELINES)
-    return {"model": video.model, "revision": weights.revision}
+    return {"model": video.model, "revision": find_pipeline(video.model, video.revision).revision}
 
 
 def stages(source: UnpairedSource) -> tuple[Stage, ...]:
@@ -255,7 +254,7 @@ def _generate(stage_inputs: Sequence[StageInput]) -> Sequence[Any]:
         VideoRequest(prompt=stage_input.item.caption, seed=stage_input.item.seed) for stage_input in stage_inputs
     ]
     video: Any = source.video
-    return video.generate(requests, source.format).clips  # type: ignore[no-any-return]
+    return video.generate(requests, source.format)  # type: ignore[no-any-return]
 
 
 def _write_generated(stage_input: StageInput, writer: ResultWriter) -> None:

@@ -23,24 +23,14 @@ MIN_DENSITY = 1e-4
 """Added to both densities: a colour that neither side has says nothing (one half)."""
 
 Plane = Float32[np.ndarray, "H W"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ColourModel:
-    """P(subject | colour), with the subject and a ring around it taken as equally likely beforehand."""
-
-    table: Float32[np.ndarray, "cells"]
-
-    def posterior(self, frame: Image) -> Plane:
-        """P(subject) of each pixel by its colour, 0 to 1."""
-        looked_up: Plane = self.table[_cells(frame)]
-        return looked_up
+ColourModel = Float32[np.ndarray, "cells"]
 
 
 def fit_colour_model(keys: Iterable[tuple[Image, MatteImage]], ring_px: int) -> ColourModel:
-    """Fit to frames whose mask is known; pixels within ring_px around the subject count as surroundings.
+    """P(subject | colour) by `colour_cells`, out of frames whose mask is known.
 
-    Every key weighs the same, however large the subject is in it. Where no key shows a subject the answer is one half.
+    Pixels within ring_px around the subject count as surroundings, and beforehand as likely as the subject. Every key
+    weighs the same, however large the subject is in it. Where no key shows a subject the answer is one half.
     """
     inside = np.zeros(COLOUR_BINS**3, np.float32)
     surroundings = np.zeros(COLOUR_BINS**3, np.float32)
@@ -50,21 +40,21 @@ def fit_colour_model(keys: Iterable[tuple[Image, MatteImage]], ring_px: int) -> 
         if not subject.any():
             continue
         ring = cv2.dilate(subject.astype(np.uint8), brush).astype(bool) & ~subject
-        cells = _cells(frame)
+        cells = colour_cells(frame)
         inside += _density(cells[subject])
         surroundings += _density(cells[ring])
     inside /= max(inside.sum(), 1)
     surroundings /= max(surroundings.sum(), 1)
-    return ColourModel(table=((inside + MIN_DENSITY) / (inside + surroundings + 2 * MIN_DENSITY)).astype(np.float32))
+    return ((inside + MIN_DENSITY) / (inside + surroundings + 2 * MIN_DENSITY)).astype(np.float32)
 
 
-def _cells(frame: Image) -> Int32[np.ndarray, "H W"]:
-    level = frame.astype(np.int32) * COLOUR_BINS >> 8
-    cells: Int32[np.ndarray, "H W"] = (level[..., 0] * COLOUR_BINS + level[..., 1]) * COLOUR_BINS + level[..., 2]
-    return cells
+def colour_cells(frame: Image) -> Int32[np.ndarray, "H W"]:
+    """Number of each pixel's colour among COLOUR_BINS³."""
+    red, green, blue = np.moveaxis(frame.astype(np.int32) * COLOUR_BINS >> 8, -1, 0)
+    return np.asarray((red * COLOUR_BINS + green) * COLOUR_BINS + blue)
 
 
-def _density(cells: Int32[np.ndarray, "pixels"]) -> Float32[np.ndarray, "cells"]:
+def _density(cells: Int32[np.ndarray, "pixels"]) -> ColourModel:
     counts = np.bincount(cells, minlength=COLOUR_BINS**3).astype(np.float32)
     return counts / np.float32(max(counts.sum(), 1))
 
@@ -108,16 +98,18 @@ class MaskPropagator:
         origin = _grid(*mask.shape)
         flow_between = _create_flow()
         for previous, frame in pairwise(frames):
-            window = window_around(mask, self.margin_px)
+            window = _window_around(mask, self.margin_px)
             if window is None:  # nothing left to carry
                 yield PropagatedMask(mask=np.zeros_like(mask), likeness=np.full_like(mask, NEUTRAL))
                 continue
             crop = gt[frame][window]
             sources = flow_between(crop, gt[previous][window]) + _grid(*crop.shape[:2])
             origin = _paste(origin, window, _sample_at(origin[window], sources))
-            sharp = self._sharpen(_sample_at(mask[window], sources), model.posterior(crop))
+            sharp = self._sharpen(_sample_at(mask[window], sources), model[colour_cells(crop)])
             mask = _paste(np.zeros_like(mask), window, sharp)
-            likeness = self._likeness(_sample_at(key, origin[window]), crop)
+            pictures = (cv2.GaussianBlur(image, (0, 0), 1.5) for image in (_sample_at(key, origin[window]), crop))
+            difference = cv2.absdiff(*pictures).mean(axis=-1, dtype=np.float32)
+            likeness = (255 * np.exp(-np.square(difference / np.float32(self.unlike)))).astype(np.uint8)
             yield PropagatedMask(mask=mask, likeness=_paste(np.full_like(mask, NEUTRAL), window, likeness))
 
     def _sharpen(self, moved: MatteImage, posterior: Plane) -> MatteImage:
@@ -127,13 +119,8 @@ class MaskPropagator:
         odds = _log_odds(moved / np.float32(255)) + np.float32(self.colour_weight) * _log_odds(posterior)
         return np.where(band, 255 / (1 + np.exp(-odds)), moved).astype(np.uint8)
 
-    def _likeness(self, key_picture: Image, crop: Image) -> MatteImage:
-        difference = cv2.absdiff(_smooth(key_picture), _smooth(crop)).mean(axis=-1, dtype=np.float32)
-        likeness: MatteImage = (255 * np.exp(-np.square(difference / np.float32(self.unlike)))).astype(np.uint8)
-        return likeness
 
-
-def window_around(mask: MatteImage, margin_px: int) -> Window | None:
+def _window_around(mask: MatteImage, margin_px: int) -> Window | None:
     """The rectangle margin_px larger than the subject, within the frame; None where there is no subject."""
     rows, columns = np.flatnonzero((mask > 127).any(axis=1)), np.flatnonzero((mask > 127).any(axis=0))
     if not len(rows):
@@ -152,8 +139,7 @@ def _create_flow() -> Callable[[Image, Image], Field]:
 
     def flow(target: Image, source: Image) -> Field:
         greys = [np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)) for image in (target, source)]
-        field: Field = dis.calc(greys[0], greys[1], None)
-        return field
+        return np.asarray(dis.calc(*greys, None))
 
     return flow
 
@@ -172,12 +158,6 @@ def _paste(image: Any, window: Window, patch: Any) -> Any:
     return pasted
 
 
-def _smooth(image: Image) -> Image:
-    smoothed: Image = cv2.GaussianBlur(image, (0, 0), 1.5)
-    return smoothed
-
-
 def _log_odds(probability: Plane) -> Plane:
     p = np.clip(probability, 0.02, 0.98)
-    odds: Plane = np.log(p / (1 - p))
-    return odds
+    return np.asarray(np.log(p / (1 - p)))

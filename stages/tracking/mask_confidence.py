@@ -90,17 +90,12 @@ def edge_contrast(gt: Rgb, mask: Matte) -> PerFrame:
         distance = cv2.distanceTransform(hard, cv2.DIST_L2, 3) + cv2.distanceTransform(1 - hard, cv2.DIST_L2, 3)
         on, beside = distance <= 1.5, (distance > 4) & (distance <= 8)
         if not hard.all() and hard.any() and beside.any():
-            gradient = _gradient(image)
+            lab = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), (0, 0), 1).astype(np.float32)
+            across, down = cv2.Sobel(lab, cv2.CV_32F, 1, 0), cv2.Sobel(lab, cv2.CV_32F, 0, 1)
+            gradient = np.sqrt((across**2 + down**2).sum(axis=-1))
             ratio = (gradient[on].mean() + 1e-3) / (gradient[beside].mean() + 1e-3)
             shares[frame] = np.clip((ratio - low) / (high - low), 0, 1)
     return shares
-
-
-def _gradient(image: Image) -> np.ndarray:
-    lab = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), (0, 0), 1).astype(np.float32)
-    across, down = cv2.Sobel(lab, cv2.CV_32F, 1, 0), cv2.Sobel(lab, cv2.CV_32F, 0, 1)
-    steepness: np.ndarray = np.sqrt((across**2 + down**2).sum(axis=-1))
-    return steepness
 
 
 def _shrink(image: Image, matte: MatteImage) -> tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "h w"]]:
