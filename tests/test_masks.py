@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 from effectpairs.datasets.footage.masks import open_masks, read_keys
-from effectpairs.datasets.footage.reader import FootageInfo, open_frames
+from effectpairs.datasets.footage.reader import open_frames
+from effectpairs.datasets.footage.types import FootageInfo
 from effectpairs.tests.fixtures_videos import encode_video, square_mask, write_images, write_label_images
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -26,34 +25,6 @@ class Timing:
     fps: float
     variable: bool
     duration_s: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class FirstFrame:
-    """The first decoded frame and how it wants to be shown."""
-
-    frame: av.VideoFrame
-    pixel_aspect: Fraction
-    """Width of a stored pixel by its height."""
-    display_matrix: tuple[int, ...] | None
-    packet_is_frame: bool
-    """False where a packet may be half a frame (interlaced) or none at all (VP8's hidden frames)."""
-
-    @classmethod
-    def of(cls, path: Path, container: InputContainer) -> "FirstFrame":
-        """Decode one frame."""
-        stream = picture_stream(path, container)
-        try:
-            frame = next(iter(container.decode(stream)))
-        except (av.FFmpegError, StopIteration) as wrong:
-            raise ValueError(f"{path}: its first frame does not decode; copy it again or re-encode it") from wrong
-        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-        return cls(
-            frame=frame,
-            pixel_aspect=stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1),
-            display_matrix=None if matrix is None else tuple(int(v) for v in np.frombuffer(matrix, np.int32)),
-            packet_is_frame=not frame.interlaced_frame and stream.codec_context.name not in {"vp8", "libvpx"},
-        )
 
 
 @contextmanager
@@ -97,58 +68,51 @@ def measure(path: Path) -> Timing:
     # Without decoders the stream's size is what the header claims; with them it would be what the first frame is.
     with open_container(path, codec_whitelist="none") as container:
         stream = picture_stream(path, container)
-        walk = _Walk.over(container, stream)
+        ticks, packets, end_s, damaged = _read_packets(container, stream)
         whole_s = (container.duration or 0) / av.time_base
         start_s = (container.start_time or 0) / av.time_base
         # Only this family's header counts packets; others count what they meant to show.
         claimed = stream.frames if container.format.name.startswith("mov") else 0
         expected_frames = claimed or round(whole_s * float(stream.average_rate or 0))
-        if walk.damaged or walk.packets < claimed or (not walk.packets and expected_frames):
-            whole_frames = walk.packets - walk.damaged
+        if damaged or packets < claimed or (not packets and expected_frames):
             raise ValueError(
-                f"{path}: is cut off after frame {max(whole_frames, 0)} of {expected_frames}; copy or download it again"
+                f"{path}: is cut off after frame {max(packets - damaged, 0)} of {expected_frames}; "
+                "copy or download it again"
             )
-        if not walk.ticks:
+        if not ticks:
             raise ValueError(f"{path}: holds no frames; make it anew")
         # Matroska's duration is exact to the millisecond; what others say may be a guess from the bit rate.
         exact = container.format.name.startswith("matroska")
         slack_s = 1.5 / float(stream.average_rate or 24) + 0.01 if exact else max(0.5, 0.02 * whole_s)
-        if whole_s - (walk.end_s - start_s) > slack_s:
+        if whole_s - (end_s - start_s) > slack_s:
             raise ValueError(
-                f"{path}: is cut off after {walk.end_s - start_s:.2f} of {whole_s:.2f} s; copy or download it again"
+                f"{path}: is cut off after {end_s - start_s:.2f} of {whole_s:.2f} s; copy or download it again"
             )
-        return _timing(walk.ticks, stream)
+        return _timing(ticks, stream)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Walk:
-    """Read all packets of a file and sum them up."""
+def _read_packets(container: InputContainer, stream: VideoStream) -> tuple[list[int | None], int, float, bool]:
+    """Read all packets of a file.
 
-    ticks: list[int | None]
-    """Times of the frames that are shown, in the stream's time base."""
-    packets: int
-    """Packets of the picture, with those that an edit list hides."""
-    end_s: float
-    """When the last packet of any stream ends."""
-    damaged: bool
-
-    @classmethod
-    def over(cls, container: InputContainer, stream: VideoStream) -> "_Walk":
-        ticks: list[int | None] = []
-        packets, end_s, damaged = 0, 0.0, False
-        try:
-            for packet in container.demux():
-                if not packet.size:
-                    continue
-                if packet.pts is not None:
-                    end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-                if packet.stream is stream:
-                    packets += 1
-                    damaged = damaged or packet.is_corrupt
-                    ticks += [] if packet.is_discard else [packet.pts]
-        except av.FFmpegError:
-            damaged = True
-        return cls(ticks=ticks, packets=packets, end_s=end_s, damaged=damaged)
+    Returns:
+        Times of the frames that are shown, in the stream's time base; the number of the picture's packets, with those
+        that an edit list hides; the second in which the last packet of any stream ends; and whether one is damaged.
+    """
+    ticks: list[int | None] = []
+    packets, end_s, damaged = 0, 0.0, False
+    try:
+        for packet in container.demux():
+            if not packet.size:
+                continue
+            if packet.pts is not None:
+                end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.stream is stream:
+                packets += 1
+                damaged = damaged or packet.is_corrupt
+                ticks += [] if packet.is_discard else [packet.pts]
+    except av.FFmpegError:
+        damaged = True
+    return ticks, packets, end_s, damaged
 
 
 def _timing(times: list[int | None], stream: VideoStream) -> Timing:

@@ -1,45 +1,66 @@
-"""Layouts of footage in folders: DAVIS, Generative Omnimatte's examples, or videos with masks beside them."""
+"""Layouts of footage in folders: videos with masks, and rendered sets that others published with their clean plates.
 
-from collections.abc import Iterator
+DAVIS: JPEGImages/RESOLUTION/NAME/*.jpg and Annotations/RESOLUTION/NAME/*.png; each label is a subject.
+
+Generative Omnimatte's examples: NAME/input_video.mp4 and NAME/mask_00.mp4, ..., each of one subject; prompt.json is no
+caption of the clip.
+
+Videos: whatever the source's pattern matches, with the files that its other patterns find beside each video.
+
+Kubric pairs, as Generative Omnimatte's generator writes them and its trainer reads them; one folder a clip:
+    rgb_full.mp4      everything; 16 fps, square (256x256 unless set otherwise), H.264
+    rgb_removed.mp4   the same scene rendered without the removed objects and what they cast: the clean plate
+    mask.mp4          0 the removed objects, 255 objects that stay, 128 the rest ("trimask"), or 255 for all that is
+                      not removed ("binary"); drawn with one sample a pixel, so edges are stairs
+    (tuple.mp4        the three side by side; not read)
+Instead of each video there may be a folder of images of its name (rgb_full/00000.png), as the generator writes on
+demand, or the folders input, bg and trimask of the same meaning, which the trainer knows too. Which objects are removed
+is drawn with replacement, one or several of up to five; the plate lacks all of them at once, so all pixels of 0 are one
+subject and a clip is one row. Objects that stay are in the video and in the plate.
+
+Movies, of OmnimatteRF; one folder a clip:
+    rgb_1x/0000.png               everything
+    masks/mask/00/00000.png, 01/  a coarse mask per object, white above one half; where two meet, the first is in front;
+                                  a single object's images may lie in masks/mask itself
+    (poses.json, flow/, depth/    cameras and the like; not read)
+Its code says nothing of where the clean plate lies, nor that there is one: the setting `background` names it, relative
+to the clip's folder, with {stem} for the clip's name ("bg", "../{stem}_bg/rgb_1x"). A plate lacks every object of the
+scene, so here too all masks together are one subject; a plate without one object alone is a clip of its own.
+"""
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ..sources.source import FootageSource
 from .images import is_palette, load_values
-from .types import Footage, SubjectFiles, UnusableFootage, beside, folders, image_files, is_image_folder
+from .types import Footage, SubjectFiles, beside, folders, image_files, is_image_folder
 
 VOID = 255
 """DAVIS and its kin mark pixels that no one should judge so, in palette images of several subjects."""
+REMOVED = 0
+"""The value of a trimask's pixels that the plate was rendered without."""
+VIDEOS = {".mp4", ".mkv", ".mov", ".webm", ".avi"}
+PARTS = (("rgb_full", "rgb_removed", "mask"), ("input", "bg", "trimask"))
+Clips = Iterator[tuple[str, Path]]
+"""Name of each clip, and its folder or video."""
 
 
-def davis(source: FootageSource, root: Path) -> Iterator[Footage | UnusableFootage]:
-    """JPEGImages/RESOLUTION/NAME/*.jpg and Annotations/RESOLUTION/NAME/*.png; each label is a subject."""
-    images = _resolution(source, root / "JPEGImages")
-    masks = root / "Annotations" / images.relative_to(root / "JPEGImages")
-    for video in folders(images):
-        annotations = masks / video.name
-        if not annotations.is_dir():
-            yield _no_mask(video.name, video, annotations)
-            continue
-        try:
-            subjects = tuple(SubjectFiles(masks=annotations, label=label) for label in labels_in(annotations))
-        except ValueError as wrong:
-            yield UnusableFootage(name=video.name, reason=str(wrong))
-            continue
-        except OSError:
-            yield UnusableFootage(
-                name=video.name, reason=f"{annotations}: may not be read; change its permissions (chmod u+rx)"
-            )
-            continue
-        if not subjects:
-            yield UnusableFootage(
-                name=video.name, reason=f"{annotations}: the masks are empty in all frames; draw the subject"
-            )
-            continue
-        yield Footage(
-            name=video.name, video=video, subjects=subjects, caption=source.fixed_caption, image_fps=source.image_fps
-        )
+def find_davis(source: FootageSource, root: Path) -> Clips:
+    """Find a folder of images for each video."""
+    return ((video.name, video) for video in folders(_resolution(source, root / "JPEGImages")))
+
+
+def read_davis(source: FootageSource, root: Path, name: str, video: Path) -> Footage:
+    """List the subjects of one video, or raise ValueError with the reason why it cannot be used, as all readers do."""
+    annotations = root / "Annotations" / video.relative_to(root / "JPEGImages")
+    if not annotations.is_dir():
+        raise ValueError(_no_mask(name, video, annotations))
+    subjects = tuple(SubjectFiles(masks=annotations, label=label) for label in _labels_in(annotations))
+    if not subjects:
+        raise ValueError(f"{annotations}: the masks are empty in all frames; draw the subject")
+    return Footage(name=name, video=video, subjects=subjects)
 
 
 def _resolution(source: FootageSource, images: Path) -> Path:
@@ -56,7 +77,7 @@ def _resolution(source: FootageSource, images: Path) -> Path:
     return images if holds_images or resolution is None else images / resolution
 
 
-def labels_in(annotations: Path) -> list[int | None]:
+def _labels_in(annotations: Path) -> list[int | None]:
     """The subjects of a folder of mask images: its labels, or [None] for soft masks of one subject."""
     counts = np.zeros(256, np.int64)
     files = image_files(annotations)
@@ -69,54 +90,45 @@ def labels_in(annotations: Path) -> list[int | None]:
     return [None] if len(values) > 1 else list(values)
 
 
-def gen_omnimatte(source: FootageSource, root: Path) -> Iterator[Footage | UnusableFootage]:
-    """NAME/input_video.mp4 and NAME/mask_00.mp4, ..., each of one subject; prompt.json is no caption of the clip."""
-    clips = [root] if (root / "input_video.mp4").is_file() else folders(root)
-    for clip in clips:
-        video = clip / "input_video.mp4"
-        if not video.is_file():
-            yield UnusableFootage(
-                name=clip.name, reason=f"{video}: is not there; a clip of this layout has its video so named"
-            )
-            continue
-        masks = sorted(clip.glob("mask_*.mp4"))
-        if not masks:
-            yield _no_mask(clip.name, video, clip / "mask_00.mp4")
-            continue
-        subjects = tuple(SubjectFiles(masks=mask) for mask in masks)
-        name = clip.resolve().name if clip == root else clip.name
-        yield Footage(name=name, video=video, subjects=subjects, caption=source.fixed_caption)
+def find_gen_omnimatte(source: FootageSource, root: Path) -> Clips:
+    """Find a folder for each clip, or the root where it is the only one."""
+    if (root / "input_video.mp4").is_file():
+        return iter([(root.resolve().name, root)])
+    return ((clip.name, clip) for clip in folders(root))
 
 
-def videos(source: FootageSource, root: Path) -> Iterator[Footage | UnusableFootage]:
-    """Whatever the source's pattern matches, with the files that its other patterns find beside each video."""
+def read_gen_omnimatte(source: FootageSource, root: Path, name: str, clip: Path) -> Footage:
+    """List the mask videos of one clip."""
+    video = clip / "input_video.mp4"
+    if not video.is_file():
+        raise ValueError(f"{video}: is not there; a clip of this layout has its video so named")
+    masks = sorted(clip.glob("mask_*.mp4"))
+    if not masks:
+        raise ValueError(_no_mask(name, video, clip / "mask_00.mp4"))
+    return Footage(name=name, video=video, subjects=tuple(SubjectFiles(masks=mask) for mask in masks))
+
+
+def find_videos(source: FootageSource, root: Path) -> Clips:
+    """Find the videos that are no other video's mask or background."""
     patterns = [*source.masks, *filter(None, (source.keys, source.background))]
     shots = sorted(path for path in root.glob(source.video) if not path.name.startswith("."))
     sidecars = {match for video in shots for pattern in patterns for match in beside(video, pattern)}
     for video in shots:
-        if video in sidecars or (video.is_dir() and not is_image_folder(video)):
-            continue
-        name = _name(source, root, video)
-        masks = [match for pattern in source.masks for match in beside(video, pattern)]
-        keys = beside(video, source.keys) if source.keys else []
-        plates = beside(video, source.background) if source.background else []
-        missing = [
-            (pattern, matches) for pattern, matches in ((source.keys, keys), (source.background, plates)) if pattern
-        ]
-        missing += [(pattern, beside(video, pattern)) for pattern in source.masks]
-        missing_pattern = next((str(pattern) for pattern, matches in missing if not matches), None)
-        if missing_pattern is not None:
-            yield _no_mask(name, video, video.parent / missing_pattern.format(stem=video.stem))
-            continue
-        subjects = [SubjectFiles(masks=mask) for mask in masks] + [SubjectFiles(keys=key) for key in keys]
-        yield Footage(
-            name=name,
-            video=video,
-            subjects=tuple(subjects) or (SubjectFiles(),),
-            background=plates[0] if plates else None,
-            caption=source.fixed_caption,
-            image_fps=source.image_fps,
-        )
+        if video not in sidecars and (not video.is_dir() or is_image_folder(video)):
+            yield _name(source, root, video), video
+
+
+def read_video(source: FootageSource, root: Path, name: str, video: Path) -> Footage:
+    """List the masks, keys and background beside one video."""
+    patterns = [*filter(None, (source.keys, source.background)), *source.masks]
+    files = {pattern: beside(video, pattern) for pattern in patterns}
+    missing_pattern = next((pattern for pattern in patterns if not files[pattern]), None)
+    if missing_pattern is not None:
+        raise ValueError(_no_mask(name, video, video.parent / missing_pattern.format(stem=video.stem)))
+    subjects = [SubjectFiles(masks=mask) for pattern in source.masks for mask in files[pattern]]
+    subjects += [SubjectFiles(keys=key) for key in files.get(source.keys or "", ())]
+    background = files[source.background][0] if source.background else None
+    return Footage(name=name, video=video, subjects=tuple(subjects) or (SubjectFiles(),), background=background)
 
 
 def _name(source: FootageSource, root: Path, video: Path) -> str:
@@ -126,7 +138,77 @@ def _name(source: FootageSource, root: Path, video: Path) -> str:
     return "-".join(inside.parts) or (root.resolve().name if is_fixed_name else video.stem)
 
 
-def _no_mask(name: str, video: Path, expected: Path) -> UnusableFootage:
-    return UnusableFootage(
-        name=name, reason=f"{video}: has no mask beside it; {expected} is not there, make it or exclude {name!r}"
-    )
+def _no_mask(name: str, video: Path, expected: Path) -> str:
+    return f"{video}: has no mask beside it; {expected} is not there, make it or exclude {name!r}"
+
+
+def find_kubric_pairs(source: FootageSource, root: Path) -> Clips:
+    """Find the folders of pairs, anywhere under root."""
+    return _clips(root, root, ("rgb_full", "rgb_removed", "trimask"))
+
+
+def read_kubric_pair(source: FootageSource, root: Path, name: str, clip: Path) -> Footage:
+    """List video, clean plate and mask of one clip: videos, or folders of images so named."""
+    paths: list[Path] = []
+    for part in PARTS[1] if _part(clip, "trimask") else PARTS[0]:
+        path = _part(clip, part)
+        if path is None:
+            raise ValueError(
+                f"{clip}: lacks {part} ({part}.mp4 or a folder {part} of images); "
+                f"fetch the clip again, or exclude {name!r}"
+            )
+        paths.append(path)
+    video, plate, mask = paths
+    return Footage(name=name, video=video, subjects=(SubjectFiles(masks=mask, label=REMOVED),), background=plate)
+
+
+def find_movies(source: FootageSource, root: Path) -> Clips:
+    """Find the folders of movies' clips, anywhere under root."""
+    return _clips(root, root, ("rgb_1x", "masks"))
+
+
+def read_movie(source: FootageSource, root: Path, name: str, clip: Path) -> Footage:
+    """List CLIP/rgb_1x, CLIP/masks/mask, and the clean plate where `background` says."""
+    video, masks = clip / "rgb_1x", clip / "masks" / "mask"
+    if not is_image_folder(video):
+        raise ValueError(f"{video}: holds no images; put the video's frames there")
+    if not any(is_image_folder(path) for path in (masks, *folders(masks))):
+        raise ValueError(f"{masks}: holds no mask images; put them there, or in a folder 00, 01, ... an object")
+    if source.background is None:
+        raise ValueError(
+            f"{clip}: where its clean plate lies is not set; give --set background=FOLDER, below the clip's"
+        )
+    plates = beside(video, source.background.replace("{stem}", clip.name))
+    if not plates:
+        raise ValueError(
+            f"{clip}: has no clean plate {source.background!r}; render or fetch it, or name it with "
+            "--set background=FOLDER"
+        )
+    return Footage(name=name, video=video, subjects=(SubjectFiles(masks=masks),), background=plates[0])
+
+
+def _clips(root: Path, folder: Path, signs: tuple[str, ...]) -> Clips:
+    """The folders at or under folder, by path, in which anything bears one of the names; named by their path."""
+    if any(_part(folder, sign) or (folder / sign).is_dir() for sign in signs):
+        yield "-".join(folder.relative_to(root).parts) or root.resolve().name, folder
+        return
+    for inner in folders(folder):
+        yield from _clips(root, inner, signs)
+
+
+def _part(clip: Path, name: str) -> Path | None:
+    """A part of a clip: a video file of that name, or else a folder of images."""
+    files = [file for file in sorted(clip.glob(f"{name}.*")) if file.suffix.lower() in VIDEOS and file.is_file()]
+    return files[0] if files else clip / name if is_image_folder(clip / name) else None
+
+
+LAYOUTS: dict[
+    str, tuple[Callable[[FootageSource, Path], Clips], Callable[[FootageSource, Path, str, Path], Footage]]
+] = {
+    "davis": (find_davis, read_davis),
+    "gen-omnimatte": (find_gen_omnimatte, read_gen_omnimatte),
+    "videos": (find_videos, read_video),
+    "movies": (find_movies, read_movie),
+    "kubric-pairs": (find_kubric_pairs, read_kubric_pair),
+}
+"""Functions of each layout: one finds the clips under a root, one lists the files of a clip."""

@@ -1,16 +1,19 @@
-"""A source's footage, listed: `layouts` and `rendered_datasets` find folders, this module decides what may be used."""
+"""A source's footage, listed: `layouts` finds the files of each clip, this module decides what may be used."""
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections import deque
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..sources.source import FootageSource
-from . import layouts, rendered_datasets
+from .layouts import LAYOUTS
 from .types import Footage, SubjectFiles, UnusableFootage
 
 __all__ = ["Footage", "SubjectFiles", "UnusableFootage", "expand_root", "list_footage"]
+
+CLOSED = "may not be read; change its permissions (chmod u+rx)"
 
 
 def list_footage(source: FootageSource) -> list[Footage | UnusableFootage]:
@@ -20,20 +23,23 @@ def list_footage(source: FootageSource) -> list[Footage | UnusableFootage]:
         ValueError: when the root is missing or nothing at all is found there.
     """
     root = expand_root(source)
-    listers: dict[str, Callable[[FootageSource, Path], Iterator[Footage | UnusableFootage]]] = {
-        "davis": layouts.davis,
-        "gen-omnimatte": layouts.gen_omnimatte,
-        "videos": layouts.videos,
-        "movies": rendered_datasets.movies,
-        "kubric-pairs": rendered_datasets.kubric_pairs,
-    }
-    items = [_kept_inside(root, item) for item in listers[source.layout](source, root)]
+    items = [_read_clip(source, root, name, path) for name, path in LAYOUTS[source.layout][0](source, root)]
     names = {item.name for item in items}
-    items += [refusal for refusal in _unreadable(root) if refusal.name not in names]
+    # Folders that may not be looked into, which glob would pass over in silence.
+    refused: list[OSError] = []
+    deque(os.walk(root, onerror=refused.append), maxlen=0)
+    for folder in (Path(str(wrong.filename)) for wrong in refused):
+        if folder.name not in names:
+            items.append(UnusableFootage(name=folder.name, reason=f"{folder}: {CLOSED}"))
     if not items:
         raise ValueError(f"{root}: source {source.name!r} finds no footage there in the {source.layout!r} layout; "
                          "check root, or the patterns of the source")  # fmt: skip
-    selected = [item for item in items if _is_selected(source, item.name)]
+    selected = [
+        item
+        for item in items
+        if any(fnmatchcase(item.name, pattern) for pattern in source.include or ("*",))
+        and not any(fnmatchcase(item.name, pattern) for pattern in source.exclude)
+    ]
     if not selected:
         raise ValueError(f"{root}: include and exclude of source {source.name!r} leave none of {len(items)} videos")
     return _without_doubles(sorted(selected, key=lambda item: (item.name, str(getattr(item, "video", "")))))
@@ -60,50 +66,28 @@ def expand_root(source: FootageSource) -> Path:
     return root
 
 
-def _kept_inside(root: Path, item: Footage | UnusableFootage) -> Footage | UnusableFootage:
-    """Refuse footage of which any file lies elsewhere, by a link or by '..'."""
-    if isinstance(item, UnusableFootage):
-        return item
+def _read_clip(source: FootageSource, root: Path, name: str, path: Path) -> Footage | UnusableFootage:
+    """Footage of one clip; refused where it cannot be used, or any file of it lies elsewhere, by a link or by '..'."""
     try:
-        files = item.files()
+        footage = LAYOUTS[source.layout][1](source, root, name, path)
+        strangers = [file for _, file in footage.files() if not file.resolve().is_relative_to(root.resolve())]
+    except ValueError as wrong:
+        return UnusableFootage(name=name, reason=str(wrong))
     except OSError as wrong:
+        return UnusableFootage(name=name, reason=f"{wrong.filename}: {CLOSED}")
+    if strangers:
         return UnusableFootage(
-            name=item.name, reason=f"{wrong.filename}: may not be read; change its permissions (chmod u+rx)"
+            name=name, reason=f"{strangers[0]}: leads out of the source's folder {root}; copy it in, or move root up"
         )
-    for _, file in files:
-        if not file.resolve().is_relative_to(root.resolve()):
-            return UnusableFootage(
-                name=item.name, reason=f"{file}: leads out of the source's folder {root}; copy it in, or move root up"
-            )
-    return item
+    return replace(footage, caption=source.fixed_caption, image_fps=source.image_fps)
 
 
 def _without_doubles(items: list[Footage | UnusableFootage]) -> list[Footage | UnusableFootage]:
     first: dict[str, Footage | UnusableFootage] = {}
-    unique: list[Footage | UnusableFootage] = []
-    for item in items:
+    for index, item in enumerate(items):
         earlier = first.setdefault(item.name, item)
         if earlier is not item and isinstance(item, Footage):
-            is_included = getattr(earlier, "video", item.name)
-            item = UnusableFootage(
-                name=item.name, reason=f"{item.video}: has the same name as {is_included}; rename one of the two"
-            )
-        unique.append(item)
-    return unique
-
-
-def _unreadable(root: Path) -> Iterator[UnusableFootage]:
-    """Folders that may not be looked into, which glob would pass over in silence."""
-    refused: list[OSError] = []
-    for _ in os.walk(root, onerror=refused.append):
-        pass
-    for wrong in refused:
-        folder = Path(str(wrong.filename))
-        yield UnusableFootage(
-            name=folder.name, reason=f"{folder}: may not be read; change its permissions (chmod u+rx)"
-        )
-
-
-def _is_selected(source: FootageSource, name: str) -> bool:
-    is_included = not source.include or any(fnmatchcase(name, pattern) for pattern in source.include)
-    return is_included and not any(fnmatchcase(name, pattern) for pattern in source.exclude)
+            path = getattr(earlier, "video", item.name)
+            reason = f"{item.video}: has the same name as {path}; rename one of the two"
+            items[index] = UnusableFootage(name=item.name, reason=reason)
+    return items

@@ -72,22 +72,26 @@ def open_masks(path: Path, video: FootageInfo, frames: int, *, label: int | None
     """
     need_readable(path)
     source = _united(path) if path.is_dir() else open_video(path)
-    sizes = (
-        (source.info.size,)
-        if isinstance(source, VideoFile)
-        else tuple(image_size(file)[::-1] for files in source for file in files)
-    )
+    if isinstance(source, VideoFile):
+        sizes, mask_count = [source.info.size], count_frames(source)
+    else:
+        sizes, mask_count = [image_size(file)[::-1] for files in source for file in files], len(source)
     for size in sizes:
         _need_shape(path, size, video)
-    mask_count = count_frames(source) if isinstance(source, VideoFile) else len(source)
     off = mask_count - frames
     if abs(off) > isinstance(source, VideoFile):
         raise ValueError(
             f"{path}: has {mask_count} masks, but the video has {frames} frames; give one mask for each frame"
         )
-    notes = _length_note(path, off) + _size_note(path, sizes[0], video)
+    notes = []
+    if off:
+        notes.append(f"{path.name} is one frame {'longer' if off > 0 else 'shorter'} than the video: its last mask is "
+                     f"{'left out' if off > 0 else 'repeated'}.")  # fmt: skip
+    if sizes[0] != video.size:
+        notes.append(f"{path.name} is {sizes[0][1]}x{sizes[0][0]} pixels; it was resized to the video's "
+                     f"{video.width}x{video.height}.")  # fmt: skip
     reader = MaskReader(
-        path=path, source=source, label=label, video=video, frames=frames, mask_count=mask_count, notes=notes
+        path=path, source=source, label=label, video=video, frames=frames, mask_count=mask_count, notes=tuple(notes)
     )
     _need_subject(reader)
     return reader
@@ -212,16 +216,3 @@ def _need_subject(masks: MaskReader) -> None:
     if empty:
         raise ValueError(f"{masks.path}: the mask is empty in all frames{of}; draw the subject, or leave the video out")
     raise ValueError(f"{masks.path}: the mask covers every frame whole{of}; draw the subject alone")
-
-
-def _length_note(path: Path, off: int) -> tuple[str, ...]:
-    if not off:
-        return ()
-    return (f"{path.name} is one frame {'longer' if off > 0 else 'shorter'} than the video: its last mask is "
-            f"{'left out' if off > 0 else 'repeated'}.",)  # fmt: skip
-
-
-def _size_note(path: Path, size: tuple[int, int], video: FootageInfo) -> tuple[str, ...]:
-    if size == video.size:
-        return ()
-    return (f"{path.name} is {size[1]}x{size[0]} pixels; it was resized to the video's {video.width}x{video.height}.",)

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import av
 import numpy as np
@@ -11,7 +12,7 @@ from av.video.reformatter import ColorRange, Interpolation
 from jaxtyping import UInt8
 
 from ...arrays import Image
-from .container import FirstFrame, Timing, measure, open_container, picture_stream
+from .container import Timing, measure, open_container, picture_stream
 from .images import ImageFolder, open_images
 from .types import FootageInfo, need_readable, need_sane_size
 
@@ -63,7 +64,7 @@ class VideoFile:
 
     def _frames(self, stored_size: tuple[int, int]) -> Iterator[tuple[float, Image]]:
         for time_s, frame in self._decoded():
-            yield time_s, self.turn.apply(to_rgb(frame, stored_size))
+            yield time_s, self.turn.apply(_to_rgb(frame, stored_size))
 
     def _decoded(self) -> Iterator[tuple[float, av.VideoFrame]]:
         """Yield every frame and its seconds; a frame that is missing or damaged is an error, never a gap."""
@@ -73,7 +74,13 @@ class VideoFile:
             stream.thread_type = "AUTO"
             try:
                 for frame in container.decode(stream):
-                    self._need_alike(frame, count)
+                    if frame.is_corrupt:
+                        raise ValueError(f"{self.path}: frame {count} is damaged; copy the file again or re-encode it")
+                    if (frame.height, frame.width) != self.coded:
+                        raise ValueError(
+                            f"{self.path}: frame {count} is {frame.width}x{frame.height} pixels, but the first is "
+                            f"{self.coded[1]}x{self.coded[0]}; re-encode it at one size"
+                        )
                     frame_time_s = count / self.info.fps if frame.time is None else frame.time
                     first_s = frame_time_s if first_s is None else first_s
                     time_s = max(time_s, frame_time_s - first_s)
@@ -88,15 +95,6 @@ class VideoFile:
                 f"{self.path}: only {count} of its {self.info.frames} frames decode; copy it again or re-encode it"
             )
 
-    def _need_alike(self, frame: av.VideoFrame, count: int) -> None:
-        if frame.is_corrupt:
-            raise ValueError(f"{self.path}: frame {count} is damaged; copy the file again or re-encode it")
-        if (frame.height, frame.width) != self.coded:
-            raise ValueError(
-                f"{self.path}: frame {count} is {frame.width}x{frame.height} pixels, but the first is "
-                f"{self.coded[1]}x{self.coded[0]}; re-encode it at one size"
-            )
-
 
 def open_video(path: Path) -> VideoFile:
     """Read a file's headers, its packets' times and its first frame.
@@ -106,11 +104,17 @@ def open_video(path: Path) -> VideoFile:
     """
     timing = measure(path)
     with open_container(path) as container:
-        first = FirstFrame.of(path, container)
-    frame = first.frame
+        stream = picture_stream(path, container)
+        try:
+            frame = next(iter(container.decode(stream)))
+        except (av.FFmpegError, StopIteration) as wrong:
+            raise ValueError(f"{path}: its first frame does not decode; copy it again or re-encode it") from wrong
+        pixel_aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
+        # A packet may be half a frame (interlaced) or none at all (VP8's hidden frames).
+        packet_is_frame = not frame.interlaced_frame and stream.codec_context.name not in {"vp8", "libvpx"}
     need_sane_size(path, frame.width, frame.height)
-    turn, turn_notes = _turn(first.display_matrix)
-    width = max(1, round(frame.width * first.pixel_aspect))
+    turn, turn_notes = _turn(frame.side_data.get("DISPLAYMATRIX"))
+    width = max(1, round(frame.width * pixel_aspect))
     need_sane_size(path, width, frame.height)
     info = FootageInfo(
         width=frame.height if turn.transpose else width,
@@ -119,20 +123,22 @@ def open_video(path: Path) -> VideoFile:
         variable=timing.variable,
         bit_depth=max(component.bits for component in frame.format.components),
         full_range=_source_range(frame) == FULL,
-        frames=timing.frames if first.packet_is_frame else None,
+        frames=timing.frames if packet_is_frame else None,
         duration_s=timing.duration_s,
         notes=turn_notes + _notes(frame, timing),
     )
     return VideoFile(path=path, info=info, turn=turn, coded=(frame.height, frame.width))
 
 
-def to_rgb(frame: av.VideoFrame, size: tuple[int, int]) -> Image:
+def _to_rgb(frame: av.VideoFrame, size: tuple[int, int]) -> Image:
     """Convert a decoded frame to full-range RGB by its own matrix and range, stretched to (height, width)."""
     height, width = size
     same = (frame.height, frame.width) == size
     shrinks = height < frame.height
     how = Interpolation.BILINEAR if same else Interpolation.AREA if shrinks else Interpolation.BICUBIC
-    matrix = MATRICES.get(int(frame.colorspace), _guessed_matrix(frame))
+    # Where a file names no matrix players take BT.709 for high definition, BT.601 below.
+    usual_matrix = BT709 if frame.width >= 1280 or frame.height > 576 else BT601
+    matrix = MATRICES.get(int(frame.colorspace), usual_matrix)
     converted = frame.reformat(
         width=width,
         height=height,
@@ -147,22 +153,17 @@ def to_rgb(frame: av.VideoFrame, size: tuple[int, int]) -> Image:
     return np.array(converted.to_ndarray())
 
 
-def _guessed_matrix(frame: av.VideoFrame) -> int:
-    """Return the matrix that players take where a file names none: BT.709 for high definition, BT.601 below."""
-    return BT709 if frame.width >= 1280 or frame.height > 576 else BT601
-
-
 def _source_range(frame: av.VideoFrame) -> int:
     if frame.format.is_rgb or frame.format.name.startswith(("yuvj", "gray", "pal", "mono")):
         return FULL
     return FULL if int(frame.color_range) == FULL else LIMITED
 
 
-def _turn(matrix: tuple[int, ...] | None) -> tuple[Turn, tuple[str, ...]]:
+def _turn(display_matrix: Any) -> tuple[Turn, tuple[str, ...]]:
     """The display matrix maps (x, y) to (a*x + c*y, b*x + d*y); its first rows are a, b, _ and c, d, _."""
-    if matrix is None:
+    if display_matrix is None:
         return Turn(), ()
-    a, b, _, c, d = matrix[:5]
+    a, b, _, c, d = np.frombuffer(display_matrix, np.int32)[:5].tolist()
     if not b and not c and a and d:
         return Turn(flip_x=a < 0, flip_y=d < 0), ()
     if not a and not d and b and c:
@@ -183,22 +184,8 @@ def _notes(frame: av.VideoFrame, timing: Timing) -> tuple[str, ...]:
     return tuple(notes)
 
 
-@runtime_checkable
-class FrameReader(Protocol):
-    """Frames in order, read anew by each loop over it; one frame at a time is in memory."""
-
-    @property
-    def info(self) -> FootageInfo:
-        """Facts that are known before it is read."""
-        ...
-
-    def __iter__(self) -> Iterator[tuple[float, Image]]:
-        """Yield (seconds since the first frame, frame)."""
-        ...
-
-    def thumbnails(self, rows: int) -> Iterator[tuple[float, Image]]:
-        """The same at so many rows, quickly: to look for cuts, not to keep."""
-        ...
+FrameReader = VideoFile | ImageFolder
+"""Frames in order as (seconds since the first frame, frame), read anew by each loop; one at a time is in memory."""
 
 
 def open_frames(path: Path, *, image_fps: float = 24.0) -> FrameReader:
@@ -219,6 +206,3 @@ def open_frames(path: Path, *, image_fps: float = 24.0) -> FrameReader:
 def count_frames(frames: FrameReader) -> int:
     """Number of frames: as the file says, or counted where it does not."""
     return sum(1 for _ in frames.thumbnails(16)) if frames.info.frames is None else frames.info.frames
-
-
-__all__ = ["FootageInfo", "FrameReader", "ImageFolder", "VideoFile", "count_frames", "open_frames"]

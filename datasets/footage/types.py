@@ -91,7 +91,12 @@ class Footage:
             paths += [(f"masks-{number}", subject.masks)] if subject.masks else []
             paths += [(f"keys-{number}", subject.keys)] if subject.keys else []
         paths += [("background", self.background)] if self.background else []
-        return tuple((role, file) for role, path in paths for file in _files_in(path))
+        files = []
+        for role, path in paths:
+            folders = mask_folders(path) if path.is_dir() else []
+            images = [file for folder in folders for file in image_files(folder)]
+            files += [(role, file) for file in (images if path.is_dir() else [path])]
+        return tuple(files)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,9 +139,3 @@ def folders(parent: Path) -> list[Path]:
 def beside(video: Path, pattern: str) -> list[Path]:
     """Return the paths that a glob pattern finds in a video's folder; {stem} is the video's name."""
     return sorted(video.parent.glob(pattern.replace("{stem}", glob.escape(video.stem))))
-
-
-def _files_in(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    return [file for folder in mask_folders(path) for file in image_files(folder)]
