@@ -19,13 +19,9 @@ Mesh = Literal[
 ]  # fmt: skip
 Point = tuple[float | int, float | int, float | int]
 Outline = Sequence[tuple[float | int, float | int]]
-GLASS = Material(colour=(0.07, 0.10, 0.13), roughness=0.04)
 RUBBER = Material(colour=(0.06, 0.06, 0.065), roughness=0.85)
 TRIM = Material(colour=(0.10, 0.10, 0.11), roughness=0.5)
-CHROME = Material(kind="metal", colour=(0.78, 0.79, 0.80), roughness=0.22)
 LAMP = Material(colour=(0.95, 0.95, 0.92), roughness=0.1)
-TAIL_LAMP = Material(colour=(0.62, 0.03, 0.03), roughness=0.2)
-TIMBER = Material(kind="wood", colour=(0.55, 0.36, 0.20), second=(0.40, 0.25, 0.13), roughness=0.55, scale_m=0.25)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,7 +41,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Gait:
-    """Progress that moves a model's limbs, wheels and wings. Lengths are in sizes of the body."""
+    """Motion of a body in every frame, from which its model poses limbs, wheels and wings; lengths in body sizes."""
 
     distance: Float64[np.ndarray, "T"]
     """Distance travelled since the first frame."""
@@ -91,11 +87,6 @@ def limb(joint: Matrices, length: float, thickness: float, look: Material) -> tu
     """A capsule that hangs from a joint, and the joint at its lower end."""
     size = (thickness, thickness, length + thickness * 0.8)
     return block("capsule", size, look, joint @ translate(0.0, 0.0, -length / 2)), joint @ translate(0.0, 0.0, -length)
-
-
-def plain_material(colour: Vec3, roughness: float = 0.6) -> Material:
-    """A material of one colour."""
-    return Material(colour=colour, roughness=roughness)
 
 
 def scale_colour(colour: Vec3, factor: float) -> Vec3:

@@ -8,13 +8,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from ..scene.objects import Body, Still, Vec3
-from .boats import boat, duck
-from .creatures import dog, walker
-from .flyers import bird, drone, lantern
+from .creatures import bird, dog, duck, walker
 from .parts import Gait, Part, parts_bounds, scale_parts
-from .props import SOLIDS, arch, crate, post, solid
+from .props import SOLIDS, arch, crate, drone, lantern, post, solid
 from .user_models import asset
-from .vehicles import car, truck
+from .vehicles import boat, car, truck
 
 MODEL_BUILDERS: dict[str, Callable[[Body, Gait], tuple[Part, ...]]] = {
     **dict.fromkeys(SOLIDS, solid),
