@@ -26,12 +26,19 @@ def camera_matrices(scene: Scene, subject: Float64[np.ndarray, "T 3"]) -> Matric
     if camera.kind == "pan":
         aim = at + rotate_around_z((aim - at)[0], np.radians(camera.amount) * (time_s - time_s[-1] / 2))
     elif camera.kind == "handheld":
-        sway = _sway(scene.seed, time_s, 6)
+        rng = np.random.default_rng([scene.seed, 0x5A4D])
+        sway = np.zeros((scene.frames, 6))  # of position and aim: smooth noise, about 1 in size
+        for hertz in HAND_HZ:
+            phase, gain = rng.uniform(0, 2 * np.pi, 6), rng.uniform(0.5, 1.0, 6) / (1 + hertz)
+            sway += gain * np.sin(2 * np.pi * hertz * time_s[:, None] + phase)
         reach = np.linalg.norm(aim - at)
         at = at + camera.amount * np.array([0.012, 0.012, 0.008]) * sway[:, :3]
         aim = aim + camera.amount * np.array([0.009, 0.009, 0.007]) * reach * sway[:, 3:]
     elif camera.kind == "follow":
-        travel = camera.amount * _smooth_path(subject - subject[0])
+        path, time = subject - subject[0], np.linspace(-1, 1, scene.frames)
+        fit = np.polynomial.polynomial.polyfit(time, path, deg=min(4, scene.frames - 1))
+        trend = np.polynomial.polynomial.polyval(time, fit).T  # a heavy camera follows it, not each step
+        travel = camera.amount * (trend - path[0])
         travel[:, 2] = 0.0
         at, aim = at + travel, aim + travel
     return look_at_matrices(at, aim)
@@ -66,22 +73,3 @@ def project_points(
     depth = -in_camera[..., 2]
     scale = focal_mm / SENSOR_MM * width / np.where(np.abs(depth) < 1e-6, 1e-6, depth)
     return np.stack([width / 2 + in_camera[..., 0] * scale, height / 2 - in_camera[..., 1] * scale, depth], axis=-1)
-
-
-def _sway(seed: int, time_s: Float64[np.ndarray, "T"], channels: int) -> Float64[np.ndarray, "T channels"]:
-    """Smooth noise below 4 Hz, about 1 in size."""
-    rng = np.random.default_rng([seed, 0x5A4D])
-    waves = np.zeros((len(time_s), channels))
-    for hertz in HAND_HZ:
-        phase, gain = rng.uniform(0, 2 * np.pi, channels), rng.uniform(0.5, 1.0, channels) / (1 + hertz)
-        waves += gain * np.sin(2 * np.pi * hertz * time_s[:, None] + phase)
-    return waves
-
-
-def _smooth_path(path: Float64[np.ndarray, "T 3"]) -> Float64[np.ndarray, "T 3"]:
-    """A path without its bumps: a heavy camera follows the trend, not each step."""
-    if len(path) < 3:
-        return path.copy()
-    time = np.linspace(-1, 1, len(path))
-    fit = np.polynomial.polynomial.polyfit(time, path, deg=min(4, len(path) - 1))
-    return np.asarray(np.polynomial.polynomial.polyval(time, fit).T - path[0])

@@ -10,13 +10,14 @@ from ..effects.base import GRAVITY, Contact, Track
 from ..procedural_models.creatures import stride_length
 from ..procedural_models.parts import Gait, Part
 from ..procedural_models.registry import body_extent, build_parts
-from ..scene.objects import Body, Still, Toss, Travel, Wall
+from ..scene.objects import Body, Still, Toss, Travel
 from ..scene.scene import Scene
 from ..scene.transforms import Matrices, from_quaternions, rotate_x, rotate_y, rotate_z, translate
 from . import physics
 
 SUBMERGED_SHARE = {"boat": 0.22, "duck": 0.3, "ball": 0.25, "sphere": 0.4}
 """Share of a body's height under water; 0.45 for other shapes."""
+_simulate = lru_cache(maxsize=8)(physics.simulate_rigid_bodies)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +41,19 @@ def compute_poses(scene: Scene, body: Body) -> BodyPoses:
     if isinstance(motion, Still):
         matrices = translate(*motion.at) @ rotate_z(np.radians(motion.heading_deg))
         return BodyPoses(matrices=matrices, foot=np.tile(motion.at, (scene.frames, 1)), gait=Gait.at_rest(scene.frames))
-    return _travelling_poses(motion, body, time_s)
+    turn_rad_s = np.radians(motion.turn_deg_s)
+    gait = Gait(
+        distance=motion.speed_mps * time_s, time_s=time_s, speed=motion.speed_mps, turn_rad_s=turn_rad_s,
+        phase=motion.phase, kind=motion.kind,
+    )  # fmt: skip
+    offsets = POSE_OFFSETS_BY_MOTION[motion.kind](motion, gait, body)
+    z, yaw, pitch, roll = np.broadcast_arrays(*offsets, time_s)[:4]
+    x, y = _positions_on_arc(motion, time_s)
+    headings = np.radians(motion.heading_deg) + turn_rad_s * time_s
+    matrices = translate(x, y, z) @ rotate_z(headings + yaw) @ rotate_y(pitch) @ rotate_x(roll)
+    foot = np.stack([x, y, np.maximum(z, 0.0)], axis=-1)
+    contacts = _landings(motion, time_s) if motion.kind == "bounce" else ()
+    return BodyPoses(matrices=matrices, foot=foot, gait=gait, contacts=contacts)
 
 
 def pose_body(scene: Scene, body: Body) -> tuple[tuple[Part, ...], BodyPoses]:
@@ -55,8 +68,11 @@ def compute_track(scene: Scene) -> Track:
     velocity = np.gradient(poses.foot, 1 / scene.fps, axis=0)
     front = np.broadcast_to(poses.matrices, (scene.frames, 4, 4))[:, :2, 0]
     heading = np.unwrap(np.arctan2(front[:, 1], front[:, 0]))
-    if isinstance(scene.subject.motion, Toss):  # a tumbling body has no front: it faces where it goes
-        heading = _heading_from_velocity(velocity)
+    if isinstance(scene.subject.motion, Toss):  # a tumbling body has no front: it faces where it goes, or went last
+        moves = np.hypot(velocity[:, 0], velocity[:, 1]) > 0.05
+        last_move = np.maximum.accumulate(np.where(moves, np.arange(scene.frames), -1))
+        directions = np.arctan2(velocity[:, 1], velocity[:, 0])
+        heading = np.unwrap(np.where(last_move >= 0, directions[last_move], 0.0))
     return Track(
         foot=poses.foot,
         velocity=velocity,
@@ -67,23 +83,6 @@ def compute_track(scene: Scene) -> Track:
     )
 
 
-def _travelling_poses(motion: Travel, body: Body, time_s: Float64[np.ndarray, "T"]) -> BodyPoses:
-    """Poses of a body that moves along an arc, with the offsets of its kind of motion."""
-    turn_rad_s = np.radians(motion.turn_deg_s)
-    headings = np.radians(motion.heading_deg) + turn_rad_s * time_s
-    x, y = _positions_on_arc(motion, time_s)
-    gait = Gait(
-        distance=motion.speed_mps * time_s, time_s=time_s, speed=motion.speed_mps, turn_rad_s=turn_rad_s,
-        phase=motion.phase, kind=motion.kind,
-    )  # fmt: skip
-    z, yaw, pitch, roll = POSE_OFFSETS_BY_MOTION[motion.kind](motion, gait, body)
-    z, yaw, pitch, roll = np.broadcast_arrays(z, yaw, pitch, roll, time_s)[:4]
-    matrices = translate(x, y, z) @ rotate_z(headings + yaw) @ rotate_y(pitch) @ rotate_x(roll)
-    foot = np.stack([x, y, np.maximum(z, 0.0)], axis=-1)
-    contacts = _landings(motion, time_s) if motion.kind == "bounce" else ()
-    return BodyPoses(matrices=matrices, foot=foot, gait=gait, contacts=contacts)
-
-
 def _positions_on_arc(
     motion: Travel, time_s: Float64[np.ndarray, "T"]
 ) -> tuple[Float64[np.ndarray, "T"], Float64[np.ndarray, "T"]]:
@@ -91,9 +90,8 @@ def _positions_on_arc(
     heading, turn_rad_s = np.radians(motion.heading_deg), np.radians(motion.turn_deg_s)
     half_turn_rad = turn_rad_s * time_s / 2
     chord = motion.speed_mps * time_s * np.sinc(half_turn_rad / np.pi)  # from the start
-    return motion.start[0] + chord * np.cos(heading + half_turn_rad), motion.start[1] + chord * np.sin(
-        heading + half_turn_rad
-    )
+    direction = heading + half_turn_rad
+    return motion.start[0] + chord * np.cos(direction), motion.start[1] + chord * np.sin(direction)
 
 
 PoseOffsets = tuple[np.ndarray | float, np.ndarray | float, np.ndarray | float, np.ndarray | float]
@@ -191,7 +189,7 @@ def _tossed_poses(scene: Scene, body: Body) -> BodyPoses:
     """Poses of a body that gravity and collisions move."""
     bodies = (scene.subject, *scene.props)
     index = next(number for number, member in enumerate(bodies) if member is body or member == body)
-    simulated = _simulate(bodies, scene.walls, physics.FrameTimes(frames=scene.frames, fps=scene.fps))[index]
+    simulated = _simulate(bodies, scene.walls, scene.frames, scene.fps)[index]
     assert simulated is not None  # tossed bodies are simulated
     half_height = body_extent(body)[2] / 2
     rotation = from_quaternions(simulated.rotation / np.linalg.norm(simulated.rotation, axis=1, keepdims=True))
@@ -202,21 +200,3 @@ def _tossed_poses(scene: Scene, body: Body) -> BodyPoses:
         gait=Gait(distance=np.zeros(scene.frames), time_s=np.arange(scene.frames) / scene.fps, kind="toss"),
         contacts=simulated.contacts,
     )
-
-
-@lru_cache(maxsize=8)
-def _simulate(
-    bodies: tuple[Body, ...], walls: tuple[Wall, ...], times: physics.FrameTimes
-) -> tuple[physics.RigidBodyMotion | None, ...]:
-    return physics.simulate_rigid_bodies(bodies, walls, times)
-
-
-def _heading_from_velocity(velocity: Float64[np.ndarray, "T 3"]) -> Float64[np.ndarray, "T"]:
-    """Direction of travel in radians, unwrapped; a body at rest keeps its last one, and 0 before its first."""
-    headings = np.zeros(len(velocity))
-    heading = 0.0
-    for frame, (x, y, _) in enumerate(velocity):
-        if np.hypot(x, y) > 0.05:
-            heading = float(np.arctan2(y, x))
-        headings[frame] = heading
-    return np.unwrap(headings)

@@ -24,7 +24,7 @@ from scipy.spatial import ConvexHull
 from ...extras import require
 from ..effects.base import GRAVITY, Contact
 from ..procedural_models.registry import body_extent
-from ..scene.objects import Body, Still, Toss, Wall
+from ..scene.objects import Body, Motion, Still, Toss, Wall
 
 STEPS_HZ = 240
 MIN_HIT_MPS = 0.35
@@ -34,14 +34,6 @@ NEW_HIT_S = 0.15
 BALLS = ("sphere", "ball")
 HULLS = ("cylinder", "cone", "torus", "rock", "monkey")
 """Shapes that collide as the convex hull of their form; all others collide as their box."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrameTimes:
-    """Number and rate of the frames."""
-
-    frames: int
-    fps: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,17 +47,8 @@ class RigidBodyMotion:
     contacts: tuple[Contact, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Simulation:
-    """Result of Kubric's simulator: the animation of every body, and all collisions."""
-
-    rate: int
-    animation: Any
-    collisions: Any
-
-
 def simulate_rigid_bodies(
-    bodies: tuple[Body, ...], walls: tuple[Wall, ...], times: FrameTimes
+    bodies: tuple[Body, ...], walls: tuple[Wall, ...], frames: int, fps: float
 ) -> tuple[RigidBodyMotion | None, ...]:
     """Simulate every body, in order; None for bodies that travel by themselves.
 
@@ -74,27 +57,37 @@ def simulate_rigid_bodies(
     """
     kubric, simulator_class = _require_kubric()
     rates = (hertz for hertz in range(1, STEPS_HZ + 1) if STEPS_HZ % hertz == 0)
-    rate = next(hertz for hertz in rates if hertz >= min(times.fps, STEPS_HZ))
-    last = int(np.ceil((times.frames - 1) / times.fps * rate))
+    rate = next(hertz for hertz in rates if hertz >= min(fps, STEPS_HZ))
+    last = int(np.ceil((frames - 1) / fps * rate))
     with tempfile.TemporaryDirectory() as scratch:
         world = kubric.Scene(
             frame_start=0, frame_end=last, frame_rate=rate, step_rate=STEPS_HZ, gravity=(0, 0, -GRAVITY)
         )
         simulator = simulator_class(world, scratch_dir=Path(scratch))
         floor = kubric.Cube(scale=(200, 200, 5), position=(0, 0, -5), static=True)
-        for obstacle in (floor, *(_build_wall(kubric, wall) for wall in walls)):
-            _add_obstacle(world, obstacle)
+        slabs = (
+            kubric.Cube(
+                scale=(0.1, wall.width_m / 2, wall.height_m / 2),
+                position=(*wall.at, wall.height_m / 2),
+                euler=(0.0, 0.0, np.radians(wall.heading_deg)),
+                static=True,
+            )
+            for wall in walls
+        )
+        for obstacle in (floor, *slabs):
+            _add_body(world, obstacle, None)
         assets = [_build_asset(kubric, body, Path(scratch)) for body in bodies]
         for body, asset in zip(bodies, assets, strict=True):
             if asset is not None:
-                _add_body(world, asset, body)
+                _add_body(world, asset, body.motion)
         animation, collisions = simulator.run(frame_start=0, frame_end=last)
         # PyBullet has room for 1024 worlds, and Kubric's sit in cycles that are collected late: end this one now.
         client = simulator._physics_client
         client.disconnect()
         client._client = -1  # when it is collected, another world may have its number
-    simulation = _Simulation(rate=rate, animation=animation, collisions=collisions)
-    return tuple(None if asset is None else _body_motion(simulation, times, asset) for asset in assets)
+    return tuple(
+        None if asset is None else _body_motion(asset, animation, collisions, rate, frames, fps) for asset in assets
+    )
 
 
 def _require_kubric() -> tuple[Any, Any]:
@@ -133,28 +126,14 @@ def _build_asset(kubric: Any, body: Body, scratch: Path) -> Any:
     return kubric.FileBasedObject(asset_id=path.stem, simulation_filename=str(path), render_filename=None, **pose)
 
 
-def _add_obstacle(world: Any, asset: Any) -> None:
-    world.add(asset)
-    asset.friction, asset.restitution = 0.6, 0.6
-
-
-def _add_body(world: Any, asset: Any, body: Body) -> None:
+def _add_body(world: Any, asset: Any, motion: Motion | None) -> None:
     """Add a body to the world; values that are set before would not reach PyBullet."""
-    if not isinstance(body.motion, Toss):
-        _add_obstacle(world, asset)
-        return
     world.add(asset)
-    asset.friction, asset.restitution = min(body.motion.friction, 1.0), body.motion.restitution
-    asset.velocity, asset.angular_velocity = body.motion.velocity, body.motion.spin
-
-
-def _build_wall(kubric: Any, wall: Wall) -> Any:
-    return kubric.Cube(
-        scale=(0.1, wall.width_m / 2, wall.height_m / 2),
-        position=(*wall.at, wall.height_m / 2),
-        euler=(0.0, 0.0, np.radians(wall.heading_deg)),
-        static=True,
-    )
+    if isinstance(motion, Toss):
+        asset.friction, asset.restitution = min(motion.friction, 1.0), motion.restitution
+        asset.velocity, asset.angular_velocity = motion.velocity, motion.spin
+    else:
+        asset.friction, asset.restitution = 0.6, 0.6
 
 
 def _write_urdf(body: Body, size: Sequence[float], scratch: Path) -> Path:
@@ -191,42 +170,37 @@ def _surface_points(shape: str) -> Float64[np.ndarray, "k 3"]:
     return np.concatenate([ring[::2] * np.cos(tilt) + up * np.sin(tilt) for tilt in tilts])
 
 
-def _body_motion(simulation: _Simulation, times: FrameTimes, asset: Any) -> RigidBodyMotion:
-    steps = np.arange(times.frames) / times.fps * simulation.rate
-    states = simulation.animation[asset]
-    quaternions = np.array(states["quaternion"], np.float64)
+def _body_motion(asset: Any, animation: Any, collisions: Any, rate: int, frames: int, fps: float) -> RigidBodyMotion:
+    """Motion of a body at every frame, out of Kubric's animation of all bodies at its own rate and all collisions."""
+    steps = np.arange(frames) / fps * rate
+    quaternions = np.array(animation[asset]["quaternion"], np.float64)
     # q and -q are the same rotation: with such signs that neighbours are near, they can be interpolated.
     signs = np.where(np.einsum("nc,nc->n", quaternions[1:], quaternions[:-1]) < 0, -1.0, 1.0)
     quaternions = quaternions * np.concatenate([[1.0], np.cumprod(signs)])[:, None]
+    contacts: list[Contact] = []
+    last_touch_s: dict[int, float] = {}
+    for collision in collisions:
+        if asset not in collision["instances"]:
+            continue
+        touch_s = collision["frame"] / rate
+        partner = next((instance for instance in collision["instances"] if instance is not asset), None)
+        pause_s = touch_s - last_touch_s.get(id(partner), -np.inf)
+        last_touch_s[id(partner)] = touch_s
+        speed = _closing_speed(animation, collision, asset, partner)
+        if pause_s > NEW_HIT_S and speed > MIN_HIT_MPS:
+            frame = min(int(np.ceil(touch_s * fps - 1e-9)), frames - 1)
+            x, y, z = collision["position"]
+            contacts.append(Contact(frame=frame, at=(float(x), float(y), max(float(z), 0.0)), speed=speed))
     return RigidBodyMotion(
-        position=_interpolate(np.array(states["position"], np.float64), steps),
+        position=_interpolate(np.array(animation[asset]["position"], np.float64), steps),
         rotation=_interpolate(quaternions, steps),
-        contacts=_contacts(simulation, times, asset),
+        contacts=tuple(contacts),
     )
 
 
 def _interpolate(values: Float64[np.ndarray, "n c"], steps: Float64[np.ndarray, "T"]) -> Float64[np.ndarray, "T c"]:
     rows = np.arange(len(values))
     return np.asarray(np.stack([np.interp(steps, rows, column) for column in values.T], axis=-1))
-
-
-def _contacts(simulation: _Simulation, times: FrameTimes, asset: Any) -> tuple[Contact, ...]:
-    """Contacts of a body, one for each hit."""
-    contacts: list[Contact] = []
-    last_touch_s: dict[int, float] = {}
-    for collision in simulation.collisions:
-        if asset not in collision["instances"]:
-            continue
-        touch_s = collision["frame"] / simulation.rate
-        partner = next((instance for instance in collision["instances"] if instance is not asset), None)
-        pause_s = touch_s - last_touch_s.get(id(partner), -np.inf)
-        last_touch_s[id(partner)] = touch_s
-        speed = _closing_speed(simulation.animation, collision, asset, partner)
-        if pause_s > NEW_HIT_S and speed > MIN_HIT_MPS:
-            frame = min(int(np.ceil(touch_s * times.fps - 1e-9)), times.frames - 1)
-            x, y, z = collision["position"]
-            contacts.append(Contact(frame=frame, at=(float(x), float(y), max(float(z), 0.0)), speed=speed))
-    return tuple(contacts)
 
 
 def _closing_speed(animation: Any, collision: Any, asset: Any, partner: Any) -> float:
