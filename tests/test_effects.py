@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 from effectpairs.datasets.corpus import schema
-from effectpairs.render.effects.base import Contact, Effect, Track, build_trajectory, emission_times
+from effectpairs.render.effects.base import Contact, Effect, Track, build_trajectory
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.light import CastLight, Glow
 from effectpairs.render.effects.registry import EFFECTS
@@ -152,7 +152,7 @@ def test_a_hit_gives_a_burst_by_its_speed(effect):
 @given(speed=st.floats(1.0, 8.0), turn=st.floats(0.05, 1.0), lead=st.floats(0.2, 3.0))
 def test_births_lie_evenly_along_the_way(speed, turn, lead):
     trajectory = build_trajectory(track(speed, turn=turn), lead)
-    born = emission_times(trajectory, per_metre=10.0)
+    born = trajectory.emission_times(per_metre=10.0)
     assert born[0] < 0 < born[-1] or len(born) < 2
     steps = np.diff(np.interp(born, trajectory.time_s, trajectory.distance_m))
     assert np.allclose(steps, 0.1, atol=1e-6)

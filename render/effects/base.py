@@ -108,6 +108,20 @@ class Trajectory:
         distance_m = self.distance_m
         return np.asarray(np.interp(time_s, self.time_s, distance_m) - np.interp(0.0, self.time_s, distance_m))
 
+    def emission_times(self, *, per_metre: float = 0.0, per_second: float = 0.0) -> Float64[np.ndarray, "N"]:
+        """Times at which something leaves the subject, evenly along its way and in time."""
+        count = self.distance_m * per_metre + (self.time_s - self.time_s[0]) * per_second
+        count = count - np.interp(0.0, self.time_s, count)  # counted from frame 0, whatever the lead
+        numbers = np.arange(np.ceil(count[0] + 1e-9), np.floor(count[-1]) + 1)
+        if count[-1] - count[0] < 1e-6:
+            return np.zeros(0)
+        rising = np.concatenate([[True], np.diff(count) > 1e-12])
+        return np.asarray(np.interp(numbers, count[rising], self.time_s[rising]))
+
+    def ground_proximity(self, reach_m: float) -> Float64[np.ndarray, "K"]:
+        """Share of an emission that still meets the ground: 1 on it, 0 from `reach_m` above it."""
+        return np.asarray(np.clip(1 - np.maximum(self.position[:, 2], 0.0) / reach_m, 0.0, 1.0))
+
 
 def build_trajectory(track: Track, lead_s: float) -> Trajectory:
     """Extend a track by `lead_s` seconds before its first frame, at the speed and the turn it begins with."""
@@ -127,19 +141,6 @@ def build_trajectory(track: Track, lead_s: float) -> Trajectory:
     )
 
 
-def emission_times(
-    trajectory: Trajectory, *, per_metre: float = 0.0, per_second: float = 0.0
-) -> Float64[np.ndarray, "N"]:
-    """Times at which something leaves the subject, evenly along the trajectory and in time."""
-    count = trajectory.distance_m * per_metre + (trajectory.time_s - trajectory.time_s[0]) * per_second
-    count = count - np.interp(0.0, trajectory.time_s, count)  # counted from frame 0, whatever the lead
-    numbers = np.arange(np.ceil(count[0] + 1e-9), np.floor(count[-1]) + 1)
-    if count[-1] - count[0] < 1e-6:
-        return np.zeros(0)
-    rising = np.concatenate([[True], np.diff(count) > 1e-12])
-    return np.asarray(np.interp(numbers, count[rising], trajectory.time_s[rising]))
-
-
 def gust_strength(
     distance_m: Float64[np.ndarray, "N"], length_m: float, rng: np.random.Generator
 ) -> Float64[np.ndarray, "N"]:
@@ -147,11 +148,6 @@ def gust_strength(
     frequencies = 2 * np.pi / (length_m * np.array([1.0, 0.62, 0.41, 0.25]))
     tones = np.sin(distance_m[:, None] * frequencies + rng.uniform(0, 2 * np.pi, size=4)) * (1.0, 0.8, 0.6, 0.5)
     return np.asarray(np.clip(0.5 + tones.sum(axis=1) / 2.6, 0, 1))
-
-
-def ground_proximity(height_m: Float64[np.ndarray, "N"], reach_m: float) -> Float64[np.ndarray, "N"]:
-    """Share of an emission that still meets the ground: 1 on it, 0 from `reach_m` above it."""
-    return np.asarray(np.clip(1 - np.maximum(height_m, 0.0) / reach_m, 0.0, 1.0))
 
 
 def heading_axes(heading: Float64[np.ndarray, "N"]) -> tuple[Float64[np.ndarray, "N 3"], Float64[np.ndarray, "N 3"]]:

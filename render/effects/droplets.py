@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from .base import GRAVITY, Trajectory, ground_proximity, heading_axes
+from .base import GRAVITY, Trajectory, heading_axes
 from .render_data import Displacements, Spheres
 
 MAX_DROPS = 12000
@@ -139,7 +139,7 @@ def bow_sheet(
         subject = trajectory.at(time_s - age)
         forward, leftward = heading_axes(subject.heading)
         travel_mps = subject.speed_mps
-        proximity = ground_proximity(subject.position[:, 2], 0.2 * height + 0.02)
+        proximity = subject.ground_proximity(0.2 * height + 0.02)
         strength = np.clip(travel_mps / 3, 0, 1) ** 1.5 * proximity
         beat = 0.8 + 0.2 * np.sin(5 * subject.time_s + 6 * side) + 0.08 * np.sin(31 * subject.time_s + side)
         speed = side_speed * np.sqrt(strength) * beat * (0.12 + 0.88 * share)

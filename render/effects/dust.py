@@ -6,16 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from ...settings import InRange
-from .base import (
-    Contact,
-    Effect,
-    Track,
-    build_trajectory,
-    emission_times,
-    ground_proximity,
-    gust_strength,
-    heading_axes,
-)
+from .base import Contact, Effect, Track, build_trajectory, gust_strength, heading_axes
 from .render_data import Colour, Medium, nearest_colour_name
 from .smoke import Puffs, PuffSettings, concatenate_puffs, puff_cloud, random_eddies
 
@@ -68,7 +59,7 @@ class Dust(Effect):
         """Puffs from where its rear meets the ground, at both sides."""
         length, width, height = track.extent
         trajectory = build_trajectory(track, self.lasts_s)
-        born_s = emission_times(trajectory, per_metre=PUFFS_PER_METRE * self.amount)
+        born_s = trajectory.emission_times(per_metre=PUFFS_PER_METRE * self.amount)
         subject = trajectory.at(born_s)
         uniform = rng.random((len(born_s), 8))
         forward, leftward = heading_axes(subject.heading)
@@ -85,9 +76,7 @@ class Dust(Effect):
         gust = gust_strength(trajectory.distance_from_frame_0(born_s), 5 * self.spread_m, rng)
         velocity[:, 2] *= 0.5 + 1.6 * gust**2
         strength = (
-            (0.4 + 0.6 * gust)
-            * np.clip(speed / 2.5, 0.0, 1.0) ** 0.7
-            * ground_proximity(subject.position[:, 2], 0.25 * height + 0.05)
+            (0.4 + 0.6 * gust) * np.clip(speed / 2.5, 0.0, 1.0) ** 0.7 * subject.ground_proximity(0.25 * height + 0.05)
         )
         return Puffs(
             born_s=born_s,

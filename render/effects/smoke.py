@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from ...settings import InRange
-from .base import Effect, Track, build_trajectory, emission_times, heading_axes
+from .base import Effect, Track, build_trajectory, heading_axes
 from .render_data import Cloud, Colour, Medium, Scalars, Spheres, nearest_colour_name
 
 MAX_PUFFS = 1500
@@ -165,7 +165,7 @@ class Smoke(Effect):
         trajectory = build_trajectory(track, self.lasts_s)
         spacing_m = 0.055 * self.spread_m
         per_second = 0.5 * max(self.rise_mps, 0.3) / spacing_m
-        born_s = emission_times(trajectory, per_metre=0.5 / spacing_m, per_second=per_second)
+        born_s = trajectory.emission_times(per_metre=0.5 / spacing_m, per_second=per_second)
         subject = trajectory.at(born_s)
         uniform = rng.random((len(born_s), 6))
         forward, leftward = heading_axes(subject.heading)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from ...settings import InRange
-from .base import Effect, Track, build_trajectory, emission_times, ground_proximity, gust_strength, heading_axes
+from .base import Effect, Track, build_trajectory, gust_strength, heading_axes
 from .droplets import CrownImpact, Droplets, bow_sheet, concatenate_droplets, crown_droplets, crown_sheet, droplets_at
 from .render_data import Colour, Drops, Medium, Sheets, nearest_colour_name
 from .smoke import Puffs, PuffSettings, puff_cloud, random_eddies
@@ -80,10 +80,10 @@ class Splash(Effect):
         """Drops from where its bow or its wheels cut the water, to both sides."""
         length, width, height = track.extent
         trajectory = build_trajectory(track, LEAD_S)
-        born_s = emission_times(trajectory, per_metre=BOW_DROPS_PER_METRE * self.amount)
+        born_s = trajectory.emission_times(per_metre=BOW_DROPS_PER_METRE * self.amount)
         subject = trajectory.at(born_s)
         uniform = rng.random((len(born_s), 8))
-        proximity = ground_proximity(subject.position[:, 2], 0.2 * height + 0.02)
+        proximity = subject.ground_proximity(0.2 * height + 0.02)
         share = np.clip(subject.speed_mps / 3, 0, 1) ** 1.5 * proximity
         emitted = uniform[:, 7] < share
         forward, leftward = heading_axes(subject.heading)
@@ -161,7 +161,7 @@ class Spray(Effect):
         """Puffs thrown back and up by the wheels (or where the hull cuts the water), in gusts."""
         length, width, height = track.extent
         trajectory = build_trajectory(track, LEAD_S)
-        born_s = emission_times(trajectory, per_metre=MIST_PUFFS_PER_METRE)
+        born_s = trajectory.emission_times(per_metre=MIST_PUFFS_PER_METRE)
         subject = trajectory.at(born_s)
         uniform = rng.random((len(born_s), 8))
         forward, leftward = heading_axes(subject.heading)
@@ -171,7 +171,7 @@ class Spray(Effect):
         distance_m = trajectory.distance_from_frame_0(born_s)
         left_gust, right_gust = (gust_strength(distance_m, 1.6 * width, rng) for _ in range(2))
         gust = np.where(side > 0, left_gust, right_gust)
-        proximity = ground_proximity(subject.position[:, 2], 0.2 * height + 0.02)
+        proximity = subject.ground_proximity(0.2 * height + 0.02)
         strength = np.clip(subject.speed_mps / 4, 0, 1) ** 1.5 * proximity
         speed = (self.speed_mps * (0.15 + 0.45 * uniform[:, 3] + 0.7 * gust**2) * np.sqrt(strength))[:, None]
         sideways = leftward * (side * (0.1 + 0.5 * uniform[:, 7] ** 2))[:, None]

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Complex64, Float32, Float64
 from scipy import fft
 
-from .base import GRAVITY, Track, Trajectory, emission_times, ground_proximity, heading_axes
+from .base import GRAVITY, Track, Trajectory, heading_axes
 
 SUB_STEPS_HZ = 40.0
 """Lowest rate at which pressure is laid on the water."""
@@ -87,63 +87,31 @@ def grid_around(points: Float64[np.ndarray, "N 2"], *, margin_m: float, finest_m
 def simulate_waves(grid: Grid, track: Track, lead_s: float, pressure: Pressure, calming_s: float) -> Heights:
     """Return the water's height in every frame, up to a common factor.
 
-    Args:
-        grid: Rectangle of water.
-        track: Motion of the subject.
-        lead_s: Time before the first frame at which the water is calm.
-        pressure: Push on the water.
-        calming_s: Time after which a wave is down to a third.
+    It is calm `lead_s` seconds before the first frame, and a wave is down to a third after `calming_s`.
     """
-    waves = _Waves(grid, calming_s)
-    rim = grid.rim_weight()
-    frames = np.empty((len(track), grid.rows, grid.columns), np.float32)
-    lead_frames = max(1, round(lead_s * track.fps))
-    for frame in range(-lead_frames, len(track)):
-        if frame >= 0:
-            frames[frame] = waves.height() * rim
-        if frame == len(track) - 1:
-            break
-        waves.advance(frame / track.fps, 1 / track.fps, pressure)
-        waves.damp_rim(rim, 1 / track.fps)
-    return frames
-
-
-class _Waves:
-    """Heights and their speeds, by wave number."""
-
-    def __init__(self, grid: Grid, calming_s: float) -> None:
-        kx, ky = grid.wave_numbers()
-        self.omega = np.sqrt(GRAVITY * np.sqrt(kx**2 + ky**2)).astype(np.float32)
-        self.shape = (grid.rows, grid.columns)
-        self.calming_s = calming_s
-        self.heights = np.zeros(self.omega.shape, np.complex64)
-        self.speeds = np.zeros(self.omega.shape, np.complex64)
-
-    def advance(self, time_s: float, duration_s: float, pressure: Pressure) -> None:
-        """Let `duration_s` go by, in equal sub-steps."""
-        count = max(1, int(np.ceil(duration_s * SUB_STEPS_HZ)))
-        step_s = duration_s / count
-        turn = self.omega * np.float32(step_s)
-        cos, sin = np.cos(turn), np.sin(turn)
-        sinc = np.where(self.omega > 0, sin / np.maximum(self.omega, 1e-6), np.float32(step_s)).astype(np.float32)
-        fading = np.float32(np.exp(-step_s / self.calming_s))
+    kx, ky = grid.wave_numbers()
+    omega = np.sqrt(GRAVITY * np.sqrt(kx**2 + ky**2)).astype(np.float32)
+    shape, rim, frame_s = (grid.rows, grid.columns), grid.rim_weight(), 1 / track.fps
+    damping = np.where(rim > 0, rim ** np.float32(3 * frame_s), np.float32(0))  # near the rim, at any frame rate alike
+    count = max(1, int(np.ceil(frame_s * SUB_STEPS_HZ)))
+    step_s = frame_s / count
+    turn = omega * np.float32(step_s)
+    cos, sin = np.cos(turn), np.sin(turn)
+    sinc = np.where(omega > 0, sin / np.maximum(omega, 1e-6), np.float32(step_s)).astype(np.float32)
+    fading = np.float32(np.exp(-step_s / calming_s))
+    waves = speeds = np.zeros(omega.shape, np.complex64)
+    frames = np.empty((len(track), *shape), np.float32)
+    for frame in range(1 - max(1, round(lead_s * track.fps)), len(track)):
         for number in range(count):
-            push = pressure(time_s + (number + 0.5) * step_s, step_s)
-            if push is not None:
-                self.speeds = self.speeds + push
-            heights = (cos * self.heights + sinc * self.speeds) * fading
-            self.speeds = (cos * self.speeds - self.omega * sin * self.heights) * fading
-            self.heights = heights
-
-    def height(self) -> Float32[np.ndarray, "rows columns"]:
-        return np.asarray(fft.irfft2(self.heights, s=self.shape), np.float32)
-
-    def damp_rim(self, rim: Float32[np.ndarray, "rows columns"], duration_s: float) -> None:
-        """Weaken the waves near the rim, in a time that does not depend on the frame rate."""
-        weight = rim ** np.float32(3 * duration_s)
-        weight = np.where(rim > 0, weight, np.float32(0))
-        self.heights = fft.rfft2(fft.irfft2(self.heights, s=self.shape) * weight).astype(np.complex64)
-        self.speeds = fft.rfft2(fft.irfft2(self.speeds, s=self.shape) * weight).astype(np.complex64)
+            push = pressure((frame - 1) / track.fps + (number + 0.5) * step_s, step_s)
+            speeds = speeds if push is None else speeds + push
+            waves, speeds = (cos * waves + sinc * speeds) * fading, (cos * speeds - omega * sin * waves) * fading
+        waves, speeds = (
+            fft.rfft2(fft.irfft2(values, s=shape) * damping).astype(np.complex64) for values in (waves, speeds)
+        )
+        if frame >= 0:
+            frames[frame] = fft.irfft2(waves, s=shape).astype(np.float32) * rim
+    return frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +132,7 @@ def foam_share(
     grid: Grid, track: Track, trajectory: Trajectory, turbulence: float, rng: np.random.Generator
 ) -> Heights:
     """Share of white water, 0 to 1: patches left behind the subject that widen and fade; none where nothing moves."""
-    subject = trajectory.at(emission_times(trajectory, per_metre=FOAM_PATCHES_PER_METRE))
+    subject = trajectory.at(trajectory.emission_times(per_metre=FOAM_PATCHES_PER_METRE))
     groups = [foam(subject, track.extent, rng.random((len(subject.time_s), 4))) for foam in (_stern_foam, _bow_foam)]
     frames = np.zeros((len(track), grid.rows, grid.columns), np.float32)
     for patches in groups:
@@ -232,7 +200,7 @@ def _bow_foam(
 
 def _churning(subject: Trajectory, width: float) -> Float64[np.ndarray, "N"]:
     """Strength of the foam, 0 to 1: by speed, while the subject is in the water."""
-    return np.asarray(np.clip(subject.speed_mps / 2, 0, 1) * ground_proximity(subject.position[:, 2], 0.3 * width))
+    return np.asarray(np.clip(subject.speed_mps / 2, 0, 1) * subject.ground_proximity(0.3 * width))
 
 
 def _add_patch(

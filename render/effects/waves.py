@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from ...settings import InRange
-from .base import GRAVITY, Effect, Track, Trajectory, build_trajectory, ground_proximity
+from .base import GRAVITY, Effect, Track, Trajectory, build_trajectory
 from .render_data import Medium, Waves
 from .wave_field import Grid, Pressure, Spectrum, chop_heights, foam_share, grid_around, simulate_waves
 
@@ -83,7 +83,7 @@ class Ripple(Effect):
 
         def pressure(time_s: float, duration_s: float) -> Spectrum | None:
             subject = trajectory.at(np.array([time_s]))
-            proximity = ground_proximity(subject.position[:, 2], reach_m)[0]
+            proximity = subject.ground_proximity(reach_m)[0]
             bobbing = float(np.linalg.norm(subject.velocity[0]) * proximity)
             pushes = [(subject.position[0], min(1.0, 2 * bobbing) * np.sin(omega * time_s + phase))]
             for contact in track.contacts:
@@ -106,7 +106,7 @@ def _hull_pressure(grid: Grid, track: Track, trajectory: Trajectory) -> Pressure
 
     def pressure(time_s: float, duration_s: float) -> Spectrum | None:
         subject = trajectory.at(np.array([time_s]))
-        proximity = float(ground_proximity(subject.position[:, 2], 0.3 * width)[0])
+        proximity = float(subject.ground_proximity(0.3 * width)[0])
         weight = duration_s * float(np.linalg.norm(subject.velocity[0, :2])) * proximity
         if weight < 1e-9:
             return None
