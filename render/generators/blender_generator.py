@@ -1,4 +1,8 @@
-"""The generator `blender`: subjects that move by themselves, on foot, on wheels, afloat, in leaps and in the air."""
+"""The generator `blender`: subjects that move by themselves, on foot, on wheels, afloat, in leaps and in the air.
+
+The middle of a subject's way is the origin. All is laid out as the camera sees it (right, and away from it) and then
+turned by a random angle, so that no direction of the world is special.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
@@ -6,14 +10,15 @@ from typing import Annotated, Literal
 import numpy as np
 
 from ...settings import InRange
+from ..animation.camera import SENSOR_MM
 from ..animation.motion import compute_poses
-from ..scene.objects import Body
-from ..scene.scene import Scene, Variant
+from ..procedural_models.registry import body_extent
+from ..scene.objects import Body, Camera, Travel
+from ..scene.scene import Scene
 from . import props
-from .framing import measure_framing
+from .framing import CameraView, measure_framing
 from .generator import CameraKind, ClipFormat, SceneGenerator
 from .palettes import draw_light
-from .placement import Placement, draw_placement
 from .scenarios import SCENARIOS, Scenario, sun_variants
 from .subjects import choose
 
@@ -22,6 +27,8 @@ VIEW_ATTEMPTS = 20
 PROP_ATTEMPTS = 6
 SUN_STRENGTH = 1.5
 """Strength above which the sun throws a shadow to look at."""
+MAX_WAY = 0.80
+"""Share of the picture's width that a way may take, the subject's own length included, if the camera stays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +60,14 @@ class BlenderGenerator(SceneGenerator):
             scenario = self._with_user_model(rng, SCENARIOS[choose(rng, self.scenarios)](rng))
             camera = choose(rng, self.cameras)
             for _ in range(VIEW_ATTEMPTS):
-                scene, placement = self._bare_scene(rng, scenario, camera, clip_format)
+                scene, view, speed_mps = self._bare_scene(rng, scenario, camera, clip_format)
                 framing = measure_framing(scene)
-                slow = placement.motion.speed_mps < 0.6 * scenario.speed_mps[0] and attempt < SCENARIO_ATTEMPTS // 2
+                slow = speed_mps < 0.6 * scenario.speed_mps[0] and attempt < SCENARIO_ATTEMPTS // 2
                 has_shadow = any(effect.kind == "shadow" for effect in scene.variants[0].effects)
                 shadow_fits = framing.shadow_fits or not has_shadow or scene.sun.strength <= SUN_STRENGTH
                 if framing.fits and not slow and shadow_fits:
                     named = replace(scene, name=f"blender-{seed}-{index:05d}", seed=int(rng.integers(2**31)))
-                    return self._add_props(rng, scenario, placement, named)
+                    return self._add_props(rng, scenario, view, named)
         raise ValueError(
             f"scene {index} of the generator blender with seed {seed}: in {SCENARIO_ATTEMPTS * VIEW_ATTEMPTS} draws no "
             "camera had its subject in view; allow more kinds of camera, shorter lenses, or fewer frames"
@@ -79,27 +86,47 @@ class BlenderGenerator(SceneGenerator):
 
     def _bare_scene(
         self, rng: np.random.Generator, scenario: Scenario, camera: CameraKind, clip_format: ClipFormat
-    ) -> tuple[Scene, Placement]:
-        """Draw subject, ground, light and camera, with the first variant alone."""
-        placement = draw_placement(rng, scenario, clip_format, camera, self.focal_mm)
-        skies = tuple(sky.uri for sky in self.user_skies())
-        sky, sun = draw_light(rng, scenario.light, placement.sun_azimuth_deg, skies)
-        return Scene(
-            name="bare", seed=0, frames=clip_format.frames, size=clip_format.size, fps=clip_format.fps,
-            rendering=clip_format.rendering, subject=replace(scenario.subject, motion=placement.motion),
-            ground=scenario.ground, sky=sky, sun=sun, camera=placement.camera, variants=scenario.variants[:1],
-        ), placement  # fmt: skip
+    ) -> tuple[Scene, CameraView, float]:
+        """Draw motion, camera and light, with the first variant alone; also return the view and the speed.
 
-    def _add_props(self, rng: np.random.Generator, scenario: Scenario, placement: Placement, bare: Scene) -> Scene:
-        """Add the surroundings, so that the subject still shows, and all variants."""
-        view, surroundings = placement.view, scenario.surroundings
+        The speed keeps the subject in view of a camera that does not follow it.
+        """
+        long, wide, tall = body_extent(scenario.subject)
+        tilt = np.radians(rng.uniform(-scenario.max_tilt_deg, scenario.max_tilt_deg))
+        across = long * abs(np.cos(tilt)) + wide * abs(np.sin(tilt))
+        share = float(np.exp(rng.uniform(np.log(0.014), np.log(0.16))))
+        focal = round(float(np.exp(rng.uniform(*np.log(self.focal_mm)))), 1)
+        field_of_view = (SENSOR_MM / focal) ** 2 * clip_format.size[0] / clip_format.size[1]
+        view = CameraView(
+            away_deg=float(rng.uniform(0, 360)), focal_mm=focal, lift_deg=float(rng.uniform(*scenario.lift_deg)),
+            distance_m=max(float(np.sqrt(across * tall / (share * field_of_view))), 1.2 * long),
+        )  # fmt: skip
+        speed = float(rng.uniform(*scenario.speed_mps))
+        if camera in ("still", "handheld"):
+            room = (MAX_WAY * view.width_m() - across) / max(abs(np.cos(tilt)), 0.3)
+            speed = min(speed, max(room, 0.0) / clip_format.duration_s)
+        motion = _draw_motion(rng, scenario, clip_format.duration_s, view.away_deg, tilt, speed)
+        placed_camera = _draw_camera(rng, scenario, view, camera, motion, tall)
+        sky, sun = draw_light(rng, scenario.light, view.away_deg, self.user_skies())
+        scene = Scene(
+            name="bare", seed=0, frames=clip_format.frames, size=clip_format.size, fps=clip_format.fps,
+            rendering=clip_format.rendering, subject=replace(scenario.subject, motion=motion),
+            ground=scenario.ground, sky=sky, sun=sun, camera=placed_camera, variants=scenario.variants[:1],
+        )  # fmt: skip
+        return scene, view, motion.speed_mps
+
+    def _add_props(self, rng: np.random.Generator, scenario: Scenario, view: CameraView, bare: Scene) -> Scene:
+        """Add the surroundings, so that the subject still shows, and a number of variants.
+
+        Other suns come only with a sharp shadow in a scene that holds still.
+        """
+        surroundings = scenario.surroundings
         path = compute_poses(bare, bare.subject).foot
         walls = props.draw_walls(rng, surroundings, view, bare.subject.size_m)
         hills, screens = props.draw_backdrop(rng, surroundings, view, bare.sky) if not walls else ((), ())
         walled = replace(bare, walls=(*walls, *screens))
         for _ in range(PROP_ATTEMPTS):
-            bodies = props.scatter_props(rng, surroundings, view, path, bare.subject)
-            bodies = props.before_walls(walls, bodies, view)
+            bodies = props.scatter_props(rng, surroundings, view, path, bare.subject, walls)
             if rng.random() < self.occluder_probability:
                 bodies = (*bodies, props.draw_occluder(rng, surroundings, view))
             if measure_framing(replace(walled, props=bodies)).fits:
@@ -107,12 +134,54 @@ class BlenderGenerator(SceneGenerator):
         else:
             bodies = ()
         scene = replace(walled, props=(*bodies, *hills))
-        return replace(scene, variants=self._variants(rng, scenario, scene))
-
-    def _variants(self, rng: np.random.Generator, scenario: Scenario, scene: Scene) -> tuple[Variant, ...]:
-        """Draw the number of variants; other suns come only with a sharp shadow in a scene that holds still."""
         variants = list(scenario.variants)
         if scene.static_background and scene.sun.strength > SUN_STRENGTH and scene.sun.softness_deg < 4:
             variants[1:1] = sun_variants(scenario)
         count = int(rng.integers(self.variants[0], self.variants[1] + 1))
-        return tuple(variants[:count])
+        return replace(scene, variants=tuple(variants[:count]))
+
+
+def _draw_motion(
+    rng: np.random.Generator, scenario: Scenario, duration_s: float, away_deg: float, tilt: float, speed: float
+) -> Travel:
+    """Draw a motion from left to right or back, whose middle in time is the origin."""
+    limit = scenario.max_turn_deg_s
+    turn = float(rng.uniform(-limit, limit)) * (rng.random() < 0.6 or scenario.motion_kind == "drift")
+    if abs(turn) * duration_s > 100:
+        turn = np.sign(turn) * 100 / duration_s
+    middle = np.radians(away_deg - 90) + tilt + (np.pi if rng.random() < 0.5 else 0.0)
+    begin = middle - np.radians(turn) * duration_s / 2
+    half = duration_s / 2
+    swing = np.radians(turn) * half / 2
+    chord = speed * half * np.sinc(swing / np.pi)
+    return Travel(
+        kind=scenario.motion_kind,  # type: ignore[arg-type]
+        start=(round(float(-chord * np.cos(begin + swing)), 4), round(float(-chord * np.sin(begin + swing)), 4)),
+        heading_deg=round(float(np.degrees(begin)) % 360, 3),
+        speed_mps=round(speed, 4),
+        turn_deg_s=round(float(turn), 3),
+        height_m=scenario.height_m,
+        phase=round(float(rng.random()), 3),
+    )
+
+
+def _draw_camera(
+    rng: np.random.Generator, scenario: Scenario, view: CameraView, kind: CameraKind, motion: Travel, tall: float
+) -> Camera:
+    lift, away = np.radians(view.lift_deg), np.radians(view.away_deg)
+    height = 0.45 * tall + {"fly": 1.0, "bounce": 0.5}.get(scenario.motion_kind, 0.0) * scenario.height_m
+    back = view.distance_m * np.cos(lift)
+    at = np.array(
+        [-back * np.cos(away), -back * np.sin(away), max(height + view.distance_m * np.sin(lift), 0.25 * tall)]
+    )
+    right, up = rng.uniform(-0.06, 0.06), rng.uniform(-0.04, 0.07)
+    aim = (*view.at(float(right) * view.width_m(), 0.0), height + float(up) * view.width_m())
+    amount = {"still": 1.0, "handheld": float(rng.uniform(0.5, 1.8)), "follow": float(rng.uniform(0.75, 1.0))}
+    if kind == "pan":
+        course = np.arctan2(-motion.start[1], -motion.start[0])
+        across = motion.speed_mps * np.sin(course - away)  # to the left as the camera sees it
+        amount["pan"] = float(np.degrees(across / view.distance_m)) * float(rng.uniform(0.7, 1.05))
+    back_to = amount["follow"] * np.array([*motion.start, 0.0]) if kind == "follow" else np.zeros(3)
+    x, y, z = (round(float(value), 4) for value in at + back_to)  # it begins where the subject does
+    u, v, w = (round(float(value), 4) for value in np.array(aim) + back_to)
+    return Camera(kind=kind, at=(x, y, z), look_at=(u, v, w), focal_mm=view.focal_mm, amount=round(amount[kind], 4))

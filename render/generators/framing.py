@@ -1,16 +1,38 @@
-"""Framing: the subject's share of the picture in every frame, by projection alone; nothing is rendered."""
+"""Framing: the camera's view, and the subject's share of the picture by projection alone; nothing is rendered."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from ..animation.camera import camera_matrices, project_points
+from ..animation.camera import SENSOR_MM, camera_matrices, project_points
 from ..animation.motion import compute_poses
 from ..procedural_models.registry import body_bounds
 from ..scene.objects import Body
 from ..scene.scene import Scene
 from ..scene.transforms import Matrices, transform_points
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraView:
+    """Direction, distance and height of the camera, and its lens."""
+
+    away_deg: float
+    """Direction in which the camera looks, on the ground."""
+    distance_m: float
+    lift_deg: float
+    focal_mm: float
+
+    def at(self, right_m: float, away_m: float) -> tuple[float, float]:
+        """World x and y of a position on the ground, relative to the camera's direction."""
+        away = np.radians(self.away_deg)
+        x = right_m * np.sin(away) + away_m * np.cos(away)
+        y = -right_m * np.cos(away) + away_m * np.sin(away)
+        return round(float(x), 4), round(float(y), 4)
+
+    def width_m(self, away_m: float = 0.0) -> float:
+        """Width of the world that the picture shows at that depth."""
+        return SENSOR_MM / self.focal_mm * (self.distance_m + away_m)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,44 +64,31 @@ def measure_framing(scene: Scene) -> Framing:
     """Project the subject of a scene into its frames."""
     way = compute_poses(scene, scene.subject)
     cameras = np.broadcast_to(camera_matrices(scene, way.foot), (scene.frames, 4, 4))
-    box = _outline(scene, scene.subject, cameras)
-    low, high, ahead = box.low, box.high, box.ahead
+    low, high, depth, ahead = _outline(scene, scene.subject, cameras)
     limit = np.array([scene.size[1], scene.size[0]], np.float64)
     inside = ahead & (low >= 0).all(axis=1) & (high <= limit).all(axis=1)
     cut = np.clip(np.minimum(high, limit) - np.maximum(low, 0), 0, None)
     area = np.where(ahead, np.prod(cut, axis=1) / np.prod(limit), 0.0)
-    shade = project_points(_shadow(scene)[:, None], cameras, scene.camera.focal_mm, scene.size)[:, 0]
+    middle = box_along(scene, scene.subject).mean(axis=1)
+    azimuth, elevation = np.radians(scene.sun.azimuth_deg), np.radians(scene.sun.elevation_deg)
+    middle[:, :2] -= middle[:, 2:] / np.tan(elevation) * [np.cos(azimuth), np.sin(azimuth)]  # to its shadow's
+    middle[:, 2] = 0.0
+    shade = project_points(middle[:, None], cameras, scene.camera.focal_mm, scene.size)[:, 0]
     shadow = (shade[:, 2] > 0.05) & (shade[:, :2] >= 0).all(axis=1) & (shade[:, :2] <= limit).all(axis=1)
-    props = [_outline(scene, prop, cameras) for prop in scene.props]
-    hidden = np.max([np.zeros(scene.frames), *(_covered_share(box, prop) for prop in props)], axis=0)
+    hidden = np.zeros(scene.frames)
+    for prop in scene.props:
+        prop_low, prop_high, prop_depth, prop_ahead = _outline(scene, prop, cameras)
+        shared = np.clip(np.minimum(high, prop_high) - np.maximum(low, prop_low), 0, None)
+        share = np.prod(shared, axis=1) / np.maximum(np.prod(high - low, axis=1), 1e-9)
+        hidden = np.maximum(hidden, np.where(prop_ahead & (prop_depth < depth), share, 0.0))
     return Framing(inside=inside, area=area, hidden=hidden, shadow=shadow)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Outline:
-    """A body's box in the picture, in every frame."""
-
-    low: Float64[np.ndarray, "T 2"]
-    high: Float64[np.ndarray, "T 2"]
-    depth: Float64[np.ndarray, "T"]
-    ahead: Bool[np.ndarray, "T"]
-
-
-def _outline(scene: Scene, body: Body, cameras: Matrices) -> _Outline:
+def _outline(scene: Scene, body: Body, cameras: Matrices) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Lowest and highest pixel, depth, and whether all is ahead of the camera, of a body's box in every frame."""
     box = project_points(box_along(scene, body), cameras, scene.camera.focal_mm, scene.size)
-    return _Outline(
-        low=box[..., :2].min(axis=1),
-        high=box[..., :2].max(axis=1),
-        depth=box[..., 2].mean(axis=1),
-        ahead=np.asarray((box[..., 2] > 0.05).all(axis=1)),
-    )
-
-
-def _covered_share(box: _Outline, prop: _Outline) -> Float64[np.ndarray, "T"]:
-    """Share of the box that a nearer prop covers."""
-    shared = np.clip(np.minimum(box.high, prop.high) - np.maximum(box.low, prop.low), 0, None)
-    share = np.prod(shared, axis=1) / np.maximum(np.prod(box.high - box.low, axis=1), 1e-9)
-    return np.where(prop.ahead & (prop.depth < box.depth), share, 0.0)
+    pixels, depths = box[..., :2], box[..., 2]
+    return pixels.min(axis=1), pixels.max(axis=1), depths.mean(axis=1), (depths > 0.05).all(axis=1)
 
 
 def box_along(scene: Scene, body: Body) -> Float64[np.ndarray, "T 8 3"]:
@@ -89,13 +98,3 @@ def box_along(scene: Scene, body: Body) -> Float64[np.ndarray, "T 8 3"]:
         [[x, y, z, 1.0] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])]
     )
     return transform_points(np.broadcast_to(compute_poses(scene, body).matrices, (scene.frames, 4, 4)), corners)
-
-
-def _shadow(scene: Scene) -> Float64[np.ndarray, "T 3"]:
-    """Position on the ground of the shadow of the subject's middle."""
-    middle = box_along(scene, scene.subject).mean(axis=1)
-    azimuth, elevation = np.radians(scene.sun.azimuth_deg), np.radians(scene.sun.elevation_deg)
-    reach = middle[:, 2:] / np.tan(elevation)
-    return np.concatenate(
-        [middle[:, :2] - reach * [np.cos(azimuth), np.sin(azimuth)], np.zeros((len(middle), 1))], axis=1
-    )

@@ -11,15 +11,15 @@ from typing import Annotated, Literal
 import numpy as np
 
 from ...settings import InRange
+from ..animation.camera import SENSOR_MM
 from ..animation.motion import compute_poses
 from ..scene.objects import Body, Camera, Shape, Still, Toss
 from ..scene.scene import Scene
 from . import effect_presets, palettes, subjects
 from .assets import Asset, fetch_asset, list_files, read_manifest
-from .framing import measure_framing
+from .framing import CameraView, measure_framing
 from .generator import CameraKind, ClipFormat, SceneGenerator
 from .palettes import DAY, HALL, GroundKind
-from .placement import CameraView
 from .props import draw_walls
 from .subjects import choose
 
@@ -109,10 +109,14 @@ class KubricGenerator(SceneGenerator):
         kind, surfaces, lights = FLOORS[choose(rng, self.floors)]
         surface = choose(rng, surfaces)
         body, dust = self._draw_body(rng, (0.25, 0.65)), palettes.SURFACES[surface].dust
-        view = self._draw_view(rng, clip_format, body)
-        skies = tuple(sky.uri for sky in self.user_skies())
-        light = choose(rng, lights)
-        sky, sun = palettes.draw_light(rng, light, palettes.draw_sun_azimuth_deg(rng, view.away_deg), skies)
+        share = float(np.exp(rng.uniform(np.log(0.013), np.log(0.08))))
+        focal_mm = round(float(np.exp(rng.uniform(*np.log(self.focal_mm)))), 1)
+        field_of_view = (SENSOR_MM / focal_mm) ** 2 * clip_format.size[0] / clip_format.size[1]
+        view = CameraView(
+            away_deg=float(rng.uniform(0, 360)), focal_mm=focal_mm, lift_deg=float(rng.uniform(12, 34)),
+            distance_m=body.size_m / float(np.sqrt(share * field_of_view)),
+        )  # fmt: skip
+        sky, sun = palettes.draw_light(rng, choose(rng, lights), view.away_deg, self.user_skies())
         surroundings = "hall" if kind == "glossy" else "street"
         walls = draw_walls(rng, surroundings, view, 2.0) if rng.random() < self.walls else ()
         subject, props = self._toss_bodies(rng, view, body)
@@ -125,16 +129,6 @@ class KubricGenerator(SceneGenerator):
         )  # fmt: skip
         count = int(rng.integers(self.variants[0], self.variants[1] + 1))
         return replace(scene, variants=scene.variants[:count])
-
-    def _draw_view(self, rng: Rng, clip_format: ClipFormat, body: Body) -> CameraView:
-        height, width = clip_format.size
-        share = float(np.exp(rng.uniform(np.log(0.013), np.log(0.08))))
-        focal_mm = round(float(np.exp(rng.uniform(*np.log(self.focal_mm)))), 1)
-        field_of_view = (36 / focal_mm) ** 2 * height / width
-        return CameraView(
-            away_deg=float(rng.uniform(0, 360)), focal_mm=focal_mm, lift_deg=float(rng.uniform(12, 34)),
-            distance_m=body.size_m / float(np.sqrt(share * field_of_view)),
-        )  # fmt: skip
 
     def _draw_camera(self, rng: Rng, view: CameraView) -> Camera:
         lift, away = np.radians(view.lift_deg), np.radians(view.away_deg)

@@ -1,5 +1,6 @@
 """Colours, grounds, skies and suns that go together; the numbers are taste, not measurements."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from ..effects.render_data import Colour
 from ..scene.objects import Ground, Material, Pattern, Sky, Sun
+from .assets import Asset
 
 GroundKind = Literal["dry", "wet", "puddles", "glossy", "water"]
 PAINTS: dict[str, Colour] = {
@@ -187,15 +189,19 @@ HALL = ("hall", "hall", "indoor panorama")
 GREY = ("overcast", "hazy", "golden")
 
 
-def draw_light(rng: np.random.Generator, name: str, azimuth_deg: float, skies: tuple[str, ...] = ()) -> tuple[Sky, Sun]:
-    """Draw sky and sun of that time of day; users' panoramas stand in for those that come with Blender."""
+def draw_light(rng: np.random.Generator, name: str, away_deg: float, skies: Sequence[Asset]) -> tuple[Sky, Sun]:
+    """Draw sky and sun of that time of day; users' panoramas stand in for those that come with Blender.
+
+    The sun stands at the side or the back of a camera that looks that way, seldom before it.
+    """
     light = LIGHTS[name]
+    azimuth_deg = (away_deg + float(rng.choice([-1, 1])) * float(rng.uniform(45, 150))) % 360
     sun = Sun(
         elevation_deg=_draw_between(rng, light.elevation), azimuth_deg=round(azimuth_deg, 2),
         strength=_draw_between(rng, light.sun), softness_deg=_draw_between(rng, light.softness), colour=light.colour,
     )  # fmt: skip
     strength, turned = _draw_between(rng, light.sky), round(float(rng.uniform(0, 360)), 1)
-    names = skies if skies and light.skies else light.skies
+    names = tuple(sky.uri for sky in skies) if skies and light.skies else light.skies
     if not names:
         return Sky(colour=light.horizon, zenith=light.zenith, strength=strength), sun
     hdri = names[int(rng.integers(len(names)))]
@@ -203,11 +209,6 @@ def draw_light(rng: np.random.Generator, name: str, azimuth_deg: float, skies: t
         turned = round((PANORAMA_SUNS[hdri][0] - sun.azimuth_deg) % 360, 1)
         sun = replace(sun, elevation_deg=PANORAMA_SUNS[hdri][1])
     return Sky(kind="hdri", hdri=hdri, strength=round(strength * PANORAMAS.get(hdri, 1.0), 3), turned_deg=turned), sun
-
-
-def draw_sun_azimuth_deg(rng: np.random.Generator, away_deg: float) -> float:
-    """Draw the sun's azimuth for a camera that looks that way: at its side or back, seldom before it."""
-    return (away_deg + float(rng.choice([-1, 1])) * float(rng.uniform(45, 150))) % 360
 
 
 def _draw_between(rng: np.random.Generator, limits: tuple[float, float]) -> float:

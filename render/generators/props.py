@@ -6,13 +6,15 @@ import numpy as np
 from jaxtyping import Float64
 
 from ..effects.render_data import Colour
+from ..procedural_models import parts
 from ..procedural_models.registry import body_extent
 from ..scene.objects import Body, Material, Sky, Still, Wall
+from .framing import CameraView
 from .palettes import PAINTS, scale_colour
-from .placement import CameraView
 from .subjects import choose
 
 Rng = np.random.Generator
+Walls = tuple[Wall, ...]
 WOOD = Material(kind="wood", colour=(0.58, 0.42, 0.26), second=(0.42, 0.28, 0.16), roughness=0.7, scale_m=0.2)
 STONE = Material(kind="noise", colour=(0.46, 0.44, 0.41), second=(0.36, 0.35, 0.33), roughness=0.95, scale_m=0.12)
 WALLS = (
@@ -45,7 +47,7 @@ SUNK_SHARE = {"moored boat": 0.22, "buoy": 0.4, "rock": 0.35}
 WALL_PROBABILITY = {"street": 0.5, "nature": 0.06, "water": 0.0, "hall": 0.7, "dark": 0.35}
 
 
-def draw_walls(rng: Rng, surroundings: str, view: CameraView, long_m: float) -> tuple[Wall, ...]:
+def draw_walls(rng: Rng, surroundings: str, view: CameraView, long_m: float) -> Walls:
     """Draw a wall behind the action, roughly facing the camera, or none."""
     if rng.random() >= WALL_PROBABILITY[surroundings]:
         return ()
@@ -63,11 +65,11 @@ def draw_walls(rng: Rng, surroundings: str, view: CameraView, long_m: float) -> 
 
 
 def scatter_props(
-    rng: Rng, surroundings: str, view: CameraView, path: Float64[np.ndarray, "T 3"], subject: Body
+    rng: Rng, surroundings: str, view: CameraView, path: Float64[np.ndarray, "T 3"], subject: Body, walls: Walls
 ) -> tuple[Body, ...]:
-    """Draw up to five props, clear of the subject's path and of each other, behind it and at its sides."""
+    """Draw up to five props behind the subject and at its sides, clear of its path and of each other, before walls."""
     long, wide, _ = body_extent(subject)
-    placed: list[Body] = []
+    placed: list[tuple[Body, np.ndarray, float]] = []
     kinds = PROPS[surroundings]
     for _ in range(int(rng.integers(0, 6))):
         prop = _draw_prop(rng, choose(rng, kinds), long)
@@ -75,14 +77,18 @@ def scatter_props(
         if away > 0.9 * view.distance_m:
             away *= 1.5
         right = float(rng.uniform(-0.6, 0.6)) * view.width_m(away)
+        at = np.array(view.at(right, away))
         body = _stand_at(prop, view.at(right, away), float(rng.uniform(0, 360)), surroundings)
-        high = body_extent(body)[2]
-        too_big = high > 0.35 * view.width_m(away)
-        if too_big or not _clears_path(body, path, max(long, wide) * 0.6):
-            continue
-        if all(_are_apart(body, neighbour) for neighbour in placed):
-            placed.append(body)
-    return tuple(placed)
+        *sides, high = body_extent(body)
+        reach = max(sides)
+        fits = high <= 0.35 * view.width_m(away)
+        clear = np.hypot(*(path[:, :2] - at).T).min() > max(long, wide) * 0.6 + 0.6 * reach
+        if fits and clear and all(np.hypot(*(at - other)) > 0.6 * (reach + extent) for _, other, extent in placed):
+            placed.append((body, at, reach))
+    ahead = np.array([np.cos(np.radians(view.away_deg)), np.sin(np.radians(view.away_deg))])
+    limits = [np.dot(wall.at, ahead) - 0.3 * wall.width_m * np.sin(np.radians(14)) for wall in walls]
+    limit = min(limits, default=np.inf)
+    return tuple(body for body, at, reach in placed if np.dot(at, ahead) + 0.6 * reach < limit)
 
 
 def _draw_prop(rng: Rng, kind: str, long_m: float) -> Body:
@@ -129,41 +135,10 @@ def draw_occluder(rng: Rng, surroundings: str, view: CameraView) -> Body:
 def _stand_at(body: Body, at: tuple[float, float], heading_deg: float, surroundings: str) -> Body:
     """Put a body down; on water it sinks in."""
     sunk = SUNK_SHARE.get(body.name, 0.0) * body_extent(body)[2] if surroundings == "water" else 0.0
-    still = Still(at=(at[0], at[1], round(-sunk, 4)), heading_deg=round(heading_deg, 2))
-    return Body(name=body.name, shape=body.shape, size_m=body.size_m, look=body.look, motion=still)
+    return replace(body, motion=Still(at=(*at, round(-sunk, 4)), heading_deg=round(heading_deg, 2)))
 
 
-def _clears_path(body: Body, path: Float64[np.ndarray, "T 3"], room_m: float) -> bool:
-    """Does the body leave room along the path?"""
-    assert isinstance(body.motion, Still)
-    long, wide, _ = body_extent(body)
-    gaps = np.hypot(path[:, 0] - body.motion.at[0], path[:, 1] - body.motion.at[1])
-    return bool(gaps.min() > room_m + 0.6 * max(long, wide))
-
-
-def _are_apart(first: Body, second: Body) -> bool:
-    """Is there a gap between two still bodies?"""
-    assert isinstance(first.motion, Still)
-    assert isinstance(second.motion, Still)
-    gap = np.hypot(first.motion.at[0] - second.motion.at[0], first.motion.at[1] - second.motion.at[1])
-    return bool(gap > 0.6 * (max(body_extent(first)[:2]) + max(body_extent(second)[:2])))
-
-
-def before_walls(walls: tuple[Wall, ...], bodies: tuple[Body, ...], view: CameraView) -> tuple[Body, ...]:
-    """Keep the bodies that stand before the walls, as the camera sees it."""
-    away = np.radians(view.away_deg)
-    ahead = np.array([np.cos(away), np.sin(away)])
-    limits = [np.dot(wall.at, ahead) - 0.3 * wall.width_m * np.sin(np.radians(14)) for wall in walls]
-    limit = min(limits, default=np.inf)
-    standing = []
-    for body in bodies:
-        assert isinstance(body.motion, Still)
-        if np.dot(body.motion.at[:2], ahead) + 0.6 * max(body_extent(body)[:2]) < limit:
-            standing.append(body)
-    return tuple(standing)
-
-
-def draw_backdrop(rng: Rng, surroundings: str, view: CameraView, sky: Sky) -> tuple[tuple[Body, ...], tuple[Wall, ...]]:
+def draw_backdrop(rng: Rng, surroundings: str, view: CameraView, sky: Sky) -> tuple[tuple[Body, ...], Walls]:
     """Draw bodies and walls at the horizon; none if a panorama shows one, indoors, or at night."""
     if sky.kind == "hdri" or surroundings not in ("street", "nature", "water") or rng.random() < 0.25:
         return (), ()
@@ -177,10 +152,8 @@ def draw_backdrop(rng: Rng, surroundings: str, view: CameraView, sky: Sky) -> tu
 def _add_haze(colour: Colour, sky: Sky, away_m: float) -> Colour:
     """Fade a colour into the sky's, as that much air does."""
     share = 1 - np.exp(-away_m / HAZE_M)
-    red, green, blue = (
-        round(float(channel + share * (haze * 0.9 - channel)), 4)
-        for channel, haze in zip(colour, sky.colour, strict=True)
-    )
+    pairs = zip(colour, sky.colour, strict=True)
+    red, green, blue = (round(float(channel + share * (haze * 0.9 - channel)), 4) for channel, haze in pairs)
     return red, green, blue
 
 
@@ -189,16 +162,13 @@ def _hills(rng: Rng, view: CameraView, sky: Sky) -> tuple[Body, ...]:
     for _ in range(int(rng.integers(3, 7))):
         away = float(rng.uniform(220, 600))
         size = round(float(rng.uniform(0.25, 0.6)) * min(away, 330.0), 1)
-        first, second = (
-            _add_haze(colour, sky, away),
-            _add_haze((colour[0] * 0.8, colour[1] * 0.8, colour[2] * 0.8), sky, away),
-        )
+        first, second = _add_haze(colour, sky, away), _add_haze(parts.scale_colour(colour, 0.8), sky, away)
         look = Material(kind="noise", colour=first, second=second, roughness=1.0, scale_m=round(size / 8, 2))
         body = Body(name="hill", shape="rock", size_m=size, look=look)
         x, y = view.at(float(rng.uniform(-0.7, 0.7)) * view.width_m(away), away)
         sunk = body_extent(body)[2] * float(rng.uniform(0.55, 0.8))
         still = Still(at=(x, y, round(-sunk, 2)), heading_deg=round(float(rng.uniform(0, 360)), 1))
-        hills.append(Body(name="hill", shape="rock", size_m=size, look=look, motion=still))
+        hills.append(replace(body, motion=still))
     return tuple(hills)
 
 
@@ -206,7 +176,7 @@ def _wood(rng: Rng, view: CameraView, sky: Sky) -> Wall:
     """Draw the edge of a wood, or the opposite shore of a lake."""
     away = float(rng.uniform(70, 200))
     colour = choose(rng, WOODS)
-    dark = (colour[0] * 0.55, colour[1] * 0.55, colour[2] * 0.55)
+    dark = parts.scale_colour(colour, 0.55)
     look = Material(
         kind="noise", colour=_add_haze(colour, sky, away), second=_add_haze(dark, sky, away), roughness=1.0,
         scale_m=round(float(rng.uniform(1.2, 2.5)), 2),
@@ -218,7 +188,7 @@ def _wood(rng: Rng, view: CameraView, sky: Sky) -> Wall:
     )  # fmt: skip
 
 
-def _houses(rng: Rng, view: CameraView, sky: Sky) -> tuple[Wall, ...]:
+def _houses(rng: Rng, view: CameraView, sky: Sky) -> Walls:
     """Draw a row of house fronts of several heights."""
     away = float(rng.uniform(22, 60)) + view.distance_m
     walls: list[Wall] = []
@@ -228,7 +198,7 @@ def _houses(rng: Rng, view: CameraView, sky: Sky) -> tuple[Wall, ...]:
         colour = _add_haze(choose(rng, HOUSES), sky, away)
         kind = ("bricks", "noise", "noise", "tiles")[int(rng.integers(4))]
         look = Material(
-            kind=kind, colour=colour, second=(colour[0] * 0.75, colour[1] * 0.75, colour[2] * 0.75),  # type: ignore[arg-type]
+            kind=kind, colour=colour, second=parts.scale_colour(colour, 0.75),  # type: ignore[arg-type]
             roughness=0.9, scale_m={"bricks": 0.5, "noise": 1.5, "tiles": 1.8}[kind],
         )  # fmt: skip
         position = view.at(right + wide / 2, away + float(rng.uniform(0, 0.1)) * away)

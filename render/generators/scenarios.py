@@ -1,24 +1,33 @@
 """Scenarios: a subject and its motion, the ground, the light, and the variants of effects.
 
-A scenario knows nothing of cameras and positions; `placement.py` draws those.
+A scenario knows nothing of cameras and positions; `blender_generator.py` draws those.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..effects.light import Reflection, Shadow
+from ..effects.light import CastLight, Glow, Reflection, Shadow
 from ..effects.registry import AnyEffect
+from ..effects.render_data import Colour
+from ..effects.smoke import Smoke
+from ..effects.splash import Splash, Spray
+from ..effects.waves import Ripple, Wake
 from ..scene.objects import Body, Ground, Shape
 from ..scene.scene import Variant
-from . import effect_presets, palettes, subjects
-from .palettes import DAY, GREY, HALL, LAKE, LOOSE, OPEN, PAVED, POLISHED, GroundKind
-from .subjects import choose
+from . import subjects
+from .effect_presets import dust_variants, impact_splash, impact_variants, vary
+from .palettes import DAY, GREY, HALL, LAKE, LOOSE, OPEN, PAVED, POLISHED, SURFACES, GroundKind, draw_ground, draw_lake
+from .subjects import choose, draw_size_m
 
 Rng = np.random.Generator
 Effects = tuple[AnyEffect, ...]
 WET: tuple[GroundKind, ...] = ("wet", "puddles")
+SMOKES: dict[str, Colour] = {
+    "black": (0.06, 0.06, 0.06), "grey": (0.42, 0.42, 0.43), "white": (0.90, 0.90, 0.90), "red": (0.72, 0.10, 0.08),
+    "blue": (0.14, 0.26, 0.68), "yellow": (0.86, 0.70, 0.18), "green": (0.16, 0.50, 0.22), "purple": (0.45, 0.18, 0.55),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +62,12 @@ def walk(rng: Rng) -> Scenario:
     effects: Effects = (Shadow(), Reflection()) if wet else (Shadow(),)
     variants = [Variant(name="plain", effects=effects)]
     if name in LOOSE and not wet:
-        variants = effect_presets.dust_variants(rng, palettes.SURFACES[name].dust, 0.28 * body.size_m)[::2] + variants
+        variants = dust_variants(rng, SURFACES[name].dust, 0.28 * body.size_m)[::2] + variants
     if wet and rng.random() < 0.5:
-        variants.append(Variant(name="splashes", effects=(*effects, effect_presets.footstep_splash(rng))))
+        drops = Splash(amount=vary(rng, 0.5), speed_mps=vary(rng, 1.3), drop_m=0.012)
+        variants.append(Variant(name="splashes", effects=(*effects, drops)))
     return Scenario(
-        subject=body, motion_kind="walk", speed_mps=speed, ground=palettes.draw_ground(rng, name, kind),
+        subject=body, motion_kind="walk", speed_mps=speed, ground=draw_ground(rng, name, kind),
         surroundings="street", light=choose(rng, (*GREY, "clear") if wet else DAY), max_turn_deg_s=12.0,
         variants=tuple(variants),
     )  # fmt: skip
@@ -68,9 +78,9 @@ def drive(rng: Rng) -> Scenario:
     body = subjects.truck(rng) if rng.random() < 0.3 else subjects.car(rng)
     name = choose(rng, LOOSE)
     return Scenario(
-        subject=body, motion_kind="drive", speed_mps=(2.5, 9.0), ground=palettes.draw_ground(rng, name, "dry"),
+        subject=body, motion_kind="drive", speed_mps=(2.5, 9.0), ground=draw_ground(rng, name, "dry"),
         surroundings="nature", light=choose(rng, DAY),
-        variants=tuple(effect_presets.dust_variants(rng, palettes.SURFACES[name].dust, 0.16 * body.size_m)),
+        variants=tuple(dust_variants(rng, SURFACES[name].dust, 0.16 * body.size_m)),
     )  # fmt: skip
 
 
@@ -79,14 +89,15 @@ def drive_wet(rng: Rng) -> Scenario:
     body = subjects.truck(rng) if rng.random() < 0.3 else subjects.car(rng)
     name, kind = choose(rng, ("asphalt", "asphalt", "concrete", "cobbles")), choose(rng, WET)
     wet: Effects = (Shadow(), Reflection())
+    fine, heavy = (Spray(amount=vary(rng, amount), speed_mps=vary(rng, 1.5)) for amount in (0.7, 1.8))
     variants = (
-        Variant(name="spray", effects=(*wet, effect_presets.wheel_spray(rng, 0.7))),
+        Variant(name="spray", effects=(*wet, fine)),
         Variant(name="calm", effects=wet),
-        Variant(name="heavy-spray", effects=(*wet, effect_presets.wheel_spray(rng, 1.8))),
+        Variant(name="heavy-spray", effects=(*wet, heavy)),
     )
     return Scenario(
         subject=body, motion_kind="drive", speed_mps=(2.5, 9.0), surroundings="street", light=choose(rng, GREY),
-        ground=palettes.draw_ground(rng, name, kind), variants=variants, lift_deg=(4.0, 16.0),
+        ground=draw_ground(rng, name, kind), variants=variants, lift_deg=(4.0, 16.0),
     )  # fmt: skip
 
 
@@ -94,15 +105,18 @@ def drift(rng: Rng) -> Scenario:
     """A car slides through a bend, in dust or in the smoke of its tyres."""
     body, loose = subjects.car(rng), rng.random() < 0.6
     name = choose(rng, LOOSE if loose else ("asphalt", "concrete"))
-    variants = effect_presets.dust_variants(rng, palettes.SURFACES[name].dust, 0.2 * body.size_m)
+    variants = dust_variants(rng, SURFACES[name].dust, 0.2 * body.size_m)
     if not loose:
-        variants = [
-            Variant(name=f"{word}-smoke", effects=(Shadow(), effect_presets.tyre_smoke(rng, word)))
-            for word in ("white", "grey")
-        ]
+        variants = []
+        for word in ("white", "grey"):  # it hangs low and spreads
+            smoke = Smoke(
+                colour=SMOKES[word], density=vary(rng, 1.8), spread_m=vary(rng, 0.85), rise_mps=vary(rng, 0.35),
+                lasts_s=vary(rng, 2.0), wind=(0.0, 0.0), leaves=(-0.3, 0.0, 0.05),
+            )  # fmt: skip
+            variants.append(Variant(name=f"{word}-smoke", effects=(Shadow(), smoke)))
     return Scenario(
-        subject=body, motion_kind="drift", speed_mps=(3.5, 9.0), height_m=subjects.draw_size_m(rng, 0.25, 0.7),
-        max_turn_deg_s=45.0, ground=palettes.draw_ground(rng, name, "dry"), light=choose(rng, DAY),
+        subject=body, motion_kind="drift", speed_mps=(3.5, 9.0), height_m=draw_size_m(rng, 0.25, 0.7),
+        max_turn_deg_s=45.0, ground=draw_ground(rng, name, "dry"), light=choose(rng, DAY),
         surroundings="nature" if loose else "street", variants=tuple(variants), lift_deg=(10.0, 32.0),
     )  # fmt: skip
 
@@ -113,22 +127,41 @@ def smoking(rng: Rng) -> Scenario:
     body, flies = draw_subject(rng), draw_subject is subjects.drone
     leaves = {"truck": (0.235, 0.36, 1.0), "car": (-0.48, 0.25, 0.2)}.get(body.shape, (0.0, 0.0, 0.5))
     name = choose(rng, OPEN)
+    height_m = draw_size_m(rng, 0.8, 2.0) if flies else 0.0
+    ground, light = draw_ground(rng, name, "dry"), choose(rng, (*DAY, "overcast"))
+    wind = (round(float(rng.uniform(-0.6, 0.6)), 2), round(float(rng.uniform(-0.6, 0.6)), 2))
+    rise, lasts = round(float(rng.uniform(0.5, 1.3)), 2), round(float(rng.uniform(1.5, 3.0)), 2)
+    words, spread_m = rng.choice(list(SMOKES), 3, replace=False), (0.7 if flies else 0.13) * body.size_m
+    variants = []
+    for word, thick in zip(words, (2.5, 1.0, 5.0), strict=True):  # the same plume, from hazy to thick
+        smoke = Smoke(
+            colour=SMOKES[word], density=vary(rng, thick) / spread_m, wind=wind, rise_mps=rise, lasts_s=lasts,
+            spread_m=round(spread_m, 3), leaves=leaves,
+        )  # fmt: skip
+        variants.append(Variant(name=f"{word}-smoke", effects=(Shadow(), smoke)))
     return Scenario(
         subject=body, motion_kind="fly" if flies else "drive", speed_mps=(0.8, 2.5) if flies else (1.5, 5.0),
-        height_m=subjects.draw_size_m(rng, 0.8, 2.0) if flies else 0.0, ground=palettes.draw_ground(rng, name, "dry"),
-        surroundings="street" if name in PAVED else "nature", light=choose(rng, (*DAY, "overcast")),
-        lift_deg=(5.0, 20.0),
-        variants=tuple(effect_presets.smoke_variants(rng, (0.7 if flies else 0.13) * body.size_m, leaves)),
+        height_m=height_m, ground=ground, surroundings="street" if name in PAVED else "nature", light=light,
+        lift_deg=(5.0, 20.0), variants=tuple(variants),
     )  # fmt: skip
 
 
 def boat(rng: Rng) -> Scenario:
     """A boat draws a wake."""
     body = subjects.boat(rng)
+    height_m, ground, light = draw_size_m(rng, 0.02, 0.10), draw_lake(rng), choose(rng, LAKE)
+    mild = Wake(height_m=round(vary(rng, 0.009) * body.size_m, 4), turbulence=0.1)
+    bow = Splash(amount=vary(rng, 1.0), speed_mps=vary(rng, 2.4))
+    wave_m, turbulence = round(vary(rng, 0.02) * body.size_m, 4), round(float(rng.uniform(0.55, 0.9)), 2)
+    wild = Wake(height_m=wave_m, turbulence=turbulence)
     return Scenario(
-        subject=body, motion_kind="boat", speed_mps=(1.5, 4.5), height_m=subjects.draw_size_m(rng, 0.02, 0.10),
-        max_turn_deg_s=10.0, ground=palettes.draw_lake(rng), surroundings="water", light=choose(rng, LAKE),
-        lift_deg=(9.0, 26.0), variants=tuple(effect_presets.wake_variants(rng, body.size_m)),
+        subject=body, motion_kind="boat", speed_mps=(1.5, 4.5), height_m=height_m, max_turn_deg_s=10.0, ground=ground,
+        surroundings="water", light=light, lift_deg=(9.0, 26.0),
+        variants=(
+            Variant(name="turbulent-wake", effects=(Reflection(), wild)),
+            Variant(name="mild-wake", effects=(Reflection(), mild)),
+            Variant(name="bow-splash", effects=(Reflection(), wild, bow)),
+        ),
     )  # fmt: skip
 
 
@@ -136,11 +169,17 @@ def paddle(rng: Rng) -> Scenario:
     """A duck swims, or a ball bobs on the water."""
     swims = rng.random() < 0.7
     body = subjects.duck(rng) if swims else subjects.ball(rng, 0.3, 0.8)
+    length_m, heights_m = round(0.5 * body.size_m, 3), (round(share * body.size_m, 4) for share in (0.02, 0.045))
+    faint, strong = (Ripple(height_m=height_m, length_m=length_m) for height_m in heights_m)
     return Scenario(
         subject=body, motion_kind="boat", speed_mps=(0.2, 0.8) if swims else (0.05, 0.4), height_m=0.02,
-        max_turn_deg_s=12.0, ground=palettes.draw_lake(rng), surroundings="water", light=choose(rng, LAKE),
+        max_turn_deg_s=12.0, ground=draw_lake(rng), surroundings="water", light=choose(rng, LAKE),
         lift_deg=(12.0, 32.0),
-        variants=tuple(effect_presets.ripple_variants(body.size_m)),
+        variants=(
+            Variant(name="ripples", effects=(Reflection(), faint)),
+            Variant(name="strong-ripples", effects=(Reflection(), strong)),
+            Variant(name="mirror", effects=(Reflection(),)),
+        ),
     )  # fmt: skip
 
 
@@ -150,13 +189,22 @@ def bounce(rng: Rng) -> Scenario:
     floor = choose(rng, ("loose", "puddles", "hall", "lake"))
     surface = choose(rng, LOOSE if floor == "loose" else POLISHED if floor == "hall" else PAVED)
     kinds: dict[str, GroundKind] = {"loose": "dry", "puddles": "puddles", "hall": "glossy"}
+    height_m = round(draw_size_m(rng, 0.8, 1.8) * body.size_m, 3)
+    ground = draw_lake(rng) if floor == "lake" else draw_ground(rng, surface, kinds[floor])
+    light = choose(rng, {"hall": HALL, "lake": LAKE}.get(floor, DAY))
+    if floor == "lake":
+        drops = impact_splash(rng, body.size_m)
+        rings = Ripple(height_m=round(vary(rng, 0.04) * body.size_m, 4), length_m=round(0.7 * body.size_m, 3))
+        variants = [
+            Variant(name="splash", effects=(Reflection(), rings, drops)),
+            Variant(name="rings", effects=(Reflection(), rings)),
+        ]
+    else:
+        variants = impact_variants(rng, kinds[floor], SURFACES[surface].dust, body.size_m)
     return Scenario(
-        subject=body, motion_kind="bounce", speed_mps=(0.8, 2.4), max_turn_deg_s=8.0,
-        height_m=round(subjects.draw_size_m(rng, 0.8, 1.8) * body.size_m, 3),
-        ground=palettes.draw_lake(rng) if floor == "lake" else palettes.draw_ground(rng, surface, kinds[floor]),
-        surroundings={"loose": "nature", "puddles": "street", "hall": "hall", "lake": "water"}[floor],
-        light=choose(rng, {"hall": HALL, "lake": LAKE}.get(floor, DAY)), lift_deg=(8.0, 26.0),
-        variants=tuple(effect_presets.bounce_variants(rng, floor, palettes.SURFACES[surface].dust, body.size_m)),
+        subject=body, motion_kind="bounce", speed_mps=(0.8, 2.4), max_turn_deg_s=8.0, height_m=height_m, ground=ground,
+        surroundings={"loose": "nature", "puddles": "street", "hall": "hall", "lake": "water"}[floor], light=light,
+        lift_deg=(8.0, 26.0), variants=tuple(variants),
     )  # fmt: skip
 
 
@@ -167,13 +215,13 @@ def fly(rng: Rng) -> Scenario:
     surface = choose(rng, OPEN)
     variants = [Variant(name="plain", effects=(Reflection(),) if over_water else (Shadow(),))]
     if not flaps and surface in LOOSE and not over_water:
-        variants = effect_presets.dust_variants(rng, palettes.SURFACES[surface].dust, 0.6 * body.size_m)
+        variants = dust_variants(rng, SURFACES[surface].dust, 0.6 * body.size_m)
     return Scenario(
         subject=body, motion_kind="fly", speed_mps=(1.2, 4.0) if flaps else (0.6, 2.5), max_turn_deg_s=30.0,
         light=choose(rng, LAKE if over_water else DAY),
-        height_m=round(subjects.draw_size_m(rng, 0.35, 1.3) * body.size_m, 3), lift_deg=(14.0, 38.0),
+        height_m=round(draw_size_m(rng, 0.35, 1.3) * body.size_m, 3), lift_deg=(14.0, 38.0),
         variants=tuple(variants),
-        ground=palettes.draw_lake(rng) if over_water else palettes.draw_ground(rng, surface, "dry"),
+        ground=draw_lake(rng) if over_water else draw_ground(rng, surface, "dry"),
         surroundings="water" if over_water else "street" if surface in PAVED else "nature",
     )  # fmt: skip
 
@@ -183,11 +231,18 @@ def shine(rng: Rng) -> Scenario:
     body, wet = subjects.lantern(rng), rng.random() < 0.5
     mirror: Effects = (Reflection(),) if wet else ()
     kind: GroundKind = choose(rng, WET) if wet else "dry"
+    height_m, ground = draw_size_m(rng, 0.15, 0.7), draw_ground(rng, choose(rng, PAVED), kind)
+    light, watts = choose(rng, ("dusk", "dusk", "night")), round(float(rng.uniform(9, 24)), 1)
+    pool = CastLight(colour=body.look.colour, power_w=watts)
+    halo = Glow(colour=body.look.colour, radius_m=round(1.1 * body.size_m, 3))
     return Scenario(
-        subject=body, motion_kind="fly", speed_mps=(0.3, 1.0), height_m=subjects.draw_size_m(rng, 0.15, 0.7),
-        max_turn_deg_s=15.0, ground=palettes.draw_ground(rng, choose(rng, PAVED), kind),
-        light=choose(rng, ("dusk", "dusk", "night")), surroundings="dark", lift_deg=(5.0, 20.0),
-        variants=tuple(effect_presets.lantern_variants(rng, body, mirror)),
+        subject=body, motion_kind="fly", speed_mps=(0.3, 1.0), height_m=height_m, max_turn_deg_s=15.0, ground=ground,
+        light=light, surroundings="dark", lift_deg=(5.0, 20.0),
+        variants=(
+            Variant(name="light", effects=(*mirror, pool)),
+            Variant(name="halo", effects=(*mirror, pool, halo)),
+            Variant(name="flicker", effects=(*mirror, replace(pool, flicker=0.6))),
+        ),
     )  # fmt: skip
 
 
@@ -197,7 +252,7 @@ def glide(rng: Rng) -> Scenario:
     body = subjects.ball(rng, 0.3, 0.9) if rng.random() < 0.3 else subjects.solid(rng, shapes, 0.3, 0.9)
     return Scenario(
         subject=body, motion_kind="drive", speed_mps=(0.25, 1.2),
-        ground=palettes.draw_ground(rng, choose(rng, POLISHED), "glossy"), surroundings="hall",
+        ground=draw_ground(rng, choose(rng, POLISHED), "glossy"), surroundings="hall",
         light=choose(rng, HALL), lift_deg=(7.0, 24.0),
         variants=(Variant(name="plain", effects=(Shadow(), Reflection())),),
     )  # fmt: skip
