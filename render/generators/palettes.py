@@ -34,7 +34,7 @@ LAMPLIGHT: dict[str, Colour] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Surface:
     """Material of a ground by its usual name."""
 
@@ -49,46 +49,27 @@ class Surface:
 
 
 SURFACES: dict[str, Surface] = {
-    "asphalt": Surface(kind="noise", colour=(0.35, 0.35, 0.36), second=(0.45, 0.45, 0.45), scale_m=0.10, bumps_m=0.003),
-    "concrete": Surface(kind="noise", colour=(0.60, 0.59, 0.57), second=(0.52, 0.51, 0.49), scale_m=0.5),
-    "paving": Surface(kind="tiles", colour=(0.60, 0.57, 0.52), second=(0.38, 0.36, 0.33), scale_m=0.6),
-    "cobbles": Surface(kind="bricks", colour=(0.47, 0.45, 0.44), second=(0.27, 0.26, 0.25), scale_m=0.24),
-    "brick paving": Surface(kind="bricks", colour=(0.52, 0.30, 0.24), second=(0.42, 0.38, 0.34), scale_m=0.25),
-    "boards": Surface(kind="wood", colour=(0.56, 0.40, 0.26), second=(0.42, 0.28, 0.17), scale_m=0.35, roughness=0.6),
-    "grass": Surface(kind="noise", colour=(0.28, 0.38, 0.14), second=(0.18, 0.28, 0.09), scale_m=0.08, bumps_m=0.03),
-    "sand": Surface(
-        kind="noise", colour=(0.80, 0.69, 0.52), second=(0.72, 0.60, 0.43), scale_m=0.35, bumps_m=0.025,
-        dust=(0.78, 0.68, 0.52),
-    ),
-    "dirt": Surface(
-        kind="noise", colour=(0.45, 0.34, 0.24), second=(0.35, 0.26, 0.18), scale_m=0.2, bumps_m=0.02,
-        dust=(0.56, 0.45, 0.33),
-    ),
-    "red earth": Surface(
-        kind="noise", colour=(0.58, 0.31, 0.19), second=(0.48, 0.24, 0.14), scale_m=0.25, bumps_m=0.02,
-        dust=(0.66, 0.40, 0.27),
-    ),
-    "gravel": Surface(
-        kind="noise", colour=(0.55, 0.53, 0.50), second=(0.34, 0.33, 0.31), scale_m=0.05, bumps_m=0.015,
-        dust=(0.64, 0.61, 0.57),
-    ),
-    "snow": Surface(
-        kind="noise", colour=(0.88, 0.91, 0.95), second=(0.82, 0.86, 0.92), scale_m=0.6, bumps_m=0.03, roughness=0.7,
-        dust=(0.93, 0.95, 0.98),
-    ),
-    "marble": Surface(kind="marble", colour=(0.86, 0.84, 0.80), second=(0.45, 0.43, 0.42), scale_m=1.3, roughness=0.1),
-    "dark marble": Surface(
-        kind="marble", colour=(0.10, 0.11, 0.12), second=(0.50, 0.50, 0.48), scale_m=1.1, roughness=0.1
-    ),
-    "chequered tiles": Surface(
-        kind="checker", colour=(0.84, 0.82, 0.78), second=(0.12, 0.12, 0.13), scale_m=1.0, roughness=0.1
-    ),
-    "parquet": Surface(kind="wood", colour=(0.60, 0.40, 0.23), second=(0.45, 0.28, 0.15), scale_m=0.3, roughness=0.2),
-    "white tiles": Surface(
-        kind="tiles", colour=(0.80, 0.81, 0.80), second=(0.55, 0.55, 0.54), scale_m=0.5, roughness=0.1
-    ),
-    "epoxy": Surface(kind="plain", colour=(0.40, 0.44, 0.47), second=(0.40, 0.44, 0.47), scale_m=1.0, roughness=0.1),
+    "asphalt": Surface("noise", (0.35, 0.35, 0.36), (0.45, 0.45, 0.45), 0.10, bumps_m=0.003),
+    "concrete": Surface("noise", (0.60, 0.59, 0.57), (0.52, 0.51, 0.49), 0.5),
+    "paving": Surface("tiles", (0.60, 0.57, 0.52), (0.38, 0.36, 0.33), 0.6),
+    "cobbles": Surface("bricks", (0.47, 0.45, 0.44), (0.27, 0.26, 0.25), 0.24),
+    "brick paving": Surface("bricks", (0.52, 0.30, 0.24), (0.42, 0.38, 0.34), 0.25),
+    "boards": Surface("wood", (0.56, 0.40, 0.26), (0.42, 0.28, 0.17), 0.35, roughness=0.6),
+    "grass": Surface("noise", (0.28, 0.38, 0.14), (0.18, 0.28, 0.09), 0.08, bumps_m=0.03),
+    "sand": Surface("noise", (0.80, 0.69, 0.52), (0.72, 0.60, 0.43), 0.35, bumps_m=0.025, dust=(0.78, 0.68, 0.52)),
+    "dirt": Surface("noise", (0.45, 0.34, 0.24), (0.35, 0.26, 0.18), 0.2, bumps_m=0.02, dust=(0.56, 0.45, 0.33)),
+    "red earth": Surface("noise", (0.58, 0.31, 0.19), (0.48, 0.24, 0.14), 0.25, bumps_m=0.02, dust=(0.66, 0.40, 0.27)),
+    "gravel": Surface("noise", (0.55, 0.53, 0.50), (0.34, 0.33, 0.31), 0.05, bumps_m=0.015, dust=(0.64, 0.61, 0.57)),
+    "snow": Surface("noise", (0.88, 0.91, 0.95), (0.82, 0.86, 0.92), 0.6, bumps_m=0.03, roughness=0.7,
+                    dust=(0.93, 0.95, 0.98)),
+    "marble": Surface("marble", (0.86, 0.84, 0.80), (0.45, 0.43, 0.42), 1.3, roughness=0.1),
+    "dark marble": Surface("marble", (0.10, 0.11, 0.12), (0.50, 0.50, 0.48), 1.1, roughness=0.1),
+    "chequered tiles": Surface("checker", (0.84, 0.82, 0.78), (0.12, 0.12, 0.13), 1.0, roughness=0.1),
+    "parquet": Surface("wood", (0.60, 0.40, 0.23), (0.45, 0.28, 0.15), 0.3, roughness=0.2),
+    "white tiles": Surface("tiles", (0.80, 0.81, 0.80), (0.55, 0.55, 0.54), 0.5, roughness=0.1),
+    "epoxy": Surface("plain", (0.40, 0.44, 0.47), (0.40, 0.44, 0.47), 1.0, roughness=0.1),
 }  # fmt: skip
+"""Kind, the two colours and the scale of each."""
 LOOSE = ("sand", "dirt", "red earth", "gravel", "snow")
 PAVED = ("asphalt", "concrete", "paving", "cobbles", "brick paving", "boards")
 OPEN = (*PAVED, "grass", "sand", "dirt", "gravel", "snow")
@@ -131,7 +112,7 @@ PANORAMA_SUNS = {"city": (324.0, 47.8), "forest": (324.5, 19.2), "sunrise": (324
 scene's sun stands there too, so that there are no two shadows."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Light:
     """Sky and sun at a time of day. Pairs are ranges."""
 
@@ -148,40 +129,23 @@ class Light:
 
 LIGHTS: dict[str, Light] = {
     "clear": Light(),
-    "golden": Light(
-        horizon=(0.98, 0.84, 0.68), zenith=(0.46, 0.58, 0.80), sky=(0.8, 1.0), sun=(3.8, 5.0), elevation=(9.0, 28.0),
-        colour=(1.0, 0.80, 0.58),
-    ),
-    "hazy": Light(
-        horizon=(0.90, 0.91, 0.92), zenith=(0.64, 0.72, 0.82), sky=(1.0, 1.2), sun=(2.4, 3.4), softness=(4.0, 9.0)
-    ),
-    "overcast": Light(
-        horizon=(0.88, 0.90, 0.92), zenith=(0.74, 0.78, 0.83), sky=(1.15, 1.4), sun=(0.9, 1.6), softness=(18.0, 35.0),
-        elevation=(45.0, 70.0), colour=(1.0, 0.98, 0.96),
-    ),
-    "outdoor panorama": Light(
-        skies=("city", "courtyard", "forest", "sunrise", "sunset"), sky=(0.8, 1.15), sun=(2.4, 3.8),
-        elevation=(25.0, 55.0),
-    ),
-    "lake panorama": Light(
-        skies=("forest", "sunrise", "sunset"), sky=(0.9, 1.2), sun=(2.4, 3.8), elevation=(20.0, 45.0)
-    ),
-    "indoor panorama": Light(
-        skies=("interior", "studio", "courtyard"), sky=(0.8, 1.1), sun=(1.8, 3.0), elevation=(40.0, 70.0),
-        softness=(6.0, 16.0), colour=(1.0, 0.95, 0.88),
-    ),
-    "hall": Light(
-        horizon=(0.70, 0.70, 0.70), zenith=(0.88, 0.88, 0.88), sky=(0.9, 1.2), sun=(1.8, 3.2), elevation=(40.0, 70.0),
-        softness=(5.0, 14.0), colour=(1.0, 0.95, 0.88),
-    ),
-    "dusk": Light(
-        horizon=(0.66, 0.48, 0.46), zenith=(0.16, 0.22, 0.42), sky=(0.5, 0.8), sun=(0.2, 0.5), elevation=(12.0, 22.0),
-        softness=(6.0, 14.0), colour=(1.0, 0.70, 0.50),
-    ),
-    "night": Light(
-        horizon=(0.20, 0.24, 0.36), zenith=(0.06, 0.09, 0.18), sky=(2.2, 3.4), sun=(0.4, 0.8), elevation=(35.0, 60.0),
-        softness=(1.0, 4.0), colour=(0.65, 0.75, 1.0),
-    ),
+    "golden": Light((0.98, 0.84, 0.68), (0.46, 0.58, 0.80), sky=(0.8, 1.0), sun=(3.8, 5.0), elevation=(9.0, 28.0),
+                    colour=(1.0, 0.80, 0.58)),
+    "hazy": Light((0.90, 0.91, 0.92), (0.64, 0.72, 0.82), sky=(1.0, 1.2), sun=(2.4, 3.4), softness=(4.0, 9.0)),
+    "overcast": Light((0.88, 0.90, 0.92), (0.74, 0.78, 0.83), sky=(1.15, 1.4), sun=(0.9, 1.6), softness=(18.0, 35.0),
+                      elevation=(45.0, 70.0), colour=(1.0, 0.98, 0.96)),
+    "outdoor panorama": Light(skies=("city", "courtyard", "forest", "sunrise", "sunset"), sky=(0.8, 1.15),
+                              sun=(2.4, 3.8), elevation=(25.0, 55.0)),
+    "lake panorama": Light(skies=("forest", "sunrise", "sunset"), sky=(0.9, 1.2), sun=(2.4, 3.8),
+                           elevation=(20.0, 45.0)),
+    "indoor panorama": Light(skies=("interior", "studio", "courtyard"), sky=(0.8, 1.1), sun=(1.8, 3.0),
+                             elevation=(40.0, 70.0), softness=(6.0, 16.0), colour=(1.0, 0.95, 0.88)),
+    "hall": Light((0.70, 0.70, 0.70), (0.88, 0.88, 0.88), sky=(0.9, 1.2), sun=(1.8, 3.2), elevation=(40.0, 70.0),
+                  softness=(5.0, 14.0), colour=(1.0, 0.95, 0.88)),
+    "dusk": Light((0.66, 0.48, 0.46), (0.16, 0.22, 0.42), sky=(0.5, 0.8), sun=(0.2, 0.5), elevation=(12.0, 22.0),
+                  softness=(6.0, 14.0), colour=(1.0, 0.70, 0.50)),
+    "night": Light((0.20, 0.24, 0.36), (0.06, 0.09, 0.18), sky=(2.2, 3.4), sun=(0.4, 0.8), elevation=(35.0, 60.0),
+                   softness=(1.0, 4.0), colour=(0.65, 0.75, 1.0)),
 }  # fmt: skip
 DAY = ("clear", "clear", "golden", "hazy", "outdoor panorama")
 LAKE = ("clear", "clear", "golden", "hazy", "lake panorama")
