@@ -12,7 +12,7 @@ import posixpath
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ...datasets.store.atomic_io import digest_of_file
 from ..scene.scene import Scene
@@ -80,30 +80,28 @@ def read_manifest(uri: str) -> tuple[Asset, ...]:
         manifest = json.loads(read_bytes(uri, MAX_MANIFEST_BYTES))
         entries = manifest["assets"]
         folder = str(manifest.get("data_dir", posixpath.dirname(uri) or "."))
-        assets = [_asset(name, entry, folder) for name, entry in sorted(entries.items())]
+        assets = []
+        for name, entry in sorted(entries.items()):
+            path, kwargs = entry.get("path", ""), entry.get("kwargs", {})
+            if path is None:
+                continue  # made by code, not out of a file
+            file = kwargs.get("render_filename") or kwargs.get("filename")
+            asset = Asset(
+                name=name,
+                kind="sky" if entry.get("asset_type") == "Texture" else "model",
+                uri=posixpath.join(folder, path or f"{name}.tar.gz"),
+                is_archive=Path(path or ".tar.gz").suffix.lower() not in {*MODEL_TYPES, *SKY_TYPES},
+                file=file.removeprefix("{asset_dir}/") if file else None,
+                category=entry.get("metadata", {}).get("category") or None,
+            )
+            assets.append(asset)
     except (UnicodeDecodeError, json.JSONDecodeError) as wrong:
         raise ValueError(f"{uri}: is no JSON ({wrong}); give the manifest of an asset source") from wrong
     except (AttributeError, KeyError, TypeError) as wrong:
         raise ValueError(f'{uri}: is no manifest; it must be {{"assets": {{ID: {{"kwargs": ...}}}}}}') from wrong
-    if not assets:
+    if not entries:
         raise ValueError(f"{uri}: the manifest lists no assets; give another, or leave the setting out")
-    return tuple(asset for asset in assets if asset is not None)
-
-
-def _asset(name: str, entry: dict[str, Any], folder: str) -> Asset | None:
-    path = entry.get("path", "")
-    if path is None:
-        return None  # made by code, not out of a file
-    kwargs = entry.get("kwargs", {})
-    file = kwargs.get("render_filename") or kwargs.get("filename")
-    return Asset(
-        name=name,
-        kind="sky" if entry.get("asset_type") == "Texture" else "model",
-        uri=posixpath.join(folder, path or f"{name}.tar.gz"),
-        is_archive=Path(path or ".tar.gz").suffix.lower() not in {*MODEL_TYPES, *SKY_TYPES},
-        file=file.removeprefix("{asset_dir}/") if file else None,
-        category=entry.get("metadata", {}).get("category") or None,
-    )
+    return tuple(assets)
 
 
 def fetch_asset(asset: Asset, cache: Path, limits: AssetLimits = AssetLimits()) -> Path:
@@ -114,7 +112,11 @@ def fetch_asset(asset: Asset, cache: Path, limits: AssetLimits = AssetLimits()) 
     """
     if not asset.is_archive and "://" not in asset.uri:
         return check_asset(Path(asset.uri), asset.kind, limits)
-    key = _cache_key(asset.uri)
+    state = ""
+    if "://" not in asset.uri and Path(asset.uri).exists():  # a local archive is known by its size and time too
+        status = Path(asset.uri).stat()
+        state = f" {status.st_size} {status.st_mtime_ns}"
+    key = hashlib.sha256(f"{asset.uri}{state}".encode()).hexdigest()[:16]
     if not asset.is_archive:
         file = cache / f"{key}{Path(asset.uri).suffix.lower()}"
         if not file.exists():
@@ -133,35 +135,24 @@ def fetch_asset(asset: Asset, cache: Path, limits: AssetLimits = AssetLimits()) 
     return check_asset(_asset_file(asset, folder), asset.kind, limits)
 
 
-def _cache_key(uri: str) -> str:
-    """Name of fetched content in the cache: from its address, and for a local archive from its size and time too."""
-    state = ""
-    if "://" not in uri and Path(uri).exists():
-        status = Path(uri).stat()
-        state = f" {status.st_size} {status.st_mtime_ns}"
-    return hashlib.sha256(f"{uri}{state}".encode()).hexdigest()[:16]
-
-
 def _asset_file(asset: Asset, folder: Path) -> Path:
     """Path of the asset's file in its unpacked archive."""
     home = folder / asset.name
     if not (home.resolve().is_relative_to(folder.resolve()) and home.is_dir()):
         home = folder
-    name = asset.file or _name_in_data_json(home / "data.json") or _only_file(home, asset)
+    name = asset.file or _name_in_data_json(home / "data.json")
+    if not name:
+        files = [file for file in sorted(home.rglob("*")) if file.suffix.lower() in TYPES[asset.kind]]
+        if len(files) != 1:
+            raise ValueError(
+                f"{asset.uri}: holds {len(files)} {asset.kind} files and no data.json that names one; name it there or "
+                "in the manifest"
+            )
+        name = str(files[0].relative_to(home))
     file = home / name
     if not file.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{asset.uri}: its file {name!r} leads out of the archive's folder; name a file inside")
     return file
-
-
-def _only_file(home: Path, asset: Asset) -> str:
-    files = [file for file in sorted(home.rglob("*")) if file.suffix.lower() in TYPES[asset.kind]]
-    if len(files) != 1:
-        raise ValueError(
-            f"{asset.uri}: holds {len(files)} {asset.kind} files and no data.json that names one; name it there or in "
-            "the manifest"
-        )
-    return str(files[0].relative_to(home))
 
 
 def _name_in_data_json(path: Path) -> str | None:
@@ -213,19 +204,14 @@ def scene_files(scene: Scene) -> list[tuple[str, Kind, Path]]:
 
 
 def check_files(scene: Scene) -> None:
-    """Check every file that a scene names, before Blender reads it.
-
-    Raises:
-        ValueError: one of them is missing, empty, too large, of an unknown type, or not what its name says.
-    """
+    """Check every file that a scene names, before Blender reads it, as `check_asset` does."""
     for _, kind, path in scene_files(scene):
         check_asset(path, kind)
 
 
 def sha256_of(file: Path) -> str:
     """SHA-256 of a file's content; a file that has not changed since is not read again."""
-    status = file.stat()
-    return _sha256_of(file, status.st_size, status.st_mtime_ns)
+    return _sha256_of(file, file.stat().st_size, file.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=10_000)

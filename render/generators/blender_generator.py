@@ -50,11 +50,7 @@ class BlenderGenerator(SceneGenerator):
         super().__post_init__()
 
     def scene_at(self, index: int, seed: int, clip_format: ClipFormat) -> Scene:
-        """Generate scene number `index`; it does not depend on the number of other scenes.
-
-        Raises:
-            ValueError: a folder of models or skies is missing or empty, or no draw puts the subject into the picture.
-        """
+        """Generate scene number `index`: a scenario, a view of it, and surroundings."""
         rng = np.random.default_rng([seed, index])
         for attempt in range(SCENARIO_ATTEMPTS):
             scenario = self._with_user_model(rng, SCENARIOS[choose(rng, self.scenarios)](rng))

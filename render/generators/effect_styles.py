@@ -47,11 +47,8 @@ class Style:
     @property
     def colour_word(self) -> str | None:
         """Colour in one word or two; None without one."""
-        text = " ".join(self.words)
-        for word in sorted(COLOURS, key=len, reverse=True):
-            if f" {word} " in f" {text} ":
-                return word
-        return None
+        text = f" {' '.join(self.words)} "
+        return next((word for word in sorted(COLOURS, key=len, reverse=True) if f" {word} " in text), None)
 
     @property
     def colour(self) -> Colour | None:
@@ -78,7 +75,42 @@ class Style:
 
 def apply_style(effect: AnyEffect, style: Style) -> AnyEffect:
     """Bring an effect into a style; properties without an adjective stay."""
-    return replace(effect, **_changes(effect, style))
+    words, strength, spread = style.other_words, style.by_strength, style.by_spread
+    tint: dict[str, Any] = {"colour": style.colour} if style.colour else {}
+    match effect:
+        case Dust():
+            density = min(50.0, strength(0.9, 1.8, 3.6) / effect.spread_m)
+            spread_m = effect.spread_m * spread(0.7, 1.0, 1.5)
+            return replace(effect, **tint, density=round(density, 4), spread_m=round(spread_m, 4))
+        case Smoke():
+            density = min(100.0, strength(1.1, 2.5, 5.5) / effect.spread_m)
+            spread_m = effect.spread_m * spread(0.75, 1.0, 1.45)
+            rise_mps = 0.25 if "low-hanging" in words else effect.rise_mps
+            return replace(effect, **tint, density=round(density, 4), spread_m=round(spread_m, 4), rise_mps=rise_mps)
+        case Shadow() if words & (SOFT | CRISP):
+            return replace(effect, softness_deg=style.by_softness(0.4, 3.0, 14.0))
+        case Wake():
+            height_m = effect.height_m * strength(0.6, 1.0, 1.6)
+            turbulence = 0.85 if words & ROUGH else 0.05 if "smooth" in words else strength(0.1, 0.35, 0.7)
+            return replace(effect, height_m=round(height_m, 4), turbulence=turbulence)
+        case Ripple():
+            height_m, length_m = effect.height_m * strength(0.6, 1.0, 1.8), effect.length_m * spread(0.8, 1.0, 1.4)
+            return replace(effect, height_m=round(height_m, 4), length_m=round(length_m, 4))
+        case Splash():
+            amount = min(10.0, effect.amount * strength(0.5, 1.0, 2.2))
+            speed_mps = effect.speed_mps * spread(0.75, 1.0, 1.4)
+            mud = {**tint, "clear": 0.0} if style.colour_word not in (None, "white", "silver") else {}
+            return replace(effect, **mud, amount=round(amount, 4), speed_mps=round(speed_mps, 4))
+        case Spray():
+            return replace(effect, amount=round(min(10.0, effect.amount * strength(0.5, 1.0, 2.4)), 4))
+        case Glow():
+            shine, radius_m = effect.strength * strength(0.5, 1.0, 2.2), effect.radius_m * spread(0.7, 1.0, 1.6)
+            return replace(effect, **tint, strength=round(shine, 3), radius_m=round(radius_m, 3))
+        case CastLight():
+            flicker = 0.6 if "flickering" in words else 0.0 if "steady" in words else effect.flicker
+            power_w = effect.power_w * strength(0.5, 1.0, 2.2)
+            return replace(effect, **tint, power_w=round(power_w, 2), flicker=flicker)
+    return effect
 
 
 def style_scene(scene: Scene, effect: str, style: Style) -> Scene:
@@ -101,46 +133,3 @@ def style_scene(scene: Scene, effect: str, style: Style) -> Scene:
 def _choose(raising: frozenset[str], lowering: frozenset[str], values: tuple[float, float, float]) -> float:
     difference = len(raising) - len(lowering)
     return values[1] if difference == 0 else values[2] if difference > 0 else values[0]
-
-
-def _changes(effect: AnyEffect, style: Style) -> dict[str, Any]:
-    """Fields of an effect that its adjectives change."""
-    colour = style.colour or getattr(effect, "colour", None)
-    match effect:
-        case Dust():
-            density, spread_m = style.by_strength(0.9, 1.8, 3.6), effect.spread_m * style.by_spread(0.7, 1.0, 1.5)
-            density = round(min(50.0, density / effect.spread_m), 4)
-            return {"colour": colour, "density": density, "spread_m": round(spread_m, 4)}
-        case Smoke():
-            density, spread_m = style.by_strength(1.1, 2.5, 5.5), effect.spread_m * style.by_spread(0.75, 1.0, 1.45)
-            density = round(min(100.0, density / effect.spread_m), 4)
-            rise_mps = 0.25 if "low-hanging" in style.other_words else effect.rise_mps
-            return {"colour": colour, "density": density, "spread_m": round(spread_m, 4), "rise_mps": rise_mps}
-        case Shadow() if style.other_words & (SOFT | CRISP):
-            return {"softness_deg": style.by_softness(0.4, 3.0, 14.0)}
-        case Wake():
-            turbulence = 0.05 if "smooth" in style.other_words else style.by_strength(0.1, 0.35, 0.7)
-            turbulence = 0.85 if style.other_words & ROUGH else turbulence
-            return {"height_m": round(effect.height_m * style.by_strength(0.6, 1.0, 1.6), 4), "turbulence": turbulence}
-        case Ripple():
-            height_m = effect.height_m * style.by_strength(0.6, 1.0, 1.8)
-            length_m = effect.length_m * style.by_spread(0.8, 1.0, 1.4)
-            return {"height_m": round(height_m, 4), "length_m": round(length_m, 4)}
-        case Splash():
-            amount = round(min(10.0, effect.amount * style.by_strength(0.5, 1.0, 2.2)), 4)
-            speed_mps = round(effect.speed_mps * style.by_spread(0.75, 1.0, 1.4), 4)
-            is_coloured = style.colour_word not in (None, "white", "silver")
-            tint = {"colour": colour, "clear": 0.0} if is_coloured else {}
-            return {"amount": amount, "speed_mps": speed_mps, **tint}
-        case Spray():
-            return {"amount": round(min(10.0, effect.amount * style.by_strength(0.5, 1.0, 2.4)), 4)}
-        case Glow():
-            strength = round(effect.strength * style.by_strength(0.5, 1.0, 2.2), 3)
-            radius_m = round(effect.radius_m * style.by_spread(0.7, 1.0, 1.6), 3)
-            return {"colour": colour, "strength": strength, "radius_m": radius_m}
-        case CastLight():
-            power_w = round(effect.power_w * style.by_strength(0.5, 1.0, 2.2), 2)
-            flicker = 0.0 if "steady" in style.other_words else effect.flicker
-            flicker = 0.6 if "flickering" in style.other_words else flicker
-            return {"colour": colour, "power_w": power_w, "flicker": flicker}
-    return {}

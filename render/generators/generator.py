@@ -70,6 +70,7 @@ class SceneGenerator(CheckedSettings):
 
         Raises:
             ValueError: assets are missing, or no draw brings the subject into the picture.
+            ImportError: Kubric is needed, and not installed.
         """
 
     def assets(self) -> tuple[Asset, ...]:

@@ -66,11 +66,7 @@ class KubricGenerator(SceneGenerator):
         super().__post_init__()
 
     def check(self, clip_format: ClipFormat) -> None:
-        """Refuse a format in which bodies have no time to fall and hit.
-
-        Raises:
-            ValueError: the clip is too short.
-        """
+        """Refuse a format in which bodies have no time to fall and hit."""
         if clip_format.duration_s < MIN_DURATION_S:
             frames = 8 * int(np.ceil((MIN_DURATION_S * clip_format.fps - 4) / 8)) + 5
             raise ValueError(
@@ -79,12 +75,7 @@ class KubricGenerator(SceneGenerator):
             )
 
     def scene_at(self, index: int, seed: int, clip_format: ClipFormat) -> Scene:
-        """Generate scene number `index`; it does not depend on the number of other scenes.
-
-        Raises:
-            ValueError: assets are missing, or no draw keeps the subject in the picture.
-            ImportError: Kubric is not installed.
-        """
+        """Generate scene number `index`: bodies, drawn until the subject falls, hits and stays in view."""
         rng = np.random.default_rng([seed, index])
         for _ in range(MAX_ATTEMPTS):
             scene = self._draw_scene(rng, clip_format)
@@ -97,11 +88,7 @@ class KubricGenerator(SceneGenerator):
         )
 
     def user_models(self) -> tuple[Asset, ...]:
-        """List the models of the manifest and of the folder; nothing is fetched.
-
-        Raises:
-            ValueError: one of them cannot be read, or holds none.
-        """
+        """List the models of the manifest and of the folder; nothing is fetched."""
         return _list_models(self.manifest, self.models)
 
     def _draw_scene(self, rng: Rng, clip_format: ClipFormat) -> Scene:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ..scene.objects import Shape
 from ..scene.scene import Scene, Variant
 from .blender_generator import BlenderGenerator
@@ -98,7 +100,8 @@ def scene_from_caption(
     styles = {effect: Style(words=tuple(words)) for effect, words in effects.items() if effect in EFFECT_SCENARIOS}
     if not styles:
         raise ValueError(f"{caption!r} names no effect that can be drawn; name one of {', '.join(EFFECT_SCENARIOS)}")
-    figure = named_figure(caption)
+    nouns = [(re.search(rf"\b(?:{nouns})\b", caption, re.IGNORECASE), shape) for nouns, shape in SUBJECT_NOUNS]
+    figure = min(((match.start(), shape) for match, shape in nouns if match), default=(0, None))[1]
     scene, missing = _best_scene(styles, figure, seed, clip_format)
     variant = Variant(
         name="described",
@@ -114,17 +117,6 @@ def scene_from_caption(
     if "shadow" in styles:
         scene = _turn_sun(scene, caption)
     return CaptionScene(scene=scene, missing=missing if figure is not None else ("the subject", *missing))
-
-
-def named_figure(caption: str) -> Shape | None:
-    """Return the figure for the first noun of a caption that has one."""
-    figures = [
-        (match.start(), shape)
-        for nouns, shape in SUBJECT_NOUNS
-        for match in [re.search(rf"\b(?:{nouns})\b", caption, re.IGNORECASE)]
-        if match is not None
-    ]
-    return min(figures)[1] if figures else None
 
 
 def _best_scene(
@@ -157,14 +149,9 @@ def _visibility_faults(scene: Scene, styles: Mapping[str, Style]) -> int:
     sun = scene.sun
     weak_sun = "shadow" in styles and (scene.sky.kind == "hdri" or sun.strength < 2 or sun.softness_deg > 4)
     small = float(measure_framing(scene).area.mean()) < MIN_SUBJECT_AREA
-    clouds = [style.colour for effect, style in styles.items() if effect in ("dust", "smoke")]
-    ground = scene.ground.look.colour
-    blending = [
-        max(abs(channel - of_ground) for channel, of_ground in zip(colour, ground, strict=True)) < 0.25
-        for colour in clouds
-        if colour is not None
-    ]
-    return weak_sun + small + sum(blending)
+    clouds = [style.colour for effect, style in styles.items() if effect in ("dust", "smoke") and style.colour]
+    blending = [np.abs(np.subtract(colour, scene.ground.look.colour)).max() < 0.25 for colour in clouds]
+    return weak_sun + small + int(sum(blending))
 
 
 def _paint_subject(scene: Scene, caption: str) -> Scene:

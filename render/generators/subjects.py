@@ -13,8 +13,9 @@ T = TypeVar("T")
 Rng = np.random.Generator
 Speeds = tuple[float, float]
 """Slowest and fastest, m/s."""
-
-
+CLOTH_PATTERNS: tuple[Pattern, ...] = ("plain", "plain", "plain", "stripes", "checker")
+SOLID_PATTERNS: tuple[Pattern, ...] = ("plain", "plain", "plain", "metal", "checker", "stripes", "wood", "marble")
+BALL_PATTERNS: dict[Pattern, str] = {"plain": "", "stripes": "striped ", "checker": "chequered "}
 NATURAL: dict[Shape, tuple[Material, ...]] = {
     "rock": (
         Material(kind="noise", colour=(0.50, 0.48, 0.45), second=(0.36, 0.35, 0.33), roughness=0.95, scale_m=0.1),
@@ -31,15 +32,12 @@ NATURAL: dict[Shape, tuple[Material, ...]] = {
 
 def person(rng: Rng) -> tuple[Body, Speeds]:
     """Someone who walks or, one time in four, runs."""
-    name, colour = draw_paint(rng, CLOTHS)
+    paint, colour = draw_paint(rng, CLOTHS)
     runs = rng.random() < 0.25
-    patterns: tuple[Pattern, ...] = ("plain", "plain", "plain", "stripes", "checker")
-    look = Material(
-        kind=choose(rng, patterns), colour=colour, second=choose(rng, TROUSERS), roughness=0.85, scale_m=0.14
-    )
-    body = Body(
-        name=f"{'runner' if runs else 'walker'} in {name}", shape="walker", size_m=draw_size_m(rng, 1.5, 1.9), look=look
-    )
+    kind = choose(rng, CLOTH_PATTERNS)
+    look = Material(kind=kind, colour=colour, second=choose(rng, TROUSERS), roughness=0.85, scale_m=0.14)
+    name = f"{'runner' if runs else 'walker'} in {paint}"
+    body = Body(name=name, shape="walker", size_m=draw_size_m(rng, 1.5, 1.9), look=look)
     return body, (2.4, 3.6) if runs else (0.8, 1.6)
 
 
@@ -90,12 +88,8 @@ def bird(rng: Rng) -> Body:
 def drone(rng: Rng) -> Body:
     """A quadcopter."""
     name, colour = draw_paint(rng, ("white", "black", "grey", "red", "orange", "yellow", "blue"))
-    return Body(
-        name=f"{name} drone",
-        shape="drone",
-        size_m=draw_size_m(rng, 0.5, 1.0),
-        look=Material(colour=colour, roughness=0.3),
-    )
+    look = Material(colour=colour, roughness=0.3)
+    return Body(name=f"{name} drone", shape="drone", size_m=draw_size_m(rng, 0.5, 1.0), look=look)
 
 
 def lantern(rng: Rng) -> Body:
@@ -110,11 +104,12 @@ def lantern(rng: Rng) -> Body:
 def ball(rng: Rng, low: float, high: float) -> Body:
     """A ball, plain or patterned, so that one sees it roll."""
     name, colour = draw_paint(rng, ("red", "orange", "yellow", "green", "blue", "pink", "turquoise", "purple", "white"))
-    patterns: dict[Pattern, str] = {"plain": "", "stripes": "striped ", "checker": "chequered "}
-    pattern = choose(rng, tuple(patterns))
+    pattern = choose(rng, tuple(BALL_PATTERNS))
     second = PAINTS["white" if name != "white" else "blue"]
     look = Material(kind=pattern, colour=colour, second=second, roughness=0.35, scale_m=draw_size_m(rng, 0.1, 0.25))
-    return Body(name=f"{patterns[pattern]}{name} ball", shape="ball", size_m=draw_size_m(rng, low, high), look=look)
+    return Body(
+        name=f"{BALL_PATTERNS[pattern]}{name} ball", shape="ball", size_m=draw_size_m(rng, low, high), look=look
+    )
 
 
 def solid(rng: Rng, shapes: Sequence[Shape], low: float, high: float) -> Body:
@@ -123,8 +118,7 @@ def solid(rng: Rng, shapes: Sequence[Shape], low: float, high: float) -> Body:
     if shape in NATURAL:
         return Body(name=shape, shape=shape, size_m=draw_size_m(rng, low, high), look=choose(rng, NATURAL[shape]))
     name, colour = draw_paint(rng, tuple(PAINTS))
-    kinds: tuple[Pattern, ...] = ("plain", "plain", "plain", "metal", "checker", "stripes", "wood", "marble")
-    kind = choose(rng, kinds)
+    kind = choose(rng, SOLID_PATTERNS)
     roughness = round(float(rng.uniform(0.1, 0.6)), 2)
     look = Material(kind=kind, colour=colour, second=scale_colour(colour, 0.45), roughness=roughness, scale_m=0.12)
     noun = {"torus": "ring", "monkey": "monkey head"}.get(shape, shape)
