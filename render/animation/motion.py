@@ -102,12 +102,8 @@ def _walk_offsets(motion: Travel, gait: Gait, body: Body) -> PoseOffsets:
     stride_m = stride_length(motion.speed_mps / body.size_m) * body.size_m
     stride_angle = 2 * np.pi * (2 * gait.distance / stride_m + 2 * motion.phase)
     amplitude = min(1.0, motion.speed_mps / max(0.3 * body.size_m, 1e-6))
-    return (
-        0.0,
-        0.015 * amplitude * np.sin(stride_angle / 2),
-        0.02 * amplitude,
-        0.012 * amplitude * np.sin(stride_angle / 2 + 0.7),
-    )
+    yaw, roll = 0.015 * amplitude * np.sin(stride_angle / 2), 0.012 * amplitude * np.sin(stride_angle / 2 + 0.7)
+    return 0.0, yaw, 0.02 * amplitude, roll
 
 
 def _drive_offsets(motion: Travel, gait: Gait, body: Body) -> PoseOffsets:
@@ -150,14 +146,10 @@ def _bounce_offsets(motion: Travel, gait: Gait, body: Body) -> PoseOffsets:
 def _fly_offsets(motion: Travel, gait: Gait, body: Body) -> PoseOffsets:
     hover_angle = 2 * np.pi * (0.6 * gait.time_s + motion.phase)
     bank = float(np.arctan(motion.speed_mps * gait.turn_rad_s / GRAVITY))
-    height = motion.height_m + 0.08 * body.size_m * np.sin(hover_angle)
-    pitch_rad = 0.03 * motion.speed_mps if body.shape == "drone" else -0.05 * np.cos(hover_angle)
-    return (
-        np.maximum(height, 0.0),
-        0.02 * np.sin(0.7 * hover_angle),
-        np.clip(pitch_rad, -0.3, 0.3),
-        -bank + 0.03 * np.sin(hover_angle),
-    )
+    height = np.maximum(motion.height_m + 0.08 * body.size_m * np.sin(hover_angle), 0.0)
+    yaw, roll = 0.02 * np.sin(0.7 * hover_angle), 0.03 * np.sin(hover_angle) - bank
+    pitch = 0.03 * motion.speed_mps if body.shape == "drone" else -0.05 * np.cos(hover_angle)
+    return height, yaw, np.clip(pitch, -0.3, 0.3), roll
 
 
 POSE_OFFSETS_BY_MOTION = {
@@ -176,13 +168,10 @@ def _landings(motion: Travel, time_s: Float64[np.ndarray, "T"]) -> tuple[Contact
     leap_s = _leap_s(motion)
     num_landings = int(np.floor(time_s[-1] / leap_s + motion.phase)) if motion.height_m > 0.005 else 0
     speed = float(np.sqrt(2 * GRAVITY * motion.height_m))
-    contacts = []
-    for number in range(1, num_landings + 1):
-        landing_s = (number - motion.phase) * leap_s
-        frame = min(int(np.ceil(landing_s / time_s[1] - 1e-9)), len(time_s) - 1)
-        x, y = _positions_on_arc(motion, np.array([landing_s]))
-        contacts.append(Contact(frame=frame, at=(float(x[0]), float(y[0]), 0.0), speed=speed))
-    return tuple(contacts)
+    landing_s = (np.arange(1, num_landings + 1) - motion.phase) * leap_s
+    frames = np.minimum(np.ceil(landing_s / time_s[1] - 1e-9), len(time_s) - 1)
+    landings = zip(frames, *_positions_on_arc(motion, landing_s), strict=True)
+    return tuple(Contact(frame=int(frame), at=(float(x), float(y), 0.0), speed=speed) for frame, x, y in landings)
 
 
 def _tossed_poses(scene: Scene, body: Body) -> BodyPoses:

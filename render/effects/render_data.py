@@ -3,7 +3,7 @@
 Also colours and their names, as captions use them.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -120,22 +120,20 @@ class Lamp:
 
 
 Medium = Cloud | Drops | Sheets | Waves | Lamp
+SPHERE_VALUES = ("strength", "phase", "moves")
+"""Fields with an array for each frame, beside the spheres of the frames."""
 
 
 def medium_arrays(medium: Medium) -> dict[str, np.ndarray]:
     """Return a medium's arrays as its file holds them: the spheres of all frames in one row, with `ends` of frames."""
-    if isinstance(medium, Cloud | Drops):
-        ends = np.cumsum([len(spheres) for spheres in medium.frames], dtype=np.int64)
-        arrays = {"points": np.concatenate(medium.frames), "ends": ends}
-        if isinstance(medium, Cloud):
-            return arrays | {"strength": np.concatenate(medium.strength), "phase": np.concatenate(medium.phase)}
-        return arrays | {"moves": np.concatenate(medium.moves)}
-    values = {field.name: getattr(medium, field.name) for field in fields(medium)}
-    return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+    if not isinstance(medium, Cloud | Drops):
+        return {name: value for name, value in vars(medium).items() if isinstance(value, np.ndarray)}
+    ends = np.cumsum([len(spheres) for spheres in medium.frames], dtype=np.int64)
+    values = {name: np.concatenate(value) for name, value in vars(medium).items() if name in SPHERE_VALUES}
+    return {"points": np.concatenate(medium.frames), "ends": ends, **values}
 
 
 def medium_fields(medium: Medium) -> dict[str, Any]:
     """Return a medium's other fields, its kind included, as JSON values."""
-    arrays = ("frames", "strength", "phase", "moves")
-    values = {field.name: getattr(medium, field.name) for field in fields(medium) if field.name not in arrays}
+    values = {name: value for name, value in vars(medium).items() if name not in ("frames", *SPHERE_VALUES)}
     return {name: value for name, value in values.items() if not isinstance(value, np.ndarray)}

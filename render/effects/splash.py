@@ -62,19 +62,17 @@ class Splash(Effect):
         return {"colour": colour, "intensity": intensity, "speed_mps": self.speed_mps}
 
     def _impacts(self, track: Track) -> list[CrownImpact]:
-        impacts = []
-        for contact in track.contacts:
-            if contact.speed > MIN_HIT_MPS:
-                hardness = min(contact.speed / 3, 1.5)
-                impact = CrownImpact(
-                    at=contact.at,
-                    time_s=contact.frame / track.fps,
-                    ring_m=CROWN_RADIUS * min(track.extent[:2]),
-                    hardness=hardness,
-                    speed_mps=self.speed_mps * float(np.sqrt(hardness)),
-                )
-                impacts.append(impact)
-        return impacts
+        hits = [(contact, min(contact.speed / 3, 1.5)) for contact in track.contacts if contact.speed > MIN_HIT_MPS]
+        return [
+            CrownImpact(
+                at=hit.at,
+                time_s=hit.frame / track.fps,
+                ring_m=CROWN_RADIUS * min(track.extent[:2]),
+                hardness=hardness,
+                speed_mps=self.speed_mps * float(np.sqrt(hardness)),
+            )
+            for hit, hardness in hits
+        ]
 
     def _bow_drops(self, track: Track, rng: np.random.Generator) -> Droplets:
         """Drops from where its bow or its wheels cut the water, to both sides."""

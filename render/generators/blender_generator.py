@@ -12,14 +12,15 @@ import numpy as np
 from ...settings import InRange
 from ..animation.camera import SENSOR_MM
 from ..animation.motion import compute_poses
+from ..effects.light import Shadow
 from ..procedural_models.registry import body_extent
 from ..scene.objects import Body, Camera, Travel
-from ..scene.scene import Scene
+from ..scene.scene import Scene, Variant
 from . import props
 from .framing import CameraView, measure_framing
 from .generator import CameraKind, ClipFormat, SceneGenerator
 from .palettes import draw_light
-from .scenarios import SCENARIOS, Scenario, sun_variants
+from .scenarios import SCENARIOS, Scenario
 from .subjects import choose
 
 SCENARIO_ATTEMPTS = 10
@@ -114,7 +115,7 @@ class BlenderGenerator(SceneGenerator):
     def _add_props(self, rng: np.random.Generator, scenario: Scenario, view: CameraView, bare: Scene) -> Scene:
         """Add the surroundings, so that the subject still shows, and a number of variants.
 
-        Other suns come only with a sharp shadow in a scene that holds still.
+        The first variant comes under a veiled and a clear sun too, if it has a sharp shadow and the scene holds still.
         """
         surroundings = scenario.surroundings
         path = compute_poses(bare, bare.subject).foot
@@ -132,7 +133,11 @@ class BlenderGenerator(SceneGenerator):
         scene = replace(walled, props=(*bodies, *hills))
         variants = list(scenario.variants)
         if scene.static_background and scene.sun.strength > SUN_STRENGTH and scene.sun.softness_deg < 4:
-            variants[1:1] = sun_variants(scenario)
+            effects = variants[0].effects
+            others = tuple(effect for effect in effects if effect.kind != "shadow")
+            suns = (("soft-shadow", Shadow(softness_deg=14.0)), ("harsh-shadow", Shadow(softness_deg=0.4)))
+            if len(others) < len(effects):
+                variants[1:1] = (Variant(name=name, effects=(shadow, *others)) for name, shadow in suns)
         count = int(rng.integers(self.variants[0], self.variants[1] + 1))
         return replace(scene, variants=tuple(variants[:count]))
 

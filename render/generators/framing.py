@@ -88,7 +88,7 @@ def _outline(scene: Scene, body: Body, cameras: Matrices) -> tuple[np.ndarray, n
     """Lowest and highest pixel, depth, and whether all is ahead of the camera, of a body's box in every frame."""
     box = project_points(box_along(scene, body), cameras, scene.camera.focal_mm, scene.size)
     pixels, depths = box[..., :2], box[..., 2]
-    return pixels.min(axis=1), pixels.max(axis=1), depths.mean(axis=1), (depths > 0.05).all(axis=1)
+    return pixels.min(axis=1), pixels.max(axis=1), depths.mean(axis=1), np.all(depths > 0.05, axis=1)
 
 
 def box_along(scene: Scene, body: Body) -> Float64[np.ndarray, "T 8 3"]:

@@ -124,14 +124,10 @@ class KubricGenerator(SceneGenerator):
         up = 0.08 * view.width_m()
         kind = choose(rng, self.cameras)
         handheld, pan = float(rng.uniform(0.5, 1.6)), float(rng.choice([-1, 1])) * float(rng.uniform(1, 5))
-        return Camera(
-            kind=kind, focal_mm=view.focal_mm, amount=round({"handheld": handheld, "pan": pan}.get(kind, 1.0), 3),
-            at=(
-                round(float(-back * np.cos(away)), 4), round(float(-back * np.sin(away)), 4),
-                round(float(up + view.distance_m * np.sin(lift)), 4),
-            ),
-            look_at=(aim[0], aim[1], round(up, 4)),
-        )  # fmt: skip
+        at = (-back * np.cos(away), -back * np.sin(away), up + view.distance_m * np.sin(lift))
+        x, y, z = (round(float(value), 4) for value in at)
+        amount = round({"handheld": handheld, "pan": pan}.get(kind, 1.0), 3)
+        return Camera(kind=kind, focal_mm=view.focal_mm, amount=amount, at=(x, y, z), look_at=(*aim, round(up, 4)))
 
     def _toss_bodies(self, rng: Rng, view: CameraView, body: Body) -> tuple[Body, tuple[Body, ...]]:
         """Toss the subject across the picture, and place the other bodies, all apart from each other at first."""

@@ -262,15 +262,3 @@ SCENARIOS: dict[str, Callable[[Rng], Scenario]] = {
     scenario.__name__: scenario
     for scenario in (walk, drive, drive_wet, drift, smoking, boat, paddle, bounce, fly, shine, glide)
 }
-
-
-def sun_variants(scenario: Scenario) -> tuple[Variant, ...]:
-    """Repeat the first variant under a veiled sun and under a clear one, if it throws a shadow."""
-    first = scenario.variants[0]
-    if not any(effect.kind == "shadow" for effect in first.effects):
-        return ()
-    remaining = tuple(effect for effect in first.effects if effect.kind != "shadow")
-    return (
-        Variant(name="soft-shadow", effects=(Shadow(softness_deg=14.0), *remaining)),
-        Variant(name="harsh-shadow", effects=(Shadow(softness_deg=0.4), *remaining)),
-    )

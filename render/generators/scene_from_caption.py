@@ -24,12 +24,10 @@ VERSION = 2
 """Raise it when the same words give other scenes."""
 MAX_SCENES = 40
 """Scenes that are generated to find one that shows all that the caption names."""
-
 COMMON_EFFECTS = ("shadow", "reflection")
 """Effects that a scene has whether or not its caption names them."""
 MIN_SUBJECT_AREA = 0.03
 """Share of the picture that the subject's box should cover, so that its effect is seen."""
-
 EFFECT_SCENARIOS: dict[str, tuple[str, ...]] = {
     "shadow": ("walk", "drive", "drift", "glide", "fly", "bounce"),
     "reflection": ("glide", "drive_wet", "paddle", "boat", "walk", "fly", "bounce"),
@@ -61,8 +59,6 @@ SUBJECT_SCENARIOS: dict[Shape, tuple[str, ...]] = {
     "dog": ("walk",), "boat": ("boat",), "duck": ("paddle",), "ball": ("bounce", "paddle", "glide"), "bird": ("fly",),
     "drone": ("fly", "smoking"), "lantern": ("shine",),
 }  # fmt: skip
-
-
 SHADOW_SIDE = re.compile(
     r"\bshadow(?:(?!\b(?:as|while)\b|[,.;]).)*?\b(?:to (?:the|its|their|his|her)|lower|upper) (left|right)\b",
     re.IGNORECASE,

@@ -101,21 +101,19 @@ def _read_gltf(path: Path) -> Vertices:
     visited: set[int] = set()
     nodes = file["nodes"]
     scene = file.get("scenes", [{"nodes": range(len(nodes))}])[file.get("scene", 0)]
-
-    def visit(number: int, parent: np.ndarray) -> None:
+    waiting = [(number, np.eye(4)) for number in scene["nodes"]]
+    while waiting:
+        number, parent = waiting.pop()
         if number in visited:
             raise ValueError(f"node {number} has two parents; the format allows one")
         visited.add(number)
-        matrix = parent @ _node_matrix(nodes[number])
-        for primitive in file["meshes"][nodes[number]["mesh"]]["primitives"] if "mesh" in nodes[number] else []:
+        node = nodes[number]
+        matrix = parent @ _node_matrix(node)
+        waiting += [(child, matrix) for child in node.get("children", [])]
+        for primitive in file["meshes"][node["mesh"]]["primitives"] if "mesh" in node else []:
             box = file["accessors"][primitive["attributes"]["POSITION"]]
             points = np.array(np.meshgrid(*zip(box["min"], box["max"], strict=True))).reshape(3, -1)
             corners.append((matrix @ np.vstack([points, np.ones(points.shape[1])]))[:3].T)
-        for child in nodes[number].get("children", []):
-            visit(child, matrix)
-
-    for root in scene["nodes"]:
-        visit(root, np.eye(4))
     return np.concatenate(corners)[:, [0, 2, 1]].astype(np.float64)
 
 
