@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.render.blender.process import HOME, Blender, RenderResult, find_python, render_frames
+from effectpairs.render.blender.exr_frames import Box, read_boxes
+from effectpairs.render.blender.process import HOME, Blender, find_python, render_frames
 from effectpairs.tests.fixtures_plans import a_pass, a_plan, at, frames_of, full, look, part
 
 WORKER = Path(__file__).parents[1] / "render" / "worker"
@@ -29,19 +30,20 @@ def test_the_worker_imports_blender_numpy_and_nothing_of_the_house(path):
 
 
 @pytest.fixture(scope="module")
-def ball(tmp_path_factory) -> tuple[Path, RenderResult]:
+def ball(tmp_path_factory) -> tuple[Path, tuple[Box, ...]]:
     """The ball drawn, with its shadow and its reflection switched off in turn, and once more at half the size."""
     folder = tmp_path_factory.mktemp("ball")
     offs = [a_pass("whole", name=f"without-{ray}", off=ray) for ray in ("shadow", "reflection")]
     small = a_pass("subject", name="small", scale=0.5)
-    return folder, render_frames(a_plan(passes=[*a_plan()["passes"], *offs, small]), folder)
+    render_frames(a_plan(passes=[*a_plan()["passes"], *offs, small]), folder)
+    return folder, read_boxes(folder)
 
 
 @blender
 def test_inside_the_subject_whole_and_subject_are_the_same_numbers(ball):
-    folder, drawn = ball
+    folder, boxes = ball
     found = frames_of(folder)
-    for frame, box in enumerate(drawn.boxes):
+    for frame, box in enumerate(boxes):
         subject = full(found[f"subject/{frame:04d}.exr"], box)
         inside = subject[..., 3] == 1
         assert inside.sum() > 30
@@ -61,8 +63,9 @@ def test_every_look_is_exact_where_nothing_is_denoised(tmp_path):
                  look=look(kind=kind, emission=2.0 * (number == 3)))
             for number, kind in enumerate(kinds)
         ]  # fmt: skip
-        drawn, found = render_frames(plan, tmp_path / ground), frames_of(tmp_path / ground)
-        subject, whole = full(found["subject/0000.exr"], drawn.boxes[0]), found["whole/0000.exr"]
+        render_frames(plan, tmp_path / ground)
+        found, boxes = frames_of(tmp_path / ground), read_boxes(tmp_path / ground)
+        subject, whole = full(found["subject/0000.exr"], boxes[0]), found["whole/0000.exr"]
         inside = subject[..., 3] == 1
         assert inside.sum() > 50
         assert np.array_equal(whole[inside], subject[inside])
@@ -70,10 +73,10 @@ def test_every_look_is_exact_where_nothing_is_denoised(tmp_path):
 
 @blender
 def test_every_value_is_finite_and_the_post_is_cut_out_of_the_subject(ball):
-    folder, drawn = ball
+    folder, boxes = ball
     found = frames_of(folder)
     assert all(np.isfinite(picture).all() for picture in found.values())
-    x0, _, x1, _ = drawn.boxes[1]
+    x0, _, x1, _ = boxes[1]
     cover = found["subject/0001.exr"][..., 3]
     assert cover.shape[1] == x1 - x0
     assert (cover.max(axis=0) < 1).sum() > 2  # the ball's own sides, and the post's column
@@ -81,9 +84,9 @@ def test_every_value_is_finite_and_the_post_is_cut_out_of_the_subject(ball):
 
 @blender
 def test_shadow_and_reflection_can_be_switched_off_one_by_one(ball):
-    folder, drawn = ball
+    folder, boxes = ball
     found = frames_of(folder)
-    outside = full(found["subject/0000.exr"], drawn.boxes[0])[..., 3] == 0
+    outside = full(found["subject/0000.exr"], boxes[0])[..., 3] == 0
     whole, lit, unmirrored = (
         found[f"{name}/0000.exr"][..., :3] for name in ("whole", "without-shadow", "without-reflection")
     )
@@ -95,8 +98,8 @@ def test_shadow_and_reflection_can_be_switched_off_one_by_one(ball):
 
 @blender
 def test_a_pass_of_half_the_size_is_cut_out_along_whole_pixels(ball):
-    folder, drawn = ball
-    x0, y0, x1, y1 = drawn.boxes[0]
+    folder, boxes = ball
+    x0, y0, x1, y1 = boxes[0]
     small = frames_of(folder)["small/0000.exr"]
     assert small.shape[:2] == (-(-y1 // 2) - y0 // 2, -(-x1 // 2) - x0 // 2)
 
@@ -114,22 +117,22 @@ def test_the_plate_is_the_scene_without_the_subject(ball, tmp_path):
 @blender
 def test_what_is_cut_out_is_what_an_uncut_picture_holds(ball, tmp_path):
     """A speck of the subject behind the camera leaves its box without an edge: the whole picture is drawn."""
-    folder, drawn = ball
+    folder, boxes = ball
     plan = a_plan(passes=[a_pass("subject")])
     plan["bodies"][0]["parts"].append(part("box", (0.01, 0.01, 0.01), [at(0, -60, -50)]))
-    uncut = render_frames(plan, tmp_path)
-    assert uncut.boxes[0] == (0, 0, 64, 36)
-    for frame, box in enumerate(drawn.boxes):
+    render_frames(plan, tmp_path)
+    assert read_boxes(tmp_path)[0] == (0, 0, 64, 36)
+    for frame, box in enumerate(boxes):
         name = f"subject/{frame:04d}.exr"
         assert np.array_equal(frames_of(tmp_path)[name], full(frames_of(folder)[name], box))
 
 
 @blender
 def test_order_and_number_of_processes_change_no_pixel(ball, tmp_path):
-    folder, drawn = ball
+    folder, boxes = ball
     passes = [pass_ | {"frames": [1, 0]} for pass_ in json.loads((folder / "plan.json").read_text())["passes"][::-1]]
-    again = render_frames(a_plan(passes=passes), tmp_path, Blender(processes=2))
-    assert again.boxes == drawn.boxes
+    render_frames(a_plan(passes=passes), tmp_path, Blender(processes=2))
+    assert read_boxes(tmp_path) == boxes
     first, second = frames_of(folder), frames_of(tmp_path)
     assert first.keys() == second.keys()
     assert all(np.array_equal(first[name], second[name]) for name in first)
@@ -191,8 +194,8 @@ def _state(process: int) -> str:
 def test_a_subject_out_of_view_leaves_no_cropped_frames(tmp_path):
     plan = a_plan(passes=[a_pass("subject"), a_pass("whole")])
     plan["bodies"][0]["parts"][0]["matrices"] = [at(0, 0, 0.5), at(40, 0, 0.5)]
-    drawn = render_frames(plan, tmp_path)
-    assert drawn.boxes[1] == (0, 0, 0, 0)
+    render_frames(plan, tmp_path)
+    assert read_boxes(tmp_path)[1] == (0, 0, 0, 0)
     assert sorted(frames_of(tmp_path)) == ["subject/0000.exr", "whole/0000.exr", "whole/0001.exr"]
 
 
@@ -230,7 +233,8 @@ def test_an_asset_stands_on_the_ground_at_its_size(tmp_path):
     plan["bodies"] = [{"name": "block", "role": "subject", "parts": [
         part("asset", (2, 2, 2), [at(0, 0, 0)], asset=str(tmp_path / "block.obj"), look=look(colour=(0.1, 0.7, 0.2)))
     ]}]  # fmt: skip
-    x0, _, x1, y1 = render_frames(plan, tmp_path / "frames").boxes[0]
+    render_frames(plan, tmp_path / "frames")
+    x0, _, x1, y1 = read_boxes(tmp_path / "frames")[0]
     wide = 2 * 35 / 36 * 64 / 6.1
     assert abs((x1 - x0) - wide) < 14
     assert y1 < 36

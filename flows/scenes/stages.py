@@ -224,12 +224,12 @@ def _render(stage_input: StageInput, writer: ResultWriter) -> None:
     frames = frames_folder(stage_input.store.workspace, stage_input.key)
     frames.mkdir(parents=True, exist_ok=True)
     check_files(scene)
-    result = render_frames(plan.make_plan(scene, frames, plan.passes_of(scene)), frames, source.blender)
+    version = render_frames(plan.make_plan(scene, frames, plan.passes_of(scene)), frames, source.blender)
     with corrupt_frames_deleted(frames):
         variants = compose_scene(scene, frames, range(scene.frames), source.truth, source.effect_mask, writer.add)
     assets = {role: sha256_of(path) for role, _, path in scene_files(scene)}
     inputs = {"scene": digest_of(content_of(scene)), **assets}
-    writer.facts |= {"blender": result.version, "inputs": inputs, "variants": variants}
+    writer.facts |= {"blender": version, "inputs": inputs, "variants": variants}
 
 
 def delete_frames(stage_input: StageInput) -> None:

@@ -58,10 +58,7 @@ class FrameFiles:
     def light(self, name: str, frame: int, surroundings: Light | None = None) -> Part:
         """Read a pass that fills the picture, at the size at which it was rendered.
 
-        Args:
-            name: the pass.
-            frame: its frame.
-            surroundings: picture around a pass that was cropped, at the clip's size; black without it.
+        A cropped pass is put into its surroundings, a picture of the clip's size, or into black.
 
         Raises:
             ValueError: a value of it is not finite.
@@ -169,13 +166,9 @@ def open_render_frames(folder: Path) -> FrameFiles:
 
 
 def paste(part: Part, box: Box, around: Light, share: Cover) -> Light:
-    """Put a cropped picture into its surroundings, into which it fades inside its border (not at the picture's own).
+    """Put a cropped picture in its box into its surroundings, and fade it inside its border (not at the picture's own).
 
-    Args:
-        part: the cropped picture.
-        box: its box in the surroundings.
-        around: the surroundings.
-        share: greatest share of each pixel that the cropped picture gets.
+    `share` is the greatest share of each pixel that the cropped picture gets.
     """
     x0, y0, x1, y1 = box
     height, width = around.shape[:2]

@@ -23,8 +23,8 @@ that reads the plan decides nothing and has no randomness of its own.
                             "matrices": [T or 1][16]}]}],  row-major, mesh to world
      "variants": [{"name", "softness_deg": f or null,      of the sun, where the variant has its own
                    "rays": ["shadow", "reflection"],       those of the two that the variant shows
-                   "media": [{"effect": "dust", "kind": "cloud" | "drops" | "waves" | "lamp",
-                              "file": "dust.npz", ...}]}], the other fields of the medium in effects/media.py
+                   "media": [{"effect": "dust", "kind": "cloud" | "drops" | "sheets" | "waves" | "lamp",
+                              "file": "dust.npz", ...}]}], the other fields of the medium in effects/render_data.py
      "passes": [{"name": "background",                     frame files: <name>/<frame:04d>.exr, linear, half float RGBA
                  "kind": "plate" | "whole" | "subject" | "front",
                  "variant": index or null, "off": effect kind or null,
@@ -38,8 +38,8 @@ Content of a pass by its kind:
     whole    everything of the variant, less the effect `off`.
     subject  the subject alone, premultiplied, with exact alpha: everything else is held out, media are hidden; lit by
              the whole scene. Cropped to the subject's box of that frame.
-    front    the variant's clouds and drops alone, with everything else, the subject too, held out: alpha says how much
-             of them lies before what is solid. Cropped to the subject's box.
+    front    the variant's clouds, drops and sheets alone, with everything else, the subject too, held out: alpha says
+             how much of them lies before what is solid. Cropped to the subject's box.
 
 With `crop` a pass of a variant is rendered only where the variant differs from its plate:
 areas/<variant:02d>-<frame:04d>.npz holds its `box` [x0, y0, x1, y1] in pixels of the full size, rounded outwards for a
@@ -50,8 +50,9 @@ Effects switched off: "shadow" and "reflection" by the subject's ray visibility,
 ("wake" and "ripple" make the water calm again). A variant without "shadow" in its rays is drawn as if shadow were off.
 
 `file` holds the medium's `render_data.medium_arrays`, the plan's entry its `medium_fields`: cloud
-`points` [N, 4], `strength` [N], `phase` [N], `ends` [T] (frame t owns ends[t-1]:ends[t]); drops `points`, `ends`; waves
-`heights` [T, rows, columns] and maybe `foam`; lamp `at` [T, 3], `power_w` [T]. All float32, ends int64.
+`points` [N, 4], `strength` [N], `phase` [N], `ends` [T] (frame t owns ends[t-1]:ends[t]); drops `points`, `moves`
+[N, 3], `ends`; sheets `positions` [T, sheets, rows, columns, 3], `cover` [T, sheets, rows, columns]; waves `heights`
+[T, rows, columns] and maybe `foam`; lamp `at` [T, 3], `power_w` [T]. All float32, ends int64.
 """
 
 from collections.abc import Sequence
@@ -154,23 +155,16 @@ def passes_of(scene: Scene) -> tuple[Pass, ...]:
 
 def _body(scene: Scene, body: Body, role: str) -> dict[str, Any]:
     parts, way = pose_body(scene, body)
-    return {
-        "name": body.name,
-        "role": role,
-        "parts": [
-            {
-                "mesh": part.mesh,
-                "size": [float(side) for side in part.size],
-                "bevel_m": part.bevel_m,
-                "outline": part.outline,
-                "taper": part.taper,
-                "asset": None if part.asset is None else str(Path(part.asset).expanduser().absolute()),
-                "look": asdict(part.look),
-                "matrices": (way.matrices @ part.matrices).reshape(-1, 16).tolist(),
-            }
-            for part in parts
-        ],
-    }
+    entries = [
+        asdict(part)
+        | {
+            "size": [float(side) for side in part.size],
+            "asset": None if part.asset is None else str(Path(part.asset).expanduser().absolute()),
+            "matrices": (way.matrices @ part.matrices).reshape(-1, 16).tolist(),
+        }
+        for part in parts
+    ]
+    return {"name": body.name, "role": role, "parts": entries}
 
 
 def _variants(scene: Scene, folder: Path) -> list[dict[str, Any]]:

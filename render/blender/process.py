@@ -12,7 +12,6 @@ import json
 import os
 import select
 import shutil
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Annotated, Any
 
 from ...processes import ChildProcess
 from ...settings import CheckedSettings, InRange
-from .exr_frames import Box, area_path, read_boxes
+from .exr_frames import area_path, read_boxes
 
 HOME = Path(__file__).parents[1]
 """Folder of the package `worker`: the worker sees this folder and nothing else of the project."""
@@ -67,18 +66,6 @@ class Blender(CheckedSettings):
     """Times that it may break in a row without one new frame."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RenderResult:
-    """Facts about a complete folder of frame files."""
-
-    boxes: tuple[Box, ...]
-    """The subject's box in each frame, to which the passes `subject` and `front` are cut; all 0 when out of view."""
-    version: str
-    """Blender's version."""
-    cpu_s: dict[str, float]
-    """Processor seconds by pass, of the frames rendered by this call."""
-
-
 def find_python(settings: Blender = Blender()) -> Path:
     """Path to the Python that has Blender's module.
 
@@ -102,8 +89,10 @@ def blender_version(python: Path) -> str | None:
 
 def render_frames(
     plan: Mapping[str, Any], folder: Path, settings: Blender = Blender(), on_frame: FrameCallback | None = None
-) -> RenderResult:
-    """Render every frame file of a plan that is not in folder yet; the media's files lie there already.
+) -> str:
+    """Render every frame file of a plan that is not in folder yet, and return the version of the Blender that did.
+
+    The media's files lie in folder already.
 
     Raises:
         BlenderNotFound: no environment to render in.
@@ -117,7 +106,6 @@ def render_frames(
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second run of the same clip waits and then finds it complete
         _prepare_folder(plan, folder, blender_version(python))
         marker = folder / "drawn"  # holds Blender's version; written when all frames exist
-        cpu_s: Counter[str] = Counter()
         if not (marker.exists() and _is_complete(plan, folder)):
             processes = [
                 RenderProcess(python, folder, (number + 1, settings.processes), settings, plan)
@@ -125,8 +113,7 @@ def render_frames(
             ]
             _run_to_end(processes, on_frame)
             marker.write_text(processes[0].version)
-            cpu_s = sum((process.cpu_s for process in processes), cpu_s)
-        return RenderResult(boxes=read_boxes(folder), version=marker.read_text(), cpu_s=dict(cpu_s))
+        return marker.read_text()
 
 
 def start_worker(python: Path, folder: Path, share: tuple[int, int]) -> ChildProcess:
@@ -152,7 +139,6 @@ class RenderProcess:
         self.timeout_s = settings.frame_timeout_s + SLOW_SAMPLE_S * float(height * width) * samples
         self.worker: ChildProcess | None = None
         self.finished, self.failures, self.version = False, 0, ""
-        self.cpu_s: Counter[str] = Counter()
 
     def advance(self, on_frame: FrameCallback | None) -> None:
         """Start a worker if none runs, read its events, and act when it has ended or hangs.
@@ -167,7 +153,6 @@ class RenderProcess:
                 self.version = str(event["blender"])
             elif event["event"] == "frame":
                 self.failures = 0
-                self.cpu_s[event["pass"]] += event["cpu"]
                 if on_frame:
                     on_frame(event["pass"], event["frame"], event["seconds"])
         if code is None and worker.silence_s < self.timeout_s:
