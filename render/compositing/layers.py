@@ -127,8 +127,8 @@ def compose_scene(
         scene: what was rendered.
         folder: its frame files.
         frames: numbers of the frames to compose.
-        truth: how effect masks are made of the passes.
-        difference: the difference recipe that these masks are compared with.
+        truth: thresholds of the effect masks.
+        difference: recipe of the masks that these are compared with.
         add: stores each layer.
 
     Returns:

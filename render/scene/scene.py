@@ -14,7 +14,6 @@ from ...settings import CheckedSettings, ErrorWording, InRange, explain_validati
 from ..effects.registry import AnyEffect
 from .objects import Body, Camera, Ground, Sky, Sun, Travel, Wall
 
-SCHEMA = 1
 Fps = Annotated[float, InRange(1, 240)]
 _EXAMPLE = "compare with what `effectpairs render --example scene.json` writes"
 WORDING = ErrorWording(

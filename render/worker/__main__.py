@@ -89,7 +89,6 @@ def render_share(folder: Path, share: tuple[int, int], cores: set[int], reporter
         variant = render_pass["variant"] if render_pass.get("crop") else None
         if target.exists() and (variant is None or regions.path(variant, frame).exists()):
             continue
-        reporter.check_parent()
         wall, cpu = time.perf_counter(), time.process_time()
         target.parent.mkdir(exist_ok=True)
         scene.render_frame(render_pass, frame, target, None if variant is None else regions.load(variant, frame))

@@ -155,11 +155,8 @@ def unused_cells(share: Any, box: Box, size: tuple[int, int]) -> Any | None:
     """
     rows, columns = share.shape
     margin = math.ceil(MASK_MARGIN_PX * rows / size[0])
-    padded, width = np.pad(share > 0, margin), 2 * margin + 1
-    used = np.zeros((rows, columns), bool)
-    for down in range(width):
-        for right in range(width):
-            used |= padded[down : down + rows, right : right + columns]
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(share > 0, margin), (2 * margin + 1, 2 * margin + 1))
+    used = windows.any(axis=(2, 3))
     y, x = (np.arange(count) * side / count for count, side in ((rows, size[0]), (columns, size[1])))
     inside = ((y >= box[1]) & (y < box[3]))[:, None] & ((x >= box[0]) & (x < box[2]))
     return ~used if (~used & inside).sum() > MIN_MASKED_SHARE * inside.sum() else None

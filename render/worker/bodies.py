@@ -27,7 +27,7 @@ class Body:
         self.poses: list[list[Any]] = []
         """Matrices of each object, one a frame, or one for all frames."""
         for part in entry["parts"]:
-            matrices = [matrix(values) for values in part["matrices"]]
+            matrices = [Matrix(np.reshape(values, (4, 4))) for values in part["matrices"]]
             for mesh in meshes.load_asset(part) if part["mesh"] == "asset" else [meshes.build_shape(part)]:
                 piece = meshes.add_object(entry["name"], mesh)
                 piece["role"] = entry["role"]
@@ -39,11 +39,6 @@ class Body:
         """Put every object into its pose of that frame."""
         for piece, poses in zip(self.objects, self.poses, strict=True):
             piece.matrix_world = poses[min(frame, len(poses) - 1)]
-
-
-def matrix(values: list[float]) -> Any:
-    """Sixteen numbers, row by row, as Blender's matrix."""
-    return Matrix([values[row : row + 4] for row in (0, 4, 8, 12)])
 
 
 def subject_boxes(plan: dict[str, Any], subject: list[Body]) -> list[Box]:

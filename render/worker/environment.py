@@ -1,14 +1,15 @@
 """Surroundings of the action: sky, camera, sun, walls, and the ground: a pattern, and what wetness makes of it."""
 
+import contextlib
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 from mathutils import Matrix, Vector
 
-from .bodies import matrix
 from .events import Refused
 from .materials import Nodes, Pattern, Value, linear, new_material, pattern, surface
 from .meshes import add_mesh, add_object
@@ -36,7 +37,7 @@ class Environment:
         lens.lens, lens.sensor_width = camera["focal_mm"], camera.get("sensor_mm", 36)
         lens.clip_start, lens.clip_end = 0.01, 4 * FAR_M
         self.camera = bpy.context.scene.camera = add_object("camera", lens)
-        self._camera_poses = [matrix(values) for values in camera["matrices"]]
+        self._camera_poses = [Matrix(np.reshape(values, (4, 4))) for values in camera["matrices"]]
         self._light, self._softness_deg = bpy.data.lights.new("sun", "SUN"), sun["softness_deg"]
         self._light.energy = sun["strength"]
         self._light.color = linear(sun["colour"])[:3]
@@ -96,13 +97,11 @@ def _load_panorama(name: str) -> Any:
         path = Path(bpy.utils.resource_path("LOCAL")) / "datafiles" / "studiolights" / "world" / f"{name}.exr"
     if not path.is_file():
         raise Refused(f"{path}: the sky's picture is not there; name a file or one of {', '.join(BUNDLED)}")
-    try:
+    with contextlib.suppress(RuntimeError):
         image = bpy.data.images.load(str(path))
-    except RuntimeError:
-        image = None
-    if image is None or not image.size[0]:
-        raise Refused(f"{path}: cannot be read as a picture; give an .exr or .hdr with the sky all around")
-    return image
+        if image.size[0]:
+            return image
+    raise Refused(f"{path}: cannot be read as a picture; give an .exr or .hdr with the sky all around")
 
 
 def _ground_material(entry: dict[str, Any], seed: int) -> Any:

@@ -25,21 +25,18 @@ class Reporter:
         os.close(sink)
         if sys.platform == "linux":
             library, pr_set_pdeathsig, unbuffered = ctypes.CDLL(None), 1, 2
-            # SIGKILL when the parent dies; elsewhere the check between frames has to do.
+            # SIGKILL when the parent dies; elsewhere the check at each report has to do.
             library.prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
             # Blender's own lines are in the log at once: a crash would lose the last ones.
             library.setvbuf(ctypes.c_void_p.in_dll(library, "stdout"), None, unbuffered, ctypes.c_size_t(0))
 
     def report(self, event: str, **facts: Any) -> None:
-        """Write one line for the parent; a parent that is gone ends this process."""
+        """Write one line for the parent; end this process when that is gone, which not every system sees to."""
         try:
             self._lines.write(json.dumps({"event": event, **facts}) + "\n")
             self._lines.flush()
         except OSError:
             raise SystemExit(1) from None
         sys.stdout.flush()
-
-    def check_parent(self) -> None:
-        """End this process when its parent is gone, on systems that do not see to that."""
         if os.getppid() != self._parent:
             raise SystemExit(1)

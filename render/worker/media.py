@@ -47,14 +47,7 @@ class Media:
     """All media of a variant. A frame's state is made when it is first shown: what is hidden costs nothing."""
 
     def __init__(self, variant: dict[str, Any], plan: dict[str, Any], folder: Path, ground: Any) -> None:
-        """Make the media of an entry of the plan, all hidden.
-
-        Args:
-            variant: The plan's entry.
-            plan: All of the plan.
-            folder: Folder of the plan's arrays.
-            ground: The calm ground, which the lake stands in for.
-        """
+        """Make the media of a plan's variant, all hidden; a lake with waves stands in for the calm `ground`."""
         self._media: list[tuple[str, Any]] = []
         self._states: dict[Any, tuple[int, bool]] = {}
         """Frame for which each medium was last made, and whether it has anything to show there."""

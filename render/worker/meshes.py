@@ -142,11 +142,11 @@ def _hull(shape: Any, size: Size) -> None:
 def _prism(shape: Any, outline: list[list[float]], taper: float) -> None:
     """Side view extruded along y, narrower at its top by `taper`."""
     low, high = min(z for _, z in outline), max(z for _, z in outline)
-    sides = []
-    for side in (-0.5, 0.5):
-        narrow = [1 - taper * (z - low) / max(high - low, 1e-9) for _, z in outline]
-        sides.append([shape.verts.new((x, side * share, z)) for (x, z), share in zip(outline, narrow, strict=True)])
-    front, back = sides
+    narrow = [1 - taper * (z - low) / max(high - low, 1e-9) for _, z in outline]
+    front, back = (
+        [shape.verts.new((x, side * share, z)) for (x, z), share in zip(outline, narrow, strict=True)]
+        for side in (-0.5, 0.5)
+    )
     shape.faces.new(front)
     shape.faces.new(back[::-1])
     for (a, b), (d, c) in zip(pairwise((*front, front[0])), pairwise((*back, back[0])), strict=True):
