@@ -15,10 +15,8 @@ HAND_HZ = (0.35, 0.6, 0.95, 1.5, 2.3, 3.4)
 def camera_matrices(scene: Scene, subject: Float64[np.ndarray, "T 3"]) -> Matrices:
     """Camera to world for every frame, or one matrix if the camera stays; it looks along its -z, y is up.
 
-    Args:
-        scene: Its camera decides: a pan passes `look_at` in the middle of the clip; a hand's sway comes from the
-            scene's seed; a following camera keeps its distance to the subject.
-        subject: Position of the subject in each frame.
+    A pan passes `look_at` in the middle of the clip, a hand's sway comes from the scene's seed, and a following camera
+    keeps its distance to the subject, whose position in each frame is given.
     """
     camera = scene.camera
     at, aim = np.array([camera.at]), np.array([camera.look_at])

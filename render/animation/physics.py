@@ -65,17 +65,11 @@ def simulate_rigid_bodies(
         )
         simulator = simulator_class(world, scratch_dir=Path(scratch))
         floor = kubric.Cube(scale=(200, 200, 5), position=(0, 0, -5), static=True)
-        slabs = (
-            kubric.Cube(
-                scale=(0.1, wall.width_m / 2, wall.height_m / 2),
-                position=(*wall.at, wall.height_m / 2),
-                euler=(0.0, 0.0, np.radians(wall.heading_deg)),
-                static=True,
-            )
-            for wall in walls
-        )
-        for obstacle in (floor, *slabs):
-            _add_body(world, obstacle, None)
+        _add_body(world, floor, None)
+        for wall in walls:
+            scale, position = (0.1, wall.width_m / 2, wall.height_m / 2), (*wall.at, wall.height_m / 2)
+            euler = (0.0, 0.0, np.radians(wall.heading_deg))
+            _add_body(world, kubric.Cube(scale=scale, position=position, euler=euler, static=True), None)
         assets = [_build_asset(kubric, body, Path(scratch)) for body in bodies]
         for body, asset in zip(bodies, assets, strict=True):
             if asset is not None:

@@ -8,7 +8,9 @@ Effects are emitted along the subject's trajectory, before the first frame too (
 began), spaced by distance or by time, never by frame: the same motion at another frame rate gives the same trail.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float64
@@ -16,6 +18,7 @@ from jaxtyping import Float64
 from ...settings import CheckedSettings
 from .render_data import Medium
 
+T = TypeVar("T")
 GRAVITY = 9.81
 """Metres a second squared, along -z."""
 LEAD_STEPS_HZ = 48.0
@@ -139,6 +142,12 @@ def build_trajectory(track: Track, lead_s: float) -> Trajectory:
         velocity=np.concatenate([velocity, track.velocity]),
         heading=np.concatenate([heading[0] + lead_times * turn, heading]),
     )
+
+
+def concatenate(groups: Sequence[T]) -> T:
+    """Join values of a dataclass whose fields are all arrays."""
+    names = vars(groups[0])
+    return type(groups[0])(**{name: np.concatenate([vars(group)[name] for group in groups]) for name in names})
 
 
 def gust_strength(

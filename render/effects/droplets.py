@@ -5,7 +5,7 @@ water, where the slowest are still leaving, to its rim. Points that have fallen 
 the water.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -54,12 +54,6 @@ class CrownImpact:
     """Speed at which the rim leaves."""
 
 
-def concatenate_droplets(*groups: Droplets) -> Droplets:
-    """Join several groups of drops."""
-    names = [field.name for field in fields(Droplets)]
-    return Droplets(**{name: np.concatenate([getattr(group, name) for group in groups]) for name in names})
-
-
 def droplets_at(droplets: Droplets, time_s: float) -> tuple[Spheres, Displacements]:
     """Return the drops in the air, and the distance that each goes in an exposure; below z = 0 they vanish."""
     age = np.maximum(time_s - droplets.born_s, 0.0)[:, None]
@@ -76,10 +70,7 @@ def crown_droplets(
 ) -> Droplets:
     """A crown of drops around a hit: a wall that leans outward and ends in fingers.
 
-    Args:
-        impact: The hit.
-        uniform: Random numbers in [0, 1), six for each drop.
-        radius_m: Radius of each drop; the fastest are made the finest.
+    Each drop takes six random numbers in [0, 1); the fastest are made the finest.
     """
     finger = np.floor(uniform[:, 0] * FINGERS)
     aim = finger + 0.5 + 0.3 * np.sin(2.4 * finger + 9 * impact.at[0]) + 4 * (uniform[:, 1] - 0.5) ** 3

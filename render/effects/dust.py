@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 import numpy as np
 
 from ...settings import InRange
-from .base import Contact, Effect, Track, build_trajectory, gust_strength, heading_axes
+from .base import Contact, Effect, Track, build_trajectory, concatenate, gust_strength, heading_axes
 from .render_data import Colour, Medium, nearest_colour_name
-from .smoke import Puffs, PuffSettings, concatenate_puffs, puff_cloud, random_eddies
+from .smoke import Puffs, PuffSettings, puff_cloud, random_eddies
 
 PUFFS_PER_METRE = 26.0
 BURST_PUFFS = 110
@@ -48,7 +48,7 @@ class Dust(Effect):
             thinning=0.6,
             min_height=0.25,
         )
-        return (puff_cloud(concatenate_puffs(*groups), settings, track, eddies),)
+        return (puff_cloud(concatenate(groups), settings, track, eddies),)
 
     def facts(self) -> dict[str, str | float]:
         """Return its colour and thickness."""

@@ -3,7 +3,7 @@
 Puffs are spheres that are emitted, are carried along, widen and thin out.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -60,15 +60,10 @@ class PuffSettings:
     """Lowest height of a puff above the ground, as a share of its radius."""
 
 
-def concatenate_puffs(*groups: Puffs) -> Puffs:
-    """Join several groups of puffs, ordered by birth."""
-    order = np.argsort(np.concatenate([group.born_s for group in groups]), kind="stable")
-    names = [field.name for field in fields(Puffs)]
-    return Puffs(**{name: np.concatenate([getattr(group, name) for group in groups])[order] for name in names})
-
-
 def puff_cloud(puffs: Puffs, settings: PuffSettings, track: Track, eddies: Float64[np.ndarray, "M 8"]) -> Cloud:
     """Return the puffs alive in every frame as one cloud; eddies as of `random_eddies`."""
+    order = np.argsort(puffs.born_s, kind="stable")
+    puffs = Puffs(**{name: values[order] for name, values in vars(puffs).items()})
     states = [_puffs_at(puffs, settings, float(time_s), eddies) for time_s in track.frame_times]
     spheres, strengths, phases = zip(*states, strict=True)
     return Cloud(
@@ -83,11 +78,7 @@ def puff_cloud(puffs: Puffs, settings: PuffSettings, track: Track, eddies: Float
 
 
 def random_eddies(rng: np.random.Generator, size_m: float, count: int = 6) -> Float64[np.ndarray, "M 8"]:
-    """Draw eddies about `size_m` across.
-
-    Returns:
-        For each its wave vector (rad/m), angular velocity (rad/s), phase, and push along x, y, z (-1 to 1).
-    """
+    """Draw eddies about `size_m` across: wave vector (rad/m), angular velocity (rad/s), phase, push along x, y, z."""
     waves = rng.normal(size=(count, 3)) * (2.0 / size_m)
     angular_velocity = rng.normal(size=(count, 1)) * 1.2
     phase = rng.uniform(0, 2 * np.pi, size=(count, 1))

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from ...settings import InRange
-from .base import Effect, Track, build_trajectory, gust_strength, heading_axes
-from .droplets import CrownImpact, Droplets, bow_sheet, concatenate_droplets, crown_droplets, crown_sheet, droplets_at
+from .base import Effect, Track, build_trajectory, concatenate, gust_strength, heading_axes
+from .droplets import CrownImpact, Droplets, bow_sheet, crown_droplets, crown_sheet, droplets_at
 from .render_data import Colour, Drops, Medium, Sheets, nearest_colour_name
 from .smoke import Puffs, PuffSettings, puff_cloud, random_eddies
 
@@ -50,7 +50,7 @@ class Splash(Effect):
         for impact in self._impacts(track):
             uniform = rng.random((round(CROWN_DROPS * self.amount * impact.hardness), 6))
             groups.append(crown_droplets(impact, uniform, self._radii(rng.random(len(uniform)))))
-        droplets = concatenate_droplets(*groups)
+        droplets = concatenate(groups)
         frames, moves = zip(*(droplets_at(droplets, float(time_s)) for time_s in track.frame_times), strict=True)
         return Drops(frames=frames, moves=moves, colour=self.colour, clear=self.clear)
 

@@ -9,6 +9,7 @@ from ..effects.light import Reflection, Shadow
 from ..effects.render_data import Colour
 from ..effects.splash import Splash
 from ..scene.scene import Variant
+from .palettes import draw_between
 
 Rng = np.random.Generator
 TINTS: tuple[tuple[str, Colour], ...] = (
@@ -19,7 +20,7 @@ TINTS: tuple[tuple[str, Colour], ...] = (
 
 def dust_variants(rng: Rng, colour: Colour, spread_m: float) -> list[Variant]:
     """Dust of the ground's colour, thin and dense, and dust of another colour; a shadow with each."""
-    spread, lasts = round(spread_m * float(rng.uniform(0.8, 1.3)), 3), round(float(rng.uniform(1.2, 2.6)), 2)
+    spread, lasts = round(spread_m * float(rng.uniform(0.8, 1.3)), 3), draw_between(rng, 1.2, 2.6, 2)
     thin = Dust(colour=colour, density=vary(rng, 0.9) / spread, spread_m=spread, lasts_s=lasts)
     dense = Dust(colour=colour, density=vary(rng, 2.6) / spread, spread_m=round(spread * 1.2, 3), lasts_s=lasts)
     word, tint = TINTS[int(rng.integers(len(TINTS)))]

@@ -1,6 +1,7 @@
 """Framing: the camera's view, and the subject's share of the picture by projection alone; nothing is rendered."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -93,8 +94,5 @@ def _outline(scene: Scene, body: Body, cameras: Matrices) -> tuple[np.ndarray, n
 
 def box_along(scene: Scene, body: Body) -> Float64[np.ndarray, "T 8 3"]:
     """Corners of a body's box at rest, moved along its way."""
-    low, high = body_bounds(body)
-    corners = np.array(
-        [[x, y, z, 1.0] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])]
-    )
+    corners = np.array([(*corner, 1.0) for corner in product(*body_bounds(body).T)])
     return transform_points(np.broadcast_to(compute_poses(scene, body).matrices, (scene.frames, 4, 4)), corners)

@@ -19,7 +19,7 @@ from . import effect_presets, palettes, subjects
 from .assets import Asset, fetch_asset, list_files, read_manifest
 from .framing import CameraView, measure_framing
 from .generator import CameraKind, ClipFormat, SceneGenerator
-from .palettes import DAY, HALL, GroundKind
+from .palettes import DAY, HALL, GroundKind, draw_between
 from .props import draw_walls
 from .subjects import choose
 
@@ -147,7 +147,7 @@ class KubricGenerator(SceneGenerator):
                 continue
             if rng.random() < self.resting:
                 x, y = round(spot[0], 4), round(spot[1], 4)
-                motion = Still(at=(x, y, 0.0), heading_deg=round(float(rng.uniform(0, 360)), 1))
+                motion = Still(at=(x, y, 0.0), heading_deg=draw_between(rng, 0, 360, 1))
                 placed.append((replace(prop, motion=motion), spot))
             else:
                 velocity = (_draw_spot(rng, view, reach) - spot) * float(rng.uniform(0.2, 0.9))
@@ -160,7 +160,7 @@ class KubricGenerator(SceneGenerator):
             model = choose(rng, models)
             path = fetch_asset(model, Path(self.cache).expanduser())
             name = (model.category or model.name).replace("_", " ")[:80]
-            return Body(name=name, shape="asset", asset=str(path), size_m=subjects.draw_size_m(rng, *sizes_m))
+            return Body(name=name, shape="asset", asset=str(path), size_m=draw_between(rng, *sizes_m))
         if rng.random() < 0.2:
             return subjects.ball(rng, *sizes_m)
         return subjects.solid(rng, SHAPES, *sizes_m)
@@ -197,6 +197,6 @@ def _toss(rng: Rng, body: Body, start: np.ndarray, velocity: np.ndarray) -> Body
     motion = Toss(
         at=(x, y, z), velocity=(vx, vy, vz),
         spin=spin, turned=turned, mass_kg=round(600 * size**3, 3),  # type: ignore[arg-type]
-        friction=round(float(rng.uniform(0.15, 0.8)), 3), restitution=round(float(rng.uniform(0.2, 0.7)), 3),
+        friction=draw_between(rng, 0.15, 0.8), restitution=draw_between(rng, 0.2, 0.7),
     )  # fmt: skip
     return replace(body, motion=motion)

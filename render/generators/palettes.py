@@ -27,7 +27,6 @@ COATS: dict[str, Colour] = {
     "brown": (0.36, 0.22, 0.12), "black": (0.07, 0.06, 0.06), "white": (0.86, 0.84, 0.80),
     "golden": (0.72, 0.51, 0.27), "grey": (0.40, 0.39, 0.38),
 }  # fmt: skip
-
 LAMPLIGHT: dict[str, Colour] = {
     "warm": (1.0, 0.70, 0.35), "golden": (1.0, 0.80, 0.40), "red": (1.0, 0.42, 0.28), "blue": (0.50, 0.72, 1.0),
     "green": (0.62, 1.0, 0.62), "white": (1.0, 0.94, 0.84),
@@ -97,6 +96,11 @@ def draw_lake(rng: np.random.Generator) -> Ground:
     )  # fmt: skip
 
 
+def draw_between(rng: np.random.Generator, low: float, high: float, digits: int = 3) -> float:
+    """Draw a number between low and high, rounded to that many digits."""
+    return round(float(rng.uniform(low, high)), digits)
+
+
 def scale_colour(colour: Colour, share: float) -> Colour:
     """Make a colour lighter or darker; channels stay at most 1."""
     red, green, blue = (round(min(1.0, channel * share), 4) for channel in colour)
@@ -161,10 +165,10 @@ def draw_light(rng: np.random.Generator, name: str, away_deg: float, skies: Sequ
     light = LIGHTS[name]
     azimuth_deg = (away_deg + float(rng.choice([-1, 1])) * float(rng.uniform(45, 150))) % 360
     sun = Sun(
-        elevation_deg=_draw_between(rng, light.elevation), azimuth_deg=round(azimuth_deg, 2),
-        strength=_draw_between(rng, light.sun), softness_deg=_draw_between(rng, light.softness), colour=light.colour,
+        elevation_deg=draw_between(rng, *light.elevation), azimuth_deg=round(azimuth_deg, 2),
+        strength=draw_between(rng, *light.sun), softness_deg=draw_between(rng, *light.softness), colour=light.colour,
     )  # fmt: skip
-    strength, turned = _draw_between(rng, light.sky), round(float(rng.uniform(0, 360)), 1)
+    strength, turned = draw_between(rng, *light.sky), draw_between(rng, 0, 360, 1)
     names = tuple(sky.uri for sky in skies) if skies and light.skies else light.skies
     if not names:
         return Sky(colour=light.horizon, zenith=light.zenith, strength=strength), sun
@@ -173,7 +177,3 @@ def draw_light(rng: np.random.Generator, name: str, away_deg: float, skies: Sequ
         turned = round((PANORAMA_SUNS[hdri][0] - sun.azimuth_deg) % 360, 1)
         sun = replace(sun, elevation_deg=PANORAMA_SUNS[hdri][1])
     return Sky(kind="hdri", hdri=hdri, strength=round(strength * PANORAMAS.get(hdri, 1.0), 3), turned_deg=turned), sun
-
-
-def _draw_between(rng: np.random.Generator, limits: tuple[float, float]) -> float:
-    return round(float(rng.uniform(*limits)), 3)

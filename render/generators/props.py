@@ -10,7 +10,7 @@ from ..procedural_models import parts
 from ..procedural_models.registry import body_extent
 from ..scene.objects import Body, Material, Sky, Still, Wall
 from .framing import CameraView
-from .palettes import PAINTS, scale_colour
+from .palettes import PAINTS, draw_between, scale_colour
 from .subjects import choose
 
 Rng = np.random.Generator
@@ -117,7 +117,7 @@ def _draw_prop(rng: Rng, kind: str, long_m: float) -> Body:
             size = float(rng.uniform(0.25, 0.45)) * min(max(long_m, 0.8), 2.0)
         case _:
             shape, paint = choose(rng, ("cylinder", "cube", "cone", "sphere", "torus")), choose(rng, list(PAINTS))
-            size, roughness = float(rng.uniform(0.6, 1.5)) * min(long_m, 1.0), round(float(rng.uniform(0.2, 0.7)), 2)
+            size, roughness = float(rng.uniform(0.6, 1.5)) * min(long_m, 1.0), draw_between(rng, 0.2, 0.7, 2)
             look = Material(colour=PAINTS[paint], second=scale_colour(PAINTS[paint], 0.5), roughness=roughness)
             name = f"{paint} {shape}"
     return Body(name=name, shape=shape, size_m=round(size, 2), look=look)  # type: ignore[arg-type]
@@ -167,7 +167,7 @@ def _hills(rng: Rng, view: CameraView, sky: Sky) -> tuple[Body, ...]:
         body = Body(name="hill", shape="rock", size_m=size, look=look)
         x, y = view.at(float(rng.uniform(-0.7, 0.7)) * view.width_m(away), away)
         sunk = body_extent(body)[2] * float(rng.uniform(0.55, 0.8))
-        still = Still(at=(x, y, round(-sunk, 2)), heading_deg=round(float(rng.uniform(0, 360)), 1))
+        still = Still(at=(x, y, round(-sunk, 2)), heading_deg=draw_between(rng, 0, 360, 1))
         hills.append(replace(body, motion=still))
     return tuple(hills)
 
@@ -179,7 +179,7 @@ def _wood(rng: Rng, view: CameraView, sky: Sky) -> Wall:
     dark = parts.scale_colour(colour, 0.55)
     look = Material(
         kind="noise", colour=_add_haze(colour, sky, away), second=_add_haze(dark, sky, away), roughness=1.0,
-        scale_m=round(float(rng.uniform(1.2, 2.5)), 2),
+        scale_m=draw_between(rng, 1.2, 2.5, 2),
     )  # fmt: skip
     return Wall(
         at=view.at(0.0, away), width_m=round(min(3.5 * view.width_m(away), 500.0), 1), look=look,

@@ -18,8 +18,22 @@ from ..scene.objects import Body, Ground, Shape
 from ..scene.scene import Variant
 from . import subjects
 from .effect_presets import dust_variants, impact_splash, impact_variants, vary
-from .palettes import DAY, GREY, HALL, LAKE, LOOSE, OPEN, PAVED, POLISHED, SURFACES, GroundKind, draw_ground, draw_lake
-from .subjects import choose, draw_size_m
+from .palettes import (
+    DAY,
+    GREY,
+    HALL,
+    LAKE,
+    LOOSE,
+    OPEN,
+    PAVED,
+    POLISHED,
+    SURFACES,
+    GroundKind,
+    draw_between,
+    draw_ground,
+    draw_lake,
+)
+from .subjects import choose
 
 Rng = np.random.Generator
 Effects = tuple[AnyEffect, ...]
@@ -115,7 +129,7 @@ def drift(rng: Rng) -> Scenario:
             )  # fmt: skip
             variants.append(Variant(name=f"{word}-smoke", effects=(Shadow(), smoke)))
     return Scenario(
-        subject=body, motion_kind="drift", speed_mps=(3.5, 9.0), height_m=draw_size_m(rng, 0.25, 0.7),
+        subject=body, motion_kind="drift", speed_mps=(3.5, 9.0), height_m=draw_between(rng, 0.25, 0.7),
         max_turn_deg_s=45.0, ground=draw_ground(rng, name, "dry"), light=choose(rng, DAY),
         surroundings="nature" if loose else "street", variants=tuple(variants), lift_deg=(10.0, 32.0),
     )  # fmt: skip
@@ -127,10 +141,10 @@ def smoking(rng: Rng) -> Scenario:
     body, flies = draw_subject(rng), draw_subject is subjects.drone
     leaves = {"truck": (0.235, 0.36, 1.0), "car": (-0.48, 0.25, 0.2)}.get(body.shape, (0.0, 0.0, 0.5))
     name = choose(rng, OPEN)
-    height_m = draw_size_m(rng, 0.8, 2.0) if flies else 0.0
+    height_m = draw_between(rng, 0.8, 2.0) if flies else 0.0
     ground, light = draw_ground(rng, name, "dry"), choose(rng, (*DAY, "overcast"))
-    wind = (round(float(rng.uniform(-0.6, 0.6)), 2), round(float(rng.uniform(-0.6, 0.6)), 2))
-    rise, lasts = round(float(rng.uniform(0.5, 1.3)), 2), round(float(rng.uniform(1.5, 3.0)), 2)
+    wind = (draw_between(rng, -0.6, 0.6, 2), draw_between(rng, -0.6, 0.6, 2))
+    rise, lasts = draw_between(rng, 0.5, 1.3, 2), draw_between(rng, 1.5, 3.0, 2)
     words, spread_m = rng.choice(list(SMOKES), 3, replace=False), (0.7 if flies else 0.13) * body.size_m
     variants = []
     for word, thick in zip(words, (2.5, 1.0, 5.0), strict=True):  # the same plume, from hazy to thick
@@ -149,10 +163,10 @@ def smoking(rng: Rng) -> Scenario:
 def boat(rng: Rng) -> Scenario:
     """A boat draws a wake."""
     body = subjects.boat(rng)
-    height_m, ground, light = draw_size_m(rng, 0.02, 0.10), draw_lake(rng), choose(rng, LAKE)
+    height_m, ground, light = draw_between(rng, 0.02, 0.10), draw_lake(rng), choose(rng, LAKE)
     mild = Wake(height_m=round(vary(rng, 0.009) * body.size_m, 4), turbulence=0.1)
     bow = Splash(amount=vary(rng, 1.0), speed_mps=vary(rng, 2.4))
-    wave_m, turbulence = round(vary(rng, 0.02) * body.size_m, 4), round(float(rng.uniform(0.55, 0.9)), 2)
+    wave_m, turbulence = round(vary(rng, 0.02) * body.size_m, 4), draw_between(rng, 0.55, 0.9, 2)
     wild = Wake(height_m=wave_m, turbulence=turbulence)
     return Scenario(
         subject=body, motion_kind="boat", speed_mps=(1.5, 4.5), height_m=height_m, max_turn_deg_s=10.0, ground=ground,
@@ -189,7 +203,7 @@ def bounce(rng: Rng) -> Scenario:
     floor = choose(rng, ("loose", "puddles", "hall", "lake"))
     surface = choose(rng, LOOSE if floor == "loose" else POLISHED if floor == "hall" else PAVED)
     kinds: dict[str, GroundKind] = {"loose": "dry", "puddles": "puddles", "hall": "glossy"}
-    height_m = round(draw_size_m(rng, 0.8, 1.8) * body.size_m, 3)
+    height_m = round(draw_between(rng, 0.8, 1.8) * body.size_m, 3)
     ground = draw_lake(rng) if floor == "lake" else draw_ground(rng, surface, kinds[floor])
     light = choose(rng, {"hall": HALL, "lake": LAKE}.get(floor, DAY))
     if floor == "lake":
@@ -219,7 +233,7 @@ def fly(rng: Rng) -> Scenario:
     return Scenario(
         subject=body, motion_kind="fly", speed_mps=(1.2, 4.0) if flaps else (0.6, 2.5), max_turn_deg_s=30.0,
         light=choose(rng, LAKE if over_water else DAY),
-        height_m=round(draw_size_m(rng, 0.35, 1.3) * body.size_m, 3), lift_deg=(14.0, 38.0),
+        height_m=round(draw_between(rng, 0.35, 1.3) * body.size_m, 3), lift_deg=(14.0, 38.0),
         variants=tuple(variants),
         ground=draw_lake(rng) if over_water else draw_ground(rng, surface, "dry"),
         surroundings="water" if over_water else "street" if surface in PAVED else "nature",
@@ -231,8 +245,8 @@ def shine(rng: Rng) -> Scenario:
     body, wet = subjects.lantern(rng), rng.random() < 0.5
     mirror: Effects = (Reflection(),) if wet else ()
     kind: GroundKind = choose(rng, WET) if wet else "dry"
-    height_m, ground = draw_size_m(rng, 0.15, 0.7), draw_ground(rng, choose(rng, PAVED), kind)
-    light, watts = choose(rng, ("dusk", "dusk", "night")), round(float(rng.uniform(9, 24)), 1)
+    height_m, ground = draw_between(rng, 0.15, 0.7), draw_ground(rng, choose(rng, PAVED), kind)
+    light, watts = choose(rng, ("dusk", "dusk", "night")), draw_between(rng, 9, 24, 1)
     pool = CastLight(colour=body.look.colour, power_w=watts)
     halo = Glow(colour=body.look.colour, radius_m=round(1.1 * body.size_m, 3))
     return Scenario(

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..effects.render_data import Colour
 from ..scene.objects import Body, Material, Pattern, Shape
-from .palettes import CLOTHS, COATS, LAMPLIGHT, PAINTS, TROUSERS, scale_colour
+from .palettes import CLOTHS, COATS, LAMPLIGHT, PAINTS, TROUSERS, draw_between, scale_colour
 
 T = TypeVar("T")
 Rng = np.random.Generator
@@ -37,7 +37,7 @@ def person(rng: Rng) -> tuple[Body, Speeds]:
     kind = choose(rng, CLOTH_PATTERNS)
     look = Material(kind=kind, colour=colour, second=choose(rng, TROUSERS), roughness=0.85, scale_m=0.14)
     name = f"{'runner' if runs else 'walker'} in {paint}"
-    body = Body(name=name, shape="walker", size_m=draw_size_m(rng, 1.5, 1.9), look=look)
+    body = Body(name=name, shape="walker", size_m=draw_between(rng, 1.5, 1.9), look=look)
     return body, (2.4, 3.6) if runs else (0.8, 1.6)
 
 
@@ -45,14 +45,14 @@ def dog(rng: Rng) -> tuple[Body, Speeds]:
     """A dog that trots."""
     name, colour = choose(rng, list(COATS.items()))
     look = Material(colour=colour, second=scale_colour(colour, 0.6), roughness=0.9)
-    return Body(name=f"{name} dog", shape="dog", size_m=draw_size_m(rng, 0.45, 0.85), look=look), (0.8, 2.2)
+    return Body(name=f"{name} dog", shape="dog", size_m=draw_between(rng, 0.45, 0.85), look=look), (0.8, 2.2)
 
 
 def car(rng: Rng) -> Body:
     """A car in any paint."""
     name, colour = draw_paint(rng, tuple(PAINTS))
     look = Material(colour=colour, second=PAINTS["white"], roughness=0.22)
-    return Body(name=f"{name} car", shape="car", size_m=draw_size_m(rng, 3.8, 4.8), look=look)
+    return Body(name=f"{name} car", shape="car", size_m=draw_between(rng, 3.8, 4.8), look=look)
 
 
 def truck(rng: Rng) -> Body:
@@ -60,7 +60,7 @@ def truck(rng: Rng) -> Body:
     name, colour = draw_paint(rng, tuple(PAINTS))
     second = PAINTS[choose(rng, ("white", "silver", "beige", "dark blue", "red", "dark green"))]
     look = Material(colour=colour, second=second, roughness=0.3)
-    return Body(name=f"{name} truck", shape="truck", size_m=draw_size_m(rng, 5.5, 8.0), look=look)
+    return Body(name=f"{name} truck", shape="truck", size_m=draw_between(rng, 5.5, 8.0), look=look)
 
 
 def boat(rng: Rng) -> Body:
@@ -68,37 +68,37 @@ def boat(rng: Rng) -> Body:
     name, colour = draw_paint(rng, ("white", "red", "blue", "dark blue", "green", "yellow", "black", "turquoise"))
     second = PAINTS[choose(rng, ("white", "red", "dark blue", "yellow"))]
     look = Material(colour=colour, second=second, roughness=0.25)
-    return Body(name=f"{name} boat", shape="boat", size_m=draw_size_m(rng, 3.0, 8.0), look=look)
+    return Body(name=f"{name} boat", shape="boat", size_m=draw_between(rng, 3.0, 8.0), look=look)
 
 
 def duck(rng: Rng) -> Body:
     """A duck with wings of another coat."""
     coat, colour = choose(rng, list(COATS.items()))
     look = Material(colour=colour, second=COATS[choose(rng, list(COATS))], roughness=0.7)
-    return Body(name=f"{coat} duck", shape="duck", size_m=draw_size_m(rng, 0.35, 0.5), look=look)
+    return Body(name=f"{coat} duck", shape="duck", size_m=draw_between(rng, 0.35, 0.5), look=look)
 
 
 def bird(rng: Rng) -> Body:
     """A bird with dark tips."""
     coat, colour = choose(rng, list(COATS.items()))
     look = Material(colour=colour, second=scale_colour(colour, 0.5), roughness=0.8)
-    return Body(name=f"{coat} bird", shape="bird", size_m=draw_size_m(rng, 0.6, 1.4), look=look)
+    return Body(name=f"{coat} bird", shape="bird", size_m=draw_between(rng, 0.6, 1.4), look=look)
 
 
 def drone(rng: Rng) -> Body:
     """A quadcopter."""
     name, colour = draw_paint(rng, ("white", "black", "grey", "red", "orange", "yellow", "blue"))
     look = Material(colour=colour, roughness=0.3)
-    return Body(name=f"{name} drone", shape="drone", size_m=draw_size_m(rng, 0.5, 1.0), look=look)
+    return Body(name=f"{name} drone", shape="drone", size_m=draw_between(rng, 0.5, 1.0), look=look)
 
 
 def lantern(rng: Rng) -> Body:
     """A lantern that shines in a colour."""
     word = choose(rng, ("warm", "warm", "golden", "golden", "white", "red", "blue", "green"))
     colour = LAMPLIGHT[word]
-    shine = round(float(rng.uniform(2.0, 5.0)), 2)
+    shine = draw_between(rng, 2.0, 5.0, 2)
     look = Material(colour=colour, second=(0.2, 0.16, 0.12), roughness=0.4, emission=shine)
-    return Body(name=f"{word} lantern", shape="lantern", size_m=draw_size_m(rng, 0.35, 0.7), look=look)
+    return Body(name=f"{word} lantern", shape="lantern", size_m=draw_between(rng, 0.35, 0.7), look=look)
 
 
 def ball(rng: Rng, low: float, high: float) -> Body:
@@ -106,9 +106,9 @@ def ball(rng: Rng, low: float, high: float) -> Body:
     name, colour = draw_paint(rng, ("red", "orange", "yellow", "green", "blue", "pink", "turquoise", "purple", "white"))
     pattern = choose(rng, tuple(BALL_PATTERNS))
     second = PAINTS["white" if name != "white" else "blue"]
-    look = Material(kind=pattern, colour=colour, second=second, roughness=0.35, scale_m=draw_size_m(rng, 0.1, 0.25))
+    look = Material(kind=pattern, colour=colour, second=second, roughness=0.35, scale_m=draw_between(rng, 0.1, 0.25))
     return Body(
-        name=f"{BALL_PATTERNS[pattern]}{name} ball", shape="ball", size_m=draw_size_m(rng, low, high), look=look
+        name=f"{BALL_PATTERNS[pattern]}{name} ball", shape="ball", size_m=draw_between(rng, low, high), look=look
     )
 
 
@@ -116,13 +116,13 @@ def solid(rng: Rng, shapes: Sequence[Shape], low: float, high: float) -> Body:
     """A solid of paint, metal, wood or stone; rocks are of stone, and crates of wood."""
     shape = choose(rng, shapes)
     if shape in NATURAL:
-        return Body(name=shape, shape=shape, size_m=draw_size_m(rng, low, high), look=choose(rng, NATURAL[shape]))
+        return Body(name=shape, shape=shape, size_m=draw_between(rng, low, high), look=choose(rng, NATURAL[shape]))
     name, colour = draw_paint(rng, tuple(PAINTS))
     kind = choose(rng, SOLID_PATTERNS)
-    roughness = round(float(rng.uniform(0.1, 0.6)), 2)
+    roughness = draw_between(rng, 0.1, 0.6, 2)
     look = Material(kind=kind, colour=colour, second=scale_colour(colour, 0.45), roughness=roughness, scale_m=0.12)
     noun = {"torus": "ring", "monkey": "monkey head"}.get(shape, shape)
-    return Body(name=f"{name} {noun}", shape=shape, size_m=draw_size_m(rng, low, high), look=look)
+    return Body(name=f"{name} {noun}", shape=shape, size_m=draw_between(rng, low, high), look=look)
 
 
 def draw_paint(rng: Rng, names: Sequence[str]) -> tuple[str, Colour]:
@@ -134,8 +134,3 @@ def draw_paint(rng: Rng, names: Sequence[str]) -> tuple[str, Colour]:
 def choose(rng: Rng, choices: Sequence[T]) -> T:
     """Draw one of the choices, each as likely as the others."""
     return choices[int(rng.integers(len(choices)))]
-
-
-def draw_size_m(rng: Rng, low: float, high: float) -> float:
-    """Draw a size between low and high metres, to the millimetre."""
-    return round(float(rng.uniform(low, high)), 3)

@@ -14,9 +14,7 @@ from jaxtyping import Float64
 from ..scene.objects import Body, Material, Vec3
 from ..scene.transforms import Matrices, box_corners, transform_points, translate
 
-Mesh = Literal[
-    "sphere", "box", "capsule", "cylinder", "cone", "torus", "monkey", "rock", "hull", "prism", "asset"
-]  # fmt: skip
+Mesh = Literal["sphere", "box", "capsule", "cylinder", "cone", "torus", "monkey", "rock", "hull", "prism", "asset"]
 Point = tuple[float | int, float | int, float | int]
 Outline = Sequence[tuple[float | int, float | int]]
 RUBBER = Material(colour=(0.06, 0.06, 0.065), roughness=0.85)
@@ -99,17 +97,6 @@ def stable_choice(body: Body, count: int, salt: str = "") -> int:
     """Choose among count by the body's own values alone, whatever happens around it: its hair, its bonnet."""
     key = f"{salt}|{body.name}|{body.size_m:.6f}|{body.look.colour}"
     return zlib.crc32(key.encode()) % count
-
-
-def scale_parts(parts: Sequence[Part], size_m: float) -> tuple[Part, ...]:
-    """Scale parts built at size 1 to their size in metres; rotations stay."""
-    scaled = []
-    for part in parts:
-        matrices = part.matrices.copy()
-        matrices[:, :3, 3] *= size_m
-        length, width, height = (side * size_m for side in part.size)
-        scaled.append(replace(part, matrices=matrices, size=(length, width, height), bevel_m=part.bevel_m * size_m))
-    return tuple(scaled)
 
 
 def stand_on_ground(parts: Sequence[Part]) -> tuple[Part, ...]:

@@ -9,7 +9,7 @@ from jaxtyping import Float64
 
 from ..scene.objects import Body, Still, Vec3
 from .creatures import bird, dog, duck, walker
-from .parts import Gait, Part, parts_bounds, scale_parts
+from .parts import Gait, Part, parts_bounds
 from .props import SOLIDS, arch, crate, drone, lantern, post, solid
 from .user_models import asset
 from .vehicles import boat, car, truck
@@ -25,7 +25,13 @@ def build_parts(body: Body, gait: Gait) -> tuple[Part, ...]:
     """Parts of a body, given a gait in metres: a matrix per frame for parts that move, one for the others."""
     size = body.size_m
     gait_in_sizes = replace(gait, distance=gait.distance / size, speed=gait.speed / size)
-    return scale_parts(MODEL_BUILDERS[body.shape](body, gait_in_sizes), size)
+    scaled = []
+    for part in MODEL_BUILDERS[body.shape](body, gait_in_sizes):
+        matrices = part.matrices.copy()
+        matrices[:, :3, 3] *= size
+        x, y, z = (side * size for side in part.size)
+        scaled.append(replace(part, matrices=matrices, size=(x, y, z), bevel_m=part.bevel_m * size))
+    return tuple(scaled)
 
 
 def body_extent(body: Body) -> Vec3:
