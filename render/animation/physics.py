@@ -180,7 +180,10 @@ def _body_motion(asset: Any, animation: Any, collisions: Any, rate: int, frames:
         partner = next((instance for instance in collision["instances"] if instance is not asset), None)
         pause_s = touch_s - last_touch_s.get(id(partner), -np.inf)
         last_touch_s[id(partner)] = touch_s
-        speed = _closing_speed(animation, collision, asset, partner)
+        velocity = np.array(animation[asset]["velocity"][int(collision["frame"])])  # in the frame before the hit
+        if partner in animation:
+            velocity = velocity - np.array(animation[partner]["velocity"][int(collision["frame"])])
+        speed = float(abs(velocity @ np.array(collision["contact_normal"])))
         if pause_s > NEW_HIT_S and speed > MIN_HIT_MPS:
             frame = min(int(np.ceil(touch_s * fps - 1e-9)), frames - 1)
             x, y, z = collision["position"]
@@ -195,12 +198,3 @@ def _body_motion(asset: Any, animation: Any, collisions: Any, rate: int, frames:
 def _interpolate(values: Float64[np.ndarray, "n c"], steps: Float64[np.ndarray, "T"]) -> Float64[np.ndarray, "T c"]:
     rows = np.arange(len(values))
     return np.asarray(np.stack([np.interp(steps, rows, column) for column in values.T], axis=-1))
-
-
-def _closing_speed(animation: Any, collision: Any, asset: Any, partner: Any) -> float:
-    """Speed at which two bodies meet along the normal, m/s, from their velocities in the frame before."""
-    frame = int(collision["frame"])
-    velocity = np.array(animation[asset]["velocity"][frame])
-    if partner in animation:
-        velocity = velocity - np.array(animation[partner]["velocity"][frame])
-    return float(abs(velocity @ np.array(collision["contact_normal"])))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from .base import GRAVITY, Trajectory, heading_axes
+from .base import GRAVITY, Track, Trajectory, heading_axes
 from .render_data import Displacements, Spheres
 
 MAX_DROPS = 12000
@@ -115,18 +115,16 @@ def crown_sheet(impact: CrownImpact, times: Times) -> tuple[SheetPositions, Shee
     return positions.astype(np.float32), np.where(visible & rises, cover, 0.0).astype(np.float32)
 
 
-def bow_sheet(
-    trajectory: Trajectory, times: Times, extent: tuple[float, float, float], side_mps: float
-) -> tuple[SheetPositions, SheetCover]:
+def bow_sheet(trajectory: Trajectory, track: Track, side_mps: float) -> tuple[SheetPositions, SheetCover]:
     """The water that the bow turns over to one side, left where `side_mps` is positive; none where it rests."""
-    length, width, height = extent
+    length, width, height = track.extent
     side, side_speed = np.sign(side_mps), abs(side_mps)
     lasts_s = 2.0 * side_speed / GRAVITY
     age = np.linspace(0.0, lasts_s, COLUMNS)
     share = np.linspace(0, 1, ROWS)[:, None]
-    positions = np.empty((len(times), ROWS, COLUMNS, 3), np.float32)
-    cover = np.empty((len(times), ROWS, COLUMNS), np.float32)
-    for frame, time_s in enumerate(times):
+    positions = np.empty((len(track), ROWS, COLUMNS, 3), np.float32)
+    cover = np.empty((len(track), ROWS, COLUMNS), np.float32)
+    for frame, time_s in enumerate(track.frame_times):
         subject = trajectory.at(time_s - age)
         forward, leftward = heading_axes(subject.heading)
         travel_mps = subject.speed_mps

@@ -103,9 +103,9 @@ class Splash(Effect):
 
     def _sheets(self, track: Track) -> Sheets:
         """The walls of the crowns, and the water that the bow turns over at both sides."""
-        trajectory, times = build_trajectory(track, LEAD_S), track.frame_times
-        sheets = [crown_sheet(impact, times) for impact in self._impacts(track)]
-        sheets += [bow_sheet(trajectory, times, track.extent, side * self.speed_mps) for side in (-1, 1)]
+        trajectory = build_trajectory(track, LEAD_S)
+        sheets = [crown_sheet(impact, track.frame_times) for impact in self._impacts(track)]
+        sheets += [bow_sheet(trajectory, track, side * self.speed_mps) for side in (-1, 1)]
         strength = min(1.0, 0.75 * self.amount**0.5)
         return Sheets(
             positions=np.stack([positions for positions, _ in sheets], axis=1),

@@ -133,7 +133,7 @@ def foam_share(
 ) -> Heights:
     """Share of white water, 0 to 1: patches left behind the subject that widen and fade; none where nothing moves."""
     subject = trajectory.at(trajectory.emission_times(per_metre=FOAM_PATCHES_PER_METRE))
-    groups = [foam(subject, track.extent, rng.random((len(subject.time_s), 4))) for foam in (_stern_foam, _bow_foam)]
+    groups = [foam(subject, track, rng.random((len(subject.time_s), 4))) for foam in (_stern_foam, _bow_foam)]
     frames = np.zeros((len(track), grid.rows, grid.columns), np.float32)
     for patches in groups:
         for frame in range(len(track)):
@@ -163,11 +163,9 @@ def chop_heights(grid: Grid, track: Track, foam: Heights, height_m: float, rng: 
     return frames
 
 
-def _stern_foam(
-    subject: Trajectory, extent: tuple[float, float, float], uniform: Float64[np.ndarray, "N 4"]
-) -> _FoamPatches:
+def _stern_foam(subject: Trajectory, track: Track, uniform: Float64[np.ndarray, "N 4"]) -> _FoamPatches:
     """Foam behind the stern: a patch for each state of the subject, of four random numbers from 0 to 1."""
-    length, width, _ = extent
+    length, width, _ = track.extent
     forward, leftward = (axis[:, :2] for axis in heading_axes(subject.heading))
     stern = subject.position[:, :2] + forward * (length * (0.1 * uniform[:, :1] - 0.45))
     return _FoamPatches(
@@ -180,11 +178,9 @@ def _stern_foam(
     )
 
 
-def _bow_foam(
-    subject: Trajectory, extent: tuple[float, float, float], uniform: Float64[np.ndarray, "N 4"]
-) -> _FoamPatches:
+def _bow_foam(subject: Trajectory, track: Track, uniform: Float64[np.ndarray, "N 4"]) -> _FoamPatches:
     """Foam that the bow throws to both sides, like a moustache."""
-    length, width, _ = extent
+    length, width, _ = track.extent
     forward, leftward = (axis[:, :2] for axis in heading_axes(subject.heading))
     side = np.where(uniform[:, :1] < 0.5, -1.0, 1.0)
     bow = subject.position[:, :2] + forward * length * (0.4 - 0.15 * uniform[:, 1:2])

@@ -56,10 +56,8 @@ def _open(uri: str) -> Any:
     except urllib.error.HTTPError as answer:
         answer.close()
         raise ValueError(_refusal(uri, answer.code)) from answer
-    except PermissionError as denied:
-        raise ValueError(_refusal(uri, 403)) from denied
-    except FileNotFoundError as missing:
-        raise ValueError(_refusal(uri, 404)) from missing
+    except (PermissionError, FileNotFoundError) as problem:
+        raise ValueError(_refusal(uri, 403 if isinstance(problem, PermissionError) else 404)) from problem
     except ImportError as missing:
         raise ValueError(f"{uri}: {missing}; install what it names, or copy the file here") from missing
     except (OSError, ValueError) as problem:

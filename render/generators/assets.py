@@ -19,17 +19,10 @@ from ..scene.scene import Scene
 from .archives import AssetLimits, download, read_bytes, unpack
 
 MODEL_TYPES: dict[str, tuple[bytes, ...]] = {
-    ".blend": (b"BLENDER", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"),
-    ".glb": (b"glTF",),
-    ".gltf": (b"{", b"\xef\xbb\xbf{", b"\n", b" ", b"\r", b"\t"),
-    ".obj": (),
-    ".ply": (b"ply",),
-    ".stl": (),
-    ".usd": (b"PXR-USDC", b"#usda"),
-    ".usda": (b"#usda",),
-    ".usdc": (b"PXR-USDC",),
-    ".usdz": (b"PK",),
-}
+    ".blend": (b"BLENDER", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"), ".glb": (b"glTF",),
+    ".gltf": (b"{", b"\xef\xbb\xbf{", b"\n", b" ", b"\r", b"\t"), ".obj": (), ".ply": (b"ply",), ".stl": (),
+    ".usd": (b"PXR-USDC", b"#usda"), ".usda": (b"#usda",), ".usdc": (b"PXR-USDC",), ".usdz": (b"PK",),
+}  # fmt: skip
 """Types that Blender imports, and the first bytes of such a file; empty if any bytes may come first."""
 SKY_TYPES: dict[str, tuple[bytes, ...]] = {".exr": (b"\x76\x2f\x31\x01",), ".hdr": (b"#?",)}
 TEXTURE_TYPES = {".bin", ".bmp", ".dds", ".jpeg", ".jpg", ".ktx2", ".mtl", ".png", ".tga", ".tif", ".tiff", ".webp"}

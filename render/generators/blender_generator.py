@@ -23,6 +23,7 @@ from .palettes import draw_light
 from .scenarios import SCENARIOS, Scenario
 from .subjects import choose
 
+Rng = np.random.Generator
 SCENARIO_ATTEMPTS = 10
 VIEW_ATTEMPTS = 20
 PROP_ATTEMPTS = 6
@@ -70,7 +71,7 @@ class BlenderGenerator(SceneGenerator):
             "camera had its subject in view; allow more kinds of camera, shorter lenses, or fewer frames"
         )
 
-    def _with_user_model(self, rng: np.random.Generator, scenario: Scenario) -> Scenario:
+    def _with_user_model(self, rng: Rng, scenario: Scenario) -> Scenario:
         """Put a user's model in place of the subject, unless that has to walk or to shine."""
         if self.models is None or rng.random() >= self.model_probability:
             return scenario
@@ -82,7 +83,7 @@ class BlenderGenerator(SceneGenerator):
         return replace(scenario, subject=Body(name=name, shape="asset", asset=model.uri, size_m=size, look=look))
 
     def _bare_scene(
-        self, rng: np.random.Generator, scenario: Scenario, camera: CameraKind, clip_format: ClipFormat
+        self, rng: Rng, scenario: Scenario, camera: CameraKind, clip_format: ClipFormat
     ) -> tuple[Scene, CameraView, float]:
         """Draw motion, camera and light, with the first variant alone; also return the view and the speed.
 
@@ -106,13 +107,12 @@ class BlenderGenerator(SceneGenerator):
         placed_camera = _draw_camera(rng, scenario, view, camera, motion, tall)
         sky, sun = draw_light(rng, scenario.light, view.away_deg, self.user_skies())
         scene = Scene(
-            name="bare", seed=0, frames=clip_format.frames, size=clip_format.size, fps=clip_format.fps,
-            rendering=clip_format.rendering, subject=replace(scenario.subject, motion=motion),
+            name="bare", seed=0, **vars(clip_format), subject=replace(scenario.subject, motion=motion),
             ground=scenario.ground, sky=sky, sun=sun, camera=placed_camera, variants=scenario.variants[:1],
         )  # fmt: skip
         return scene, view, motion.speed_mps
 
-    def _add_props(self, rng: np.random.Generator, scenario: Scenario, view: CameraView, bare: Scene) -> Scene:
+    def _add_props(self, rng: Rng, scenario: Scenario, view: CameraView, bare: Scene) -> Scene:
         """Add the surroundings, so that the subject still shows, and a number of variants.
 
         The first variant comes under a veiled and a clear sun too, if it has a sharp shadow and the scene holds still.
@@ -142,9 +142,7 @@ class BlenderGenerator(SceneGenerator):
         return replace(scene, variants=tuple(variants[:count]))
 
 
-def _draw_motion(
-    rng: np.random.Generator, scenario: Scenario, duration_s: float, away_deg: float, tilt: float, speed: float
-) -> Travel:
+def _draw_motion(rng: Rng, scenario: Scenario, duration_s: float, away_deg: float, tilt: float, speed: float) -> Travel:
     """Draw a motion from left to right or back, whose middle in time is the origin."""
     limit = scenario.max_turn_deg_s
     turn = float(rng.uniform(-limit, limit)) * (rng.random() < 0.6 or scenario.motion_kind == "drift")
@@ -167,14 +165,13 @@ def _draw_motion(
 
 
 def _draw_camera(
-    rng: np.random.Generator, scenario: Scenario, view: CameraView, kind: CameraKind, motion: Travel, tall: float
+    rng: Rng, scenario: Scenario, view: CameraView, kind: CameraKind, motion: Travel, tall: float
 ) -> Camera:
     lift, away = np.radians(view.lift_deg), np.radians(view.away_deg)
     height = 0.45 * tall + {"fly": 1.0, "bounce": 0.5}.get(scenario.motion_kind, 0.0) * scenario.height_m
     back = view.distance_m * np.cos(lift)
-    at = np.array(
-        [-back * np.cos(away), -back * np.sin(away), max(height + view.distance_m * np.sin(lift), 0.25 * tall)]
-    )
+    lens_m = max(height + view.distance_m * np.sin(lift), 0.25 * tall)
+    at = np.array([-back * np.cos(away), -back * np.sin(away), lens_m])
     right, up = rng.uniform(-0.06, 0.06), rng.uniform(-0.04, 0.07)
     aim = (*view.at(float(right) * view.width_m(), 0.0), height + float(up) * view.width_m())
     amount = {"still": 1.0, "handheld": float(rng.uniform(0.5, 1.8)), "follow": float(rng.uniform(0.75, 1.0))}

@@ -108,14 +108,12 @@ class KubricGenerator(SceneGenerator):
         walls = draw_walls(rng, surroundings, view, 2.0) if rng.random() < self.walls else ()
         subject, props = self._toss_bodies(rng, view, body)
         ground, camera = palettes.draw_ground(rng, surface, kind), self._draw_camera(rng, view)
-        scene = Scene(
-            name="bare", seed=0, frames=clip_format.frames, size=clip_format.size, fps=clip_format.fps,
-            rendering=clip_format.rendering, subject=subject, props=props, walls=walls, sky=sky, sun=sun,
-            ground=ground, camera=camera,
-            variants=tuple(effect_presets.impact_variants(rng, kind, dust, body.size_m)),
-        )  # fmt: skip
+        variants = effect_presets.impact_variants(rng, kind, dust, body.size_m)
         count = int(rng.integers(self.variants[0], self.variants[1] + 1))
-        return replace(scene, variants=scene.variants[:count])
+        return Scene(
+            name="bare", seed=0, **vars(clip_format), subject=subject, props=props, walls=walls, sky=sky, sun=sun,
+            ground=ground, camera=camera, variants=tuple(variants[:count]),
+        )  # fmt: skip
 
     def _draw_camera(self, rng: Rng, view: CameraView) -> Camera:
         lift, away = np.radians(view.lift_deg), np.radians(view.away_deg)

@@ -10,15 +10,10 @@ from ..scene.transforms import rotate_x, rotate_y, rotate_z, translate
 from .parts import LAMP, RUBBER, TRIM, Gait, Mesh, Part, block, limb, scale_colour, stable_choice, stand_on_ground
 
 SOLIDS: dict[str, tuple[Mesh, Vec3]] = {
-    "sphere": ("sphere", (1.0, 1.0, 1.0)),
-    "ball": ("sphere", (1.0, 1.0, 1.0)),
-    "cube": ("box", (1.0, 1.0, 1.0)),
-    "cylinder": ("cylinder", (0.7, 0.7, 1.0)),
-    "cone": ("cone", (0.8, 0.8, 1.0)),
-    "torus": ("torus", (1.0, 1.0, 0.32)),
-    "monkey": ("monkey", (0.87, 1.0, 0.99)),
-    "rock": ("rock", (1.0, 0.82, 0.68)),
-}
+    "sphere": ("sphere", (1.0, 1.0, 1.0)), "ball": ("sphere", (1.0, 1.0, 1.0)), "cube": ("box", (1.0, 1.0, 1.0)),
+    "cylinder": ("cylinder", (0.7, 0.7, 1.0)), "cone": ("cone", (0.8, 0.8, 1.0)), "torus": ("torus", (1.0, 1.0, 0.32)),
+    "monkey": ("monkey", (0.87, 1.0, 0.99)), "rock": ("rock", (1.0, 0.82, 0.68)),
+}  # fmt: skip
 """Shape to mesh and its proportions; the largest is 1."""
 ROTOR_HZ = 5.3
 """Drawn without motion blur at 16 frames a second: faster blades would seem to stand or to run backwards."""

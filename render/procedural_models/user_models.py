@@ -9,7 +9,6 @@ can be read where the meshes are compressed).
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -108,23 +107,20 @@ def _read_gltf(path: Path) -> Vertices:
             raise ValueError(f"node {number} has two parents; the format allows one")
         visited.add(number)
         node = nodes[number]
-        matrix = parent @ _node_matrix(node)
+        if "matrix" in node:
+            matrix = parent @ np.array(node["matrix"], np.float64).reshape(4, 4).T
+        else:
+            x, y, z, w = node.get("rotation", (0, 0, 0, 1))
+            own = from_quaternions(np.array([[w, x, y, z]], np.float64))[0]
+            own[:3, :3] *= node.get("scale", (1, 1, 1))
+            own[:3, 3] = node.get("translation", (0, 0, 0))
+            matrix = parent @ own
         waiting += [(child, matrix) for child in node.get("children", [])]
         for primitive in file["meshes"][node["mesh"]]["primitives"] if "mesh" in node else []:
             box = file["accessors"][primitive["attributes"]["POSITION"]]
             points = np.array(np.meshgrid(*zip(box["min"], box["max"], strict=True))).reshape(3, -1)
             corners.append((matrix @ np.vstack([points, np.ones(points.shape[1])]))[:3].T)
     return np.concatenate(corners)[:, [0, 2, 1]].astype(np.float64)
-
-
-def _node_matrix(node: dict[str, Any]) -> Float64[np.ndarray, "4 4"]:
-    if "matrix" in node:
-        return np.array(node["matrix"], np.float64).reshape(4, 4).T
-    x, y, z, w = node.get("rotation", (0, 0, 0, 1))
-    matrix = np.asarray(from_quaternions(np.array([[w, x, y, z]], np.float64))[0])
-    matrix[:3, :3] *= node.get("scale", (1, 1, 1))
-    matrix[:3, 3] = node.get("translation", (0, 0, 0))
-    return matrix
 
 
 READERS = {".obj": _read_obj, ".stl": _read_stl, ".ply": _read_ply, ".glb": _read_gltf, ".gltf": _read_gltf}
