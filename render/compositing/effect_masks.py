@@ -92,13 +92,8 @@ def soft_mask(steps: Steps, settings: MaskFromPasses) -> tuple[Matte, int]:
     share = np.cumsum(counts) / counts.sum()
     white = int(np.searchsorted(share, settings.white_percentile / 100))
     scale = np.minimum(np.rint(np.arange(256) * (255 / white)), 255).astype(np.uint8)
-    mask: Matte = np.stack(
-        [
-            scale[frame] * _connected(frame >= settings.soft_threshold, _effect_pixels(frame, settings))
-            for frame in steps
-        ]
-    )
-    return mask, white
+    shown = [_connected(frame >= settings.soft_threshold, _effect_pixels(frame, settings)) for frame in steps]
+    return scale[steps] * np.stack(shown), white
 
 
 def effect_mask(effects: Iterable[Steps], settings: MaskFromPasses) -> Mask:
@@ -118,11 +113,8 @@ def restrict_to_visible(mask: Mask, gt: Rgb, over: Rgb, settings: MaskFromPasses
 
 def mask_iou(first: Mask, second: Mask) -> float:
     """Intersection over union of two masks; 1 if both are empty."""
-    intersection = union = 0
-    for mask, reference in zip(first, second, strict=True):
-        intersection += int(np.count_nonzero(mask & reference))
-        union += int(np.count_nonzero(mask | reference))
-    return intersection / union if union else 1.0
+    union = np.count_nonzero(first | second)
+    return float(np.count_nonzero(first & second) / union) if union else 1.0
 
 
 def _visible_steps(change: Cover, cover: Cover, front_share: Cover) -> StepsImage:
@@ -137,19 +129,16 @@ def _visible_steps(change: Cover, cover: Cover, front_share: Cover) -> StepsImag
 
 def _effect_pixels(steps: StepsImage, settings: MaskFromPasses) -> MaskImage:
     """Patches that reach the threshold and are large or hold a seed, with the slower changes connected to them."""
+    shows = steps >= settings.soft_threshold
     # A pixel's neighbours have a say, or the border of thin smoke is a lace of noise.
-    above = ((cv2.GaussianBlur(steps, (3, 3), 0) >= settings.threshold) & (steps >= settings.soft_threshold)).view(
-        np.uint8
-    )
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+    above = shows & (cv2.GaussianBlur(steps, (3, 3), 0) >= settings.threshold)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(above.view(np.uint8), connectivity=8)
     smallest = round(settings.min_speck_px * (min(steps.shape) / WORKING_PX) ** 2)
     keep = stats[:, cv2.CC_STAT_AREA] >= max(1, smallest)
     keep |= np.bincount(labels[steps >= settings.seed_threshold], minlength=count) > 0
     keep[0] = False
     seeds: MaskImage = keep[labels]
-    runs_out = (cv2.blur(steps.astype(np.float32), (5, 5)) >= settings.grow_threshold) & (
-        steps >= settings.soft_threshold
-    )
+    runs_out = shows & (cv2.blur(steps.astype(np.float32), (5, 5)) >= settings.grow_threshold)
     return _connected(seeds | runs_out, seeds)
 
 
