@@ -107,7 +107,7 @@ def _walk_offsets(motion: Travel, gait: Gait, body: Body) -> PoseOffsets:
 
 
 def _drive_offsets(motion: Travel, gait: Gait, body: Body) -> PoseOffsets:
-    if body.shape in ("sphere", "ball"):
+    if body.shape in physics.BALLS:
         return 0.0, 0.0, 0.0, 0.0
     lateral_g = motion.speed_mps * gait.turn_rad_s / GRAVITY
     shake = 0.0025 * np.sin(2 * np.pi * (1.7 * gait.time_s + motion.phase)) * (motion.speed_mps > 0)
@@ -139,7 +139,7 @@ def _boat_offsets(motion: Travel, gait: Gait, body: Body) -> PoseOffsets:
 def _bounce_offsets(motion: Travel, gait: Gait, body: Body) -> PoseOffsets:
     leap_progress = np.mod(gait.time_s / _leap_s(motion) + motion.phase, 1.0)
     height = 4 * motion.height_m * leap_progress * (1 - leap_progress)
-    leap_pitch = 0.0 if body.shape in ("sphere", "ball") else 0.25 * (leap_progress - 0.5) * min(1.0, motion.speed_mps)
+    leap_pitch = 0.0 if body.shape in physics.BALLS else 0.25 * (leap_progress - 0.5) * min(1.0, motion.speed_mps)
     return height, 0.0, leap_pitch, 0.0
 
 

@@ -21,9 +21,8 @@ from .framing import CameraView, measure_framing
 from .generator import CameraKind, ClipFormat, SceneGenerator
 from .palettes import draw_light
 from .scenarios import SCENARIOS, Scenario
-from .subjects import choose
+from .subjects import Rng, choose
 
-Rng = np.random.Generator
 SCENARIO_ATTEMPTS = 10
 VIEW_ATTEMPTS = 20
 PROP_ATTEMPTS = 6

@@ -2,16 +2,14 @@
 
 from dataclasses import replace
 
-import numpy as np
-
 from ..effects.dust import Dust
 from ..effects.light import Reflection, Shadow
 from ..effects.render_data import Colour
 from ..effects.splash import Splash
 from ..scene.scene import Variant
 from .palettes import draw_between
+from .subjects import Rng
 
-Rng = np.random.Generator
 TINTS: tuple[tuple[str, Colour], ...] = (
     ("red", (0.62, 0.25, 0.16)), ("white", (0.88, 0.87, 0.84)), ("dark", (0.24, 0.20, 0.17)),
 )  # fmt: skip

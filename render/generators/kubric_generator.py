@@ -21,9 +21,8 @@ from .framing import CameraView, measure_framing
 from .generator import CameraKind, ClipFormat, SceneGenerator
 from .palettes import DAY, HALL, GroundKind, draw_between
 from .props import draw_walls
-from .subjects import choose
+from .subjects import Rng, choose
 
-Rng = np.random.Generator
 MAX_ATTEMPTS = 60
 MIN_DURATION_S = 0.5
 """Time that a falling body needs to hit the ground and to raise something in view: with less, hardly a draw in fifty

@@ -11,9 +11,8 @@ from ..procedural_models.registry import body_extent
 from ..scene.objects import Body, Material, Sky, Still, Wall
 from .framing import CameraView
 from .palettes import PAINTS, draw_between, scale_colour
-from .subjects import choose
+from .subjects import Rng, choose
 
-Rng = np.random.Generator
 Walls = tuple[Wall, ...]
 WOOD = Material(kind="wood", colour=(0.58, 0.42, 0.26), second=(0.42, 0.28, 0.16), roughness=0.7, scale_m=0.2)
 STONE = Material(kind="noise", colour=(0.46, 0.44, 0.41), second=(0.36, 0.35, 0.33), roughness=0.95, scale_m=0.12)

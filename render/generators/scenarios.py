@@ -6,8 +6,6 @@ A scenario knows nothing of cameras and positions; `blender_generator.py` draws 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from ..effects.light import CastLight, Glow, Reflection, Shadow
 from ..effects.registry import AnyEffect
 from ..effects.render_data import Colour
@@ -16,26 +14,11 @@ from ..effects.splash import Splash, Spray
 from ..effects.waves import Ripple, Wake
 from ..scene.objects import Body, Ground, Shape
 from ..scene.scene import Variant
-from . import subjects
+from . import palettes, subjects
 from .effect_presets import dust_variants, impact_splash, impact_variants, vary
-from .palettes import (
-    DAY,
-    GREY,
-    HALL,
-    LAKE,
-    LOOSE,
-    OPEN,
-    PAVED,
-    POLISHED,
-    SURFACES,
-    GroundKind,
-    draw_between,
-    draw_ground,
-    draw_lake,
-)
-from .subjects import choose
+from .palettes import DAY, GREY, HALL, LAKE, LOOSE, OPEN, PAVED, POLISHED, SURFACES, GroundKind, draw_between
+from .subjects import Rng, choose
 
-Rng = np.random.Generator
 Effects = tuple[AnyEffect, ...]
 WET: tuple[GroundKind, ...] = ("wet", "puddles")
 SMOKES: dict[str, Colour] = {
@@ -72,7 +55,7 @@ def walk(rng: Rng) -> Scenario:
     body, speed = subjects.dog(rng) if rng.random() < 0.3 else subjects.person(rng)
     wet = rng.random() < 0.4
     name = choose(rng, PAVED if wet else OPEN)
-    kind: GroundKind = choose(rng, ("wet", "puddles")) if wet else "dry"
+    kind: GroundKind = choose(rng, WET) if wet else "dry"
     effects: Effects = (Shadow(), Reflection()) if wet else (Shadow(),)
     variants = [Variant(name="plain", effects=effects)]
     if name in LOOSE and not wet:
@@ -81,7 +64,7 @@ def walk(rng: Rng) -> Scenario:
         drops = Splash(amount=vary(rng, 0.5), speed_mps=vary(rng, 1.3), drop_m=0.012)
         variants.append(Variant(name="splashes", effects=(*effects, drops)))
     return Scenario(
-        subject=body, motion_kind="walk", speed_mps=speed, ground=draw_ground(rng, name, kind),
+        subject=body, motion_kind="walk", speed_mps=speed, ground=palettes.draw_ground(rng, name, kind),
         surroundings="street", light=choose(rng, (*GREY, "clear") if wet else DAY), max_turn_deg_s=12.0,
         variants=tuple(variants),
     )  # fmt: skip
@@ -92,7 +75,7 @@ def drive(rng: Rng) -> Scenario:
     body = subjects.truck(rng) if rng.random() < 0.3 else subjects.car(rng)
     name = choose(rng, LOOSE)
     return Scenario(
-        subject=body, motion_kind="drive", speed_mps=(2.5, 9.0), ground=draw_ground(rng, name, "dry"),
+        subject=body, motion_kind="drive", speed_mps=(2.5, 9.0), ground=palettes.draw_ground(rng, name, "dry"),
         surroundings="nature", light=choose(rng, DAY),
         variants=tuple(dust_variants(rng, SURFACES[name].dust, 0.16 * body.size_m)),
     )  # fmt: skip
@@ -111,7 +94,7 @@ def drive_wet(rng: Rng) -> Scenario:
     )
     return Scenario(
         subject=body, motion_kind="drive", speed_mps=(2.5, 9.0), surroundings="street", light=choose(rng, GREY),
-        ground=draw_ground(rng, name, kind), variants=variants, lift_deg=(4.0, 16.0),
+        ground=palettes.draw_ground(rng, name, kind), variants=variants, lift_deg=(4.0, 16.0),
     )  # fmt: skip
 
 
@@ -130,7 +113,7 @@ def drift(rng: Rng) -> Scenario:
             variants.append(Variant(name=f"{word}-smoke", effects=(Shadow(), smoke)))
     return Scenario(
         subject=body, motion_kind="drift", speed_mps=(3.5, 9.0), height_m=draw_between(rng, 0.25, 0.7),
-        max_turn_deg_s=45.0, ground=draw_ground(rng, name, "dry"), light=choose(rng, DAY),
+        max_turn_deg_s=45.0, ground=palettes.draw_ground(rng, name, "dry"), light=choose(rng, DAY),
         surroundings="nature" if loose else "street", variants=tuple(variants), lift_deg=(10.0, 32.0),
     )  # fmt: skip
 
@@ -142,7 +125,7 @@ def smoking(rng: Rng) -> Scenario:
     leaves = {"truck": (0.235, 0.36, 1.0), "car": (-0.48, 0.25, 0.2)}.get(body.shape, (0.0, 0.0, 0.5))
     name = choose(rng, OPEN)
     height_m = draw_between(rng, 0.8, 2.0) if flies else 0.0
-    ground, light = draw_ground(rng, name, "dry"), choose(rng, (*DAY, "overcast"))
+    ground, light = palettes.draw_ground(rng, name, "dry"), choose(rng, (*DAY, "overcast"))
     wind = (draw_between(rng, -0.6, 0.6, 2), draw_between(rng, -0.6, 0.6, 2))
     rise, lasts = draw_between(rng, 0.5, 1.3, 2), draw_between(rng, 1.5, 3.0, 2)
     words, spread_m = rng.choice(list(SMOKES), 3, replace=False), (0.7 if flies else 0.13) * body.size_m
@@ -163,7 +146,7 @@ def smoking(rng: Rng) -> Scenario:
 def boat(rng: Rng) -> Scenario:
     """A boat draws a wake."""
     body = subjects.boat(rng)
-    height_m, ground, light = draw_between(rng, 0.02, 0.10), draw_lake(rng), choose(rng, LAKE)
+    height_m, ground, light = draw_between(rng, 0.02, 0.10), palettes.draw_lake(rng), choose(rng, LAKE)
     mild = Wake(height_m=round(vary(rng, 0.009) * body.size_m, 4), turbulence=0.1)
     bow = Splash(amount=vary(rng, 1.0), speed_mps=vary(rng, 2.4))
     wave_m, turbulence = round(vary(rng, 0.02) * body.size_m, 4), draw_between(rng, 0.55, 0.9, 2)
@@ -187,7 +170,7 @@ def paddle(rng: Rng) -> Scenario:
     faint, strong = (Ripple(height_m=height_m, length_m=length_m) for height_m in heights_m)
     return Scenario(
         subject=body, motion_kind="boat", speed_mps=(0.2, 0.8) if swims else (0.05, 0.4), height_m=0.02,
-        max_turn_deg_s=12.0, ground=draw_lake(rng), surroundings="water", light=choose(rng, LAKE),
+        max_turn_deg_s=12.0, ground=palettes.draw_lake(rng), surroundings="water", light=choose(rng, LAKE),
         lift_deg=(12.0, 32.0),
         variants=(
             Variant(name="ripples", effects=(Reflection(), faint)),
@@ -204,7 +187,7 @@ def bounce(rng: Rng) -> Scenario:
     surface = choose(rng, LOOSE if floor == "loose" else POLISHED if floor == "hall" else PAVED)
     kinds: dict[str, GroundKind] = {"loose": "dry", "puddles": "puddles", "hall": "glossy"}
     height_m = round(draw_between(rng, 0.8, 1.8) * body.size_m, 3)
-    ground = draw_lake(rng) if floor == "lake" else draw_ground(rng, surface, kinds[floor])
+    ground = palettes.draw_lake(rng) if floor == "lake" else palettes.draw_ground(rng, surface, kinds[floor])
     light = choose(rng, {"hall": HALL, "lake": LAKE}.get(floor, DAY))
     if floor == "lake":
         drops = impact_splash(rng, body.size_m)
@@ -235,7 +218,7 @@ def fly(rng: Rng) -> Scenario:
         light=choose(rng, LAKE if over_water else DAY),
         height_m=round(draw_between(rng, 0.35, 1.3) * body.size_m, 3), lift_deg=(14.0, 38.0),
         variants=tuple(variants),
-        ground=draw_lake(rng) if over_water else draw_ground(rng, surface, "dry"),
+        ground=palettes.draw_lake(rng) if over_water else palettes.draw_ground(rng, surface, "dry"),
         surroundings="water" if over_water else "street" if surface in PAVED else "nature",
     )  # fmt: skip
 
@@ -245,7 +228,7 @@ def shine(rng: Rng) -> Scenario:
     body, wet = subjects.lantern(rng), rng.random() < 0.5
     mirror: Effects = (Reflection(),) if wet else ()
     kind: GroundKind = choose(rng, WET) if wet else "dry"
-    height_m, ground = draw_between(rng, 0.15, 0.7), draw_ground(rng, choose(rng, PAVED), kind)
+    height_m, ground = draw_between(rng, 0.15, 0.7), palettes.draw_ground(rng, choose(rng, PAVED), kind)
     light, watts = choose(rng, ("dusk", "dusk", "night")), draw_between(rng, 9, 24, 1)
     pool = CastLight(colour=body.look.colour, power_w=watts)
     halo = Glow(colour=body.look.colour, radius_m=round(1.1 * body.size_m, 3))
@@ -266,7 +249,7 @@ def glide(rng: Rng) -> Scenario:
     body = subjects.ball(rng, 0.3, 0.9) if rng.random() < 0.3 else subjects.solid(rng, shapes, 0.3, 0.9)
     return Scenario(
         subject=body, motion_kind="drive", speed_mps=(0.25, 1.2),
-        ground=draw_ground(rng, choose(rng, POLISHED), "glossy"), surroundings="hall",
+        ground=palettes.draw_ground(rng, choose(rng, POLISHED), "glossy"), surroundings="hall",
         light=choose(rng, HALL), lift_deg=(7.0, 24.0),
         variants=(Variant(name="plain", effects=(Shadow(), Reflection())),),
     )  # fmt: skip
