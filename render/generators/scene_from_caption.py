@@ -41,24 +41,21 @@ EFFECT_SCENARIOS: dict[str, tuple[str, ...]] = {
     "light": ("shine",),
 }
 """Scenarios that can have each effect, the likeliest first."""
-SUBJECT_NOUNS: tuple[tuple[str, Shape], ...] = (
-    (r"trucks?|lorry|lorries|bus|buses|tractor|digger|pickup", "truck"),
-    (r"cars?|vehicles?|vans?|jeep|taxi|suv|sedan|buggy|racer", "car"),
-    (r"walkers?|runners?|m[ae]n|wom[ae]n|persons?|people|boys?|girls?|child|hikers?|joggers?|dancers?", "walker"),
-    (r"dogs?|pupp(?:y|ies)|hounds?|terrier|retriever", "dog"),
-    (r"boats?|ships?|canoe|kayak|ferry|vessel|dinghy", "boat"),
-    (r"ducks?|swans?|goose|geese|mallard", "duck"),
-    (r"balls?|football|basketball", "ball"),
-    (r"birds?|gulls?|seagulls?|crows?|eagles?|pigeons?", "bird"),
-    (r"drones?|quadcopters?|helicopters?", "drone"),
-    (r"lanterns?|lamps?|torch|candles?", "lantern"),
-)
-"""Patterns of nouns, and the figure for each."""
-SUBJECT_SCENARIOS: dict[Shape, tuple[str, ...]] = {
-    "truck": ("drive", "drive_wet", "smoking"), "car": ("drive", "drive_wet", "drift", "smoking"), "walker": ("walk",),
-    "dog": ("walk",), "boat": ("boat",), "duck": ("paddle",), "ball": ("bounce", "paddle", "glide"), "bird": ("fly",),
-    "drone": ("fly", "smoking"), "lantern": ("shine",),
+SUBJECTS: dict[Shape, tuple[str, tuple[str, ...]]] = {
+    "truck": (r"trucks?|lorry|lorries|bus|buses|tractor|digger|pickup", ("drive", "drive_wet", "smoking")),
+    "car": (r"cars?|vehicles?|vans?|jeep|taxi|suv|sedan|buggy|racer", ("drive", "drive_wet", "drift", "smoking")),
+    "walker": (
+        r"walkers?|runners?|m[ae]n|wom[ae]n|persons?|people|boys?|girls?|child|hikers?|joggers?|dancers?", ("walk",),
+    ),
+    "dog": (r"dogs?|pupp(?:y|ies)|hounds?|terrier|retriever", ("walk",)),
+    "boat": (r"boats?|ships?|canoe|kayak|ferry|vessel|dinghy", ("boat",)),
+    "duck": (r"ducks?|swans?|goose|geese|mallard", ("paddle",)),
+    "ball": (r"balls?|football|basketball", ("bounce", "paddle", "glide")),
+    "bird": (r"birds?|gulls?|seagulls?|crows?|eagles?|pigeons?", ("fly",)),
+    "drone": (r"drones?|quadcopters?|helicopters?", ("fly", "smoking")),
+    "lantern": (r"lanterns?|lamps?|torch|candles?", ("shine",)),
 }  # fmt: skip
+"""Pattern of the nouns of each figure, and its scenarios."""
 SHADOW_SIDE = re.compile(
     r"\bshadow(?:(?!\b(?:as|while)\b|[,.;]).)*?\b(?:to (?:the|its|their|his|her)|lower|upper) (left|right)\b",
     re.IGNORECASE,
@@ -96,8 +93,9 @@ def scene_from_caption(
     styles = {effect: Style(words=tuple(words)) for effect, words in effects.items() if effect in EFFECT_SCENARIOS}
     if not styles:
         raise ValueError(f"{caption!r} names no effect that can be drawn; name one of {', '.join(EFFECT_SCENARIOS)}")
-    nouns = [(re.search(rf"\b(?:{nouns})\b", caption, re.IGNORECASE), shape) for nouns, shape in SUBJECT_NOUNS]
-    figure = min(((match.start(), shape) for match, shape in nouns if match), default=(0, None))[1]
+    patterns = [(re.compile(rf"\b(?:{nouns})\b", re.IGNORECASE), shape) for shape, (nouns, _) in SUBJECTS.items()]
+    matches = [(match.start(), shape) for pattern, shape in patterns if (match := pattern.search(caption))]
+    figure = min(matches, default=(0, None))[1]
     scene, missing = _best_scene(styles, figure, seed, clip_format)
     variant = Variant(
         name="described",
@@ -121,7 +119,7 @@ def _best_scene(
     """Return the first scene that has everything, else the one that lacks least; with its best variant alone."""
     first_effect = next(iter(styles))
     able = EFFECT_SCENARIOS[first_effect]
-    scenarios = tuple(name for name in able if figure is None or name in SUBJECT_SCENARIOS[figure]) or able[:1]
+    scenarios = tuple(name for name in able if figure is None or name in SUBJECTS[figure][1]) or able[:1]
     generator = BlenderGenerator(scenarios=scenarios, variants=(4, 4), occluder_probability=0.0)
     best: tuple[tuple[int, int], Scene, tuple[str, ...]] | None = None
     for index in range(MAX_SCENES):
@@ -152,7 +150,7 @@ def _visibility_faults(scene: Scene, styles: Mapping[str, Style]) -> int:
 
 def _paint_subject(scene: Scene, caption: str) -> Scene:
     """Give the subject the colour that the caption names right before it, if there is one."""
-    figure = next((nouns for nouns, shape in SUBJECT_NOUNS if shape == scene.subject.shape), None)
+    figure, _ = SUBJECTS.get(scene.subject.shape, (None, ()))
     paints = "|".join(sorted(PAINTS, key=len, reverse=True))
     match = figure and re.search(rf"\b({paints}) (?:\w+ )?(?:{figure})\b", caption, re.IGNORECASE)
     if not match or scene.subject.shape == "lantern":
