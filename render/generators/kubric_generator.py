@@ -15,8 +15,9 @@ from ..animation.camera import SENSOR_MM
 from ..animation.motion import compute_poses
 from ..scene.objects import Body, Camera, Shape, Still, Toss
 from ..scene.scene import Scene
-from . import effect_presets, palettes, subjects
+from . import palettes, subjects
 from .assets import Asset, fetch_asset, list_files, read_manifest
+from .effect_styles import impact_variants
 from .framing import CameraView, measure_framing
 from .generator import CameraKind, ClipFormat, SceneGenerator
 from .palettes import DAY, HALL, GroundKind, draw_between
@@ -107,7 +108,7 @@ class KubricGenerator(SceneGenerator):
         walls = draw_walls(rng, surroundings, view, 2.0) if rng.random() < self.walls else ()
         subject, props = self._toss_bodies(rng, view, body)
         ground, camera = palettes.draw_ground(rng, surface, kind), self._draw_camera(rng, view)
-        variants = effect_presets.impact_variants(rng, kind, dust, body.size_m)
+        variants = impact_variants(rng, kind, dust, body.size_m)
         count = int(rng.integers(self.variants[0], self.variants[1] + 1))
         return Scene(
             name="bare", seed=0, **vars(clip_format), subject=subject, props=props, walls=walls, sky=sky, sun=sun,

@@ -15,7 +15,7 @@ from ..effects.waves import Ripple, Wake
 from ..scene.objects import Body, Ground, Shape
 from ..scene.scene import Variant
 from . import palettes, subjects
-from .effect_presets import dust_variants, impact_splash, impact_variants, vary
+from .effect_styles import dust_variants, impact_splash, impact_variants, vary
 from .palettes import DAY, GREY, HALL, LAKE, LOOSE, OPEN, PAVED, POLISHED, SURFACES, GroundKind, draw_between
 from .subjects import Rng, choose
 
