@@ -145,7 +145,7 @@ class KubricGenerator(SceneGenerator):
                 continue
             if rng.random() < self.resting:
                 x, y = round(spot[0], 4), round(spot[1], 4)
-                motion = Still(at=(x, y, 0.0), heading_deg=draw_between(rng, 0, 360, 1))
+                motion = Still(at=(x, y, 0.0), heading_deg=draw_between(rng, 0.0, 360.0, 1))
                 placed.append((replace(prop, motion=motion), spot))
             else:
                 velocity = (_draw_spot(rng, view, reach) - spot) * float(rng.uniform(0.2, 0.9))

@@ -168,7 +168,7 @@ def draw_light(rng: np.random.Generator, name: str, away_deg: float, skies: Sequ
         elevation_deg=draw_between(rng, *light.elevation), azimuth_deg=round(azimuth_deg, 2),
         strength=draw_between(rng, *light.sun), softness_deg=draw_between(rng, *light.softness), colour=light.colour,
     )  # fmt: skip
-    strength, turned = draw_between(rng, *light.sky), draw_between(rng, 0, 360, 1)
+    strength, turned = draw_between(rng, *light.sky), draw_between(rng, 0.0, 360.0, 1)
     names = tuple(sky.uri for sky in skies) if skies and light.skies else light.skies
     if not names:
         return Sky(colour=light.horizon, zenith=light.zenith, strength=strength), sun

@@ -166,7 +166,7 @@ def _hills(rng: Rng, view: CameraView, sky: Sky) -> tuple[Body, ...]:
         body = Body(name="hill", shape="rock", size_m=size, look=look)
         x, y = view.at(float(rng.uniform(-0.7, 0.7)) * view.width_m(away), away)
         sunk = body_extent(body)[2] * float(rng.uniform(0.55, 0.8))
-        still = Still(at=(x, y, round(-sunk, 2)), heading_deg=draw_between(rng, 0, 360, 1))
+        still = Still(at=(x, y, round(-sunk, 2)), heading_deg=draw_between(rng, 0.0, 360.0, 1))
         hills.append(replace(body, motion=still))
     return tuple(hills)
 

@@ -229,7 +229,7 @@ def shine(rng: Rng) -> Scenario:
     mirror: Effects = (Reflection(),) if wet else ()
     kind: GroundKind = choose(rng, WET) if wet else "dry"
     height_m, ground = draw_between(rng, 0.15, 0.7), palettes.draw_ground(rng, choose(rng, PAVED), kind)
-    light, watts = choose(rng, ("dusk", "dusk", "night")), draw_between(rng, 9, 24, 1)
+    light, watts = choose(rng, ("dusk", "dusk", "night")), draw_between(rng, 9.0, 24.0, 1)
     pool = CastLight(colour=body.look.colour, power_w=watts)
     halo = Glow(colour=body.look.colour, radius_m=round(1.1 * body.size_m, 3))
     return Scenario(
