@@ -37,9 +37,9 @@ class Lake:
         self._fields, self.calm = fields, calm
         step = min(entry["step_m"] for entry, _ in fields)
         low = np.min([entry["origin"] for entry, _ in fields], axis=0)
-        counts = [np.array(arrays["heights"].shape[:0:-1]) for _, arrays in fields]  # columns, rows
         ends = [
-            entry["origin"] + entry["step_m"] * (count - 1) for (entry, _), count in zip(fields, counts, strict=True)
+            entry["origin"] + entry["step_m"] * (np.array(arrays["heights"].shape[:0:-1]) - 1)  # columns, rows
+            for entry, arrays in fields
         ]
         spans = zip(low, np.max(ends, axis=0), strict=True)
         self._x, self._y = (np.linspace(a, b, max(2, round((b - a) / step) + 1)) for a, b in spans)
