@@ -48,12 +48,19 @@ def write_report(corpus: Corpus, folder: Path, *, step: Callable[[int, int], Non
     if limit < 1:
         raise ValueError(f"limit={limit} is not positive; give the number of clips to show, such as 200")
     clip_ids = corpus.ids[:limit]
+
+    def cards() -> Iterator[Values]:  # made as the page is written
+        for number, clip_id in enumerate(clip_ids, start=1):
+            clip = corpus[clip_id]
+            yield {**_words(clip), **_pictures(clip)}
+            step(number, len(clip_ids))
+
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     templates = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, autoescape=True)
     page = templates.get_template("report.html.j2").stream(
         **_corpus_values(corpus),
         shown=len(clip_ids),
-        clips=_cards(corpus, clip_ids, step),
+        clips=cards(),
         views=thumbnails.VIEWS,
         numbers=NUMBERS,
         gain=thumbnails.GAIN,
@@ -106,18 +113,10 @@ def histogram(name: str, clips: Sequence[Mapping[str, Any]]) -> Values | None:
     return {"number": number, "bars": bars, "low": low, "median": middle, "high": high, "exact": exact}
 
 
-def _cards(corpus: Corpus, ids: Sequence[str], step: Callable[[int, int], None]) -> Iterator[Values]:
-    """Yield the values that the page shows of each clip, made as the page is written."""
-    for number, clip_id in enumerate(ids, start=1):
-        clip = corpus[clip_id]
-        yield {**_words(clip), **_pictures(clip)}
-        step(number, len(ids))
-
-
 def _words(clip: Clip) -> Values:
     row, quality = clip.row, clip.row["quality"]
     texts = [{"name": name, "text": format_number(name, quality)} for name in NUMBERS]
-    ranks = {name: _rank(quality[name], text["text"]) for name, text in zip(NUMBERS, texts, strict=True)}
+    ranks = {text["name"]: EXACT_DB if text["text"] == "exact" else finite(quality[text["name"]]) for text in texts}
     provenance = row["provenance"]
     settings = json.dumps(json.loads(provenance["settings"] or "{}"), indent=1, ensure_ascii=False)
     return {
@@ -129,10 +128,6 @@ def _words(clip: Clip) -> Values:
         "told": json.loads(provenance["captions"] or "{}"),
         "paired": any(quality[name] is not None for name in NUMBERS),
     }
-
-
-def _rank(value: float | None, text: str) -> float | None:
-    return EXACT_DB if text == "exact" else finite(value)
 
 
 def _pictures(clip: Clip) -> Values:

@@ -22,7 +22,7 @@ from ..corpus.reader import Corpus
 from ..corpus.schema import QUALITY_NUMBERS
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Number:
     """A quality number as it is shown."""
 
@@ -43,31 +43,27 @@ class Number:
         return f"{100 * value if self.unit == '%' else value:.3g}"
 
 
-def _number(title: str, unit: str, meaning: str) -> Number:
-    return Number(title=title, unit=unit, meaning=meaning)
-
-
 NUMBERS = {
-    "effect_area": _number("effect area", "%", "Share of the picture that the effect covers, mean over the frames."),
-    "effect_strength": _number("effect strength", "steps", "How far the effect changes a pixel, in steps of 255."),
-    "preservation_psnr_db": _number(
+    "effect_area": Number("effect area", "%", "Share of the picture that the effect covers, mean over the frames."),
+    "effect_strength": Number("effect strength", "steps", "How far the effect changes a pixel, in steps of 255."),
+    "preservation_psnr_db": Number(
         "preservation", "dB", "How equal gt and over are outside effect and subject. Higher is better."
     ),
-    "reconstruction_psnr_db": _number(
+    "reconstruction_psnr_db": Number(
         "reconstruction", "dB", "How well the layers, put together again, give gt. Higher is better."
     ),
-    "effect_peak_area": _number("peak area", "%", "The same as effect area, in the frame where it is largest."),
-    "effect_flicker": _number("flicker", "%", "Share of the effect mask that comes and goes between frames."),
-    "edge_effect": _number("edge share", "%", "Share of the effect mask right at the subject's outline: often a halo."),
-    "registration_error_px": _number("registration", "px", "How far frames miss each other once aligned."),
-    "unseen_share": _number("never seen", "%", "Share of the removed pixels that no frame showed: they are invented."),
-    "subject_leak": _number("subject leak", "%", "Share of the subject's detail that is still in background."),
-    "subject_area": _number("subject area", "%", "Share of the picture that the subject covers, mean over the frames."),
-    "mask_confidence_min": _number("mask, worst", "%", "How sure the subject mask is in its most doubtful frame."),
-    "mask_confidence_mean": _number("mask, mean", "%", "How sure the subject mask is, mean over the frames."),
-    "otsu_iou": _number("recipe found", "%", "How far the difference recipe agrees with the true mask of this clip."),
-    "subject_error": _number("inside", "steps", "Largest difference of gt and over inside the subject; 0 is equal."),
-    "firefly_share": _number("fireflies", "%", "Share of the pixels that shine alone, for want of samples."),
+    "effect_peak_area": Number("peak area", "%", "The same as effect area, in the frame where it is largest."),
+    "effect_flicker": Number("flicker", "%", "Share of the effect mask that comes and goes between frames."),
+    "edge_effect": Number("edge share", "%", "Share of the effect mask right at the subject's outline: often a halo."),
+    "registration_error_px": Number("registration", "px", "How far frames miss each other once aligned."),
+    "unseen_share": Number("never seen", "%", "Share of the removed pixels that no frame showed: they are invented."),
+    "subject_leak": Number("subject leak", "%", "Share of the subject's detail that is still in background."),
+    "subject_area": Number("subject area", "%", "Share of the picture that the subject covers, mean over the frames."),
+    "mask_confidence_min": Number("mask, worst", "%", "How sure the subject mask is in its most doubtful frame."),
+    "mask_confidence_mean": Number("mask, mean", "%", "How sure the subject mask is, mean over the frames."),
+    "otsu_iou": Number("recipe found", "%", "How far the difference recipe agrees with the true mask of this clip."),
+    "subject_error": Number("inside", "steps", "Largest difference of gt and over inside the subject; 0 is equal."),
+    "firefly_share": Number("fireflies", "%", "Share of the pixels that shine alone, for want of samples."),
 }
 """Every quality number, in the order in which it is shown."""
 assert set(NUMBERS) == set(QUALITY_NUMBERS)
@@ -86,6 +82,7 @@ def finite(value: float | None) -> float | None:
 
 
 ROWS = 200  # clips that the table of a terminal lists
+MARKS = ("min", "q25", "median", "q75", "max")
 Values = dict[str, Any]
 
 
@@ -139,17 +136,31 @@ def main_reason(reasons: Iterable[str]) -> str:
 def as_tables(corpus: Corpus) -> list[Any]:
     """The same as tables for a terminal; of a large corpus the first clips alone are listed."""
     values = as_values(corpus)
-    counts = values["counts"]
+    counts, clips = values["counts"], values["clips"]
     title = (
         f"{values['name']}, version {values['version']}: {counts['clips']} clips from {counts['groups']} originals, "
+        f"{counts['frames']} frames, {counts['seconds']:.1f} s"
     )
-    title += f"{counts['frames']} frames, {counts['seconds']:.1f} s"
-    tables = [Text(title, style="bold"), _clips_table(values["clips"])]
-    if len(values["clips"]) > ROWS:
-        tables.append(Text(f"and {len(values['clips']) - ROWS} clips more; all of them with --json", style="dim"))
-    tables += [_counts_table(counts), _quality_table(values["quality"]), _account_table(values["account"]["sources"])]
-    if values["account"]["not_accepted"]:
-        tables.append(_reasons_table(values["account"]["not_accepted"]))
+    tables: list[Any] = [Text(title, style="bold"), _clips_table(clips[:ROWS])]
+    if len(clips) > ROWS:
+        tables.append(Text(f"and {len(clips) - ROWS} clips more; all of them with --json", style="dim"))
+    rows: list[tuple[Any, ...]] = []
+    for key in ("kind", "split", "source", "effect", "verdict"):
+        rows.append((key, ", ".join(f"{name} {n}" for name, n in counts[f"by_{key}"].items()) or "none named"))
+    tables.append(_table("counts", ("by", "clips"), rows, shrinks="clips"))
+    headings: tuple[str, ...] = ("smallest", "25 %", "median", "75 %", "largest", "clips")
+    rows = [
+        (NUMBERS[name].title, *(NUMBERS[name].text(numbers[mark]) for mark in MARKS), str(numbers["clips"]))
+        for name, numbers in values["quality"].items()
+    ]
+    tables.append(_table("quality", ("number", *headings), rows, right=headings))
+    headings = ("inputs", "accepted", "review", "rejected", "failed")
+    rows = [(name, *(str(sums[key]) for key in headings)) for name, sums in values["account"]["sources"].items()]
+    tables.append(_table("account: what became of every clip", ("source", *headings), rows, right=headings))
+    if reasons := values["account"]["not_accepted"]:
+        headings = ("source", "outcome", "clips", "reason")
+        rows = [(row["source"], row["outcome"], str(row["clips"]), Text(row["reason"])) for row in reasons]
+        tables.append(_table("not accepted, by main reason", headings, rows, right=("clips",), shrinks="reason"))
     return tables
 
 
@@ -171,8 +182,7 @@ def _quantiles(name: str, clips: list[Values]) -> Values | None:
     measured = [value for clip in clips if (value := clip["quality"][name]) is not None]
     if not measured:
         return None
-    marks = ("min", "q25", "median", "q75", "max")
-    values = dict(zip(marks, map(float, np.quantile(measured, [0, 0.25, 0.5, 0.75, 1])), strict=True))
+    values = dict(zip(MARKS, map(float, np.quantile(measured, [0, 0.25, 0.5, 0.75, 1])), strict=True))
     return {**values, "clips": len(measured)}
 
 
@@ -189,65 +199,39 @@ class _NeverCut:
 
 def _clips_table(clips: list[Values]) -> _NeverCut:
     headings = ("id", "kind", "split", "frames", "size", "effects", "verdict", "effect area", "preservation", "caption")
-    table = _table("clips", headings, right=("frames", "size", "effect area", "preservation"))
-    for clip in clips[:ROWS]:
+    rows = []
+    for clip in clips:
         numbers = [format_number(name, clip["quality"]) for name in ("effect_area", "preservation_psnr_db")]
         size = f"{clip['height']}x{clip['width']}"
         words = (clip["clip_id"], clip["kind"], clip["split"], str(clip["num_frames"]), size)
         verdict = Text(clip["verdict"], style=_COLOURS.get(clip["verdict"], ""))
-        table.add_row(*words, ", ".join(clip["effects"]), verdict, *numbers, Text(_cut(clip["caption"] or "", 48)))
-    table.columns[-1].no_wrap, table.columns[-1].min_width = True, 16
-    return _never_cut(table, but="caption")
+        caption = clip["caption"] or ""
+        caption = caption if len(caption) <= 48 else f"{caption[:47].rstrip()}…"
+        rows.append((*words, ", ".join(clip["effects"]), verdict, *numbers, Text(caption)))
+    right = ("frames", "size", "effect area", "preservation")
+    clips_table = _table("clips", headings, rows, right=right, shrinks="caption")
+    clips_table.table.columns[-1].no_wrap, clips_table.table.columns[-1].min_width = True, 16
+    return clips_table
 
 
 _COLOURS = {"accept": "green", "review": "yellow", "reject": "red", "fail": "red"}
 
 
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
-
-
-def _counts_table(counts: Values) -> _NeverCut:
-    table = _table("counts", ("by", "clips"))
-    for key in ("kind", "split", "source", "effect", "verdict"):
-        values = counts[f"by_{key}"]
-        table.add_row(key, ", ".join(f"{name} {n}" for name, n in values.items()) or "none named")
-    return _never_cut(table, but="clips")
-
-
-def _quality_table(quality: Values) -> _NeverCut:
-    headings = ("smallest", "25 %", "median", "75 %", "largest", "clips")
-    table = _table("quality", ("number", *headings), right=headings)
-    for name, values in quality.items():
-        marks = [NUMBERS[name].text(values[mark]) for mark in ("min", "q25", "median", "q75", "max")]
-        table.add_row(NUMBERS[name].title, *marks, str(values["clips"]))
-    return _never_cut(table)
-
-
-def _account_table(sources: Mapping[str, Values]) -> _NeverCut:
-    headings = ("inputs", "accepted", "review", "rejected", "failed")
-    table = _table("account: what became of every clip", ("source", *headings), right=headings)
-    for name, sums in sources.items():
-        table.add_row(name, *(str(sums[heading]) for heading in headings))
-    return _never_cut(table)
-
-
-def _reasons_table(reasons: list[Values]) -> _NeverCut:
-    table = _table("not accepted, by main reason", ("source", "outcome", "clips", "reason"), right=("clips",))
-    for values in reasons:
-        table.add_row(values["source"], values["outcome"], str(values["clips"]), Text(values["reason"]))
-    return _never_cut(table, but="reason")
-
-
-def _table(title: str, headings: Iterable[str], *, right: tuple[str, ...] = ()) -> Table:
+def _table(
+    title: str,
+    headings: Iterable[str],
+    rows: Iterable[tuple[Any, ...]],
+    *,
+    right: Iterable[str] = (),
+    shrinks: str = "",
+) -> _NeverCut:
+    """A table with some columns to the right, and one that shrinks where the terminal is narrow."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in headings:
         table.add_column(heading, justify="right" if heading in right else "left")
-    return table
-
-
-def _never_cut(table: Table, *, but: str = "") -> _NeverCut:
+    for row in rows:
+        table.add_row(*row)
     for column in table.columns:
-        if column.header != but:
+        if column.header != shrinks:
             column.min_width = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
     return _NeverCut(table)

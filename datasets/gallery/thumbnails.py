@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 import cv2
@@ -39,45 +40,28 @@ class View:
     """Layers it is made of; a clip that lacks one does not have the view."""
 
 
-VIEWS = (
-    View(name="gt", title="gt", meaning="The video with its effects.", needs=("gt",)),
-    View(name="over", title="over", meaning="The same subject over the clean background: no effects.", needs=("over",)),
-    View(
-        name="difference",
-        title=f"difference ×{GAIN}",
-        meaning=f"How far gt and over are apart, made {GAIN} times stronger. Black: equal.",
-        needs=("gt", "over"),
-    ),
-    View(
-        name="effect",
-        title="effect mask on gt",
-        meaning="Where the effect is, in magenta over gt.",
-        needs=("gt", "effect_mask"),
-    ),
-    View(
-        name="background",
-        title="background",
-        meaning="The clean plate: neither the subject nor its effects.",
-        needs=("background",),
-    ),
-    View(
-        name="foreground",
-        title="foreground",
-        meaning="The subject with its effects, cut out by alpha. Checkerboard: nothing is there.",
-        needs=("foreground", "alpha"),
-    ),
-    View(
-        name="alpha",
-        title="alpha",
-        meaning="How much of each pixel is foreground. White: all of it.",
-        needs=("alpha",),
-    ),
-    View(
-        name="subject_mask",
-        title="subject mask",
-        meaning="The subject alone, without its effects.",
-        needs=("subject_mask",),
-    ),
+VIEWS = tuple(
+    View(name=name, title=title, meaning=meaning, needs=needs)
+    for name, title, meaning, needs in (
+        ("gt", "gt", "The video with its effects.", ("gt",)),
+        ("over", "over", "The same subject over the clean background: no effects.", ("over",)),
+        (
+            "difference",
+            f"difference ×{GAIN}",
+            f"How far gt and over are apart, made {GAIN} times stronger. Black: equal.",
+            ("gt", "over"),
+        ),
+        ("effect", "effect mask on gt", "Where the effect is, in magenta over gt.", ("gt", "effect_mask")),
+        ("background", "background", "The clean plate: neither the subject nor its effects.", ("background",)),
+        (
+            "foreground",
+            "foreground",
+            "The subject with its effects, cut out by alpha. Checkerboard: nothing is there.",
+            ("foreground", "alpha"),
+        ),
+        ("alpha", "alpha", "How much of each pixel is foreground. White: all of it.", ("alpha",)),
+        ("subject_mask", "subject mask", "The subject alone, without its effects.", ("subject_mask",)),
+    )
 )
 
 
@@ -97,14 +81,16 @@ def render_views(clip: Clip, *, width_px: int = 336, names: Sequence[str] = ()) 
         raise ValueError(f"there is no view '{strange[0]}'; the views are {', '.join(view_by_name)}")
     scale = min(1.0, width_px / clip.row["width"])
     size = tuple(max(2, round(clip.row[side] * scale / 2) * 2) for side in ("width", "height"))
-    layers = _Decoded(clip)
     selected = [view_by_name[name] for name in names] or list(VIEWS)
+    layers: dict[str, Any] = {}  # decoded once, and held no longer than a view needs them
     frames_by_view = {}
     for index, view in enumerate(selected):
-        frames = _make(view, layers, (size[0], size[1]))
-        if frames is not None:
-            frames_by_view[view.name] = frames
-        layers.keep({name for later in selected[index + 1 :] for name in later.needs})
+        layers |= {name: clip.decode(name) for name in view.needs if name not in layers}
+        parts = [layers[name] for name in view.needs]
+        if all(part is not None for part in parts):
+            frames_by_view[view.name] = np.stack(list(_frames(view.name, parts, (size[0], size[1]))))
+        needed_later = {name for later in selected[index + 1 :] for name in later.needs}
+        layers = {name: layer for name, layer in layers.items() if name in needed_later}
     return frames_by_view
 
 
@@ -159,33 +145,6 @@ def jpeg(picture: Image) -> bytes:
     buffer = io.BytesIO()
     Pictures.fromarray(picture).save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
-
-
-class _Decoded:
-    """A clip's layers, each decoded once and held no longer than a view needs it."""
-
-    def __init__(self, clip: Clip) -> None:
-        self._clip = clip
-        self._held: dict[str, Rgb | Matte | Mask | None] = {}
-
-    def find(self, name: str) -> Rgb | Matte | Mask | None:
-        if name not in self._held:
-            self._held[name] = self._clip.decode(name)
-        return self._held[name]
-
-    def keep(self, names: set[str]) -> None:
-        self._held = {name: layer for name, layer in self._held.items() if name in names}
-
-
-def _make(view: View, layers: _Decoded, size: tuple[int, int]) -> Rgb | None:
-    view_layers = [layers.find(name) for name in view.needs]
-    needed = [layer for layer in view_layers if layer is not None]
-    if len(needed) < len(view_layers):
-        return None
-    frames = np.empty((len(needed[0]), size[1], size[0], 3), np.uint8)
-    for index, picture in enumerate(_frames(view.name, needed, size)):
-        frames[index] = picture
-    return frames
 
 
 def _frames(name: str, layers: list[Rgb | Matte | Mask], size: tuple[int, int]) -> Iterator[Image]:
