@@ -1,7 +1,6 @@
 """One clip of a corpus: its words and numbers at hand, its layers decoded when they are looked at."""
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any
 
 from ...arrays import Mask, Matte, Rgb
@@ -17,6 +16,21 @@ class Clip:
     (an unpaired clip has `gt` alone) is None. Each decodes on first access and is then kept.
     """
 
+    gt: Rgb
+    """The video with its effects."""
+    over: Rgb | None
+    """The subject over the clean plate, without effects."""
+    background: Rgb | None
+    """The clean plate."""
+    foreground: Rgb | None
+    """The subject with its attached effects."""
+    alpha: Matte | None
+    """The matte of the foreground."""
+    subject_mask: Matte | None
+    """The subject alone."""
+    effect_mask: Mask | None
+    """Mask of the effect."""
+
     def __init__(self, row: Mapping[str, Any], fetch: Callable[[str], bytes | None], *, threads: int = 1) -> None:
         self.row = dict(row)
         self._fetch = fetch
@@ -27,6 +41,9 @@ class Clip:
         row = self.__dict__.get("row", {})
         if name in row:
             return row[name]
+        if row and name in LAYERS:
+            frames = self.__dict__[name] = self.decode(name)
+            return frames
         raise AttributeError(f"a clip has no '{name}'; it has {', '.join([*LAYERS, *row])}")
 
     def __repr__(self) -> str:
@@ -51,40 +68,3 @@ class Clip:
         if layer in MASK_LAYERS:
             return codec.decode_mask(video, threads=self._threads)
         return codec.decode(video, threads=self._threads)
-
-    @cached_property
-    def gt(self) -> Rgb:
-        """The video with its effects."""
-        gt = self.decode("gt")
-        assert gt is not None, "every clip has its gt"
-        return gt
-
-    @cached_property
-    def over(self) -> Rgb | None:
-        """The subject over the clean plate, without effects."""
-        return self.decode("over")
-
-    @cached_property
-    def background(self) -> Rgb | None:
-        """The clean plate."""
-        return self.decode("background")
-
-    @cached_property
-    def foreground(self) -> Rgb | None:
-        """The subject with its attached effects."""
-        return self.decode("foreground")
-
-    @cached_property
-    def alpha(self) -> Matte | None:
-        """The matte of the foreground."""
-        return self.decode("alpha")
-
-    @cached_property
-    def subject_mask(self) -> Matte | None:
-        """The subject alone."""
-        return self.decode("subject_mask")
-
-    @cached_property
-    def effect_mask(self) -> Mask | None:
-        """Mask of the effect."""
-        return self.decode("effect_mask")

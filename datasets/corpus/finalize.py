@@ -40,33 +40,10 @@ def finalize(
     files = sorted(files, key=lambda file: str(file["path"]))
     if sorted(file["content"] for file in files) != contents(workspace, settings):
         raise CorruptFile(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
-    manifest = _manifest(workspace, files, settings, name)
-    accounts = [account for account, _ in _accounts(workspace).values()]
-    return commit_manifest(corpus, manifest, included_entries(workspace, settings), accounts, _outcomes(workspace))
-
-
-def commit_manifest(
-    corpus: Location,
-    manifest: dict[str, Any],
-    entries: Sequence[ClipOutcome],
-    accounts: Sequence[RunSummary],
-    outcomes: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
-    """Write the account, the data card and, last, `corpus.json`; told holds what became of every clip."""
-    manifest["account"]["clips"] = _write_account(outcomes, corpus)
-    manifest["digest"] = digest_of(manifest)
-    corpus.write(CARD, _card(manifest, entries, accounts).encode())
-    corpus.write(MANIFEST, json_bytes(manifest))
-    _remove_stale(corpus, manifest)
-    return manifest
-
-
-def _manifest(
-    workspace: Path, files: Sequence[Mapping[str, Any]], settings: PublishSettings, name: str
-) -> dict[str, Any]:
-    """Return the content of `corpus.json`, before the account of clips is written."""
-    entries, accounts = included_entries(workspace, settings), _accounts(workspace)
-    return {
+    entries = included_entries(workspace, settings)
+    sources = finished_sources(workspace)
+    accounts = {source: read_account(workspace, source) for source in sources}
+    manifest = {
         "schema_version": SCHEMA_VERSION,
         "name": name,
         "version": version_of(files),
@@ -79,11 +56,36 @@ def _manifest(
         "account": {"sources": {source: asdict(account) for source, (account, _) in accounts.items()}},
         "files": files,
     }
+    outcomes = [
+        {"source": source, "name": entry.name, "outcome": entry.outcome, "stage": entry.stage, "reasons": entry.reasons}
+        for source in sources
+        for entry in read_ledger(workspace, source)
+    ]
+    return commit_manifest(corpus, manifest, entries, [account for account, _ in accounts.values()], outcomes)
 
 
-def _accounts(workspace: Path) -> dict[str, tuple[RunSummary, dict[str, Any]]]:
-    """Return the sums of each finished source, and the settings that they came from."""
-    return {source: read_account(workspace, source) for source in finished_sources(workspace)}
+def commit_manifest(
+    corpus: Location,
+    manifest: dict[str, Any],
+    entries: Sequence[ClipOutcome],
+    accounts: Sequence[RunSummary],
+    outcomes: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Write the outcomes of all clips, the data card and, last, `corpus.json`; then remove what is not in it.
+
+    Shards and outcomes of the corpus before this one, or of an interrupted publishing, go.
+    """
+    manifest["account"]["clips"] = _write_account(outcomes, corpus)
+    manifest["digest"] = digest_of(manifest)
+    corpus.write(CARD, _card(manifest, entries, accounts).encode())
+    corpus.write(MANIFEST, json_bytes(manifest))
+    belongs = {file["path"] for file in manifest["files"]} | {manifest["account"]["clips"]["path"]}
+    for name in corpus.names():
+        final_name, _, partial = name.partition(".partial-")
+        stale = corpus.is_abandoned(name) if partial else name not in belongs
+        if stale and (is_ours(final_name) or (partial and final_name in (CARD, MANIFEST))):
+            corpus.remove(name)
+    return manifest
 
 
 def version_of(files: Sequence[Mapping[str, Any]]) -> str:
@@ -92,58 +94,38 @@ def version_of(files: Sequence[Mapping[str, Any]]) -> str:
 
 
 def sums_of(entries: Sequence[ClipOutcome], settings: PublishSettings) -> dict[str, Any]:
-    """Return the sums of `corpus.json` over the clips: counts and quality."""
-    return {"counts": _counts(entries, settings), "quality": _quality(entries)}
-
-
-def _counts(entries: Sequence[ClipOutcome], settings: PublishSettings) -> dict[str, Any]:
+    """Return the sums of `corpus.json` over the clips: counts, and of each quality number least, median and largest."""
     rows = [entry.row for entry in entries if entry.row is not None]
-    return {
+    counts = {
         "clips": len(rows),
         "groups": len({row["group"] for row in rows}),
         "frames": sum(row["num_frames"] for row in rows),
         "seconds": round(sum(row["num_frames"] / row["fps"] for row in rows), 3),
-        "by_kind": dict(sorted(Counter(row["kind"] for row in rows).items())),
-        "by_source": dict(sorted(Counter(row["source"] for row in rows).items())),
-        "by_split": dict(sorted(Counter(split_of(row["group"], settings) for row in rows).items())),
-        "by_effect": dict(sorted(Counter(effect for row in rows for effect in row["effects"]).items())),
-        "by_captioner": dict(sorted(Counter(filter(None, map(captioner_of, rows))).items())),
-        "by_verdict": dict(sorted(Counter(row["quality"]["verdict"] for row in rows).items())),
     }
+    counters = {
+        "by_kind": Counter(row["kind"] for row in rows),
+        "by_source": Counter(row["source"] for row in rows),
+        "by_split": Counter(split_of(row["group"], settings) for row in rows),
+        "by_effect": Counter(effect for row in rows for effect in row["effects"]),
+        "by_captioner": Counter(filter(None, map(_captioner_of, rows))),
+        "by_verdict": Counter(row["quality"]["verdict"] for row in rows),
+    }
+    quality = {}
+    for number in QUALITY_NUMBERS:
+        measured = [value for row in rows if (value := row["quality"].get(number)) is not None]
+        if measured:
+            low, middle, high = np.quantile(measured, [0, 0.5, 1]).tolist()
+            quality[number] = {"min": low, "median": middle, "max": high, "clips": len(measured)}
+    sorted_counts = {name: dict(sorted(counter.items())) for name, counter in counters.items()}
+    return {"counts": counts | sorted_counts, "quality": quality}
 
 
-def captioner_of(row: Mapping[str, Any]) -> str | None:
+def _captioner_of(row: Mapping[str, Any]) -> str | None:
     """Return the writer of a row's caption: a model's id, or "a person"; None where there is no caption."""
     if not row["caption"]:
         return None
     record = json.loads(row["provenance"].get("captions") or "{}")
     return str(record.get("caption_by") or "a person")
-
-
-def _quality(entries: Sequence[ClipOutcome]) -> dict[str, Any]:
-    """Smallest, median and largest of each quality number over the clips that have it."""
-    statistics = {}
-    for number in QUALITY_NUMBERS:
-        values = [entry.row["quality"].get(number) for entry in entries if entry.row is not None]
-        measured = [value for value in values if value is not None]
-        if measured:
-            low, middle, high = np.quantile(measured, [0, 0.5, 1])
-            statistics[number] = {
-                "min": float(low),
-                "median": float(middle),
-                "max": float(high),
-                "clips": len(measured),
-            }
-    return statistics
-
-
-def _outcomes(workspace: Path) -> list[dict[str, Any]]:
-    """Every clip of every source, in the corpus or not, with its outcome and reasons."""
-    return [
-        {"source": source, "name": entry.name, "outcome": entry.outcome, "stage": entry.stage, "reasons": entry.reasons}
-        for source in finished_sources(workspace)
-        for entry in read_ledger(workspace, source)
-    ]
 
 
 def _write_account(rows: Sequence[Mapping[str, Any]], corpus: Location) -> dict[str, Any]:
@@ -152,7 +134,7 @@ def _write_account(rows: Sequence[Mapping[str, Any]], corpus: Location) -> dict[
     table = pa.Table.from_pylist(list(rows), schema=pa.schema([*words, ("reasons", pa.list_(pa.string()))]))
     content = io.BytesIO()
     pq.write_table(table, content, compression="zstd")
-    # Named by content: the account of the corpus that stands is never overwritten by one that is not sealed yet.
+    # Named by content, so that the file of the present corpus stays as it is until the new `corpus.json` is there.
     path = f"account-{digest_of(list(rows))[:12]}.parquet"
     corpus.write(path, content.getvalue())
     return {"path": path, "rows": len(rows), "size_bytes": content.tell(), "sha256": corpus.digest(path)}
@@ -170,13 +152,3 @@ def _card(manifest: Mapping[str, Any], entries: Sequence[ClipOutcome], accounts:
     return environment.get_template("card.md.j2").render(
         corpus=manifest, accounts=accounts, licences=licences, mark=CARD_MARK, dumps=json.dumps
     )
-
-
-def _remove_stale(corpus: Location, manifest: Mapping[str, Any]) -> None:
-    """Delete shards and accounts of the corpus before this one, or of an interrupted publishing."""
-    belongs = {file["path"] for file in manifest["files"]} | {manifest["account"]["clips"]["path"]}
-    for name in corpus.names():
-        final_name, _, partial = name.partition(".partial-")
-        stale = corpus.is_abandoned(name) if partial else name not in belongs
-        if stale and (is_ours(final_name) or (partial and final_name in (CARD, MANIFEST))):
-            corpus.remove(name)

@@ -178,7 +178,10 @@ def write_planned(plan: ShardPlan, workspace: Path, corpus: Location, settings: 
         CorruptFile: a stored layer is gone or damaged, or the ledgers changed since the plan.
         CannotWrite: the disk is full, or the corpus cannot be written.
     """
-    digest = corpus.digest(plan.path) if _stands(plan, corpus) else None
+    digest = None
+    if corpus.exists(plan.path):
+        with corpus.open(plan.path) as file:
+            digest = corpus.digest(plan.path) if shards.content_of(file) == plan.content else None
     if digest is None or (plan.sha256 or digest) != digest:
         _write(plan, workspace, corpus, settings)
         digest = corpus.digest(plan.path)
@@ -246,35 +249,28 @@ def free_name(split: str, kind: str, used_paths: set[str]) -> str:
     return name
 
 
-def _stands(plan: ShardPlan, corpus: Location) -> bool:
-    """Is there a whole file with this content already?"""
-    if not corpus.exists(plan.path):
-        return False
-    with corpus.open(plan.path) as file:
-        return shards.content_of(file) == plan.content
-
-
 def _write(plan: ShardPlan, workspace: Path, corpus: Location, settings: PublishSettings) -> None:
     by_id = {entry.name: entry for entry in included_entries(workspace, settings)}
     entries = [by_id[clip_id] for clip_id in plan.clip_ids if clip_id in by_id]
     if content_of_rows(entries, plan.split, settings) != plan.content:
         raise CorruptFile(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
-    scratch = corpus.scratch(plan.path, workspace / "scratch")
+    rows = (
+        shards.Row(columns={**entry.row, "split": plan.split}, layer=_reader(entry, workspace, settings.storage))
+        for entry in entries
+        if entry.row is not None
+    )
+    put_shard(corpus, plan.path, rows, content=plan.content, scratch=workspace / "scratch")
+
+
+def put_shard(corpus: Location, path: str, rows: Iterator[shards.Row], *, content: str, scratch: Path) -> None:
+    """Write a shard to its place in one step; scratch is the local folder for one on its way to a remote corpus."""
+    partial = corpus.scratch(path, scratch)
     try:
-        with explain_os_errors(scratch.parent):
-            shards.write_shard(scratch, _rows(entries, plan.split, workspace, settings), content=plan.content)
-        corpus.take(scratch, plan.path)
+        with explain_os_errors(partial.parent):
+            shards.write_shard(partial, rows, content=content)
+        corpus.take(partial, path)
     finally:
-        scratch.unlink(missing_ok=True)
-
-
-def _rows(
-    entries: Sequence[ClipOutcome], split: str, workspace: Path, settings: PublishSettings
-) -> Iterator[shards.Row]:
-    for entry in entries:
-        assert entry.row is not None, entry.name
-        columns = {**entry.row, "split": split}
-        yield shards.Row(columns=columns, layer=_reader(entry, workspace, settings.storage))
+        partial.unlink(missing_ok=True)
 
 
 def _reader(entry: ClipOutcome, workspace: Path, storage: Storage) -> shards.ReadLayer:

@@ -1,19 +1,19 @@
 """A published corpus with other words: new rows beside the same videos, byte for byte, and `corpus.json` last."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
-from ..store.atomic_io import digest_of, explain_os_errors
+from ..store.atomic_io import digest_of
 from ..store.ledger import ClipOutcome, RunSummary, account_of
 from ..store.location import Location
 from . import shards
 from .clip import Clip
 from .finalize import commit_manifest, sums_of, version_of
-from .publish import PublishSettings, free_name, present_manifest, refuse_foreign
+from .publish import PublishSettings, free_name, present_manifest, put_shard, refuse_foreign
 from .reader import Corpus
 from .schema import SCHEMA_VERSION
 
@@ -41,9 +41,15 @@ def recaption(
     used_paths = {file["path"] for file in present_manifest(location).get("files", [])}
     entries: list[ClipOutcome] = []
     files = []
-    for file, clips in _by_file(corpus):
+    ids = iter(corpus.ids)
+    for file in map(dict, corpus.manifest["files"]):
+        clips = [corpus[next(ids)] for _ in range(file["rows"])]
         rows = [change(clip.row) for clip in clips]
-        entries += [_entry(row) for row in rows]
+        for row in rows:
+            verdict, reasons = row["quality"]["verdict"], tuple(row["quality"]["reasons"] or ())
+            entries.append(
+                ClipOutcome(name=row["clip_id"], outcome=verdict, stage="captions", reasons=reasons, row=row)
+            )
         stays = rows == [clip.row for clip in clips] and corpus.location.url == location.url
         files.append(file if stays else _write(file, clips, rows, location, used_paths, scratch))
     settled = TypeAdapter(PublishSettings).validate_python(manifest["settings"]["publishing"])
@@ -59,13 +65,6 @@ def recaption(
     return commit_manifest(location, manifest, entries, accounts, outcomes)
 
 
-def _by_file(corpus: Corpus) -> Iterator[tuple[dict[str, Any], list[Clip]]]:
-    """Each shard's entry with its clips."""
-    ids = iter(corpus.ids)
-    for file in corpus.manifest["files"]:
-        yield dict(file), [corpus[next(ids)] for _ in range(file["rows"])]
-
-
 def _write(
     file: Mapping[str, Any],
     clips: Sequence[Clip],
@@ -78,22 +77,10 @@ def _write(
     path = free_name(file["split"], file["kind"], used_paths)
     used_paths.add(path)
     content = digest_of([SCHEMA_VERSION, file["sha256"], list(rows)])
-    partial = location.scratch(path, scratch)
     shard_rows = (shards.Row(columns=row, layer=clip.encoded) for row, clip in zip(rows, clips, strict=True))
-    try:
-        with explain_os_errors(partial.parent):
-            shards.write_shard(partial, shard_rows, content=content)
-        location.take(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    put_shard(location, path, shard_rows, content=content, scratch=scratch)
     size, digest = location.size(path), location.digest(path)
     return {**file, "path": path, "size_bytes": size, "sha256": digest, "content": content}
-
-
-def _entry(row: Row) -> ClipOutcome:
-    quality = row["quality"]
-    reasons = tuple(quality["reasons"] or ())
-    return ClipOutcome(name=row["clip_id"], outcome=quality["verdict"], stage="captions", reasons=reasons, row=row)
 
 
 def _updated_outcomes(corpus: Corpus, entries: Sequence[ClipOutcome]) -> list[dict[str, Any]]:

@@ -31,12 +31,24 @@ class Row:
 def write_shard(path: Path, rows: Iterator[Row], *, content: str) -> int:
     """Write rows to a new Parquet file and flush it; return how many. One clip is in memory at a time."""
     schema = shard_schema()
+    leaves = [leaf for field in ROW for leaf in _leaves(field.name, field.type)]
+    words = [leaf for leaf in leaves if leaf.split(".")[0] not in LAYERS]
+    layout: dict[str, Any] = {
+        "compression": {leaf: "zstd" if leaf in words else "none" for leaf in leaves},
+        "use_dictionary": False,
+        "write_statistics": words,
+        "store_schema": True,
+    }
     metadata = {**(schema.metadata or {}), CONTENT_KEY: content.encode()}
     count = 0
     with path.open("wb") as file:
-        with pq.ParquetWriter(file, schema.with_metadata(metadata), **_layout()) as writer:
+        with pq.ParquetWriter(file, schema.with_metadata(metadata), **layout) as writer:
             for row in rows:
-                writer.write_table(_table(row, schema))
+                columns: dict[str, Any] = {name: [row.columns[name]] for name in PLAIN_COLUMNS}
+                for layer in LAYERS:
+                    video, name = row.layer(layer), f"{row.columns['clip_id']}.{layer}.mkv"
+                    columns[layer] = [None if video is None else {"bytes": video, "path": name}]
+                writer.write_table(pa.table(columns, schema=schema))
                 count += 1
         file.flush()
         os.fsync(file.fileno())
@@ -77,40 +89,8 @@ def read_layer(shard: pq.ParquetFile, row: int, layer: str) -> bytes | None:
     return value.as_buffer().to_pybytes() if value.is_valid else None
 
 
-def _table(row: Row, schema: pa.Schema) -> pa.Table:
-    columns: dict[str, Any] = {name: [row.columns[name]] for name in PLAIN_COLUMNS}
-    for layer in LAYERS:
-        video = row.layer(layer)
-        path = f"{row.columns['clip_id']}.{layer}.mkv"
-        columns[layer] = [None if video is None else {"bytes": video, "path": path}]
-    return pa.table(columns, schema=schema)
-
-
-def _layout() -> dict[str, Any]:
-    leaves = _leaves(ROW)
-    videos = [leaf for leaf in leaves if leaf.split(".")[0] in LAYERS]
-    words = [leaf for leaf in leaves if leaf not in videos]
-    return {
-        "compression": {**dict.fromkeys(words, "zstd"), **dict.fromkeys(videos, "none")},
-        "use_dictionary": False,
-        "write_statistics": words,
-        "store_schema": True,
-    }
-
-
-def _leaves(schema: pa.Schema) -> list[str]:
-    """The schema's columns as Parquet spells them, down to the leaves."""
-    leaves: list[str] = []
-
-    def walk(name: str, kind: pa.DataType) -> None:
-        if pa.types.is_struct(kind):
-            for field in kind:
-                walk(f"{name}.{field.name}", field.type)
-        elif pa.types.is_list(kind):
-            walk(f"{name}.list.element", kind.value_type)
-        else:
-            leaves.append(name)
-
-    for field in schema:
-        walk(field.name, field.type)
-    return leaves
+def _leaves(name: str, kind: pa.DataType) -> list[str]:
+    """Leaves of a column as Parquet spells them."""
+    if pa.types.is_struct(kind):
+        return [leaf for field in kind for leaf in _leaves(f"{name}.{field.name}", field.type)]
+    return _leaves(f"{name}.list.element", kind.value_type) if pa.types.is_list(kind) else [name]

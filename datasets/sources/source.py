@@ -96,17 +96,12 @@ def read_source(name_or_path: str | Path, overrides: Iterable[str] = ()) -> tupl
     Raises:
         ValueError: there is no such source, or its file or an override cannot be read.
     """
-    path = _find(str(name_or_path))
-    return path, {"name": path.stem} | read_values(path, overrides)
-
-
-def _find(name: str) -> Path:
-    available = ", ".join(source_names())
+    name, names = str(name_or_path), source_names()
+    path = SOURCES / f"{name}.toml"
     if name.endswith(".toml") or "/" in name:
         path = Path(name).expanduser()
         if not path.is_file():
-            raise ValueError(f"{name}: there is no such settings file; give a .toml file or one of {available}")
-        return path
-    if name not in source_names():
-        raise ValueError(f"{name!r} is not a source{nearest(name, source_names())} There are: {available}")
-    return SOURCES / f"{name}.toml"
+            raise ValueError(f"{name}: there is no such settings file; give a .toml file or one of {', '.join(names)}")
+    elif name not in names:
+        raise ValueError(f"{name!r} is not a source{nearest(name, names)} There are: {', '.join(names)}")
+    return path, {"name": path.stem} | read_values(path, overrides)

@@ -1,12 +1,12 @@
 """Layers as encoded video: FFV1 in Matroska by default, which gives back every bit; decoded straight into one array.
 
 Colour is stored as 8-bit BGR (no chroma loss), mattes and masks as 8-bit grey. Every frame is a key frame of four
-slices, so any frame can be read alone and up to four threads share the work. The bytes depend on the pixels alone: no
-dates, no random ids, whatever the number of threads.
+slices, so any frame can be read alone and up to four threads share the work. Exact bytes depend on the pixels alone: no
+dates, no random ids, whatever the number of threads. Compact ones (x264) may differ from run to run.
 """
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -60,12 +60,18 @@ def encode(frames: Frames, *, fps: float, storage: Storage = "exact", threads: i
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska", options={"fflags": "+bitexact"}) as container:
         colour = frames.ndim == 4
-        stream = _add_stream(container, (height, width), colour, colour and storage == "compact")
+        lossy = colour and storage == "compact"
+        stream: Any = container.add_stream("libx264" if lossy else "ffv1", options=_X264 if lossy else _FFV1)
+        stream.height, stream.width = height, width
+        stream.pix_fmt = ("yuv444p" if lossy else "bgr0") if colour else "gray"
         context = stream.codec_context
-        context.thread_count, context.framerate = threads, _rational(fps)
+        context.flags |= BITEXACT
+        context.thread_count, context.framerate = threads, Fraction(fps).limit_denominator(1001)
         context.time_base = 1 / context.framerate
-        for index, frame in enumerate(_as_bytes(frames)):
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24" if colour else "gray")
+        layers: Iterable[Any] = frames
+        for index, frame in enumerate(layers):
+            pixels = frame.view(np.uint8) * np.uint8(255) if frame.dtype == bool else np.ascontiguousarray(frame)
+            picture = av.VideoFrame.from_ndarray(pixels, format="rgb24" if colour else "gray")
             picture.pts, picture.time_base = index, context.time_base
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
@@ -116,14 +122,6 @@ def probe(video: bytes) -> VideoShape:
         raise ValueError(f"does not decode after frame {count}: {broken}") from broken
 
 
-def _add_stream(container: Any, size: tuple[int, int], colour: bool, lossy: bool) -> Any:
-    stream = container.add_stream("libx264" if lossy else "ffv1", options=_X264 if lossy else _FFV1)
-    stream.height, stream.width = size
-    stream.pix_fmt = ("yuv444p" if lossy else "bgr0") if colour else "gray"
-    stream.codec_context.flags |= BITEXACT
-    return stream
-
-
 def _video_stream(container: Any, threads: int) -> Any:
     stream = container.streams.video[0]
     stream.thread_type = "SLICE"
@@ -155,13 +153,3 @@ def _copy_pixels(picture: Any, out: UInt8[np.ndarray, "..."]) -> None:
         out[...] = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
     else:
         out[...] = picture.to_ndarray(format="rgb24")
-
-
-def _as_bytes(frames: Frames) -> Iterator[UInt8[np.ndarray, "..."]]:
-    layers: Iterable[Any] = frames
-    for frame in layers:
-        yield frame.view(np.uint8) * np.uint8(255) if frame.dtype == bool else np.ascontiguousarray(frame)
-
-
-def _rational(fps: float) -> Fraction:
-    return Fraction(fps).limit_denominator(1001)

@@ -36,7 +36,8 @@ class Location:
     def local(self) -> Path | None:
         """The folder as a path, where it is one of this machine."""
         filesystem, root = self._filesystem
-        return Path(root) if "file" in _protocols(filesystem) else None
+        protocols = (filesystem.protocol,) if isinstance(filesystem.protocol, str) else filesystem.protocol
+        return Path(root) if "file" in protocols else None
 
     @property
     def title(self) -> str:
@@ -62,11 +63,8 @@ class Location:
     def top(self) -> list[str]:
         """The names right in this folder, sorted; empty where there is no such folder yet."""
         filesystem, root = self._filesystem
-        return (
-            sorted(posixpath.basename(path.rstrip("/")) for path in filesystem.ls(root, detail=False))
-            if self.exists()
-            else []
-        )
+        paths = filesystem.ls(root, detail=False) if self.exists() else []
+        return sorted(posixpath.basename(path.rstrip("/")) for path in paths)
 
     def names(self) -> list[str]:
         """Every file below this place, sorted."""
@@ -121,8 +119,3 @@ class Location:
             while chunk := file.read(1 << 22):
                 sha256.update(chunk)
         return sha256.hexdigest()
-
-
-def _protocols(filesystem: Any) -> tuple[str, ...]:
-    protocol = filesystem.protocol
-    return (protocol,) if isinstance(protocol, str) else tuple(protocol)

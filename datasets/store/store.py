@@ -208,37 +208,24 @@ class Store:
             shutil.rmtree(partial, ignore_errors=True)
 
     def _commit(self, key: StageKey, writer: ResultWriter, refused: str | None) -> StageResult:
-        manifest = {
-            "stage": key.stage,
-            "version": key.version,
-            "settings": key.settings,
-            "inputs": key.inputs,
-            "refused": refused,
-            "layers": writer.layers,
-            "facts": writer.facts,
-        }
-        content = json_bytes(manifest)
+        content = json_bytes({**vars(key), "refused": refused, "layers": writer.layers, "facts": writer.facts})
         write_flushed(writer.folder / MANIFEST, content)
         for subfolder, _, _ in os.walk(writer.folder):
             flush_folder(Path(subfolder))
         folder = self._folder(key.stage, key.key)
-        self._rename_into_place(writer.folder, folder, key.key)
-        return self._result(folder, key.key, json.loads(content))
-
-    def _rename_into_place(self, partial: Path, folder: Path, key: str) -> None:
-        """Give a finished folder its name."""
         try:
-            partial.rename(folder)
+            writer.folder.rename(folder)
         except OSError as problem:
             if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
             # Another process finished the same work first, with the same bytes; or a damaged result stands in the way.
-            if self._load(folder, key) is None:
+            if self._load(folder, key.key) is None:
                 aside = partial_beside(folder)
                 folder.rename(aside)
-                partial.rename(folder)
+                writer.folder.rename(folder)
                 shutil.rmtree(aside, ignore_errors=True)
         flush_folder(folder.parent)
+        return self._result(folder, key.key, json.loads(content))
 
     def _result(self, folder: Path, key: str, manifest: Mapping[str, Any]) -> StageResult:
         below = folder.relative_to(self.workspace)
