@@ -20,7 +20,7 @@ VERSION = 2
 Times = Float64[np.ndarray, "N"]
 AnyImage = UInt8[np.ndarray, "h w *c"]  # colour [H W 3] or a matte [H W]
 Resized = UInt8[np.ndarray, "H W *c"]
-LENGTH_STEP, SHORTEST = 8, 5
+LENGTH_STEP, SHORTEST_CLIP = 8, 5
 """A clip has 8k+5 frames: the base model's VAE wants 4n+1 and its transformer an even number of latent frames."""
 
 
@@ -54,9 +54,9 @@ class Normalise:
             )
         if not 0 < self.fps <= 240:
             raise ValueError(f"fps={self.fps} is not in (0, 240]; the base model was trained at 16")
-        if self.max_frames < SHORTEST or (self.max_frames - SHORTEST) % LENGTH_STEP:
+        if self.max_frames < SHORTEST_CLIP or (self.max_frames - SHORTEST_CLIP) % LENGTH_STEP:
             raise ValueError(
-                f"max_frames={self.max_frames} is not 8k+5; use {clip_length(max(self.max_frames, SHORTEST))}"
+                f"max_frames={self.max_frames} is not 8k+5; use {clip_length(max(self.max_frames, SHORTEST_CLIP))}"
             )
         if not 1 <= self.min_frames <= self.max_frames:
             raise ValueError(f"min_frames={self.min_frames} is not in [1, max_frames={self.max_frames}]")
@@ -90,14 +90,14 @@ class ShortShot:
 
 def clip_length(available: int) -> int:
     """Longest 8k+5 not above available; 0 when there is none."""
-    return 0 if available < SHORTEST else available - (available - SHORTEST) % LENGTH_STEP
+    return 0 if available < SHORTEST_CLIP else available - (available - SHORTEST_CLIP) % LENGTH_STEP
 
 
 def clip_lengths(available: int, settings: Normalise) -> list[int]:
     """Split frames into clips: full ones as long as they last, then the longest 8k+5 in the remainder."""
     full, remainder = divmod(available, settings.max_frames)
     last = clip_length(remainder)
-    min_length = max(settings.min_frames, SHORTEST, settings.min_remainder_frames if full else 0)
+    min_length = max(settings.min_frames, SHORTEST_CLIP, settings.min_remainder_frames if full else 0)
     return [settings.max_frames] * full + ([last] if last >= min_length else [])
 
 
@@ -142,7 +142,7 @@ def _plan_shot(times_s: Times, start: int, stop: int, settings: Normalise) -> It
         yield ShortShot(
             where=f"frames {start} to {stop - 1} ({times_s[start]:.2f} to {times_s[stop - 1]:.2f} s)",
             reason=f"the shot gives {len(frames)} frames at {settings.fps:g} fps, and a clip needs "
-            f"{max(settings.min_frames, SHORTEST)}; raise normalise.fps or take a longer shot",
+            f"{max(settings.min_frames, SHORTEST_CLIP)}; raise normalise.fps or take a longer shot",
         )
     begin = 0
     for number, length in enumerate(lengths, 1):

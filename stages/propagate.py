@@ -200,19 +200,14 @@ def mask_from_box(gt: Rgb, box: tuple[int, int, int, int, int]) -> MatteImage:
     around_x, around_y = int(GRABCUT_CONTEXT * width) + 8, int(GRABCUT_CONTEXT * height) + 8
     y0, x0 = max(y - around_y, 0), max(x - around_x, 0)
     crop = gt[frame, y0 : y + height + around_y, x0 : x + width + around_x]
-    mask = np.zeros((rows, columns), np.uint8)
-    mask[y0 : y0 + crop.shape[0], x0 : x0 + crop.shape[1]] = _grab_cut(crop, (x - x0, y - y0, width, height))
-    return mask
-
-
-def _grab_cut(crop: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
     labels = np.full(crop.shape[:2], cv2.GC_BGD, np.uint8)
     cv2.setRNGSeed(0)  # its colour clusters start at random
-    bgr = np.ascontiguousarray(crop[..., ::-1])
-    cv2.grabCut(bgr, labels, box, np.zeros((1, 65)), np.zeros((1, 65)), GRABCUT_ROUNDS, cv2.GC_INIT_WITH_RECT)
+    bgr, inner_box = np.ascontiguousarray(crop[..., ::-1]), (x - x0, y - y0, width, height)
+    cv2.grabCut(bgr, labels, inner_box, np.zeros((1, 65)), np.zeros((1, 65)), GRABCUT_ROUNDS, cv2.GC_INIT_WITH_RECT)
     subject = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8) * 255
-    x, y, width, height = box
     if subject.mean() < 0.02 * 255 * width * height / labels.size:
-        centre = (x + width // 2, y + height // 2)
+        centre = (x - x0 + width // 2, y - y0 + height // 2)
         cv2.ellipse(subject, centre, (width // 2, height // 2), 0, 0, 360, 255, cv2.FILLED)
-    return subject
+    mask = np.zeros((rows, columns), np.uint8)
+    mask[y0 : y0 + crop.shape[0], x0 : x0 + crop.shape[1]] = subject
+    return mask

@@ -24,8 +24,8 @@ Cells = UInt8[np.ndarray, "rows columns"]
 
 HALO_PX = 6  # at a shorter side of 384: the margin kept off the subject, and as much again as a mask is grown
 CORE_PX = 3  # so much inside its outline a pixel shows the subject and nothing else
-SMALLEST = 8  # cells; phase correlation needs some room
-COARSE = 4  # flicker is looked at in cells of 4x4 pixels; only what is 3 cells wide counts
+MIN_CELLS = 8  # cells; phase correlation needs some room
+CELL_PX = 4  # flicker is looked at in cells of 4x4 pixels; only what is 3 cells wide counts
 
 
 QUALITY_NUMBERS = {
@@ -158,13 +158,13 @@ def _detail(gt: Image, background: Image, region: morphology.Binary) -> tuple[fl
 def _flicker(effect_mask: Mask) -> float | None:
     """Share of the mask that comes and goes between neighbouring frames; None without an effect.
 
-    Looked at in cells of COARSE pixels. What the motion of the whole mask explains (one shift per frame, found by phase
+    Looked at in cells of CELL_PX. What the motion of the whole mask explains (one shift per frame, found by phase
     correlation) does not count, nor do changes less than 3 cells wide, as a border has them that moves or grows.
     """
     changed_cells = union_cells = 0
     previous: Cells | None = None
     height, width = effect_mask.shape[1:]
-    size = max(1, width // COARSE), max(1, height // COARSE)
+    size = max(1, width // CELL_PX), max(1, height // CELL_PX)
     for frame in effect_mask:
         cover = cv2.resize(frame.view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA)
         cells = (cover > 127).view(np.uint8)
@@ -180,7 +180,7 @@ def _changed(previous: Cells, cells: Cells) -> int:
 
 
 def _moved(previous: Cells, cells: Cells) -> Cells:
-    if min(previous.shape) < SMALLEST or not (previous.any() and cells.any()):
+    if min(previous.shape) < MIN_CELLS or not (previous.any() and cells.any()):
         return previous
     (across, down), _ = cv2.phaseCorrelate(previous.astype(np.float32), cells.astype(np.float32))
     shift = np.array([[1, 0, round(across)], [0, 1, round(down)]], np.float32)

@@ -29,6 +29,7 @@ scene, so here too all masks together are one subject; a plate without one objec
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -142,9 +143,15 @@ def _no_mask(name: str, video: Path, expected: Path) -> str:
     return f"{video}: has no mask beside it; {expected} is not there, make it or exclude {name!r}"
 
 
-def find_kubric_pairs(source: FootageSource, root: Path) -> Clips:
-    """Find the folders of pairs, anywhere under root."""
-    return _clips(root, root, ("rgb_full", "rgb_removed", "trimask"))
+def find_folders(source: FootageSource, root: Path, signs: tuple[str, ...]) -> Clips:
+    """Find the folders at or under root, by path, in which anything bears one of the names; named by their path."""
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop(0)
+        if any(_part(folder, sign) or (folder / sign).is_dir() for sign in signs):
+            yield "-".join(folder.relative_to(root).parts) or root.resolve().name, folder
+        else:
+            waiting[:0] = folders(folder)
 
 
 def read_kubric_pair(source: FootageSource, root: Path, name: str, clip: Path) -> Footage:
@@ -160,11 +167,6 @@ def read_kubric_pair(source: FootageSource, root: Path, name: str, clip: Path) -
         paths.append(path)
     video, plate, mask = paths
     return Footage(name=name, video=video, subjects=(SubjectFiles(masks=mask, label=REMOVED),), background=plate)
-
-
-def find_movies(source: FootageSource, root: Path) -> Clips:
-    """Find the folders of movies' clips, anywhere under root."""
-    return _clips(root, root, ("rgb_1x", "masks"))
 
 
 def read_movie(source: FootageSource, root: Path, name: str, clip: Path) -> Footage:
@@ -187,15 +189,6 @@ def read_movie(source: FootageSource, root: Path, name: str, clip: Path) -> Foot
     return Footage(name=name, video=video, subjects=(SubjectFiles(masks=masks),), background=plates[0])
 
 
-def _clips(root: Path, folder: Path, signs: tuple[str, ...]) -> Clips:
-    """The folders at or under folder, by path, in which anything bears one of the names; named by their path."""
-    if any(_part(folder, sign) or (folder / sign).is_dir() for sign in signs):
-        yield "-".join(folder.relative_to(root).parts) or root.resolve().name, folder
-        return
-    for inner in folders(folder):
-        yield from _clips(root, inner, signs)
-
-
 def _part(clip: Path, name: str) -> Path | None:
     """A part of a clip: a video file of that name, or else a folder of images."""
     files = [file for file in sorted(clip.glob(f"{name}.*")) if file.suffix.lower() in VIDEOS and file.is_file()]
@@ -208,7 +201,7 @@ LAYOUTS: dict[
     "davis": (find_davis, read_davis),
     "gen-omnimatte": (find_gen_omnimatte, read_gen_omnimatte),
     "videos": (find_videos, read_video),
-    "movies": (find_movies, read_movie),
-    "kubric-pairs": (find_kubric_pairs, read_kubric_pair),
+    "movies": (partial(find_folders, signs=("rgb_1x", "masks")), read_movie),
+    "kubric-pairs": (partial(find_folders, signs=("rgb_full", "rgb_removed", "trimask")), read_kubric_pair),
 }
 """Functions of each layout: one finds the clips under a root, one lists the files of a clip."""

@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float32, Int, Shaped, UInt8
 from ...arrays import Image
 
 Samples = UInt8[np.ndarray, "S H W C"]
+Valid = Bool[np.ndarray, "S H W"]
+Picture = UInt8[np.ndarray, "H W C"]
 Counts = Int[np.ndarray, "H W"]
 FrameMask = Bool[np.ndarray, "H W"]
 Values = Float32[np.ndarray, "H W C"]
@@ -20,7 +22,7 @@ MIN_GAP = 12.0
 """Levels between lit and shaded ground; shadows fainter than this are left to the median."""
 
 
-def sort_valid(samples: Samples, valid: Bool[np.ndarray, "S H W"]) -> tuple[Samples, Counts]:
+def sort_valid(samples: Samples, valid: Valid) -> tuple[Samples, Counts]:
     """The valid samples in ascending order per channel, padded with 255 at the end, and their number."""
     rows = list(np.where(valid[..., None], samples, np.uint8(255)))
     for first, second in _comparators(len(rows)):
@@ -28,7 +30,7 @@ def sort_valid(samples: Samples, valid: Bool[np.ndarray, "S H W"]) -> tuple[Samp
     return np.stack(rows), valid.sum(axis=0)
 
 
-def masked_median(samples: Samples, valid: Bool[np.ndarray, "S H W"]) -> tuple[UInt8[np.ndarray, "H W C"], Counts]:
+def masked_median(samples: Samples, valid: Valid) -> tuple[Picture, Counts]:
     """Median of the valid samples at each pixel, and their number.
 
     With an even number the two middle values are averaged, rounded up. Where nothing is valid the median is 0.
@@ -40,9 +42,7 @@ def masked_median(samples: Samples, valid: Bool[np.ndarray, "S H W"]) -> tuple[U
     return middle, count
 
 
-def masked_spread(
-    samples: Samples, valid: Bool[np.ndarray, "S H W"], middle: UInt8[np.ndarray, "H W C"], share: float = 0.5
-) -> UInt8[np.ndarray, "H W C"]:
+def masked_spread(samples: Samples, valid: Valid, middle: Picture, share: float = 0.5) -> Picture:
     """The deviation from middle that a share of the valid samples stays within; 0 where fewer than three are valid.
 
     Half of them is the median absolute deviation; more shows rare changes too, such as a glint on water.
@@ -55,8 +55,8 @@ def masked_spread(
 
 
 def lit_mode(
-    samples: Samples, ranks: UInt8[np.ndarray, "S H W"], middle: UInt8[np.ndarray, "H W C"], reach: float
-) -> tuple[UInt8[np.ndarray, "H W C"], Bool[np.ndarray, "H W"]]:
+    samples: Samples, ranks: UInt8[np.ndarray, "S H W"], middle: Picture, reach: float
+) -> tuple[Picture, FrameMask]:
     """Level of the few lit samples where most lie in the subject's shadow, and a mask of those pixels.
 
     A pixel is in the mask where the two brightest agree, are well above the median, and hardly any sample lies between
@@ -75,9 +75,7 @@ def lit_mode(
     return _pick(rising, np.maximum(count - 2, 0)), lit & ~dark_when_far
 
 
-def envelope(
-    samples: Samples, valid: Bool[np.ndarray, "S H W"]
-) -> tuple[UInt8[np.ndarray, "H W C"], UInt8[np.ndarray, "H W C"]]:
+def envelope(samples: Samples, valid: Valid) -> tuple[Picture, Picture]:
     """The second lowest and second highest of the valid samples; 255 and 0 where fewer than three are valid."""
     rising, count = sort_valid(samples, valid)
     low, high = _pick(rising, np.ones_like(count)), _pick(rising, np.maximum(count - 2, 0))
@@ -94,7 +92,7 @@ def mean_level(samples: UInt8[np.ndarray, "*S C"]) -> Float32[np.ndarray, "*S"]:
     return np.asarray(total)
 
 
-def farthest_samples(ranks: UInt8[np.ndarray, "S H W"]) -> Bool[np.ndarray, "S H W"]:
+def farthest_samples(ranks: UInt8[np.ndarray, "S H W"]) -> Valid:
     """The half of a pixel's samples with the highest rank, five at least; rank 0 never counts."""
     rising, count = sort_valid(ranks[..., None], ranks > 0)
     index = count - np.maximum(-(-count // 2), 5)

@@ -6,7 +6,7 @@ the same way; where it no longer looks like the frame, the mask has drifted or s
 Only a window around the subject is worked on.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -96,14 +96,17 @@ class MaskPropagator:
             return
         key = gt[frames[0]]
         origin = _grid(*mask.shape)
-        flow_between = _create_flow()
+        # One finder for each walk: its buffers are not safe to share between threads.
+        flow_finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        flow_finder.setFinestScale(0)  # twice the time of the preset; J + 0.01 on people of 80 pixels
         for previous, frame in pairwise(frames):
             window = _window_around(mask, self.margin_px)
             if window is None:  # nothing left to carry
                 yield PropagatedMask(mask=np.zeros_like(mask), likeness=np.full_like(mask, NEUTRAL))
                 continue
-            crop = gt[frame][window]
-            sources = flow_between(crop, gt[previous][window]) + _grid(*crop.shape[:2])
+            crop, previous_crop = gt[frame][window], gt[previous][window]
+            greys = [np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)) for image in (crop, previous_crop)]
+            sources = flow_finder.calc(*greys, None) + _grid(*crop.shape[:2])
             origin = _paste(origin, window, _sample_at(origin[window], sources))
             sharp = self._sharpen(_sample_at(mask[window], sources), model[colour_cells(crop)])
             mask = _paste(np.zeros_like(mask), window, sharp)
@@ -130,18 +133,6 @@ def _window_around(mask: MatteImage, margin_px: int) -> Window | None:
         slice(max(int(rows[0]) - margin_px, 0), int(rows[-1]) + margin_px + 1),
         slice(max(int(columns[0]) - margin_px, 0), int(columns[-1]) + margin_px + 1),
     )
-
-
-def _create_flow() -> Callable[[Image, Image], Field]:
-    # One finder for each walk: its buffers are not safe to share between threads.
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    dis.setFinestScale(0)  # twice the time of the preset; J + 0.01 on people of 80 pixels
-
-    def flow(target: Image, source: Image) -> Field:
-        greys = [np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)) for image in (target, source)]
-        return np.asarray(dis.calc(*greys, None))
-
-    return flow
 
 
 def _grid(height: int, width: int) -> Field:
