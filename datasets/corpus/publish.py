@@ -202,7 +202,7 @@ def is_ours(name: str) -> bool:
 
 
 def present_manifest(corpus: Location) -> Mapping[str, Any]:
-    """The corpus.json that stands there now, or an empty one.
+    """Return the present `corpus.json`, or an empty mapping.
 
     Raises:
         ValueError: it is damaged, so it is not known what it replaces.

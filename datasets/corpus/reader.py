@@ -150,7 +150,7 @@ def open_corpus(path_or_url: str, *, threads: int = 1) -> Corpus:
     """Open a corpus by folder or fsspec URL; threads (1 to 4) share the decoding of one layer.
 
     Raises:
-        FileNotFoundError: no `corpus.json` stands there.
+        FileNotFoundError: there is no `corpus.json`.
         ValueError: it is damaged, or was written in a later format than this version reads.
     """
     return Corpus(Location(str(path_or_url)), threads=threads)

@@ -122,7 +122,7 @@ def is_palette(file: Path) -> bool:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Pillow.Image]:
-    """Open an image; whatever Pillow finds wrong with it, now or inside the block, is told in one sentence."""
+    """Open an image; whatever Pillow finds wrong with it, now or inside the block, becomes one sentence."""
     need_readable(file)
     limit = f"{MAX_PIXELS // 1_000_000} million pixels"
     try:

@@ -38,7 +38,7 @@ def write_report(corpus: Corpus, folder: Path, *, step: Callable[[int, int], Non
     Args:
         corpus: what to show.
         folder: made where it is missing; an earlier `index.html` in it is replaced.
-        step: is told how many clips of how many are done.
+        step: called with the number of clips done, and of all.
         limit: of a larger corpus the first so many clips are shown; counts and histograms are of all.
 
     Raises:
@@ -131,7 +131,7 @@ def _words(clip: Clip) -> Values:
 
 
 def _pictures(clip: Clip) -> Values:
-    """The clip's film, its middle frame and strip as base64, and where in the film each view lies; or why none are."""
+    """The film of a clip, its middle frame and strip as base64, and the place of each view in it; or why none are."""
     try:
         pictures = thumbnails.render_views(clip)
     except (av.error.FFmpegError, ValueError, OSError) as broken:

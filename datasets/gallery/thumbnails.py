@@ -29,7 +29,7 @@ _X264 = {"preset": "veryfast", "g": "48"}
 _BT709 = 1  # the number that the H.264 standard gives to BT.709 for primaries, transfer and matrix alike
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class View:
     """One way to look at a clip."""
 
@@ -40,28 +40,25 @@ class View:
     """Layers it is made of; a clip that lacks one does not have the view."""
 
 
-VIEWS = tuple(
-    View(name=name, title=title, meaning=meaning, needs=needs)
-    for name, title, meaning, needs in (
-        ("gt", "gt", "The video with its effects.", ("gt",)),
-        ("over", "over", "The same subject over the clean background: no effects.", ("over",)),
-        (
-            "difference",
-            f"difference ×{GAIN}",
-            f"How far gt and over are apart, made {GAIN} times stronger. Black: equal.",
-            ("gt", "over"),
-        ),
-        ("effect", "effect mask on gt", "Where the effect is, in magenta over gt.", ("gt", "effect_mask")),
-        ("background", "background", "The clean plate: neither the subject nor its effects.", ("background",)),
-        (
-            "foreground",
-            "foreground",
-            "The subject with its effects, cut out by alpha. Checkerboard: nothing is there.",
-            ("foreground", "alpha"),
-        ),
-        ("alpha", "alpha", "How much of each pixel is foreground. White: all of it.", ("alpha",)),
-        ("subject_mask", "subject mask", "The subject alone, without its effects.", ("subject_mask",)),
-    )
+VIEWS = (
+    View("gt", "gt", "The video with its effects.", ("gt",)),
+    View("over", "over", "The same subject over the clean background: no effects.", ("over",)),
+    View(
+        "difference",
+        f"difference ×{GAIN}",
+        f"How far gt and over are apart, made {GAIN} times stronger. Black: equal.",
+        ("gt", "over"),
+    ),
+    View("effect", "effect mask on gt", "Where the effect is, in magenta over gt.", ("gt", "effect_mask")),
+    View("background", "background", "The clean plate: neither the subject nor its effects.", ("background",)),
+    View(
+        "foreground",
+        "foreground",
+        "The subject with its effects, cut out by alpha. Checkerboard: nothing is there.",
+        ("foreground", "alpha"),
+    ),
+    View("alpha", "alpha", "How much of each pixel is foreground. White: all of it.", ("alpha",)),
+    View("subject_mask", "subject mask", "The subject alone, without its effects.", ("subject_mask",)),
 )
 
 
