@@ -88,8 +88,21 @@ def attached_components(difference: Strength, subject: Mask, other_subjects: Mas
 def _candidate_pixels(
     difference: UInt8[np.ndarray, "H W"], subject: FrameMask, other_subjects: FrameMask, rule: Attachment
 ) -> FrameMask:
-    """Differences near the subject, but for those mostly elsewhere or far larger than it: a wave only passes by."""
-    reachable = _within_reach(subject, other_subjects, difference >= rule.edge_threshold * STEPS_PER_LEVEL, rule)
+    """Differences near the subject, but for those mostly elsewhere or far larger than it: a wave only passes by.
+
+    Of a patch that touches another subject only the pixels nearer to this one count.
+    """
+    rows, columns = np.nonzero(subject)
+    if not len(rows):
+        return np.zeros_like(subject)
+    side = max(np.ptp(rows), np.ptp(columns)) + 1
+    subject_distance, other_distance = _distance(subject), _distance(other_subjects)
+    reachable = (difference >= rule.edge_threshold * STEPS_PER_LEVEL) & (other_distance > 0)
+    reachable &= (subject_distance > 0) & (subject_distance <= rule.max_distance * side)
+    _, labels = cv2.connectedComponents(reachable.view(np.uint8), connectivity=8)
+    claimed = np.zeros(labels.max() + 1, bool)
+    claimed[labels[reachable & (other_distance <= 2)]] = True
+    reachable &= (subject_distance < other_distance) | ~claimed[labels]
     strong = (difference >= rule.peak_threshold * STEPS_PER_LEVEL) & ~subject & ~other_subjects
     _, labels = cv2.connectedComponents(strong.view(np.uint8), connectivity=4)
     total = np.bincount(labels.ravel())
@@ -110,20 +123,6 @@ def _distance(mask: FrameMask) -> Float32[np.ndarray, "H W"]:
     if not mask.any():
         return np.full(mask.shape, np.inf, np.float32)
     return np.asarray(cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, 5))
-
-
-def _within_reach(subject: FrameMask, other_subject: FrameMask, differs: FrameMask, rule: Attachment) -> FrameMask:
-    """Differing pixels within the subject's reach; of a patch that touches another subject, only the nearer ones."""
-    rows, columns = np.nonzero(subject)
-    if not len(rows):
-        return np.zeros_like(subject)
-    side = max(np.ptp(rows), np.ptp(columns)) + 1
-    subject_distance, other_distance = _distance(subject), _distance(other_subject)
-    reachable = differs & (subject_distance > 0) & (subject_distance <= rule.max_distance * side) & (other_distance > 0)
-    _, labels = cv2.connectedComponents(reachable.view(np.uint8), connectivity=8)
-    claimed = np.zeros(labels.max() + 1, bool)
-    claimed[labels[reachable & (other_distance <= 2)]] = True
-    return np.asarray(reachable & ((subject_distance < other_distance) | ~claimed[labels]))
 
 
 REACH_PX = 16.0
