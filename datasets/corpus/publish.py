@@ -255,9 +255,10 @@ def _write(plan: ShardPlan, workspace: Path, corpus: Location, settings: Publish
     if content_of_rows(entries, plan.split, settings) != plan.content:
         raise CorruptFile(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
     rows = (
-        shards.Row(columns={**entry.row, "split": plan.split}, layer=_reader(entry, workspace, settings.storage))
+        shards.Row(
+            columns={**(entry.row or {}), "split": plan.split}, layer=_reader(entry, workspace, settings.storage)
+        )
         for entry in entries
-        if entry.row is not None
     )
     put_shard(corpus, plan.path, rows, content=plan.content, scratch=workspace / "scratch")
 
