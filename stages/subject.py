@@ -1,8 +1,9 @@
-"""Stage 2, the subject: its mask, and the confidence of it in each frame; the backend `provided`.
+"""Stage 2, the subject: its mask, and the confidence of it in each frame.
 
-It takes the masks that came with the video and measures how far they fit it (about 12 ms a frame at 384x672). Each
-frame's confidence is the worst of five checks, so that a note can name the reason. True masks of real clips got 0.55 (a
-bicycle's wheels behind twigs) to 0.95 in their worst frame; masks shifted by 6 pixels or more about 0.4.
+The backend here, `provided`, takes the masks that came with the video and measures how far they fit it (about 12 ms a
+frame at 384x672). Each frame's confidence is the worst of five checks, so that a note can name the reason. True masks
+of real clips got 0.55 (a bicycle's wheels behind twigs) to 0.95 in their worst frame; masks shifted by 6 pixels or more
+about 0.4.
 """
 
 from collections.abc import Mapping
