@@ -81,8 +81,8 @@ class ClipPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShortShot:
-    """A shot that gives no clip."""
+class UnusableShot:
+    """A shot, or one subject of a clip, that gives nothing, and why."""
 
     where: str
     reason: str
@@ -117,7 +117,7 @@ def sample_indices(times_s: Times, fps: float) -> Int64[np.ndarray, "K"]:
     return np.searchsorted(midpoints, instants - 1e-6, side="left").astype(np.int64)
 
 
-def plan_clips(times_s: Times, cuts: Sequence[int], settings: Normalise) -> Iterator[ClipPlan | ShortShot]:
+def plan_clips(times_s: Times, cuts: Sequence[int], settings: Normalise) -> Iterator[ClipPlan | UnusableShot]:
     """Plan which source frames make up which clip, in the order of the video.
 
     Args:
@@ -135,11 +135,11 @@ def plan_clips(times_s: Times, cuts: Sequence[int], settings: Normalise) -> Iter
                 return
 
 
-def _plan_shot(times_s: Times, start: int, stop: int, settings: Normalise) -> Iterator[ClipPlan | ShortShot]:
+def _plan_shot(times_s: Times, start: int, stop: int, settings: Normalise) -> Iterator[ClipPlan | UnusableShot]:
     frames = start + sample_indices(times_s[start:stop], settings.fps)
     lengths = clip_lengths(len(frames), settings)
     if not lengths:
-        yield ShortShot(
+        yield UnusableShot(
             where=f"frames {start} to {stop - 1} ({times_s[start]:.2f} to {times_s[stop - 1]:.2f} s)",
             reason=f"the shot gives {len(frames)} frames at {settings.fps:g} fps, and a clip needs "
             f"{max(settings.min_frames, SHORTEST_CLIP)}; raise normalise.fps or take a longer shot",

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from effectpairs.datasets.footage.listing import Footage, SubjectFiles, list_footage
 from effectpairs.datasets.sources.source import FootageSource, load_source
-from effectpairs.flows.footage.ingest import NormalizedClip, UnusableShot, keys_within, normalize_footage, pick
-from effectpairs.stages.normalise import Normalise, fit_frame
+from effectpairs.flows.footage.ingest import NormalizedClip, keys_within, normalize_footage, pick
+from effectpairs.stages.normalise import Normalise, UnusableShot, fit_frame
 from effectpairs.tests.fixtures_videos import encode_video, sliding_clip, square_mask, write_images
 from hypothesis import given
 from hypothesis import strategies as st

@@ -8,7 +8,7 @@ from effectpairs.datasets.footage.reader import open_frames
 from effectpairs.stages.normalise import (
     ClipPlan,
     Normalise,
-    ShortShot,
+    UnusableShot,
     clip_length,
     clip_lengths,
     find_cuts,
@@ -160,7 +160,7 @@ def test_clip_length(available):
 def planned(times_s, cuts, **more):
     items = list(plan_clips(times_s, cuts, Normalise(**more)))
     return [item for item in items if isinstance(item, ClipPlan)], [
-        item for item in items if isinstance(item, ShortShot)
+        item for item in items if isinstance(item, UnusableShot)
     ]
 
 

@@ -16,7 +16,7 @@ from ...stages.normalise import (
     AnyImage,
     ClipPlan,
     Normalise,
-    ShortShot,
+    UnusableShot,
     find_cuts,
     fit_frame,
     plan_clips,
@@ -83,14 +83,6 @@ class NormalizedClip:
     """What a person who reviews the clip should know, in sentences."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class UnusableShot:
-    """A shot, or one subject of a clip, that gives nothing, and why."""
-
-    where: str
-    reason: str
-
-
 def keys_within(keys: Iterable[int], source_frames: tuple[int, ...]) -> dict[int, int]:
     """Key frames that a clip spans, by the clip's frame nearest to each; of two for one frame, the nearer key."""
     frames = np.array(source_frames)
@@ -123,8 +115,8 @@ def normalize_footage(footage: Footage, settings: Normalise) -> Iterator[Normali
     notes = video.info.notes + background_notes + tuple(note for subject in subjects for note in subject.notes)
     index = 0
     for clip_plan in plans:
-        if isinstance(clip_plan, ShortShot):
-            yield UnusableShot(where=clip_plan.where, reason=clip_plan.reason)
+        if isinstance(clip_plan, UnusableShot):
+            yield clip_plan
             continue
         yield from _next_clip(clip_plan, index, subjects, streams, notes)
         index += 1
@@ -217,7 +209,7 @@ class _Streams:
     @classmethod
     def open(
         cls,
-        plans: Iterable[ClipPlan | ShortShot],
+        plans: Iterable[ClipPlan | UnusableShot],
         video: FrameReader,
         subjects: Iterable[SubjectMasks],
         background: FrameReader | None,

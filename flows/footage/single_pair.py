@@ -16,11 +16,11 @@ from ...datasets.footage.reader import open_frames
 from ...datasets.store import codec
 from ...datasets.store.atomic_io import atomic_write, json_bytes
 from ...stages import pair
-from ...stages.normalise import fit_frame
+from ...stages.normalise import UnusableShot, fit_frame
 from ...stages.quality_gates import Verdict, judge
 from ...stages.subject import SubjectPrompt
 from ..engine.report import software
-from .ingest import NormalizedClip, UnusableShot, keys_within, normalize_footage
+from .ingest import NormalizedClip, keys_within, normalize_footage
 from .source import RealSource
 
 

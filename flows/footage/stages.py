@@ -22,7 +22,7 @@ from ..engine.item import Item, ItemKind, UnusableItem, slugify
 from ..engine.progress import ItemProgress
 from ..engine.report import RowFacts, clip_row, finished_outcome, settings_json
 from ..engine.stage import Stage, StageInput
-from .ingest import NormalizedClip, UnusableShot, normalize_footage
+from .ingest import NormalizedClip, normalize_footage
 from .source import RealSource
 
 BATCH_VIDEOS = 4
@@ -143,7 +143,7 @@ def _listing_inputs(stage_input: StageInput) -> dict[str, str]:
 def _normalise(stage_input: StageInput, writer: ResultWriter) -> None:
     clips, unusable = [], []
     for part in normalize_footage(stage_input.item.footage, stage_input.source.normalise):
-        if isinstance(part, UnusableShot):
+        if isinstance(part, normalise.UnusableShot):
             unusable.append({"where": part.where, "reason": part.reason})
         else:
             clips.append(_write_clip(part, writer))
