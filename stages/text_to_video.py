@@ -177,10 +177,10 @@ def _load_pipeline(files: PipelineFiles, dtype: str, offload: OffloadMode, devic
     torch, diffusers = require("torch", extra="train"), require("diffusers", extra="train")
     require("transformers", extra="train").utils.logging.disable_progress_bar()
     diffusers.utils.logging.disable_progress_bar()
-    target = device
-    if device == "auto":
+    target = "cpu" if device == "auto" else device
+    if device == "auto" and torch.cuda.is_available():
         free_bytes = [torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())]
-        target = f"cuda:{free_bytes.index(max(free_bytes))}" if torch.cuda.is_available() else "cpu"
+        target = f"cuda:{free_bytes.index(max(free_bytes))}"
     precision = torch.float32 if target == "cpu" and dtype == "float16" else getattr(torch, dtype)
     pipeline = getattr(diffusers, files.pipeline).from_pretrained(
         files.folder, dtype=precision, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=True
