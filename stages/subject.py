@@ -62,7 +62,16 @@ class Provided:
         mask = prompt.masks
         if mask is None:
             raise ValueError("no masks came with the clip; give one for every frame, or key masks to propagate")
-        _check(gt, mask)
+        if mask.shape != gt.shape[:3]:
+            sizes = [f"{len(clip)} frames of {clip.shape[1]}x{clip.shape[2]}" for clip in (mask, gt)]
+            raise ValueError(
+                f"the masks are {sizes[0]}, the clip {sizes[1]}; give one mask per frame, of the clip's size"
+            )
+        hard = mask > 127
+        if not hard.any():
+            raise ValueError("the masks are empty in every frame; mark the subject, white on black")
+        if hard.all():
+            raise ValueError("the masks are full in every frame; mark the subject alone, white on black")
         checks = {
             "the subject is missing between frames that show it": presence(mask),
             "its area jumps": steadiness(mask),
@@ -79,14 +88,3 @@ class Provided:
             if len(frames)
         )
         return SubjectTrack(mask=mask.copy(), confidence=confidence, notes=notes)
-
-
-def _check(gt: Rgb, mask: Matte) -> None:
-    if mask.shape != gt.shape[:3]:
-        sizes = [f"{len(clip)} frames of {clip.shape[1]}x{clip.shape[2]}" for clip in (mask, gt)]
-        raise ValueError(f"the masks are {sizes[0]}, the clip {sizes[1]}; give one mask per frame, of the clip's size")
-    hard = mask > 127
-    if not hard.any():
-        raise ValueError("the masks are empty in every frame; mark the subject, white on black")
-    if hard.all():
-        raise ValueError("the masks are full in every frame; mark the subject alone, white on black")
