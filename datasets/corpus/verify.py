@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -32,12 +32,8 @@ class IntegrityError:
         return f"{self.file}: {self.problem}"
 
 
-@dataclass(kw_only=True)
-class CorpusIndex:
-    """In which files each clip id, and in which splits each group stands: what no shard knows of the others."""
-
-    files: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    splits: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+CorpusIndex = tuple[dict[str, list[str]], dict[str, set[str]]]
+"""Files of each clip id, and splits of each group: what no shard knows of the others."""
 
 
 def verify(corpus: Corpus, *, step: Callable[[str], None] = lambda _: None) -> list[IntegrityError]:
@@ -61,7 +57,8 @@ def verify(corpus: Corpus, *, step: Callable[[str], None] = lambda _: None) -> l
 
 
 def _index_corpus(corpus: Corpus) -> CorpusIndex:
-    index = CorpusIndex()
+    files: dict[str, list[str]] = defaultdict(list)
+    splits: dict[str, set[str]] = defaultdict(set)
     for file in corpus.manifest["files"]:
         try:
             with corpus.location.open(file["path"]) as opened:
@@ -69,9 +66,9 @@ def _index_corpus(corpus: Corpus) -> CorpusIndex:
         except (pa.ArrowException, OSError, KeyError):
             continue  # its own check says what is wrong with it
         for row in rows:
-            index.files[row["clip_id"]].append(file["path"])
-            index.splits[row["group"]].add(row["split"])
-    return index
+            files[row["clip_id"]].append(file["path"])
+            splits[row["group"]].add(row["split"])
+    return files, splits
 
 
 def _faults_of(corpus: Corpus, file: File, index: CorpusIndex) -> Iterator[str]:
@@ -111,7 +108,8 @@ def _faults_of_shard(shard: pq.ParquetFile, file: File, index: CorpusIndex) -> I
 
 
 def _faults_of_row(row: Row, file: File, index: CorpusIndex) -> Iterator[str]:
-    other_files = list(index.files[row["clip_id"]])
+    files, splits = index
+    other_files = list(files[row["clip_id"]])
     other_files.remove(file["path"])
     if other_files:
         yield f"the same id stands again in {other_files[0]}"
@@ -119,8 +117,8 @@ def _faults_of_row(row: Row, file: File, index: CorpusIndex) -> Iterator[str]:
         yield f"is {row['kind']}/{row['split']} in a file of {file['kind']}/{file['split']}"
     if row["kind"] not in KINDS or row["split"] not in SPLITS:
         yield f"kind '{row['kind']}' or split '{row['split']}' is not a known word"
-    if len(index.splits[row["group"]]) > 1:
-        yield f"its group {row['group']} is in the splits {' and '.join(sorted(index.splits[row['group']]))}"
+    if len(splits[row["group"]]) > 1:
+        yield f"its group {row['group']} is in the splits {' and '.join(sorted(splits[row['group']]))}"
     if row["num_frames"] < 5 or row["num_frames"] % 8 != 5:
         yield f"has {row['num_frames']} frames, which is not 8k+5"
     if row["quality"]["verdict"] not in VERDICTS:
@@ -134,9 +132,8 @@ def _faults_of_videos(row: Row, read: shards.ReadLayer) -> Iterator[str]:
             if layer not in MAY_BE_ABSENT.get(row["kind"], ()):
                 yield f"has no {layer}"
             continue
-        colour = layer in COLOUR_LAYERS
         size = {name: row[name] for name in ("num_frames", "height", "width")}
-        expected = codec.VideoShape(**size, colour=colour)
+        expected = codec.VideoShape(**size, colour=layer in COLOUR_LAYERS)
         try:
             shape = codec.probe(video)
             if shape != expected:

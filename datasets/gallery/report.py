@@ -57,8 +57,17 @@ def write_report(corpus: Corpus, folder: Path, *, step: Callable[[int, int], Non
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     templates = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, autoescape=True)
+    manifest, values = corpus.manifest, as_values(corpus)
+    publishing = manifest["settings"]["publishing"]
     page = templates.get_template("report.html.j2").stream(
-        **_corpus_values(corpus),
+        corpus={name: manifest[name] for name in ("name", "version", "software", "counts")},
+        storage=publishing["storage"],
+        included=publishing["include"],
+        choices={name: values["counts"][f"by_{name}"] for name in ("verdict", "effect", "kind", "source", "split")},
+        charts=[chart for name in CHARTS if (chart := histogram(name, values["clips"]))],
+        account=values["account"],
+        left_out_shown=LEFT_OUT,
+        verdicts=VERDICTS,
         shown=len(clip_ids),
         clips=cards(),
         views=thumbnails.VIEWS,
@@ -69,24 +78,6 @@ def write_report(corpus: Corpus, folder: Path, *, step: Callable[[int, int], Non
     with atomic_open(folder / "index.html") as file:
         page.dump(file, encoding="utf-8")
     return folder / "index.html"
-
-
-def _corpus_values(corpus: Corpus) -> Values:
-    """Values that the page shows of the corpus."""
-    values = as_values(corpus)
-    manifest = corpus.manifest
-    clips = values["clips"]
-    counts = values["counts"]
-    return {
-        "corpus": {name: manifest[name] for name in ("name", "version", "software", "counts")},
-        "storage": manifest["settings"]["publishing"]["storage"],
-        "included": manifest["settings"]["publishing"]["include"],
-        "choices": {name: counts[f"by_{name}"] for name in ("verdict", "effect", "kind", "source", "split")},
-        "charts": [chart for name in CHARTS if (chart := histogram(name, clips))],
-        "account": values["account"],
-        "left_out_shown": LEFT_OUT,
-        "verdicts": VERDICTS,
-    }
 
 
 def histogram(name: str, clips: Sequence[Mapping[str, Any]]) -> Values | None:
