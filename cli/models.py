@@ -67,9 +67,8 @@ def generate(
     out_dir: Annotated[Path, Option("--out", help="Folder for the videos.")] = Path("generated"),
 ) -> None:
     """Put effects into a composite. Writes the video, a map of what changed, and both side by side."""
-    from ..training.generate import DeviceSettings
+    from ..training.generate import DeviceSettings, GenerateRequest, check_request, parse_size
     from ..training.generate import generate as make_video
-    from ..training.generate_request import GenerateRequest, check_request, parse_size
     from ..training.sampling.sample import SamplingSettings
 
     with usage_errors():

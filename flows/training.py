@@ -1,7 +1,6 @@
 """A published corpus to a trained model with its card: the `training` flow."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from ..processes import ProgramKilled
-from ..training.model_card import write_model_card
-from ..training.run import (
-    TrainingJob,
-    ablation_jobs,
-    encode_latents,
-    evaluate,
-    open_job,
-    sample_clips,
-    train,
-    write_ablation,
-)
+from ..training import run
 from .engine.run import ReportProgress, ignore_progress
 from .prefect_runner import artifact_key
 
@@ -40,22 +29,26 @@ def _was_killed(task: Any, run: Any, state: Any) -> bool:
     retry_condition_fn=_was_killed,
     task_run_name=lambda: runtime.task_run.parameters["job"].label(runtime.task_run.parameters["step"]),
 )
-def run_step(step: str, job: TrainingJob, report: ReportProgress) -> int:
+def run_step(step: str, job: run.TrainingJob, report: ReportProgress) -> int:
     """Run one step, followed in the UI; what is done of it is not done again."""
-    progress = _ProgressArtifact(step, job, report)
-    if step == "train":
-        return train(job, progress, progress.log_step)
-    return encode_latents(job, progress) if step == "encode" else sample_clips(job, progress)
+    key, log, share = artifact_key(f"{job.title}-{step}"), get_run_logger(), 0.0
+    artifact: Any = create_progress_artifact(0.0, key=key, description=f"{step} of {job.title}")
 
+    def show_progress(label: str, count: int, total: int) -> None:
+        nonlocal share
+        report(label, count, total)
+        if count == total or count / total >= share + UPDATE_EVERY:
+            share = count / total
+            update_progress_artifact(artifact, 100 * share)
 
-@task(cache_policy=NO_CACHE)
-def run_evaluation(job: TrainingJob, report: ReportProgress) -> Path:
-    """Measure videos of held-out clips against their truth; a metric without weights gives a reason, not a number."""
-    return evaluate(job, _ProgressArtifact("evaluate", job, report))
+    def log_record(record: Mapping[str, Any]) -> None:
+        log.info("step %d: loss %.4f, gradient %.3g", record["step"], record["loss"], record["grad_norm"])
+
+    return run.run_step(step, job, show_progress, log_record)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="{name}")
-def show_page(name: str, job: TrainingJob, write: Callable[[], Path]) -> Path:
+def show_page(name: str, job: run.TrainingJob, write: Callable[[], Path]) -> Path:
     """Write a page of Markdown, and show it in the UI."""
     page = write()
     create_markdown_artifact(page.read_text(), key=artifact_key(f"{job.title}-{name}"), description=str(page))
@@ -77,38 +70,10 @@ def training(
         accelerate: a file of `accelerate config`, taken instead of the number of processes.
         eval_clips: number of held-out clips that are made at the end; 0 makes all.
     """
-    job = open_job(config, overrides, processes=processes, accelerate=accelerate, eval_clips=eval_clips)
+    job = run.open_job(config, overrides, processes=processes, accelerate=accelerate, eval_clips=eval_clips)
     return str(train_with_prefect(job))
 
 
-def train_with_prefect(job: TrainingJob, report: ReportProgress = ignore_progress) -> Path:
+def train_with_prefect(job: run.TrainingJob, report: ReportProgress = ignore_progress) -> Path:
     """Run all steps of a run, or of an ablation's variants, inside a flow; return the model card, or the table."""
-    if job.settings.ablation:
-        for variant in ablation_jobs(job):
-            train_with_prefect(variant, report)
-        return show_page("ablation", job, partial(write_ablation, job))
-    run_step("encode", job, report)
-    run_step("train", job, report)
-    evaluation = run_evaluation(job, report) if run_step("sample", job, report) else None
-    return show_page("model-card", job, partial(write_model_card, job.output, evaluation))
-
-
-class _ProgressArtifact:
-    """Reports a step's progress to the UI and to the caller."""
-
-    def __init__(self, step: str, job: TrainingJob, report: ReportProgress) -> None:
-        key, description = artifact_key(f"{job.title}-{step}"), f"{step} of {job.title}"
-        self.artifact: Any = create_progress_artifact(0.0, key=key, description=description)
-        self.label, self.report = job.label(step), report
-        self.log = get_run_logger()
-        self.share = 0.0
-
-    def __call__(self, count: int, total: int) -> None:
-        self.report(self.label, count, total)
-        if count == total or count / total >= self.share + UPDATE_EVERY:
-            self.share = count / total
-            update_progress_artifact(self.artifact, 100 * self.share)
-
-    def log_step(self, record: Mapping[str, Any]) -> None:
-        """Log a record of the step log as a line of the flow run."""
-        self.log.info("step %d: loss %.4f, gradient %.3g", record["step"], record["loss"], record["grad_norm"])
+    return run.run_training(job, report, run_step, show_page)

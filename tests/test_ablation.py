@@ -46,7 +46,7 @@ def test_each_variant_is_the_run_itself_with_another_mix_and_folder(corpus, tmp_
     runs = training_run.ablation_jobs(job)
     assert [run.variant for run in runs] == ["without-real", "without-synthetic", "without-unpaired", "full"]
     for run, variant in zip(runs, job.settings.ablation, strict=True):
-        assert run.output == tmp_path / variant.name
+        assert run.settings.output_path == tmp_path / variant.name
         assert run.settings.cache_path == tmp_path / "cache"
         assert run.settings.model == job.settings.model
         assert run.settings.ablation == ()

@@ -6,9 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from effectpairs.datasets.store import codec
-from effectpairs.tests.fixtures_corpus import square_with_shadow
-from effectpairs.training.generate_request import GenerateRequest, parse_keyframes, parse_size, read_inputs
+
+for needed in ("torch", "diffusers"):
+    pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
+from effectpairs.datasets.store import codec  # noqa: E402
+from effectpairs.tests.fixtures_corpus import square_with_shadow  # noqa: E402
+from effectpairs.training.generate import GenerateRequest, parse_keyframes, parse_size, read_inputs  # noqa: E402
 
 FRAMES, SIZE = 29, (32, 48)
 
@@ -34,27 +37,26 @@ def asked(folder: Path, **given) -> GenerateRequest:
 
 def test_a_finished_composite_is_taken_as_it_is(files):
     folder, layers = files
-    found = read_inputs(asked(folder, over="over.mkv", effect_mask=(str(folder / "effect_mask.mkv"),)))
+    found, fps = read_inputs(asked(folder, over="over.mkv", effect_mask=(str(folder / "effect_mask.mkv"),)))
     assert (found.over == layers["over"]).all()
     assert (found.effect_mask == layers["effect_mask"].astype(np.uint8) * 255).all()
-    assert (found.shape, found.fps) == ((FRAMES, *SIZE), 24)
+    assert (found.size, fps) == ((FRAMES, *SIZE), 24)
 
 
 @pytest.mark.parametrize("background", ["background.mkv", "background.png"])
 def test_layers_are_composited_by_eq_2(files, background):
     folder, layers = files
-    found = read_inputs(asked(folder, foreground="gt.mkv", mask="subject_mask.mkv", background=background))
+    found, _ = read_inputs(asked(folder, foreground="gt.mkv", mask="subject_mask.mkv", background=background))
     assert (found.over == layers["over"]).all()
     assert found.effect_mask is None
 
 
 def test_one_image_holds_for_all_frames_and_a_keyframe_for_its_own(files):
-    pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
     folder, layers = files
     drawn = layers["effect_mask"][20]
-    whole = read_inputs(asked(folder, over="over.mkv", effect_mask=(str(folder / "mask.png"),))).effect_mask
+    whole = read_inputs(asked(folder, over="over.mkv", effect_mask=(str(folder / "mask.png"),)))[0].effect_mask
     assert (whole == drawn[None].astype(np.uint8) * 255).all()
-    keyed = read_inputs(asked(folder, over="over.mkv", effect_mask=(f"20={folder / 'mask.png'}",))).effect_mask
+    keyed = read_inputs(asked(folder, over="over.mkv", effect_mask=(f"20={folder / 'mask.png'}",)))[0].effect_mask
     assert (keyed[17:21] == drawn).all()  # the latent frame that frame 20 falls into
     assert (keyed[:17] == 0.5).all()
     assert (keyed[21:] == 0.5).all()
@@ -62,13 +64,13 @@ def test_one_image_holds_for_all_frames_and_a_keyframe_for_its_own(files):
 
 def test_another_size_is_cropped_to_all_files_alike(files):
     folder, _ = files
-    found = read_inputs(asked(folder, over="over.mkv", effect_mask=(str(folder / "mask.png"),), size=(16, 32)))
-    assert found.shape == (FRAMES, 16, 32)
-    assert found.effect_mask.shape == found.shape
+    found, _ = read_inputs(asked(folder, over="over.mkv", effect_mask=(str(folder / "mask.png"),), size=(16, 32)))
+    assert found.size == (FRAMES, 16, 32)
+    assert found.effect_mask.shape == found.size
 
 
 def test_text_alone_has_a_shape_and_no_pictures():
-    found = read_inputs(GenerateRequest(prompt="rain", frames=13, size=(16, 32)))
+    found, _ = read_inputs(GenerateRequest(prompt="rain", frames=13, size=(16, 32)))
     assert (found.over, found.effect_mask, found.shape) == (None, None, (13, 16, 32))
 
 
@@ -110,8 +112,7 @@ def test_sizes_and_keyframes_are_read():
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory):
-    torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
-    pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
+    import torch
     from effectpairs.training.base.tiny import write_tiny_model
     from effectpairs.training.generate import DeviceSettings
 
@@ -154,7 +155,6 @@ def test_text_alone_becomes_a_video(files, machine, tmp_path):
 
 
 def test_the_map_is_black_where_nothing_changed():
-    pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
     from effectpairs.training.generate import difference_map
 
     over = np.full((1, 16, 16, 3), 90, np.uint8)
@@ -166,7 +166,6 @@ def test_the_map_is_black_where_nothing_changed():
 
 
 def test_weights_of_no_finished_run_are_refused(tmp_path):
-    pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
     from effectpairs.training.generate import DeviceSettings, load_pipeline
 
     with pytest.raises(ValueError, match=r"has no training.json of a finished run; give a run's folder `trained`"):

@@ -19,8 +19,7 @@ from effectpairs.tests.fixtures_corpus import make_small_corpus  # noqa: E402
 from effectpairs.training import run as training_run  # noqa: E402
 from effectpairs.training.base import checkpoint  # noqa: E402
 from effectpairs.training.fitting.step_log import read_step_log  # noqa: E402
-from effectpairs.training.measure import describe_clips  # noqa: E402
-from effectpairs.training.model_card import average_steps, write_model_card  # noqa: E402
+from effectpairs.training.results import average_steps, describe_clips, write_model_card  # noqa: E402
 
 QUICK = ("cache.size=[32, 48]", "validation.steps=2")
 

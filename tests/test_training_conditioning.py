@@ -88,11 +88,11 @@ def test_bad_shapes_are_refused(shape, words):
 
 
 def test_lengths():
-    assert [n for n in range(60) if latent_shapes.is_valid_length(n)] == [5, 13, 21, 29, 37, 45, 53]
+    assert [n for n in range(60) if latent_shapes.padded_length(n) == n] == [5, 13, 21, 29, 37, 45, 53]
     assert [latent_shapes.longest_valid_length(n) for n in (4, 5, 12, 13, 80, 85)] == [0, 5, 5, 13, 77, 85]
     assert [latent_shapes.padded_length(n) for n in (1, 5, 6, 13, 80, 86)] == [5, 5, 13, 13, 85, 93]
     for frames in (5, 13, 85, 197):
-        assert latent_shapes.pixel_frames(latent_shapes.latent_frames(frames)) == frames
+        assert 4 * (latent_shapes.latent_frames(frames) - 1) + 1 == frames
         owners = [latent_shapes.latent_index(frame) for frame in range(frames)]
         assert owners == [f for f in range(latent_shapes.latent_frames(frames)) for _ in latent_shapes.frame_range(f)]
 

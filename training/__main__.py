@@ -18,8 +18,7 @@ from pathlib import Path
 
 from ..datasets.corpus.reader import open_corpus
 from ..datasets.store.atomic_io import CannotWrite
-from ..extras import require
-from .base.models import BaseModelNotFound, locate_model
+from .base.models import BaseModelNotFound, locate_model, select_device
 from .configs.config import load_training
 from .fitting.step_log import TrainingStopped
 from .latents.encode_plan import build_recipe, finalize_cache, pending_clips
@@ -56,7 +55,6 @@ def _encode(options: argparse.Namespace) -> None:
     settings, (number, _, count) = load_training(Path(options.config), options.set), options.share.partition("/")
     if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
         raise ValueError(f"--share {options.share!r} is not K/N with K from 0 to N-1; write for example --share 0/2")
-    _limit_threads()
     if options.tiny_model and not Path(settings.model.id, "scheduler").exists():
         write_tiny_model(Path(settings.model.id))
     corpus, folder, share = open_corpus(settings.corpus), settings.cache_path, (int(number), int(count))
@@ -71,19 +69,19 @@ def _train(options: argparse.Namespace) -> None:
     from .fitting.loop import train
 
     settings = load_training(Path(options.config), options.set)
-    _limit_threads()
+    select_device()  # also limits the threads on a CPU
     train(settings)
 
 
 def _sample(options: argparse.Namespace) -> None:
-    from .sample_clips import sample_clips
+    from .results import sample_clips
 
     for clip_id in sample_clips(load_training(Path(options.config), options.set), options.count):
         print(f"sampled {clip_id}", flush=True)
 
 
 def _measure(options: argparse.Namespace) -> None:
-    from .measure import measure_samples
+    from .results import measure_samples
 
     def print_progress(count: int, total: int) -> None:
         if count:  # the first call comes before anything is measured
@@ -93,9 +91,8 @@ def _measure(options: argparse.Namespace) -> None:
 
 
 def _decode(options: argparse.Namespace) -> None:
-    from .sampling.decode import decode_folder
+    from .sampling.pipeline import decode_folder
 
-    _limit_threads()
     decode_folder(Path(options.folder), Path(options.cache), Path(options.model), options.device)
 
 
@@ -123,13 +120,6 @@ def _parser() -> argparse.ArgumentParser:
         decode.add_argument(name)
     decode.set_defaults(run=_decode)
     return parser
-
-
-def _limit_threads() -> None:
-    """Take one thread without a GPU: more than the system grants are many times slower."""
-    torch = require("torch", extra="train")
-    if not torch.cuda.is_available() and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
 
 
 def _end_with_stdin() -> None:

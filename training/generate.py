@@ -1,29 +1,55 @@
-"""Videos by a trained model: the pipeline on this machine's device, and its results as files."""
+"""Videos by a trained model: the files of a request, the pipeline on this machine's device, and its results as files.
+
+A request names a composite, or layers that are composited here, and masks of every kind.
+"""
 
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
-from ..arrays import Rgb
+from ..arrays import Matte, Rgb
+from ..datasets.footage.images import load_rgb, load_values
+from ..datasets.footage.reader import open_frames
+from ..datasets.footage.types import SUFFIXES as IMAGE_SUFFIXES
 from ..datasets.gallery.thumbnails import encode_mp4
 from ..datasets.store import codec
 from ..datasets.store.atomic_io import atomic_write, explain_os_errors, json_bytes
-from ..extras import require
-from .base.models import BaseModelRef
+from ..stages.composite import over as composite
+from ..stages.normalise import fit_frame, resize
+from .base.conditioning import mask_from_keyframes
+from .base.latent_shapes import SIDE_MULTIPLE, nearest_sides
+from .base.models import BaseModelRef, select_device
 from .fitting.step_log import RECORD
-from .generate_request import GenerateInputs, GenerateRequest, read_inputs
-from .sampling.decode import CRF
-from .sampling.pipeline import EffectPipeline, PipelineInput
+from .sampling.pipeline import CRF, EffectPipeline, PipelineInput
 from .sampling.sample import SamplingSettings
 
-torch = require("torch", extra="train")
+LAYERS = ("foreground", "mask", "background")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateRequest:
+    """Prompt and files of `effectpairs generate`."""
+
+    prompt: str
+    negative: str = ""
+    over: Path | None = None
+    """A composite without effects; or the three that it is made of by Eq. 2:"""
+    foreground: Path | None = None
+    mask: Path | None = None
+    """The subject's coverage, one picture a frame."""
+    background: Path | None = None
+    """A video, or one image for all frames."""
+    effect_mask: tuple[str, ...] = ()
+    """A video, a folder, one image for all frames, or keyframes FRAME=PNG; none leaves the place to the model."""
+    size: tuple[int, int] | None = None
+    """Height and width; None keeps the input's, cropped to sixteens."""
+    frames: int = 85
+    """Length of a video of text alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,30 +63,6 @@ class DeviceSettings:
     device: str = "auto"
     cpu_offload: bool = False
     """Keep on the GPU only the part that works: slower, for small cards."""
-
-
-def load_pipeline(settings: DeviceSettings) -> EffectPipeline:
-    """Load the pipeline onto its device: float32 without a GPU, bfloat16 on one.
-
-    Raises:
-        BaseModelNotFound: the base model is not on this machine.
-        ValueError: the trained weights are missing, or of another model.
-    """
-    device = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)  # more threads than the system grants are many times slower than one
-    if settings.cpu_offload and device == "cpu":
-        raise ValueError("cpu_offload moves parts between GPU and memory, and there is no GPU; leave it out")
-    model = BaseModelRef() if settings.base is None else BaseModelRef(id=settings.base)
-    if settings.trained is not None and settings.base is None:
-        model = _recorded_base_model(settings.trained)
-    pipeline = EffectPipeline.load(model, settings.trained, dtype="float32" if device == "cpu" else "bfloat16")
-    pipeline.set_progress_bar_config(disable=True)
-    if settings.cpu_offload:
-        pipeline.enable_model_cpu_offload(device=device)
-    else:
-        pipeline.to(device)
-    return pipeline
 
 
 def generate(
@@ -79,23 +81,136 @@ def generate(
         ValueError: the request's files do not go together, or the video's size or length cannot be made.
         CannotWrite: the disk is full.
     """
-    inputs = read_inputs(request)
-    pipeline = load_pipeline(device)
-    pipeline_input = PipelineInput(
-        prompt=request.prompt,
-        negative=request.negative,
-        over=inputs.over,
-        effect_mask=inputs.effect_mask,
-        shape=inputs.shape if inputs.over is None else None,
-    )
-    result = pipeline(pipeline_input, sampling, report=report)
+    inputs, fps = read_inputs(request)
+    result = load_pipeline(device)(inputs, sampling, report=report)
     with explain_os_errors(folder, within=folder):
         folder.mkdir(parents=True, exist_ok=True)
-    atomic_write(folder / "video.mkv", codec.encode(result, fps=inputs.fps))
+    atomic_write(folder / "video.mkv", codec.encode(result, fps=fps))
     for name, frames in _preview_videos(inputs, result).items():
-        atomic_write(folder / f"{name}.mp4", encode_mp4(frames, fps=inputs.fps, crf=CRF))
-    atomic_write(folder / "generate.json", json_bytes(_record(request, inputs, sampling, device)))
+        atomic_write(folder / f"{name}.mp4", encode_mp4(frames, fps=fps, crf=CRF))
+    files = {name: str(path) for name in ("over", *LAYERS) if (path := getattr(request, name)) is not None}
+    record = dict(zip(("num_frames", "height", "width"), inputs.size, strict=True)) | {
+        "fps": fps,
+        "prompt": request.prompt,
+        "negative": request.negative,
+        "sampling": asdict(sampling),
+        "inputs": files | {"effect_mask": list(request.effect_mask)},
+        "model": {"trained": str(device.trained) if device.trained else None, "base": device.base},
+    }
+    atomic_write(folder / "generate.json", json_bytes(record))
     return folder / "video.mp4"
+
+
+def load_pipeline(settings: DeviceSettings) -> EffectPipeline:
+    """Load the pipeline onto its device: float32 without a GPU, bfloat16 on one.
+
+    Raises:
+        BaseModelNotFound: the base model is not on this machine.
+        ValueError: the trained weights are missing, or of another model.
+    """
+    device = select_device(settings.device)
+    if settings.cpu_offload and device == "cpu":
+        raise ValueError("cpu_offload moves parts between GPU and memory, and there is no GPU; leave it out")
+    model = BaseModelRef() if settings.base is None else BaseModelRef(id=settings.base)
+    if settings.trained is not None and settings.base is None:
+        try:
+            base = json.loads((settings.trained / RECORD).read_text())["base"]
+            model = BaseModelRef(id=base["id"], revision=base["revision"])
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"{settings.trained}: has no {RECORD} of a finished run; give a run's folder `trained`, or name the "
+                "base model"
+            ) from error
+    pipeline = EffectPipeline.load(model, settings.trained, dtype="float32" if device == "cpu" else "bfloat16")
+    pipeline.set_progress_bar_config(disable=True)
+    if settings.cpu_offload:
+        pipeline.enable_model_cpu_offload(device=device)
+    else:
+        pipeline.to(device)
+    return pipeline
+
+
+def read_inputs(request: GenerateRequest) -> tuple[PipelineInput, float]:
+    """Read all files of a request; return them with the frames per second of the video.
+
+    Raises:
+        ValueError: the options do not go together, or a file cannot be used.
+    """
+    layers = check_request(request)
+    first, over, effect_mask, fps = request.over or request.foreground, None, None, 16.0
+    if first is not None:
+        info = open_frames(first).info
+        height, width = request.size or (max(SIDE_MULTIPLE, side - side % SIDE_MULTIPLE) for side in info.size)
+        over = _read_rgb(first, (height, width))
+        if layers:
+            over = _composite(over, request)
+        effect_mask = _read_effect_mask(request, over)
+        # Matroska counts milliseconds, so 24 is measured as 23.993; 23.976 stays what it is.
+        fps = float(round(info.fps)) if abs(info.fps - round(info.fps)) < 0.02 and round(info.fps) else info.fps
+    inputs = PipelineInput(
+        prompt=request.prompt,
+        negative=request.negative,
+        over=over,
+        effect_mask=effect_mask,
+        shape=(request.frames, *(request.size or (384, 672))) if over is None else None,
+    )
+    return inputs, fps
+
+
+def check_request(request: GenerateRequest) -> list[str]:
+    """Check, before any file is read, that the options go together; return the names of the layers.
+
+    Raises:
+        ValueError: they do not.
+    """
+    layers = [name for name in LAYERS if getattr(request, name) is not None]
+    if request.over is not None and layers:
+        raise ValueError(f"--over is a finished composite; leave out --{layers[0]}, or --over")
+    if layers and len(layers) < 3:
+        absent = next(name for name in LAYERS if name not in layers)
+        raise ValueError(
+            f"--{layers[0]} is there and --{absent} is not; a composite needs both and the third, or --over"
+        )
+    if request.effect_mask and not layers and request.over is None:
+        raise ValueError("--effect-mask needs a composite; give --over, or --foreground, --mask and --background")
+    if request.frames < 1:
+        raise ValueError(f"--frames {request.frames} is below 1; the model knows 85")
+    if len(request.effect_mask) > 1:
+        parse_keyframes(request.effect_mask)
+    return layers
+
+
+def parse_size(size: str) -> tuple[int, int]:
+    """Parse the value of --size HxW.
+
+    Raises:
+        ValueError: it is not two multiples of 16.
+    """
+    height, _, width = size.partition("x")
+    if not (height.isdigit() and width.isdigit()) or 0 in (int(height), int(width)):
+        raise ValueError(f"--size {size} is not HxW in pixels; write for example --size 384x672")
+    sides = int(height), int(width)
+    nearest = nearest_sides(*sides)
+    if sides != nearest:
+        raise ValueError(f"--size {size}: sides are multiples of {SIDE_MULTIPLE}; take {nearest[0]}x{nearest[1]}")
+    return sides
+
+
+def parse_keyframes(masks: Sequence[str]) -> dict[int, Path]:
+    """Parse FRAME=PNG each into files by frame.
+
+    Raises:
+        ValueError: one is not of that form, or names a frame twice.
+    """
+    paths: dict[int, Path] = {}
+    for mask in masks:
+        frame, equals, path = mask.partition("=")
+        if not (frame.isdigit() and equals and path):
+            raise ValueError(f"--effect-mask {mask} is not FRAME=PNG; several masks are keyframes, each with its frame")
+        if int(frame) in paths:
+            raise ValueError(f"--effect-mask {mask}: frame {frame} is given twice; unite the two masks in one image")
+        paths[int(frame)] = Path(path)
+    return paths
 
 
 def difference_map(result: Rgb, over: Rgb) -> Rgb:
@@ -107,17 +222,7 @@ def difference_map(result: Rgb, over: Rgb) -> Rgb:
     return colours
 
 
-def _recorded_base_model(trained: Path) -> BaseModelRef:
-    try:
-        base = json.loads((trained / RECORD).read_text())["base"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"{trained}: has no {RECORD} of a finished run; give a run's folder `trained`, or name the base model"
-        ) from error
-    return BaseModelRef(id=base["id"], revision=base["revision"])
-
-
-def _preview_videos(inputs: GenerateInputs, result: Rgb) -> dict[str, UInt8[np.ndarray, "T H W 3"]]:
+def _preview_videos(inputs: PipelineInput, result: Rgb) -> dict[str, Any]:
     """The result; with a composite also the map of changes, and composite, grey mask (if any) and result in a row."""
     if inputs.over is None:
         return {"video": result}
@@ -130,16 +235,46 @@ def _preview_videos(inputs: GenerateInputs, result: Rgb) -> dict[str, UInt8[np.n
     return {"video": result, "difference": difference, "side_by_side": np.concatenate(columns, axis=2)}
 
 
-def _record(
-    request: GenerateRequest, inputs: GenerateInputs, sampling: SamplingSettings, device: DeviceSettings
-) -> dict[str, Any]:
-    names = ("over", "foreground", "mask", "background")
-    files = {name: str(path) for name in names if (path := getattr(request, name)) is not None}
-    return dict(zip(("num_frames", "height", "width"), inputs.shape, strict=True)) | {
-        "fps": inputs.fps,
-        "prompt": request.prompt,
-        "negative": request.negative,
-        "sampling": asdict(sampling),
-        "inputs": files | {"effect_mask": list(request.effect_mask)},
-        "model": {"trained": str(device.trained) if device.trained else None, "base": device.base},
-    }
+def _composite(foreground: Rgb, request: GenerateRequest) -> Rgb:
+    """Apply Eq. 2; an image as a background stands still."""
+    assert request.mask is not None
+    assert request.background is not None
+    frames, size = len(foreground), foreground.shape[1:3]
+    mask = _read_masks(request.mask, size, frames)
+    if request.background.suffix.lower() in IMAGE_SUFFIXES:
+        background = np.repeat(fit_frame(load_rgb(request.background), size)[None], frames, axis=0)
+    else:
+        background = _read_rgb(request.background, size)
+    if len(background) != frames:
+        raise ValueError(
+            f"{request.background}: has {len(background)} frames and the foreground {frames}; cut them alike"
+        )
+    return composite(foreground, background, mask)
+
+
+def _read_effect_mask(request: GenerateRequest, over: Rgb) -> np.ndarray | None:
+    """Read the mask of every frame: levels where it is drawn, 0.5 where nothing is known."""
+    masks, frames, size = request.effect_mask, len(over), over.shape[1:3]
+    if not masks:
+        return None
+    if len(masks) == 1 and ("=" not in masks[0] or Path(masks[0]).exists()):
+        path = Path(masks[0])
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            return np.repeat(fit_frame(load_values(path), size)[None], frames, axis=0)
+        return _read_masks(path, size, frames)
+    keyframes = parse_keyframes(masks).items()
+    images = {frame: fit_frame(load_values(path), size).astype(np.float32) / 255 for frame, path in keyframes}
+    return mask_from_keyframes(images, frames)
+
+
+def _read_rgb(path: Path, size: tuple[int, int]) -> Rgb:
+    video = open_frames(path)
+    return np.stack([fit_frame(resize(frame, video.info.size), size) for _, frame in video])
+
+
+def _read_masks(path: Path, size: tuple[int, int], frames: int) -> Matte:
+    """Read the red channel of a mask video or folder: masks are grey."""
+    masks = np.ascontiguousarray(_read_rgb(path, size)[..., 0])
+    if len(masks) != frames:
+        raise ValueError(f"{path}: has {len(masks)} masks and the video {frames} frames; give a mask for every frame")
+    return masks

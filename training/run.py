@@ -1,7 +1,7 @@
 """Driver of a training run, or of an ablation's runs: starts their steps as programs and follows them.
 
-Every step (see `training/__main__`) can be started again at any time: what is done is not done twice, and what was cut
-off goes on. The programs end when the driver does.
+The steps are encode, train, sample and evaluate (see `training/__main__`). Each can be started again at any time: what
+is done is not done twice, and what was cut off goes on. The programs end when the driver does.
 """
 
 import dataclasses
@@ -17,19 +17,22 @@ from ..datasets.corpus.reader import open_corpus
 from ..datasets.store.atomic_io import explain_os_errors
 from ..extras import require
 from ..processes import run_program
-from .configs.config import AblationVariant, TrainingConfig, check_counts, load_training
+from .configs.config import TrainingConfig, check_counts, load_training
 from .evaluation.tables import write_ablation_tables
-from .fitting.step_log import EVALUATION, read_step_log
+from .fitting.step_log import read_step_log
 from .latents.sampler import kind_weights
-from .measure import describe_clips, held_out_clips, held_out_split
-from .model_card import write_model_card
+from .results import describe_clips, held_out_clips, write_model_card
 
 CONFIGS = Path(__file__).parent / "configs"
 PROGRAM = "effectpairs.training"
 TINY = "tiny"
 """As a model's id: the model in miniature, written into the run's folder."""
-ReportStep = Callable[[int, int], None]
-"""Receives the number of pieces done and their total."""
+ReportProgress = Callable[[str, int, int], None]
+"""Receives a step's label, the number of pieces done and their total."""
+RunStep = Callable[[str, "TrainingJob", ReportProgress], int]
+"""Runs a step of a job by its name; returns the number of pieces done."""
+WritePage = Callable[[str, "TrainingJob", Callable[[], Path]], Path]
+"""Writes a page of Markdown, given its name, its job and the function that writes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +55,12 @@ class TrainingJob:
     @property
     def title(self) -> str:
         """Name of the run: its folder's, and the variant's."""
-        return f"{self.output.parent.name} {self.variant}" if self.variant else self.output.name
+        output = self.settings.output_path
+        return f"{output.parent.name} {self.variant}" if self.variant else output.name
 
     def label(self, step: str) -> str:
         """Label of a step's progress bar."""
         return f"{step} {self.variant}".strip()
-
-    @property
-    def output(self) -> Path:
-        """Path to the run's folder."""
-        return Path(self.settings.output).expanduser()
 
 
 def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> TrainingJob:
@@ -85,7 +84,7 @@ def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> Train
     settings = load_training(path, overrides)
     uses_tiny_model = settings.model.id == TINY
     if uses_tiny_model:
-        overrides = (*overrides, f'model.id="{Path(settings.output).expanduser().absolute() / TINY}"')
+        overrides = (*overrides, f'model.id="{settings.output_path.absolute() / TINY}"')
         settings = load_training(path, overrides)
     job = TrainingJob(
         config=path, settings=settings, overrides=tuple(overrides), uses_tiny_model=uses_tiny_model, **launch
@@ -104,53 +103,78 @@ def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> Train
     return job
 
 
-def encode_latents(job: TrainingJob, report: ReportStep) -> int:
-    """Encode the corpus as latents; return the number of clips that were encoded now."""
-    options = ["--tiny-model"] if job.uses_tiny_model else []
-    return _run_counted(job, "encode", "encoded ", len(open_corpus(job.settings.corpus)), report, options)
-
-
-def train(
-    job: TrainingJob, report: ReportStep, on_step: Callable[[Mapping[str, Any]], None] = lambda record: None
+def run_step(
+    step: str, job: TrainingJob, report: ReportProgress, on_record: Callable[[Mapping[str, Any]], None] = lambda _: None
 ) -> int:
-    """Train from the newest checkpoint on; return the number of steps done.
+    """Run one step, from where it was; return the number of clips done, or of training steps.
+
+    Args:
+        step: encode, train, sample or evaluate.
+        job: the run.
+        report: receives the step's label, the number of pieces done and their total.
+        on_record: receives the newest record of the step log while training.
+    """
+    report_step = partial(report, job.label(step))
+    if step == "train":
+        return _train(job, report_step, on_record)
+    corpus, count = open_corpus(job.settings.corpus), 0
+    held_out = len(held_out_clips(corpus, job.eval_clips)[1])
+    words, verb, total = {
+        "encode": (["encode", *(["--tiny-model"] if job.uses_tiny_model else [])], "encoded ", len(corpus)),
+        "sample": (["sample", "--count", str(job.eval_clips)], "sampled ", held_out),
+        "evaluate": (["measure"], "measured ", held_out),
+    }[step]
+    report_step(count, total)
+
+    def count_line(line: str) -> None:
+        nonlocal count
+        if line.startswith(verb):  # a line for each clip
+            count += 1
+            report_step(count, max(total, count))
+
+    _run_program(job, [sys.executable, "-m", PROGRAM, *words], on_line=count_line)
+    report_step(max(total, count), max(total, count))  # no line is printed for clips that were encoded already
+    return count
+
+
+def run_training(
+    job: TrainingJob,
+    report: ReportProgress,
+    step: RunStep = run_step,
+    write_page: WritePage = lambda name, job, write: write(),
+) -> Path:
+    """Run all steps of a run, or of an ablation's variants; return the model card, or the page of their tables.
 
     Args:
         job: the run.
-        report: receives steps done and steps in all.
-        on_step: receives the newest record of the step log.
+        report: receives the progress of every step.
+        step: runs one step of the run.
+        write_page: writes the page at the end.
     """
-    step, total = 0, job.settings.steps
-
-    def read_log() -> None:
-        nonlocal step
-        records = read_step_log(job.output)
-        if records and records[-1]["step"] != step:
-            step = records[-1]["step"]
-            report(min(step, total), total)
-            on_step(records[-1])
-
-    report(0, total)  # before the program's first words, which take some seconds
-    _run_step(job, _launcher(job), "train", on_poll=read_log)
-    read_log()
-    return step
-
-
-def sample_clips(job: TrainingJob, report: ReportStep) -> int:
-    """Sample videos of held-out clips with the trained weights; return their number."""
-    options = ["--count", str(job.eval_clips)]
-    return _run_counted(job, "sample", "sampled ", _count_held_out(job), report, options)
-
-
-def evaluate(job: TrainingJob, report: ReportStep) -> Path:
-    """Measure the samples against their truth; return the folder of the tables."""
-    _run_counted(job, "measure", "measured ", _count_held_out(job), report)
-    return job.output / EVALUATION
+    if job.settings.ablation:
+        for variant in ablation_jobs(job):
+            run_training(variant, report, step, write_page)
+        return write_page("ablation", job, partial(write_ablation, job))
+    step("encode", job, report)
+    step("train", job, report)
+    is_measured = step("sample", job, report) > 0 and step("evaluate", job, report) > 0
+    return write_page("model-card", job, partial(write_model_card, job.settings.output_path, is_measured=is_measured))
 
 
 def ablation_jobs(job: TrainingJob) -> list[TrainingJob]:
     """Jobs of an ablation's variants: each in a folder of its own, over the same latents, with its mix."""
-    return [_variant_job(job, variant) for variant in job.settings.ablation]
+    jobs = []
+    for variant in job.settings.ablation:
+        overrides = (
+            *job.overrides,
+            f'output="{job.settings.output_path.absolute() / variant.name}"',
+            f'cache_folder="{job.settings.cache_path.absolute()}"',
+            *(f"data.mix.{kind}=0" for kind in variant.without),
+            "ablation=[]",
+        )
+        settings = load_training(job.config, overrides)
+        jobs.append(dataclasses.replace(job, settings=settings, overrides=overrides, variant=variant.name))
+    return jobs
 
 
 def write_ablation(job: TrainingJob) -> Path:
@@ -159,76 +183,40 @@ def write_ablation(job: TrainingJob) -> Path:
     Raises:
         ValueError: a variant was not measured.
     """
-    settings = job.settings
-    corpus = open_corpus(settings.corpus)
-    held_out = held_out_clips(corpus, job.eval_clips)
-    clips = describe_clips(held_out_split(corpus), len(held_out), trained_on=settings.data.split)
+    settings, corpus = job.settings, open_corpus(job.settings.corpus)
+    split, clip_ids = held_out_clips(corpus, job.eval_clips)
+    clips = describe_clips(split, len(clip_ids), trained_on=settings.data.split)
     title = (
         f"What each source of data is worth: {settings.steps} steps of {settings.global_batch} samples a variant, "
         f"on {clips}"
     )
-    return write_ablation_tables(job.output, settings.ablation, title)
+    return write_ablation_tables(settings.output_path, settings.ablation, title)
 
 
-def run_training(job: TrainingJob, report: Callable[[str, int, int], None]) -> Path:
-    """Run all steps of a run, or of an ablation's variants, without Prefect; return the model card, or the table."""
-    if job.settings.ablation:
-        for variant in ablation_jobs(job):
-            run_training(variant, report)
-        return write_ablation(job)
-    encode_latents(job, partial(report, job.label("encode")))
-    train(job, partial(report, job.label("train")))
-    sampled = sample_clips(job, partial(report, job.label("sample")))
-    evaluation = evaluate(job, partial(report, job.label("evaluate"))) if sampled else None
-    return write_model_card(job.output, evaluation)
+def _train(job: TrainingJob, report: Callable[[int, int], None], on_record: Callable[[Mapping[str, Any]], None]) -> int:
+    """Train from the newest checkpoint on, and follow the step log; return the number of steps done."""
+    step, total = 0, job.settings.steps
+
+    def read_log() -> None:
+        nonlocal step
+        records = read_step_log(job.settings.output_path)
+        if records and records[-1]["step"] != step:
+            step = records[-1]["step"]
+            report(min(step, total), total)
+            on_record(records[-1])
+
+    report(0, total)  # before the program's first words, which take some seconds
+    _run_program(job, [*_launcher(job), "train"], on_poll=read_log)
+    read_log()
+    return step
 
 
-def _variant_job(job: TrainingJob, variant: AblationVariant) -> TrainingJob:
-    overrides = (
-        *job.overrides,
-        f'output="{job.output.absolute() / variant.name}"',
-        f'cache_folder="{job.settings.cache_path.absolute()}"',
-        *(f"data.mix.{kind}=0" for kind in variant.without),
-        "ablation=[]",
-    )
-    settings = load_training(job.config, overrides)
-    return dataclasses.replace(job, settings=settings, overrides=overrides, variant=variant.name)
-
-
-def _count_held_out(job: TrainingJob) -> int:
-    return len(held_out_clips(open_corpus(job.settings.corpus), job.eval_clips))
-
-
-def _run_counted(
-    job: TrainingJob, step: str, word: str, total: int, report: ReportStep, options: Sequence[str] = ()
-) -> int:
-    """Run a step that prints a line, beginning with a word, for each piece; return their number."""
-    count = 0
-    report(count, total)
-
-    def count_line(line: str) -> None:
-        nonlocal count
-        if line.startswith(word):
-            count += 1
-            report(count, max(total, count))
-
-    _run_step(job, [sys.executable, "-m", PROGRAM], step, options, on_line=count_line)
-    report(max(total, count), max(total, count))  # no line is printed for pieces that were there already
-    return count
-
-
-def _run_step(
-    job: TrainingJob,
-    launcher: Sequence[str],
-    step: str,
-    options: Sequence[str] = (),
-    **callbacks: Callable[..., None],
-) -> None:
+def _run_program(job: TrainingJob, words: Sequence[str], **callbacks: Callable[..., None]) -> None:
     overrides = [word for override in job.overrides for word in ("--set", override)]
-    with explain_os_errors(job.output):
-        job.output.mkdir(parents=True, exist_ok=True)
-    command = [*launcher, step, str(job.config), *overrides, *options, "--end-with-stdin"]
-    run_program(command, job.output / "run.log", **callbacks)
+    output = job.settings.output_path
+    with explain_os_errors(output):
+        output.mkdir(parents=True, exist_ok=True)
+    run_program([*words, str(job.config), *overrides, "--end-with-stdin"], output / "run.log", **callbacks)
 
 
 def _launcher(job: TrainingJob) -> list[str]:

@@ -16,6 +16,7 @@ frame is therefore repeated over all frames of its latent frame; otherwise half 
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,13 @@ def encode_mask_channel(mask: PixelMask, *, downsample: Downsample = "trilinear"
 def resize_mask(keep: PixelMask, *, downsample: Downsample = "trilinear") -> Float[Tensor, "b f h w"]:
     """Resize a mask to the latents: the first frame makes the first latent frame, every four others make another."""
     frames, height, width = latent_frames(keep.shape[1]), *(side // PIXELS_PER_LATENT for side in keep.shape[2:])
+    resize = {
+        "trilinear": partial(functional.interpolate, mode="trilinear", align_corners=False),
+        "area": functional.adaptive_avg_pool3d,
+        "max": lambda run, size: -functional.adaptive_max_pool3d(-run, size),  # the mask's maximum is keep's minimum
+    }[downsample]
     runs = (keep[:, None, :1], 1), (keep[:, None, 1:], frames - 1)
-    return torch.cat([_resize(run, (length, height, width), downsample) for run, length in runs], dim=2)[:, 0]
+    return torch.cat([resize(run, (length, height, width)) for run, length in runs], dim=2)[:, 0]
 
 
 def concat_conditioning(mask: LatentMask, over: Latents) -> Conditioning:
@@ -86,11 +92,8 @@ def mask_from_keyframes(keyframes: Mapping[int, MaskImage], frames: int) -> Soft
     if len(sizes) > 1:
         raise ValueError(f"keyframes of {sizes[0]} and {sizes[1]} pixels do not go together; give them all one size")
     clip_mask = unknown_mask(frames, *sizes[0])
-    groups: dict[int, list[MaskImage]] = {}
-    for frame, mask in keyframes.items():
-        groups.setdefault(latent_index(frame), []).append(mask)
-    for latent, masks in groups.items():
-        span = frame_range(latent)
+    for span in map(frame_range, map(latent_index, keyframes)):
+        masks = [mask for frame, mask in keyframes.items() if frame in span]
         clip_mask[span.start : span.stop] = np.max(masks, axis=0)
     return clip_mask
 
@@ -98,11 +101,3 @@ def mask_from_keyframes(keyframes: Mapping[int, MaskImage], frames: int) -> Soft
 def quantise_mask(mask: SoftMask) -> SoftMask:
     """Round a mask to the model's three levels: no effect below 0.25, effect above 0.75, else unknown."""
     return np.where(mask < 0.25, 0, np.where(mask > 0.75, 1, UNKNOWN)).astype(np.float32)
-
-
-def _resize(keep: Any, size: tuple[int, int, int], downsample: Downsample) -> Any:
-    if downsample == "trilinear":
-        return functional.interpolate(keep, size=size, mode="trilinear", align_corners=False)
-    if downsample == "area":
-        return functional.adaptive_avg_pool3d(keep, size)
-    return -functional.adaptive_max_pool3d(-keep, size)  # the mask's maximum is the minimum of what is kept

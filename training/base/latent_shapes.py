@@ -1,4 +1,7 @@
-"""Lengths and sizes of clips that the model takes, and the latent frames that come of them; needs no torch."""
+"""Lengths and sizes of clips that the model takes, and the latent frames that come of them; needs no torch.
+
+F frames become f = 1 + (F - 1) / 4 latent frames, which the transformer pairs up, so f is even: F = 8k+5.
+"""
 
 from typing import Literal
 
@@ -11,25 +14,26 @@ Downsample = Literal["trilinear", "area", "max"]
 """Resize of a mask to the latents: trilinear is what the base model learnt with; max keeps thin strokes alive."""
 
 
-def is_valid_length(frames: int) -> bool:
-    """Return whether the length is 8k+5, so that the latent frames pair up."""
-    return frames >= SHORTEST and frames % 8 == SHORTEST
-
-
 def check_shape(frames: int, height: int, width: int, *, label: str) -> None:
     """Refuse a clip that the model cannot take.
 
     Raises:
         ValueError: with the label, the shape, the rule and the nearest shape that goes.
     """
-    if not is_valid_length(frames):
+    if frames != padded_length(frames):
         shorter, longer = longest_valid_length(frames) or SHORTEST, padded_length(frames)
         raise ValueError(f"{label}: {frames} frames are not 8k+5; take {shorter} or {longer}")
-    if height % SIDE_MULTIPLE or width % SIDE_MULTIPLE or min(height, width) < SIDE_MULTIPLE:
-        rows, columns = (max(SIDE_MULTIPLE, round(side / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in (height, width))
+    rows, columns = nearest_sides(height, width)
+    if (height, width) != (rows, columns):
         raise ValueError(
             f"{label}: {height}x{width} pixels do not divide by {SIDE_MULTIPLE}; resize it, to {rows}x{columns} say"
         )
+
+
+def nearest_sides(height: int, width: int) -> tuple[int, int]:
+    """The nearest height and width that the model takes."""
+    rows, columns = (max(SIDE_MULTIPLE, round(side / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in (height, width))
+    return rows, columns
 
 
 def longest_valid_length(frames: int) -> int:
@@ -45,11 +49,6 @@ def padded_length(frames: int) -> int:
 def latent_frames(frames: int) -> int:
     """Number of latent frames of a clip: the first frame alone makes one, every four after it make another."""
     return (frames - 1) // FRAMES_PER_LATENT + 1
-
-
-def pixel_frames(latents: int) -> int:
-    """Number of frames that so many latent frames decode to."""
-    return FRAMES_PER_LATENT * (latents - 1) + 1
 
 
 def latent_index(frame: int) -> int:

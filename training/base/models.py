@@ -6,6 +6,7 @@ safetensors alone (the older formats run code on loading). The revision is recor
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,18 @@ def locate_model(model: BaseModelRef) -> LocalModel:
     if missing:
         raise BaseModelNotFound(f"{model.id}: {local.folder} has no {missing[0]}/; {_fetch_command(model)}")
     return local
+
+
+def select_device(name: str = "auto") -> str:
+    """Return torch's name of a device; "auto" is a GPU where there is one.
+
+    On a CPU torch gets one thread, unless OMP_NUM_THREADS is set: more than the system grants are many times slower.
+    """
+    torch = require("torch", extra="train")
+    device = name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+    return device
 
 
 def fingerprint(folder: Path, *parts: str) -> str:

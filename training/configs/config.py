@@ -131,9 +131,14 @@ class TrainingConfig:
         return self.global_batch // at_once
 
     @property
+    def output_path(self) -> Path:
+        """Path to the run's folder."""
+        return Path(self.output).expanduser()
+
+    @property
     def cache_path(self) -> Path:
         """Path to the latent cache."""
-        return Path(self.cache_folder or Path(self.output) / "cache").expanduser()
+        return Path(self.cache_folder).expanduser() if self.cache_folder else self.output_path / "cache"
 
     def identity(self) -> dict[str, Any]:
         """Settings that must not change between a checkpoint and the run that resumes from it."""

@@ -193,10 +193,8 @@ def _pair_ids(corpus: Corpus, settings: EvaluationSettings) -> list[str]:
 
 def _samples(clip: Clip, methods: Sequence[Method], settings: EvaluationSettings) -> dict[str, Sample]:
     """Read each method's video of a clip, and cut all to one length."""
-    truth, over = clip.gt, clip.over
-    assert over is not None, "pairs have an over"
-    if settings.size is not None:
-        truth, over = downscale(truth, settings.size), downscale(over, settings.size)
+    assert clip.over is not None, "pairs have an over"
+    truth, over = downscale(clip.gt, settings.size), downscale(clip.over, settings.size)
     videos: dict[str, Rgb] = {}
     for method in methods:
         path = find_video(method.folder, clip.clip_id)

@@ -57,14 +57,9 @@ class TrainingContext:
         """Whether weights or optimiser are spread over the processes."""
         return self.accelerator.distributed_type.name in SHARDED
 
-    @property
-    def output(self) -> Path:
-        """Path to the run's folder."""
-        return Path(self.settings.output).expanduser()
-
     def checkpoint_path(self, step: int) -> Path:
         """Path to the checkpoint after so many steps."""
-        return self.output / "checkpoints" / f"step-{step:08d}"
+        return self.settings.output_path / "checkpoints" / f"step-{step:08d}"
 
 
 def build_context(settings: TrainingConfig) -> TrainingContext:
@@ -76,7 +71,12 @@ def build_context(settings: TrainingConfig) -> TrainingContext:
     """
     local, cache = locate_model(settings.model), open_cache(settings.cache_path)
     samples = CachedSamples(cache, settings.data, seed=settings.seed)
-    _check_shapes(samples, settings)
+    shapes = sorted({(row["frames"], row["height"], row["width"]) for row in samples.rows})
+    if len(shapes) > 1 and settings.batch > 1:
+        raise ValueError(
+            f"{cache.folder}: has windows of {shapes[0]} and {shapes[-1]}, which make no batch of {settings.batch}; "
+            "set batch = 1, global_batch stays"
+        )
     accelerator = build_accelerator(settings)
     if accelerator.is_main_process:
         check_cache(cache, local, settings)
@@ -115,7 +115,7 @@ def build_accelerator(settings: TrainingConfig) -> Any:
         cpu="MASTER_ADDR" in os.environ and not torch.accelerator.is_available(),
         mixed_precision=settings.precision,
         log_with=["tensorboard", *settings.trackers],
-        project_dir=str(Path(settings.output).expanduser()),
+        project_dir=str(settings.output_path),
     )
     installed = {str(getattr(tracker, "value", tracker)) for tracker in accelerator.log_with}
     missing = [name for name in settings.trackers if name not in installed]
@@ -186,7 +186,7 @@ def export_weights(context: TrainingContext) -> Path:
 
     The library saves a model's own weights alone, not others that it is given, so they get a model of their own.
     """
-    folder = context.output / TRAINED
+    folder = context.settings.output_path / TRAINED
     state = _gather_weights(context)
     if context.accelerator.is_main_process:
         if context.ema is not None:
@@ -195,7 +195,17 @@ def export_weights(context: TrainingContext) -> Path:
             transformer = require("diffusers", extra="train").CogVideoXTransformer3DModel.from_config(context.config)
         transformer.load_state_dict(state, assign=True)
         transformer.save_pretrained(str(folder / "transformer"))
-        atomic_write(folder / RECORD, json_bytes(_provenance(context)))
+        manifest = context.cache.manifest
+        origin = {  # all that a model card needs
+            "base": manifest["model"] | {"transformer": context.identity["model"]},
+            "corpus": manifest["corpus"],
+            "latents": {"digest": context.cache.digest, "recipe": manifest["recipe"]},
+            "settings": dataclasses.asdict(context.settings),
+            "processes": context.accelerator.num_processes,
+            "conditioning_noise": "none",
+            "software": f"effectpairs {version('effectpairs')}",
+        }
+        atomic_write(folder / RECORD, json_bytes(origin))
     context.accelerator.wait_for_everyone()
     return folder
 
@@ -249,15 +259,6 @@ def _check_processes(accelerator: Any) -> None:
             )
 
 
-def _check_shapes(samples: CachedSamples, settings: TrainingConfig) -> None:
-    shapes = sorted({(row["frames"], row["height"], row["width"]) for row in samples.rows})
-    if len(shapes) > 1 and settings.batch > 1:
-        raise ValueError(
-            f"{samples.cache.folder}: has windows of {shapes[0]} and {shapes[-1]}, which make no batch of "
-            f"{settings.batch}; set batch = 1, global_batch stays"
-        )
-
-
 def _gather_weights(context: TrainingContext) -> dict[str, Any]:
     """All weights on the main process; the others may get none (FSDP's first version gives them none).
 
@@ -265,20 +266,6 @@ def _gather_weights(context: TrainingContext) -> dict[str, Any]:
     """
     state = context.accelerator.get_state_dict(context.transformer)
     return {name: value.wait() if hasattr(value, "wait") else value for name, value in state.items()}
-
-
-def _provenance(context: TrainingContext) -> dict[str, Any]:
-    """Origin of the trained weights: all that a model card needs."""
-    manifest = context.cache.manifest
-    return {
-        "base": manifest["model"] | {"transformer": context.identity["model"]},
-        "corpus": manifest["corpus"],
-        "latents": {"digest": context.cache.digest, "recipe": manifest["recipe"]},
-        "settings": dataclasses.asdict(context.settings),
-        "processes": context.accelerator.num_processes,
-        "conditioning_noise": "none",
-        "software": f"effectpairs {version('effectpairs')}",
-    }
 
 
 def _copy_tensors(targets: dict[str, Any], tensors: dict[str, Any]) -> None:

@@ -66,7 +66,7 @@ class _TrainingLoop:
         validation_rows(self.context)  # a clip that is not there is said now, not at the first validation
         tracked, tensorboard = {"settings": str(self.settings)}, {"purge_step": first + 1}
         self.accelerator.init_trackers("logs", config=tracked, init_kwargs={"tensorboard": tensorboard})
-        log = StepLog(self.accelerator, self.context.output, first_step=first)
+        log = StepLog(self.accelerator, self.settings.output_path, first_step=first)
         numbers = sample_numbers(
             range(first, self.settings.steps),
             batch=self.settings.batch,

@@ -1,7 +1,7 @@
 """Validation: the same few clips sampled again and again while training, so that progress can be watched.
 
-The training process makes latents alone; a process of its own turns them into videos (see `decode`), for the video
-autoencoder would not fit beside the optimiser.
+The training process makes latents alone; a process of its own turns them into videos (see `sampling/pipeline`), for the
+video autoencoder would not fit beside the optimiser.
 """
 
 import sys
@@ -39,7 +39,7 @@ def validation_rows(context: TrainingContext) -> list[dict[str, Any]]:
 
 def sample_validation_clips(context: TrainingContext, step: int) -> None:
     """Write latents of the validation clips after so many steps, and have them decoded."""
-    folder = context.output / "validation" / f"step-{step:08d}"
+    folder = context.settings.output_path / "validation" / f"step-{step:08d}"
     accelerator, rows = context.accelerator, validation_rows(context)
     share = rows if context.sharded else rows[accelerator.process_index :: accelerator.num_processes]
     model = context.transformer if context.sharded else accelerator.unwrap_model(context.transformer)

@@ -17,10 +17,9 @@ import numpy as np
 from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
 from ...datasets.store.atomic_io import digest_of
-from ...extras import require
 from ..base.encoders import TextModel, encode_texts, encode_video, frames_to_video
 from ..base.latent_shapes import check_shape
-from ..base.models import BaseModelRef, load_text_model, load_vae, locate_model, text_length
+from ..base.models import BaseModelRef, load_text_model, load_vae, locate_model, select_device, text_length
 from .cache import CachedRow, LatentArray, TextArray, row_path, write_row
 from .encode_plan import (
     CacheSettings,
@@ -35,7 +34,6 @@ from .encode_plan import (
     window_starts,
 )
 
-torch = require("torch", extra="train")
 _ENCODED_LAYERS = ("gt", "over", "effect_mask")
 
 
@@ -67,9 +65,7 @@ class _Encoders:
     """The two models on their device."""
 
     def __init__(self, folder: Path, settings: CacheSettings) -> None:
-        device = settings.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = select_device(settings.device)
         self.vae = load_vae(folder, dtype=settings.compute_dtype).to(device)
         tokenizer, encoder = load_text_model(folder, dtype=settings.compute_dtype)
         self.text = TextModel(tokenizer, encoder.to(device), text_length(folder))
@@ -94,8 +90,7 @@ def _encode_window(clip: Clip, start: int, folder: Path, recipe: Recipe, encoder
     span = slice(start, start + window_length(clip, recipe.frames))
     layers = {name: layer[span] for name in _ENCODED_LAYERS if (layer := getattr(clip, name)) is not None}
     _check_layers(clip, layers, start)
-    if recipe.size is not None:
-        layers = {name: downscale(layer, recipe.size) for name, layer in layers.items()}
+    layers = {name: downscale(layer, recipe.size) for name, layer in layers.items()}
     check_shape(*layers["gt"].shape[:3], label=f"clip '{clip.clip_id}'")
     row = CachedRow(
         key=key,

@@ -19,7 +19,7 @@ from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
 from ...datasets.store.atomic_io import atomic_write, digest_of, is_abandoned, json_bytes
 from ...settings import STRICT
-from ..base.latent_shapes import SHORTEST, check_shape, is_valid_length, longest_valid_length
+from ..base.latent_shapes import SHORTEST, check_shape, longest_valid_length, padded_length
 from ..base.models import BaseModelRef, fingerprint, locate_model
 from .cache import FORMAT, LatentCache, open_cache, row_path, write_manifest
 
@@ -40,7 +40,7 @@ class CacheSettings:
     """auto takes a GPU where there is one; otherwise a torch device by name."""
 
     def __post_init__(self) -> None:
-        if not is_valid_length(self.frames):
+        if self.frames != padded_length(self.frames):
             shorter = longest_valid_length(self.frames) or SHORTEST
             raise ValueError(f"cache.frames={self.frames} is not 8k+5; take {shorter} or {shorter + 8}")
         if self.size is not None:
@@ -160,8 +160,10 @@ def window_length(clip: Clip, frames: int) -> int:
     return min(frames, longest_valid_length(clip.num_frames))
 
 
-def downscale(layer: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a layer's frames to (height, width): colour averaged over area, a mask by the greater part."""
+def downscale(layer: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """Resize a layer's frames to (height, width) if given: colour averaged over area, a mask by the greater part."""
+    if size is None:
+        return layer
     height, width = size
     values = layer.astype(np.float32) if layer.dtype == bool else layer
     frames = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in values])

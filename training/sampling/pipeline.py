@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Mask, Matte, Rgb
+from ...datasets.gallery.thumbnails import encode_mp4
+from ...datasets.store.atomic_io import atomic_write
 from ...extras import require
 from ..base import checkpoint, encoders, models
 from ..base.conditioning import (
@@ -25,10 +27,15 @@ from ..base.conditioning import (
 )
 from ..base.latent_shapes import PIXELS_PER_LATENT, Downsample, check_shape, latent_frames, padded_length
 from ..base.tensors import Conditioning, Latents
+from ..latents.cache import open_cache
 from .sample import SamplingSettings, denoise
 
 torch = require("torch", extra="train")
 DiffusionPipeline: Any = require("diffusers", extra="train").DiffusionPipeline
+FPS = 16.0
+"""Frame rate of decoded validation samples."""
+CRF = 17
+"""Quality of H.264 at which no loss is seen, for videos by a model."""
 Report = Callable[[int, int], None]
 
 
@@ -117,10 +124,13 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     def latents(self, inputs: PipelineInput, sampling: SamplingSettings, *, report: Report | None = None) -> Latents:
         """Latents of the video before decoding, of the padded length."""
-        texts = self._encode_prompts(inputs)
+        length = int(getattr(self.transformer.config, "max_text_seq_length", 226))
+        self._move_to_device(self.text_encoder)
+        model = encoders.TextModel(self.tokenizer, self.text_encoder, length)
+        rows = encoders.encode_texts(model, [inputs.prompt, inputs.negative]).to(self._execution_device)
         conditioning = self.conditioning(inputs).to(self._execution_device)
         self._move_to_device(self.transformer)
-        return denoise(self.transformer, self.scheduler, conditioning, texts, sampling, report=report)
+        return denoise(self.transformer, self.scheduler, conditioning, (rows[:1], rows[1:]), sampling, report=report)
 
     def conditioning(self, inputs: PipelineInput) -> Conditioning:
         """Conditioning channels of the composite and the mask, for the padded length."""
@@ -137,13 +147,6 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
         self._move_to_device(self.vae)
         over = encoders.encode_video(self.vae, encoders.frames_to_video(inputs.over[index])).mean * scale
         return concat_conditioning(channel.to(over.device), over)
-
-    def _encode_prompts(self, inputs: PipelineInput) -> tuple[Any, Any]:
-        length = int(getattr(self.transformer.config, "max_text_seq_length", 226))
-        self._move_to_device(self.text_encoder)
-        model = encoders.TextModel(self.tokenizer, self.text_encoder, length)
-        rows = encoders.encode_texts(model, [inputs.prompt, inputs.negative]).to(self._execution_device)
-        return rows[:1], rows[1:]
 
     def _move_to_device(self, module: Any) -> None:
         """Under offload a module moves when its forward is called; we call its parts, so we ask for the move."""
@@ -167,6 +170,20 @@ def load_checkpoint_into(transformer: Any, path: Path) -> None:
     with torch.no_grad():
         for name, weight in trained.items():
             weights[name].copy_(weight)
+
+
+def decode_folder(folder: Path, cache_folder: Path, model: Path, device: str) -> None:
+    """Decode all latents in a folder into videos: composite, result and truth side by side."""
+    safetensors, device = require("safetensors", extra="train"), models.select_device(device)
+    vae = models.load_vae(model, dtype="float32" if device == "cpu" else "bfloat16").to(device)
+    cache, scale = open_cache(cache_folder), vae.config.scaling_factor
+    for path in sorted(folder.glob("*.safetensors")):
+        with safetensors.safe_open(path, framework="pt") as file:
+            row, latents = cache.read(file.metadata()["key"]), file.get_tensor("latents")
+        over, gt = (None if layer is None else torch.from_numpy(layer[0])[None] * scale for layer in (row.over, row.gt))
+        parts = [encoders.decode_latents(vae, part) for part in (over, latents, gt) if part is not None]
+        columns = np.concatenate([encoders.video_to_frames(part) for part in parts], axis=2)
+        atomic_write(path.with_suffix(".mp4"), encode_mp4(columns, fps=FPS, crf=CRF))
 
 
 def reflect_indices(frames: int, length: int) -> np.ndarray:

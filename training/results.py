@@ -1,0 +1,181 @@
+"""Results of a finished run: videos of held-out clips, their measures against the truth, and the model card.
+
+Clips of the test split are taken, else of validation, else of training; the first window of each, at the size of the
+cache. The evaluation has two rows: the run's own videos, and the composites as they are, which any method has to beat.
+Measures and model card need no torch.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ..datasets.corpus.reader import Corpus, open_corpus
+from ..datasets.store import codec
+from ..datasets.store.atomic_io import atomic_write, digest_of, digest_of_file, json_bytes
+from .configs.config import TrainingConfig
+from .evaluation.evaluate import EvaluationSettings, ResultCache, evaluate
+from .evaluation.tables import write_tables
+from .evaluation.videos import Method
+from .fitting.step_log import EVALUATION, RECORD, SAMPLES, TRAINED, read_step_log
+from .latents.encode_plan import downscale, window_length
+
+SPLITS = ("test", "validation", "train")
+"""Splits to hold clips out of, by preference."""
+TABLE = "table.md"
+"""File of the evaluation's table in its folder."""
+MAX_LOSS_ROWS = 10
+
+
+def held_out_clips(corpus: Corpus, count: int) -> tuple[str, list[str]]:
+    """Return the first of test, validation and training that has a pair, and ids of its first pairs.
+
+    Args:
+        corpus: the corpus.
+        count: number of pairs; 0 takes all.
+    """
+    rows = [row for row in corpus.table.select(["clip_id", "kind", "split"]).to_pylist() if row["kind"] != "unpaired"]
+    splits = {row["split"] for row in rows}
+    split = next((split for split in SPLITS if split in splits), SPLITS[-1])
+    clip_ids = [row["clip_id"] for row in rows if row["split"] == split]
+    return split, clip_ids[:count] if count else clip_ids
+
+
+def describe_clips(split: str, count: int, *, trained_on: str) -> str:
+    """Say how many clips were measured, and whether the run was trained on them: then the numbers hold for no others.
+
+    Args:
+        split: theirs.
+        count: their number.
+        trained_on: the split that the run was trained on, or "all".
+    """
+    clips = f"{count} clip{'' if count == 1 else 's'}"
+    if trained_on not in ("all", split):
+        return f"{clips} of the {split} split, held out of training"
+    if split == SPLITS[-1]:
+        return f"{clips} of the training split, for the corpus holds no pair back: the model may have learnt from them"
+    return f"{clips} of the {split} split, on which this run was trained"
+
+
+def sample_clips(settings: TrainingConfig, count: int) -> Iterator[str]:
+    """Make OUTPUT/samples/CLIP.mkv of each held-out clip by the run's weights; yield its id.
+
+    A video that the same weights made with the same settings is not made again, and its id is yielded all the same.
+
+    Raises:
+        ValueError: the run is not finished, or a clip does not fit the model.
+        BaseModelNotFound: the base model is not on this machine.
+    """
+    from .generate import DeviceSettings, load_pipeline
+    from .sampling.pipeline import PipelineInput
+    from .sampling.sample import SamplingSettings
+
+    corpus, cache, validation = open_corpus(settings.corpus), settings.cache, settings.validation
+    sampling = SamplingSettings(steps=validation.steps, guidance=validation.guidance, seed=validation.seed)
+    trained, pipeline = settings.output_path / TRAINED, None
+    weights = sorted((trained / "transformer").glob("*.safetensors"))
+    if not weights:
+        raise ValueError(f"{trained}: holds no trained weights; train to the last step first")
+    weights_digest = digest_of([digest_of_file(path) for path in weights])
+    for clip_id in held_out_clips(corpus, count)[1]:
+        clip = corpus.clip(clip_id)
+        # A caption or a frame that changed makes another version of the corpus, and so another key.
+        origin = [weights_digest, dataclasses.asdict(sampling), corpus.manifest["digest"], clip_id]
+        key = digest_of([*origin, cache.size, cache.frames])
+        path = settings.output_path / SAMPLES / f"{clip_id}.mkv"
+        if not _is_sampled(path, key):
+            span = slice(window_length(clip, cache.frames))
+            layers = {name: downscale(getattr(clip, name)[span], cache.size) for name in ("over", "effect_mask")}
+            mask_downsample = settings.data.mask_downsample
+            inputs = PipelineInput(prompt=clip.caption or "", mask_downsample=mask_downsample, **layers)
+            pipeline = pipeline or load_pipeline(DeviceSettings(trained=trained))
+            atomic_write(path, codec.encode(pipeline(inputs, sampling), fps=clip.fps))
+            atomic_write(path.with_suffix(".json"), json_bytes({"key": key, "caption": clip.caption}))
+        yield clip_id
+
+
+def measure_samples(settings: TrainingConfig, report: Callable[[int, int], None]) -> None:
+    """Write the evaluation's tables into OUTPUT/evaluation, all at the size that was trained at.
+
+    Args:
+        settings: the run's.
+        report: receives the number of clips measured and their total.
+
+    Raises:
+        ValueError: there are no samples, or they do not fit the corpus.
+    """
+    corpus, size = open_corpus(settings.corpus), settings.cache.size
+    samples, folder = settings.output_path / SAMPLES, settings.output_path / EVALUATION
+    clip_ids = [clip_id for clip_id in corpus.ids if (samples / f"{clip_id}.mkv").exists()]
+    if not clip_ids:
+        raise ValueError(f"{samples}: has no videos of clips of {settings.corpus}; sample first")
+    for clip_id in clip_ids:
+        clip = corpus[clip_id]
+        assert clip.over is not None, "pairs have an over"
+        composite = downscale(clip.over, size)
+        atomic_write(folder / "composite" / f"{clip_id}.mkv", codec.encode(composite, fps=clip.fps))
+    methods = [Method(name="trained", folder=samples), Method(name="composite", folder=folder / "composite")]
+    cache = ResultCache(folder=folder / "clips")
+    evaluation = EvaluationSettings(clip_ids=tuple(clip_ids), size=size, cache=cache)
+    measurements = evaluate(corpus, methods, evaluation, report)
+    clips = describe_clips(held_out_clips(corpus, 0)[0], len(clip_ids), trained_on=settings.data.split)
+    write_tables(measurements, folder, f"{clips}; {settings.validation.steps} steps of sampling")
+
+
+def write_model_card(output: Path, *, is_measured: bool = False) -> Path:
+    """Write `trained/README.md` of a finished run: origin of the weights, the course of the training, their measures.
+
+    Args:
+        output: the run's folder.
+        is_measured: whether the evaluation's table is this run's.
+
+    Raises:
+        ValueError: the run is not finished.
+    """
+    trained, evaluation = output / TRAINED, output / EVALUATION / TABLE
+    try:
+        record: dict[str, Any] = json.loads((trained / RECORD).read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{trained}: holds no {RECORD}; train to the last step first") from error
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    table = ""
+    if is_measured and evaluation.exists():
+        lines = evaluation.read_text().strip().splitlines()
+        table = "\n".join(f"##{line}" if line.startswith("#") else line for line in lines)  # below the card's headings
+    steps = read_step_log(output)
+    text = environment.get_template("model_card.md.j2").render(
+        run=record,
+        settings=record["settings"],
+        losses=average_steps(steps),
+        clip_counts=dict(sorted(steps[-1]["clips_by_kind"].items())) if steps else {},
+        samples=sorted(path.name for path in (output / SAMPLES).glob("*.mkv")),
+        table=table,
+        is_tiny="tiny" in Path(record["base"]["id"]).name,
+        dumps=json.dumps,
+    )
+    atomic_write(trained / "README.md", text.encode())
+    return trained / "README.md"
+
+
+def average_steps(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Average the step log over at most ten stretches; each has the number of its last step."""
+    size = max(1, -(-len(steps) // MAX_LOSS_ROWS))
+    parts = [steps[start : start + size] for start in range(0, len(steps), size)]
+    names = ("loss", "grad_norm", "step_s", "wait_s")
+    return [
+        {"step": part[-1]["step"], **{name: sum(step[name] for step in part) / len(part) for name in names}}
+        for part in parts
+    ]
+
+
+def _is_sampled(path: Path, key: str) -> bool:
+    """Return whether a video was made under this key."""
+    try:
+        return path.exists() and json.loads(path.with_suffix(".json").read_text())["key"] == key
+    except (OSError, ValueError, KeyError):
+        return False
