@@ -142,14 +142,13 @@ def study(
     """
     from ..datasets.corpus.reader import open_corpus
     from ..training.evaluation.videos import parse_method
-    from ..training.study.study import StudySettings, write_study
+    from ..training.study.study import write_study
 
     with usage_errors():
         names = [folder if "=" in folder else f"{Path(folder).name}={folder}" for folder in (first, second)]
         methods = parse_method(names[0]), parse_method(names[1])
     with progress_bar() as show:
-        settings = StudySettings(masks=masks, seed=seed)
-        page = write_study(methods, open_corpus(corpus), out_dir, settings, partial(show, "study"))
+        page = write_study(methods, open_corpus(corpus), out_dir, partial(show, "study"), masks=masks, seed=seed)
     out.print(f"page: {page}; count the answers with: effectpairs winrate {out_dir} ANSWERS.json ...", markup=False)
 
 

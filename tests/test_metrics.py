@@ -152,5 +152,5 @@ def test_clip_embeds_as_the_library_does(tmp_path):
         vectors = model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output)
     expected = torch.nn.functional.normalize(vectors, dim=1).numpy()
     np.testing.assert_allclose(
-        clip_similarity._embed_frames(clip_similarity._load_clip(str(folder), None), frames), expected, atol=1e-5
+        clip_similarity._embed_frames(clip_similarity._load_clip(str(folder), None)[0], frames), expected, atol=1e-5
     )

@@ -13,7 +13,6 @@ from effectpairs.tests.fixtures_corpus import make_small_corpus
 from effectpairs.training.evaluation.videos import Method
 from effectpairs.training.study.study import (
     QUESTIONS,
-    StudySettings,
     count_win_rates,
     tint_mask,
     wilson_interval,
@@ -83,7 +82,7 @@ def test_the_key_says_it_and_films_are_of_one_length(study):
 def test_names_are_drawn_for_each_pair_and_the_same_seed_draws_the_same(corpus, methods, tmp_path):
     drawn = []
     for seed in (0, 1, 2, 0):
-        write_study(methods, corpus, tmp_path / str(len(drawn)), StudySettings(seed=seed))
+        write_study(methods, corpus, tmp_path / str(len(drawn)), seed=seed)
         drawn.append([pair["x"] for pair in key_of(tmp_path / str(len(drawn)))["pairs"].values()])
     assert drawn[0] == drawn[3]
     assert {name for names in drawn for name in names} == set(COLOURS)
@@ -96,7 +95,7 @@ def test_the_mask_is_asked_for_where_there_is_one(study, corpus, methods, tmp_pa
         return json.loads(found[1])["pairs"]
 
     assert [pair["questions"] for pair in told(study)] == [list(QUESTIONS)] * 2 + [["text", "content"]]
-    write_study(methods, corpus, tmp_path, StudySettings(masks=False))
+    write_study(methods, corpus, tmp_path, masks=False)
     assert [pair["questions"] for pair in told(tmp_path)] == [["text", "content"]] * 3
 
 

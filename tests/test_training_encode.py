@@ -18,7 +18,7 @@ from effectpairs.training.base.models import BaseModelRef  # noqa: E402
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
 from effectpairs.training.latents.cache import open_cache, row_path  # noqa: E402
 from effectpairs.training.latents.encode import encode_corpus  # noqa: E402
-from effectpairs.training.latents.encode_plan import CacheSettings, build_recipe, finalize_cache, list_encode_items  # noqa: E402
+from effectpairs.training.latents.encode_plan import CacheSettings, build_recipe, finalize_cache, row_list_paths  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -90,13 +90,8 @@ def test_two_processes_share_the_work(small, tmp_path):
 def test_another_model_or_setting_is_another_cache(small, tmp_path):
     other = BaseModelRef(id=str(write_tiny_model(tmp_path / "model", seed=1)))
     recipe = build_recipe(tmp_path / "model", SETTINGS)
-    here = {
-        work.memo
-        for work in list_encode_items(
-            small.corpus, tmp_path, build_recipe(small.cache.folder.parent / "model", SETTINGS)
-        )
-    }
-    assert not here & {work.memo for work in list_encode_items(small.corpus, tmp_path, recipe)}
+    ours = row_list_paths(small.corpus, tmp_path, build_recipe(small.cache.folder.parent / "model", SETTINGS))
+    assert not {*ours.values()} & {*row_list_paths(small.corpus, tmp_path, recipe).values()}
     with pytest.raises(ValueError, match="3 clips are not encoded"):
         finalize_cache(small.corpus, other, small.cache.folder, SETTINGS)
     half = dataclasses.replace(SETTINGS, storage_dtype="float16")

@@ -25,7 +25,7 @@ from effectpairs.training.base.optimiser import OptimiserSettings, select_traina
 from effectpairs.training.configs.config import ValidationSettings  # noqa: E402
 from effectpairs.training.fitting.loop import train  # noqa: E402
 from effectpairs.training.fitting.step_log import read_step_log  # noqa: E402
-from effectpairs.training.latents.cache import CachedRow  # noqa: E402
+from effectpairs.training.latents.cache import CachedRow, LatentCache  # noqa: E402
 from effectpairs.training.latents.data import CachedSamples, collate, sample_numbers  # noqa: E402
 from effectpairs.training.latents.sampler import SourceMix  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
@@ -153,12 +153,12 @@ def test_half_precision_keeps_what_learns_in_32_bits(small, tmp_path):
     assert record["settings"]["precision"] == "bf16"
 
 
-class OnTheFly:
+class OnTheFly(LatentCache):
     """A cache that keeps nothing: every row is encoded when it is read."""
 
     def __init__(self, small) -> None:
+        super().__init__(small.cache.folder, small.cache.manifest)
         self.small, self.parts = small, tiny_parts(Path(small.model.id))
-        self.rows, self.manifest, self.folder = small.cache.rows, small.cache.manifest, small.cache.folder
 
     def no_caption(self):
         return encoders.encode_texts(self.parts.text, [""])[0].numpy()

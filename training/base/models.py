@@ -54,12 +54,20 @@ def locate_model(model: BaseModelRef) -> LocalModel:
     Raises:
         BaseModelNotFound: it is not there, or a part of it is not.
     """
-    folder = Path(model.id).expanduser()
-    local = LocalModel(id=model.id, folder=folder, revision=None) if folder.is_dir() else _locate_in_hub(model)
-    missing = [part for part in PARTS if not (local.folder / part).is_dir()]
+    folder, revision = Path(model.id).expanduser(), None
+    fetch = f"fetch it with: hf download {model.id}{f' --revision {model.revision}' if model.revision else ''}"
+    if not folder.is_dir():
+        hub = require("huggingface_hub", extra="train")
+        try:
+            folder = Path(hub.snapshot_download(model.id, revision=model.revision, local_files_only=True))
+        except (FileNotFoundError, ValueError, OSError) as error:
+            tried = f"no folder {folder.absolute()} and nothing in {hub.constants.HF_HUB_CACHE}"
+            raise BaseModelNotFound(f"{model.id}: there is {tried}; {fetch}") from error
+        revision = folder.name
+    missing = [part for part in PARTS if not (folder / part).is_dir()]
     if missing:
-        raise BaseModelNotFound(f"{model.id}: {local.folder} has no {missing[0]}/; {_fetch_command(model)}")
-    return local
+        raise BaseModelNotFound(f"{model.id}: {folder} has no {missing[0]}/; {fetch}")
+    return LocalModel(id=model.id, folder=folder, revision=revision)
 
 
 def select_device(name: str = "auto") -> str:
@@ -104,9 +112,12 @@ def load_transformer(folder: Path, *, dtype: str | None = "float32") -> Any:
             "CogVideoX 1.5 model (2, and 16 or 33); choose CogVideoX-Fun-V1.5-5b-InP or CogVideoX1.5-5B"
         )
     if channels == NOISY_CHANNELS:
-        weights = widen_patch_embedding(weights)
-    wide = {**config, "in_channels": CONDITIONED_CHANNELS}
-    return _assemble(diffusers.CogVideoXTransformer3DModel, wide, weights, path)
+        narrow = weights["patch_embed.proj.weight"]
+        wide = narrow.new_zeros(len(narrow), CONDITIONED_CHANNELS * _COLUMNS_PER_CHANNEL)
+        wide[:, : narrow.shape[1]] = narrow
+        weights["patch_embed.proj.weight"] = wide
+    config["in_channels"] = CONDITIONED_CHANNELS
+    return _assemble(diffusers.CogVideoXTransformer3DModel, config, weights, path)
 
 
 def load_vae(folder: Path, *, dtype: str = "float32") -> Any:
@@ -150,31 +161,6 @@ def load_scheduler(folder: Path) -> Any:
         )
     forced = {"timestep_spacing": "trailing", "clip_sample": False, "set_alpha_to_one": True}
     return diffusers.DDIMScheduler.from_config(config, **forced, prediction_type="v_prediction")
-
-
-def widen_patch_embedding(weights: dict[str, Any]) -> dict[str, Any]:
-    """Extend the patch embedding of 16 channels by columns of zeros for the 17 of the conditioning."""
-    torch = require("torch", extra="train")
-    narrow = weights["patch_embed.proj.weight"]
-    wide = torch.zeros(narrow.shape[0], CONDITIONED_CHANNELS * _COLUMNS_PER_CHANNEL, dtype=narrow.dtype)
-    wide[:, : narrow.shape[1]] = narrow
-    return {**weights, "patch_embed.proj.weight": wide}
-
-
-def _locate_in_hub(model: BaseModelRef) -> LocalModel:
-    hub = require("huggingface_hub", extra="train")
-    constants = require("huggingface_hub.constants", extra="train")
-    try:
-        folder = Path(hub.snapshot_download(model.id, revision=model.revision, local_files_only=True))
-    except (FileNotFoundError, ValueError, OSError) as error:
-        tried = f"no folder {Path(model.id).absolute()} and nothing in {constants.HF_HUB_CACHE}"
-        raise BaseModelNotFound(f"{model.id}: there is {tried}; {_fetch_command(model)}") from error
-    return LocalModel(id=model.id, folder=folder, revision=folder.name)
-
-
-def _fetch_command(model: BaseModelRef) -> str:
-    revision = f" --revision {model.revision}" if model.revision else ""
-    return f"fetch it with: hf download {model.id}{revision}"
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -65,7 +65,11 @@ def write_tiny_model(folder: Path, *, seed: int = 0, **transformer: Any) -> Path
     torch, diffusers = require("torch", extra="train"), require("diffusers", extra="train")
     transformers = require("transformers", extra="train")
     transformers.utils.logging.disable_progress_bar()
-    tokenizer = _tokenizer()
+    # Longer pieces score higher, so words that the tokenizer knows stay whole.
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0)]
+    letters = [(letter, -8.0) for letter in ("▁", *string.ascii_letters, *string.digits, *string.punctuation)]
+    vocabulary = [*special, *letters, *((f"▁{word}", -4.0) for word in _WORDS)]
+    tokenizer = transformers.T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=TEXT_LENGTH)
     text_config = transformers.T5Config(vocab_size=len(tokenizer), dropout_rate=0.0, **TEXT_ENCODER)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -79,12 +83,3 @@ def write_tiny_model(folder: Path, *, seed: int = 0, **transformer: Any) -> Path
     for name, part in parts.items():
         part.save_pretrained(folder / name)
     return folder
-
-
-def _tokenizer() -> Any:
-    """A tokenizer of letters and some words; longer pieces score higher, so words that it knows stay whole."""
-    transformers = require("transformers", extra="train")
-    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0)]
-    letters = [(letter, -8.0) for letter in ("▁", *string.ascii_letters, *string.digits, *string.punctuation)]
-    words = [(f"▁{word}", -4.0) for word in _WORDS]
-    return transformers.T5Tokenizer(vocab=[*special, *letters, *words], extra_ids=0, model_max_length=TEXT_LENGTH)

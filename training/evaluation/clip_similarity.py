@@ -40,19 +40,18 @@ class ClipSimilarity:
 
     def weights(self) -> Weights:
         """Return the model's weights; raises `Unavailable` where they are missing."""
-        return _load_clip(self.model, self.revision).weights
+        return _load_clip(self.model, self.revision)[2]
 
     def score(self, sample: Sample) -> Mapping[str, Sequence[MetricValue]]:
         """One value a frame."""
         try:
-            network = _load_clip(self.model, self.revision)
+            model, tokenizer, weights = _load_clip(self.model, self.revision)
         except (Unavailable, ImportError) as error:
             return {name: [unavailable(name, str(error))] for name in METRICS}
-        weights = network.weights
-        truth, over, result = (_embed_frames(network, frames) for frames in (sample.gt, sample.over, sample.result))
+        truth, over, result = (_embed_frames(model, frames) for frames in (sample.gt, sample.over, sample.result))
         text = [undefined("clip_text", "the clip has no caption", weights=weights)] * len(result)
         if sample.caption.strip():
-            cosines = result @ _embed_caption(network, sample.caption)
+            cosines = result @ _embed_caption(model, tokenizer, sample.caption)
             text = [metric_value("clip_text", value, weights=weights) for value in 100 * cosines]
         return {
             "clip_dir": directional_similarity(truth, over, result, weights),
@@ -79,15 +78,9 @@ def directional_similarity(
     return values
 
 
-@dataclass(frozen=True, kw_only=True)
-class _ClipNetwork:
-    model: Any
-    tokenizer: Any
-    weights: Weights
-
-
 @cache
-def _load_clip(name: str, revision: str | None) -> _ClipNetwork:
+def _load_clip(name: str, revision: str | None) -> tuple[Any, Any, Weights]:
+    """Load the model, its tokenizer and the origin of its weights."""
     transformers = require("transformers", extra="train")
     source: dict[str, Any] = {"revision": revision or "main", "local_files_only": True}
     try:
@@ -109,31 +102,28 @@ def _load_clip(name: str, revision: str | None) -> _ClipNetwork:
     # Training moves the temperature of every CLIP; one that stands where it began was never trained.
     if abs(model.logit_scale.item() - model.config.logit_scale_init_value) < NO_CHANGE:
         raise Unavailable(f"{name} holds weights that were never trained; choose a trained CLIP")
-    return _ClipNetwork(model=model.eval(), tokenizer=tokenizer, weights=Weights(id=name, sha256=digest))
+    return model.eval(), tokenizer, Weights(id=name, sha256=digest)
 
 
-def _embed_frames(network: _ClipNetwork, frames: Rgb) -> Vectors:
+def _embed_frames(model: Any, frames: Rgb) -> Vectors:
     torch = require("torch", extra="train")
-    side = network.model.config.vision_config.image_size
+    side = model.config.vision_config.image_size
     batches = []
     with torch.inference_mode():
         for start in range(0, len(frames), BATCH):
             pixels = np.stack([_preprocess(frame, side) for frame in frames[start : start + BATCH]])
-            output = network.model.get_image_features(pixel_values=torch.from_numpy(pixels))
+            output = model.get_image_features(pixel_values=torch.from_numpy(pixels))
             batches.append(getattr(output, "pooler_output", output).double().numpy())
-    vectors: Vectors = _unit_length(np.concatenate(batches))
-    return vectors
+    return _unit_length(np.concatenate(batches))
 
 
-def _embed_caption(network: _ClipNetwork, caption: str) -> Float[np.ndarray, " width"]:
+def _embed_caption(model: Any, tokenizer: Any, caption: str) -> Float[np.ndarray, " width"]:
     torch = require("torch", extra="train")
-    max_length = network.model.config.text_config.max_position_embeddings
-    tokens = network.tokenizer([caption], truncation=True, max_length=max_length, return_tensors="pt")
+    max_length = model.config.text_config.max_position_embeddings
+    tokens = tokenizer([caption], truncation=True, max_length=max_length, return_tensors="pt")
     with torch.inference_mode():
-        output = network.model.get_text_features(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
-    vectors = getattr(output, "pooler_output", output).double().numpy()
-    vector: Float[np.ndarray, " width"] = _unit_length(vectors)[0]
-    return vector
+        output = model.get_text_features(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
+    return _unit_length(getattr(output, "pooler_output", output).double().numpy())[0]
 
 
 def _preprocess(frame: Any, side: int) -> Float[np.ndarray, "3 side side"]:
@@ -147,6 +137,6 @@ def _preprocess(frame: Any, side: int) -> Float[np.ndarray, "3 side side"]:
     return np.ascontiguousarray(((square - _MEAN) / _DEVIATION).transpose(2, 0, 1))
 
 
-def _unit_length(vectors: Any) -> Any:
+def _unit_length(vectors: Any) -> np.ndarray:
     vectors = np.asarray(vectors, np.float64)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), np.finfo(np.float64).tiny)

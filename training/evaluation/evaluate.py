@@ -9,7 +9,6 @@ weights that it takes. An unavailable value is never kept: it may be available t
 """
 
 import io
-import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from ...arrays import Rgb
 from ...datasets.corpus.clip import Clip
@@ -38,31 +38,26 @@ ClipValues = dict[str, list[MetricValue]]
 
 @dataclass(frozen=True, kw_only=True)
 class ResultCache:
-    """A folder of results; without one nothing is kept."""
+    """A folder of results."""
 
-    folder: Path | None = None
+    folder: Path
 
     def score(self, scorer: Scorer, sample: Sample) -> ClipValues:
         """Return a scorer's values of a sample, computed once."""
-        values = key = None
         try:
             weights = scorer.weights()
-            if self.folder is not None:
-                sample_key = [*sample.digests, sample.caption, sample.fps]  # all that a metric may look at
-                key = [repr(scorer), asdict(weights) if weights else None, sample_key]
-                values = self.read(key)
         except (Unavailable, ImportError):
-            pass  # the scorer's own values give the reason
+            weights = None  # the scorer's own values give the reason, and are not kept
+        sample_key = [*sample.digests, sample.caption, sample.fps]  # all that a metric may look at
+        key = [repr(scorer), asdict(weights) if weights else None, sample_key]
+        values = self.read(key)
         if values is None:
             values = {name: list(numbers) for name, numbers in scorer.score(sample).items()}
-            if key is not None:
-                self.write(key, values)
+            self.write(key, values)
         return values
 
     def features(self, frames: Rgb, weights: Weights, extract: Callable[[Rgb], np.ndarray]) -> np.ndarray:
         """Return a video's features by a network, computed once."""
-        if self.folder is None:
-            return extract(frames)
         path = self._path(["features", weights.sha256, pixels_digest(frames)], "npy")
         try:
             features: np.ndarray = np.load(path, allow_pickle=False)
@@ -74,23 +69,19 @@ class ResultCache:
 
     def read(self, key: Sequence[Any]) -> ClipValues | None:
         """Return the values under a key; None where there are none, or they are damaged."""
-        if self.folder is None:
-            return None
         try:
-            content = json.loads(self._path(key, "json").read_text())
-            return {name: [MetricValue.from_json(value) for value in values] for name, values in content.items()}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            values: ClipValues = TypeAdapter(ClipValues).validate_json(self._path(key, "json").read_bytes())
+        except (OSError, ValueError):
             return None
+        return values
 
     def write(self, key: Sequence[Any], values: ClipValues) -> None:
         """Keep values under a key, unless some are unavailable."""
-        if self.folder is None or any(value.status == "unavailable" for row in values.values() for value in row):
-            return
-        content = {name: [asdict(value) for value in row] for name, row in values.items()}
-        atomic_write(self._path(key, "json"), json_bytes(content))
+        if not any(value.status == "unavailable" for row in values.values() for value in row):
+            content = {name: [asdict(value) for value in row] for name, row in values.items()}
+            atomic_write(self._path(key, "json"), json_bytes(content))
 
     def _path(self, key: Sequence[Any], suffix: str) -> Path:
-        assert self.folder is not None, "asked only where there is a folder"
         name = digest_of([FORMAT, *key])
         return self.folder / name[:2] / f"{name}.{suffix}"
 
@@ -110,20 +101,20 @@ class EvaluationSettings:
     """Split of the clips; None takes all."""
     clip_ids: tuple[str, ...] | None = None
     """Ids of the clips; None takes all."""
-    cache: ResultCache = ResultCache()
-    """Results of clips, so that an evaluation that was cut off goes on."""
+    cache: ResultCache | None = None
+    """Results of clips, so that an evaluation that was cut off goes on; None keeps none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _ClipResult:
-    """Values of one clip of one method; VBench's come last."""
+    """Values of one clip of one method."""
 
     clip: Mapping[str, object]
     values: ClipValues
-    truth_features: Features | None = None
-    result_features: Features | None = None
-    vbench_key: Sequence[object] | None = None
-    """Key of the value in the cache, where VBench can run."""
+    features: Sequence[Features]
+    """Of truth and result, for FVD; empty where its network is unavailable."""
+    vbench_key: Sequence[object]
+    """Key of VBench's value in the cache."""
 
 
 def evaluate(
@@ -154,16 +145,17 @@ def evaluate(
     results: dict[str, list[_ClipResult]] = {method.name: [] for method in methods}
     with_vbench = settings.vbench.missing_reason() is None
     with tempfile.TemporaryDirectory() as folder:
+        cache, videos = settings.cache or ResultCache(folder=Path(folder, "clips")), Path(folder, "videos")
         for number, clip_id in enumerate(clip_ids):
             report(number, len(clip_ids))
             clip = corpus[clip_id]
             for name, sample in _samples(clip, methods, settings).items():
-                results[name].append(_measure_clip(clip, sample, settings, network, with_vbench))
+                results[name].append(_measure_clip(clip, sample, settings, cache, network))
                 if with_vbench:
-                    path = Path(folder, name, f"{clip_id}.mp4")
-                    path.parent.mkdir(exist_ok=True)
+                    path = videos / name / f"{clip_id}.mp4"
+                    path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(encode_mp4(crop_to_even(sample.result), fps=sample.fps))
-        _add_vbench(settings, results, Path(folder))
+        _add_vbench(settings.vbench, cache, results, videos)
         report(len(clip_ids), len(clip_ids))
     return [row for name, clips in results.items() for row in _measurements(name, clips, network)]
 
@@ -210,44 +202,36 @@ def _samples(clip: Clip, methods: Sequence[Method], settings: EvaluationSettings
 
 
 def _measure_clip(
-    clip: Clip, sample: Sample, settings: EvaluationSettings, network: Weights | MetricValue, with_vbench: bool
+    clip: Clip, sample: Sample, settings: EvaluationSettings, cache: ResultCache, network: Weights | MetricValue
 ) -> _ClipResult:
     values: ClipValues = {}
     for scorer in settings.scorers:
-        values.update(settings.cache.score(scorer, sample))
-    truth_features = result_features = None
+        values.update(cache.score(scorer, sample))
+    features: list[Features] = []
     if isinstance(network, Weights):
-        truth_features, result_features = (
-            settings.cache.features(video, network, settings.fvd.features) for video in (sample.gt, sample.result)
-        )
-    vbench_key = None
-    if with_vbench and settings.cache.folder is not None:
-        vbench_key = [repr(settings.vbench), sample.digests[2], clip.row["caption"]]
+        features = [cache.features(video, network, settings.fvd.features) for video in (sample.gt, sample.result)]
     return _ClipResult(
         clip={name: clip.row[name] for name in ("clip_id", "source", "effects", "caption")},
         values=values,
-        truth_features=truth_features,
-        result_features=result_features,
-        vbench_key=vbench_key,
+        features=features,
+        vbench_key=[repr(settings.vbench), sample.digests[2], clip.row["caption"]],
     )
 
 
-def _add_vbench(settings: EvaluationSettings, results: Mapping[str, list[_ClipResult]], folder: Path) -> None:
-    """Start VBench once for all videos of a method without a score in the cache."""
+def _add_vbench(vbench: VBench, cache: ResultCache, results: Mapping[str, list[_ClipResult]], folder: Path) -> None:
+    """Start VBench once for all videos of a method without a score in the cache; the score comes last."""
     for name, clips in results.items():
         pending: dict[Path, _ClipResult] = {}
         for result in clips:
-            cached = settings.cache.read(result.vbench_key) if result.vbench_key is not None else None
+            cached = cache.read(result.vbench_key)
             if cached is None:
                 pending[folder / name / f"{result.clip['clip_id']}.mp4"] = result
             else:
                 result.values.update(cached)
         captions = {path: str(result.clip["caption"] or "") for path, result in pending.items()}
-        for path, value in settings.vbench.score(captions).items():
+        for path, value in vbench.score(captions).items():
             pending[path].values["vbench"] = [value]
-            key = pending[path].vbench_key
-            if key is not None:
-                settings.cache.write(key, {"vbench": [value]})
+            cache.write(pending[path].vbench_key, {"vbench": [value]})
 
 
 def _measurements(method: str, results: Sequence[_ClipResult], network: Weights | MetricValue) -> list[Measurement]:
@@ -266,13 +250,8 @@ def _measurements(method: str, results: Sequence[_ClipResult], network: Weights 
         for name in members[0].values:
             group_values = [value for result in members for value in result.values[name]]
             rows.append(Measurement(method=method, level=level, key=key, value=mean(name, group_values)))
-        rows.append(Measurement(method=method, level=level, key=key, value=_fvd(members, network)))
+        fvd = network
+        if isinstance(fvd, Weights):
+            fvd = video_distance(*zip(*(result.features for result in members), strict=True), fvd)
+        rows.append(Measurement(method=method, level=level, key=key, value=fvd))
     return rows
-
-
-def _fvd(results: Sequence[_ClipResult], network: Weights | MetricValue) -> MetricValue:
-    if isinstance(network, MetricValue):
-        return network
-    truth = [result.truth_features for result in results if result.truth_features is not None]
-    ours = [result.result_features for result in results if result.result_features is not None]
-    return video_distance(truth, ours, network)

@@ -118,7 +118,7 @@ class Vmaf:
 
     def weights(self) -> Weights:
         """Return the program, which holds the model; raises `Unavailable` where it is missing."""
-        return _vmaf_weights(_find_ffmpeg(self.program))
+        return Weights(id=VMAF_MODEL, sha256=digest_of_file(Path(_find_ffmpeg(self.program))))
 
     def score(self, sample: Sample) -> Mapping[str, Sequence[MetricValue]]:
         """One value a frame."""
@@ -188,11 +188,6 @@ def _find_ffmpeg(program: str | None) -> str:
     if "libvmaf" not in filters.stdout:
         raise Unavailable(f"{program} was built without libvmaf; get one with: pip install 'effectpairs[evaluate]'")
     return program
-
-
-@cache
-def _vmaf_weights(program: str) -> Weights:
-    return Weights(id=VMAF_MODEL, sha256=digest_of_file(Path(program)))
 
 
 def _vmaf_scores(program: str, result: Rgb, truth: Rgb) -> list[float]:

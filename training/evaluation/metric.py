@@ -49,12 +49,6 @@ class MetricValue:
         if self.status != "ok" and not self.reason:
             raise ValueError(f"{self.name} is {self.status} without a reason; say what is missing")
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "MetricValue":
-        """Build a value from its fields, with the weights' as a table of their own."""
-        weights = Weights(**values["weights"]) if values["weights"] is not None else None
-        return cls(**{**values, "weights": weights})
-
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:

@@ -6,7 +6,6 @@ An ablation's tables set its variants beside each other, each with the kinds of 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +32,8 @@ SCHEMA = pa.schema(
         ("left_out", pa.int64()),
     ]
 )
+NUMBERS = ("value", "status", "reason", "n", "left_out")
+"""Columns that are a `MetricValue`'s own fields."""
 TRAINED_METHOD = "trained"
 """Row of a run's own evaluation that is its model's."""
 CLIP_COLUMNS = COLUMNS[:3]
@@ -81,7 +82,12 @@ def read_measurements(path: Path) -> list[Measurement]:
         rows = pq.read_table(path).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise ValueError(f"{path}: cannot be read ({error}); evaluate again") from error
-    return [_measurement(row) for row in rows if row["level"] != "frame"]
+    measurements = []
+    for row in (row for row in rows if row["level"] != "frame"):
+        weights = Weights(id=row["weights"], sha256=row["weights_sha256"]) if row["weights"] is not None else None
+        value = MetricValue(name=row["metric"], weights=weights, **{name: row[name] for name in NUMBERS})
+        measurements.append(Measurement(method=row["method"], level=row["level"], key=row["key"], value=value))
+    return measurements
 
 
 def to_arrow(measurements: Sequence[Measurement]) -> pa.Table:
@@ -89,9 +95,8 @@ def to_arrow(measurements: Sequence[Measurement]) -> pa.Table:
     rows = []
     for measurement in measurements:
         value = measurement.value
-        names = ("value", "status", "reason", "n", "left_out")
         row = {name: getattr(measurement, name) for name in ("method", "level", "key", "frame")}
-        row |= {"metric": value.name} | {name: getattr(value, name) for name in names}
+        row |= {"metric": value.name} | {name: getattr(value, name) for name in NUMBERS}
         if value.weights is not None:
             row |= {"weights": value.weights.id, "weights_sha256": value.weights.sha256}
         rows.append(row)
@@ -247,10 +252,3 @@ def _write_parquet(path: Path, table: pa.Table) -> None:
     stream = pa.BufferOutputStream()
     pq.write_table(table, stream)
     atomic_write(path, stream.getvalue().to_pybytes())
-
-
-def _measurement(row: Mapping[str, Any]) -> Measurement:
-    weights = Weights(id=row["weights"], sha256=row["weights_sha256"]) if row["weights"] is not None else None
-    numbers = {name: row[name] for name in ("value", "status", "reason", "n", "left_out")}
-    value = MetricValue(name=row["metric"], weights=weights, **numbers)
-    return Measurement(method=row["method"], level=row["level"], key=row["key"], value=value)

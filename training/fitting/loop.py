@@ -18,7 +18,7 @@ from ..configs.config import TrainingConfig
 from ..latents.data import load_batches, sample_numbers
 from ..latents.sampler import KINDS
 from .context import TrainingContext, build_context, export_weights, save_state
-from .step_log import StepLog, StepRecord, TrainingStopped
+from .step_log import StepLog, TrainingStopped
 from .validate import sample_validation_clips, validation_rows, wait_for_decoding
 
 torch = require("torch", extra="train")
@@ -77,10 +77,16 @@ class _TrainingLoop:
         batches = load_batches(self.context.samples, numbers)
         for step in range(first, self.settings.steps):
             log.log(*self._train_step(step, batches))
-            self._save_and_validate(step + 1)
+            is_last, done = step + 1 == self.settings.steps, step + 1
+            if is_last or done % self.settings.checkpoint_every == 0:
+                save_state(self.context, done)
+            every_steps = self.settings.validation.every_steps
+            if every_steps and (is_last or done % every_steps == 0):
+                sample_validation_clips(self.context, done)
+                self.context.transformer.train()
 
-    def _train_step(self, step: int, batches: Iterator[dict[str, Any]]) -> tuple[StepRecord, dict[str, int]]:
-        """Take one step of the optimiser; return its numbers and its clips of each kind."""
+    def _train_step(self, step: int, batches: Iterator[dict[str, Any]]) -> tuple[dict[str, float], dict[str, int]]:
+        """Take one step of the optimiser; return its numbers over all processes, and its clips of each kind."""
         started, self.wait_s, self.kinds = time.perf_counter(), 0.0, Counter()
         learning_rate = self.settings.optimiser.learning_rate_at(step)
         for group in self.context.optimiser.param_groups:
@@ -102,14 +108,14 @@ class _TrainingLoop:
         if self.context.ema is not None:
             self.context.ema.update(self.context.weights)
         loss, wait_s, kinds = self._reduce(sum(losses) / len(losses))
-        record = StepRecord(
-            step=step + 1,
-            loss=loss,
-            grad_norm=norm,
-            learning_rate=learning_rate,
-            wait_s=wait_s,
-            step_s=time.perf_counter() - started,
-        )
+        record = {
+            "step": step + 1,
+            "loss": loss,
+            "grad_norm": norm,  # before clipping
+            "learning_rate": learning_rate,
+            "wait_s": wait_s,
+            "step_s": time.perf_counter() - started,
+        }
         return record, kinds
 
     def _next_batch(self, batches: Iterator[dict[str, Any]]) -> dict[str, Any]:
@@ -146,20 +152,10 @@ class _TrainingLoop:
         mean_loss, mean_wait_s = (value / self.accelerator.num_processes for value in total[:2])
         return mean_loss, mean_wait_s, {kind: int(count) for kind, count in zip(KINDS, total[2:], strict=True)}
 
-    def _save_and_validate(self, step: int) -> None:
-        last = step == self.settings.steps
-        if last or step % self.settings.checkpoint_every == 0:
-            save_state(self.context, step)
-        every_steps = self.settings.validation.every_steps
-        if every_steps and (last or step % every_steps == 0):
-            sample_validation_clips(self.context, step)
-            self.context.transformer.train()
-
 
 def _check_finite(step: int, loss: float, norm: float, clips: list[str]) -> None:
-    if math.isfinite(loss) and (math.isfinite(norm) or math.isnan(norm)):
-        return
-    raise NonFiniteLoss(
-        f"step {step + 1}: the loss is {loss} and the gradient's norm {norm} on clips {', '.join(clips)}; "
-        "look at those clips, or lower optimiser.learning_rate, and go on from the last checkpoint"
-    )
+    if not math.isfinite(loss) or math.isinf(norm):
+        raise NonFiniteLoss(
+            f"step {step + 1}: the loss is {loss} and the gradient's norm {norm} on clips {', '.join(clips)}; "
+            "look at those clips, or lower optimiser.learning_rate, and go on from the last checkpoint"
+        )

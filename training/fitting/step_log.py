@@ -4,7 +4,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,6 @@ class TrainingStopped(RuntimeError):
     """A run cannot go on; the message is one sentence with the remedy, and the last checkpoint stands."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepRecord:
-    """One step, over all processes."""
-
-    step: int
-    """Steps done, from 1."""
-    loss: float
-    grad_norm: float
-    """Before clipping."""
-    learning_rate: float
-    wait_s: float
-    """Seconds that processes waited for data, on average."""
-    step_s: float
-
-
 class StepLog:
     """Writes in the main process alone; the other processes call it too, to no effect."""
 
@@ -46,15 +30,15 @@ class StepLog:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write("\n")  # half a line of a run that was killed while writing must not swallow ours
 
-    def log(self, record: StepRecord, kinds: Mapping[str, int]) -> None:
-        """Log a step and the number of clips of each kind in it."""
+    def log(self, record: Mapping[str, float], kinds: Mapping[str, int]) -> None:
+        """Log the numbers of a step (of which `step` counts from 1) and its clips of each kind."""
         self._kinds.update(kinds)
         total = max(sum(self._kinds.values()), 1)
         shares = {f"mix/{kind}": count / total for kind, count in sorted(self._kinds.items())}
-        values = {name: value for name, value in vars(record).items() if name != "step"}
-        self._accelerator.log(values | shares, step=record.step)
+        values = {name: value for name, value in record.items() if name != "step"}
+        self._accelerator.log(values | shares, step=record["step"])
         if self._accelerator.is_main_process:
-            line = {**vars(record), "clips_by_kind": dict(self._kinds), "time": time.time()}
+            line = {**record, "clips_by_kind": dict(self._kinds), "time": time.time()}
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 

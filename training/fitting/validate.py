@@ -11,7 +11,7 @@ from typing import Any
 from ...extras import require
 from ...processes import ChildProcess
 from ..base.conditioning import concat_conditioning, empty_conditioning, encode_mask_channel
-from ..base.tensors import Conditioning, Latents
+from ..base.tensors import Latents
 from ..latents.cache import CachedRow
 from ..sampling.sample import SamplingSettings, WindowSettings, denoise
 from .context import TrainingContext
@@ -67,19 +67,15 @@ def wait_for_decoding(context: TrainingContext) -> None:
         decoder.end()
 
 
-def row_conditioning(row: CachedRow, scale: float) -> Conditioning:
-    """A row's conditioning without chance: its whole mask and the mean of its latents."""
-    if row.over is None or row.mask is None:
-        return empty_conditioning(torch.from_numpy(row.gt[0])[None])
-    channel = encode_mask_channel(torch.from_numpy(row.mask).float()[None], scale=scale)
-    return concat_conditioning(channel, torch.from_numpy(row.over[0])[None] * scale)
-
-
 def _sample_row(context: TrainingContext, model: Any, row: CachedRow) -> Latents:
-    settings, device = context.settings.validation, context.accelerator.device
+    """Sample a row without chance in its conditioning: its whole mask and the mean of its latents."""
+    settings, device, scale = context.settings.validation, context.accelerator.device, context.samples.scale
     windows = WindowSettings(length=row.gt[0].shape[0], overlap=0)
     sampling = SamplingSettings(steps=settings.steps, guidance=settings.guidance, seed=settings.seed, windows=windows)
     prompt, empty = (torch.from_numpy(rows)[None].to(device) for rows in (row.text, context.cache.no_caption()))
-    conditioning = row_conditioning(row, context.samples.scale).to(device)
+    conditioning = empty_conditioning(torch.from_numpy(row.gt[0])[None])
+    if row.over is not None and row.mask is not None:
+        channel = encode_mask_channel(torch.from_numpy(row.mask).float()[None], scale=scale)
+        conditioning = concat_conditioning(channel, torch.from_numpy(row.over[0])[None] * scale)
     with context.accelerator.autocast():
-        return denoise(model, context.scheduler, conditioning, (prompt, empty), sampling)
+        return denoise(model, context.scheduler, conditioning.to(device), (prompt, empty), sampling)

@@ -9,7 +9,6 @@ write the same file. An unpaired clip has neither `over` nor a mask.
 import io
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from ...arrays import Mask
-from ...datasets.store.atomic_io import atomic_write, json_bytes
+from ...datasets.store.atomic_io import atomic_write
 
 FORMAT = 2
 """Raise it when rows, or the settings that decide them, change."""
@@ -55,13 +54,14 @@ class CachedRow:
     """One window of a clip as the models see it; `over` and `mask` are None where the clip has no pair."""
 
     key: str
-    clip_id: str
-    caption: str
-    start: int
+    clip_id: str = ""
+    caption: str = ""
+    start: int = 0
+    """First frame of the window."""
     gt: tuple[LatentArray, LatentArray]
     """Mean and log-variance, not scaled."""
-    over: tuple[LatentArray, LatentArray] | None
-    mask: Mask | None
+    over: tuple[LatentArray, LatentArray] | None = None
+    mask: Mask | None = None
     text: TextArray
 
 
@@ -71,33 +71,43 @@ class LatentCache:
     def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
         self.folder = folder
         self.manifest = dict(manifest)
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """Rows as dictionaries of key, clip_id, kind, source, split, frames, height, width."""
-        rows: list[dict[str, Any]] = self.manifest["rows"]
-        return rows
-
-    @property
-    def digest(self) -> str:
+        self.digest: str = manifest["digest"]
         """Digest of all rows, their recipe and their origin."""
-        return str(self.manifest["digest"])
+        self.rows: list[dict[str, Any]] = manifest["rows"]
+        """Windows as dictionaries of key, clip_id, kind, source, split, frames, height, width."""
 
     def read(self, key: str) -> CachedRow:
-        """Read a row.
+        """Read a row; its numbers come back as 32-bit.
 
         Raises:
             ValueError: its file is missing or damaged.
         """
-        return read_row(self.folder, key)
+        path = row_path(self.folder, key)
+        try:
+            file = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+            values = file.read(use_threads=False).to_pylist()[0]
+        except (OSError, IndexError, pa.ArrowException) as error:
+            raise ValueError(f"{path}: is gone or damaged; delete it and encode again") from error
+
+        def unpack(column: str, shape: list[int]) -> np.ndarray:
+            return np.frombuffer(values[column], values["storage_dtype"]).reshape(shape).astype(np.float32)
+
+        shape, mask = values["latent_shape"], None
+        if values["mask_bits"] is not None:
+            bits = np.frombuffer(values["mask_bits"], np.uint8)
+            mask = np.unpackbits(bits, count=math.prod(values["mask_shape"])).reshape(values["mask_shape"]).astype(bool)
+        has_pair = values["over_mean"] is not None
+        return CachedRow(
+            gt=(unpack("gt_mean", shape), unpack("gt_logvar", shape)),
+            over=(unpack("over_mean", shape), unpack("over_logvar", shape)) if has_pair else None,
+            mask=mask,
+            text=unpack("text", values["text_shape"]),
+            **{name: values[name] for name in ("key", "clip_id", "caption", "start")},
+        )
 
     def no_caption(self) -> TextArray:
-        """The rows of an empty caption, for classifier-free guidance."""
-        return read_row(self.folder, self.manifest["no_caption"]).text
-
-    def __repr__(self) -> str:
-        kinds = Counter(row["kind"] for row in self.rows)
-        return f"<LatentCache {self.folder}: {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}>"
+        """Rows of text of an empty caption, for classifier-free guidance."""
+        return self.read(self.manifest["no_caption"]).text
 
 
 def open_cache(folder: Path) -> LatentCache:
@@ -142,11 +152,7 @@ def write_row(folder: Path, row: CachedRow, *, storage_dtype: str) -> None:
             )
         return packed.tobytes()
 
-    values = {
-        "key": row.key,
-        "clip_id": row.clip_id,
-        "caption": row.caption,
-        "start": row.start,
+    values = {name: getattr(row, name) for name in ("key", "clip_id", "caption", "start")} | {
         "gt_mean": pack(row.gt[0]),
         "gt_logvar": pack(row.gt[1]),
         "over_mean": None if row.over is None else pack(row.over[0]),
@@ -162,41 +168,3 @@ def write_row(folder: Path, row: CachedRow, *, storage_dtype: str) -> None:
     table = pa.Table.from_pylist([values], schema=_SCHEMA)
     pq.write_table(table, buffer, compression=_COMPRESSION, use_dictionary=False, write_page_checksum=True)
     atomic_write(row_path(folder, row.key), buffer.getvalue())
-
-
-def read_row(folder: Path, key: str) -> CachedRow:
-    """Read a row; its numbers come back as 32-bit.
-
-    Raises:
-        ValueError: its file is missing or damaged.
-    """
-    path = row_path(folder, key)
-    try:
-        file = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
-        values = file.read(use_threads=False).to_pylist()[0]
-    except (OSError, IndexError, pa.ArrowException) as error:
-        raise ValueError(f"{path}: is gone or damaged; delete it and encode again") from error
-
-    def unpack(column: str, shape: list[int]) -> np.ndarray:
-        return np.frombuffer(values[column], values["storage_dtype"]).reshape(shape).astype(np.float32)
-
-    shape, mask = values["latent_shape"], None
-    if values["mask_bits"] is not None:
-        bits = np.frombuffer(values["mask_bits"], np.uint8)
-        mask = np.unpackbits(bits, count=math.prod(values["mask_shape"])).reshape(values["mask_shape"]).astype(bool)
-    has_pair = values["over_mean"] is not None
-    return CachedRow(
-        key=key,
-        clip_id=values["clip_id"],
-        caption=values["caption"],
-        start=values["start"],
-        gt=(unpack("gt_mean", shape), unpack("gt_logvar", shape)),
-        over=(unpack("over_mean", shape), unpack("over_logvar", shape)) if has_pair else None,
-        mask=mask,
-        text=unpack("text", values["text_shape"]),
-    )
-
-
-def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write `cache.json`, the last file of a cache: with it the cache is finished."""
-    atomic_write(folder / MANIFEST, json_bytes(dict(manifest)))

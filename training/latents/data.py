@@ -7,8 +7,7 @@ the seed and its number (see `sampler`), so a loader may be cut off anywhere and
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,8 +18,8 @@ from ..base.conditioning import UNKNOWN, concat_conditioning, empty_conditioning
 from ..base.encoders import Moments, sample_latents
 from ..base.network import TrainingBatch
 from ..base.tensors import LatentMask, Latents
-from .cache import CachedRow, LatentArray, TextArray
-from .sampler import DataSettings, RowSampler, draw_visible_frames, rng_for_sample
+from .cache import CachedRow, LatentArray, LatentCache
+from .sampler import DataSettings, RowSampler, draw_visible_frames
 
 torch = require("torch", extra="train")
 _data = require("torch.utils.data", extra="train")
@@ -30,28 +29,10 @@ READ_AHEAD = 4
 """Batches in this process that the model has not taken yet."""
 
 
-@runtime_checkable
-class RowSource(Protocol):
-    """Rows that samples are made from; a `LatentCache` is one."""
-
-    folder: Path
-    manifest: dict[str, Any]
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """Key, clip id, kind and split of each row."""
-
-    def read(self, key: str) -> CachedRow:
-        """Read one of them."""
-
-    def no_caption(self) -> TextArray:
-        """The rows of an empty caption."""
-
-
 class CachedSamples(Dataset):  # type: ignore[misc]
     """The endless stream of samples: `samples[n]` for any n from 0."""
 
-    def __init__(self, cache: RowSource, settings: DataSettings, *, seed: int) -> None:
+    def __init__(self, cache: LatentCache, settings: DataSettings, *, seed: int) -> None:
         self.cache, self.settings, self.seed = cache, settings, seed
         self.rows = [row for row in cache.rows if settings.split in ("all", row["split"])]
         self.sampler = RowSampler(self.rows, settings.mix, label=f"{cache.folder} (split {settings.split})")
@@ -59,7 +40,7 @@ class CachedSamples(Dataset):  # type: ignore[misc]
         self.no_caption = torch.from_numpy(cache.no_caption())
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        rng = rng_for_sample(self.seed, number)
+        rng = np.random.default_rng([self.seed, number])
         entry = self.rows[self.sampler.draw(rng)]
         row = self.cache.read(entry["key"])
         keep_caption = rng.random() >= self.settings.caption_dropout

@@ -8,7 +8,7 @@ A clip longer than a window becomes several windows; a shorter one is cut to the
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
-from ...datasets.store.atomic_io import digest_of
+from ...datasets.store.atomic_io import atomic_write, digest_of, json_bytes
 from ..base.encoders import TextModel, encode_texts, encode_video, frames_to_video
 from ..base.latent_shapes import check_shape
 from ..base.models import BaseModelRef, load_text_model, load_vae, locate_model, select_device, text_length
@@ -27,11 +27,9 @@ from .encode_plan import (
     build_recipe,
     downscale,
     is_encoded,
-    list_encode_items,
-    mark_encoded,
     no_caption_key,
+    row_list_paths,
     window_length,
-    window_starts,
 )
 
 _ENCODED_LAYERS = ("gt", "over", "effect_mask")
@@ -48,17 +46,22 @@ def encode_corpus(
     """
     local = locate_model(model)
     recipe = build_recipe(local.folder, settings)
-    number, count = share
-    items = [item for item in list_encode_items(corpus, folder, recipe)[number::count] if not is_encoded(item, folder)]
-    if not items and row_path(folder, no_caption_key(recipe)).exists():
+    no_caption, (number, count) = no_caption_key(recipe), share
+    row_lists = list(row_list_paths(corpus, folder, recipe).items())[number::count]
+    pending = [(clip_id, path) for clip_id, path in row_lists if not is_encoded(path, folder)]
+    if not pending and row_path(folder, no_caption).exists():
         return
     encoders = _Encoders(local.folder, settings)
-    _encode_empty_caption(folder, recipe, encoders)
-    for item in items:
-        clip = corpus.clip(item.clip_id)
-        starts = window_starts(clip, recipe.frames)
-        mark_encoded(item, [_encode_window(clip, start, folder, recipe, encoders) for start in starts])
-        yield item.clip_id
+    if not row_path(folder, no_caption).exists():
+        no_latents = np.zeros((0, 16, 0, 0), np.float32)
+        row = CachedRow(key=no_caption, gt=(no_latents, no_latents), text=encoders.encode_caption(""))
+        write_row(folder, row, storage_dtype=recipe.storage_dtype)
+    for clip_id, path in pending:
+        clip = corpus.clip(clip_id)
+        starts = range(0, max(clip.num_frames - recipe.frames, 0) + 1, recipe.frames)  # what is over is left out
+        keys = [_encode_window(clip, start, folder, recipe, encoders) for start in starts]
+        atomic_write(path, json_bytes({"clip_id": clip_id, "keys": keys}))
+        yield clip_id
 
 
 class _Encoders:
@@ -89,9 +92,14 @@ def _encode_window(clip: Clip, start: int, folder: Path, recipe: Recipe, encoder
         return key
     span = slice(start, start + window_length(clip, recipe.frames))
     layers = {name: layer[span] for name in _ENCODED_LAYERS if (layer := getattr(clip, name)) is not None}
-    _check_layers(clip, layers, start)
+    label, shape = f"clip '{clip.clip_id}'", layers["gt"].shape[:3]
+    if ("over" in layers) != ("effect_mask" in layers):
+        raise ValueError(f"{label}: has only one of over and effect_mask; publish it with both, or as unpaired")
+    for name, layer in layers.items():
+        if layer.shape[:3] != shape:
+            raise ValueError(f"{label}: {name} is {layer.shape[:3]} and gt {shape} from frame {start}; mend it")
     layers = {name: downscale(layer, recipe.size) for name, layer in layers.items()}
-    check_shape(*layers["gt"].shape[:3], label=f"clip '{clip.clip_id}'")
+    check_shape(*layers["gt"].shape[:3], label=label)
     row = CachedRow(
         key=key,
         clip_id=clip.clip_id,
@@ -104,29 +112,3 @@ def _encode_window(clip: Clip, start: int, folder: Path, recipe: Recipe, encoder
     )
     write_row(folder, row, storage_dtype=recipe.storage_dtype)
     return key
-
-
-def _check_layers(clip: Clip, layers: Mapping[str, np.ndarray], start: int) -> None:
-    label, shape = f"clip '{clip.clip_id}'", layers["gt"].shape[:3]
-    if ("over" in layers) != ("effect_mask" in layers):
-        raise ValueError(f"{label}: has only one of over and effect_mask; publish it with both, or as unpaired")
-    for name, layer in layers.items():
-        if layer.shape[:3] != shape:
-            raise ValueError(f"{label}: {name} is {layer.shape[:3]} and gt {shape} from frame {start}; mend it")
-
-
-def _encode_empty_caption(folder: Path, recipe: Recipe, encoders: _Encoders) -> None:
-    key, no_latents = no_caption_key(recipe), np.zeros((0, 16, 0, 0), np.float32)
-    if row_path(folder, key).exists():
-        return
-    row = CachedRow(
-        key=key,
-        clip_id="",
-        caption="",
-        start=0,
-        gt=(no_latents, no_latents),
-        over=None,
-        mask=None,
-        text=encoders.encode_caption(""),
-    )
-    write_row(folder, row, storage_dtype=recipe.storage_dtype)

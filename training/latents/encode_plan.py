@@ -1,13 +1,12 @@
 """Plan of encoding: the clips of a corpus, which of them are encoded, and the manifest once all are; needs no torch.
 
 The cache is addressed by content: the name of a row (one window of one clip) is a digest of the clip's videos, its
-caption, the window, both models and the settings. A memo for each clip lists its rows, so that a second run need not
-read any video to see that nothing is left to do.
+caption, the window, both models and the settings. A JSON file for each clip lists its rows, so that a second run need
+not read any video to see that nothing is left to do.
 """
 
 import itertools
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +20,7 @@ from ...datasets.store.atomic_io import atomic_write, digest_of, is_abandoned, j
 from ...settings import STRICT
 from ..base.latent_shapes import SHORTEST, check_shape, longest_valid_length, padded_length
 from ..base.models import BaseModelRef, fingerprint, locate_model
-from .cache import FORMAT, LatentCache, open_cache, row_path, write_manifest
+from .cache import FORMAT, MANIFEST, LatentCache, open_cache, row_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +61,6 @@ class Recipe:
     format: int = FORMAT
 
 
-@dataclass(frozen=True, kw_only=True)
-class EncodeItem:
-    """One clip, and the path to the memo that lists its rows."""
-
-    clip_id: str
-    memo: Path
-
-
 def build_recipe(model_folder: Path, settings: CacheSettings) -> Recipe:
     """Build the recipe of a model folder and settings."""
     return Recipe(
@@ -90,63 +81,52 @@ def finalize_cache(corpus: Corpus, model: BaseModelRef, folder: Path, settings: 
     """
     local = locate_model(model)
     recipe = build_recipe(local.folder, settings)
-    pending = pending_clips(corpus, folder, recipe)
+    pending, row_lists = pending_clips(corpus, folder, recipe), row_list_paths(corpus, folder, recipe)
     if pending:
         raise ValueError(f"{folder}: {len(pending)} clips are not encoded, such as {pending[0]}; encode again")
     vae_config = json.loads((local.folder / "vae" / "config.json").read_text())
-    items = list_encode_items(corpus, folder, recipe)
     content = {
         "format": FORMAT,
         "recipe": asdict(recipe),
         "scale": float(vae_config["scaling_factor"]),
         "no_caption": no_caption_key(recipe),
-        "rows": [row for item in items for row in _row_entries(item, corpus, recipe)],
+        "rows": [row for item in row_lists.items() for row in _row_entries(*item, corpus, recipe)],
     }
     origin = {
         "corpus": {key: corpus.manifest[key] for key in ("name", "version", "digest")} | {"url": corpus.location.url},
         "model": {"id": local.id, "revision": local.revision},
     }
-    write_manifest(folder, content | origin | {"digest": digest_of(content)})
+    atomic_write(folder / MANIFEST, json_bytes(content | origin | {"digest": digest_of(content)}))
     for partial in folder.rglob("*.partial-*"):
         if is_abandoned(partial):
             partial.unlink(missing_ok=True)
     return open_cache(folder)
 
 
-def list_encode_items(corpus: Corpus, folder: Path, recipe: Recipe) -> list[EncodeItem]:
-    """Every clip of a corpus; a memo's name digests the clip's file, id and settings, so no video is read to find it.
+def row_list_paths(corpus: Corpus, folder: Path, recipe: Recipe) -> dict[str, Path]:
+    """Path by clip id to the list of the clip's rows; its name digests shard, id and recipe, so no video is read.
 
     Raises:
         ValueError: there is no clip.
     """
     if not len(corpus):
         raise ValueError(f"{corpus.location.url}: has no clips; publish some before training on it")
-    files = itertools.chain.from_iterable([file["sha256"]] * file["rows"] for file in corpus.manifest["files"])
-    settings = asdict(recipe)
-    return [
-        EncodeItem(clip_id=clip_id, memo=folder / "clips" / f"{digest_of([file, clip_id, settings])}.json")
-        for clip_id, file in zip(corpus.ids, files, strict=True)
-    ]
+    shards = itertools.chain.from_iterable([shard["sha256"]] * shard["rows"] for shard in corpus.manifest["files"])
+    return {
+        clip_id: folder / "clips" / f"{digest_of([shard_digest, clip_id, asdict(recipe)])}.json"
+        for clip_id, shard_digest in zip(corpus.ids, shards, strict=True)
+    }
 
 
 def pending_clips(corpus: Corpus, folder: Path, recipe: Recipe) -> list[str]:
     """The clips that are not encoded yet."""
-    return [item.clip_id for item in list_encode_items(corpus, folder, recipe) if not is_encoded(item, folder)]
+    row_lists = row_list_paths(corpus, folder, recipe)
+    return [clip_id for clip_id, path in row_lists.items() if not is_encoded(path, folder)]
 
 
-def is_encoded(item: EncodeItem, folder: Path) -> bool:
-    """Return whether the memo and all rows of a clip exist."""
-    return item.memo.exists() and all(row_path(folder, key).exists() for key in _row_keys(item))
-
-
-def mark_encoded(item: EncodeItem, keys: Sequence[str]) -> None:
-    """Write the memo that lists the rows of a clip."""
-    atomic_write(item.memo, json_bytes({"clip_id": item.clip_id, "keys": list(keys)}))
-
-
-def window_starts(clip: Clip, frames: int) -> list[int]:
-    """First frames of a clip's windows, 0 alone for a shorter clip; frames after the last whole window are left out."""
-    return list(range(0, max(clip.num_frames - frames, 0) + 1, frames))
+def is_encoded(row_list: Path, folder: Path) -> bool:
+    """Return whether the list of a clip's rows exists, and all of them."""
+    return row_list.exists() and all(row_path(folder, key).exists() for key in _row_keys(row_list))
 
 
 def window_length(clip: Clip, frames: int) -> int:
@@ -175,17 +155,17 @@ def no_caption_key(recipe: Recipe) -> str:
     return digest_of(["no caption", asdict(recipe)])
 
 
-def _row_keys(item: EncodeItem) -> Sequence[str]:
+def _row_keys(row_list: Path) -> list[str]:
     try:
-        keys: list[str] = json.loads(item.memo.read_text())["keys"]
+        keys: list[str] = json.loads(row_list.read_text())["keys"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{item.memo}: is damaged; delete it and encode again") from error
+        raise ValueError(f"{row_list}: is damaged; delete it and encode again") from error
     return keys
 
 
-def _row_entries(item: EncodeItem, corpus: Corpus, recipe: Recipe) -> list[dict[str, Any]]:
-    clip = corpus.clip(item.clip_id)
+def _row_entries(clip_id: str, row_list: Path, corpus: Corpus, recipe: Recipe) -> list[dict[str, Any]]:
+    clip = corpus.clip(clip_id)
     labels = {name: getattr(clip, name) for name in ("clip_id", "kind", "source", "split")}
     height, width = recipe.size or (clip.height, clip.width)
     shape = {"frames": window_length(clip, recipe.frames), "height": height, "width": width}
-    return [{"key": key, **shape, **labels} for key in _row_keys(item)]
+    return [{"key": key, **shape, **labels} for key in _row_keys(row_list)]

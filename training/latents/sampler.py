@@ -130,11 +130,6 @@ def kind_weights(counts: Mapping[str, int], mix: SourceMix, *, label: str) -> di
     return weights
 
 
-def rng_for_sample(seed: int, number: int) -> np.random.Generator:
-    """Random generator of sample `number`."""
-    return np.random.default_rng([seed, number])
-
-
 def draw_visible_frames(frames: int, settings: TriMaskSettings, rng: np.random.Generator) -> Bool[np.ndarray, "f"]:
     """Draw the latent frames that show their mask; the others are unknown."""
     mode, share, order = rng.random(), rng.uniform(*settings.kept_share), rng.permutation(frames)

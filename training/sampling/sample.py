@@ -111,13 +111,8 @@ def window_spans(frames: int, windows: WindowSettings) -> list[range]:
     """
     if frames % 2 or frames < 2:
         raise ValueError(f"{frames} latent frames are not an even number; pad the clip to 8k+5 frames")
-    hop, spans, start = windows.length - windows.overlap, [], 0
-    while True:
-        stop = min(start + windows.length, frames)
-        spans.append(range(start, stop))
-        if stop == frames:
-            return spans
-        start += hop
+    starts = range(0, max(frames - windows.overlap, 1), windows.length - windows.overlap)
+    return [range(start, min(start + windows.length, frames)) for start in starts]
 
 
 def window_weights(window: range, frames: int, overlap: int) -> Float32[np.ndarray, "f"]:

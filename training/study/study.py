@@ -36,16 +36,6 @@ SIDES = ("x", "y")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudySettings:
-    """Questions and names of a study."""
-
-    masks: bool = True
-    """Ask about the mask, where a clip has one; not for methods that take none."""
-    seed: int = 0
-    """Seed of the names; sides are drawn anew by each participant's page."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class WinRate:
     """Number of answers that preferred a method to its opponent, for one question."""
 
@@ -61,11 +51,6 @@ class WinRate:
     def rate(self) -> float:
         """Share of answers won, in [0, 1]."""
         return self.wins / self.answers
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % confidence interval of the rate."""
-        return wilson_interval(self.wins, self.answers)
 
 
 def wilson_interval(wins: int, answers: int) -> tuple[float, float]:
@@ -86,18 +71,28 @@ def write_study(
     methods: tuple[Method, Method],
     corpus: Corpus,
     folder: Path,
-    settings: StudySettings = StudySettings(),
     report: Callable[[int, int], None] = lambda *_: None,
+    *,
+    masks: bool = True,
+    seed: int = 0,
 ) -> Path:
     """Write page and key for the clips that both methods have; return the page.
 
     Prompt, input and mask come from the corpus. Videos are cut to the shorter of the two.
 
+    Args:
+        methods: names and folders of videos.
+        corpus: prompts, inputs and masks.
+        folder: folder for `page/` and `key.json`.
+        report: receives the number of pairs written and their total.
+        masks: ask about the mask, where a clip has one; not for methods that take none.
+        seed: seed of the names; sides are drawn anew by each participant's page.
+
     Raises:
         ValueError: the methods share a name or no clip, or their videos differ in size.
     """
     clip_ids = _shared_clip_ids(methods, corpus)
-    rng = np.random.default_rng(settings.seed)
+    rng = np.random.default_rng(seed)
     pairs: list[dict[str, Any]] = []
     key: dict[str, dict[str, str]] = {}
     for number, clip_id in enumerate(clip_ids):
@@ -105,7 +100,7 @@ def write_study(
         order = [methods[int(index)] for index in rng.permutation(2)]
         pair = f"p{number + 1:03d}"
         key[pair] = {"clip": clip_id, **{side: method.name for side, method in zip(SIDES, order, strict=True)}}
-        pairs.append(_write_pair(corpus[clip_id], order, folder / "page" / "videos" / pair, settings))
+        pairs.append(_write_pair(corpus[clip_id], order, folder / "page" / "videos" / pair, masks))
     study = digest_of(key)[:16]
     atomic_write(folder / "key.json", json_bytes({"study": study, "pairs": key}))
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
@@ -153,7 +148,7 @@ def win_rate_table(rates: Sequence[WinRate]) -> str:
     head = f"{rates[0].method} preferred to {rates[0].opponent} | 95 % interval | answers | participants | pairs"
     rows = [f"| Fidelity to | {head} |", "|---|---:|---:|---:|---:|---:|"]
     for rate in rates:
-        low, high = rate.interval
+        low, high = wilson_interval(rate.wins, rate.answers)
         counts = f"{rate.answers} | {rate.participants} | {rate.pairs}"
         rows.append(f"| {TITLES[rate.question]} | {rate.rate:.0%} | {low:.0%} to {high:.0%} | {counts} |")
     return "\n".join([*rows, ""])
@@ -165,7 +160,7 @@ def write_win_rates(rates: Sequence[WinRate], folder: Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["question", "method", "other", "wins", "answers", "rate", "low", "high", "participants", "pairs"])
     for rate in rates:
-        shares = [f"{value:.6f}" for value in (rate.rate, *rate.interval)]
+        shares = [f"{value:.6f}" for value in (rate.rate, *wilson_interval(rate.wins, rate.answers))]
         names = [rate.question, rate.method, rate.opponent]
         writer.writerow([*names, rate.wins, rate.answers, *shares, rate.participants, rate.pairs])
     atomic_write(folder / "winrate.csv", text.getvalue().encode())
@@ -185,7 +180,7 @@ def _shared_clip_ids(methods: tuple[Method, Method], corpus: Corpus) -> Sequence
     return clip_ids
 
 
-def _write_pair(clip: Any, order: Sequence[Method], folder: Path, settings: StudySettings) -> dict[str, Any]:
+def _write_pair(clip: Any, order: Sequence[Method], folder: Path, masks: bool) -> dict[str, Any]:
     """Write a pair's films; return its entry in the page's data."""
     videos = {}
     for side, method in zip(SIDES, order, strict=True):
@@ -195,7 +190,7 @@ def _write_pair(clip: Any, order: Sequence[Method], folder: Path, settings: Stud
     if videos["x"].shape[1:] != videos["y"].shape[1:]:
         sizes = ["x".join(map(str, videos[side].shape[1:3])) for side in SIDES]
         raise ValueError(f"{clip.clip_id}: the two videos have frames of {sizes[0]} and {sizes[1]}; scale one of them")
-    over, mask = clip.over, clip.effect_mask if settings.masks else None
+    over, mask = clip.over, clip.effect_mask if masks else None
     if over is not None:
         videos["input"] = over
         if mask is not None:
