@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from effectpairs.training.base import encoders, models
+from effectpairs.training.base import models
 from effectpairs.training.base.tiny import write_tiny_model
 
 
@@ -66,7 +66,7 @@ class ModelParts(NamedTuple):
     folder: Path
     transformer: Any
     vae: Any
-    text: encoders.TextModel
+    text: models.TextModel
     scheduler: Any
 
 
@@ -74,7 +74,5 @@ def tiny_parts(folder: Path) -> ModelParts:
     """Write the tiny model unless it is there, and load all of it."""
     if not (folder / "scheduler").is_dir():
         write_tiny_model(folder)
-    words = encoders.TextModel(*models.load_text_model(folder), models.text_length(folder))
-    return ModelParts(
-        folder, models.load_transformer(folder), models.load_vae(folder), words, models.load_scheduler(folder)
-    )
+    words, transformer = models.load_text_model(folder), models.load_transformer(folder)
+    return ModelParts(folder, transformer, models.load_vae(folder), words, models.load_scheduler(folder))

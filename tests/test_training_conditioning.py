@@ -66,7 +66,7 @@ def test_resize_equals_a_plain_twin():
 
 
 def test_quantised_masks_have_three_values():
-    found = cond.quantise_mask(np.array([[[0.0, 0.2, 0.3, 0.5, 0.7, 0.8, 1.0]]], np.float32))
+    found = cond.to_soft_mask(np.array([[[0.0, 0.2, 0.3, 0.5, 0.7, 0.8, 1.0]]], np.float32))
     assert found.tolist() == [[[0, 0, 0.5, 0.5, 0.5, 1, 1]]]
 
 

@@ -12,7 +12,7 @@ from effectpairs.tests.fixtures_corpus import square_with_shadow  # noqa: E402
 from effectpairs.tests.fixtures_video_models import tiny_parts  # noqa: E402
 from effectpairs.training.base import checkpoint, conditioning, encoders, models  # noqa: E402
 from effectpairs.training.base.latent_shapes import latent_index  # noqa: E402
-from effectpairs.training.sampling.pipeline import EffectPipeline, PipelineInput, reflect_indices, to_soft_mask  # noqa: E402
+from effectpairs.training.sampling.pipeline import EffectPipeline, PipelineInput, reflect_indices  # noqa: E402
 from effectpairs.training.sampling.sample import (  # noqa: E402
     SamplingSettings,
     WindowSettings,
@@ -211,7 +211,7 @@ def test_masks_of_every_kind_say_the_same(pipe):
     ]
     assert torch.equal(told[0], told[1])
     assert torch.equal(told[0], told[2])
-    assert to_soft_mask(np.array([[[0, 128, 255]]], np.uint8)).tolist() == [[[0, 0.5, 1]]]
+    assert conditioning.to_soft_mask(np.array([[[0, 128, 255]]], np.uint8)).tolist() == [[[0, 0.5, 1]]]
 
 
 def test_the_same_seed_makes_the_same_video(pipe):

@@ -19,7 +19,7 @@ from pathlib import Path
 from ..datasets.corpus.reader import open_corpus
 from ..datasets.store.atomic_io import CannotWrite
 from .base.models import BaseModelNotFound, locate_model, select_device
-from .configs.config import load_training
+from .configs.config import TrainingConfig, load_training
 from .fitting.step_log import TrainingStopped
 from .latents.encode_plan import build_recipe, finalize_cache, pending_clips
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
-        options.run(options)
+        _run(options)
     except (ValueError, FileNotFoundError, ImportError, BaseModelNotFound, CannotWrite) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -47,12 +47,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _encode(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> None:
+    """Run the step that was named; the modules that need torch are imported by it alone."""
+    if options.step == "decode":
+        from .sampling.pipeline import decode_folder
+
+        decode_folder(Path(options.folder), Path(options.cache), Path(options.model), options.device)
+        return
+    settings = load_training(Path(options.config), options.set)
+    if options.step == "encode":
+        _encode(settings, options)
+    elif options.step == "train":
+        from .fitting.loop import train
+
+        select_device()  # limits the threads on a CPU
+        train(settings)
+    elif options.step == "sample":
+        from .results import sample_clips
+
+        for clip_id in sample_clips(settings, options.count):
+            print(f"sampled {clip_id}", flush=True)
+    else:
+        _measure(settings)
+
+
+def _encode(settings: TrainingConfig, options: argparse.Namespace) -> None:
     """Encode a share of the corpus; the program that finds nothing left to encode finishes the cache."""
     from .base.tiny import write_tiny_model
     from .latents.encode import encode_corpus
 
-    settings, (number, _, count) = load_training(Path(options.config), options.set), options.share.partition("/")
+    number, _, count = options.share.partition("/")
     if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
         raise ValueError(f"--share {options.share!r} is not K/N with K from 0 to N-1; write for example --share 0/2")
     if options.tiny_model and not Path(settings.model.id, "scheduler").exists():
@@ -65,40 +89,19 @@ def _encode(options: argparse.Namespace) -> None:
         finalize_cache(corpus, settings.model, folder, settings.cache)
 
 
-def _train(options: argparse.Namespace) -> None:
-    from .fitting.loop import train
-
-    settings = load_training(Path(options.config), options.set)
-    select_device()  # also limits the threads on a CPU
-    train(settings)
-
-
-def _sample(options: argparse.Namespace) -> None:
-    from .results import sample_clips
-
-    for clip_id in sample_clips(load_training(Path(options.config), options.set), options.count):
-        print(f"sampled {clip_id}", flush=True)
-
-
-def _measure(options: argparse.Namespace) -> None:
+def _measure(settings: TrainingConfig) -> None:
     from .results import measure_samples
 
     def print_progress(count: int, total: int) -> None:
         if count:  # the first call comes before anything is measured
             print(f"measured {count} of {total}", flush=True)
 
-    measure_samples(load_training(Path(options.config), options.set), print_progress)
-
-
-def _decode(options: argparse.Namespace) -> None:
-    from .sampling.pipeline import decode_folder
-
-    decode_folder(Path(options.folder), Path(options.cache), Path(options.model), options.device)
+    measure_samples(settings, print_progress)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=__package__, description=__doc__.splitlines()[0])
-    steps = parser.add_subparsers(required=True, metavar="STEP")
+    steps = parser.add_subparsers(required=True, metavar="STEP", dest="step")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--end-with-stdin", action="store_true", help="end when standard input closes")
     run = argparse.ArgumentParser(add_help=False, parents=[common])
@@ -107,18 +110,13 @@ def _parser() -> argparse.ArgumentParser:
     encode = steps.add_parser("encode", parents=[run], help="encode the corpus as latents")
     encode.add_argument("--share", default="0/1", metavar="K/N", help="encode every N-th clip, from the K-th")
     encode.add_argument("--tiny-model", action="store_true", help="write the model in miniature into model.id first")
-    encode.set_defaults(run=_encode)
-    train = steps.add_parser("train", parents=[run], help="train from the newest checkpoint on")
-    train.set_defaults(run=_train)
+    steps.add_parser("train", parents=[run], help="train from the newest checkpoint on")
     sample = steps.add_parser("sample", parents=[run], help="sample videos of held-out clips")
     sample.add_argument("--count", type=int, default=8, help="number of clips; 0 takes all")
-    sample.set_defaults(run=_sample)
-    measure = steps.add_parser("measure", parents=[run], help="measure the samples against their truth")
-    measure.set_defaults(run=_measure)
+    steps.add_parser("measure", parents=[run], help="measure the samples against their truth")
     decode = steps.add_parser("decode", parents=[common], help="make FOLDER/CLIP.mp4 of each FOLDER/CLIP.safetensors")
     for name in ("folder", "cache", "model", "device"):
         decode.add_argument(name)
-    decode.set_defaults(run=_decode)
     return parser
 
 

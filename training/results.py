@@ -25,18 +25,11 @@ from .latents.encode_plan import downscale, window_length
 
 SPLITS = ("test", "validation", "train")
 """Splits to hold clips out of, by preference."""
-TABLE = "table.md"
-"""File of the evaluation's table in its folder."""
 MAX_LOSS_ROWS = 10
 
 
 def held_out_clips(corpus: Corpus, count: int) -> tuple[str, list[str]]:
-    """Return the first of test, validation and training that has a pair, and ids of its first pairs.
-
-    Args:
-        corpus: the corpus.
-        count: number of pairs; 0 takes all.
-    """
+    """Return the first of test, validation and training that has a pair, and ids of its first pairs; 0 takes all."""
     rows = [row for row in corpus.table.select(["clip_id", "kind", "split"]).to_pylist() if row["kind"] != "unpaired"]
     splits = {row["split"] for row in rows}
     split = next((split for split in SPLITS if split in splits), SPLITS[-1])
@@ -45,12 +38,9 @@ def held_out_clips(corpus: Corpus, count: int) -> tuple[str, list[str]]:
 
 
 def describe_clips(split: str, count: int, *, trained_on: str) -> str:
-    """Say how many clips were measured, and whether the run was trained on them: then the numbers hold for no others.
+    """Say how many clips of a split were measured, and whether a run that was trained on a split (or "all") knew them.
 
-    Args:
-        split: theirs.
-        count: their number.
-        trained_on: the split that the run was trained on, or "all".
+    If it did, the numbers hold for no others.
     """
     clips = f"{count} clip{'' if count == 1 else 's'}"
     if trained_on not in ("all", split):
@@ -88,7 +78,7 @@ def sample_clips(settings: TrainingConfig, count: int) -> Iterator[str]:
         path = settings.output_path / SAMPLES / f"{clip_id}.mkv"
         if not _is_sampled(path, key):
             span = slice(window_length(clip, cache.frames))
-            layers = {name: downscale(getattr(clip, name)[span], cache.size) for name in ("over", "effect_mask")}
+            layers: Any = {name: downscale(getattr(clip, name)[span], cache.size) for name in ("over", "effect_mask")}
             mask_downsample = settings.data.mask_downsample
             inputs = PipelineInput(prompt=clip.caption or "", mask_downsample=mask_downsample, **layers)
             pipeline = pipeline or load_pipeline(DeviceSettings(trained=trained))
@@ -100,9 +90,7 @@ def sample_clips(settings: TrainingConfig, count: int) -> Iterator[str]:
 def measure_samples(settings: TrainingConfig, report: Callable[[int, int], None]) -> None:
     """Write the evaluation's tables into OUTPUT/evaluation, all at the size that was trained at.
 
-    Args:
-        settings: the run's.
-        report: receives the number of clips measured and their total.
+    `report` receives the number of clips measured and their total.
 
     Raises:
         ValueError: there are no samples, or they do not fit the corpus.
@@ -126,16 +114,12 @@ def measure_samples(settings: TrainingConfig, report: Callable[[int, int], None]
 
 
 def write_model_card(output: Path, *, is_measured: bool = False) -> Path:
-    """Write `trained/README.md` of a finished run: origin of the weights, the course of the training, their measures.
-
-    Args:
-        output: the run's folder.
-        is_measured: whether the evaluation's table is this run's.
+    """Write `trained/README.md` of a finished run: origin of the weights, course of the training, measures if any.
 
     Raises:
         ValueError: the run is not finished.
     """
-    trained, evaluation = output / TRAINED, output / EVALUATION / TABLE
+    trained, evaluation = output / TRAINED, output / EVALUATION / "table.md"
     try:
         record: dict[str, Any] = json.loads((trained / RECORD).read_text())
     except (OSError, ValueError) as error:

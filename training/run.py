@@ -106,13 +106,9 @@ def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> Train
 def run_step(
     step: str, job: TrainingJob, report: ReportProgress, on_record: Callable[[Mapping[str, Any]], None] = lambda _: None
 ) -> int:
-    """Run one step, from where it was; return the number of clips done, or of training steps.
+    """Run encode, train, sample or evaluate from where it was; return the number of clips done, or of training steps.
 
-    Args:
-        step: encode, train, sample or evaluate.
-        job: the run.
-        report: receives the step's label, the number of pieces done and their total.
-        on_record: receives the newest record of the step log while training.
+    `on_record` receives the newest record of the step log while training.
     """
     report_step = partial(report, job.label(step))
     if step == "train":
@@ -143,14 +139,7 @@ def run_training(
     step: RunStep = run_step,
     write_page: WritePage = lambda name, job, write: write(),
 ) -> Path:
-    """Run all steps of a run, or of an ablation's variants; return the model card, or the page of their tables.
-
-    Args:
-        job: the run.
-        report: receives the progress of every step.
-        step: runs one step of the run.
-        write_page: writes the page at the end.
-    """
+    """Run all steps of a run, or of an ablation's variants; return the model card, or the page of their tables."""
     if job.settings.ablation:
         for variant in ablation_jobs(job):
             run_training(variant, report, step, write_page)

@@ -59,7 +59,7 @@ def step_times(folder: Path, corpus, cache) -> tuple[float, float]:
     """Median seconds of a step of one sample: from the cache, and with clips encoded on the fly."""
     model, samples = folder / "model", CachedSamples(cache, DataSettings(split="all", workers=0), seed=0)
     transformer, schedule, coder = load_transformer(model), load_scheduler(model), load_vae(model)
-    words = encoders.TextModel(*load_text_model(model), TEXT_LENGTH)
+    words = load_text_model(model)
     rotary = rotary_embedding(transformer.config, 4, SIZE[0] // 8, SIZE[1] // 8, "cpu")
     paired = [row for row in samples.rows if row["kind"] != "unpaired"]
     numbers = [n for n in range(60) if samples[n]["kind"] != "unpaired"][:12]

@@ -36,14 +36,9 @@ WEIGHTS, EMA, OPTIMISER = "trainable.safetensors", "ema.safetensors", "optimiser
 def save_checkpoint(
     folder: Path, step: int, tensors: Mapping[str, Mapping[str, Any]], identity: Mapping[str, Any], *, keep: int
 ) -> Path:
-    """Write a checkpoint whole or not at all, then remove all but the newest `keep`.
+    """Write a checkpoint after `step` steps whole or not at all, then remove all but the newest `keep`.
 
-    Args:
-        folder: folder of all checkpoints.
-        step: steps that are done.
-        tensors: file name to tensors by name.
-        identity: settings and digests that a run must share to resume from here.
-        keep: number of checkpoints that stay.
+    `tensors` are by file name, then by weight; `identity` is what a run must share to resume from here.
 
     Raises:
         CannotWrite: the disk is full or the folder cannot be written; older checkpoints stay.
@@ -119,6 +114,13 @@ def read_tensors(path: Path, name: str) -> dict[str, Any]:
     """The tensors of one of a checkpoint's files; empty where it has no such file."""
     loader = require("safetensors.torch", extra="train")
     return dict(loader.load_file(path / name)) if (path / name).exists() else {}
+
+
+def copy_tensors(targets: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
+    """Copy tensors over those of the same names."""
+    with torch.no_grad():
+        for name, value in tensors.items():
+            targets[name].copy_(value)
 
 
 def optimiser_tensors(optimiser: Any, names: list[str]) -> dict[str, Any]:

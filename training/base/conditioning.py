@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from ...arrays import Mask, Matte
 from ...extras import require
 from .latent_shapes import PIXELS_PER_LATENT, Downsample, check_shape, frame_range, latent_frames, latent_index
-from .tensors import Conditioning, LatentMask, Latents, PixelMask, Tensor
+from .network import Conditioning, LatentMask, Latents, PixelMask, Tensor
 
 torch = require("torch", extra="train")
 functional: Any = require("torch.nn.functional", extra="train")
@@ -32,6 +33,7 @@ functional: Any = require("torch.nn.functional", extra="train")
 SCALE = 0.7
 """Scaling factor of the latents in every 5B model of the family."""
 UNKNOWN = 0.5
+"""Mask of a pixel where the model decides."""
 CHANNELS = 17
 SoftMask = Float[np.ndarray, "F H W"]
 MaskImage = Float[np.ndarray, "H W"]
@@ -70,11 +72,6 @@ def empty_conditioning(latents: Latents) -> Conditioning:
     return latents.new_zeros(batch, frames, CHANNELS, height, width)
 
 
-def unknown_mask(frames: int, height: int, width: int) -> SoftMask:
-    """A mask that says nothing: the model decides where the effect goes."""
-    return np.full((frames, height, width), UNKNOWN, np.float32)
-
-
 def mask_from_keyframes(keyframes: Mapping[int, MaskImage], frames: int) -> SoftMask:
     """Masks of single frames as the mask of a clip: each repeated over its latent frame, unknown elsewhere.
 
@@ -91,13 +88,14 @@ def mask_from_keyframes(keyframes: Mapping[int, MaskImage], frames: int) -> Soft
     sizes = sorted({mask.shape for mask in keyframes.values()})
     if len(sizes) > 1:
         raise ValueError(f"keyframes of {sizes[0]} and {sizes[1]} pixels do not go together; give them all one size")
-    clip_mask = unknown_mask(frames, *sizes[0])
+    clip_mask = np.full((frames, *sizes[0]), UNKNOWN, np.float32)
     for span in map(frame_range, map(latent_index, keyframes)):
         masks = [mask for frame, mask in keyframes.items() if frame in span]
         clip_mask[span.start : span.stop] = np.max(masks, axis=0)
     return clip_mask
 
 
-def quantise_mask(mask: SoftMask) -> SoftMask:
-    """Round a mask to the model's three levels: no effect below 0.25, effect above 0.75, else unknown."""
-    return np.where(mask < 0.25, 0, np.where(mask > 0.75, 1, UNKNOWN)).astype(np.float32)
+def to_soft_mask(mask: Mask | Matte | SoftMask) -> SoftMask:
+    """Round a mask to the model's three levels: no effect below 0.25 (of 255), effect above 0.75, else unknown."""
+    values = mask.astype(np.float32) / (255 if mask.dtype == np.uint8 else 1)
+    return np.where(values < 0.25, 0, np.where(values > 0.75, 1, UNKNOWN)).astype(np.float32)

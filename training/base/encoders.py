@@ -17,7 +17,8 @@ import numpy as np
 from ...arrays import Rgb
 from ...extras import require
 from .latent_shapes import FRAMES_PER_LATENT, check_shape
-from .tensors import Latents, TextRows, Video
+from .models import TextModel
+from .network import Latents, TextRows, Video
 
 torch = require("torch", extra="train")
 
@@ -27,14 +28,6 @@ class Moments(NamedTuple):
 
     mean: Latents
     logvar: Latents
-
-
-class TextModel(NamedTuple):
-    """A tokenizer, its encoder, and how many rows the transformer expects."""
-
-    tokenizer: Any
-    encoder: Any
-    length: int
 
 
 def encode_video(vae: Any, video: Video) -> Moments:

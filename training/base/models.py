@@ -9,7 +9,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...extras import require
 from ...settings import STRICT
@@ -127,7 +127,15 @@ def load_vae(folder: Path, *, dtype: str = "float32") -> Any:
     return vae.eval().requires_grad_(False)
 
 
-def load_text_model(folder: Path, *, dtype: str = "float32") -> tuple[Any, Any]:
+class TextModel(NamedTuple):
+    """A tokenizer, its encoder, and how many rows the transformer expects: 226 in the real model."""
+
+    tokenizer: Any
+    encoder: Any
+    length: int
+
+
+def load_text_model(folder: Path, *, dtype: str = "float32") -> TextModel:
     """Load the tokenizer and the text encoder, frozen."""
     transformers = require("transformers", extra="train")
     _list_safetensors(folder / "text_encoder")
@@ -136,12 +144,8 @@ def load_text_model(folder: Path, *, dtype: str = "float32") -> tuple[Any, Any]:
     encoder = transformers.T5EncoderModel.from_pretrained(
         folder / "text_encoder", local_files_only=True, use_safetensors=True, dtype=_dtype(dtype)
     )
-    return tokenizer, encoder.eval().requires_grad_(False)
-
-
-def text_length(folder: Path) -> int:
-    """Number of rows of text that the transformer expects: 226 in the real one."""
-    return int(_read_config(folder / "transformer").get("max_text_seq_length", 226))
+    length = int(_read_config(folder / "transformer").get("max_text_seq_length", 226))
+    return TextModel(tokenizer, encoder.eval().requires_grad_(False), length)
 
 
 def load_scheduler(folder: Path) -> Any:

@@ -1,14 +1,27 @@
-"""One call of the transformer, and the loss: all that training and sampling have in common."""
+"""Types of tensors, one call of the transformer, and the loss: all that training and sampling have in common.
 
-from typing import Any, NamedTuple
+Tensors are of b clips with F frames, H rows and W columns of pixels; f, h, w are the same of latents. F = 4 (f - 1) + 1
+(see `latent_shapes`), H = 8 h, W = 8 w.
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxtyping import Float, Int
 
 from ...extras import require
-from .tensors import Conditioning, Latents, Tensor, TextRows
 
 torch = require("torch", extra="train")
+if TYPE_CHECKING:
+    from torch import Tensor as Tensor
+else:
+    Tensor = torch.Tensor
 
+Video = Float[Tensor, "b 3 F H W"]  # colour in [-1, 1]
+PixelMask = Float[Tensor, "b F H W"]  # effect mask: 1 effect here, 0 no effect, 0.5 unknown
+LatentMask = Float[Tensor, "b f 1 h w"]  # what the model is fed: 0 effect here, 0.7 no effect, 0.35 unknown
+Latents = Float[Tensor, "b f 16 h w"]  # times the scaling factor 0.7, as the transformer sees them
+Conditioning = Float[Tensor, "b f 17 h w"]  # mask, then the latents of the composite; all zero: no conditioning
+TextRows = Float[Tensor, "b L D"]  # every row of the text encoder, padding too
 Timesteps = Int[Tensor, "b"]  # 0 to 999; 999 is pure noise
 Scalar = Float[Tensor, ""]
 Rotary = tuple[Any, Any]
@@ -61,14 +74,7 @@ def predict_velocity(
 
 
 def velocity_loss(transformer: Any, batch: TrainingBatch, alphas: Float[Tensor, "1000"], *, rotary: Rotary) -> Scalar:
-    """Mean squared error of the velocity, in 32-bit, each timestep weighted alike.
-
-    Args:
-        transformer: wrapped or not.
-        batch: on the transformer's device.
-        alphas: the schedule's cumulative products.
-        rotary: positions of the tokens, from `rotary_embedding`.
-    """
+    """Mean squared error of the velocity, in 32-bit, each timestep weighted alike; `alphas` are cumulative products."""
     alpha = alphas.to(batch.latents.device)[batch.timesteps].view(-1, 1, 1, 1, 1)
     signal, noise_level = alpha.sqrt(), (1 - alpha).sqrt()
     noisy = signal * batch.latents + noise_level * batch.noise

@@ -32,18 +32,19 @@ class OptimiserSettings:
         return self.learning_rate * min(1.0, (step + 1) / max(self.warmup_steps, 1))
 
 
-def select_trainable(transformer: Any, trainable: Trainable, *, frozen_dtype: str = "float32") -> list[str]:
-    """Freeze all but the selected weights, which become 32-bit masters; return their names.
+def select_trainable(transformer: Any, trainable: Trainable, *, frozen_dtype: str = "float32") -> dict[str, Any]:
+    """Freeze all but the selected weights, which become 32-bit masters; return those by name.
 
     Rounded to 16 bits, two thirds of all updates at this rate would be lost. The frozen ones may be 16-bit.
     """
-    torch, names = require("torch", extra="train"), []
+    torch = require("torch", extra="train")
+    weights: dict[str, Any] = {}
     for name, weight in transformer.named_parameters():
         learns = trainable == "all" or f".{trainable}." in f".{name}"
         weight.requires_grad_(learns)
         weight.data = weight.data.to(torch.float32 if learns else getattr(torch, frozen_dtype))
-        names += [name] if learns else []
-    return names
+        weights |= {name: weight} if learns else {}
+    return weights
 
 
 def build_optimiser(settings: OptimiserSettings, weights: list[Any]) -> Any:

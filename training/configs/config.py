@@ -148,13 +148,8 @@ class TrainingConfig:
         return {name: settings[name] for name in names} | {"data": data}
 
 
-def check_counts(variants: Sequence[AblationVariant], counts: Mapping[str, int], label: str) -> None:
-    """Refuse an ablation whose variants do not differ from each other on these clips.
-
-    Args:
-        variants: the lines of its table.
-        counts: number of clips of each kind to learn from.
-        label: name of the corpus in an error.
+def check_counts(variants: Sequence[AblationVariant], counts: Mapping[str, int], corpus: str) -> None:
+    """Refuse an ablation whose variants do not differ on a corpus with so many clips of each kind to learn from.
 
     Raises:
         ValueError: a kind that a variant goes without is not there anyway, or a variant has nothing left.
@@ -163,22 +158,18 @@ def check_counts(variants: Sequence[AblationVariant], counts: Mapping[str, int],
         for kind in variant.without:
             if not counts.get(kind):
                 raise ValueError(
-                    f"{label}: has no {kind} clips to learn from, so the variant '{variant.name}' would show nothing; "
+                    f"{corpus}: has no {kind} clips to learn from, so the variant '{variant.name}' would show nothing; "
                     f"add some, or take the variant out of the ablation"
                 )
         if not any(counts.get(kind) for kind in variant.kinds):
             raise ValueError(
-                f"{label}: has nothing to learn from for the variant '{variant.name}'; add "
+                f"{corpus}: has nothing to learn from for the variant '{variant.name}'; add "
                 f"{' or '.join(variant.kinds)} clips, or take the variant out of the ablation"
             )
 
 
 def load_training(path: Path, overrides: Iterable[str] = ()) -> TrainingConfig:
-    """Read a run's settings.
-
-    Args:
-        path: a TOML file; its tables are model, cache, data, optimiser, validation and ablation.
-        overrides: "key=value" or "table.key=value", the value as in TOML; a bare word is a string.
+    """Read a run's settings from a TOML file and "key=value" overrides (see `read_settings`).
 
     Raises:
         ValueError: naming the file, the key, the value and the rule, or the present name of a renamed setting.

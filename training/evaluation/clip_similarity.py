@@ -114,7 +114,8 @@ def _embed_frames(model: Any, frames: Rgb) -> Vectors:
             pixels = np.stack([_preprocess(frame, side) for frame in frames[start : start + BATCH]])
             output = model.get_image_features(pixel_values=torch.from_numpy(pixels))
             batches.append(getattr(output, "pooler_output", output).double().numpy())
-    return _unit_length(np.concatenate(batches))
+    vectors: Vectors = _unit_length(np.concatenate(batches))
+    return vectors
 
 
 def _embed_caption(model: Any, tokenizer: Any, caption: str) -> Float[np.ndarray, " width"]:
@@ -123,7 +124,8 @@ def _embed_caption(model: Any, tokenizer: Any, caption: str) -> Float[np.ndarray
     tokens = tokenizer([caption], truncation=True, max_length=max_length, return_tensors="pt")
     with torch.inference_mode():
         output = model.get_text_features(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
-    return _unit_length(getattr(output, "pooler_output", output).double().numpy())[0]
+    vector: Float[np.ndarray, " width"] = _unit_length(getattr(output, "pooler_output", output).double().numpy())[0]
+    return vector
 
 
 def _preprocess(frame: Any, side: int) -> Float[np.ndarray, "3 side side"]:
@@ -137,6 +139,6 @@ def _preprocess(frame: Any, side: int) -> Float[np.ndarray, "3 side side"]:
     return np.ascontiguousarray(((square - _MEAN) / _DEVIATION).transpose(2, 0, 1))
 
 
-def _unit_length(vectors: Any) -> np.ndarray:
+def _unit_length(vectors: Any) -> Any:
     vectors = np.asarray(vectors, np.float64)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), np.finfo(np.float64).tiny)

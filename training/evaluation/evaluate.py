@@ -125,11 +125,7 @@ def evaluate(
 ) -> list[Measurement]:
     """Measure all methods on all pairs of a corpus; unpaired clips have no truth and are passed over.
 
-    Args:
-        corpus: the truth.
-        methods: names, which differ, and folders of videos.
-        settings: metrics, clips and cache.
-        report: receives the number of clips done and their total.
+    `report` receives the number of clips done and their total.
 
     Raises:
         ValueError: there is no pair, a method twice, a clip without a video, or one of another size.
@@ -252,6 +248,7 @@ def _measurements(method: str, results: Sequence[_ClipResult], network: Weights 
             rows.append(Measurement(method=method, level=level, key=key, value=mean(name, group_values)))
         fvd = network
         if isinstance(fvd, Weights):
-            fvd = video_distance(*zip(*(result.features for result in members), strict=True), fvd)
+            truth, ours = ([result.features[side] for result in members] for side in (0, 1))
+            fvd = video_distance(truth, ours, fvd)
         rows.append(Measurement(method=method, level=level, key=key, value=fvd))
     return rows

@@ -122,12 +122,7 @@ def to_latex(measurements: Sequence[Measurement], columns: Sequence[Column] = CO
 
 
 def write_ablation_tables(output: Path, variants: Sequence[AblationVariant], title: str) -> Path:
-    """Write `ablation.parquet`, `.md` and `.tex` from the evaluations of the variants' runs; return the Markdown.
-
-    Args:
-        output: the ablation's folder, with a run's folder for each variant.
-        variants: the rows, in their order.
-        title: of the page, in one line.
+    """Write `ablation.parquet`, `.md` and `.tex` from the runs in OUTPUT/VARIANT, a row each; return the Markdown.
 
     Raises:
         ValueError: a variant was not evaluated, or on other clips than the first.
@@ -229,23 +224,16 @@ def _cells(values: GroupValues, method: str, columns: Sequence[Column], markup: 
     """Format a method's values, or the signs of missing ones; the best and the second are marked."""
     cells = []
     for column in columns:
-        rank = _rank(values, column, method) if len(values) > 1 else None
-        value = values[method].get(column.name)
+        numbers = [metrics[column.name].value for metrics in values.values() if column.name in metrics]
+        as_printed = {round(number, column.decimals) for number in numbers if number is not None}
+        ranking = sorted(as_printed, reverse=column.better == "higher") if len(values) > 1 else []
+        value, form = values[method].get(column.name), "%s"
+        text = "undef." if value is not None and value.status == "undefined" else markup.unavailable
         if value is not None and value.value is not None:
-            text = f"{value.value:.{column.decimals}f}"
-        else:
-            text = "undef." if value is not None and value.status == "undefined" else markup.unavailable
-        cells.append((markup.best if rank == 0 else markup.second if rank == 1 else "%s") % text)
+            text, number = f"{value.value:.{column.decimals}f}", round(value.value, column.decimals)
+            form = markup.best if [number] == ranking[:1] else markup.second if [number] == ranking[1:2] else "%s"
+        cells.append(form % text)
     return cells
-
-
-def _rank(values: GroupValues, column: Column, method: str) -> int | None:
-    """Rank of a method's value as printed: 0 for the best, equal values share one; None without a number."""
-    by_method = {name: metrics[column.name].value for name, metrics in values.items() if column.name in metrics}
-    rounded = {name: round(value, column.decimals) for name, value in by_method.items() if value is not None}
-    if method not in rounded:
-        return None
-    return sorted(set(rounded.values()), reverse=column.better == "higher").index(rounded[method])
 
 
 def _write_parquet(path: Path, table: pa.Table) -> None:

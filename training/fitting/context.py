@@ -5,7 +5,7 @@ Also saves the state as a checkpoint, and exports the trained weights at the end
 
 import dataclasses
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,11 @@ from ...datasets.corpus.reader import open_corpus
 from ...datasets.store.atomic_io import atomic_write, json_bytes
 from ...datasets.store.location import Location
 from ...extras import require
-from ...processes import ChildProcess
 from ..base import checkpoint
 from ..base.models import LocalModel, fingerprint, load_scheduler, load_transformer, locate_model
 from ..base.optimiser import Ema, build_optimiser, select_trainable
 from ..configs.config import TrainingConfig
-from ..latents.cache import LatentCache, open_cache
+from ..latents.cache import open_cache
 from ..latents.data import CachedSamples
 from .step_log import RECORD, TRAINED
 
@@ -34,7 +33,6 @@ class TrainingContext:
 
     settings: TrainingConfig
     accelerator: Any
-    cache: LatentCache
     samples: CachedSamples
     transformer: Any
     """As accelerate wrapped it."""
@@ -43,14 +41,12 @@ class TrainingContext:
     weights: dict[str, Any]
     """Trainable weights by name."""
     optimiser: Any
-    ema: Ema | None
     scheduler: Any
     model_folder: Path
     identity: dict[str, Any]
+    ema: Ema | None = None
     first_step: int = 0
     """Steps done by the checkpoint that the run resumes from."""
-    decoders: list[ChildProcess] = field(default_factory=list)
-    """Processes that make videos of validation samples."""
 
     @property
     def sharded(self) -> bool:
@@ -71,15 +67,9 @@ def build_context(settings: TrainingConfig) -> TrainingContext:
     """
     local, cache = locate_model(settings.model), open_cache(settings.cache_path)
     samples = CachedSamples(cache, settings.data, seed=settings.seed)
-    shapes = sorted({(row["frames"], row["height"], row["width"]) for row in samples.rows})
-    if len(shapes) > 1 and settings.batch > 1:
-        raise ValueError(
-            f"{cache.folder}: has windows of {shapes[0]} and {shapes[-1]}, which make no batch of {settings.batch}; "
-            "set batch = 1, global_batch stays"
-        )
     accelerator = build_accelerator(settings)
     if accelerator.is_main_process:
-        check_cache(cache, local, settings)
+        check_cache(samples, local, settings)
     identity = settings.identity() | {
         "corpus": " ".join(cache.manifest["corpus"][key] for key in ("name", "version")),
         "latents": cache.digest,
@@ -88,18 +78,15 @@ def build_context(settings: TrainingConfig) -> TrainingContext:
     # FSDP keeps weights of one kind together, so all are 32-bit there; elsewhere the frozen ones follow precision.
     half = settings.precision == "bf16" and accelerator.distributed_type.name != "FSDP"
     transformer = load_transformer(local.folder, dtype=None)
-    names = select_trainable(transformer, settings.trainable, frozen_dtype="bfloat16" if half else "float32")
-    weights = {name: weight for name, weight in transformer.named_parameters() if name in names}
+    weights = select_trainable(transformer, settings.trainable, frozen_dtype="bfloat16" if half else "float32")
     context = TrainingContext(
         settings=settings,
         accelerator=accelerator,
-        cache=cache,
         samples=samples,
         transformer=transformer,
         config=transformer.config,
         weights=weights,
         optimiser=build_optimiser(settings.optimiser, list(weights.values())),
-        ema=None,
         scheduler=load_scheduler(local.folder),
         model_folder=local.folder,
         identity=identity,
@@ -135,12 +122,18 @@ def build_accelerator(settings: TrainingConfig) -> Any:
     return accelerator
 
 
-def check_cache(cache: LatentCache, local: LocalModel, settings: TrainingConfig) -> None:
-    """Refuse a cache of another model or another corpus.
+def check_cache(samples: CachedSamples, local: LocalModel, settings: TrainingConfig) -> None:
+    """Refuse a cache that does not fit the run.
 
     Raises:
-        ValueError: the cache was made by another model, or of another version of the corpus.
+        ValueError: its windows make no batch, it was made by another model, or of another version of the corpus.
     """
+    cache, shapes = samples.cache, sorted({(row["frames"], row["height"], row["width"]) for row in samples.rows})
+    if len(shapes) > 1 and settings.batch > 1:
+        raise ValueError(
+            f"{cache.folder}: has windows of {shapes[0]} and {shapes[-1]}, which make no batch of {settings.batch}; "
+            "set batch = 1, global_batch stays"
+        )
     model = " ".join(filter(None, (cache.manifest["model"][key] for key in ("id", "revision"))))
     for part, folders in (("vae", ("vae",)), ("text", ("text_encoder", "tokenizer"))):
         if cache.manifest["recipe"][part] != fingerprint(local.folder, *folders):
@@ -195,11 +188,11 @@ def export_weights(context: TrainingContext) -> Path:
             transformer = require("diffusers", extra="train").CogVideoXTransformer3DModel.from_config(context.config)
         transformer.load_state_dict(state, assign=True)
         transformer.save_pretrained(str(folder / "transformer"))
-        manifest = context.cache.manifest
+        cache = context.samples.cache
         origin = {  # all that a model card needs
-            "base": manifest["model"] | {"transformer": context.identity["model"]},
-            "corpus": manifest["corpus"],
-            "latents": {"digest": context.cache.digest, "recipe": manifest["recipe"]},
+            "base": cache.manifest["model"] | {"transformer": context.identity["model"]},
+            "corpus": cache.manifest["corpus"],
+            "latents": {"digest": cache.digest, "recipe": cache.manifest["recipe"]},
             "settings": dataclasses.asdict(context.settings),
             "processes": context.accelerator.num_processes,
             "conditioning_noise": "none",
@@ -217,7 +210,7 @@ def _resume(context: TrainingContext) -> TrainingContext:
     identity = context.identity if accelerator.is_main_process else None
     manifest = checkpoint.read_manifest(path, identity) if path is not None else {"step": 0}
     if path is not None and not context.sharded:
-        _copy_tensors(context.weights, checkpoint.read_tensors(path, checkpoint.WEIGHTS))
+        checkpoint.copy_tensors(context.weights, checkpoint.read_tensors(path, checkpoint.WEIGHTS))
     if settings.gradient_checkpointing:
         context.transformer.enable_gradient_checkpointing()
     transformer, optimiser = accelerator.prepare(context.transformer, context.optimiser)
@@ -232,7 +225,7 @@ def _resume(context: TrainingContext) -> TrainingContext:
         state = checkpoint.read_tensors(path, checkpoint.OPTIMISER)
         checkpoint.restore_optimiser(optimiser, list(weights), state)
         if ema is not None:
-            _copy_tensors(ema.averages, checkpoint.read_tensors(path, checkpoint.EMA))
+            checkpoint.copy_tensors(ema.averages, checkpoint.read_tensors(path, checkpoint.EMA))
     return dataclasses.replace(
         context,
         transformer=transformer,
@@ -266,12 +259,6 @@ def _gather_weights(context: TrainingContext) -> dict[str, Any]:
     """
     state = context.accelerator.get_state_dict(context.transformer)
     return {name: value.wait() if hasattr(value, "wait") else value for name, value in state.items()}
-
-
-def _copy_tensors(targets: dict[str, Any], tensors: dict[str, Any]) -> None:
-    with torch.no_grad():
-        for name, target in targets.items():
-            target.copy_(tensors[name])
 
 
 def _shards_path(path: Path) -> Path:

@@ -3,23 +3,32 @@
 The loss is the plain mean squared error of the velocity. Trainable weights are 32-bit; the rest is frozen and, under
 bf16, 16-bit. A step is a pure function of weights, optimiser and the step's number, so a run that was killed and
 resumed from its checkpoint ends in the very weights of one that was not.
+
+The same few clips are sampled again and again, so that progress can be watched. The training process makes latents
+alone; a process of its own turns them into videos (see `sampling/pipeline`), for the video autoencoder would not fit
+beside the optimiser.
 """
 
 import math
+import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ...extras import require
-from ..base.network import Rotary, TrainingBatch, rotary_embedding, velocity_loss
+from ...processes import ChildProcess
+from ..base.conditioning import concat_conditioning, empty_conditioning, encode_mask_channel
+from ..base.network import Latents, Rotary, TrainingBatch, rotary_embedding, velocity_loss
 from ..configs.config import TrainingConfig
+from ..latents.cache import CachedRow
 from ..latents.data import load_batches, sample_numbers
 from ..latents.sampler import KINDS
+from ..sampling.sample import SamplingSettings, WindowSettings, denoise
 from .context import TrainingContext, build_context, export_weights, save_state
 from .step_log import StepLog, TrainingStopped
-from .validate import sample_validation_clips, validation_rows, wait_for_decoding
 
 torch = require("torch", extra="train")
 
@@ -42,10 +51,14 @@ def train(settings: TrainingConfig) -> Path:
         CannotWrite: a checkpoint could not be written; older ones stay.
     """
     context = build_context(settings)
-    _TrainingLoop(context).run()
+    loop = _TrainingLoop(context)
+    loop.run()
     trained = export_weights(context)
     context.accelerator.end_training()  # the processes part here
-    wait_for_decoding(context)
+    for decoder in loop.decoders:
+        if decoder.process.wait() != 0:
+            warnings.warn(f"no video of validation samples was made; see {decoder.log}", stacklevel=2)
+        decoder.end()
     return trained
 
 
@@ -58,12 +71,14 @@ class _TrainingLoop:
         self.rotary: dict[tuple[int, ...], Rotary] = {}
         self.kinds: Counter[str] = Counter()
         self.wait_s = 0.0
+        self.validation_rows = validation_rows(context)
+        self.decoders: list[ChildProcess] = []
+        """Processes that make videos of validation samples."""
 
     def run(self) -> None:
         """Take the remaining steps."""
         first = self.context.first_step
         self.context.transformer.train()
-        validation_rows(self.context)  # a clip that is not there is said now, not at the first validation
         tracked, tensorboard = {"settings": str(self.settings)}, {"purge_step": first + 1}
         self.accelerator.init_trackers("logs", config=tracked, init_kwargs={"tensorboard": tensorboard})
         log = StepLog(self.accelerator, self.settings.output_path, first_step=first)
@@ -82,10 +97,10 @@ class _TrainingLoop:
                 save_state(self.context, done)
             every_steps = self.settings.validation.every_steps
             if every_steps and (is_last or done % every_steps == 0):
-                sample_validation_clips(self.context, done)
+                self._validate(done)
                 self.context.transformer.train()
 
-    def _train_step(self, step: int, batches: Iterator[dict[str, Any]]) -> tuple[dict[str, float], dict[str, int]]:
+    def _train_step(self, step: int, batches: Iterator[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, int]]:
         """Take one step of the optimiser; return its numbers over all processes, and its clips of each kind."""
         started, self.wait_s, self.kinds = time.perf_counter(), 0.0, Counter()
         learning_rate = self.settings.optimiser.learning_rate_at(step)
@@ -151,6 +166,59 @@ class _TrainingLoop:
         total = self.accelerator.reduce(torch.tensor(values, device=self.accelerator.device), "sum").tolist()
         mean_loss, mean_wait_s = (value / self.accelerator.num_processes for value in total[:2])
         return mean_loss, mean_wait_s, {kind: int(count) for kind, count in zip(KINDS, total[2:], strict=True)}
+
+    def _validate(self, step: int) -> None:
+        """Write latents of the validation clips after so many steps, and have them decoded."""
+        context, accelerator, rows = self.context, self.accelerator, self.validation_rows
+        folder = self.settings.output_path / "validation" / f"step-{step:08d}"
+        share = rows if context.sharded else rows[accelerator.process_index :: accelerator.num_processes]
+        model = context.transformer if context.sharded else accelerator.unwrap_model(context.transformer)
+        model.eval()
+        for row in share:
+            latents = _sample_row(context, model, context.samples.cache.read(row["key"]))
+            if accelerator.is_main_process or not context.sharded:
+                folder.mkdir(parents=True, exist_ok=True)
+                writer = require("safetensors.torch", extra="train")
+                tensors = {"latents": latents.float().cpu().contiguous()}
+                writer.save_file(tensors, folder / f"{row['clip_id']}.safetensors", {"key": row["key"]})
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process and rows and self.settings.validation.decode_on:
+            # Not waited for: a full card fails the video, never the training; the decoder ends with this process.
+            arguments = [folder, context.samples.cache.folder, context.model_folder, self.settings.validation.decode_on]
+            command = [sys.executable, "-m", "effectpairs.training", "decode", "--end-with-stdin", *map(str, arguments)]
+            self.decoders.append(ChildProcess(command, folder / "decoding.log"))
+
+
+def validation_rows(context: TrainingContext) -> list[dict[str, Any]]:
+    """The rows that are sampled: those named, or the first of the validation split.
+
+    Raises:
+        ValueError: a clip is named that the cache does not have.
+    """
+    settings, rows = context.settings.validation, context.samples.cache.rows
+    by_id = {row["clip_id"]: row for row in reversed(rows)}
+    unknown = [clip_id for clip_id in settings.clips if clip_id not in by_id]
+    if unknown:
+        examples = ", ".join(sorted(by_id)[:3])
+        raise ValueError(f"validation.clips names '{unknown[0]}', which the cache does not have; it has {examples}")
+    if settings.clips:
+        return [by_id[clip_id] for clip_id in settings.clips]
+    paired = [row for row in rows if row["kind"] != "unpaired"]
+    return ([row for row in paired if row["split"] == "validation"] or paired or rows)[: settings.count]
+
+
+def _sample_row(context: TrainingContext, model: Any, row: CachedRow) -> Latents:
+    """Sample a row without chance in its conditioning: its whole mask and the mean of its latents."""
+    settings, device, scale = context.settings.validation, context.accelerator.device, context.samples.scale
+    windows = WindowSettings(length=row.gt[0].shape[0], overlap=0)
+    sampling = SamplingSettings(steps=settings.steps, guidance=settings.guidance, seed=settings.seed, windows=windows)
+    prompt, empty = (torch.from_numpy(rows)[None].to(device) for rows in (row.text, context.samples.cache.no_caption()))
+    conditioning = empty_conditioning(torch.from_numpy(row.gt[0])[None])
+    if row.over is not None and row.mask is not None:
+        channel = encode_mask_channel(torch.from_numpy(row.mask).float()[None], scale=scale)
+        conditioning = concat_conditioning(channel, torch.from_numpy(row.over[0])[None] * scale)
+    with context.accelerator.autocast():
+        return denoise(model, context.scheduler, conditioning.to(device), (prompt, empty), sampling)
 
 
 def _check_finite(step: int, loss: float, norm: float, clips: list[str]) -> None:

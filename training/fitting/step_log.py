@@ -30,7 +30,7 @@ class StepLog:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write("\n")  # half a line of a run that was killed while writing must not swallow ours
 
-    def log(self, record: Mapping[str, float], kinds: Mapping[str, int]) -> None:
+    def log(self, record: Mapping[str, Any], kinds: Mapping[str, int]) -> None:
         """Log the numbers of a step (of which `step` counts from 1) and its clips of each kind."""
         self._kinds.update(kinds)
         total = max(sum(self._kinds.values()), 1)

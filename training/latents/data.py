@@ -16,8 +16,7 @@ from ...arrays import Mask
 from ...extras import require
 from ..base.conditioning import UNKNOWN, concat_conditioning, empty_conditioning, encode_mask_channel
 from ..base.encoders import Moments, sample_latents
-from ..base.network import TrainingBatch
-from ..base.tensors import LatentMask, Latents
+from ..base.network import LatentMask, Latents, TrainingBatch
 from .cache import CachedRow, LatentArray, LatentCache
 from .sampler import DataSettings, RowSampler, draw_visible_frames
 

@@ -9,7 +9,6 @@ A clip longer than a window becomes several windows; a shorter one is cut to the
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,9 @@ import numpy as np
 from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
 from ...datasets.store.atomic_io import atomic_write, digest_of, json_bytes
-from ..base.encoders import TextModel, encode_texts, encode_video, frames_to_video
+from ..base.encoders import encode_texts, encode_video, frames_to_video
 from ..base.latent_shapes import check_shape
-from ..base.models import BaseModelRef, load_text_model, load_vae, locate_model, select_device, text_length
+from ..base.models import BaseModelRef, load_text_model, load_vae, locate_model, select_device
 from .cache import CachedRow, LatentArray, TextArray, row_path, write_row
 from .encode_plan import (
     CacheSettings,
@@ -55,10 +54,10 @@ def encode_corpus(
     if not row_path(folder, no_caption).exists():
         no_latents = np.zeros((0, 16, 0, 0), np.float32)
         row = CachedRow(key=no_caption, gt=(no_latents, no_latents), text=encoders.encode_caption(""))
-        write_row(folder, row, storage_dtype=recipe.storage_dtype)
+        write_row(folder, row, storage_dtype=recipe["storage_dtype"])
     for clip_id, path in pending:
         clip = corpus.clip(clip_id)
-        starts = range(0, max(clip.num_frames - recipe.frames, 0) + 1, recipe.frames)  # what is over is left out
+        starts = range(0, max(clip.num_frames - recipe["frames"], 0) + 1, recipe["frames"])  # what is over is left out
         keys = [_encode_window(clip, start, folder, recipe, encoders) for start in starts]
         atomic_write(path, json_bytes({"clip_id": clip_id, "keys": keys}))
         yield clip_id
@@ -70,8 +69,8 @@ class _Encoders:
     def __init__(self, folder: Path, settings: CacheSettings) -> None:
         device = select_device(settings.device)
         self.vae = load_vae(folder, dtype=settings.compute_dtype).to(device)
-        tokenizer, encoder = load_text_model(folder, dtype=settings.compute_dtype)
-        self.text = TextModel(tokenizer, encoder.to(device), text_length(folder))
+        self.text = load_text_model(folder, dtype=settings.compute_dtype)
+        self.text.encoder.to(device)
 
     def encode_frames(self, frames: np.ndarray) -> tuple[LatentArray, LatentArray]:
         """Mean and log-variance of a clip's latents."""
@@ -87,10 +86,10 @@ class _Encoders:
 def _encode_window(clip: Clip, start: int, folder: Path, recipe: Recipe, encoders: _Encoders) -> str:
     """Write the row of one window unless it exists; return its key."""
     digests = [hashlib.sha256(clip.encoded(layer) or b"").hexdigest() for layer in _ENCODED_LAYERS]
-    key = digest_of([clip.clip_id, clip.caption, start, digests, asdict(recipe)])
+    key = digest_of([clip.clip_id, clip.caption, start, digests, recipe])
     if row_path(folder, key).exists():
         return key
-    span = slice(start, start + window_length(clip, recipe.frames))
+    span = slice(start, start + window_length(clip, recipe["frames"]))
     layers = {name: layer[span] for name in _ENCODED_LAYERS if (layer := getattr(clip, name)) is not None}
     label, shape = f"clip '{clip.clip_id}'", layers["gt"].shape[:3]
     if ("over" in layers) != ("effect_mask" in layers):
@@ -98,7 +97,7 @@ def _encode_window(clip: Clip, start: int, folder: Path, recipe: Recipe, encoder
     for name, layer in layers.items():
         if layer.shape[:3] != shape:
             raise ValueError(f"{label}: {name} is {layer.shape[:3]} and gt {shape} from frame {start}; mend it")
-    layers = {name: downscale(layer, recipe.size) for name, layer in layers.items()}
+    layers = {name: downscale(layer, recipe["size"]) for name, layer in layers.items()}
     check_shape(*layers["gt"].shape[:3], label=label)
     row = CachedRow(
         key=key,
@@ -110,5 +109,5 @@ def _encode_window(clip: Clip, start: int, folder: Path, recipe: Recipe, encoder
         mask=layers.get("effect_mask"),
         text=encoders.encode_caption(clip.caption or ""),
     )
-    write_row(folder, row, storage_dtype=recipe.storage_dtype)
+    write_row(folder, row, storage_dtype=recipe["storage_dtype"])
     return key

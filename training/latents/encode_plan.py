@@ -7,7 +7,7 @@ not read any video to see that nothing is left to do.
 
 import itertools
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,9 @@ from ...settings import STRICT
 from ..base.latent_shapes import SHORTEST, check_shape, longest_valid_length, padded_length
 from ..base.models import BaseModelRef, fingerprint, locate_model
 from .cache import FORMAT, MANIFEST, LatentCache, open_cache, row_path
+
+Recipe = dict[str, Any]
+"""Settings and digests of models that decide a row's content, together with the clip; see `build_recipe`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,31 +49,14 @@ class CacheSettings:
             check_shape(self.frames, *self.size, label="cache.size")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Models and settings that decide a row's content, together with the clip."""
-
-    vae: str
-    """Digest of the autoencoder."""
-    text: str
-    """Digest of text encoder and tokenizer."""
-    frames: int
-    size: tuple[int, int] | None
-    storage_dtype: str
-    compute_dtype: str
-    format: int = FORMAT
-
-
 def build_recipe(model_folder: Path, settings: CacheSettings) -> Recipe:
-    """Build the recipe of a model folder and settings."""
-    return Recipe(
-        vae=fingerprint(model_folder, "vae"),
-        text=fingerprint(model_folder, "text_encoder", "tokenizer"),
-        frames=settings.frames,
-        size=settings.size,
-        storage_dtype=settings.storage_dtype,
-        compute_dtype=settings.compute_dtype,
-    )
+    """Digests of autoencoder and text model, and the settings that decide a row's content together with the clip."""
+    return {
+        "vae": fingerprint(model_folder, "vae"),
+        "text": fingerprint(model_folder, "text_encoder", "tokenizer"),
+        **{name: getattr(settings, name) for name in ("frames", "size", "storage_dtype", "compute_dtype")},
+        "format": FORMAT,
+    }
 
 
 def finalize_cache(corpus: Corpus, model: BaseModelRef, folder: Path, settings: CacheSettings) -> LatentCache:
@@ -87,7 +73,7 @@ def finalize_cache(corpus: Corpus, model: BaseModelRef, folder: Path, settings: 
     vae_config = json.loads((local.folder / "vae" / "config.json").read_text())
     content = {
         "format": FORMAT,
-        "recipe": asdict(recipe),
+        "recipe": recipe,
         "scale": float(vae_config["scaling_factor"]),
         "no_caption": no_caption_key(recipe),
         "rows": [row for item in row_lists.items() for row in _row_entries(*item, corpus, recipe)],
@@ -113,7 +99,7 @@ def row_list_paths(corpus: Corpus, folder: Path, recipe: Recipe) -> dict[str, Pa
         raise ValueError(f"{corpus.location.url}: has no clips; publish some before training on it")
     shards = itertools.chain.from_iterable([shard["sha256"]] * shard["rows"] for shard in corpus.manifest["files"])
     return {
-        clip_id: folder / "clips" / f"{digest_of([shard_digest, clip_id, asdict(recipe)])}.json"
+        clip_id: folder / "clips" / f"{digest_of([shard_digest, clip_id, recipe])}.json"
         for clip_id, shard_digest in zip(corpus.ids, shards, strict=True)
     }
 
@@ -152,7 +138,7 @@ def downscale(layer: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
 
 def no_caption_key(recipe: Recipe) -> str:
     """Key of the row of an empty caption."""
-    return digest_of(["no caption", asdict(recipe)])
+    return digest_of(["no caption", recipe])
 
 
 def _row_keys(row_list: Path) -> list[str]:
@@ -166,6 +152,6 @@ def _row_keys(row_list: Path) -> list[str]:
 def _row_entries(clip_id: str, row_list: Path, corpus: Corpus, recipe: Recipe) -> list[dict[str, Any]]:
     clip = corpus.clip(clip_id)
     labels = {name: getattr(clip, name) for name in ("clip_id", "kind", "source", "split")}
-    height, width = recipe.size or (clip.height, clip.width)
-    shape = {"frames": window_length(clip, recipe.frames), "height": height, "width": width}
+    height, width = recipe["size"] or (clip.height, clip.width)
+    shape = {"frames": window_length(clip, recipe["frames"]), "height": height, "width": width}
     return [{"key": key, **shape, **labels} for key in _row_keys(row_list)]

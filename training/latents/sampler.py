@@ -11,40 +11,39 @@ because the model cannot see a finer one.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool
 from pydantic import Field
 
-from ...settings import STRICT
+from ...settings import STRICT, CheckedSettings, InRange
 from ..base.latent_shapes import Downsample
 
 KINDS = ("real", "synthetic", "unpaired")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TriMaskSettings:
+class TriMaskSettings(CheckedSettings):
     """Odds of showing the whole effect mask, none of it, or single latent frames; they add up to 1."""
 
-    __pydantic_config__ = STRICT
+    table: ClassVar[str] = "trimask"
     full: float = 0.4
     unknown: float = 0.4
     keyframes: float = 0.2
     kept_share: tuple[float, float] = (0.05, 0.5)
     """With "keyframes": share of the latent frames that stay, drawn evenly between these; at least one stays."""
-    jitter_px: int = 0
+    jitter_px: Annotated[int, InRange(0, 64)] = 0
     """Masks grow or shrink by up to so many pixels, so that coarse ones are understood too; 0 leaves them alone."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         odds = (self.full, self.unknown, self.keyframes)
         if min(odds) < 0 or abs(sum(odds) - 1) > 1e-6:
             raise ValueError(f"trimask odds {odds} are not shares that add up to 1; full + unknown + keyframes = 1")
         low, high = self.kept_share
         if not 0 < low <= high <= 1:
             raise ValueError(f"trimask.kept_share={self.kept_share} is not two shares in (0, 1], the smaller first")
-        if not 0 <= self.jitter_px <= 64:
-            raise ValueError(f"trimask.jitter_px={self.jitter_px} is not in [0, 64]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +86,7 @@ class RowSampler:
     """Draws rows of a cache: first a kind, then a row of that kind."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]], mix: SourceMix, *, label: str) -> None:
-        """Sort rows by kind.
-
-        Args:
-            rows: rows as a cache lists them; their numbers here are what is drawn.
-            mix: frequencies of the kinds.
-            label: name of the rows in an error.
+        """Sort rows by kind; their numbers are what is drawn, and `label` names them in an error.
 
         Raises:
             ValueError: there are no rows, or a kind with a weight has none.

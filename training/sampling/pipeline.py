@@ -12,21 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from ...arrays import Mask, Matte, Rgb
+from ...arrays import Rgb
 from ...datasets.gallery.thumbnails import encode_mp4
 from ...datasets.store.atomic_io import atomic_write
 from ...extras import require
 from ..base import checkpoint, encoders, models
 from ..base.conditioning import (
     CHANNELS,
-    SoftMask,
+    UNKNOWN,
     concat_conditioning,
     encode_mask_channel,
-    quantise_mask,
-    unknown_mask,
+    to_soft_mask,
 )
 from ..base.latent_shapes import PIXELS_PER_LATENT, Downsample, check_shape, latent_frames, padded_length
-from ..base.tensors import Conditioning, Latents
+from ..base.network import Conditioning, Latents
 from ..latents.cache import open_cache
 from .sample import SamplingSettings, denoise
 
@@ -87,25 +86,20 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
     def load(
         cls, model: models.BaseModelRef, trained: Path | None = None, *, dtype: str = "bfloat16"
     ) -> "EffectPipeline":
-        """Put a base model together with what a run has trained.
-
-        Args:
-            model: the base model.
-            trained: a run's `trained` folder or one of its checkpoints; None keeps the base model as it is.
-            dtype: type of all weights.
+        """Put a base model together with a run's `trained` folder, or with one of its checkpoints, all as one dtype.
 
         Raises:
             BaseModelNotFound: the base model is not on this machine.
             ValueError: the trained weights do not fit it.
         """
         folder = models.locate_model(model).folder
-        tokenizer, encoder = models.load_text_model(folder, dtype=dtype)
+        text = models.load_text_model(folder, dtype=dtype)
         overlay = trained is not None and (trained / checkpoint.MANIFEST).exists()
         transformer = models.load_transformer(folder if trained is None or overlay else trained, dtype=dtype)
         if trained is not None and overlay:
             load_checkpoint_into(transformer, trained)
         parts = models.load_vae(folder, dtype=dtype), transformer.eval(), models.load_scheduler(folder)
-        return cls(tokenizer, encoder, *parts)
+        return cls(text.tokenizer, text.encoder, *parts)
 
     def __call__(
         self, inputs: PipelineInput, sampling: SamplingSettings = SamplingSettings(), *, report: Report | None = None
@@ -126,7 +120,7 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
         """Latents of the video before decoding, of the padded length."""
         length = int(getattr(self.transformer.config, "max_text_seq_length", 226))
         self._move_to_device(self.text_encoder)
-        model = encoders.TextModel(self.tokenizer, self.text_encoder, length)
+        model = models.TextModel(self.tokenizer, self.text_encoder, length)
         rows = encoders.encode_texts(model, [inputs.prompt, inputs.negative]).to(self._execution_device)
         conditioning = self.conditioning(inputs).to(self._execution_device)
         self._move_to_device(self.transformer)
@@ -141,7 +135,9 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
             sides = (side // PIXELS_PER_LATENT for side in (height, width))
             return torch.zeros(1, latent_frames(length), CHANNELS, *sides)
         index = reflect_indices(frames, length)
-        mask = unknown_mask(*inputs.size) if inputs.effect_mask is None else to_soft_mask(inputs.effect_mask)
+        mask = np.full(inputs.size, UNKNOWN, np.float32)
+        if inputs.effect_mask is not None:
+            mask = to_soft_mask(inputs.effect_mask)
         pixels, scale = torch.from_numpy(mask[index])[None], float(self.vae.config.scaling_factor)
         channel = encode_mask_channel(pixels, downsample=inputs.mask_downsample, scale=scale)
         self._move_to_device(self.vae)
@@ -167,9 +163,7 @@ def load_checkpoint_into(transformer: Any, path: Path) -> None:
     unfit = [name for name, weight in trained.items() if name not in weights or weights[name].shape != weight.shape]
     if unfit:
         raise ValueError(f"{path}: weight {unfit[0]} does not fit the base model; take the one it was trained on")
-    with torch.no_grad():
-        for name, weight in trained.items():
-            weights[name].copy_(weight)
+    checkpoint.copy_tensors(weights, trained)
 
 
 def decode_folder(folder: Path, cache_folder: Path, model: Path, device: str) -> None:
@@ -188,14 +182,7 @@ def decode_folder(folder: Path, cache_folder: Path, model: Path, device: str) ->
 
 def reflect_indices(frames: int, length: int) -> np.ndarray:
     """Numbers of the frames that fill a longer clip: forwards, then backwards from the last, and so on."""
-    turn = np.arange(length) % (2 * frames)
-    return np.where(turn < frames, turn, 2 * frames - 1 - turn)
-
-
-def to_soft_mask(mask: Mask | Matte | SoftMask) -> SoftMask:
-    """A mask of any kind as 0, 0.5 (not known) and 1."""
-    values = mask.astype(np.float32)
-    return quantise_mask(values / 255 if mask.dtype == np.uint8 else values)
+    return np.pad(np.arange(frames), (0, length - frames), "symmetric")
 
 
 def _describe(shape: tuple[int, ...]) -> str:

@@ -10,15 +10,14 @@ and even, because the transformer takes them in twos.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32
 
 from ...extras import require
-from ...settings import STRICT
-from ..base.network import Rotary, predict_velocity, rotary_embedding
-from ..base.tensors import Conditioning, Latents, TextRows
+from ...settings import STRICT, CheckedSettings, InRange
+from ..base.network import Conditioning, Latents, Rotary, TextRows, predict_velocity, rotary_embedding
 
 torch = require("torch", extra="train")
 STATELESS = ("DDIMScheduler", "CogVideoXDDIMScheduler")
@@ -41,23 +40,17 @@ class WindowSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingSettings:
+class SamplingSettings(CheckedSettings):
     """Denoising steps, guidance, seed and windows of one video."""
 
-    __pydantic_config__ = STRICT
-    steps: int = 50
-    guidance: float = 6.0
+    table: ClassVar[str] = "sampling"
+    steps: Annotated[int, InRange(1, 1000)] = 50
+    guidance: Annotated[float, InRange(0, 100)] = 6.0
     """1 asks the model once per step, without a negative text; high values shift colours."""
     seed: int = 43
     sequential_cfg: bool = False
     """Ask with and without the text one after the other: half the memory of activations."""
     windows: WindowSettings = field(default_factory=WindowSettings)
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.steps <= 1000:
-            raise ValueError(f"steps={self.steps} is not in [1, 1000]; 50 are usual")
-        if not 0 <= self.guidance <= 100:
-            raise ValueError(f"guidance={self.guidance} is not in [0, 100]; 6 is usual, 1 is none")
 
 
 def denoise(
@@ -69,15 +62,15 @@ def denoise(
     *,
     report: Callable[[int, int], None] | None = None,
 ) -> Latents:
-    """Sample latents for a conditioning.
+    """Sample latents for a conditioning, which also says how long and large the clip is.
 
     Args:
         transformer: on its device.
         scheduler: of DDIM's kind; a copy is used.
-        conditioning: also says how long and large the clip is.
+        conditioning: mask and composite.
         texts: rows of the prompt and of the negative one; the second is not looked at with guidance 1.
         sampling: steps, guidance, seed and windows.
-        report: called after each step with its number from 1 and the number of steps.
+        report: receives each step's number from 1, and the number of steps.
 
     Raises:
         ValueError: the scheduler keeps state between steps, or the clip is of an odd number of latent frames.

@@ -78,15 +78,9 @@ def write_study(
 ) -> Path:
     """Write page and key for the clips that both methods have; return the page.
 
-    Prompt, input and mask come from the corpus. Videos are cut to the shorter of the two.
-
-    Args:
-        methods: names and folders of videos.
-        corpus: prompts, inputs and masks.
-        folder: folder for `page/` and `key.json`.
-        report: receives the number of pairs written and their total.
-        masks: ask about the mask, where a clip has one; not for methods that take none.
-        seed: seed of the names; sides are drawn anew by each participant's page.
+    Prompt, input and mask come from the corpus. Videos are cut to the shorter of the two. With `masks`, which is not
+    for methods that take none, the mask is asked about where a clip has one. The seed is that of the names; sides are
+    drawn anew by each participant's page.
 
     Raises:
         ValueError: the methods share a name or no clip, or their videos differ in size.
