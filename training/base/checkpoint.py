@@ -58,12 +58,6 @@ def save_checkpoint(
             flush_folder(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    prune_checkpoints(folder, keep)
-    return path
-
-
-def prune_checkpoints(folder: Path, keep: int) -> None:
-    """Remove all checkpoints but the newest, and what killed runs left half-written."""
     for old in list_checkpoints(folder)[:-keep]:
         (old / MANIFEST).unlink()  # first, so that a half-removed checkpoint is none
         shutil.rmtree(old)
@@ -72,8 +66,9 @@ def prune_checkpoints(folder: Path, keep: int) -> None:
         if shards.name not in current:
             shutil.rmtree(shards, ignore_errors=True)
     for partial in folder.glob("*.partial-*"):
-        if is_abandoned(partial):
+        if is_abandoned(partial):  # a run was killed while writing it
             shutil.rmtree(partial, ignore_errors=True)
+    return path
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

@@ -109,11 +109,9 @@ class Scorer(Protocol):
 
     def score(self, sample: Sample) -> Mapping[str, Sequence[MetricValue]]:
         """Return for each metric one value a frame, or a single one for the whole clip."""
-        ...
 
     def weights(self) -> Weights | None:
         """Weights that the values depend on; raises `Unavailable` where they are missing."""
-        ...
 
 
 class Unavailable(Exception):

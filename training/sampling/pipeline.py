@@ -97,7 +97,16 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
         overlay = trained is not None and (trained / checkpoint.MANIFEST).exists()
         transformer = models.load_transformer(folder if trained is None or overlay else trained, dtype=dtype)
         if trained is not None and overlay:
-            load_checkpoint_into(transformer, trained)
+            checkpoint.read_manifest(trained)  # refuses a damaged one
+            tensors = checkpoint.read_tensors(trained, checkpoint.EMA)  # the moving average, where there is one
+            tensors = tensors or checkpoint.read_tensors(trained, checkpoint.WEIGHTS)
+            weights = dict(transformer.named_parameters())
+            unfit = [name for name in tensors if name not in weights or weights[name].shape != tensors[name].shape]
+            if unfit:
+                raise ValueError(
+                    f"{trained}: weight {unfit[0]} does not fit the base model; take the one it was trained on"
+                )
+            checkpoint.copy_tensors(weights, tensors)
         parts = models.load_vae(folder, dtype=dtype), transformer.eval(), models.load_scheduler(folder)
         return cls(text.tokenizer, text.encoder, *parts)
 
@@ -149,21 +158,6 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
         hook = getattr(module, "_hf_hook", None)
         if hook is not None:
             hook.pre_forward(module)
-
-
-def load_checkpoint_into(transformer: Any, path: Path) -> None:
-    """Copy a checkpoint's weights over a base model's: their moving average where it has one.
-
-    Raises:
-        ValueError: the checkpoint is damaged or of another model.
-    """
-    checkpoint.read_manifest(path)
-    trained = checkpoint.read_tensors(path, checkpoint.EMA) or checkpoint.read_tensors(path, checkpoint.WEIGHTS)
-    weights = dict(transformer.named_parameters())
-    unfit = [name for name, weight in trained.items() if name not in weights or weights[name].shape != weight.shape]
-    if unfit:
-        raise ValueError(f"{path}: weight {unfit[0]} does not fit the base model; take the one it was trained on")
-    checkpoint.copy_tensors(weights, trained)
 
 
 def decode_folder(folder: Path, cache_folder: Path, model: Path, device: str) -> None:

@@ -75,7 +75,11 @@ def denoise(
     Raises:
         ValueError: the scheduler keeps state between steps, or the clip is of an odd number of latent frames.
     """
-    scheduler = _prepare_scheduler(scheduler, sampling.steps)
+    name = type(scheduler).__name__
+    if name not in STATELESS:
+        raise ValueError(f"{name} keeps state between steps, so windows cannot share it; use {' or '.join(STATELESS)}")
+    scheduler = type(scheduler).from_config(scheduler.config)
+    scheduler.set_timesteps(sampling.steps)
     latents = initial_noise(conditioning, sampling.seed)
     model = _GuidedModel(transformer, texts, sampling)
     with torch.no_grad():
@@ -170,12 +174,3 @@ def _denoise_step(
         blended[:, part] += weights * denoised
         total_weight[:, part] += weights
     return blended / total_weight
-
-
-def _prepare_scheduler(scheduler: Any, steps: int) -> Any:
-    name = type(scheduler).__name__
-    if name not in STATELESS:
-        raise ValueError(f"{name} keeps state between steps, so windows cannot share it; use {' or '.join(STATELESS)}")
-    copy = type(scheduler).from_config(scheduler.config)
-    copy.set_timesteps(steps)
-    return copy
