@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from effectpairs.render.animation.motion import compute_track
-from effectpairs.render.generators.blender_generator import BlenderGenerator
-from effectpairs.render.generators.framing import measure_framing
+from effectpairs.render.generators import scenarios
+from effectpairs.render.generators.blender_generator import BlenderGenerator, _draw_camera
+from effectpairs.render.generators.framing import CameraView, measure_framing
 from effectpairs.render.generators.generator import ClipFormat
 from effectpairs.render.generators.kubric_generator import KubricGenerator
 from effectpairs.render.generators.palettes import PANORAMA_SUNS
@@ -187,3 +188,12 @@ def test_missing_folders_are_named(tmp_path):
         )
     with pytest.raises(ValueError, match=r"nothing: is no folder of sky files"):
         list(scenes(KubricGenerator(skies=str(tmp_path / "nothing")), 1, 0, CLIP_FORMAT))
+
+
+@pytest.mark.parametrize("start_x", [-20.0, 20.0])
+def test_a_pan_is_no_faster_than_a_camera_may_turn(start_x):
+    rng = np.random.default_rng(0)
+    view = CameraView(away_deg=90.0, distance_m=2.0, lift_deg=10.0, focal_mm=35.0)
+    motion = Travel(kind="drive", start=(start_x, 0.0), heading_deg=0.0, speed_mps=20.0)
+    camera = _draw_camera(rng, scenarios.walk(rng), view, "pan", motion, 1.0)
+    assert abs(camera.amount) == 180

@@ -43,9 +43,13 @@ def compute_poses(scene: Scene, body: Body) -> BodyPoses:
         return BodyPoses(matrices=matrices, foot=np.tile(motion.at, (scene.frames, 1)), gait=Gait.at_rest(scene.frames))
     turn_rad_s = np.radians(motion.turn_deg_s)
     gait = Gait(
-        distance=motion.speed_mps * time_s, time_s=time_s, speed=motion.speed_mps, turn_rad_s=turn_rad_s,
-        phase=motion.phase, kind=motion.kind,
-    )  # fmt: skip
+        distance=motion.speed_mps * time_s,
+        time_s=time_s,
+        speed=motion.speed_mps,
+        turn_rad_s=turn_rad_s,
+        phase=motion.phase,
+        kind=motion.kind,
+    )
     offsets = POSE_OFFSETS_BY_MOTION[motion.kind](motion, gait, body)
     z, yaw, pitch, roll = np.broadcast_arrays(*offsets, time_s)[:4]
     x, y = _positions_on_arc(motion, time_s)

@@ -177,7 +177,8 @@ def _draw_camera(
     if kind == "pan":
         course = np.arctan2(-motion.start[1], -motion.start[0])
         across = motion.speed_mps * np.sin(course - away)  # to the left as the camera sees it
-        amount["pan"] = float(np.degrees(across / view.distance_m)) * float(rng.uniform(0.7, 1.05))
+        pan = float(np.degrees(across / view.distance_m)) * float(rng.uniform(0.7, 1.05))
+        amount["pan"] = min(max(pan, -180.0), 180.0)  # a close, fast subject leaves the view of any camera
     back_to = amount["follow"] * np.array([*motion.start, 0.0]) if kind == "follow" else np.zeros(3)
     x, y, z = (round(float(value), 4) for value in at + back_to)  # it begins where the subject does
     u, v, w = (round(float(value), 4) for value in np.array(aim) + back_to)
