@@ -1,6 +1,5 @@
 """Choice of the captioner by settings: one backend for all steps, one for each step, or a preset."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ..settings import STRICT, read_settings
-from .interface.captioner import Captioner, ClipContext, Reply
+from .interface.captioner import Captioner
 from .llm.llm_captioner import LlmCaptioner, load_prompt
 from .llm.openai_compatible import OpenAiCaptioner
 from .llm.transformers_local import TransformersCaptioner
@@ -31,7 +30,7 @@ PRESETS = Path(__file__).parent / "presets"
 
 @dataclass(frozen=True, kw_only=True)
 class PerStepCaptioner:
-    """Captioner with another backend for each step."""
+    """Another backend for each step."""
 
     __pydantic_config__ = STRICT
 
@@ -39,22 +38,6 @@ class PerStepCaptioner:
     refine_by: SingleCaptioner
     augment_by: SingleCaptioner
     kind: Literal["by-step"] = "by-step"
-
-    def describe(self, clip: ClipContext, *, seed: int, objections: Sequence[str] = ()) -> Reply:
-        """Describe by `describe_by`."""
-        return self.describe_by.describe(clip, seed=seed, objections=objections)
-
-    def refine(
-        self, description: str, clip: ClipContext, *, max_words: int, seed: int, objections: Sequence[str] = ()
-    ) -> Reply:
-        """Refine by `refine_by`."""
-        return self.refine_by.refine(description, clip, max_words=max_words, seed=seed, objections=objections)
-
-    def augment(
-        self, caption: str, clip: ClipContext, *, count: int, seed: int, objections: Sequence[str] = ()
-    ) -> tuple[Reply, ...]:
-        """Augment by `augment_by`."""
-        return self.augment_by.augment(caption, clip, count=count, seed=seed, objections=objections)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,18 +1,25 @@
-"""The three caption steps by any captioner, each checked, retried, and filled in by the rules where that is allowed."""
+"""The three caption steps by any captioner: ask, check, ask again with the objections; then the rules, or a review.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated
+What a backend raises (a server that is down, say) passes through untouched, for it is no bad answer but none.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from ..settings import CheckedSettings, InRange
-from .checks.retry import CheckedAnswer, request_replies, request_reply
 from .checks.validators import check_caption, check_description, check_variant
 from .interface.captioner import Captioner, ClipContext, Reply
 from .language.caption_parsing import named_effects
 from .rule_based.augment import restyle
 from .rule_based.captioner import MODEL, RuleBasedCaptioner
+
+RECORDED_CHARS = 2000
+"""Length to which a recorded answer is cut; an endless one is not worth more."""
+Check = Callable[[str, Sequence[str]], Sequence[str]]
+"""Gives the objections to a text beside those already accepted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,40 +36,70 @@ class CaptionSettings(CheckedSettings):
     """Let the rules answer where a model's answers do not pass; otherwise the clip goes to review."""
 
 
+DEFAULTS = CaptionSettings()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """Answers to one request, and the objections to them."""
+
+    replies: tuple[Reply, ...]
+    objections: tuple[str, ...] = ()
+    """Empty where every answer was accepted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedAnswer:
+    """Accepted replies and all attempts at them, for provenance."""
+
+    replies: tuple[Reply, ...]
+    """Replies that passed the checks; those of the rules come last."""
+    attempts: tuple[Attempt, ...]
+    filled: int = 0
+    """Number of replies by the rules, because the model's did not pass."""
+    verdict: Literal["ok", "review"] = "ok"
+    """review: too few replies passed; a person should look."""
+
+    @property
+    def reply(self) -> Reply | None:
+        """The first reply, if there is one."""
+        return self.replies[0] if self.replies else None
+
+    def as_record(self) -> dict[str, Any]:
+        """Return plain values for provenance: every attempt with its answers, models, revisions, prompts and tokens."""
+        values = asdict(self)
+        for attempt in values["attempts"]:
+            for reply in attempt["replies"]:
+                reply["text"] = reply["text"][:RECORDED_CHARS]
+        return values
+
+
 def describe_clip(
-    captioner: Captioner, clip: ClipContext, settings: CaptionSettings = CaptionSettings(), *, seed: int = 0
+    captioner: Captioner, clip: ClipContext, settings: CaptionSettings = DEFAULTS, *, seed: int = 0
 ) -> CheckedAnswer:
     """Return the dense description."""
-    return request_reply(
-        lambda attempt, objections: captioner.describe(clip, seed=seed + attempt, objections=objections),
-        lambda text: check_description(text, effects=clip.effects, subject=clip.subject),
-        max_attempts=settings.max_attempts,
-        fallback=(lambda: RuleBasedCaptioner().describe(clip, seed=seed)) if settings.fallback_to_rules else None,
+    return _request_replies(
+        lambda missing, attempt, objections: (captioner.describe(clip, seed=seed + attempt, objections=objections),),
+        lambda text, accepted: check_description(text, effects=clip.effects, subject=clip.subject),
+        lambda missing, accepted: (RuleBasedCaptioner().describe(clip, seed=seed),),
+        settings,
     )
 
 
 def refine_description(
-    captioner: Captioner,
-    description: str,
-    clip: ClipContext,
-    settings: CaptionSettings = CaptionSettings(),
-    *,
-    seed: int = 0,
+    captioner: Captioner, description: str, clip: ClipContext, settings: CaptionSettings = DEFAULTS, *, seed: int = 0
 ) -> CheckedAnswer:
     """Return the concise caption; it goes to review where neither source nor caption names an effect."""
-    max_words = settings.max_words
+    words = settings.max_words
 
-    def request(attempt: int, objections: tuple[str, ...]) -> Reply:
-        return captioner.refine(description, clip, max_words=max_words, seed=seed + attempt, objections=objections)
+    def request(missing: int, attempt: int, objections: tuple[str, ...]) -> tuple[Reply, ...]:
+        return (captioner.refine(description, clip, max_words=words, seed=seed + attempt, objections=objections),)
 
-    def fallback() -> Reply:
-        return RuleBasedCaptioner().refine("", clip, max_words=max_words, seed=seed)
-
-    answer = request_reply(
+    answer = _request_replies(
         request,
-        lambda text: check_caption(text, max_words=max_words, effects=clip.effects, subject=clip.subject),
-        max_attempts=settings.max_attempts,
-        fallback=fallback if settings.fallback_to_rules else None,
+        lambda text, accepted: check_caption(text, max_words=words, effects=clip.effects, subject=clip.subject),
+        lambda missing, accepted: (RuleBasedCaptioner().refine("", clip, max_words=words, seed=seed),),
+        settings,
     )
     if answer.reply is not None and not clip.effects and not named_effects(answer.reply.text):
         return replace(answer, verdict="review")
@@ -70,14 +107,13 @@ def refine_description(
 
 
 def augment_caption(
-    captioner: Captioner,
-    caption: str,
-    clip: ClipContext,
-    settings: CaptionSettings = CaptionSettings(),
-    *,
-    seed: int = 0,
+    captioner: Captioner, caption: str, clip: ClipContext, settings: CaptionSettings = DEFAULTS, *, seed: int = 0
 ) -> CheckedAnswer:
-    """Return variants of the caption that differ from it and from each other."""
+    """Return variants of the caption that differ from it and from each other.
+
+    Raises:
+        ValueError: the settings ask for no variant.
+    """
 
     def request(missing: int, attempt: int, objections: tuple[str, ...]) -> tuple[Reply, ...]:
         return captioner.augment(caption, clip, count=missing, seed=seed + attempt, objections=objections)
@@ -90,10 +126,63 @@ def augment_caption(
         texts = restyle(caption, clip.effects, count=missing, rng=rng, accepted=accepted)
         return tuple(Reply(text=text, model=MODEL) for text in texts)
 
-    return request_replies(
-        request,
-        check,
-        count=settings.variants,
-        max_attempts=settings.max_attempts,
-        fallback=fallback if settings.fallback_to_rules else None,
+    return _request_replies(request, check, fallback, settings, count=settings.variants)
+
+
+def _request_replies(
+    request: Callable[[int, int, tuple[str, ...]], tuple[Reply, ...]],
+    check: Check,
+    fallback: Callable[[int, Sequence[str]], tuple[Reply, ...]],
+    settings: CaptionSettings,
+    *,
+    count: int = 1,
+) -> CheckedAnswer:
+    """Request answers; good ones are kept, only the missing ones are requested again.
+
+    Args:
+        request: makes one request for so many answers; takes the number of the attempt, from 0, and the objections to
+            the one before.
+        check: gives the objections to a text beside those already accepted.
+        fallback: the rules' answers, for the number that is missing and the texts already accepted.
+        settings: limit of requests, and whether the rules may answer.
+        count: answers to be had.
+    """
+    if count < 1:
+        raise ValueError(f"count={count} must be 1 or more; ask at least once for one")
+    accepted: list[Reply] = []
+    attempts: list[Attempt] = []
+    objections: tuple[str, ...] = ()
+    for attempt in range(settings.max_attempts):
+        replies = request(count - len(accepted), attempt, objections)
+        objections = _accept(replies, check, accepted, count)
+        attempts.append(Attempt(replies=replies, objections=objections))
+        if len(accepted) == count:
+            return CheckedAnswer(replies=tuple(accepted), attempts=tuple(attempts))
+    from_model = len(accepted)
+    if settings.fallback_to_rules:
+        _accept(fallback(count - from_model, [reply.text for reply in accepted]), check, accepted, count)
+    return CheckedAnswer(
+        replies=tuple(accepted),
+        attempts=tuple(attempts),
+        filled=len(accepted) - from_model,
+        verdict="ok" if len(accepted) == count else "review",
     )
+
+
+def _accept(replies: Sequence[Reply], check: Check, accepted: list[Reply], count: int) -> tuple[str, ...]:
+    """Append the replies that pass to accepted, up to count; return the objections to the others."""
+    objections: list[str] = []
+    for reply in replies:
+        if len(accepted) == count:
+            break
+        faults = tuple(check(reply.text, [accepted_reply.text for accepted_reply in accepted]))
+        if not faults:
+            accepted.append(reply)
+        elif len(replies) == 1:
+            objections += faults
+        else:
+            start = " ".join(reply.text.split())[:60]
+            objections += [f"'{start}': {fault}" for fault in faults]
+    if not objections and len(accepted) < count:
+        objections.append(f"There were {len(replies)} answers; {count - len(accepted)} more are wanted.")
+    return tuple(dict.fromkeys(objections))

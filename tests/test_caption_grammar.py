@@ -10,8 +10,8 @@ from effectpairs.captioning.language.inflection import effect_phrase, join_list,
 from effectpairs.captioning.language.subjects import SubjectName, find_subject, with_article
 from effectpairs.captioning.language.vocabulary import COLOURS, EFFECTS, SLOTS, are_compatible
 from effectpairs.captioning.rule_based.augment import find_effect_phrases, restyle
+from effectpairs.captioning.rule_based.captioner import write_description
 from effectpairs.captioning.rule_based.clip_facts import collect_facts
-from effectpairs.captioning.rule_based.long_caption import write_description
 from effectpairs.captioning.rule_based.short_caption import write_caption
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -2,7 +2,13 @@
 
 import numpy as np
 import pytest
-from effectpairs.captioning.config import AnyCaptioner, PerStepCaptioner, PresetCaptioner, load_preset
+from effectpairs.captioning.config import (
+    AnyCaptioner,
+    PerStepCaptioner,
+    PresetCaptioner,
+    captioner_for_step,
+    load_preset,
+)
 from effectpairs.captioning.interface.captioner import Captioner, ClipContext
 from effectpairs.captioning.llm.openai_compatible import OpenAiCaptioner
 from effectpairs.captioning.llm.vllm_server import VllmCaptioner
@@ -13,7 +19,8 @@ from pydantic import TypeAdapter, ValidationError
 
 def test_the_presets_are_what_their_names_say():
     paper, default = load_preset("paper"), load_preset("default")
-    assert isinstance(paper, Captioner)
+    assert isinstance(captioner_for_step(PresetCaptioner(kind="paper"), "describe"), Captioner)
+    assert captioner_for_step(PresetCaptioner(kind="paper"), "augment") == paper.augment_by
     assert isinstance(paper.describe_by, VllmCaptioner)
     assert (paper.describe_by.model, paper.refine_by.model) == (
         "openbmb/MiniCPM-V-2_6",
@@ -41,6 +48,7 @@ def test_each_step_by_another():
     with StubServer(sensible) as server:
         asked = OpenAiCaptioner(model=MODEL, base_url=server.base_url)
         captioner = PerStepCaptioner(describe_by=RuleBasedCaptioner(), refine_by=asked, augment_by=asked)
-        assert captioner.describe(seen, seed=0).model != MODEL
-        assert captioner.refine("Dust.", seen, max_words=20, seed=0).model == MODEL
-        assert len(captioner.augment("A car drives past, raising dust.", seen, count=3, seed=0)) == 3
+        assert captioner_for_step(captioner, "describe").describe(seen, seed=0).model != MODEL
+        assert captioner_for_step(captioner, "refine").refine("Dust.", seen, max_words=20, seed=0).model == MODEL
+        augment = captioner_for_step(captioner, "augment").augment
+        assert len(augment("A car drives past, raising dust.", seen, count=3, seed=0)) == 3

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from effectpairs.captioning.checks.retry import request_replies, request_reply
 from effectpairs.captioning.checks.validators import check_caption
 from effectpairs.captioning.interface.captioner import Captioner, ClipContext, Reply
 from effectpairs.captioning.pipeline import CaptionSettings, augment_caption, describe_clip, refine_description
@@ -75,7 +74,7 @@ def test_where_the_grammar_knows_nothing_somebody_is_to_look():
     unknown = ClipContext(gt=FRAMES)
     found = refine_description(Script(["", "", ""]), "a description", unknown)
     assert (found.reply, found.replies, found.verdict) == (None, (), "review")
-    assert found.objections == ("It is empty; answer with the caption.",)
+    assert found.attempts[-1].objections == ("It is empty; answer with the caption.",)
 
 
 def test_without_filling_a_bad_model_leads_to_review():
@@ -110,16 +109,17 @@ class Unavailable(RuntimeError):
 def test_what_a_backend_raises_passes_through_untouched():
     problem = Unavailable("http://localhost:1: nobody answers; start the server")
 
-    def step(attempt, objections):
-        raise problem
+    class Down(Script):
+        def describe(self, seen, *, seed, objections=()):
+            raise problem
 
     with pytest.raises(Unavailable) as raised:
-        request_reply(step, lambda text: ())
+        describe_clip(Down([]), SEEN)
     assert raised.value is problem
 
 
 def test_asking_never_or_for_nothing_is_refused():
     with pytest.raises(ValueError, match="must be 1 or more"):
-        request_replies(lambda *_: (), lambda *_: (), count=0)
+        augment_caption(Script([]), GOOD, SEEN, CaptionSettings(variants=0))
     with pytest.raises(ValueError, match="max_attempts=0"):
         CaptionSettings(max_attempts=0)

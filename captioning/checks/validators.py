@@ -92,14 +92,7 @@ def check_text(text: str) -> tuple[str, ...]:
 def check_caption(
     text: str, *, max_words: int, effects: Iterable[str] = (), subject: str | None = None
 ) -> tuple[str, ...]:
-    """Check a concise caption.
-
-    Args:
-        text: the caption.
-        max_words: its limit.
-        effects: those that are there, where they are known; the caption names at least one, and no others.
-        subject: the subject's name, where it is known.
-    """
+    """Check a concise caption; it names at least one of the effects, where these are known, and no others."""
     if form_objections := check_text(text):
         return form_objections
     count, effects = len(text.split()), tuple(effects)
@@ -146,14 +139,8 @@ def check_variant(
     """Check a caption that should show the same scene with another style of the same effect.
 
     The head (who does what) and the effect clause are checked apart: the head's words are kept and none are added to
-    them; the clause is free but for the effects it names.
-
-    Args:
-        text: the variant.
-        original: the caption it was made from.
-        effects: those that are there; by default those that the original names.
-        subject: the subject's name, where it is known.
-        accepted: earlier variants, from which this one must differ.
+    them; the clause is free but for the effects it names: those given, else those of the original. It differs from the
+    original and from the variants that were accepted before.
     """
     if form_objections := check_text(text):
         return form_objections

@@ -1,7 +1,7 @@
 """Interface of captioners: describe a clip, refine the description to a caption, augment the caption.
 
 A backend IS its settings: a small frozen value chosen by its `kind`. Each step returns replies with all that provenance
-records; `checks.retry` checks every reply and asks again with the objections, whatever the backend.
+records; `pipeline` checks every reply and asks again with the objections, whatever the backend.
 """
 
 from collections.abc import Mapping, Sequence

@@ -58,18 +58,13 @@ def is_plural_effect(effect: str) -> bool:
 
 
 def effect_phrase(effect: str, adjectives: Sequence[str]) -> str:
-    """Return an effect's noun phrase: "a long, faint shadow", "dense white smoke".
-
-    Args:
-        effect: a word of the corpus's vocabulary, or an unknown effect.
-        adjectives: in the order of `SLOTS`; colours come last and take no comma.
-    """
+    """Return an effect's noun phrase: "a long, faint shadow"; adjectives in the order of `SLOTS`."""
     phrase = noun_phrase(adjectives, effect_noun(effect))
     return with_article(phrase) if effect in UNKNOWN or EFFECTS[effect].takes_article else phrase
 
 
 def noun_phrase(adjectives: Sequence[str], noun: str, *, container: str = "") -> str:
-    """Put adjectives before a noun: "soft, silvery ripples", "dense white smoke", "thick clouds of brown dust"."""
+    """Put adjectives before a noun, colours last and without a comma: "soft, silvery ripples", "dense white smoke"."""
     colours = [adjective for adjective in adjectives if adjective in COLOURS - TONES]
     separated = ", ".join(adjective for adjective in adjectives if adjective not in colours)
     return " ".join(part for part in (separated, container, *colours, noun) if part)

@@ -4,21 +4,23 @@ import re
 from dataclasses import dataclass
 
 from .inflection import with_article
+from .vocabulary import terms
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-NOUNS = _words(
-    """bear swan blackswan bmx boat bus camel car cars cow cat dog dogs duck ducks elephant flamingo goat hippo horse
-    horses kite lion mallard motorbike motorcycle rhino scooter sheep skateboard swing tractor train truck tuk-tuk
-    van bike bicycle bird birds ball balloon plane airplane aeroplane helicopter drone ship ferry canoe kayak
-    surfboard person people man woman boy girl child children boys girls men women baby runner walker dancer skater
-    surfer skier snowboarder cyclist rider swimmer driver player hiker parkour penguin pig rabbit bunny fox wolf
-    deer monkey squirrel crab fish whale dolphin seal turtle frog robot toy cart wagon sled snowmobile quad tank
-    trolley wheelchair pram stroller umbrella lantern candle crate rock cube sphere cone torus cylinder chair table
-    lamp cup bottle"""
+PEOPLE = frozenset(
+    terms(
+        "person people man woman boy girl child children boys girls men women baby runner walker dancer skater surfer "
+        "skier snowboarder cyclist rider swimmer driver player hiker"
+    )
+)
+NOUNS = PEOPLE | frozenset(
+    terms(
+        "bear swan blackswan bmx boat bus camel car cars cow cat dog dogs duck ducks elephant flamingo goat hippo "
+        "horse horses kite lion mallard motorbike motorcycle rhino scooter sheep skateboard swing tractor train truck "
+        "tuk-tuk van bike bicycle bird birds ball balloon plane airplane aeroplane helicopter drone ship ferry canoe "
+        "kayak surfboard parkour penguin pig rabbit bunny fox wolf deer monkey squirrel crab fish whale dolphin seal "
+        "turtle frog robot toy cart wagon sled snowmobile quad tank trolley wheelchair pram stroller umbrella lantern "
+        "candle crate rock cube sphere cone torus cylinder chair table lamp cup bottle"
+    )
 )
 """Nouns that are recognised in the names of clips."""
 CLIP_NAMES = {
@@ -26,16 +28,10 @@ CLIP_NAMES = {
     "mallard": "duck",
 }  # fmt: skip
 """Subjects of well-known clips whose names do not say it."""
-PEOPLE = _words(
-    """person people man woman boy girl child children boys girls men women baby runner walker dancer skater surfer
-    skier snowboarder cyclist rider swimmer driver player hiker"""
-)
 FEMALE = frozenset({"woman", "girl"})
 MALE = frozenset({"man", "boy"})
 PLURALS = frozenset({"people", "children", "men", "women"})
-SINGULARS_IN_S = frozenset(
-    {"bus", "glass", "cactus", "octopus", "compass", "bass", "torus", "walrus", "canvas", "lens"}
-)
+SINGULARS_IN_S = frozenset(terms("bus glass cactus octopus compass bass torus walrus canvas lens"))
 SINGULAR = {"people": "person", "children": "child", "men": "man", "women": "woman", "boys": "boy", "girls": "girl"}
 MIN_SUFFIX = 5
 """Letters of a noun that is searched for at the end of words run together; shorter ones end many words."""
@@ -89,11 +85,6 @@ class SubjectName:
         return "she" if self.head_noun in FEMALE else "he" if self.head_noun in MALE else "it"
 
     @property
-    def object_pronoun(self) -> str:
-        """It, him, her or them."""
-        return {"they": "them", "she": "her", "he": "him", "it": "it"}[self.pronoun]
-
-    @property
     def possessive(self) -> str:
         """Its, his, her or their."""
         return {"they": "their", "she": "her", "he": "his", "it": "its"}[self.pronoun]
@@ -110,14 +101,12 @@ UNNAMED = SubjectName(noun="subject", is_named=False)
 
 
 def location_phrase(side: str | None, subject: SubjectName, *, by_noun: bool) -> str:
-    """Return where an effect is: "to the left of a camel", "beneath it"; empty without a side.
+    """Return where an effect is by the subject's noun, "to the left of a camel", or pronoun, "beneath it".
 
-    Args:
-        side: as measured in the picture.
-        subject: beside which the effect is.
-        by_noun: name the subject by its noun, in sentences that have not named it; else by its pronoun.
+    It is empty without a side. Sentences that have not named the subject want its noun.
     """
-    target = subject.with_article if by_noun else subject.object_pronoun
+    object_pronoun = {"they": "them", "she": "her", "he": "him", "it": "it"}[subject.pronoun]
+    target = subject.with_article if by_noun else object_pronoun
     if side in ("left", "right", "lower left", "lower right"):
         return f"to the {side} of {target}" if by_noun else f"to {subject.possessive} {side}"
     prepositions = {"below": "beneath", "sides": "on both sides of", "ahead": "ahead of"}

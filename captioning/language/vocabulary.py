@@ -199,11 +199,7 @@ def are_compatible(effect: str, first: str, second: str) -> bool:
 
 
 def colour_name(rgb: Sequence[float | int]) -> str:
-    """Return a plain, undisputed name for a colour.
-
-    Args:
-        rgb: red, green and blue in display space, 0 to 255.
-    """
+    """Return a plain, undisputed name for a colour in display space, each channel 0 to 255."""
     red, green, blue = (min(max(float(channel), 0.0), 255.0) / 255 for channel in rgb)
     hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
     if value < 0.13:

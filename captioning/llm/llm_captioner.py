@@ -119,7 +119,7 @@ class LlmCaptioner(CheckedSettings, ABC):
             "seconds. Describe the clip."
         )
         user = _user_message(lead, _clip_data(clip), objections)
-        response = self._ask("describe", user, seed=seed, temperature=self.temperature, frames=sampled.gt)
+        response = self._ask("describe", user, {}, seed=seed, temperature=self.temperature, frames=sampled.gt)
         text = clean_answer(response.text)
         return _reply("describe", text if response.is_complete else whole_sentences(text), response)
 
@@ -128,10 +128,9 @@ class LlmCaptioner(CheckedSettings, ABC):
     ) -> Reply:
         """Return the description as one caption of at most max_words words, as far as the model heeds that."""
         data = {"description": description, **_clip_data(clip)}
-        user, schema = _user_message("Write the prompt.", data, objections), {"caption": {"type": "string"}}
-        response = self._ask(
-            "refine", user, seed=seed, temperature=self.temperature, schema=schema, max_words=max_words
-        )
+        user, schema = _user_message("Write the prompt.", data, objections), _json_schema(caption={"type": "string"})
+        fields = {"max_words": max_words}
+        response = self._ask("refine", user, fields, seed=seed, temperature=self.temperature, schema=schema)
         return _reply("refine", parse_caption(response.text), response)
 
     def augment(
@@ -139,43 +138,18 @@ class LlmCaptioner(CheckedSettings, ABC):
     ) -> tuple[Reply, ...]:
         """Return up to count captions of one answer, whose tokens are counted in the first reply."""
         captions = {"type": "array", "items": {"type": "string"}, "minItems": count, "maxItems": count}
-        schema = {"effect": {"type": "string"}, "captions": captions}
+        schema = _json_schema(effect={"type": "string"}, captions=captions)
         user = _user_message(f"Write {count} captions.", {"caption": caption, **_clip_data(clip)}, objections)
-        response = self._ask(
-            "augment", user, seed=seed, temperature=self.augment_temperature, schema=schema, count=count
-        )
+        fields = {"count": count}
+        response = self._ask("augment", user, fields, seed=seed, temperature=self.augment_temperature, schema=schema)
         texts = parse_captions(response.text)[:count] or [clean_answer(response.text)]
         without_cost = replace(response, tokens_in=0, tokens_out=0)
         return tuple(_reply("augment", text, without_cost if index else response) for index, text in enumerate(texts))
 
-    def _ask(
-        self,
-        step: str,
-        user: str,
-        *,
-        seed: int,
-        temperature: float,
-        frames: Rgb | None = None,
-        schema: Mapping[str, Any] | None = None,
-        **fields: int,
-    ) -> ChatResponse:
-        """Send a step's prompt, with its fields filled in; schema holds the properties of the answer's JSON."""
-        answer_schema = schema and {
-            "type": "object",
-            "properties": schema,
-            "required": list(schema),
-            "additionalProperties": False,
-        }
-        request = ChatRequest(
-            system=Template(load_prompt(step).text).substitute(fields),
-            user=user,
-            frames=frames,
-            schema=answer_schema,
-            temperature=temperature,
-            seed=seed,
-            max_tokens=self.max_tokens,
-        )
-        return self.chat(request)
+    def _ask(self, step: str, user: str, fields: Mapping[str, int], **options: Any) -> ChatResponse:
+        """Send a step's prompt with its fields filled in; options are those of `ChatRequest`."""
+        system = Template(load_prompt(step).text).substitute(fields)
+        return self.chat(ChatRequest(system=system, user=user, max_tokens=self.max_tokens, **options))
 
 
 def chat_messages(request: ChatRequest, frame_encoding: FrameEncoding) -> list[dict[str, Any]]:
@@ -227,6 +201,16 @@ def _user_message(lead: str, data: Mapping[str, Any], objections: Sequence[str])
         lines += [f"- {' '.join(objection.split())}" for objection in objections]
         lines.append("Answer anew and put that right.")
     return "\n".join([*lines, quote_json({"data": data})])
+
+
+def _json_schema(**properties: Any) -> dict[str, Any]:
+    """Return the JSON schema of an object that has these properties, all of them, and no other."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def _clip_data(clip: ClipContext) -> dict[str, Any]:

@@ -223,7 +223,8 @@ class EndpointClient:
     async def _ask_with_retries(self, request: ChatRequest, messages: list[dict[str, Any]]) -> ChatResponse:
         settings, failure, remedy, timeouts = self._settings, "", "", 0
         for attempt in range(settings.max_attempts):
-            await self._pause()
+            while (remaining_s := self._resume_time - asyncio.get_running_loop().time()) > 0:
+                await asyncio.sleep(remaining_s * random.uniform(1.0, 1.2))  # not all at the same moment
             retry_after_s = None
             try:
                 async with asyncio.timeout(settings.timeout_s):
@@ -243,10 +244,6 @@ class EndpointClient:
                 break
             self._back_off(attempt, retry_after_s, failure)
         raise ModelUnavailable(f"{self._title} {failure}; {remedy}")
-
-    async def _pause(self) -> None:
-        while (remaining_s := self._resume_time - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(remaining_s * random.uniform(1.0, 1.2))  # not all at the same moment
 
     def _back_off(self, attempt: int, retry_after_s: float | None, failure: str) -> None:
         """Make all callers pause: as long as the server asks for, else longer with each attempt."""
@@ -352,14 +349,14 @@ class EndpointClient:
                 served_models = self._one_line(", ".join(names[:8]))
         return RequestError(sentence, error.remedy(self._settings.model, served_models), is_final=True)
 
-    def _one_line(self, text: str, max_chars: int = 200) -> str:
+    def _one_line(self, text: str) -> str:
         """Return a text without the key in one short line; of a web page, its title."""
         text = self._without_key(text)
         if re.match(r"\s*<(!doctype|html|head|body|\?xml)", text, re.I):
             title = re.search(r"<title[^>]*>(.*?)</title>", text, re.I | re.S)
             text = f"a web page titled '{title.group(1).strip()}'" if title else "a web page"
         line = " ".join(text.split())
-        return line if len(line) <= max_chars else line[: max_chars - 1] + "…"
+        return line if len(line) <= 200 else line[:199] + "…"
 
     def _without_key(self, text: str) -> str:
         key = self._key.get_secret_value()

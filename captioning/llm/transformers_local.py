@@ -33,11 +33,6 @@ class TransformersCaptioner(LlmCaptioner):
     """auto: as the weights were saved."""
     frame_encoding: FrameEncoding = "video"
 
-    @property
-    def max_concurrency(self) -> int:
-        """1: a second question would wait for the first."""
-        return 1
-
     def chat(self, request: ChatRequest) -> ChatResponse:
         """Return the model's answer; the same for the same question, seed and machine.
 
@@ -49,17 +44,8 @@ class TransformersCaptioner(LlmCaptioner):
         return model.answer(request, self.frame_encoding)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelFiles:
-    """Files of a model on this machine."""
-
-    folder: Path
-    revision: str
-    """The commit in the cache; of somebody's own folder, a digest of its configuration and its files' sizes."""
-
-
-def find_model_files(model: str, revision: str = "") -> ModelFiles:
-    """Find a model's files.
+def find_model_files(model: str, revision: str = "") -> tuple[Path, str]:
+    """Find a model's folder, and its revision: the commit in the cache, or a digest of somebody's own folder.
 
     Args:
         model: a folder, or an id such as "openbmb/MiniCPM-V-4.6", which is looked up in the Hugging Face cache.
@@ -75,7 +61,7 @@ def find_model_files(model: str, revision: str = "") -> ModelFiles:
         digest = hashlib.sha256((folder / "config.json").read_bytes())
         for path in sorted(folder.glob("*.safetensors")):
             digest.update(f"{path.name} {path.stat().st_size}\n".encode())
-        return ModelFiles(folder=folder, revision=f"folder-{digest.hexdigest()[:16]}")
+        return folder, f"folder-{digest.hexdigest()[:16]}"
     if model.startswith((".", "~", "/")) or model.count("/") != 1:
         raise ModelUnavailable(f"{model} is no folder, and no model id of the form owner/name; correct model")
     hub = require("huggingface_hub", extra="models")
@@ -89,7 +75,7 @@ def find_model_files(model: str, revision: str = "") -> ModelFiles:
         ) from error
     if not (snapshot / "config.json").is_file():
         raise ModelUnavailable(f"the cache holds {model} in part ({snapshot}); complete it with: hf download {model}")
-    return ModelFiles(folder=snapshot, revision=snapshot.name)
+    return snapshot, snapshot.name
 
 
 class LoadedModel:
@@ -98,19 +84,19 @@ class LoadedModel:
     def __init__(self, model: str, revision: str, device: str, dtype: str) -> None:
         self._torch = require("torch", extra="models")
         library = require("transformers", extra="models")
-        files = find_model_files(model, revision)
-        self.name, self.revision = model, files.revision
+        self.name = model
+        folder, self.revision = find_model_files(model, revision)
         try:
-            config = library.AutoConfig.from_pretrained(files.folder, local_files_only=True)
+            config = library.AutoConfig.from_pretrained(folder, local_files_only=True)
             self.takes_frames = type(config) in library.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
             processors = library.AutoProcessor if self.takes_frames else library.AutoTokenizer
             networks = library.AutoModelForImageTextToText if self.takes_frames else library.AutoModelForCausalLM
-            self.processor = processors.from_pretrained(files.folder, local_files_only=True)
-            network = networks.from_pretrained(files.folder, local_files_only=True, dtype=dtype)
+            self.processor = processors.from_pretrained(folder, local_files_only=True)
+            network = networks.from_pretrained(folder, local_files_only=True, dtype=dtype)
         except (OSError, ValueError, KeyError, ImportError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ModelUnavailable(
-                f"{model} cannot be loaded from {files.folder} ({reason}); see whether its files are whole, and "
+                f"{model} cannot be loaded from {folder} ({reason}); see whether its files are whole, and "
                 "whether transformers knows this model (MiniCPM-V before 4.6 runs in vLLM alone)"
             ) from error
         if device == "auto":

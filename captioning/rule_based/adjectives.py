@@ -15,19 +15,19 @@ SHADOW_INTENSITIES = ((0.14, "faint"), (0.26, "pale"), (0.5, "distinct"), (0.72,
 START_TIMES = ((0.4, "soon after the start"), (0.65, "halfway through"), (1.1, "towards the end"))
 """Phrases for the moment at which an effect begins, as a share of the clip, each with its upper end."""
 FLEETING = frozenset({"splash", "spray", "dust", "smoke", "wake", "ripple", "glow", "light"})
-"""Effects that come and go by themselves."""
+"""Effects that come and go by themselves: what a decomposition finds of others waxes and wanes with the ground."""
 TRAILS = frozenset({"dust", "smoke", "wake", "spray"})
 """Effects that a moving subject leaves behind."""
 
 
 def adjectives_of(
-    effect: str, facts: Mapping[str, Any], measures: ClipMeasures, *, is_rendered: bool = True
+    effect: str, facts: Mapping[str, Any], measures: ClipMeasures, *, has_reliable_timing: bool
 ) -> tuple[str, ...]:
     """Return at most one adjective a slot; the scene's goes before the measured one."""
     measured = _intensity_and_colour(effect, measures) | _texture_and_spread(effect, measures)
     extent = measures.extent
     is_partial = extent is not None and (extent.start > 0.3 or extent.end < 0.7)
-    if is_partial and not is_timing_reliable(effect, is_rendered=is_rendered):
+    if is_partial and not has_reliable_timing:
         measured.pop("spread", None)  # a mask that finds a shadow in half of the clip does not know its size
     texture = facts.get("texture", facts.get("edge", facts.get("manner")))
     adjectives = []
@@ -79,15 +79,6 @@ def _texture_and_spread(effect: str, measures: ClipMeasures) -> dict[str, str]:
     return words
 
 
-def is_timing_reliable(effect: str, *, is_rendered: bool) -> bool:
-    """Whether a mask may tell when the effect comes and goes.
-
-    What a decomposition finds of a shadow or mirror image waxes and wanes with the ground, and of an unknown effect
-    nobody knows; a renderer's mask is the truth.
-    """
-    return is_rendered or effect in FLEETING
-
-
 def effect_time(measures: ClipMeasures) -> str | None:
     """Return when the effect is made: "raising dust halfway through"; None where it is there throughout.
 
@@ -104,10 +95,8 @@ def effect_time(measures: ClipMeasures) -> str | None:
 def effect_side(effect: str, measures: ClipMeasures, *, subject_moves: bool = False) -> str | None:
     """Return ahead or behind where the subject goes sideways, else the side in the picture.
 
-    Args:
-        effect: each kind is only ever placed where it can be (`EffectWords.positions`); else there is no side.
-        measures: of this effect.
-        subject_moves: then a trail's side in the picture, without the subject's direction, says nothing.
+    Each kind is only placed where it can be (`EffectWords.positions`), and where the subject moves, a trail's side in
+    the picture, without the subject's direction, says nothing: then there is none.
     """
     movement, words = measures.movement, EFFECTS.get(effect)
     side: str | None = measures.side

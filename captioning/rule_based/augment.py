@@ -51,12 +51,9 @@ def restyle(
     Args:
         caption: any caption that names its effects.
         effects: those that are there; by default those that the caption names.
-        count: variants to be had.
+        count: variants to be had; fewer are returned where no more can be made, none where no effect is named.
         rng: decides all that is drawn.
         accepted: earlier variants, from which the new ones must differ.
-
-    Returns:
-        As many as could be made; none where no effect is named.
     """
     effects = tuple(effects) or named_effects(caption)
     phrases = find_effect_phrases(caption, effects)

@@ -12,7 +12,7 @@ from ..interface.captioner import ClipContext
 from ..language.inflection import with_article
 from ..language.subjects import MOTION_VERBS, UNNAMED, SubjectName, find_subject
 from ..language.vocabulary import EFFECTS
-from .adjectives import adjectives_of, effect_side, effect_time, is_timing_reliable
+from .adjectives import FLEETING, adjectives_of, effect_side, effect_time
 from .effect_classifier import EffectTags, classify_effects
 from .extent_and_motion import ClipMeasures, measure_clip, measure_single_effect
 
@@ -171,19 +171,17 @@ def _collect_effect_facts(
         fallback_kind = "darkening" if measures.fit.mean_change < 0 else "brightening"
         side = effect_side(fallback_kind, measures)
         return (EffectFacts(kind=fallback_kind, side=side, has_reliable_timing=False, measures=measures),)
-    is_rendered, effects = bool(clip.facts), []
+    scene_effects, effects = clip.facts.get("effects"), []
     for kind in kinds:
         # The clip's mask covers all effects together, so its measures describe one effect only if there is one.
         effect_measures = measures if len(kinds) == 1 else measure_single_effect(clip, kind, measures)
-        scene_effects = clip.facts.get("effects")
         scene_effect = scene_effects.get(kind) if isinstance(scene_effects, Mapping) else None
-        if not isinstance(scene_effect, Mapping):
-            scene_effect = {}
-        is_reliable = is_timing_reliable(kind, is_rendered=is_rendered)
+        effect_facts = scene_effect if isinstance(scene_effect, Mapping) else {}
+        is_reliable = bool(clip.facts) or kind in FLEETING  # a renderer's mask is the truth
         effects.append(
             EffectFacts(
                 kind=kind,
-                adjectives=adjectives_of(kind, scene_effect, effect_measures, is_rendered=is_rendered),
+                adjectives=adjectives_of(kind, effect_facts, effect_measures, has_reliable_timing=is_reliable),
                 side=effect_side(kind, effect_measures, subject_moves=subject_moves),
                 time=effect_time(effect_measures) if is_reliable and len(kinds) == 1 else None,
                 has_reliable_timing=is_reliable,

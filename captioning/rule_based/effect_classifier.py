@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 
 from ...arrays import Mask, Matte, Rgb
-from ..interface.captioner import ClipContext
+from ..interface.captioner import ClipContext, even_indices
 from ..language.caption_parsing import related_effects
 from ..language.vocabulary import colour_name
 from .extent_and_motion import ClipMeasures, measure_clip
-from .opacity_fit import MIN_PIXELS, MIN_TEXTURE, OpacityFit, sample_indices
+from .opacity_fit import MIN_PIXELS, MIN_TEXTURE, OpacityFit
 
 DOUBT_SHARE = 0.6
 """Share of an effect's pixels that change in the wrong direction, above which its kind is doubted."""
@@ -83,7 +83,7 @@ def mirror_correlation(gt: Rgb, over: Rgb, subject_mask: Matte, effect: Mask) ->
         0 where nothing is mirrored or the subject is too plain to tell, at most 1.
     """
     scores = []
-    for frame in sample_indices(len(gt), 8):
+    for frame in even_indices(len(gt), 8):
         rows = np.nonzero(subject_mask[frame].max(axis=1) > 128)[0]
         if len(rows) == 0:
             continue
@@ -104,9 +104,8 @@ def _partial_correlation(top: np.ndarray, ground: np.ndarray, mirror: np.ndarray
 
     def residuals(values: np.ndarray) -> np.ndarray:
         channels = []
-        for channel in range(3):
-            x = np.stack([ground[:, channel].astype(np.float64), np.ones(len(ground))], axis=1)
-            y = values[:, channel].astype(np.float64)
+        for shade, y in zip(ground.T.astype(np.float64), values.T.astype(np.float64), strict=True):
+            x = np.stack([shade, np.ones(len(shade))], axis=1)
             channels.append(y - x @ np.linalg.lstsq(x, y, rcond=None)[0])
         return np.concatenate(channels)
 

@@ -128,7 +128,12 @@ def measure_extent(effect: Mask, subject: Mask | None) -> Extent | None:
     third = max(1, len(frames) // 3)
     sizes = areas[frames]
     subject_sizes = None if subject is None else _areas(subject)[frames]
-    start, end = _time_span(frames, subject, len(effect))
+    last = max(len(effect) - 1, 1)
+    # An effect that comes and goes with its subject spans the clip.
+    subject_frames = frames if subject is None else np.flatnonzero(subject.any(axis=(1, 2)))
+    if not len(subject_frames):
+        subject_frames = frames
+    is_late, is_early = frames[0] - subject_frames[0] > 1, subject_frames[-1] - frames[-1] > 1
     ratio = None
     if subject_sizes is not None and subject_sizes.any():
         ratio = float(np.median(sizes / np.maximum(subject_sizes, 1)))
@@ -138,25 +143,14 @@ def measure_extent(effect: Mask, subject: Mask | None) -> Extent | None:
         share=float(sizes.mean() / effect[0].size),
         subject_ratio=ratio,
         elongation=float(np.median([_elongation(effect[frame]) for frame in frames[:: max(1, len(frames) // 8)]])),
-        start=start,
-        end=end,
+        start=float(frames[0] / last) if is_late or subject is None else 0.0,
+        end=float(frames[-1] / last) if is_early or subject is None else 1.0,
         growth=float(sizes[-third:].mean() / max(sizes[:third].mean(), 1)) if is_steady else 1.0,
     )
 
 
 def _areas(mask: Mask) -> Float64[np.ndarray, "T"]:
     return np.asarray(mask.reshape(len(mask), -1).sum(axis=1), np.float64)
-
-
-def _time_span(frames: np.ndarray, subject: Mask | None, count: int) -> tuple[float, float]:
-    """Return first and last moment as shares of the clip; an effect that comes and goes with its subject spans it."""
-    last = max(count - 1, 1)
-    subject_frames = frames if subject is None else np.flatnonzero(subject.reshape(count, -1).any(axis=1))
-    if not len(subject_frames):
-        subject_frames = frames
-    is_late, is_early = frames[0] - subject_frames[0] > 1, subject_frames[-1] - frames[-1] > 1
-    start = float(frames[0] / last) if is_late or subject is None else 0.0
-    return start, float(frames[-1] / last) if is_early or subject is None else 1.0
 
 
 def find_side(effect: Mask, subject: Mask) -> Side | None:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from ...arrays import Mask, Matte, Rgb
+from ..interface.captioner import even_indices
 
 Colours = Float32[np.ndarray, "N 3"]
 Frame = Float32[np.ndarray, "H W 3"]
@@ -65,11 +66,6 @@ class OpacityFit:
         return enough and self.explained_share >= 0.6 and self.opacity >= 0.1
 
 
-def sample_indices(frame_count: int, at_most: int = MAX_FRAMES) -> list[int]:
-    """Return the numbers of at most so many frames, evenly spaced, the first and the last among them."""
-    return sorted({round(position) for position in np.linspace(0, frame_count - 1, min(frame_count, at_most))})
-
-
 def outside_subject(effect_mask: Mask, subject_mask: Matte | None) -> Mask:
     """Return the effect where it is not seen through or on the subject."""
     return effect_mask if subject_mask is None else effect_mask & (subject_mask < 26)
@@ -82,8 +78,11 @@ def fit_opacity(gt: Rgb, over: Rgb, effect: Mask) -> OpacityFit | None:
     each, whose opacity varies, and together they have one colour.
     """
     windows, changes, grounds, fine_shares = [], [], [], []
-    for frame in sample_indices(len(gt)):
-        core = _without_rim(effect[frame])
+    rim = np.ones((2 * max(1, min(effect.shape[1:]) // 96) + 1,) * 2, np.uint8)
+    for frame in even_indices(len(gt), MAX_FRAMES):
+        inner = cv2.erode(effect[frame].astype(np.uint8), rim) > 0
+        # Without the soft rim, unless hardly anything would remain.
+        core = inner if inner.sum() >= max(MIN_PIXELS, 0.2 * effect[frame].sum()) else effect[frame]
         if core.sum() >= MIN_PIXELS:
             # Blurred alike, both sides keep the matting equation and lose grain, which would flatten the slope.
             top, ground = (cv2.blur(video[frame].astype(np.float32), (3, 3)) for video in (gt, over))
@@ -157,7 +156,7 @@ def measure_edge_width(gt: Rgb, over: Rgb, effect: Mask) -> float | None:
     Where the relative change is about half of its full strength, its gradient tells how far it is from none to full.
     """
     widths = []
-    for frame in sample_indices(len(gt), 8):
+    for frame in even_indices(len(gt), 8):
         if effect[frame].sum() < MIN_PIXELS:
             continue
         ground = cv2.blur(over[frame].astype(np.float32).mean(axis=2), (3, 3))
@@ -168,13 +167,6 @@ def measure_edge_width(gt: Rgb, over: Rgb, effect: Mask) -> float | None:
         if border.sum() >= 20 and full > 0.04:
             widths.append(full / max(float(np.percentile(slope[border], 70)), 1e-6))
     return float(np.median(widths)) / min(gt.shape[1:3]) if widths else None
-
-
-def _without_rim(effect: FrameMask) -> FrameMask:
-    """Return the mask without its soft rim, unless hardly anything would remain."""
-    rim = max(1, min(effect.shape) // 96)
-    inner = cv2.erode(effect.astype(np.uint8), np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)) > 0
-    return inner if inner.sum() >= max(MIN_PIXELS, 0.2 * effect.sum()) else effect
 
 
 def _fine_share(gt: np.ndarray, over: np.ndarray, core: FrameMask) -> float:

@@ -95,12 +95,9 @@ class SentencePlan:
 
 
 def write_caption(facts: ClipFacts, *, max_words: int, rng: np.random.Generator) -> str | None:
-    """Write the facts in at most max_words words; None where no effect is known.
+    """Write the facts in max_words words if the shortest sentence has no more; None where no effect is known.
 
-    Args:
-        facts: of the clip.
-        max_words: kept unless even the shortest sentence exceeds it.
-        rng: decides verbs and the form of the sentence.
+    Verbs and the form of the sentence are drawn.
     """
     if not facts.effects:
         return None

@@ -64,7 +64,7 @@ def main() -> None:
         variants = augment_caption(RuleBasedCaptioner(), text, seen, CaptionSettings(variants=3), seed=number)
         seconds.append(time.process_time() - began)
         print(f"{number:2} {clip.clip_id} ({collect_facts(seen).tags.source}, {concise.verdict})\n   {text}")
-        print(f"   dense: {dense.reply.text if dense.reply else dense.objections}")
+        print(f"   dense: {dense.reply.text if dense.reply else dense.attempts[-1].objections}")
         print(*(f"   other: {reply.text}" for reply in variants.replies), sep="\n")
         rows.append(strip(seen, f"{number} {text}"))
     cv2.imwrite(str(given.out), np.concatenate(rows)[..., ::-1])
