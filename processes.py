@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 POLL_EVERY_S = 0.3
@@ -64,15 +63,9 @@ class ChildProcess:
         events: bool = False,
         guarded: bool = False,
     ) -> None:
-        """Start the program.
+        """Start the program, in this process's environment if none is given.
 
-        Args:
-            command: the program and its arguments.
-            log: file that its output is added to.
-            cwd: its working directory.
-            env: its whole environment; this process's own if none is given.
-            events: read its standard output as events.
-            guarded: kill it when its input closes; for programs that do not watch their input themselves.
+        Guarded, it is killed when its input closes, for programs that do not watch their input themselves.
 
         Raises:
             OSError: the program cannot be started, or the log cannot be written.
@@ -101,9 +94,7 @@ class ChildProcess:
     def __enter__(self) -> "ChildProcess":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *problem: object) -> None:
         self.end()
 
     @property
@@ -174,14 +165,11 @@ class ChildProcess:
         status = self.process.returncode or 0
         if sentences:
             return ProgramFailed(sentences[-1].partition(": ")[2])
+        log = f"{self.log} has all that it said"
         if status < 0 or any(word in line for line in lines for word in _KILLED_BY_SIGNAL):
-            return ProgramKilled(
-                f"a program of the run was killed; run again to go on, {self.log} has all that it said"
-            )
+            return ProgramKilled(f"a program of the run was killed; run again to go on, {log}")
         last_line = lines[-1] if lines else "it said nothing"
-        return ProgramFailed(
-            f"a program of the run ended with status {status}: {last_line}; {self.log} has all that it said"
-        )
+        return ProgramFailed(f"a program of the run ended with status {status}: {last_line}; {log}")
 
     def end(self, grace_s: float = GRACE_S) -> int:
         """Close its input, wait that long for it to end by itself, kill its group; return the exit status."""
@@ -202,11 +190,11 @@ def run_program(
     on_poll: Callable[[], None] = lambda: None,
     on_line: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Run a program to its end, offline and with unbuffered output.
+    """Run a program to its end, offline and with unbuffered output; the command and its output are added to the log.
 
     Args:
         command: the program and its arguments.
-        log: a file in an existing folder; the command and all that it prints are added to it.
+        log: a file in an existing folder.
         on_poll: called a few times a second while it runs.
         on_line: called with every line that it prints.
 

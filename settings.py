@@ -10,7 +10,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,54 +23,23 @@ STRICT: Any = {"extra": "forbid"}
 """Value of `__pydantic_config__` in a settings class: pydantic refuses a key that the class does not know."""
 
 RENAMED: dict[str, str] = {
-    "acts": "scenarios",
-    "answer_deadline_s": "timeout_s",
-    "at_once": "max_concurrency",
-    "attachment.high": "peak_threshold",
-    "attachment.largest": "max_area",
-    "attachment.low": "edge_threshold",
-    "attachment.reach": "max_distance",
-    "budget_tokens": "token_budget",
-    "cache.compute": "compute_dtype",
-    "cache.stored": "storage_dtype",
-    "caption_rules.fill": "fallback_to_rules",
-    "effect_mask.ceiling": "threshold_max",
-    "effect_mask.floor": "threshold_min",
-    "effect_mask.median_frames": "temporal_median_frames",
-    "effect_mask.survivors_percent": "min_kept_percent",
-    "first_wait_s": "backoff_initial_s",
-    "frames_as": "frame_encoding",
-    "gates": "quality_thresholds",
-    "given_caption": "fixed_caption",
-    "keep": "keep_checkpoints",
-    "key_variable": "api_key_env",
-    "longest_wait_s": "backoff_max_s",
-    "maker": "generator",
-    "memory_share": "gpu_memory_utilization",
-    "min_rest_frames": "min_remainder_frames",
-    "model_share": "model_probability",
-    "occluders": "occluder_probability",
-    "optimiser.clip": "max_grad_norm",
-    "optimiser.rate": "learning_rate",
-    "prune": "effect_mask",
-    "python": "python_path",
-    "reach_px": "distance_clip_px",
-    "ring_px": "background_ring_px",
-    "silent_s": "frame_timeout_s",
-    "split_cuts": "split_shots",
-    "start_s": "startup_timeout_s",
-    "tries": "max_attempts",
-    "truth.faint": "soft_threshold",
-    "truth.grows": "grow_threshold",
-    "truth.level": "threshold",
-    "truth.sure": "seed_threshold",
-    "truth_samples": "mask_samples",
-    "truth_scale": "mask_scale",
-    "use": "prompts_as",
-    "validation.every": "every_steps",
-    "video.memory": "offload",
-    "wording": "caption_rules",
-}
+    "acts": "scenarios", "answer_deadline_s": "timeout_s", "at_once": "max_concurrency",
+    "attachment.high": "peak_threshold", "attachment.largest": "max_area", "attachment.low": "edge_threshold",
+    "attachment.reach": "max_distance", "budget_tokens": "token_budget", "cache.compute": "compute_dtype",
+    "cache.stored": "storage_dtype", "caption_rules.fill": "fallback_to_rules", "effect_mask.ceiling": "threshold_max",
+    "effect_mask.floor": "threshold_min", "effect_mask.median_frames": "temporal_median_frames",
+    "effect_mask.survivors_percent": "min_kept_percent", "first_wait_s": "backoff_initial_s",
+    "frames_as": "frame_encoding", "gates": "quality_thresholds", "given_caption": "fixed_caption",
+    "keep": "keep_checkpoints", "key_variable": "api_key_env", "longest_wait_s": "backoff_max_s", "maker": "generator",
+    "memory_share": "gpu_memory_utilization", "min_rest_frames": "min_remainder_frames",
+    "model_share": "model_probability", "occluders": "occluder_probability", "optimiser.clip": "max_grad_norm",
+    "optimiser.rate": "learning_rate", "prune": "effect_mask", "python": "python_path", "reach_px": "distance_clip_px",
+    "ring_px": "background_ring_px", "silent_s": "frame_timeout_s", "split_cuts": "split_shots",
+    "start_s": "startup_timeout_s", "tries": "max_attempts", "truth.faint": "soft_threshold",
+    "truth.grows": "grow_threshold", "truth.level": "threshold", "truth.sure": "seed_threshold",
+    "truth_samples": "mask_samples", "truth_scale": "mask_scale", "use": "prompts_as",
+    "validation.every": "every_steps", "video.memory": "offload", "wording": "caption_rules",
+}  # fmt: skip
 """First names of settings to present ones; with the present name of their table where that tells them apart."""
 
 
@@ -146,13 +115,7 @@ def _ranges(cls: type[Any]) -> tuple[tuple[str, InRange], ...]:
 def read_settings(
     cls: type[T], path: Path, overrides: Iterable[str] = (), *, wording: ErrorWording = SOURCE_WORDING
 ) -> T:
-    """Read a TOML file, apply overrides, and check every value.
-
-    Args:
-        cls: the settings class, with tables as nested dataclasses.
-        path: a TOML file.
-        overrides: "key=value" or "table.key=value"; the value as in TOML, a bare word as a string, a size as 192x336.
-        wording: how errors are told.
+    """Read a TOML file, apply overrides, and make settings of it; tables are nested dataclasses.
 
     Raises:
         ValueError: naming the file, the key, the value and the rule.
@@ -179,6 +142,8 @@ def read_values(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
 
 def apply_override(values: dict[str, Any], override: str) -> None:
     """Set one value of nested tables by "table.key=value", in place.
+
+    The value is written as in TOML, or is a bare word for a string, or a size as 192x336.
 
     Raises:
         ValueError: the override has another form, or leads through a value.
@@ -210,14 +175,8 @@ def settings_from(
 ) -> T:
     """Check values (of a file, of JSON, of a flow's parameters) or overrides and make settings of them.
 
-    Args:
-        cls: the settings class.
-        values: nested tables, or overrides as `apply_override` takes them.
-        file: the file that the values came from; errors begin with its name.
-        wording: how errors are told.
-
     Raises:
-        ValueError: naming the file if there is one, the key, the value and the rule.
+        ValueError: naming the file that the values came from, if there is one, the key, the value and the rule.
     """
     tables: dict[str, Any] = dict(values) if isinstance(values, Mapping) else {}
     for override in () if isinstance(values, Mapping) else values:
@@ -234,11 +193,7 @@ def explain_validation_error(
 ) -> str:
     """Return the first of pydantic's errors as one sentence: key, value, rule, and the nearest known key.
 
-    Args:
-        error: the error of a `TypeAdapter(cls)`.
-        cls: the settings class; its keys, at any depth, are what a misspelt one is compared with.
-        path: tables that lead to the class, with dots.
-        wording: how errors are told.
+    A misspelt key is compared with those of the class at any depth; path has the tables that lead to it, with dots.
     """
     first = error.errors()[0]
     location = [*filter(None, [path]), *map(str, first["loc"])]
@@ -252,24 +207,22 @@ def explain_validation_error(
     if first["type"] == "unexpected_keyword_argument":
         return _unknown_key(dotted, first["input"], all_keys(cls), wording)  # type: ignore[arg-type]
     if first["type"].startswith("missing") and not isinstance(first["loc"][-1], int):
-        return _missing_key(dotted, wording)
+        if wording.advice:
+            return f"{dotted} is missing{wording.advice}"
+        table, _, key = dotted.rpartition(".")
+        return f"{key!r} is missing; every {f'[{table}]' if table else wording.owner} needs it"
     if first["type"].startswith("missing"):  # of a tuple, whose input is the tuple itself
         dotted, rule = ".".join(location[:-1]), "it has too few values"
-    sentence = wording.wrong_value.format(path=dotted, value=first["input"], rule=rule)
     if isinstance(first["input"], Mapping):
-        sentence = f"{dotted} does not do: {rule}"
-    return sentence + wording.advice
+        return f"{dotted} does not do: {rule}{wording.advice}"
+    return wording.wrong_value.format(path=dotted, value=first["input"], rule=rule) + wording.advice
 
 
 def first_names(values: Mapping[str, Any], table: str = "") -> dict[str, Any]:
     """Return nested settings under their first names, the inverse of `RENAMED`.
 
     Clip ids and groups are digests of settings under the names that these had first. They are stable by contract: same
-    input and settings, same id; so a setting that is renamed must rename no clip.
-
-    Args:
-        values: settings by key, tables as mappings.
-        table: name of the table that the values are, for names that depend on it.
+    input and settings, same id; so a setting that is renamed must rename no clip. Some names depend on their table's.
     """
 
     def convert(value: Any, key: str) -> Any:
@@ -317,9 +270,6 @@ def _build(cls: type[Any], values: Any, *, path: str, default: Any, wording: Err
             raise ValueError(_unknown_key(dotted, value, fields, wording))
         field_default = complete.get(key, _default(fields[key]))
         complete[key] = _build_field(hints[key], value, path=dotted, default=field_default, wording=wording)
-    missing = [name for name, field in fields.items() if name not in complete and _default(field) is ...]
-    if missing:
-        raise ValueError(_missing_key(f"{path}.{missing[0]}" if path else missing[0], wording))
     try:
         return _adapter(cls).validate_python(complete)  # type: ignore[arg-type]
     except ValidationError as error:
@@ -330,9 +280,8 @@ def _build_field(hint: Any, value: Any, *, path: str, default: Any, wording: Err
     """Make the dataclass of a field that is a table; leave any other value to the check of its class."""
     is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     members = typing.get_args(hint) if is_union else (hint,)
-    tables = [member for member in members if dataclasses.is_dataclass(member)]
-    tables_of_value: Any = tuple(tables)
-    if not tables or isinstance(value, tables_of_value) or (value is None and type(None) in members):
+    tables: list[Any] = [member for member in members if dataclasses.is_dataclass(member)]
+    if not tables or isinstance(value, tuple(tables)) or (value is None and type(None) in members):
         return value
     table = _choose(tables, value, path, default)
     return _build(table, value, path=path, default=default if type(default) is table else None, wording=wording)
@@ -354,11 +303,10 @@ def _kind_of(table: Any) -> Any:
 
 
 def _default(field: "dataclasses.Field[Any]") -> Any:
-    """Return the default of a field, or `...` where it has none."""
-    factory: Callable[[], Any] | Any = field.default_factory
-    if factory is not dataclasses.MISSING:
-        return factory()
-    return ... if field.default is dataclasses.MISSING else field.default
+    """Return the default of a field, or None where it has none."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
 
 
 def _unknown_key(path: str, value: Any, known_keys: Iterable[str], wording: ErrorWording) -> str:
@@ -371,10 +319,3 @@ def _unknown_key(path: str, value: Any, known_keys: Iterable[str], wording: Erro
         key=key, path=path, table=f"[{table}]" if table else f"a {wording.owner}", value=value
     )
     return sentence + nearest(key, known_keys, wording.no_suggestion)
-
-
-def _missing_key(path: str, wording: ErrorWording) -> str:
-    table, _, key = path.rpartition(".")
-    if wording.advice:
-        return f"{path} is missing{wording.advice}"
-    return f"{key!r} is missing; every {f'[{table}]' if table else wording.owner} needs it"
