@@ -2,7 +2,6 @@
 
 import sys
 import traceback
-from collections.abc import Sequence
 
 import typer
 
@@ -34,7 +33,11 @@ def main() -> None:
     """Run the command line: 0 on success, 2 for wrong usage, else 1 and one sentence on standard error."""
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    refuse_renamed_options(arguments)
+    for argument in arguments:
+        option = argument.partition("=")[0]
+        if present := RENAMED_OPTIONS.get(option) or RENAMED_OPTIONS.get(f"{arguments[0]} {option}"):
+            err.print(f"error: {option} is now {present}", style="red", markup=False)
+            sys.exit(2)
     try:
         app(args=arguments, standalone_mode=True)
     except KeyboardInterrupt:
@@ -45,13 +48,3 @@ def main() -> None:
             traceback.print_exc()
         err.print(f"error: {user_message(problem)}", style="red", markup=False)
         sys.exit(1)
-
-
-def refuse_renamed_options(arguments: Sequence[str]) -> None:
-    """End with status 2 and the present spelling where an option has its first one."""
-    for argument in arguments:
-        option = argument.partition("=")[0]
-        present = RENAMED_OPTIONS.get(option) or RENAMED_OPTIONS.get(f"{arguments[0]} {option}")
-        if present:
-            err.print(f"error: {option} is now {present}", style="red", markup=False)
-            sys.exit(2)

@@ -75,10 +75,12 @@ def caption(
     workers: WorkerCount = 0,
 ) -> None:
     """Caption the clips of a published corpus anew. Their videos stay, byte for byte; corpus.json is written last."""
-    from ..flows.captions.corpus_captions import caption_corpus, caption_settings
+    from ..flows.captions.corpus_captions import caption_corpus
+    from ..flows.captions.stages import Captioning
+    from ..settings import settings_from
 
     with usage_errors():
-        settings = caption_settings(overrides or ())
+        settings = settings_from(Captioning, overrides or ())
     with progress_bar() as show:
         summary, failures = caption_corpus(
             corpus, workspace, settings, out=out_place, workers=workers, report_progress=show

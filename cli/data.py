@@ -123,6 +123,7 @@ def render(
 ) -> None:
     """Render one scene with Blender. Writes all layers and masks of a frame or the whole clip, and a contact sheet."""
     from ..flows.scenes import single_scene
+    from ..flows.scenes.source import SceneSource
 
     if example:
         single_scene.write_example(scene)
@@ -131,7 +132,7 @@ def render(
     changed_scene = single_scene.read_changed_scene(
         scene, [*(overrides or ()), *single_scene.option_overrides(samples, size)]
     )
-    settings = single_scene.settings_for(scene)
+    settings = SceneSource(name="scene", scenes=str(scene))  # its defaults decide masks and verdicts
     with progress_bar() as show:
         if frame is None:
             rendered_clip = single_scene.render_clip(changed_scene, out_dir, settings, show)

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from effectpairs.flows.scenes import single_scene as render_one
+from effectpairs.flows.scenes.source import SceneSource
 from effectpairs.render.compositing.contact_sheet import contact_sheet, difference
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.light import CastLight, Glow, Reflection, Shadow
@@ -214,7 +215,7 @@ def drawn(shots: list[Shot], kind: str) -> np.ndarray:
     for scene, frame in shots:
         with tempfile.TemporaryDirectory() as scratch:
             out = Path(scratch)
-            settings = render_one.settings_for(out / "scene.json")
+            settings = SceneSource(name="scene", scenes=str(out / "scene.json"))
             made = render_one.render_preview(scene, frame, out, settings, lambda what, done, total: None)
             for name, why in made.refused.items():
                 print(f"{kind} {name}: {why}", file=sys.stderr)

@@ -35,14 +35,11 @@ def deployments(sources: Sequence[str], workspace: str, corpus: str) -> list[Any
                 tags=["effectpairs", settings.kind],
             )
         )
-    parameters = {"corpus": corpus, "workspace": workspace}
-    deployed.append(
-        publish.to_deployment(name="publish", entrypoint_type=MODULE, parameters=parameters, tags=["effectpairs"])
-    )
+    options: dict[str, Any] = {"entrypoint_type": MODULE, "tags": ["effectpairs"]}
+    where_to = {"corpus": corpus, "workspace": workspace}
     config = {"config": "tiny", "overrides": [f"corpus={corpus}"]}
-    deployed.append(
-        training.to_deployment(name="tiny", entrypoint_type=MODULE, parameters=config, tags=["effectpairs"])
-    )
+    deployed.append(publish.to_deployment(name="publish", parameters=where_to, **options))
+    deployed.append(training.to_deployment(name="tiny", parameters=config, **options))
     return deployed
 
 

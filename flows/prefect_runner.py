@@ -21,8 +21,7 @@ from ..datasets.store.ledger import RunSummary, read_ledger
 from .engine.batches import Batch, Failure, run_in_worker
 from .engine.report import write_report
 from .engine.run import Phase, ProgressCounter, ReportProgress, Run, ignore_progress
-from .engine.stage import Stage
-from .engine.workers import Worker, WorkerPool
+from .engine.workers import WorkerPool
 
 T = TypeVar("T")
 MAX_TABLE_ROWS = 500
@@ -37,16 +36,12 @@ class TransientFailure(RuntimeError):
         self.failures = failures
 
 
-def _is_transient(task: Any, task_run: Any, state: Any) -> bool:
-    return isinstance(state.result(raise_on_failure=False), TransientFailure)
-
-
 @task(
     task_run_name="{stage}-{batch.name}",
     cache_policy=NO_CACHE,
     retries=1,
     retry_delay_seconds=2,
-    retry_condition_fn=_is_transient,
+    retry_condition_fn=lambda task, run, state: isinstance(state.result(raise_on_failure=False), TransientFailure),
     log_prints=False,
 )
 def run_stage(batch: Batch, stage: str, call: Callable[[], list[Failure]]) -> list[Failure]:
@@ -108,27 +103,19 @@ def _run_batches(run: Run, phase: Phase, pool: WorkerPool, report_progress: Repo
     )
     counter = ProgressCounter(phase.name, len(batches) * len(phase.stages), report_progress)
 
-    def call_stage(batch: Batch, stage: Stage, worker: Worker) -> list[Failure]:
-        return run_in_worker(run.kind, run.source, run.workspace, stage, batch, worker)
-
     def call_phase(batch: Batch) -> list[Failure]:
         failures: list[Failure] = []
         with pool.lend() as worker:
             for stage in phase.stages:
-                failures += _failures_of(
-                    partial(run_stage, batch, stage.name, partial(call_stage, batch, stage, worker))
-                )
+                call = partial(run_in_worker, run.kind, run.source, run.workspace, stage, batch, worker)
+                if len(phase.stages) == 1:
+                    return call()
+                failures += _failures_of(partial(run_stage, batch, stage.name, call))
                 counter.advance()
         return failures
 
-    def call_only_stage(batch: Batch) -> list[Failure]:
-        with pool.lend() as worker:
-            return call_stage(batch, phase.stages[0], worker)
-
-    if len(phase.stages) == 1:  # a batch of one stage is one task
-        futures = [run_stage.submit(batch, phase.name, partial(call_only_stage, batch)) for batch in batches]
-    else:
-        futures = [run_phase.submit(batch, phase.name, partial(call_phase, batch)) for batch in batches]
+    task: Any = run_stage if len(phase.stages) == 1 else run_phase  # a batch of one stage is one task
+    futures = [task.submit(batch, phase.name, partial(call_phase, batch)) for batch in batches]
     for finished, future in enumerate(as_completed(futures), start=1):
         run.record_failures(_failures_of(future.result))
         update_progress_artifact(progress, 100 * finished / len(batches))

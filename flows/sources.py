@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets.sources.source import load_source, read_source
-from ..datasets.store.ledger import RunSummary
 from .engine.item import ItemKind
-from .engine.local_runner import run_locally
-from .engine.run import ReportProgress, Run, ignore_progress
+from .engine.run import Run
 from .footage.source import RealSource
 from .footage.stages import FOOTAGE
 from .prompts.source import UnpairedSource
@@ -55,14 +53,3 @@ def open_run(source: AnySource, workspace: Path, workers: int = 0) -> Run:
         ValueError: the source as a whole cannot be read, e.g. its root is missing.
     """
     return Run(KINDS[type(source)], source, workspace, workers)
-
-
-def run_source(
-    source: AnySource, workspace: Path, workers: int = 0, report_progress: ReportProgress = ignore_progress
-) -> RunSummary:
-    """Take everything of a source through its stages, without Prefect; return the summary.
-
-    Raises:
-        ValueError: the source as a whole cannot be read.
-    """
-    return run_locally(open_run(source, workspace, workers), report_progress)

@@ -9,10 +9,9 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-
-from effectpairs.captioning.interface.concurrency import map_unordered
 
 MODEL = "stub-7b"
 
@@ -81,8 +80,13 @@ def data_of(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def ask_many(captioner: Any, requests: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """Ask as many at once as keep the captioner busy."""
-    return map_unordered(requests, captioner.chat, max_concurrency=captioner.max_concurrency)
+    """Ask as many at once as keep the captioner busy; yield all answers, then raise the first error."""
+    with ThreadPoolExecutor(getattr(captioner, "max_concurrency", 1)) as threads:
+        questions = {threads.submit(captioner.chat, request): request for request in requests}
+    errors = [error for answer in questions if (error := answer.exception()) is not None]
+    yield from ((question, answer.result()) for answer, question in questions.items() if answer.exception() is None)
+    if errors:
+        raise errors[0]
 
 
 def sensible(request: dict[str, Any]) -> str:

@@ -11,8 +11,8 @@ from effectpairs.datasets.sources.source import load_source
 from effectpairs.datasets.store.ledger import ClipOutcome, read_ledger
 from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.footage.source import RealSource
-from effectpairs.flows.sources import run_source
 from effectpairs.tests.fixtures_scene import sliding_square, write_h264
+from effectpairs.tests.fixtures_workspaces import run_source
 
 SCENE = sliding_square(29, seed=5)
 

@@ -16,12 +16,12 @@ import pytest
 from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.flows.scenes.single_scene import render_preview
 from effectpairs.flows.scenes.source import SceneSource
-from effectpairs.flows.sources import run_source
 from effectpairs.render.blender.process import VARIABLE, Blender
 from effectpairs.render.effects.light import Shadow
 from effectpairs.render.generators.archives import AssetLimits
 from effectpairs.render.scene.objects import Body, Material, Sky, Travel
 from effectpairs.render.scene.scene import RenderSettings, Scene, Variant, dump_scene
+from effectpairs.tests.fixtures_workspaces import run_source
 
 FAKE = """#!{python}
 import json, os, signal, sys, time

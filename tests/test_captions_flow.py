@@ -12,13 +12,16 @@ from effectpairs.datasets.corpus.reader import open_corpus
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.flows.captions import stages as caption_stages
-from effectpairs.flows.captions.corpus_captions import caption_corpus, caption_settings
+from effectpairs.flows.captions.corpus_captions import caption_corpus
+from effectpairs.flows.captions.stages import Captioning
 from effectpairs.flows.engine import local_runner
 from effectpairs.flows.engine.batches import make_result
 from effectpairs.flows.engine.local_runner import publish_locally
-from effectpairs.flows.sources import load_any, open_run, run_source
+from effectpairs.flows.sources import load_any, open_run
+from effectpairs.settings import settings_from
 from effectpairs.tests import fixtures_llm_server, fixtures_workspaces
 from effectpairs.tests.fixtures_corpus import make_small_corpus
+from effectpairs.tests.fixtures_workspaces import run_source
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
 PATIENCE = ("caption.max_attempts=1", "caption.backoff_initial_s=0", "caption.timeout_s=20")
@@ -270,7 +273,7 @@ def test_a_corpus_gets_other_words_and_keeps_its_videos(paired, tmp_path):
     publish_locally(place, workspace, EVERYTHING)
     before = open_corpus(place)
     with fixtures_llm_server.StubServer(answers) as server:
-        settings = caption_settings(asking(server))
+        settings = settings_from(Captioning, asking(server))
         for _ in range(2):
             account, missed = caption_corpus(place, tmp_path / "words", settings, out=str(tmp_path / "new"), workers=1)
             assert (account.inputs, missed) == (4, [])
@@ -285,7 +288,7 @@ def test_a_corpus_gets_other_words_and_keeps_its_videos(paired, tmp_path):
         assert clip.caption == "A square slides along, casting a dim shadow."
         assert clip.provenance["models"] == [{"id": "stub-7b", "revision": None}]
         assert clip.quality["verdict"] == before[clip.clip_id].quality["verdict"]
-    caption_corpus(str(tmp_path / "new"), tmp_path / "words", caption_settings(()), workers=1)
+    caption_corpus(str(tmp_path / "new"), tmp_path / "words", settings_from(Captioning, ()), workers=1)
     again = open_corpus(str(tmp_path / "new"))
     assert verify(again) == []
     assert {clip.clip_id: clip.caption for clip in again} == {clip.clip_id: clip.caption for clip in before}
@@ -297,7 +300,7 @@ def test_a_corpus_keeps_its_words_where_no_others_are_to_be_had(paired, tmp_path
     place = str(tmp_path / "corpus")
     publish_locally(place, workspace, EVERYTHING)
     before = files_of(tmp_path / "corpus")
-    settings = caption_settings(asking("http://127.0.0.1:9/v1"))
+    settings = settings_from(Captioning, asking("http://127.0.0.1:9/v1"))
     _, missed = caption_corpus(place, tmp_path / "words", settings, workers=1)
     assert len(missed) == 4
     assert all("127.0.0.1:9" in failure.reason for failure in missed)
@@ -309,7 +312,7 @@ def test_a_corpus_keeps_its_words_where_no_others_are_to_be_had(paired, tmp_path
 
 def test_words_of_which_there_is_no_record_are_a_persons(tmp_path):
     before = [clip.caption for clip in make_small_corpus(tmp_path)]
-    caption_corpus(str(tmp_path / "corpus"), tmp_path / "words", caption_settings(()), workers=1)
+    caption_corpus(str(tmp_path / "corpus"), tmp_path / "words", settings_from(Captioning, ()), workers=1)
     new = open_corpus(str(tmp_path / "corpus"))
     assert verify(new) == []
     assert [clip.caption for clip in new] == before

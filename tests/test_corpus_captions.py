@@ -7,7 +7,9 @@ import pytest
 from effectpairs.datasets.corpus import shards, verify
 from effectpairs.datasets.corpus.reader import open_corpus
 from effectpairs.datasets.gallery.report import write_report
-from effectpairs.flows.captions.corpus_captions import caption_corpus, caption_settings
+from effectpairs.flows.captions.corpus_captions import caption_corpus
+from effectpairs.flows.captions.stages import Captioning
+from effectpairs.settings import settings_from
 from effectpairs.tests import fixtures_fake_vllm, fixtures_language_models, fixtures_llm_server
 from effectpairs.tests.fixtures_corpus import make_small_corpus
 
@@ -31,7 +33,7 @@ def wordless(tmp_path_factory):
 def captions_of(corpus, tmp_path, *changes):
     """The clips with their new words, and the record of each."""
     out = str(tmp_path / "new")
-    settings = caption_settings([*SETTLED, *changes])
+    settings = settings_from(Captioning, [*SETTLED, *changes])
     account, missed = caption_corpus(corpus, tmp_path / "w", settings, out=out, workers=1)
     assert (account.inputs, missed) == (1, [])
     found = open_corpus(out)

@@ -11,7 +11,8 @@ from effectpairs.datasets.store.store import Store
 from effectpairs.flows.engine.local_runner import run_locally
 from effectpairs.flows.engine.run import Run
 from effectpairs.flows.engine.workers import Worker
-from effectpairs.flows.sources import load_any, open_run, run_source
+from effectpairs.flows.sources import load_any, open_run
+from effectpairs.tests.fixtures_workspaces import run_source
 from effectpairs.tests.toy_kind.source import ToySource
 from effectpairs.tests.toy_kind.stages import CALLS, TOY
 

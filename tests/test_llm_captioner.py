@@ -2,14 +2,11 @@
 
 import json
 import re
-import threading
-import time
 
 import numpy as np
 import pytest
 from effectpairs.captioning.checks.response_parsing import clean_answer, parse_caption, parse_captions, whole_sentences
 from effectpairs.captioning.interface.captioner import Captioner, ClipContext, even_indices, sample_frames
-from effectpairs.captioning.interface.concurrency import map_unordered
 from effectpairs.captioning.llm.llm_captioner import (
     MAX_HINT_CHARS,
     ChatResponse,
@@ -241,47 +238,3 @@ def test_settings_are_checked(over):
 
     with pytest.raises(ValueError, match=next(iter(over))):
         OpenAiCaptioner(model="m", **over)
-
-
-def test_abreast_gives_all_and_holds_few():
-    running, most, lock = [0], [0], threading.Lock()
-
-    def work(number):
-        with lock:
-            running[0] += 1
-            most[0] = max(most[0], running[0])
-        time.sleep(0.002)
-        with lock:
-            running[0] -= 1
-        return number * number
-
-    taken = []
-    source = (taken.append(number) or number for number in range(100))
-    for given_out, (number, square) in enumerate(map_unordered(source, work, max_concurrency=8)):
-        assert square == number * number
-        assert len(taken) - given_out <= 10
-    assert sorted(taken) == list(range(100))
-    assert most[0] == 8
-
-
-def test_abreast_finishes_what_it_began_before_it_fails():
-    def work(number):
-        time.sleep(0.01 * (number % 3))
-        if number == 20:
-            raise OSError("twenty")
-        return number
-
-    taken, out = [], []
-    found = map_unordered((taken.append(n) or n for n in range(1000)), work, max_concurrency=4)
-    with pytest.raises(OSError, match="twenty"):
-        out.extend(number for _, number in found)
-    assert set(out) >= set(range(20))
-    assert len(taken) < 40
-
-
-def test_abreast_left_early_stops():
-    taken = []
-    found = map_unordered((taken.append(n) or n for n in range(1000)), lambda number: number, max_concurrency=4)
-    next(found)
-    found.close()
-    assert len(taken) < 10

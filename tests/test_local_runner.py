@@ -15,7 +15,8 @@ from effectpairs.flows.engine import batches
 from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.engine.workers import WorkerDied
 from effectpairs.flows.footage.source import RealSource
-from effectpairs.flows.sources import open_run, run_source
+from effectpairs.flows.sources import open_run
+from effectpairs.tests.fixtures_workspaces import run_source
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"))
 

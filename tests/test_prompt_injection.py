@@ -2,11 +2,11 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from effectpairs.captioning.interface.captioner import ClipContext
-from effectpairs.captioning.interface.concurrency import map_unordered
 from effectpairs.captioning.llm.openai_compatible import OpenAiCaptioner
 from effectpairs.captioning.pipeline import augment_caption, describe_clip, refine_description
 from effectpairs.tests.fixtures_llm_server import MODEL, StubServer, data_of, error, sensible
@@ -68,15 +68,16 @@ def test_captions_that_are_made_stay_when_the_server_dies_and_the_rest_follows_l
 
     def caption(number):
         seen = ClipContext(gt=np.zeros((5, 16, 16, 3), np.uint8), subject="car", effects=("dust",))
-        return refine_description(captioner, CAPTION, seen, seed=number).reply.text
+        made[number] = refine_description(captioner, CAPTION, seen, seed=number).reply.text
 
     with StubServer(dying) as server:
         captioner = OpenAiCaptioner(model=MODEL, base_url=server.base_url, max_attempts=1)
-        with pytest.raises(RuntimeError, match="answered 401"):
-            made.update(map_unordered(range(20), caption, max_concurrency=2))
+        with ThreadPoolExecutor(2) as threads, pytest.raises(RuntimeError, match="answered 401"):
+            list(threads.map(caption, range(20)))
         first = dict(made)
         assert len(first) == 7
         count[0] = 20
-        made.update(map_unordered([number for number in range(20) if number not in made], caption, max_concurrency=2))
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(caption, [number for number in range(20) if number not in made]))
     assert sorted(made) == list(range(20))
     assert first.items() <= made.items()

@@ -13,7 +13,8 @@ from effectpairs.flows.engine.batches import Failure, is_transient
 from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.engine.workers import WorkerDied
 from effectpairs.flows.footage.source import RealSource
-from effectpairs.flows.sources import load_any, run_source
+from effectpairs.flows.sources import load_any
+from effectpairs.tests.fixtures_workspaces import run_source
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"))
 

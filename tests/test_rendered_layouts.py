@@ -9,8 +9,8 @@ from effectpairs.datasets.sources.source import load_source
 from effectpairs.datasets.store.codec import decode
 from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.flows.footage.source import RealSource
-from effectpairs.flows.sources import run_source
 from effectpairs.tests.fixtures_videos import encode_video, write_images
+from effectpairs.tests.fixtures_workspaces import run_source
 
 FRAMES, HEIGHT, WIDTH = 13, 64, 80
 

@@ -104,13 +104,14 @@ def test_every_present_name_is_a_setting_and_no_first_name_is():
     assert set(RENAMED.values()) <= known
 
 
-def test_renaming_settings_renamed_no_clip():
+def test_renaming_settings_renamed_no_clip(tmp_path):
     """Ids and groups of the demo's scenes, as they were before any setting was renamed."""
+    from effectpairs.datasets.store.store import Store
     from effectpairs.flows.scenes import listing, stages
     from effectpairs.flows.sources import load_any
 
     source = load_any("demo-scenes")
-    scenes = list(listing.list_scenes(source))
+    scenes = list(listing.list_scenes(source, Store(tmp_path)))
     ids = {stages.clip_id(source, name, scene, variant) for name, scene in scenes for variant in scene.variants}
     assert ids == {
         "demo-scenes-ball-red-dust-4d749e6a",

@@ -18,12 +18,13 @@ from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.scenes.source import SceneSource
-from effectpairs.flows.sources import load_any, load_for, open_run, run_source
+from effectpairs.flows.sources import load_any, load_for, open_run
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.effects.light import Shadow
 from effectpairs.render.generators.blender_generator import BlenderGenerator
 from effectpairs.render.scene.objects import Body, Travel
 from effectpairs.render.scene.scene import RenderSettings, Scene, Variant, dump_scene
+from effectpairs.tests.fixtures_workspaces import run_source
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
 SCENE = Scene(
@@ -173,7 +174,7 @@ def test_a_whole_clip_is_written_with_its_numbers(tmp_path):
     path.write_text(json.dumps(dump_scene(SCENE)))
     described = render_one.read_changed_scene(path, ["size=18x32", "rendering.samples=1"])
     made = render_one.render_clip(
-        described, tmp_path / "out", render_one.settings_for(path), lambda *told_: told.append(told_)
+        described, tmp_path / "out", SceneSource(name="scene", scenes=str(path)), lambda *told_: told.append(told_)
     )
     assert set(made.verdicts) == {"plain", "soft", "dusty"}
     record = json.loads((tmp_path / "out" / "dusty" / "pair.json").read_text())
@@ -269,7 +270,8 @@ def test_descriptions_are_kept_until_something_decides_otherwise(tmp_path, monke
 
     def listed(*overrides):
         source = load_any("blender", ["count=2", "frames=5", "size=36x64", *overrides])
-        return list(scene_list.list_scenes(source, Store(tmp_path))), list(scene_list.list_scenes(source))
+        fresh = Store(tmp_path / "-".join(["fresh", *overrides]))
+        return list(scene_list.list_scenes(source, Store(tmp_path))), list(scene_list.list_scenes(source, fresh))
 
     made, alone = listed()
     assert made == alone
@@ -291,9 +293,11 @@ def test_a_film_that_nothing_can_fall_in_is_refused_at_once():
         load_any("blender", ["frames=6"])
 
 
-def test_generators_give_the_same_scenes_again_and_more_of_them():
+def test_generators_give_the_same_scenes_again_and_more_of_them(tmp_path):
+    from effectpairs.datasets.store.store import Store
     from effectpairs.flows.scenes.listing import list_scenes
 
-    few, more = (list(list_scenes(load_any("blender", [f"count={n}", "frames=5", "size=36x64"]))) for n in (2, 4))
+    sources = (load_any("blender", [f"count={count}", "frames=5", "size=36x64"]) for count in (2, 4))
+    few, more = (list(list_scenes(source, Store(tmp_path / str(source.count)))) for source in sources)
     assert few == more[:2]
     assert len({json.dumps(dump_scene(scene)) for _, scene in more}) == 4

@@ -10,11 +10,12 @@ from effectpairs.datasets.corpus.publish import PublishSettings
 from effectpairs.datasets.corpus.reader import open_corpus
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store.ledger import read_ledger
+from effectpairs.flows.engine.item import UnusableItem
 from effectpairs.flows.engine.local_runner import publish_locally
-from effectpairs.flows.prompts.listing import Prompt, UnusablePrompt, list_prompts
+from effectpairs.flows.prompts.listing import Prompt, list_prompts
 from effectpairs.flows.prompts.source import UnpairedSource
 from effectpairs.flows.prompts.stages import adjectives_of
-from effectpairs.flows.sources import load_any, load_for, open_run, run_source
+from effectpairs.flows.sources import load_any, load_for, open_run
 from effectpairs.render.effects.dust import Dust
 from effectpairs.render.generators.generator import ClipFormat
 from effectpairs.render.generators.scene_from_caption import scene_from_caption
@@ -27,6 +28,7 @@ from effectpairs.stages.text_to_video import (
 )
 from effectpairs.stages.unpaired_quality import UnpairedThresholds, judge, measure
 from effectpairs.tests.fixtures_video_models import write_tiny_pipeline, write_tiny_wan
+from effectpairs.tests.fixtures_workspaces import run_source
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
 DUSTY = "A red car drives across sand, kicking up dense orange dust behind it."
@@ -77,7 +79,7 @@ def test_lines_are_data_and_a_bad_one_costs_no_other(tmp_path):
     good = [one for one in found if isinstance(one, Prompt)]
     assert [one.caption for one in good] == [DUSTY, SMOKY]
     assert [one.effects for one in good] == [("dust",), ("smoke",)]
-    bad = {one.name: one.reason for one in found if isinstance(one, UnusablePrompt)}
+    bad = {one.id.removeprefix("lines-"): one.reason for one in found if isinstance(one, UnusableItem)}
     assert list(bad) == [f"line-{number:05d}" for number in range(5, 12)]
     assert "instructions" in bad["line-00005"]
     assert "names no effect" in bad["line-00006"]

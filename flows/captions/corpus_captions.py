@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,29 +11,28 @@ from typing import Any
 from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus, open_corpus
 from ...datasets.corpus.recaption import recaption
-from ...datasets.sources.source import Source
 from ...datasets.store.atomic_io import json_bytes
 from ...datasets.store.codec import Frames
-from ...datasets.store.ledger import RunSummary
+from ...datasets.store.ledger import RunSummary, account_of
 from ...datasets.store.location import Location
 from ...datasets.store.store import LayerRef, Store
-from ...settings import settings_from
 from ..engine.batches import Failure
-from ..engine.item import Item, ItemKind, slugify
+from ..engine.item import Item, ItemKind, ItemProgress, slugify
 from ..engine.local_runner import process_locally
-from ..engine.progress import ItemProgress
+from ..engine.report import finished_outcome
 from ..engine.run import ReportProgress, Run, ignore_progress
-from .record import caption_record, with_captions
-from .stages import LAYERS, CaptionedItem, Captioning, caption_stages
+from .record import caption_doubt, with_captions
+from .stages import LAYERS, CaptionedItem, CaptionedSource, Captioning, caption_stages
+
+_open_corpus = lru_cache(maxsize=2)(open_corpus)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorpusSource(Source):
+class CorpusSource(CaptionedSource):
     """A published corpus whose clips are captioned anew."""
 
     corpus: str
     """Folder or fsspec URL."""
-    captioning: Captioning
     clip_bytes: int
     """Size of one colour layer of its largest clip."""
 
@@ -49,15 +48,6 @@ class CorpusClipItem(CaptionedItem):
         frames = _open_corpus(self.corpus)[self.id].decode(layer.file)
         assert frames is not None, layer
         return frames
-
-
-def caption_settings(overrides: Iterable[str]) -> Captioning:
-    """Settings of captions by "caption.key=value" and "caption_rules.key=value".
-
-    Raises:
-        ValueError: naming the key, the value and the rule.
-    """
-    return settings_from(Captioning, overrides)
 
 
 def caption_corpus(
@@ -83,7 +73,8 @@ def caption_corpus(
     source = CorpusSource(
         name=f"captions-of-{slugify(before.location.title)}",
         corpus=corpus,
-        captioning=settings,
+        caption=settings.caption,
+        caption_rules=settings.caption_rules,
         clip_bytes=max((row["num_frames"] * row["height"] * row["width"] * 3 for row in shapes), default=0),
     )
     run = Run(CAPTIONS, source, workspace, workers)
@@ -91,18 +82,10 @@ def caption_corpus(
     run.refresh()
     rows = {progress.item.id: _recaptioned_row(progress, before, settings) for progress in run.progress()}
     sources = before.manifest["settings"]["sources"]
-    source_settings = {name: {**values, "captions": settings.values} for name, values in sources.items()}
+    source_settings = {name: {**values, "captions": settings.caption_values} for name, values in sources.items()}
     scratch = workspace / "scratch"
     recaption(before, Location(out or corpus), lambda row: rows[row["clip_id"]], source_settings, scratch)
-    verdicts = [row["quality"]["verdict"] for row in rows.values()]
-    summary = RunSummary(
-        source=source.name,
-        inputs=len(rows),
-        accepted=verdicts.count("accept"),
-        review=verdicts.count("review"),
-        rejected=verdicts.count("reject"),
-        failed=0,
-    )
+    summary = account_of(source.name, [finished_outcome(row, {}) for row in rows.values()])
     return summary, sorted(run.failures.values(), key=lambda failure: failure.item)
 
 
@@ -134,14 +117,9 @@ def clip_item(clip: Clip, corpus: str) -> CorpusClipItem:
     )
 
 
-def stages(source: CorpusSource) -> tuple[Any, ...]:
-    """Caption stages of a corpus's clips."""
-    return caption_stages(source.captioning)
-
-
 def settings_values(source: CorpusSource) -> dict[str, Any]:
     """Settings of captions."""
-    return {"captions": source.captioning.values}
+    return {"captions": source.caption_values}
 
 
 def _no_outcome(source: CorpusSource, progress: ItemProgress, failure: Failure | None) -> Any:
@@ -151,7 +129,7 @@ def _no_outcome(source: CorpusSource, progress: ItemProgress, failure: Failure |
 CAPTIONS = ItemKind(
     item_classes=(CorpusClipItem,),
     list_items=list_items,
-    stages=stages,
+    stages=caption_stages,
     outcome=_no_outcome,
     settings=settings_values,
 )
@@ -167,12 +145,7 @@ def _recaptioned_row(progress: ItemProgress, corpus: Corpus, settings: Captionin
     caption_models = list(record.get("models", {}).values())
     provenance["models"] = [model for model in provenance["models"] or [] if model not in caption_models]
     row_settings = json.loads(provenance["settings"] or "{}")
-    provenance["settings"] = json_bytes({**row_settings, "captions": settings.values}).decode()
+    provenance["settings"] = json_bytes({**row_settings, "captions": settings.caption_values}).decode()
     quality = {**row["quality"], **record.get("pair", {})}
     pair_row = {**row, "quality": quality, "provenance": provenance}
-    return with_captions(pair_row, caption_record(progress, settings))
-
-
-@lru_cache(maxsize=2)
-def _open_corpus(url: str) -> Corpus:
-    return open_corpus(url)
+    return with_captions(pair_row, progress, settings, caption_doubt(progress))

@@ -1,97 +1,77 @@
 """Caption columns of a row: the captions, the effects with their evidence, and how all of it came about."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...captioning.config import CAPTION_STEPS
 from ...captioning.language.caption_parsing import named_effects
 from ...datasets.store.atomic_io import json_bytes
+from ...datasets.store.ledger import ClipOutcome
 from ..engine.batches import Failure
-from ..engine.progress import ItemProgress
-from ..engine.report import NOT_REACHED
+from ..engine.item import ItemProgress
+from ..engine.report import NOT_REACHED, finished_outcome
 from .stages import TAGS, CaptionedItem, Captioning, caption_text
 
 ROLES = {"describe": "captioner", "refine": "refiner", "augment": "augmenter"}
 A_PERSON = "a person"
 
 
-@dataclass(frozen=True, kw_only=True)
-class CaptionRecord:
-    """Captions and effects of one clip, and how they came about."""
-
-    caption: str | None
-    caption_dense: str | None
-    effects: Sequence[str]
-    models: tuple[Mapping[str, Any], ...]
-    provenance: Mapping[str, Any]
-    """All that the row's provenance keeps of it."""
-    doubt: str | None
-    """Why the clip goes to review."""
+def captioned_outcome(progress: ItemProgress, pair_row: Mapping[str, Any], failure: Failure | None) -> ClipOutcome:
+    """Outcome of a finished clip by its row without captions; failure is that of a caption stage in this run."""
+    doubt = caption_doubt(progress, failure)
+    row = with_captions(pair_row, progress, progress.source, doubt)
+    return finished_outcome(row, progress.layers, "captions" if doubt else "quality")
 
 
-def caption_record(progress: ItemProgress, settings: Captioning, failure: Failure | None = None) -> CaptionRecord:
-    """Captions of a clip as far as they are made.
+def with_captions(
+    row: Mapping[str, Any], progress: ItemProgress, settings: Captioning, doubt: str | None
+) -> dict[str, Any]:
+    """A finished clip's row with its captions, as far as they are made; a doubt sends an accepted clip to review.
 
-    Args:
-        progress: the clip's stages; its item is a `CaptionedItem`.
-        settings: how captions are made.
-        failure: why a caption stage has no result, if one failed in this run.
+    The verdict on the pair itself stays in the record of the captions, so that other captions can be judged anew.
     """
     item: CaptionedItem = progress.item  # type: ignore[assignment]
-    facts = progress.facts
+    facts, quality, provenance = progress.facts, row["quality"], row["provenance"]
     effects, evidence = _effects(item, facts)
-    doubt = _doubt(progress, item, failure)
-    roles: dict[str, Any] = {} if item.fixed_caption is None else {"refiner": {"id": A_PERSON, "revision": None}}
-    for step in CAPTION_STEPS:
-        if replies := facts.get(step, {}).get("replies"):
-            roles[ROLES[step]] = {"id": replies[0]["model"], "revision": replies[0]["revision"]}
-    models = {(model["id"], model["revision"]): model for model in roles.values() if model["id"] != A_PERSON}
-    finished_steps = [step for step in CAPTION_STEPS if step in progress.results]
-    provenance = {
-        "caption_by": roles.get("refiner", {}).get("id"),
-        "augmented": [reply["text"] for reply in facts.get("augment", {}).get("replies") or ()],
-        "given": item.fixed_caption,
-        "effects": evidence,
-        "models": roles,
-        "filled": {step: facts.get(step, {}).get("filled", 0) for step in finished_steps},
-        "steps": {step: dict(facts.get(step, {})) for step in finished_steps},
-        "settings": settings.values,
-        "seed": item.caption_seed,
-        "doubt": doubt,
-    }
-    return CaptionRecord(
-        caption=caption_text(item, facts, "refine"),
-        caption_dense=caption_text(item, facts, "describe") if item.fixed_caption is None else None,
-        effects=effects,
-        models=tuple(models.values()),
-        provenance=provenance,
-        doubt=doubt,
-    )
-
-
-def with_captions(row: Mapping[str, Any], record: CaptionRecord) -> dict[str, Any]:
-    """A finished clip's row with its captions; a doubt about them sends an accepted clip to review.
-
-    The verdict on the pair itself stays in the record, so that other captions can be judged anew.
-    """
-    quality, provenance = row["quality"], row["provenance"]
+    record = _record(progress, settings) | {"effects": evidence, "doubt": doubt}
+    models = {(model["id"], model["revision"]): model for model in record["models"].values() if model["id"] != A_PERSON}
     pair = {"verdict": quality["verdict"], "reasons": list(quality["reasons"])}
-    if record.doubt is not None:
-        reasons = [record.doubt] if pair["verdict"] == "accept" else [*pair["reasons"], record.doubt]
+    if doubt is not None:
+        reasons = [doubt] if pair["verdict"] == "accept" else [*pair["reasons"], doubt]
         verdict = "review" if pair["verdict"] == "accept" else pair["verdict"]
         quality = {**quality, "verdict": verdict, "reasons": reasons}
     return {
         **row,
-        "effects": list(record.effects),
-        "caption": record.caption,
-        "caption_dense": record.caption_dense,
+        "effects": list(effects),
+        "caption": caption_text(item, facts, "refine"),
+        "caption_dense": caption_text(item, facts, "describe") if item.fixed_caption is None else None,
         "quality": quality,
         "provenance": {
             **provenance,
-            "models": [*provenance["models"], *(dict(model) for model in record.models)],
-            "captions": json_bytes({**record.provenance, "pair": pair}).decode(),
+            "models": [*provenance["models"], *models.values()],
+            "captions": json_bytes(record | {"pair": pair}).decode(),
         },
+    }
+
+
+def _record(progress: ItemProgress, settings: Captioning) -> dict[str, Any]:
+    """Record of how the captions came about, step by step."""
+    item: CaptionedItem = progress.item  # type: ignore[assignment]
+    facts = progress.facts
+    roles: dict[str, Any] = {} if item.fixed_caption is None else {"refiner": {"id": A_PERSON, "revision": None}}
+    for step in CAPTION_STEPS:
+        if replies := facts.get(step, {}).get("replies"):
+            roles[ROLES[step]] = {"id": replies[0]["model"], "revision": replies[0]["revision"]}
+    finished_steps = [step for step in CAPTION_STEPS if step in progress.results]
+    return {
+        "caption_by": roles.get("refiner", {}).get("id"),
+        "augmented": [reply["text"] for reply in facts.get("augment", {}).get("replies") or ()],
+        "given": item.fixed_caption,
+        "models": roles,
+        "filled": {step: facts.get(step, {}).get("filled", 0) for step in finished_steps},
+        "steps": {step: dict(facts.get(step, {})) for step in finished_steps},
+        "settings": settings.caption_values,
+        "seed": item.caption_seed,
     }
 
 
@@ -112,8 +92,9 @@ def _effects(item: CaptionedItem, facts: Mapping[str, Mapping[str, Any]]) -> tup
     return (), evidence
 
 
-def _doubt(progress: ItemProgress, item: CaptionedItem, failure: Failure | None) -> str | None:
-    """Why the captions are not complete, in one sentence; None where they are."""
+def caption_doubt(progress: ItemProgress, failure: Failure | None = None) -> str | None:
+    """Why the captions are not complete, in one sentence; None where they are. Failure is a caption stage's, if any."""
+    item: CaptionedItem = progress.item  # type: ignore[assignment]
     for result in progress.results.values():
         if result.refused is not None:
             return f"no caption: {result.refused}"

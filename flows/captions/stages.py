@@ -13,7 +13,6 @@ import numpy as np
 
 from ...arrays import Mask
 from ...captioning import pipeline
-from ...captioning.checks.retry import CheckedAnswer
 from ...captioning.config import (
     CAPTION_STEPS,
     AnyCaptioner,
@@ -25,15 +24,14 @@ from ...captioning.config import (
 )
 from ...captioning.interface.captioner import ClipContext, sample_frames
 from ...captioning.llm.llm_captioner import LlmCaptioner
-from ...captioning.pipeline import CaptionSettings
+from ...captioning.pipeline import CaptionSettings, CheckedAnswer
 from ...captioning.rule_based import effect_classifier
 from ...captioning.rule_based.captioner import RuleBasedCaptioner
 from ...datasets.sources.source import Source
 from ...datasets.store.atomic_io import digest_of, key_digest
 from ...datasets.store.codec import Frames
 from ...datasets.store.store import ResultWriter
-from ..engine.item import Item
-from ..engine.stage import Stage, StageInput
+from ..engine.item import Item, Stage, StageInput
 
 VERSION = 4
 """Raise it when a check or the grammar changes; captions of older versions are then made again."""
@@ -56,31 +54,21 @@ class Captioning:
     caption: AnyCaptioner = RuleBasedCaptioner()
     caption_rules: CaptionSettings = CaptionSettings()
 
-    def stage_settings(self, stage: str) -> dict[str, Any]:
-        """Settings that decide a stage's captions."""
-        rules = asdict(self.caption_rules)
-        unused = {"describe": ("max_words", "variants"), "refine": ("variants",), "augment": ("max_words",)}[stage]
-        step: CaptionStep = next(literal for literal in CAPTION_STEPS if literal == stage)
-        used = {name: value for name, value in rules.items() if name not in unused}
+    def step_settings(self, step: CaptionStep) -> dict[str, Any]:
+        """Settings that decide a step's captions."""
+        unused = {"describe": ("max_words", "variants"), "refine": ("variants",), "augment": ("max_words",)}[step]
+        used = {name: value for name, value in asdict(self.caption_rules).items() if name not in unused}
         return {"captioner": cache_key_settings(self.caption, step), **used}
 
     @cached_property
-    def values(self) -> dict[str, Any]:
+    def caption_values(self) -> dict[str, Any]:
         """Settings of all steps, for provenance."""
-        return {stage: {**self.stage_settings(stage), "version": VERSION} for stage in CAPTION_STEPS}
+        return {step: {**self.step_settings(step), "version": VERSION} for step in CAPTION_STEPS}
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptionedSource(Source):
+class CaptionedSource(Captioning, Source):
     """A source whose clips get captions."""
-
-    caption: AnyCaptioner = RuleBasedCaptioner()
-    caption_rules: CaptionSettings = CaptionSettings()
-
-    @cached_property
-    def captioning(self) -> Captioning:
-        """Captioner and rules for the captions of its clips."""
-        return Captioning(caption=self.caption, caption_rules=self.caption_rules)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +121,7 @@ def caption_stages(settings: Captioning) -> tuple[Stage, ...]:
         Stage(
             name=step,
             version=VERSION,
-            settings=settings.stage_settings(step),
+            settings=settings.step_settings(step),
             make=partial(_make_step, step, settings),
             more_inputs=partial(_step_inputs, step),
             applies=partial(_applies, step, settings.caption_rules.variants),

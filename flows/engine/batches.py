@@ -10,6 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from itertools import pairwise
@@ -18,12 +19,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ...captioning.interface.concurrency import map_unordered
 from ...datasets.store.atomic_io import atomic_write, json_bytes
 from ...datasets.store.store import Store
-from .item import Item, ItemKind
-from .progress import ItemProgress
-from .stage import Stage
+from .item import Item, ItemKind, ItemProgress, Stage
 from .workers import Worker, WorkerDied
 
 WORKING_BYTES = 85 * 384 * 672 * 3
@@ -37,6 +35,8 @@ GIVE_UP_AFTER = 3
 LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 """Errors of the operating system that a second try does not pass."""
 _ARENA_MAX = -8  # mallopt's number for it, in glibc's malloc.h
+_worker_store = cache(Store)
+"""Store of a worker process, kept so that its decoded layers serve the next stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +58,6 @@ class Failure:
     reason: str
     transient: bool
     """Whether it may pass on a second try: a dead worker, a lack of memory, a file system that stumbled."""
-
-
-def clips_in_batch(clip_bytes: int) -> int:
-    """Number of clips of a batch, by the size of one colour layer of a clip."""
-    return max(1, BATCH_CLIPS * WORKING_BYTES // max(1, clip_bytes))
 
 
 def split_evenly(items: Sequence[Any], *, size: int, workers: int) -> list[Sequence[Any]]:
@@ -96,59 +91,46 @@ def run_batch(
     """Take items of a batch through one stage; return those that failed.
 
     Everything is passed by reference or is small, so a thread, a worker process and a worker on another machine all
-    call this same function, and any of them may die in the middle of it.
-
-    Args:
-        kind: how items of this kind go through their stages.
-        source: settings of the source.
-        workspace: folder of the store.
-        stage_name: one of the source's stages.
-        batch: the items.
-        ids: the items to take; none takes all of the batch.
+    call this same function, and any of them may die in the middle of it. Without ids all items of the batch are taken.
     """
     stages, items = _open_batch(kind, source, batch)
     stage = stages[stage_name]
     clip_bytes = max(source.clip_bytes, WORKING_BYTES) if stage.uses == ("cpu",) else 0
-    store = _worker_store(workspace, CACHE_LAYERS * clip_bytes)
+    store = _worker_store(workspace, cache_bytes=CACHE_LAYERS * clip_bytes)
     ready = []
     for item_id in ids or tuple(items):
         items[item_id].refresh(store, until=stage_name)
         if items[item_id].next_stage is stage:
             ready.append(items[item_id])
-    attempt = _Attempt(stage, store)
+    attempt = partial(_attempt, stage, store, list[Exception]())
     if stage.is_concurrent:
         _limit_heaps()
-        failures = dict(map_unordered(ready, attempt, max_concurrency=stage.concurrency))
-        return [failure for progress in ready if (failure := failures[progress]) is not None]
-    attempts = (
+        with ThreadPoolExecutor(stage.concurrency, thread_name_prefix=stage_name) as threads:
+            return [failure for failure in threads.map(attempt, ready) if failure is not None]
+    failures = (
         attempt(progress, prepared)
         for start in range(0, len(ready), stage.batch)
         for progress, prepared in _prepare(stage, store, ready[start : start + stage.batch])
     )
-    return [failure for failure in attempts if failure is not None]
+    return [failure for failure in failures if failure is not None]
 
 
-class _Attempt:
-    """Makes the results of a stage, one call an item; after some items without a backend the rest is not tried."""
-
-    def __init__(self, stage: Stage, store: Store) -> None:
-        self._stage, self._store = stage, store
-        self._unavailable: list[Exception] = []
-
-    def __call__(self, progress: ItemProgress, prepared: Any = None) -> Failure | None:
-        problem = prepared if isinstance(prepared, Exception) else None
-        if problem is None and len(self._unavailable) >= GIVE_UP_AFTER:
-            problem = self._unavailable[-1]
-        if problem is not None:
-            return failure_of(progress.item.id, self._stage.name, problem)
+def _attempt(
+    stage: Stage, store: Store, unavailable: list[Exception], progress: ItemProgress, prepared: Any = None
+) -> Failure | None:
+    """Make one item's result; after some items in a row without a backend the rest is not tried."""
+    problem = prepared if isinstance(prepared, Exception) else None
+    if problem is None and len(unavailable) >= GIVE_UP_AFTER:
+        problem = unavailable[-1]
+    if problem is None:
         try:
-            make_result(progress, self._stage, self._store, prepared)
+            make_result(progress, stage, store, prepared)
+            unavailable.clear()
         except Exception as error:
+            problem = error
             if getattr(error, "is_unavailable", False):
-                self._unavailable.append(error)
-            return failure_of(progress.item.id, self._stage.name, error)
-        self._unavailable.clear()
-        return None
+                unavailable.append(error)
+    return None if problem is None else failure_of(progress.item.id, stage.name, problem)
 
 
 def _prepare(stage: Stage, store: Store, group: Sequence[ItemProgress]) -> list[tuple[ItemProgress, Any]]:
@@ -210,12 +192,6 @@ def _open_batch(kind: ItemKind, source: Any, batch: Batch) -> tuple[dict[str, St
     first = starts[kind.item_classes.index(type(items[0]))]
     progress = {item.id: ItemProgress(item, stages[first:], source) for item in items}
     return {stage.name: stage for stage in stages}, progress
-
-
-@cache
-def _worker_store(workspace: Path, cache_bytes: int) -> Store:
-    """Store of a worker process, kept so that its decoded layers serve the next stage."""
-    return Store(workspace, cache_bytes=cache_bytes)
 
 
 @cache

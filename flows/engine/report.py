@@ -1,7 +1,6 @@
 """Report of a run: its ledger, its summary, and the row of each finished clip."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -10,40 +9,11 @@ from ...datasets.corpus.schema import LAYERS, QUALITY_NUMBERS
 from ...datasets.store.atomic_io import json_bytes
 from ...datasets.store.ledger import ClipOutcome, RunSummary, write_ledger
 from ...datasets.store.store import LayerRef
-from .item import UnusableItem
-from .progress import ItemProgress
+from ...stages.quality_gates import Verdict
+from .item import ItemProgress, UnusableItem
 from .run import Run
 
 NOT_REACHED = "was not reached; run the source again"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowFacts:
-    """Facts of one finished clip that only its kind of item knows; its row has the same others for every kind."""
-
-    group: str
-    shape: tuple[int, int, int]
-    """Frames, rows, columns."""
-    origin: str
-    """Which video, scene or caption of the source's origin it came from."""
-    inputs: Mapping[str, str]
-    """SHA-256 of each input, by its role."""
-    settings: str
-    """Settings of the stages, as JSON."""
-    numbers: Mapping[str, float | None]
-    """Quality numbers; those that are not here are unknown."""
-    verdict: str
-    reasons: tuple[str, ...]
-    start_s: float | None = None
-    source_frames: Sequence[int] | None = None
-    subject: int | None = None
-    seeds: Sequence[int] = ()
-    models: Sequence[Mapping[str, Any]] = ()
-    notes: Sequence[str] = ()
-    composite: str | None = None
-    """How `over` was composed: "exact" in linear light, or "eq2"."""
-    facts: Mapping[str, Any] | None = None
-    """What a caption may say of it, or how it was made."""
 
 
 def write_report(run: Run) -> RunSummary:
@@ -53,34 +23,48 @@ def write_report(run: Run) -> RunSummary:
     return write_ledger(run.workspace, run.source.name, outcomes, run.kind.settings(run.source))
 
 
-def clip_row(progress: ItemProgress, facts: RowFacts) -> dict[str, Any]:
-    """Row of a finished clip without its caption columns."""
+def clip_row(
+    progress: ItemProgress,
+    group: str,
+    shape: tuple[int, int, int],
+    numbers: Mapping[str, float | None],
+    verdict: Verdict,
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Row of a finished clip without its caption columns.
+
+    Args:
+        progress: of the clip.
+        group: clips of one group stay in one split.
+        shape: frames, rows, columns.
+        numbers: quality numbers; those that are not here are unknown.
+        verdict: decision about the pair.
+        provenance: what only its kind of item knows. `origin` says which video, scene or caption of the source's origin
+            it came from, `inputs` has the SHA-256 of each input by its role, `settings` those of the stages as JSON,
+            `composite` is "exact" (in linear light) or "eq2", `facts` are for captions, or say how it was made.
+    """
     item, source = progress.item, progress.source
-    frames, height, width = facts.shape
-    quality: dict[str, Any] = {name: facts.numbers.get(name) for name in QUALITY_NUMBERS}
+    frames, height, width = shape
+    quality: dict[str, Any] = {name: numbers.get(name) for name in QUALITY_NUMBERS}
+    facts = provenance.get("facts")
     return {
         "clip_id": item.id,
         "kind": source.kind,
         "source": source.name,
-        "group": facts.group,
+        "group": group,
         "num_frames": frames,
         "height": height,
         "width": width,
         "fps": item.fps,
-        "quality": quality | {"verdict": facts.verdict, "reasons": list(facts.reasons)},
+        "quality": quality | {"verdict": verdict.verdict, "reasons": list(verdict.reasons)},
         "provenance": {
-            "origin": f"{source.origin}: {facts.origin}",
+            **dict.fromkeys(("start_s", "source_frames", "subject", "composite")),
+            **{"seeds": [], "models": [], "notes": []},
+            **provenance,
+            "origin": f"{source.origin}: {provenance['origin']}",
             "licence": source.licence,
-            "inputs": [{"role": role, "sha256": digest} for role, digest in sorted(facts.inputs.items())],
-            "start_s": facts.start_s,
-            "source_frames": facts.source_frames,
-            "subject": facts.subject,
-            "settings": facts.settings,
-            "seeds": list(facts.seeds),
-            "models": list(facts.models),
-            "notes": list(facts.notes),
-            "composite": facts.composite,
-            "facts": None if facts.facts is None else json_bytes(facts.facts).decode(),
+            "inputs": [{"role": role, "sha256": digest} for role, digest in sorted(provenance["inputs"].items())],
+            "facts": None if facts is None else json_bytes(facts).decode(),
             "software": software(),
         },
     }
@@ -110,24 +94,23 @@ def finished_outcome(row: Mapping[str, Any], layers: Mapping[str, LayerRef], sta
     )
 
 
-def failed_outcome(name: str, stage: str, reason: str) -> ClipOutcome:
-    """Outcome of an item that gives no row."""
-    return ClipOutcome(name=name, outcome="fail", stage=stage, reasons=(reason,))
-
-
 def _outcomes(item: ItemProgress | UnusableItem, run: Run) -> Iterator[ClipOutcome]:
     if isinstance(item, UnusableItem):
         yield ClipOutcome(name=item.id, outcome=item.outcome, stage=item.stage, reasons=(item.reason,))
         return
     failure = run.failures.get(item.item.id)
-    if item.is_finished and item.children is None:
-        yield run.kind.outcome(run.source, item, failure)
-    elif item.children is not None:
+    if item.children is not None:
         for child in item.children:
             yield from _outcomes(child, run)
-    elif item.refusal is not None:
-        yield from (failed_outcome(name, *item.refusal) for name in item.item.outcome_names)
+    elif item.is_finished:
+        yield run.kind.outcome(run.source, item, failure)
     else:
-        assert item.next_stage is not None, item.item.id
-        stage, reason = (failure.stage, failure.reason) if failure else (item.next_stage.name, NOT_REACHED)
-        yield from (failed_outcome(name, stage, reason) for name in item.item.outcome_names)
+        if item.refusal is not None:
+            stage, reason = item.refusal
+        elif failure is not None:
+            stage, reason = failure.stage, failure.reason
+        else:
+            assert item.next_stage is not None, item.item.id
+            stage, reason = item.next_stage.name, NOT_REACHED
+        for name in item.item.outcome_names:
+            yield ClipOutcome(name=name, outcome="fail", stage=stage, reasons=(reason,))

@@ -6,15 +6,12 @@ Nothing in a run is needed to go on after a kill: the store has all that counts.
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from ...datasets.store.store import Store
-from .batches import WORKING_BYTES, Batch, Failure, clips_in_batch, split_evenly, write_batch
-from .item import ItemKind, UnusableItem
-from .progress import ItemProgress
-from .stage import Stage
+from .batches import BATCH_CLIPS, WORKING_BYTES, Batch, Failure, split_evenly, write_batch
+from .item import ItemKind, ItemProgress, Stage, UnusableItem
 from .workers import worker_count
 
 BLENDER_BYTES = 1200 * 1024**2
@@ -63,11 +60,7 @@ class Run:
     def __init__(self, kind: ItemKind, source: Any, workspace: Path, workers: int = 0) -> None:
         """List the items and delete what an earlier, killed run left half-made.
 
-        Args:
-            kind: how items of this kind go through their stages.
-            source: settings of the source.
-            workspace: folder of the store.
-            workers: worker processes; 0 takes what the machine's cores and memory carry.
+        Without a number of workers there are as many processes as the machine's cores and memory carry.
 
         Raises:
             ValueError: the source as a whole cannot be read, e.g. its root is missing.
@@ -91,13 +84,14 @@ class Run:
     @property
     def phases(self) -> list[Phase]:
         """Phases in order; a stage that splits items ends its phase."""
-        numbered = []
-        number = 0
-        for before, stage in zip((None, *self.stages), self.stages, strict=False):
-            number += before is not None and (not stage.phase or stage.phase != before.phase or bool(before.splits))
-            numbered.append((number, stage))
-        runs = (tuple(stage for _, stage in group) for _, group in groupby(numbered, key=lambda pair: pair[0]))
-        return [Phase(name=stages[0].phase or stages[0].name, stages=stages) for stages in runs]
+        runs: list[list[Stage]] = []
+        for stage in self.stages:
+            before = runs[-1][-1] if runs else None
+            if before is not None and stage.phase and stage.phase == before.phase and not before.splits:
+                runs[-1].append(stage)
+            else:
+                runs.append([stage])
+        return [Phase(name=stages[0].phase or stages[0].name, stages=tuple(stages)) for stages in runs]
 
     @property
     def is_done(self) -> bool:
@@ -133,7 +127,7 @@ class Run:
         if first.is_concurrent:  # one process spends the budget of what it asks
             runs: list[Any] = [items] if items else []
         else:
-            size = first.batch_items or clips_in_batch(self.source.clip_bytes)
+            size = first.batch_items or max(1, BATCH_CLIPS * WORKING_BYTES // max(1, self.source.clip_bytes))
             runs = split_evenly(items, size=size, workers=self.workers)
         folder = self.workspace / "sources" / self.source.name / "batches"
         return [write_batch(run, f"{first.batch_name}-{number:04d}", folder) for number, run in enumerate(runs)]

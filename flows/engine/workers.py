@@ -81,7 +81,6 @@ class WorkerPool:
     """A fixed number of workers, lent out one by one."""
 
     def __init__(self, count: int) -> None:
-        self.count = count
         self._all = [Worker() for _ in range(count)]
         self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for worker in self._all:

@@ -1,7 +1,7 @@
 """Footage from disk to normalised clips with the prompts of their subjects, one clip in memory at a time."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -28,6 +28,8 @@ THUMBNAIL_ROWS = 64
 MAX_LENGTH_DIFFERENCE = 0.05
 """Share of a video that another tool's background may lack or exceed before it is taken for another video's."""
 T = TypeVar("T")
+ClipLayers = tuple[Rgb, dict[int, Matte], Rgb | None]
+"""Frames of a clip, its masks by the number of their subject, and another tool's background."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +39,13 @@ class SubjectMasks:
     masks: MaskReader | None
     keys: Mapping[int, MatteImage]
     """By frame of the video."""
-    notes: tuple[str, ...]
 
     @classmethod
     def open(cls, files: SubjectFiles, video: FrameReader, frames: int) -> "SubjectMasks":
         """Open and check a subject's files against a video of so many frames."""
         masks = open_masks(files.masks, video.info, frames, label=files.label) if files.masks else None
         keys = read_keys(files.keys, video.info, frames) if files.keys else {}
-        return cls(masks=masks, keys=keys, notes=masks.notes if masks else ())
+        return cls(masks=masks, keys=keys)
 
     def prompt(self, matte: Matte | None, source_frames: tuple[int, ...], settings: Normalise) -> SubjectPrompt | str:
         """Prompt of the subject in one clip, or why it has none there."""
@@ -111,14 +112,16 @@ def normalize_footage(footage: Footage, settings: Normalise) -> Iterator[Normali
     background, background_notes = _open_background(footage, video, len(times_s))
     usable = len(times_s) if background is None else min(len(times_s), count_frames(background))
     plans = list(plan_clips(times_s[:usable], [cut for cut in cuts if cut < usable], settings))
-    streams = _Streams.open(plans, video, subjects, background, settings)
-    notes = video.info.notes + background_notes + tuple(note for subject in subjects for note in subject.notes)
+    usable_plans = [clip_plan for clip_plan in plans if isinstance(clip_plan, ClipPlan)]
+    layers = _read_layers(usable_plans, video, subjects, background, settings)
+    mask_notes = (note for subject in subjects if subject.masks for note in subject.masks.notes)
+    notes = (*video.info.notes, *background_notes, *mask_notes)
     index = 0
     for clip_plan in plans:
         if isinstance(clip_plan, UnusableShot):
             yield clip_plan
             continue
-        yield from _next_clip(clip_plan, index, subjects, streams, notes)
+        yield from _clip_parts(clip_plan, index, subjects, next(layers), settings, notes)
         index += 1
 
 
@@ -172,14 +175,19 @@ def _open_background(footage: Footage, video: FrameReader, frames: int) -> tuple
     return background, tuple(notes)
 
 
-def _next_clip(
-    clip_plan: ClipPlan, index: int, subjects: Iterable[SubjectMasks], streams: "_Streams", notes: tuple[str, ...]
+def _clip_parts(
+    clip_plan: ClipPlan,
+    index: int,
+    subjects: Iterable[SubjectMasks],
+    layers: ClipLayers,
+    settings: Normalise,
+    notes: tuple[str, ...],
 ) -> Iterator[NormalizedClip | UnusableShot]:
-    """Yield the next clip of the streams, after the rejections of subjects that it does not show."""
-    gt, mattes, background = streams.next_clip(len(clip_plan.source_frames))
+    """Yield a clip, after the rejections of subjects that it does not show."""
+    gt, mattes, background = layers
     prompts = []
     for number, subject in enumerate(subjects):
-        prompt = subject.prompt(mattes.get(number), clip_plan.source_frames, streams.settings)
+        prompt = subject.prompt(mattes.get(number), clip_plan.source_frames, settings)
         if isinstance(prompt, str):
             yield UnusableShot(where=f"clip {index}, subject {number}", reason=prompt)
         else:
@@ -188,7 +196,7 @@ def _next_clip(
         yield NormalizedClip(
             index=index,
             start_s=clip_plan.start_s,
-            fps=streams.settings.fps,
+            fps=settings.fps,
             source_frames=clip_plan.source_frames,
             gt=gt,
             prompts=tuple(prompts),
@@ -197,47 +205,30 @@ def _next_clip(
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Streams:
-    """The chosen frames of a video and of all that lies beside it, side by side, at the working size."""
+def _read_layers(
+    plans: Sequence[ClipPlan],
+    video: FrameReader,
+    subjects: Iterable[SubjectMasks],
+    background: FrameReader | None,
+    settings: Normalise,
+) -> Iterator[ClipLayers]:
+    """Yield the frames of each clip, and of all that lies beside the video, side by side and at the working size."""
+    indices = [frame for clip_plan in plans for frame in clip_plan.source_frames]
 
-    frames: Iterator[Image]
-    masks: Mapping[int, Iterator[MatteImage]]
-    background: Iterator[Image] | None
-    settings: Normalise
+    def fitted(images: Iterable[AnyImage]) -> Iterator[AnyImage]:
+        return (fit_frame(resize(image, video.info.size), settings.size, settings.fit) for image in images)
 
-    @classmethod
-    def open(
-        cls,
-        plans: Iterable[ClipPlan | UnusableShot],
-        video: FrameReader,
-        subjects: Iterable[SubjectMasks],
-        background: FrameReader | None,
-        settings: Normalise,
-    ) -> "_Streams":
-        indices = [frame for clip_plan in plans if isinstance(clip_plan, ClipPlan) for frame in clip_plan.source_frames]
-
-        def fitted(images: Iterable[AnyImage]) -> Iterator[AnyImage]:
-            return (fit_frame(resize(image, video.info.size), settings.size, settings.fit) for image in images)
-
-        return cls(
-            settings=settings,
-            frames=fitted(frame for _, frame in pick(video, indices)),
-            masks={
-                number: fitted(pick(subject.masks, indices))
-                for number, subject in enumerate(subjects)
-                if subject.masks is not None
-            },
-            background=None if background is None else fitted(frame for _, frame in pick(background, indices)),
-        )
-
-    def next_clip(self, length: int) -> tuple[Rgb, dict[int, Matte], Rgb | None]:
-        """The next frames of each stream."""
-        return (
-            _stack(self.frames, length),
-            {number: _stack(masks, length) for number, masks in self.masks.items()},
-            None if self.background is None else _stack(self.background, length),
-        )
+    frames = fitted(frame for _, frame in pick(video, indices))
+    masks = {
+        number: fitted(pick(subject.masks, indices))
+        for number, subject in enumerate(subjects)
+        if subject.masks is not None
+    }
+    plates = None if background is None else fitted(frame for _, frame in pick(background, indices))
+    for clip_plan in plans:
+        length = len(clip_plan.source_frames)
+        gt, mattes = _stack(frames, length), {number: _stack(images, length) for number, images in masks.items()}
+        yield gt, mattes, None if plates is None else _stack(plates, length)
 
 
 def _stack(images: Iterator[AnyImage], length: int) -> UInt8[np.ndarray, "T h w *c"]:

@@ -1,10 +1,8 @@
 """One pair of one clip, here and now: the stages of `real-pairs` in memory, its layers written as files to look at."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -75,7 +73,12 @@ def make_pair(request: PairRequest, source: RealSource, out: Path) -> tuple[Verd
     record_seconds("write")
     record = {
         "video": str(request.video),
-        **_clip_facts(clip),
+        "num_frames": len(clip.gt),
+        "height": clip.gt.shape[1],
+        "width": clip.gt.shape[2],
+        "fps": clip.fps,
+        "start_s": clip.start_s,
+        "source_frames": list(clip.source_frames),
         "quality": facts["quality"]["numbers"],
         "verdict": verdict.verdict,
         "reasons": list(verdict.reasons),
@@ -122,15 +125,3 @@ def _box_prompt(request: PairRequest, clip: NormalizedClip, source: RealSource) 
         first, last = clip.source_frames[0], clip.source_frames[-1]
         raise ValueError(f"--at {request.box_frame} is not in the clip; give a frame from {first} to {last}")
     return SubjectPrompt(box=(next(iter(frames)), left_px, top_px, columns, rows))
-
-
-def _clip_facts(clip: NormalizedClip) -> Mapping[str, Any]:
-    frames, height, width = clip.gt.shape[:3]
-    return {
-        "num_frames": frames,
-        "height": height,
-        "width": width,
-        "fps": clip.fps,
-        "start_s": clip.start_s,
-        "source_frames": list(clip.source_frames),
-    }

@@ -15,14 +15,12 @@ from ...datasets.store.store import ResultWriter, Store
 from ...settings import first_names
 from ...stages import normalise, pair
 from ...stages.quality_gates import judge
-from ..captions.record import caption_record, with_captions
+from ..captions.record import captioned_outcome
 from ..captions.stages import CaptionedItem, caption_stages
 from ..engine.batches import Failure
-from ..engine.item import Item, ItemKind, UnusableItem, slugify
-from ..engine.progress import ItemProgress
-from ..engine.report import RowFacts, clip_row, finished_outcome, settings_json
-from ..engine.stage import Stage, StageInput
-from .ingest import NormalizedClip, normalize_footage
+from ..engine.item import Item, ItemKind, ItemProgress, Stage, StageInput, UnusableItem, slugify
+from ..engine.report import clip_row, settings_json
+from .ingest import NormalizedClip, UnusableShot, normalize_footage
 from .source import RealSource
 
 BATCH_VIDEOS = 4
@@ -88,8 +86,21 @@ def stages(source: RealSource) -> tuple[Stage, ...]:
         batch_name="videos",
         batch_items=BATCH_VIDEOS,
     )
-    pair_stages = (_pair_stage(name, spec, source.stage_settings(name)) for name, spec in pair.STAGES.items())
-    return (normalise_stage, *pair_stages, *caption_stages(source.captioning))
+    pair_stages = (
+        Stage(
+            name=name,
+            version=pair.version_of(name, source.stage_settings(name)),
+            settings=pair.settings_digestible(source.stage_settings(name)),
+            needs=spec.needs,
+            takes=spec.takes,
+            reads=spec.reads,
+            make=partial(_make_pair_stage, spec, source.stage_settings(name)),
+            phase="pairs",
+            batch_name="clips",
+        )
+        for name, spec in pair.STAGES.items()
+    )
+    return (normalise_stage, *pair_stages, *caption_stages(source))
 
 
 def settings(source: RealSource) -> dict[str, Any]:
@@ -100,7 +111,7 @@ def settings(source: RealSource) -> dict[str, Any]:
         if stage.name == "normalise" or stage.name in pair.STAGES
     }
     thresholds = asdict(source.quality_thresholds)
-    return {**by_stage, "quality_thresholds": thresholds, "captions": source.captioning.values}
+    return {**by_stage, "quality_thresholds": thresholds, "captions": source.caption_values}
 
 
 def outcome(source: RealSource, progress: ItemProgress, failure: Failure | None) -> ClipOutcome:
@@ -109,24 +120,18 @@ def outcome(source: RealSource, progress: ItemProgress, failure: Failure | None)
     notes = [*item.clip["notes"], *(note for facts in progress.facts.values() for note in facts.get("notes", ()))]
     numbers = progress.facts["quality"]["numbers"]
     verdict = judge(numbers, source.quality_thresholds, tuple(notes))
-    facts = RowFacts(
-        group=item.group,
-        shape=tuple(item.clip["shape"]),
-        origin=item.hint or "",
-        inputs=item.inputs,
-        settings=settings_json(settings, source),
-        numbers=numbers,
-        verdict=verdict.verdict,
-        reasons=verdict.reasons,
-        start_s=item.clip["start_s"],
-        source_frames=item.clip["source_frames"],
-        subject=item.subject,
-        notes=notes,
-        composite="eq2",
-    )
-    record = caption_record(progress, source.captioning, failure)
-    row = with_captions(clip_row(progress, facts), record)
-    return finished_outcome(row, progress.layers, "captions" if record.doubt else "quality")
+    provenance = {
+        "origin": item.hint or "",
+        "inputs": item.inputs,
+        "settings": settings_json(settings, source),
+        "start_s": item.clip["start_s"],
+        "source_frames": item.clip["source_frames"],
+        "subject": item.subject,
+        "notes": notes,
+        "composite": "eq2",
+    }
+    row = clip_row(progress, item.group, tuple(item.clip["shape"]), numbers, verdict, provenance)
+    return captioned_outcome(progress, row, failure)
 
 
 FOOTAGE = ItemKind(
@@ -214,20 +219,6 @@ def _clip_item(stage_input: StageInput, clip: Mapping[str, Any], subject: Mappin
         effects=source.effects,
         hint=footage.name,
         fixed_caption=footage.caption or source.fixed_caption,
-    )
-
-
-def _pair_stage(name: str, spec: pair.StageSpec, stage_settings: Any) -> Stage:
-    return Stage(
-        name=name,
-        version=pair.version_of(name, stage_settings),
-        settings=pair.settings_digestible(stage_settings),
-        needs=spec.needs,
-        takes=spec.takes,
-        reads=spec.reads,
-        make=partial(_make_pair_stage, spec, stage_settings),
-        phase="pairs",
-        batch_name="clips",
     )
 
 

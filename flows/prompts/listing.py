@@ -15,6 +15,7 @@ from ...captioning.checks.validators import check_text
 from ...captioning.language.caption_parsing import named_effects
 from ...datasets.corpus.reader import open_corpus
 from ...datasets.store.atomic_io import digest_of
+from ..engine.item import UnusableItem
 from .source import UnpairedSource
 
 MAX_BYTES = 64 * 1024**2
@@ -29,6 +30,7 @@ class Prompt:
     name: str
     """Number of its line, or id of its clip."""
     caption: str
+    """Empty where a clip of a corpus has none."""
     effects: tuple[str, ...]
     group: str
     """Group of the clips made for it: those of a corpus stay in the split of the clip whose caption it was."""
@@ -36,15 +38,7 @@ class Prompt:
     """Augmented captions that are there already."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class UnusablePrompt:
-    """A caption that no clip can be made for, and why."""
-
-    name: str
-    reason: str
-
-
-def list_prompts(source: UnpairedSource) -> list[Prompt | UnusablePrompt]:
+def list_prompts(source: UnpairedSource) -> list[Prompt | UnusableItem]:
     """List the captions of a source in order, and those that cannot be used with the reason.
 
     Raises:
@@ -54,10 +48,12 @@ def list_prompts(source: UnpairedSource) -> list[Prompt | UnusablePrompt]:
         candidates = _read_file(source.prompts)
     else:
         candidates = _read_corpus(str(source.corpus), source.kinds)
-    prompts: list[Prompt | UnusablePrompt] = []
+    prompts: list[Prompt | UnusableItem] = []
     name_by_text: dict[str, str] = {}
-    for candidate in candidates:
-        prompts.append(_check(candidate, name_by_text) if isinstance(candidate, Prompt) else candidate)
+    for prompt in candidates:
+        reason = _check(prompt, name_by_text)
+        unusable = UnusableItem(id=f"{source.name}-{prompt.name}", stage="list", reason=reason) if reason else None
+        prompts.append(unusable or prompt)
         if source.count and len(prompts) == source.count:
             break
     if not prompts:
@@ -68,26 +64,23 @@ def list_prompts(source: UnpairedSource) -> list[Prompt | UnusablePrompt]:
     return prompts
 
 
-def _check(prompt: Prompt, name_by_text: dict[str, str]) -> Prompt | UnusablePrompt:
-    objections = check_text(prompt.caption.replace("\u2028", "\n").replace("\u2029", "\n"))
-    count = len(prompt.caption.split())
-    key = " ".join(prompt.caption.lower().split())
-    if objections:
-        reason = f"is no caption: {objections[0]}"
-    elif count > MAX_WORDS:
-        reason = f"has {count} words, of which a model reads the first 150 at most; use {MAX_WORDS} or fewer"
-    elif not prompt.effects:
-        reason = "names no effect; say what shadow, dust, smoke, splash, wake, reflection or glow is there"
-    elif key in name_by_text:
-        remedy = "take it out, or change seed for other clips of the same captions"
-        reason = f"stands already under {name_by_text[key]}; {remedy}"
-    else:
-        name_by_text[key] = prompt.name
-        return prompt
-    return UnusablePrompt(name=prompt.name, reason=reason)
+def _check(prompt: Prompt, name_by_text: dict[str, str]) -> str | None:
+    """Return why no clip can be made for a caption, or add it to those that are there."""
+    if not prompt.caption:
+        return "has no caption; caption the corpus first"
+    if objections := check_text(prompt.caption.replace("\u2028", "\n").replace("\u2029", "\n")):
+        return f"is no caption: {objections[0]}"
+    words = prompt.caption.lower().split()
+    if len(words) > MAX_WORDS:
+        return f"has {len(words)} words, of which a model reads the first 150 at most; use {MAX_WORDS} or fewer"
+    if not prompt.effects:
+        return "names no effect; say what shadow, dust, smoke, splash, wake, reflection or glow is there"
+    if (first := name_by_text.setdefault(" ".join(words), prompt.name)) != prompt.name:
+        return f"stands already under {first}; take it out, or change seed for other clips of the same captions"
+    return None
 
 
-def _read_file(name: str) -> Iterator[Prompt | UnusablePrompt]:
+def _read_file(name: str) -> Iterator[Prompt]:
     path = Path(os.path.expandvars(name)).expanduser()
     try:
         size = path.stat().st_size
@@ -108,24 +101,19 @@ def _read_file(name: str) -> Iterator[Prompt | UnusablePrompt]:
             yield Prompt(name=f"line-{number:05d}", caption=caption, effects=named_effects(caption), group=group)
 
 
-def _read_corpus(url: str, kinds: Sequence[str]) -> Iterator[Prompt | UnusablePrompt]:
+def _read_corpus(url: str, kinds: Sequence[str]) -> Iterator[Prompt]:
     columns = ["clip_id", "kind", "group", "effects", "caption", "provenance"]
     for row in open_corpus(url).table.select(columns).to_pylist():
         if row["kind"] not in kinds:
             continue
-        if not row["caption"]:
-            yield UnusablePrompt(name=row["clip_id"], reason="has no caption; caption the corpus first")
-            continue
-        effects = tuple(row["effects"] or ()) or named_effects(row["caption"])
-        record = _caption_record(row["provenance"])
+        caption = row["caption"] or ""
+        texts = _caption_record(row["provenance"]).get("augmented") or ()
         yield Prompt(
             name=row["clip_id"],
-            caption=row["caption"],
-            effects=effects,
+            caption=caption,
+            effects=tuple(row["effects"] or ()) or named_effects(caption),
             group=row["group"],
-            augmented=tuple(
-                text for text in record.get("augmented") or () if isinstance(text, str) and not check_text(text)
-            ),
+            augmented=tuple(text for text in texts if isinstance(text, str) and not check_text(text)),
         )
 
 

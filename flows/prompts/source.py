@@ -83,11 +83,6 @@ class UnpairedSource(CaptionedSource):
         return self.video.kind == "rendered"
 
     @property
-    def is_augmented(self) -> bool:
-        """Whether clips are made for augmented captions, not for the captions as written."""
-        return self.prompts_as == "augmented"
-
-    @property
     def clip_bytes(self) -> int:
         """Size of one colour layer of the source's clips."""
         return self.format.frames * self.size[0] * self.size[1] * 3

@@ -10,7 +10,7 @@ from ...datasets.store.ledger import ClipOutcome
 from ...datasets.store.store import ResultWriter, Store
 from ...render.blender import plan
 from ...render.blender.exr_frames import open_render_frames
-from ...render.blender.process import BlenderNotFound, blender_version, find_python, render_frames
+from ...render.blender.process import BlenderNotFound, blender_version, find_python
 from ...render.compositing import linear_composite
 from ...render.compositing.layers import compose_shared, compose_variant
 from ...render.generators import scene_from_caption
@@ -22,11 +22,9 @@ from ...stages.quality_gates import Verdict
 from ...stages.text_to_video import ModelMissing, VideoRequest, find_pipeline
 from ..captions.stages import CaptionedItem, caption_stages
 from ..engine.batches import Failure
-from ..engine.item import Item, ItemKind, UnusableItem, slugify
-from ..engine.progress import ItemProgress
-from ..engine.report import RowFacts, clip_row, finished_outcome, settings_json
-from ..engine.stage import Stage, StageInput
-from ..scenes.stages import corrupt_frames_deleted, delete_frames, frames_folder, sweep_frames
+from ..engine.item import Item, ItemKind, ItemProgress, Stage, StageInput, UnusableItem, slugify
+from ..engine.report import clip_row, finished_outcome, settings_json
+from ..scenes.stages import delete_frames, drawn_frames, sweep_frames
 from .listing import Prompt, list_prompts
 from .source import UnpairedSource
 
@@ -48,15 +46,11 @@ class PromptItem(CaptionedItem):
 class UnpairedItem(Item):
     """One clip that is to be made: what becomes a row."""
 
-    prompt: str
-    """Name of the prompt that it came from."""
+    prompt: Prompt
+    """Its caption is the one that this clip's was augmented from, or the same."""
     number: int
     """Number of the clip among those of its prompt."""
     caption: str
-    original: str
-    """Caption that this one was augmented from, or the same."""
-    effects: tuple[str, ...]
-    group: str
     seed: int
     augmentation: Mapping[str, Any]
     """How the caption was augmented; empty where it was not."""
@@ -77,17 +71,16 @@ def list_items(source: UnpairedSource, store: Store) -> Iterator[Item | Unusable
     except (BlenderNotFound, ModelMissing, ImportError) as problem:
         missing = str(problem)
     for prompt in prompts:
-        item_id = f"{source.name}-{prompt.name}"
-        if not isinstance(prompt, Prompt):
-            yield UnusableItem(id=item_id, stage="list", reason=prompt.reason)
+        if isinstance(prompt, UnusableItem):
+            yield prompt
         elif missing is not None:
             # Nothing can be made of it: the clips that are known stand in the report, with the reason.
-            texts = prompt.augmented[: source.caption_rules.variants] if source.is_augmented else ()
+            texts = prompt.augmented[: source.caption_rules.variants] if source.prompts_as == "augmented" else ()
             for number, text in enumerate(texts or (prompt.caption,)):
                 yield UnusableItem(id=_clip_id(source, prompt, number, text), stage=UNPAIRED, reason=missing)
         else:
             yield PromptItem(
-                id=item_id,
+                id=f"{source.name}-{prompt.name}",
                 prompt=prompt,
                 inputs=generator,
                 effects=prompt.effects,
@@ -110,12 +103,12 @@ def find_generator(source: UnpairedSource) -> dict[str, str]:
 
 def stages(source: UnpairedSource) -> tuple[Stage, ...]:
     """Stages of a source of captions, in order."""
-    (augment,) = (stage for stage in caption_stages(source.captioning) if stage.name == "augment")
+    (augment,) = (stage for stage in caption_stages(source) if stage.name == "augment")
     augment = replace(
         augment,
         phase="augment",
         optional=False,
-        applies=lambda stage_input: source.is_augmented and not stage_input.item.prompt.augmented,
+        applies=lambda stage_input: source.prompts_as == "augmented" and not stage_input.item.prompt.augmented,
         splits=_clips,
     )
     renders = source.renders
@@ -138,7 +131,7 @@ def stages(source: UnpairedSource) -> tuple[Stage, ...]:
 def settings(source: UnpairedSource) -> dict[str, Any]:
     """Settings that hold for all clips."""
     generated = {UNPAIRED: {**source.generation_settings, "version": VERSION}, "limits": asdict(source.limits)}
-    return generated | {"prompts_as": source.prompts_as, "seed": source.seed, "captions": source.captioning.values}
+    return generated | {"prompts_as": source.prompts_as, "seed": source.seed, "captions": source.caption_values}
 
 
 def outcome(source: UnpairedSource, progress: ItemProgress, failure: Failure | None) -> ClipOutcome:
@@ -147,22 +140,27 @@ def outcome(source: UnpairedSource, progress: ItemProgress, failure: Failure | N
     generated = progress.facts[UNPAIRED]
     verdict = judge_clip(generated, source)
     clip_format, generator = source.format, generated["maker"]
-    facts = RowFacts(
-        group=item.group,
-        shape=(clip_format.frames, *clip_format.size),
-        origin=f"{item.prompt}, {item.number}",
-        inputs={"caption": digest_of(item.original)},
-        settings=settings_json(settings, source),
-        numbers={},
-        verdict=verdict.verdict,
-        reasons=verdict.reasons,
-        seeds=[item.seed],
-        models=[{"id": generator["model"], "revision": generator["revision"]}],
-        facts={name: value for name, value in generated.items() if name != "maker"},
-    )
-    row = clip_row(progress, facts)
-    row |= {"effects": list(item.effects), "caption": item.caption, "caption_dense": None}
-    row["provenance"]["captions"] = json_bytes(_caption_provenance(item, source)).decode()
+    provenance = {
+        "origin": f"{item.prompt.name}, {item.number}",
+        "inputs": {"caption": digest_of(item.prompt.caption)},
+        "settings": settings_json(settings, source),
+        "seeds": [item.seed],
+        "models": [{"id": generator["model"], "revision": generator["revision"]}],
+        "facts": {name: value for name, value in generated.items() if name != "maker"},
+    }
+    row = clip_row(progress, item.prompt.group, (clip_format.frames, *clip_format.size), {}, verdict, provenance)
+    row |= {"effects": list(item.prompt.effects), "caption": item.caption, "caption_dense": None}
+    captions: dict[str, Any] = {
+        "given": item.prompt.caption,
+        "from": {"place": source.prompts or source.corpus, "name": item.prompt.name},
+        "augmented": [],
+        "effects": {"source": "corpus" if source.prompts is None else "caption", "evidence": [item.prompt.caption]},
+        "filled": {"augment": item.augmentation.get("filled", 0)},
+        "steps": {"augment": dict(item.augmentation)} if item.augmentation else {},
+        "settings": source.caption_values,
+        "doubt": None,
+    }
+    row["provenance"]["captions"] = json_bytes(captions).decode()
     return finished_outcome(row, progress.layers)
 
 
@@ -205,7 +203,7 @@ def _clips(stage_input: StageInput) -> Sequence[Item | UnusableItem]:
     prompt: Prompt = item.prompt
     augmentation = stage_input.facts.get("augment", {})
     texts: Sequence[str] = (prompt.caption,)
-    if source.is_augmented:
+    if source.prompts_as == "augmented":
         replies = augmentation.get("replies") or ()
         texts = prompt.augmented[: source.caption_rules.variants] or [reply["text"] for reply in replies]
     if not texts:
@@ -231,12 +229,9 @@ def _unpaired_item(stage_input: StageInput, number: int, text: str, augmentation
             "code": digest_of(versions),
             **item.inputs,
         },
-        prompt=prompt.name,
+        prompt=prompt,
         number=number,
         caption=text,
-        original=prompt.caption,
-        effects=prompt.effects,
-        group=prompt.group,
         seed=seed,
         augmentation=augmentation,
     )
@@ -267,20 +262,17 @@ def _write_generated(stage_input: StageInput, writer: ResultWriter) -> None:
 def _render(stage_input: StageInput, writer: ResultWriter) -> None:
     """Draw the scene that the caption describes; killed in between, it goes on frame by frame."""
     item, source = stage_input.item, stage_input.source
-    frames = frames_folder(stage_input.store.workspace, stage_input.key)
-    adjectives = adjectives_of(item.caption, item.effects)
+    adjectives = adjectives_of(item.caption, item.prompt.effects)
     described = scene_from_caption.scene_from_caption(
         item.caption, adjectives, seed=item.seed, clip_format=source.clip_format
     )
-    frames.mkdir(parents=True, exist_ok=True)
     # Passes that only tell effects apart are not needed: an unpaired clip has no mask.
     passes = tuple(
         render_pass
         for render_pass in plan.passes_of(described.scene)
         if not (render_pass.name.endswith("-truth") or "-without-" in render_pass.name)
     )
-    render_frames(plan.make_plan(described.scene, frames, passes), frames, source.video.blender)
-    with corrupt_frames_deleted(frames):
+    with drawn_frames(stage_input, described.scene, passes, source.video.blender) as (frames, _):
         files, numbers = open_render_frames(frames), range(described.scene.frames)
         shared = compose_shared(files, numbers)
         gt = compose_variant(files, 0, ("described",), shared, shared.over).gt
@@ -290,18 +282,4 @@ def _render(stage_input: StageInput, writer: ResultWriter) -> None:
         "numbers": unpaired_quality.measure(gt, shared.over, described_colours(adjectives)),
         "missing": list(described.missing),
         "scene": dump_scene(described.scene),
-    }
-
-
-def _caption_provenance(item: UnpairedItem, source: UnpairedSource) -> dict[str, Any]:
-    """Provenance of a clip's caption."""
-    return {
-        "given": item.original,
-        "from": {"place": source.prompts or source.corpus, "name": item.prompt},
-        "augmented": [],
-        "effects": {"source": "corpus" if source.prompts is None else "caption", "evidence": [item.original]},
-        "filled": {"augment": item.augmentation.get("filled", 0)},
-        "steps": {"augment": dict(item.augmentation)} if item.augmentation else {},
-        "settings": source.captioning.values,
-        "doubt": None,
     }

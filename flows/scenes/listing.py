@@ -13,7 +13,6 @@ from ...datasets.sources.source import SOURCES
 from ...datasets.store.atomic_io import digest_of, json_bytes
 from ...datasets.store.store import ResultWriter, StageKey, Store
 from ...render.generators.assets import scene_files
-from ...render.generators.generator import SceneGenerator
 from ...render.scene.scene import Scene, dump_scene, parse_scene, read_scene
 from .source import SceneSource
 
@@ -22,12 +21,8 @@ VERSION = 3
 """Raise it when a generator describes other scenes; scenes of older versions are then described again."""
 
 
-def list_scenes(source: SceneSource, store: Store | None = None) -> Iterator[tuple[str, Scene | str]]:
+def list_scenes(source: SceneSource, store: Store) -> Iterator[tuple[str, Scene | str]]:
     """List the scenes of a source by name, in order; where one cannot be used, the reason.
-
-    Args:
-        source: settings of the source.
-        store: where descriptions of the generator are kept; without it every scene is described anew.
 
     Raises:
         ValueError: there is no file of a scene, or what the generator is to use as a whole cannot be read.
@@ -36,39 +31,32 @@ def list_scenes(source: SceneSource, store: Store | None = None) -> Iterator[tup
         yield from _read_scenes(_scene_files(source.scenes))
         return
     assert source.generator is not None, "a source has a generator or files"
-    inputs = _inputs_of(source.generator, source)
+    settings = {"generator": asdict(source.generator), "seed": source.seed, "clip_format": asdict(source.clip_format)}
+    assets = [asdict(asset) for asset in source.generator.assets()]
+    inputs = {"settings": digest_of(settings), "assets": digest_of(assets)}
     for index in range(source.count):
         name = f"{index:05d}"
         try:
-            yield name, _describe(source.generator, index, source, inputs, store)
+            yield name, _describe(index, source, inputs, store)
         except ValueError as problem:
             yield name, str(problem)
 
 
-def _inputs_of(generator: SceneGenerator, source: SceneSource) -> dict[str, str]:
-    """Digests of all that decides a generator's scenes beside their number."""
-    settings = {"generator": asdict(generator), "seed": source.seed, "clip_format": asdict(source.clip_format)}
-    assets = [asdict(asset) for asset in generator.assets()]
-    return {"settings": digest_of(settings), "assets": digest_of(assets)}
-
-
-def _describe(
-    generator: SceneGenerator, index: int, source: SceneSource, inputs: dict[str, str], store: Store | None
-) -> Scene:
+def _describe(index: int, source: SceneSource, inputs: dict[str, str], store: Store) -> Scene:
     """Read a description from the store, as long as the files that it names are there; else make it."""
     key = StageKey(stage=DESCRIBE, version=VERSION, settings={"index": index}, inputs=inputs)
-    result = store.find(key) if store is not None else None
+    result = store.find(key)
     if result is not None and result.refused is None:
         scene = parse_scene(json_bytes(result.facts["scene"]))
         if all(path.is_file() for _, _, path in scene_files(scene)):
             return scene
-    scene = generator.scene_at(index, source.seed, source.clip_format)
+    assert source.generator is not None, "scenes of files are not described"
+    scene = source.generator.scene_at(index, source.seed, source.clip_format)
 
     def write(writer: ResultWriter) -> None:
         writer.facts["scene"] = dump_scene(scene)
 
-    if store is not None:
-        store.once(key, write)
+    store.once(key, write)
     return scene
 
 

@@ -46,8 +46,6 @@ def read_changed_scene(path: Path, overrides: Sequence[str]) -> Scene:
     Raises:
         ValueError: naming the file or override, the key and the rule.
     """
-    if not overrides:
-        return read_scene(path)
     values = dump_scene(read_scene(path))
     for text in overrides:
         apply_override(values, text)
@@ -67,11 +65,6 @@ def option_overrides(samples: int | None, size: str | None) -> list[str]:
         raise ValueError(f"--size {size!r} is not HEIGHTxWIDTH; write for example --size 192x336")
     values = [("rendering.samples", samples), ("rendering.mask_samples", samples), ("size", size)]
     return [f"{key}={value}" for key, value in values if value is not None]
-
-
-def settings_for(path: Path) -> SceneSource:
-    """Settings that decide masks and verdicts of a single scene: the defaults of a source."""
-    return SceneSource(name="scene", scenes=str(path))
 
 
 def write_example(path: Path) -> None:

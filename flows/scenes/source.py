@@ -1,6 +1,6 @@
 """All settings of one source of rendered scenes: who makes them, how many, how they are drawn and judged."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ...render.blender.process import Blender
@@ -59,12 +59,6 @@ class SceneSource(CaptionedSource):
             raise ValueError(f"count={self.count} is not in 1 to 1000000; give how many scenes to make")
         if self.generator is not None:
             self.generator.check(self.clip_format)
-
-    def thresholds_for(self, size: tuple[int, int]) -> QualityThresholds:
-        """Thresholds for pictures of that size, in which as many pixels may shine alone as in those of FIREFLY_SIZE."""
-        scale = FIREFLY_SIZE[0] * FIREFLY_SIZE[1] / (size[0] * size[1])
-        review, reject = self.quality_thresholds.firefly_share_max
-        return replace(self.quality_thresholds, firefly_share_max=(review * scale, reject * scale))
 
     @property
     def clip_bytes(self) -> int:

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ...datasets.store.ledger import ClipOutcome
 from ...datasets.store.store import ResultWriter, Store
 from ...render.blender import plan
 from ...render.blender.exr_frames import CorruptFrame
-from ...render.blender.process import BlenderNotFound, blender_version, find_python, render_frames
+from ...render.blender.process import Blender, BlenderNotFound, blender_version, find_python, render_frames
 from ...render.compositing import effect_masks, linear_composite
 from ...render.compositing.layers import SHARED_LAYERS, VARIANT_LAYERS, compose_scene
 from ...render.generators.assets import asset_digest, check_files, scene_files, sha256_of
@@ -26,15 +26,13 @@ from ...settings import first_names
 from ...stages import composite as display
 from ...stages import effect_mask, quality
 from ...stages.quality_gates import Verdict, judge
-from ..captions.record import caption_record, with_captions
+from ..captions.record import captioned_outcome
 from ..captions.stages import EFFECT_LAYER, CaptionedItem, caption_stages
 from ..engine.batches import Failure
-from ..engine.item import Item, ItemKind, UnusableItem, slugify
-from ..engine.progress import ItemProgress
-from ..engine.report import RowFacts, clip_row, finished_outcome
-from ..engine.stage import Stage, StageInput
+from ..engine.item import Item, ItemKind, ItemProgress, Stage, StageInput, UnusableItem, slugify
+from ..engine.report import clip_row
 from .listing import list_scenes
-from .source import SceneSource
+from .source import FIREFLY_SIZE, SceneSource
 
 RENDER = "render"
 VERSION = 2
@@ -142,14 +140,14 @@ def stages(source: SceneSource) -> tuple[Stage, ...]:
         batch_items=max(1, min(BATCH_SCENES, BATCH_PIXELS * 3 // source.clip_bytes)),
         uses=("blender",),
     )
-    return (render, *caption_stages(source.captioning))
+    return (render, *caption_stages(source))
 
 
 def settings(source: SceneSource) -> dict[str, Any]:
     """Settings that hold for all scenes; each scene's own description stands in its rows."""
     thresholds = asdict(source.quality_thresholds)
     render_settings = {RENDER: {**source.mask_settings, "version": VERSION}, "quality_thresholds": thresholds}
-    return render_settings | {"captions": source.captioning.values}
+    return render_settings | {"captions": source.caption_values}
 
 
 def outcome(source: SceneSource, progress: ItemProgress, failure: Failure | None) -> ClipOutcome:
@@ -157,30 +155,28 @@ def outcome(source: SceneSource, progress: ItemProgress, failure: Failure | None
     item: VariantItem = progress.item  # type: ignore[assignment]
     scene = item.scene
     verdict = judge_variant(item.variant_facts, source, scene.size)
-    content = content_of(scene)
-    facts = RowFacts(
-        group=group_of(scene),
-        shape=(scene.frames, *scene.size),
-        origin=f"{item.name}, {item.variant}",
-        inputs=item.inputs,
-        settings=json_bytes(settings(source) | {"scene": content, "variant": item.variant}).decode(),
-        numbers=item.variant_facts["numbers"],
-        verdict=verdict.verdict,
-        reasons=verdict.reasons,
-        subject=0,
-        seeds=[scene.seed],
-        models=[{"id": "blender", "revision": item.blender}],
-        composite=scene.rendering.composite,
-        facts=item.scene_facts,
-    )
-    record = caption_record(progress, source.captioning, failure)
-    row = with_captions(clip_row(progress, facts), record)
-    return finished_outcome(row, progress.layers, "captions" if record.doubt else "quality")
+    scene_settings = {"scene": content_of(scene), "variant": item.variant}
+    provenance = {
+        "origin": f"{item.name}, {item.variant}",
+        "inputs": item.inputs,
+        "settings": json_bytes(settings(source) | scene_settings).decode(),
+        "subject": 0,
+        "seeds": [scene.seed],
+        "models": [{"id": "blender", "revision": item.blender}],
+        "composite": scene.rendering.composite,
+        "facts": item.scene_facts,
+    }
+    shape = (scene.frames, *scene.size)
+    row = clip_row(progress, group_of(scene), shape, item.variant_facts["numbers"], verdict, provenance)
+    return captioned_outcome(progress, row, failure)
 
 
 def judge_variant(variant_facts: Mapping[str, Any], source: SceneSource, size: tuple[int, int]) -> Verdict:
     """Verdict by the numbers; a row may name no effect that nobody can see."""
-    verdict = judge(variant_facts["numbers"], source.thresholds_for(size))
+    scale = FIREFLY_SIZE[0] * FIREFLY_SIZE[1] / (size[0] * size[1])  # as many pixels may shine alone as at that size
+    review, reject = source.quality_thresholds.firefly_share_max
+    thresholds = replace(source.quality_thresholds, firefly_share_max=(review * scale, reject * scale))
+    verdict = judge(variant_facts["numbers"], thresholds)
     unseen = [kind for kind, white in variant_facts["white_steps"].items() if not white]
     if not unseen:
         return verdict
@@ -204,10 +200,18 @@ def sweep_frames(store: Store) -> None:
 
 
 @contextmanager
-def corrupt_frames_deleted(frames: Path) -> Iterator[None]:
-    """Delete all frame files of a clip where one proves damaged, so that the next try draws them anew."""
+def drawn_frames(
+    stage_input: StageInput, scene: Scene, passes: tuple[plan.Pass, ...], blender: Blender
+) -> Iterator[tuple[Path, str]]:
+    """Draw a scene's frame files, where they are not there yet; yields their folder and Blender's version.
+
+    All are deleted where one proves damaged, so that the next try draws them anew.
+    """
+    frames = frames_folder(stage_input.store.workspace, stage_input.key)
+    frames.mkdir(parents=True, exist_ok=True)
+    version = render_frames(plan.make_plan(scene, frames, passes), frames, blender)
     try:
-        yield
+        yield frames, version
     except CorruptFrame:
         shutil.rmtree(frames, ignore_errors=True)
         raise
@@ -219,13 +223,10 @@ SCENES = ItemKind(
 
 
 def _render(stage_input: StageInput, writer: ResultWriter) -> None:
-    """Draw a scene's frame files, where they are not there yet, and compose its layers of them."""
+    """Draw a scene and compose its layers."""
     scene, source = stage_input.item.scene, stage_input.source
-    frames = frames_folder(stage_input.store.workspace, stage_input.key)
-    frames.mkdir(parents=True, exist_ok=True)
     check_files(scene)
-    version = render_frames(plan.make_plan(scene, frames, plan.passes_of(scene)), frames, source.blender)
-    with corrupt_frames_deleted(frames):
+    with drawn_frames(stage_input, scene, plan.passes_of(scene), source.blender) as (frames, version):
         variants = compose_scene(scene, frames, range(scene.frames), source.truth, source.effect_mask, writer.add)
     assets = {role: sha256_of(path) for role, _, path in scene_files(scene)}
     inputs = {"scene": digest_of(content_of(scene)), **assets}

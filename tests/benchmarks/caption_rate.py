@@ -2,22 +2,23 @@
 
 A stub in a process of its own answers each request after 200 ms, however many come at once; with 16 in flight the ideal
 is 80 answers a second. Refinements (text alone) and descriptions (frames as JPEGs; coding them is our own work) are
-timed apart. Descriptions draw 85-frame clips from a generator, as a flow does, and the process's memory is watched:
+timed apart. Descriptions make their 85-frame clips one by one, as a flow decodes them, and memory is watched:
 bytes held must not grow with the number of clips.
 """
 
 import argparse
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 import psutil
 from effectpairs.captioning.interface.captioner import ClipContext, sample_frames
-from effectpairs.captioning.interface.concurrency import map_unordered
 from effectpairs.captioning.llm.openai_compatible import OpenAiCaptioner
 
 SERVER = Path(__file__).parents[1] / "fixtures_llm_server.py"
@@ -31,31 +32,36 @@ def ratio(captioner: OpenAiCaptioner, count: int) -> float:
     def refine(number: int) -> str:
         return captioner.refine(f"A car raises dust, take {number}.", seen, max_words=25, seed=number).text
 
-    list(map_unordered(range(AT_ONCE), refine, max_concurrency=AT_ONCE))  # connections are open, the package is loaded
-    start = time.perf_counter()
-    done = sum(1 for _ in map_unordered(range(count), refine, max_concurrency=AT_ONCE))
-    return done / (time.perf_counter() - start) / (AT_ONCE / LATENCY_S)
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        list(threads.map(refine, range(AT_ONCE)))  # connections are open, the package is loaded
+        start = time.perf_counter()
+        done = sum(1 for _ in threads.map(refine, range(count)))
+        return done / (time.perf_counter() - start) / (AT_ONCE / LATENCY_S)
 
 
-def clips(captioner: OpenAiCaptioner, count: int, height: int, width: int) -> Iterator[ClipContext]:
-    """85-frame clips, made one after the other; what waits for an answer holds the shown frames alone."""
+def clip_maker(captioner: OpenAiCaptioner, height: int, width: int) -> Callable[[int], ClipContext]:
+    """Makes 85-frame clips, one after the other; what waits for an answer holds the shown frames alone."""
     rng = np.random.default_rng(0)
     wide = cv2.GaussianBlur(rng.normal(0, 1, (height, width, 3)), (0, 0), 3)
     grain = np.clip(80 + 40 * wide / wide.std() + rng.normal(0, 2, wide.shape), 0, 127).astype(np.uint8)
-    for number in range(count):
-        gt = np.repeat((grain + np.uint8(number % 128))[None], 85, axis=0)
-        yield sample_frames(ClipContext(gt=gt, subject="car"), captioner.max_frames)
+    lock = threading.Lock()
+
+    def make(number: int) -> ClipContext:
+        with lock:
+            gt = np.repeat((grain + np.uint8(number % 128))[None], 85, axis=0)
+            return sample_frames(ClipContext(gt=gt, subject="car"), captioner.max_frames)
+
+    return make
 
 
 def describe_all(captioner: OpenAiCaptioner, count: int, height: int, width: int) -> tuple[float, float]:
     """Clips a second, and the most megabytes that this process held."""
     process, most = psutil.Process(), 0
     start = time.perf_counter()
-    found = map_unordered(
-        clips(captioner, count, height, width), lambda seen: captioner.describe(seen, seed=0), max_concurrency=AT_ONCE
-    )
-    for _ in found:
-        most = max(most, process.memory_info().rss)
+    clip = clip_maker(captioner, height, width)
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for _ in threads.map(lambda number: captioner.describe(clip(number), seed=0), range(count)):
+            most = max(most, process.memory_info().rss)
     return count / (time.perf_counter() - start), most / 1e6
 
 

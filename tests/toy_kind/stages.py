@@ -11,9 +11,7 @@ from effectpairs.datasets.store.atomic_io import digest_of
 from effectpairs.datasets.store.ledger import ClipOutcome
 from effectpairs.datasets.store.store import ResultWriter, Store
 from effectpairs.flows.engine.batches import Failure
-from effectpairs.flows.engine.item import Item, ItemKind, UnusableItem
-from effectpairs.flows.engine.progress import ItemProgress
-from effectpairs.flows.engine.stage import Stage, StageInput
+from effectpairs.flows.engine.item import Item, ItemKind, ItemProgress, Stage, StageInput, UnusableItem
 from effectpairs.tests.toy_kind.source import ToySource
 
 CALLS = "EFFECTPAIRS_TOY_CALLS"
