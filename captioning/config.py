@@ -89,13 +89,3 @@ def cache_key_settings(settings: AnyCaptioner, step: CaptionStep) -> dict[str, A
         unused |= {"max_frames", "frame_encoding"}
     values = {name: value for name, value in asdict(captioner).items() if name not in OPERATIONAL | unused}
     return {**values, "prompt": load_prompt(step).sha256}
-
-
-def step_concurrency(settings: AnyCaptioner, step: CaptionStep) -> int:
-    """Return the number of clips in flight that keep a step's model busy; 1 for the captioner without weights."""
-    return int(getattr(captioner_for_step(settings, step), "max_concurrency", 1))
-
-
-def uses_model(settings: AnyCaptioner) -> bool:
-    """Whether any step asks a model."""
-    return any(isinstance(captioner_for_step(settings, step), LlmCaptioner) for step in CAPTION_STEPS)

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..datasets.sources.source import load_source, read_source
+from ..datasets.sources.source import read_source
+from ..settings import settings_from
 from .engine.item import ItemKind
 from .engine.run import Run
 from .footage.source import RealSource
@@ -24,14 +25,13 @@ def load_any(name_or_path: str | Path, overrides: Iterable[str] = ()) -> AnySour
     Raises:
         ValueError: naming the file, the key, the value and the rule.
     """
-    changes = tuple(overrides)
-    _, values = read_source(name_or_path, changes)
+    path, values = read_source(name_or_path, overrides)
     if values.get("flow") == "unpaired":
-        return load_source(name_or_path, changes, into=UnpairedSource)
+        return settings_from(UnpairedSource, values, file=path)
     is_rendered = values.get("flow") == "synthetic-pairs" and "layout" not in values
     if is_rendered or values.keys() & {"generator", "maker", "scenes"}:  # maker: refused there, by its present name
-        return load_source(name_or_path, changes, into=SceneSource)
-    return load_source(name_or_path, changes, into=RealSource)
+        return settings_from(SceneSource, values, file=path)
+    return settings_from(RealSource, values, file=path)
 
 
 def load_for(flow: str, name_or_path: str | Path, overrides: Iterable[str] = ()) -> AnySource:

@@ -7,7 +7,7 @@ import pytest
 from effectpairs.captioning.checks.validators import check_caption, check_description, check_variant
 from effectpairs.captioning.interface.captioner import ClipContext
 from effectpairs.captioning.language.inflection import effect_phrase, join_list, make_sentence, participle, third_person
-from effectpairs.captioning.language.subjects import SubjectName, find_subject, with_article
+from effectpairs.captioning.language.subjects import SubjectName, find_subject, location_phrase, with_article
 from effectpairs.captioning.language.vocabulary import COLOURS, EFFECTS, SLOTS, are_compatible
 from effectpairs.captioning.rule_based.augment import find_effect_phrases, restyle
 from effectpairs.captioning.rule_based.captioner import write_description
@@ -63,7 +63,8 @@ def test_articles_go_by_sound():
 )
 def test_subjects(noun, a, pronoun, their):
     name = SubjectName(noun=noun)
-    assert (name.with_article, name.pronoun, name.possessive) == (a, pronoun, their)
+    assert (name.with_article, name.pronoun) == (a, pronoun)
+    assert location_phrase("left", name, by_noun=False) == f"to {their} left"
 
 
 @pytest.mark.parametrize(

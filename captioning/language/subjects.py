@@ -33,6 +33,7 @@ MALE = frozenset({"man", "boy"})
 PLURALS = frozenset({"people", "children", "men", "women"})
 SINGULARS_IN_S = frozenset(terms("bus glass cactus octopus compass bass torus walrus canvas lens"))
 SINGULAR = {"people": "person", "children": "child", "men": "man", "women": "woman", "boys": "boy", "girls": "girl"}
+PRONOUN_FORMS = {"they": ("them", "their"), "she": ("her", "her"), "he": ("him", "his"), "it": ("it", "its")}
 MIN_SUFFIX = 5
 """Letters of a noun that is searched for at the end of words run together; shorter ones end many words."""
 INTERCHANGEABLE = (
@@ -85,11 +86,6 @@ class SubjectName:
         return "she" if self.head_noun in FEMALE else "he" if self.head_noun in MALE else "it"
 
     @property
-    def possessive(self) -> str:
-        """Its, his, her or their."""
-        return {"they": "their", "she": "her", "he": "his", "it": "its"}[self.pronoun]
-
-    @property
     def with_article(self) -> str:
         """The noun with its indefinite article, which plurals do not have; "the subject" without a name."""
         if not self.is_named:
@@ -105,10 +101,10 @@ def location_phrase(side: str | None, subject: SubjectName, *, by_noun: bool) ->
 
     It is empty without a side. Sentences that have not named the subject want its noun.
     """
-    object_pronoun = {"they": "them", "she": "her", "he": "him", "it": "it"}[subject.pronoun]
+    object_pronoun, possessive = PRONOUN_FORMS[subject.pronoun]
     target = subject.with_article if by_noun else object_pronoun
     if side in ("left", "right", "lower left", "lower right"):
-        return f"to the {side} of {target}" if by_noun else f"to {subject.possessive} {side}"
+        return f"to the {side} of {target}" if by_noun else f"to {possessive} {side}"
     prepositions = {"below": "beneath", "sides": "on both sides of", "ahead": "ahead of"}
     return f"{prepositions.get(side, side)} {target}" if side else ""
 

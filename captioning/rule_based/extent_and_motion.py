@@ -204,12 +204,17 @@ def measure_movement(video: Rgb, subject: Mask, effect: Mask) -> Movement:
     visible = np.isfinite(subject_path[:, 0])
     picture_heading = _heading(subject_path[visible], width)
     scene_heading, stays = picture_heading, False
+    camera: CameraMotion | None = None
     if drift is not None:
         scene_path = (subject_path - drift)[visible]
         scene_heading = _heading(scene_path, width)
         stays = len(scene_path) > 1 and float(np.ptp(scene_path, axis=0).max()) < STAY_WIDTH * width
+        x, y = drift[-1] / width
+        camera = "still" if np.ptp(drift, axis=0).max() < max(0.006 * width, 1.2) else "handheld"
+        if max(abs(x), abs(y)) > 0.08:
+            camera = ("panning left" if x > 0 else "panning right") if abs(x) >= abs(y) else "tilting"
     return Movement(
-        camera=None if drift is None else _camera_motion(drift, width),
+        camera=camera,
         picture_heading=picture_heading,
         scene_heading=scene_heading,
         stays=stays,
@@ -248,13 +253,6 @@ def _ground_step(previous: np.ndarray, current: np.ndarray, ground: np.ndarray) 
         return None
     median = np.median(steps, axis=0)
     return np.asarray(median) if np.median(np.abs(steps - median)) < 1.5 else None
-
-
-def _camera_motion(drift: Path, width: int) -> CameraMotion:
-    x, y = drift[-1] / width
-    if max(abs(x), abs(y)) > 0.08:
-        return ("panning left" if x > 0 else "panning right") if abs(x) >= abs(y) else "tilting"
-    return "still" if np.ptp(drift, axis=0).max() < max(0.006 * width, 1.2) else "handheld"
 
 
 def _heading(path: Path, width: int) -> Heading:

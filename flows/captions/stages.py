@@ -19,8 +19,6 @@ from ...captioning.config import (
     CaptionStep,
     cache_key_settings,
     captioner_for_step,
-    step_concurrency,
-    uses_model,
 )
 from ...captioning.interface.captioner import ClipContext, sample_frames
 from ...captioning.llm.llm_captioner import LlmCaptioner
@@ -106,7 +104,8 @@ def caption_stages(settings: Captioning) -> tuple[Stage, ...]:
 
     Effects are tagged by all workers before a model is asked, so that the process that asks need not hold whole clips.
     """
-    is_model = uses_model(settings.caption)
+    captioners = {step: captioner_for_step(settings.caption, step) for step in CAPTION_STEPS}
+    is_model = any(isinstance(captioner, LlmCaptioner) for captioner in captioners.values())
     tags = Stage(
         name=TAGS,
         version=VERSION,
@@ -128,10 +127,10 @@ def caption_stages(settings: Captioning) -> tuple[Stage, ...]:
             phase="captions",
             batch_name="captions",
             optional=True,
-            concurrency=step_concurrency(settings.caption, step),
+            concurrency=getattr(captioner, "max_concurrency", 1),
             uses=("endpoint",) if is_model else ("cpu",),
         )
-        for step in CAPTION_STEPS
+        for step, captioner in captioners.items()
     )
     return (tags, *steps)
 

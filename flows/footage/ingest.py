@@ -120,9 +120,9 @@ def normalize_footage(footage: Footage, settings: Normalise) -> Iterator[Normali
     for clip_plan in plans:
         if isinstance(clip_plan, UnusableShot):
             yield clip_plan
-            continue
-        yield from _clip_parts(clip_plan, index, subjects, next(layers), settings, notes)
-        index += 1
+        else:
+            yield from _clip_parts(clip_plan, index, subjects, next(layers), settings, notes)
+            index += 1
 
 
 def scan(video: FrameReader, settings: Normalise) -> tuple[Float64[np.ndarray, "N"], list[int]]:

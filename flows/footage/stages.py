@@ -20,7 +20,7 @@ from ..captions.stages import CaptionedItem, caption_stages
 from ..engine.batches import Failure
 from ..engine.item import Item, ItemKind, ItemProgress, Stage, StageInput, UnusableItem, slugify
 from ..engine.report import clip_row, settings_json
-from .ingest import NormalizedClip, UnusableShot, normalize_footage
+from .ingest import NormalizedClip, normalize_footage
 from .source import RealSource
 
 BATCH_VIDEOS = 4

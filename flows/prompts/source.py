@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ...render.blender.process import Blender
-from ...render.generators.generator import ClipFormat
 from ...render.scene.scene import RenderSettings
 from ...settings import STRICT
 from ...stages.text_to_video import CogVideoX, VideoFormat, corpus_length
@@ -91,12 +90,6 @@ class UnpairedSource(CaptionedSource):
     def format(self) -> VideoFormat:
         """Length, size and rate of its clips."""
         return self.video.format(self.frames, self.size)
-
-    @property
-    def clip_format(self) -> ClipFormat:
-        """The same, for a scene."""
-        assert isinstance(self.video, BlenderTextToVideo)
-        return ClipFormat(**asdict(self.format), rendering=self.video.rendering)
 
     @property
     def generation_settings(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ...render.compositing import linear_composite
 from ...render.compositing.layers import compose_shared, compose_variant
 from ...render.generators import scene_from_caption
 from ...render.generators.effect_styles import Style
+from ...render.generators.generator import ClipFormat
 from ...render.scene.scene import dump_scene
 from ...settings import first_names
 from ...stages import unpaired_quality
@@ -263,9 +264,8 @@ def _render(stage_input: StageInput, writer: ResultWriter) -> None:
     """Draw the scene that the caption describes; killed in between, it goes on frame by frame."""
     item, source = stage_input.item, stage_input.source
     adjectives = adjectives_of(item.caption, item.prompt.effects)
-    described = scene_from_caption.scene_from_caption(
-        item.caption, adjectives, seed=item.seed, clip_format=source.clip_format
-    )
+    clip_format = ClipFormat(**asdict(source.format), rendering=source.video.rendering)
+    described = scene_from_caption.scene_from_caption(item.caption, adjectives, seed=item.seed, clip_format=clip_format)
     # Passes that only tell effects apart are not needed: an unpaired clip has no mask.
     passes = tuple(
         render_pass

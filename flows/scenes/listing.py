@@ -28,7 +28,14 @@ def list_scenes(source: SceneSource, store: Store) -> Iterator[tuple[str, Scene 
         ValueError: there is no file of a scene, or what the generator is to use as a whole cannot be read.
     """
     if source.scenes is not None:
-        yield from _read_scenes(_scene_files(source.scenes))
+        files = _scene_files(source.scenes)
+        in_one_folder = len({file.parent for file in files}) == 1
+        for path in files:  # those of several folders are told apart by their paths
+            name = path.stem if in_one_folder else str(path.with_suffix("")).strip("/")
+            try:
+                yield name, read_scene(path)
+            except ValueError as problem:
+                yield name, str(problem)
         return
     assert source.generator is not None, "a source has a generator or files"
     settings = {"generator": asdict(source.generator), "seed": source.seed, "clip_format": asdict(source.clip_format)}
@@ -58,17 +65,6 @@ def _describe(index: int, source: SceneSource, inputs: dict[str, str], store: St
 
     store.once(key, write)
     return scene
-
-
-def _read_scenes(files: list[Path]) -> Iterator[tuple[str, Scene | str]]:
-    """Read scenes from files; those of several folders are told apart by their paths."""
-    in_one_folder = len({file.parent for file in files}) == 1
-    for path in files:
-        name = path.stem if in_one_folder else str(path.with_suffix("")).strip("/")
-        try:
-            yield name, read_scene(path)
-        except ValueError as problem:
-            yield name, str(problem)
 
 
 def _scene_files(pattern: str) -> list[Path]:
