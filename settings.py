@@ -10,7 +10,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -56,9 +56,6 @@ class ErrorWording:
     wrong_value: str = "{path}={value!r} does not do: {rule}"
     advice: str = ""
     """End of every other sentence."""
-
-
-SOURCE_WORDING = ErrorWording()
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ def _ranges(cls: type[Any]) -> tuple[tuple[str, InRange], ...]:
 
 
 def read_settings(
-    cls: type[T], path: Path, overrides: Iterable[str] = (), *, wording: ErrorWording = SOURCE_WORDING
+    cls: type[T], path: Path, overrides: Iterable[str] = (), *, wording: ErrorWording = ErrorWording()
 ) -> T:
     """Read a TOML file, apply overrides, and make settings of it; tables are nested dataclasses.
 
@@ -171,7 +168,7 @@ def settings_from(
     values: Mapping[str, Any] | Iterable[str] = (),
     *,
     file: Path | None = None,
-    wording: ErrorWording = SOURCE_WORDING,
+    wording: ErrorWording = ErrorWording(),
 ) -> T:
     """Check values (of a file, of JSON, of a flow's parameters) or overrides and make settings of them.
 
@@ -189,7 +186,7 @@ def settings_from(
 
 
 def explain_validation_error(
-    error: ValidationError, cls: type[Any], *, path: str = "", wording: ErrorWording = SOURCE_WORDING
+    error: ValidationError, cls: type[Any], *, path: str = "", wording: ErrorWording = ErrorWording()
 ) -> str:
     """Return the first of pydantic's errors as one sentence: key, value, rule, and the nearest known key.
 
@@ -309,9 +306,8 @@ def _default(field: "dataclasses.Field[Any]") -> Any:
     return None if field.default is dataclasses.MISSING else field.default
 
 
-def _unknown_key(path: str, value: Any, known_keys: Iterable[str], wording: ErrorWording) -> str:
+def _unknown_key(path: str, value: Any, known_keys: Collection[str], wording: ErrorWording) -> str:
     table, _, key = path.rpartition(".")
-    known_keys = tuple(known_keys)
     for first, present in RENAMED.items():
         if key == first.rpartition(".")[2] and present in known_keys:
             return f"{path} is now {present}"

@@ -114,10 +114,8 @@ def _complaint(step: str, facts: Mapping[str, Any]) -> str:
     """Say in one sentence what a step's answers lack."""
     objections = facts["attempts"][-1]["objections"] if facts["attempts"] else ()
     reason = f" ({objections[0].rstrip('.')})" if objections else ""
-    if step == "describe":
-        return f"no caption: no description passed the checks{reason}"
-    if step == "refine":
-        return (
-            "the caption names no known effect" if facts["replies"] else f"no caption: none passed the checks{reason}"
-        )
-    return f"{len(facts['replies'])} augmented captions alone passed the checks{reason}"
+    if step == "augment":
+        return f"{len(facts['replies'])} augmented captions alone passed the checks{reason}"
+    if step == "refine" and facts["replies"]:
+        return "the caption names no known effect"
+    return f"no caption: {'none' if step == 'refine' else 'no description'} passed the checks{reason}"

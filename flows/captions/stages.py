@@ -13,13 +13,7 @@ import numpy as np
 
 from ...arrays import Mask
 from ...captioning import pipeline
-from ...captioning.config import (
-    CAPTION_STEPS,
-    AnyCaptioner,
-    CaptionStep,
-    cache_key_settings,
-    captioner_for_step,
-)
+from ...captioning.config import CAPTION_STEPS, AnyCaptioner, CaptionStep, cache_key_settings, captioner_for_step
 from ...captioning.interface.captioner import ClipContext, sample_frames
 from ...captioning.llm.llm_captioner import LlmCaptioner
 from ...captioning.pipeline import CaptionSettings, CheckedAnswer

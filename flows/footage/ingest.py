@@ -12,16 +12,7 @@ from ...arrays import Image, Matte, MatteImage, Rgb
 from ...datasets.footage.listing import Footage, SubjectFiles
 from ...datasets.footage.masks import SUBJECT, MaskReader, open_masks, read_keys
 from ...datasets.footage.reader import FrameReader, count_frames, open_frames
-from ...stages.normalise import (
-    AnyImage,
-    ClipPlan,
-    Normalise,
-    UnusableShot,
-    find_cuts,
-    fit_frame,
-    plan_clips,
-    resize,
-)
+from ...stages.normalise import AnyImage, ClipPlan, Normalise, UnusableShot, find_cuts, fit_frame, plan_clips, resize
 from ...stages.subject import SubjectPrompt
 
 THUMBNAIL_ROWS = 64

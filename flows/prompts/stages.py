@@ -34,6 +34,8 @@ VERSION = 2
 """Raise it when results change; stored results of older versions are then made again."""
 BATCH_CALLS = 4
 """Calls of the generator in one batch."""
+MIRRORS = ("reflection", "ripple")
+"""Effects whose colours are not looked for: they are those of what is mirrored, or of the water."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,14 +184,9 @@ def adjectives_of(caption: str, effects: Sequence[str]) -> dict[str, tuple[str, 
 
 
 def described_colours(adjectives: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[float, float, float]]:
-    """Described colour of each effect, to look for in the clip.
-
-    A mirror image has the colours of what it mirrors, a ripple those of the water: neither is looked for.
-    """
-    styles = {effect: Style(words=words) for effect, words in adjectives.items()}
-    colours = {effect: style.colour for effect, style in styles.items() if effect not in ("reflection", "ripple")}
-    if "shadow" in colours:
-        colours["shadow"] = (0.0, 0.0, 0.0)
+    """Described colour of each effect, to look for in the clip."""
+    styles = {effect: Style(words=words) for effect, words in adjectives.items() if effect not in MIRRORS}
+    colours = {effect: (0.0, 0.0, 0.0) if effect == "shadow" else style.colour for effect, style in styles.items()}
     return {effect: colour for effect, colour in colours.items() if colour is not None}
 
 
