@@ -108,7 +108,7 @@ def test_a_changed_prompt_makes_captions_anew_and_nothing_else(paired, monkeypat
         assert (before, asked) == (dict.fromkeys(CAPTION_STEPS, 8), 12)
         assert run_source(source, workspace, workers=1).failed == 0
         assert len(server.requests) == asked
-        settings_of_stage = caption_stages.Captioning.stage_settings
+        settings_of_stage = caption_stages.Captioning.step_settings
 
         def with_another_prompt(self, stage):
             values = settings_of_stage(self, stage)
@@ -116,7 +116,7 @@ def test_a_changed_prompt_makes_captions_anew_and_nothing_else(paired, monkeypat
                 return values
             return {**values, "captioner": {**values["captioner"], "prompt": "another"}}
 
-        monkeypatch.setattr(caption_stages.Captioning, "stage_settings", with_another_prompt)
+        monkeypatch.setattr(caption_stages.Captioning, "step_settings", with_another_prompt)
         run = open_run(source, workspace)
         run.refresh()
         clips = [progress for progress in run.progress() if not progress.children]
