@@ -43,10 +43,10 @@ SCENE = Scene(
 SCRIPT = """
 import sys
 from pathlib import Path
-from effectpairs.flows.sources import run_source
-from effectpairs.flows.sources import load_any
+from effectpairs.flows.engine.local_runner import run_locally
+from effectpairs.flows.sources import load_any, open_run
 if __name__ == "__main__":
-    run_source(load_any(sys.argv[1]), Path(sys.argv[2]), workers=2)
+    run_locally(open_run(load_any(sys.argv[1]), Path(sys.argv[2]), workers=2))
 """
 
 
