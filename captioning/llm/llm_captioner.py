@@ -205,12 +205,7 @@ def _user_message(lead: str, data: Mapping[str, Any], objections: Sequence[str])
 
 def _json_schema(**properties: Any) -> dict[str, Any]:
     """Return the JSON schema of an object that has these properties, all of them, and no other."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 def _clip_data(clip: ClipContext) -> dict[str, Any]:

@@ -142,8 +142,7 @@ def _pixels(effect: EffectFacts, index: int) -> str:
 def _course(effect: EffectFacts) -> str:
     """Course in time: when it comes, goes, grows or shrinks; empty where it is there from beginning to end."""
     extent = effect.measures.extent
-    if extent is None:
-        return ""
+    assert extent is not None, effect.kind
     is_plural, parts = is_plural_effect(effect.kind), []
     if extent.start > 0.15:
         parts.append(f"first {third_person('appear', plural=is_plural)} {_moment(extent.start)}")

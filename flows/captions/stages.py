@@ -80,12 +80,7 @@ class CaptionedItem(Item):
     @property
     def context(self) -> dict[str, Any]:
         """Facts that captions may use beside the layers."""
-        return {
-            "effects": self.effects,
-            "facts": self.scene_facts,
-            "subject": self.subject_name,
-            "hint": self.hint,
-        }
+        return {"effects": self.effects, "facts": self.scene_facts, "subject": self.subject_name, "hint": self.hint}
 
     @cached_property
     def caption_seed(self) -> int:

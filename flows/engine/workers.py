@@ -27,12 +27,9 @@ BASE_BYTES = 600 * 1024**2
 
 
 def worker_count(clip_bytes: int, requested: int = 0, *, beside_bytes: int = 0) -> int:
-    """Number of workers that this machine carries: cores it may use, and memory for the clips they hold.
+    """Number of workers requested, or that this machine carries: cores it may use, and memory for the clips they hold.
 
-    Args:
-        clip_bytes: size of one colour layer of a clip, T·H·W·3.
-        requested: what the user asks for; 0 leaves it to the machine.
-        beside_bytes: memory of what a worker starts beside itself.
+    The size of a clip is that of one colour layer, T·H·W·3; a worker may start something that takes memory beside it.
     """
     if requested > 0:
         return requested

@@ -242,12 +242,11 @@ def _clip_id(source: UnpairedSource, prompt: Prompt, number: int, text: str) -> 
 
 def _generate(stage_inputs: Sequence[StageInput]) -> Sequence[Any]:
     """One call of the model for several clips."""
-    source: UnpairedSource = stage_inputs[0].source
+    source = stage_inputs[0].source
     requests = [
         VideoRequest(prompt=stage_input.item.caption, seed=stage_input.item.seed) for stage_input in stage_inputs
     ]
-    video: Any = source.video
-    return video.generate(requests, source.format)  # type: ignore[no-any-return]
+    return source.video.generate(requests, source.format)  # type: ignore[no-any-return]
 
 
 def _write_generated(stage_input: StageInput, writer: ResultWriter) -> None:
