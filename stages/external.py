@@ -41,8 +41,16 @@ class External:
             ValueError: when the background is missing or of another size or length than the clip, or when the subject
                 mask is empty or full in every frame.
         """
-        background = _check_background(gt, external)
+        if external is None:
+            raise ValueError("external needs the background that another tool made; give one, or decompose with plate")
+        if external.shape != gt.shape:
+            sizes = ["x".join(map(str, clip.shape[:3])) for clip in (external, gt)]
+            raise ValueError(
+                f"the given background is {sizes[0]} and the clip {sizes[1]} (frames x height x width); "
+                "cut and resize the background to the clip"
+            )
         check_subject(gt, subject_mask)
+        background = external
         conversion = _range_conversion(*_fit_line(*_level_pairs(gt, background, subject_mask)))
         notes: tuple[str, ...] = ()
         if conversion is not None:
@@ -59,18 +67,6 @@ class External:
         # Away from the subject, where they should agree.
         facts = {"external_offset_psnr_db": 10 * float(np.log10(255**2 / error)) if error > 0 else 100.0}
         return Layers(background=background, foreground=foreground, alpha=alpha, facts=facts, notes=notes)
-
-
-def _check_background(gt: Rgb, background: AnySize | None) -> Rgb:
-    if background is None:
-        raise ValueError("external needs the background that another tool made; give one, or decompose with plate")
-    if background.shape != gt.shape:
-        sizes = ["x".join(map(str, clip.shape[:3])) for clip in (background, gt)]
-        raise ValueError(
-            f"the given background is {sizes[0]} and the clip {sizes[1]} (frames x height x width); "
-            "cut and resize the background to the clip"
-        )
-    return background
 
 
 def _level_pairs(gt: Rgb, background: Rgb, subject_mask: Matte) -> tuple[Levels, Levels]:

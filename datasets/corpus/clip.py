@@ -65,6 +65,5 @@ class Clip:
         video = self.encoded(layer)
         if video is None:
             return None
-        if layer in MASK_LAYERS:
-            return codec.decode_mask(video, threads=self._threads)
-        return codec.decode(video, threads=self._threads)
+        frames = codec.decode(video, threads=self._threads)
+        return frames > 127 if layer in MASK_LAYERS else frames

@@ -96,11 +96,6 @@ def decode(video: bytes, *, threads: int = 1) -> Rgb | Matte:
     return frames if count == len(frames) else frames[:count].copy()
 
 
-def decode_mask(video: bytes, *, threads: int = 1) -> Bool[np.ndarray, "T H W"]:
-    """Decode a hard mask: True where the stored grey is 128 or more."""
-    return decode(video, threads=threads) > 127
-
-
 def probe(video: bytes) -> VideoShape:
     """Decode every frame and keep only what was found.
 
