@@ -195,11 +195,7 @@ def _load_pipeline(files: PipelineFiles, dtype: str, offload: OffloadMode, devic
 
 
 def find_pipeline(model: str, revision: str | None) -> PipelineFiles:
-    """Find a text-to-video pipeline on this machine, without any network.
-
-    Args:
-        model: a folder, or a hub repository's name.
-        revision: commit, tag or branch of the repository.
+    """Find a text-to-video pipeline on this machine: a folder, or a revision of a hub repository that was fetched.
 
     Raises:
         ModelMissing: it is not there, or not whole.
@@ -220,11 +216,14 @@ def find_pipeline(model: str, revision: str | None) -> PipelineFiles:
     missing_parts = [part for part in parts if not (pipeline_folder / part).is_dir()]
     if missing_parts:
         raise ModelMissing(f"{model}: {pipeline_folder} has no {missing_parts[0]}/; {_download_hint(model, revision)}")
-    return PipelineFiles(
-        folder=pipeline_folder,
-        revision=_digest(pipeline_folder) if folder.is_dir() else pipeline_folder.name,
-        pipeline=kind,
-    )
+    version = pipeline_folder.name
+    if folder.is_dir():
+        digest = hashlib.sha256((folder / INDEX).read_bytes())
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in (".safetensors", ".json"):
+                digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
+        version = f"folder-{digest.hexdigest()[:16]}"
+    return PipelineFiles(folder=pipeline_folder, revision=version, pipeline=kind)
 
 
 def _hub_folder(model: str, revision: str | None) -> Path:
@@ -243,11 +242,3 @@ def _hub_folder(model: str, revision: str | None) -> Path:
 
 def _download_hint(model: str, revision: str | None) -> str:
     return f"fetch it with: hf download {model}{f' --revision {revision}' if revision else ''}"
-
-
-def _digest(folder: Path) -> str:
-    digest = hashlib.sha256((folder / INDEX).read_bytes())
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".safetensors", ".json"):
-            digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
-    return f"folder-{digest.hexdigest()[:16]}"

@@ -37,11 +37,7 @@ CorpusIndex = tuple[dict[str, list[str]], dict[str, set[str]]]
 
 
 def verify(corpus: Corpus, *, step: Callable[[str], None] = lambda _: None) -> list[IntegrityError]:
-    """Read every byte of a corpus and decode every video.
-
-    Args:
-        corpus: the corpus, already open.
-        step: called with each file's name once that file has been checked.
+    """Read every byte of a corpus and decode every video; step is called with the name of each file that is checked.
 
     Returns:
         The first fault of each file, in the order of the files; empty where all is well.

@@ -42,7 +42,15 @@ def list_footage(source: FootageSource) -> list[Footage | UnusableFootage]:
     ]
     if not selected:
         raise ValueError(f"{root}: include and exclude of source {source.name!r} leave none of {len(items)} videos")
-    return _without_doubles(sorted(selected, key=lambda item: (item.name, str(getattr(item, "video", "")))))
+    selected.sort(key=lambda item: (item.name, str(getattr(item, "video", ""))))
+    first: dict[str, Footage | UnusableFootage] = {}
+    for index, item in enumerate(selected):
+        earlier = first.setdefault(item.name, item)
+        if earlier is not item and isinstance(item, Footage):
+            path = getattr(earlier, "video", item.name)
+            reason = f"{item.video}: has the same name as {path}; rename one of the two"
+            selected[index] = UnusableFootage(name=item.name, reason=reason)
+    return selected
 
 
 def expand_root(source: FootageSource) -> Path:
@@ -80,14 +88,3 @@ def _read_clip(source: FootageSource, root: Path, name: str, path: Path) -> Foot
             name=name, reason=f"{strangers[0]}: leads out of the source's folder {root}; copy it in, or move root up"
         )
     return replace(footage, caption=source.fixed_caption, image_fps=source.image_fps)
-
-
-def _without_doubles(items: list[Footage | UnusableFootage]) -> list[Footage | UnusableFootage]:
-    first: dict[str, Footage | UnusableFootage] = {}
-    for index, item in enumerate(items):
-        earlier = first.setdefault(item.name, item)
-        if earlier is not item and isinstance(item, Footage):
-            path = getattr(earlier, "video", item.name)
-            reason = f"{item.video}: has the same name as {path}; rename one of the two"
-            items[index] = UnusableFootage(name=item.name, reason=reason)
-    return items

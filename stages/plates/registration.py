@@ -64,12 +64,7 @@ class _FramePair:
 
 
 def register_camera(gt: Rgb, keep_out: Mask) -> CameraPath:
-    """Find the camera's motion.
-
-    Args:
-        gt: the clip.
-        keep_out: pixels that move by themselves (all subjects, generously); they are not tracked.
-    """
+    """Find the camera's motion, without keep_out: pixels that move by themselves (all subjects, generously)."""
     greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in gt]
     corners = [_corners(grey, blocked) for grey, blocked in zip(greys, keep_out, strict=True)]
     neighbours = [_neighbour_pair(greys, corners, frame) for frame in range(len(gt) - 1)]
