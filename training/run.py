@@ -29,10 +29,6 @@ TINY = "tiny"
 """As a model's id: the model in miniature, written into the run's folder."""
 ReportProgress = Callable[[str, int, int], None]
 """Receives a step's label, the number of pieces done and their total."""
-RunStep = Callable[[str, "TrainingJob", ReportProgress], int]
-"""Runs a step of a job by its name; returns the number of pieces done."""
-WritePage = Callable[[str, "TrainingJob", Callable[[], Path]], Path]
-"""Writes a page of Markdown, given its name, its job and the function that writes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,10 +132,13 @@ def run_step(
 def run_training(
     job: TrainingJob,
     report: ReportProgress,
-    step: RunStep = run_step,
-    write_page: WritePage = lambda name, job, write: write(),
+    step: Callable[[str, TrainingJob, ReportProgress], int] = run_step,
+    write_page: Callable[[str, TrainingJob, Callable[[], Path]], Path] = lambda name, job, write: write(),
 ) -> Path:
-    """Run all steps of a run, or of an ablation's variants; return the model card, or the page of their tables."""
+    """Run all steps of a run, or of an ablation's variants; return the model card, or the page of their tables.
+
+    Each step is run by `step`, and each page written by `write_page`, given its name, job and the function that does.
+    """
     if job.settings.ablation:
         for variant in ablation_jobs(job):
             run_training(variant, report, step, write_page)

@@ -142,7 +142,7 @@ def load_text_model(folder: Path, *, dtype: str = "float32") -> TextModel:
     transformers.utils.logging.disable_progress_bar()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     encoder = transformers.T5EncoderModel.from_pretrained(
-        folder / "text_encoder", local_files_only=True, use_safetensors=True, dtype=_dtype(dtype)
+        folder / "text_encoder", local_files_only=True, use_safetensors=True, dtype=dtype
     )
     length = int(_read_config(folder / "transformer").get("max_text_seq_length", 226))
     return TextModel(tokenizer, encoder.eval().requires_grad_(False), length)
@@ -186,10 +186,11 @@ def _load_weights(path: Path, dtype: str | None) -> dict[str, Any]:
     """Load all shards, with or without an index beside them; copies, so that no file stays mapped into memory."""
     safetensors = require("safetensors", extra="train")
     loader = require("safetensors.torch", extra="train")
+    torch_dtype = None if dtype is None else getattr(require("torch", extra="train"), dtype)
     merged: dict[str, Any] = {}
     for file in _list_safetensors(path):
         try:
-            merged |= {name: weight.to(_dtype(dtype), copy=True) for name, weight in loader.load_file(file).items()}
+            merged |= {name: weight.to(torch_dtype, copy=True) for name, weight in loader.load_file(file).items()}
         except safetensors.SafetensorError as error:
             raise ValueError(f"{file}: is damaged ({error}); fetch the model again") from error
     return merged
@@ -206,7 +207,3 @@ def _assemble(model_class: Any, config: dict[str, Any], weights: dict[str, Any],
         reason = (str(error).splitlines()[1:2] or [str(error)])[0].strip()
         raise ValueError(f"{path}: its weights do not fit its config.json ({reason}); fetch it again") from error
     return module
-
-
-def _dtype(name: str | None) -> Any:
-    return None if name is None else getattr(require("torch", extra="train"), name)

@@ -143,9 +143,9 @@ class TrainingConfig:
     def identity(self) -> dict[str, Any]:
         """Settings that must not change between a checkpoint and the run that resumes from it."""
         settings = dataclasses.asdict(self)
-        data = {name: value for name, value in settings["data"].items() if name != "workers"}
-        names = ("trainable", "global_batch", "seed", "precision", "optimiser")
-        return {name: settings[name] for name in names} | {"data": data}
+        del settings["data"]["workers"]
+        names = ("trainable", "global_batch", "seed", "precision", "optimiser", "data")
+        return {name: settings[name] for name in names}
 
 
 def check_counts(variants: Sequence[AblationVariant], counts: Mapping[str, int], corpus: str) -> None:

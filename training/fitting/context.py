@@ -110,7 +110,18 @@ def build_accelerator(settings: TrainingConfig) -> Any:
         raise ValueError(
             f"trackers names '{missing[0]}', which is not installed; get it with: pip install {missing[0]}"
         )
-    _check_processes(accelerator)
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != accelerator.num_processes:  # each would train alone, into the same folder
+        raise ValueError(
+            f"{started} processes were started and accelerate joined {accelerator.num_processes}; "
+            "start them with accelerate launch, or without GPUs with torchrun"
+        )
+    for name in SHARDED:  # without GPUs accelerate does without, and says nothing
+        requested = os.environ.get(f"ACCELERATE_USE_{name}", "false") == "true"
+        if requested and accelerator.distributed_type.name != name:
+            raise ValueError(
+                f"accelerate does not take {name} on this machine, it wants GPUs; leave it out of its settings"
+            )
     accelerator.gradient_accumulation_steps = settings.accumulation_steps(accelerator.num_processes)
     plugin = accelerator.state.deepspeed_plugin
     if plugin is not None:
@@ -234,22 +245,6 @@ def _resume(context: TrainingContext) -> TrainingContext:
         ema=ema,
         first_step=int(manifest["step"]),
     )
-
-
-def _check_processes(accelerator: Any) -> None:
-    """Refuse processes that do not work together, or not as they were asked to."""
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if started != accelerator.num_processes:  # each would train alone, into the same folder
-        raise ValueError(
-            f"{started} processes were started and accelerate joined {accelerator.num_processes}; "
-            "start them with accelerate launch, or without GPUs with torchrun"
-        )
-    for plugin in SHARDED:  # without GPUs accelerate does without, and says nothing
-        requested = os.environ.get(f"ACCELERATE_USE_{plugin}", "false") == "true"
-        if requested and accelerator.distributed_type.name != plugin:
-            raise ValueError(
-                f"accelerate does not take {plugin} on this machine, it wants GPUs; leave it out of its settings"
-            )
 
 
 def _gather_weights(context: TrainingContext) -> dict[str, Any]:

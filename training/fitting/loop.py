@@ -122,7 +122,10 @@ class _TrainingLoop:
                 self.context.optimiser.zero_grad()
         if self.context.ema is not None:
             self.context.ema.update(self.context.weights)
-        loss, wait_s, kinds = self._reduce(sum(losses) / len(losses))
+        # Over the processes, loss and waiting time are means, and clips of each kind are sums.
+        values = [sum(losses) / len(losses), self.wait_s, *(float(self.kinds[kind]) for kind in KINDS)]
+        total = self.accelerator.reduce(torch.tensor(values, device=self.accelerator.device), "sum").tolist()
+        loss, wait_s = (value / self.accelerator.num_processes for value in total[:2])
         record = {
             "step": step + 1,
             "loss": loss,
@@ -131,7 +134,7 @@ class _TrainingLoop:
             "wait_s": wait_s,
             "step_s": time.perf_counter() - started,
         }
-        return record, kinds
+        return record, {kind: int(count) for kind, count in zip(KINDS, total[2:], strict=True)}
 
     def _next_batch(self, batches: Iterator[dict[str, Any]]) -> dict[str, Any]:
         started = time.perf_counter()
@@ -159,13 +162,6 @@ class _TrainingLoop:
         loss = velocity_loss(self.context.transformer, batch, alphas, rotary=self.rotary[shape])
         self.accelerator.backward(loss)
         return float(loss.detach())
-
-    def _reduce(self, loss: float) -> tuple[float, float, dict[str, int]]:
-        """Means of loss and waiting time over the processes, and sums of the kinds."""
-        values = [loss, self.wait_s, *(float(self.kinds[kind]) for kind in KINDS)]
-        total = self.accelerator.reduce(torch.tensor(values, device=self.accelerator.device), "sum").tolist()
-        mean_loss, mean_wait_s = (value / self.accelerator.num_processes for value in total[:2])
-        return mean_loss, mean_wait_s, {kind: int(count) for kind, count in zip(KINDS, total[2:], strict=True)}
 
     def _validate(self, step: int) -> None:
         """Write latents of the validation clips after so many steps, and have them decoded."""
