@@ -1,6 +1,7 @@
 """Stage 3: split a clip so that gt ≈ alpha·foreground + (1 − alpha)·background; what all backends share."""
 
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -25,6 +26,22 @@ class Layers:
     """Measured numbers, e.g. registration_error_px, unseen_share."""
     notes: tuple[str, ...] = ()
     """What a person who reviews the clip should know, in sentences."""
+
+
+@runtime_checkable
+class Decomposer(Protocol):
+    """Splits a clip into the subject with its effects and the clean plate behind them."""
+
+    def decompose(self, gt: Rgb, subject_mask: Matte, other_subjects: Mask | None, external: Rgb | None) -> Layers:
+        """Take the subject out of gt.
+
+        Args:
+            gt: the clip.
+            subject_mask: the subject alone, without its effects.
+            other_subjects: pixels of the clip's other subjects, which stay in the background; None without any.
+            external: a background that another tool made, for the backends that read layers.
+        """
+        ...
 
 
 def check_subject(gt: Rgb, subject_mask: Matte) -> None:

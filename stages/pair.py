@@ -12,12 +12,13 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from . import composite, effect_mask, external, plate, propagate, quality, subject
+from .decompose import Decomposer
 from .effect_mask import EffectMaskSettings
 from .external import External
 from .plate import Plate
 from .propagate import Propagate
 from .quality import Pair
-from .subject import Provided, SubjectPrompt
+from .subject import Provided, SubjectPrompt, SubjectSegmenter
 
 Layer = UInt8[np.ndarray, "..."] | Bool[np.ndarray, "..."]
 """A layer of any of the shapes in `arrays.py`."""
@@ -58,7 +59,7 @@ class StageSpec:
     """Version of a stage without settings; the others have that of their settings' module."""
 
 
-def _subject(layers: Layers, facts: Facts, segmenter: Provided | Propagate) -> StageOutput:
+def _subject(layers: Layers, facts: Facts, segmenter: SubjectSegmenter) -> StageOutput:
     prompt = facts["normalise"]
     keys = dict(zip(prompt.get("keys") or (), layers.get("keys", ()), strict=True))
     box = prompt.get("box")
@@ -71,7 +72,7 @@ def _subject(layers: Layers, facts: Facts, segmenter: Provided | Propagate) -> S
     )
 
 
-def _decompose(layers: Layers, facts: Facts, decomposer: Plate | External) -> StageOutput:
+def _decompose(layers: Layers, facts: Facts, decomposer: Decomposer) -> StageOutput:
     other_subjects = layers.get("others")
     split = decomposer.decompose(
         layers["gt"],

@@ -8,7 +8,7 @@ about 0.4.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -39,6 +39,19 @@ class SubjectTrack:
     """0 to 1 per frame: how far the mask can be trusted."""
     notes: tuple[str, ...] = ()
     """What a person who reviews the clip should know, in sentences."""
+
+
+@runtime_checkable
+class SubjectSegmenter(Protocol):
+    """Finds the subject in every frame of a clip."""
+
+    def track(self, gt: Rgb, prompt: SubjectPrompt) -> SubjectTrack:
+        """Find the subject in every frame of gt.
+
+        Raises:
+            ValueError: when the prompt says nothing that this backend can use.
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
-from effectpairs.stages.decompose import solve_matte
+from effectpairs.stages.decompose import Decomposer, solve_matte
+from effectpairs.stages.external import External
+from effectpairs.stages.plate import Plate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -52,3 +54,8 @@ def test_a_coloured_veil_is_told_from_the_contrast_that_is_left() -> None:
     alpha, foreground = solve_matte(gt, background, np.zeros((1, 60, 60), np.uint8), np.ones((1, 60, 60), bool))
     assert abs(float(np.median(alpha)) / 255 - 0.5) < 0.04
     np.testing.assert_allclose(np.median(foreground[0], axis=(0, 1)), veil, atol=8)
+
+
+def test_backends_are_decomposers():
+    assert isinstance(Plate(), Decomposer)
+    assert isinstance(External(), Decomposer)

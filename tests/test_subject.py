@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 import pytest
-from effectpairs.stages.subject import Provided, SubjectPrompt
+from effectpairs.stages.propagate import Propagate
+from effectpairs.stages.subject import Provided, SubjectPrompt, SubjectSegmenter
 from effectpairs.stages.tracking import mask_confidence
 
 FRAMES, HEIGHT, WIDTH, SIDE = 12, 64, 96, 20
@@ -128,3 +129,8 @@ def test_overlap_and_area_ratio_by_hand() -> None:
     assert mask_confidence.area_ratio(one, other) == 8 / 12
     assert mask_confidence.overlap(one * 0, other * 0) == mask_confidence.area_ratio(one * 0, other * 0) == 1
     assert mask_confidence.overlap(one, other * 0) == mask_confidence.area_ratio(one, other * 0) == 0
+
+
+def test_backends_are_segmenters() -> None:
+    assert isinstance(Provided(), SubjectSegmenter)
+    assert isinstance(Propagate(), SubjectSegmenter)
