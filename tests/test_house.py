@@ -35,7 +35,7 @@ many free
 """Words that are no names: participles, pronouns and question words, which say nothing of the thing."""
 RIDDLES = ("Of", "What", "Whose", "By", "Which", "Who", "Where", "How")
 """First words of docstrings that make the reader wait for the thing."""
-MOST_LINES, MOST_FILES, MOST_README_LINES = 32_300, 215, 200
+MOST_LINES, MOST_FILES, MOST_README_LINES = 30_000, 215, 200
 """Limits that may be lowered, not raised: what is added has to make room."""
 MOST_MUTABLE, MOST_ISINSTANCE = 5, 3
 IN_ANY_FOLDER = ("source.py", "listing.py", "stages.py", "worker/")
