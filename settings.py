@@ -289,7 +289,7 @@ def _choose(tables: list[Any], value: Any, path: str, default: Any) -> Any:
     if not isinstance(value, Mapping) or "kind" not in value:
         return type(default) if type(default) in tables else tables[0]
     by_kind = {name: table for table in tables for name in typing.get_args(_kind_of(table))}
-    if value["kind"] in by_kind:
+    if isinstance(value["kind"], str) and value["kind"] in by_kind:
         return by_kind[value["kind"]]
     suggestion = nearest(str(value["kind"]), by_kind)
     raise ValueError(f"{path}.kind={value['kind']!r} is none of {', '.join(by_kind)}{suggestion}")

@@ -91,6 +91,7 @@ def test_a_table_is_filled_from_the_fields_default(tmp_path):
         (LINES + "[normalize]\n", [], "davis.toml: 'normalize' is not a setting of a source; did you mean 'normalise'?"),
         (LINES + "[normalise]\nsizes=[1,2]\n", [], "davis.toml: 'sizes' is not a setting of [normalise]; did you mean 'size'?"),
         (LINES + "[subject]\nradius=1\n", [], "davis.toml: 'radius' is not a setting of [subject]; did you mean 'radius_px'?"),
+        (LINES, ["subject.kind=[1]"], "davis.toml: subject.kind=[1] is none of plain, fancy."),
         (LINES + "[subject]\nkind='fancyy'\n", [], "davis.toml: subject.kind='fancyy' is none of plain, fancy; did you mean 'fancy'?"),
         (LINES + "subject = 3\n", [], "davis.toml: subject=3 is a value, but 'subject' is a table; write subject.kind or [subject]"),
         (LINES + "[normalise]\nfloor = 5.0\n", [], "davis.toml: [normalise] floor=5.0 is not in [0, 1); divide an 8-bit threshold by 255"),
