@@ -25,7 +25,7 @@ from .console import (
 
 if TYPE_CHECKING:
     from ..datasets.store.ledger import RunSummary
-    from ..flows.sources import AnySource
+    from ..flows.captions.stages import CaptionedSource
 
 commands = typer.Typer()
 
@@ -184,7 +184,7 @@ def demo(
     out.print(f"gallery: {write_gallery(str(corpus), None)}", markup=False)
 
 
-def _run_source(settings: "AnySource", workspace: Path, workers: int, no_prefect: bool) -> "RunSummary":
+def _run_source(settings: "CaptionedSource", workspace: Path, workers: int, no_prefect: bool) -> "RunSummary":
     from ..datasets.store.ledger import RunSummary, read_ledger
     from ..flows.engine.local_runner import run_locally
     from ..flows.sources import open_run

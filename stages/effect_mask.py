@@ -10,7 +10,6 @@ from typing import Literal
 import cv2
 import numpy as np
 from jaxtyping import Bool, Int32, Int64, Shaped, UInt8
-from skimage.filters import threshold_otsu
 
 from ..arrays import Image, Mask, Matte, MatteImage, Rgb
 from . import morphology
@@ -54,6 +53,8 @@ def _grey_differences(gt: Rgb, over: Rgb, subject_mask: Matte, margin_px: int) -
 
 def _otsu(counts: Int64[np.ndarray, "256"]) -> int:
     """Otsu's threshold; of a histogram with a single value, that value."""
+    from skimage.filters import threshold_otsu  # a third of a second that only those pay who make masks
+
     values = np.flatnonzero(counts)
     return int(values[0]) if len(values) == 1 else int(threshold_otsu(hist=counts))
 

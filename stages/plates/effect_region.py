@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
-from scipy import ndimage
 
 from ...arrays import Image, Mask, Matte, MatteImage, Rgb
 from .registration import CameraPath
@@ -64,6 +63,8 @@ def difference_strength(
 
 def attached_components(difference: Strength, subject: Mask, other_subjects: Mask, rule: Attachment) -> Mask:
     """The space-time components of difference that the subject brings along; its own pixels are not included."""
+    from scipy import ndimage  # a quarter of a second that only those pay who make plates
+
     candidate = np.stack(
         [_candidate_pixels(*frame, rule) for frame in zip(difference, subject, other_subjects, strict=True)]
     )
@@ -211,9 +212,9 @@ def _swept_ground(target: int, moving: Matte, camera: CameraPath) -> FrameMask:
 
 def _patches_on(hidden: FrameMask, swept: FrameMask) -> FrameMask:
     """The patches of hidden that lie for the most part on swept ground."""
-    labels, number = ndimage.label(hidden, np.ones((3, 3), bool))
-    area = np.bincount(labels.ravel(), minlength=number + 1)
-    inside = np.bincount(labels[swept], minlength=number + 1)
+    number, labels = cv2.connectedComponents(hidden.view(np.uint8), connectivity=8)
+    area = np.bincount(labels.ravel(), minlength=number)
+    inside = np.bincount(labels[swept], minlength=number)
     is_shadow = (inside >= MIN_SWEPT * area) & (area >= MIN_PX)
     is_shadow[0] = False
     return np.asarray(is_shadow[labels])
