@@ -16,7 +16,7 @@ demo: $(VENV)/.core $(BLENDER)/.made  ## the main job on real footage: video to 
 	$(BIN)/effectpairs demo --workspace demo/workspace --corpus demo/corpus
 
 test: $(VENV)/.dev $(BLENDER)/.made lint  ## every check: lint, types, all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: $(VENV)/.dev  ## the tests that take seconds
 	$(BIN)/python -m pytest -m 'not slow'

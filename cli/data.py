@@ -190,7 +190,7 @@ def _run_source(settings: "CaptionedSource", workspace: Path, workers: int, no_p
     from ..flows.sources import open_run
 
     source_run = open_run(settings, workspace, workers)
-    if no_prefect or source_run.is_done:
+    if no_prefect or source_run.check_done():
         # With nothing left to do there is nothing to schedule: no server is started to say so.
         with progress_bar() as show:
             summary = run_locally(source_run, show)

@@ -95,7 +95,7 @@ def artifact_key(name: str) -> str:
 
 def _run_batches(run: Run, phase: Phase, pool: WorkerPool, report_progress: ReportProgress) -> None:
     """Submit a task for each batch of a phase, record what failed, and show how far it is."""
-    batches = run.pending(phase)
+    batches = run.write_pending_batches(phase)
     if not batches:
         return
     progress: Any = create_progress_artifact(

@@ -19,7 +19,7 @@ GreyClip = UInt8[np.ndarray, "T H W"]
 Histograms = Int64[np.ndarray, "T 256"]  # of the grey difference, per frame
 VERSION = 2
 """Raise it when results change; stored results of older versions are then made again."""
-SUBJECT = 128  # coverage from which a pixel belongs to the subject
+SUBJECT_THRESHOLD = 128  # coverage from which a pixel belongs to the subject
 WORKING_PX = 384  # the shorter side for which sizes in pixels are given
 
 
@@ -31,7 +31,7 @@ def to_grey(image: Image) -> Grey:
 
 def near_subject(coverage: MatteImage, margin_px: int) -> Bool[np.ndarray, "H W"]:
     """The subject, and what lies within margin_px of it."""
-    return morphology.dilate_disk((coverage >= SUBJECT).view(np.uint8), margin_px).view(bool)
+    return morphology.dilate_disk((coverage >= SUBJECT_THRESHOLD).view(np.uint8), margin_px).view(bool)
 
 
 def _grey_differences(gt: Rgb, over: Rgb, subject_mask: Matte, margin_px: int) -> tuple[GreyClip, Histograms]:

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 
 from ..arrays import Image, Mask, Matte, PerFrame, Rgb
 from . import composite, morphology
-from .effect_mask import SUBJECT, WORKING_PX, to_grey
+from .effect_mask import SUBJECT_THRESHOLD, WORKING_PX, to_grey
 
 VERSION = 2
 """Raise it when results change; stored results of older versions are then made again."""
@@ -107,7 +107,7 @@ def _measure_frame(pair: Pair, index: int) -> dict[str, float]:
     """Sums over one frame, by name."""
     gt, over, background = pair.gt[index], pair.over[index], pair.background[index]
     effect, coverage = pair.effect_mask[index].view(np.uint8), pair.subject_mask[index]
-    subject = (coverage >= SUBJECT).view(np.uint8)
+    subject = (coverage >= SUBJECT_THRESHOLD).view(np.uint8)
     scale = min(subject.shape) / WORKING_PX
     near_subject = morphology.dilate_disk(subject, max(1, round(HALO_PX * scale)))
     preserved = ((effect | coverage | near_subject) == 0).view(np.uint8)

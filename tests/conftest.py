@@ -11,8 +11,14 @@ from effectpairs.tests.fixtures_scene import Scene, sliding_square, write_h264
 cv2.setNumThreads(1)  # two threads on a loaded machine are many times slower on small frames
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that hold slow tests: two processes then end at about the same time."""
+    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow_files)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """What draws with Blender skips where there is none."""
+    """Skip tests that draw with Blender where there is none."""
     if item.get_closest_marker("blender"):
         from effectpairs.render.blender.process import BlenderNotFound, find_python
 

@@ -55,7 +55,7 @@ def test_a_second_run_makes_nothing_and_a_changed_setting_only_what_follows(tmp_
     run_locally(Run(TOY, words, tmp_path, workers=1))
     first = calls()
     run = Run(TOY, words, tmp_path, workers=1)
-    assert run.is_done
+    assert run.check_done()
     run_locally(run)
     assert calls() == first
     run_locally(Run(TOY, ToySource(name="toys", lines=("red bee",), upper=True), tmp_path, workers=1))
@@ -98,7 +98,7 @@ def test_each_input_is_hashed_once_and_each_result_read_once(source_file, tmp_pa
     first = sum(loaded.values())
     loaded.clear()
     run = open_run(source, tmp_path / "w", workers=1)
-    assert run.is_done
+    assert run.check_done()
     run_locally(run)
     assert sum(loaded.values()) <= first
     assert max(loaded.values()) <= summary.inputs, "each result is read once"

@@ -193,7 +193,7 @@ def test_missing_folders_are_named(tmp_path):
 @pytest.mark.parametrize("start_x", [-20.0, 20.0])
 def test_a_pan_is_no_faster_than_a_camera_may_turn(start_x):
     rng = np.random.default_rng(0)
-    view = CameraView(away_deg=90.0, distance_m=2.0, lift_deg=10.0, focal_mm=35.0)
+    view = CameraView(away_deg=90.0, distance_m=2.0, elevation_deg=10.0, focal_mm=35.0)
     motion = Travel(kind="drive", start=(start_x, 0.0), heading_deg=0.0, speed_mps=20.0)
     camera = _draw_camera(rng, scenarios.walk(rng), view, "pan", motion, 1.0)
     assert abs(camera.amount) == 180

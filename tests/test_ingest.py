@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from effectpairs.datasets.footage.listing import Footage, SubjectFiles, list_footage
 from effectpairs.datasets.sources.source import FootageSource, load_source
-from effectpairs.flows.footage.ingest import NormalizedClip, keys_within, normalize_footage, pick
+from effectpairs.flows.footage.ingest import NormalizedClip, match_key_frames, normalize_footage, take_at
 from effectpairs.stages.normalise import Normalise, UnusableShot, fit_frame
 from effectpairs.tests.fixtures_videos import encode_video, sliding_clip, square_mask, write_images
 from hypothesis import given
@@ -140,9 +140,9 @@ def test_keys_go_to_the_nearest_kept_frame(tmp_path):
 
 
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=20), st.sets(st.integers(0, 60), max_size=8), st.integers(0, 5))
-def test_keys_within_equals_the_plain_search(steps, keys, start):
+def test_matched_key_frames_equal_the_plain_search(steps, keys, start):
     frames = tuple(int(frame) for frame in start + np.cumsum([0, *steps]))
-    placed = keys_within(keys, frames)
+    placed = match_key_frames(keys, frames)
     spanned = [key for key in keys if frames[0] <= key <= frames[-1]]
     nearest = {key: min(range(len(frames)), key=lambda at: (abs(frames[at] - key), at)) for key in spanned}
     assert set(placed) == set(nearest.values())
@@ -218,7 +218,7 @@ def test_masks_of_another_length(tmp_path):
 @given(st.lists(st.integers(0, 3), max_size=30))
 def test_pick(steps):
     wanted = np.cumsum(steps).tolist()
-    assert list(pick(iter(range(200)), wanted)) == wanted
+    assert list(take_at(iter(range(200)), wanted)) == wanted
 
 
 def test_imports_no_heavy_package():

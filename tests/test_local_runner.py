@@ -53,7 +53,7 @@ def test_running_again_computes_nothing_and_changes_nothing(done, monkeypatch):
         raise AssertionError("a stage ran again")
 
     monkeypatch.setattr(batches, "run_batch", forbidden)
-    assert open_run(source, workspace).is_done
+    assert open_run(source, workspace).check_done()
     assert run_source(source, workspace, workers=1) == account
     assert bytes_of(workspace) == before
 

@@ -12,7 +12,7 @@ from effectpairs.training.evaluation.metric import Sample, Unavailable, Weights,
 from effectpairs.training.evaluation.videos import Method
 
 pytestmark = pytest.mark.usefixtures("nothing_is_fetched")
-TRAINED = Weights(id="ruler", sha256="a" * 64)
+TRAINED_FOLDER = Weights(id="ruler", sha256="a" * 64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Ruler:
     """Measures the brightness, and counts how often it is asked; it breaks at one clip, or has no weights."""
 
     breaks_at: str = field(default="", repr=False)
-    taken: Weights | None = field(default=TRAINED, repr=False)
+    taken: Weights | None = field(default=TRAINED_FOLDER, repr=False)
     asked: list[str] = field(default_factory=list, repr=False)
 
     def score(self, sample: Sample):
@@ -64,7 +64,7 @@ def test_cut_off_it_goes_on_and_ends_with_the_same_lines(corpus, method, tmp_pat
 
 def test_what_changed_is_measured_again(tmp_path):
     cache, first = ResultCache(folder=tmp_path), sample(noise(1), noise(2))
-    other_weights = Ruler(taken=replace(TRAINED, sha256="b" * 64))
+    other_weights = Ruler(taken=replace(TRAINED_FOLDER, sha256="b" * 64))
     for ruler, given, times in (
         (Ruler(), first, 1),
         (Ruler(), first, 0),
@@ -97,7 +97,7 @@ def test_features_of_a_video_are_made_once(tmp_path):
         made.append(len(frames))
         return frames.mean(axis=(1, 2)).astype(np.float64)
 
-    twice = [cache.features(noise(1), TRAINED, features) for _ in range(2)]
+    twice = [cache.features(noise(1), TRAINED_FOLDER, features) for _ in range(2)]
     assert made == [3]
     np.testing.assert_array_equal(*twice)
 

@@ -112,7 +112,7 @@ def test_rows_say_how_they_came_about(done, tmp_path):
 def test_two_workers_give_the_bytes_of_one_and_a_second_run_does_nothing(done, tmp_path):
     path, workspace, account = done
     before = files_of(workspace)
-    assert open_run(load_any(path), workspace).is_done
+    assert open_run(load_any(path), workspace).check_done()
     assert run_source(load_any(path), workspace, workers=1) == account
     assert files_of(workspace) == before
     assert run_source(load_any(path), tmp_path / "other", workers=2) == account

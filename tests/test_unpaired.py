@@ -190,7 +190,7 @@ def test_a_model_makes_clips_through_the_flow_and_a_second_run_makes_none(tmp_pa
     again = {path: path.stat().st_mtime_ns for path in (workspace / "store").rglob("gt.mkv")}
     assert len(again) == 3
     assert again.items() >= first.items()  # what was made stays
-    assert open_run(source, workspace).is_done
+    assert open_run(source, workspace).check_done()
     publish_locally(str(tmp_path / "corpus"), workspace, EVERYTHING)
     corpus = open_corpus(str(tmp_path / "corpus"))
     assert verify(corpus) == []

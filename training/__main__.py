@@ -21,7 +21,7 @@ from ..datasets.store.atomic_io import CannotWrite
 from .base.models import BaseModelNotFound, locate_model, select_device
 from .configs.config import TrainingConfig, load_training
 from .fitting.step_log import TrainingStopped
-from .latents.encode_plan import build_recipe, finalize_cache, pending_clips
+from .latents.encode_plan import build_recipe, finalize_cache, pending_clip_ids
 
 ABANDONED = 4
 """Exit status of a program whose driver is gone."""
@@ -63,9 +63,9 @@ def _run(options: argparse.Namespace) -> None:
         select_device()  # limits the threads on a CPU
         train(settings)
     elif options.step == "sample":
-        from .results import sample_clips
+        from .results import generate_samples
 
-        for clip_id in sample_clips(settings, options.count):
+        for clip_id in generate_samples(settings, options.count):
             print(f"sampled {clip_id}", flush=True)
     else:
         _measure(settings)
@@ -85,18 +85,18 @@ def _encode(settings: TrainingConfig, options: argparse.Namespace) -> None:
     for clip_id in encode_corpus(corpus, settings.model, folder, settings.cache, share=share):
         print(f"encoded {clip_id}", flush=True)
     recipe = build_recipe(locate_model(settings.model).folder, settings.cache)
-    if not pending_clips(corpus, folder, recipe):
+    if not pending_clip_ids(corpus, folder, recipe):
         finalize_cache(corpus, settings.model, folder, settings.cache)
 
 
 def _measure(settings: TrainingConfig) -> None:
-    from .results import measure_samples
+    from .results import evaluate_samples
 
     def print_progress(count: int, total: int) -> None:
         if count:  # the first call comes before anything is measured
             print(f"measured {count} of {total}", flush=True)
 
-    measure_samples(settings, print_progress)
+    evaluate_samples(settings, print_progress)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -24,7 +24,7 @@ from ..stages.normalise import fit_frame, resize
 from .base.conditioning import mask_from_keyframes
 from .base.latent_shapes import SIDE_MULTIPLE, nearest_sides
 from .base.models import BaseModelRef, select_device
-from .fitting.step_log import RECORD
+from .fitting.step_log import RECORD_FILE
 from .sampling.pipeline import CRF, EffectPipeline, PipelineInput
 from .sampling.sample import SamplingSettings
 
@@ -114,12 +114,12 @@ def load_pipeline(settings: DeviceSettings) -> EffectPipeline:
     model = BaseModelRef() if settings.base is None else BaseModelRef(id=settings.base)
     if settings.trained is not None and settings.base is None:
         try:
-            base = json.loads((settings.trained / RECORD).read_text())["base"]
+            base = json.loads((settings.trained / RECORD_FILE).read_text())["base"]
             model = BaseModelRef(id=base["id"], revision=base["revision"])
         except (OSError, ValueError, KeyError) as error:
             raise ValueError(
-                f"{settings.trained}: has no {RECORD} of a finished run; give a run's folder `trained`, or name the "
-                "base model"
+                f"{settings.trained}: has no {RECORD_FILE} of a finished run; give a run's folder `trained`, or name "
+                "the base model"
             ) from error
     pipeline = EffectPipeline.load(model, settings.trained, dtype="float32" if device == "cpu" else "bfloat16")
     pipeline.set_progress_bar_config(disable=True)

@@ -7,6 +7,7 @@ Measures and model card need no torch.
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,16 @@ from .configs.config import TrainingConfig
 from .evaluation.evaluate import EvaluationSettings, ResultCache, evaluate
 from .evaluation.tables import write_tables
 from .evaluation.videos import Method
-from .fitting.step_log import EVALUATION, RECORD, SAMPLES, TRAINED, read_step_log
-from .latents.encode_plan import downscale, window_length
+from .fitting.step_log import EVALUATION_FOLDER, RECORD_FILE, SAMPLES_FOLDER, TRAINED_FOLDER, read_step_log
+from .latents.encode_plan import resize_frames, window_length
 
 SPLITS = ("test", "validation", "train")
 """Splits to hold clips out of, by preference."""
 MAX_LOSS_ROWS = 10
 
 
-def held_out_clips(corpus: Corpus, count: int) -> tuple[str, list[str]]:
-    """Return the first of test, validation and training that has a pair, and ids of its first pairs; 0 takes all."""
+def select_evaluation_clips(corpus: Corpus, count: int) -> tuple[str, list[str]]:
+    """Return the first of test, validation and train that holds pairs, and ids of its first `count` (0: all)."""
     rows = [row for row in corpus.table.select(["clip_id", "kind", "split"]).to_pylist() if row["kind"] != "unpaired"]
     splits = {row["split"] for row in rows}
     split = next((split for split in SPLITS if split in splits), SPLITS[-1])
@@ -38,9 +39,9 @@ def held_out_clips(corpus: Corpus, count: int) -> tuple[str, list[str]]:
 
 
 def describe_clips(split: str, count: int, *, trained_on: str) -> str:
-    """Say how many clips of a split were measured, and whether a run that was trained on a split (or "all") knew them.
+    """Say how many clips of a split were measured, and whether a run trained on a split (or "all") saw them.
 
-    If it did, the numbers hold for no others.
+    Results on clips that a model was trained on say nothing of other clips.
     """
     clips = f"{count} clip{'' if count == 1 else 's'}"
     if trained_on not in ("all", split):
@@ -50,10 +51,10 @@ def describe_clips(split: str, count: int, *, trained_on: str) -> str:
     return f"{clips} of the {split} split, on which this run was trained"
 
 
-def sample_clips(settings: TrainingConfig, count: int) -> Iterator[str]:
-    """Make OUTPUT/samples/CLIP.mkv of each held-out clip by the run's weights; yield its id.
+def generate_samples(settings: TrainingConfig, count: int) -> Iterator[str]:
+    """Generate OUTPUT/samples/CLIP.mkv for each evaluation clip with the run's weights; yield its id when it is there.
 
-    A video that the same weights made with the same settings is not made again, and its id is yielded all the same.
+    A video that the same weights made with the same settings is not made again.
 
     Raises:
         ValueError: the run is not finished, or a clip does not fit the model.
@@ -65,20 +66,23 @@ def sample_clips(settings: TrainingConfig, count: int) -> Iterator[str]:
 
     corpus, cache, validation = open_corpus(settings.corpus), settings.cache, settings.validation
     sampling = SamplingSettings(steps=validation.steps, guidance=validation.guidance, seed=validation.seed)
-    trained, pipeline = settings.output_path / TRAINED, None
+    trained = settings.output_path / TRAINED_FOLDER
+    pipeline = None
     weights = sorted((trained / "transformer").glob("*.safetensors"))
     if not weights:
         raise ValueError(f"{trained}: holds no trained weights; train to the last step first")
     weights_digest = digest_of([digest_of_file(path) for path in weights])
-    for clip_id in held_out_clips(corpus, count)[1]:
+    for clip_id in select_evaluation_clips(corpus, count)[1]:
         clip = corpus.clip(clip_id)
-        # A caption or a frame that changed makes another version of the corpus, and so another key.
-        origin = [weights_digest, dataclasses.asdict(sampling), corpus.manifest["digest"], clip_id]
-        key = digest_of([*origin, cache.size, cache.frames])
-        path = settings.output_path / SAMPLES / f"{clip_id}.mkv"
+        # The corpus's digest changes with any caption or frame of it.
+        key_parts = [weights_digest, dataclasses.asdict(sampling), corpus.manifest["digest"], clip_id]
+        key = digest_of([*key_parts, cache.size, cache.frames, settings.data.mask_downsample])
+        path = settings.output_path / SAMPLES_FOLDER / f"{clip_id}.mkv"
         if not _is_sampled(path, key):
             span = slice(window_length(clip, cache.frames))
-            layers: Any = {name: downscale(getattr(clip, name)[span], cache.size) for name in ("over", "effect_mask")}
+            layers: Any = {
+                name: resize_frames(getattr(clip, name)[span], cache.size) for name in ("over", "effect_mask")
+            }
             mask_downsample = settings.data.mask_downsample
             inputs = PipelineInput(prompt=clip.caption or "", mask_downsample=mask_downsample, **layers)
             pipeline = pipeline or load_pipeline(DeviceSettings(trained=trained))
@@ -87,8 +91,8 @@ def sample_clips(settings: TrainingConfig, count: int) -> Iterator[str]:
         yield clip_id
 
 
-def measure_samples(settings: TrainingConfig, report: Callable[[int, int], None]) -> None:
-    """Write the evaluation's tables into OUTPUT/evaluation, all at the size that was trained at.
+def evaluate_samples(settings: TrainingConfig, report: Callable[[int, int], None]) -> None:
+    """Measure samples and plain composites at the trained size; write tables and composites to OUTPUT/evaluation.
 
     `report` receives the number of clips measured and their total.
 
@@ -96,20 +100,20 @@ def measure_samples(settings: TrainingConfig, report: Callable[[int, int], None]
         ValueError: there are no samples, or they do not fit the corpus.
     """
     corpus, size = open_corpus(settings.corpus), settings.cache.size
-    samples, folder = settings.output_path / SAMPLES, settings.output_path / EVALUATION
+    samples, folder = settings.output_path / SAMPLES_FOLDER, settings.output_path / EVALUATION_FOLDER
     clip_ids = [clip_id for clip_id in corpus.ids if (samples / f"{clip_id}.mkv").exists()]
     if not clip_ids:
         raise ValueError(f"{samples}: has no videos of clips of {settings.corpus}; sample first")
     for clip_id in clip_ids:
         clip = corpus[clip_id]
         assert clip.over is not None, "pairs have an over"
-        composite = downscale(clip.over, size)
+        composite = resize_frames(clip.over, size)
         atomic_write(folder / "composite" / f"{clip_id}.mkv", codec.encode(composite, fps=clip.fps))
     methods = [Method(name="trained", folder=samples), Method(name="composite", folder=folder / "composite")]
     cache = ResultCache(folder=folder / "clips")
     evaluation = EvaluationSettings(clip_ids=tuple(clip_ids), size=size, cache=cache)
     measurements = evaluate(corpus, methods, evaluation, report)
-    clips = describe_clips(held_out_clips(corpus, 0)[0], len(clip_ids), trained_on=settings.data.split)
+    clips = describe_clips(select_evaluation_clips(corpus, 0)[0], len(clip_ids), trained_on=settings.data.split)
     write_tables(measurements, folder, f"{clips}; {settings.validation.steps} steps of sampling")
 
 
@@ -119,11 +123,11 @@ def write_model_card(output: Path, *, is_measured: bool = False) -> Path:
     Raises:
         ValueError: the run is not finished.
     """
-    trained, evaluation = output / TRAINED, output / EVALUATION / "table.md"
+    trained, evaluation = output / TRAINED_FOLDER, output / EVALUATION_FOLDER / "table.md"
     try:
-        record: dict[str, Any] = json.loads((trained / RECORD).read_text())
+        record: dict[str, Any] = json.loads((trained / RECORD_FILE).read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(f"{trained}: holds no {RECORD}; train to the last step first") from error
+        raise ValueError(f"{trained}: holds no {RECORD_FILE}; train to the last step first") from error
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
@@ -137,7 +141,7 @@ def write_model_card(output: Path, *, is_measured: bool = False) -> Path:
         settings=record["settings"],
         losses=average_steps(steps),
         clip_counts=dict(sorted(steps[-1]["clips_by_kind"].items())) if steps else {},
-        samples=sorted(path.name for path in (output / SAMPLES).glob("*.mkv")),
+        samples=sorted(path.name for path in (output / SAMPLES_FOLDER).glob("*.mkv")),
         table=table,
         is_tiny="tiny" in Path(record["base"]["id"]).name,
         dumps=json.dumps,
@@ -147,13 +151,13 @@ def write_model_card(output: Path, *, is_measured: bool = False) -> Path:
 
 
 def average_steps(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Average the step log over at most ten stretches; each has the number of its last step."""
-    size = max(1, -(-len(steps) // MAX_LOSS_ROWS))
-    parts = [steps[start : start + size] for start in range(0, len(steps), size)]
+    """Average the step log in at most MAX_LOSS_ROWS equal bins; each has the number of its last step."""
+    bin_size = max(1, math.ceil(len(steps) / MAX_LOSS_ROWS))
+    bins = [steps[start : start + bin_size] for start in range(0, len(steps), bin_size)]
     names = ("loss", "grad_norm", "step_s", "wait_s")
     return [
-        {"step": part[-1]["step"], **{name: sum(step[name] for step in part) / len(part) for name in names}}
-        for part in parts
+        {"step": group[-1]["step"], **{name: sum(step[name] for step in group) / len(group) for name in names}}
+        for group in bins
     ]
 
 

@@ -21,7 +21,7 @@ from .configs.config import TrainingConfig, check_counts, load_training
 from .evaluation.tables import write_ablation_tables
 from .fitting.step_log import read_step_log
 from .latents.sampler import kind_weights
-from .results import describe_clips, held_out_clips, write_model_card
+from .results import describe_clips, select_evaluation_clips, write_model_card
 
 CONFIGS = Path(__file__).parent / "configs"
 PROGRAM = "effectpairs.training"
@@ -110,7 +110,7 @@ def run_step(
     if step == "train":
         return _train(job, report_step, on_record)
     corpus, count = open_corpus(job.settings.corpus), 0
-    held_out = len(held_out_clips(corpus, job.eval_clips)[1])
+    held_out = len(select_evaluation_clips(corpus, job.eval_clips)[1])
     words, verb, total = {
         "encode": (["encode", *(["--tiny-model"] if job.uses_tiny_model else [])], "encoded ", len(corpus)),
         "sample": (["sample", "--count", str(job.eval_clips)], "sampled ", held_out),
@@ -172,7 +172,7 @@ def write_ablation(job: TrainingJob) -> Path:
         ValueError: a variant was not measured.
     """
     settings, corpus = job.settings, open_corpus(job.settings.corpus)
-    split, clip_ids = held_out_clips(corpus, job.eval_clips)
+    split, clip_ids = select_evaluation_clips(corpus, job.eval_clips)
     clips = describe_clips(split, len(clip_ids), trained_on=settings.data.split)
     title = (
         f"What each source of data is worth: {settings.steps} steps of {settings.global_batch} samples a variant, "

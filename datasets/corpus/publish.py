@@ -58,7 +58,7 @@ def included_entries(workspace: Path, settings: PublishSettings) -> tuple[ClipOu
     return _included(workspace, settings.include, ledger_stamp(workspace))
 
 
-def contents(workspace: Path, settings: PublishSettings) -> list[str]:
+def planned_contents(workspace: Path, settings: PublishSettings) -> list[str]:
     """The content digests of the shards that the finished pairs make, sorted."""
     shards = packed(included_entries(workspace, settings), settings)
     return sorted(content_of_rows(group, split, settings) for split, _, group in shards)

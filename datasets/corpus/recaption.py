@@ -12,7 +12,7 @@ from ..store.ledger import ClipOutcome, RunSummary, account_of
 from ..store.location import Location
 from . import shards
 from .clip import Clip
-from .finalize import commit_manifest, sums_of, version_of
+from .finalize import commit_manifest, compute_statistics, corpus_version
 from .publish import PublishSettings, free_name, present_manifest, put_shard, refuse_foreign
 from .reader import Corpus
 from .schema import SCHEMA_VERSION
@@ -56,8 +56,8 @@ def recaption(
     outcomes = _updated_outcomes(corpus, entries)
     accounts = _accounts(outcomes)
     manifest |= {
-        **sums_of(entries, settled),
-        "version": version_of(files),
+        **compute_statistics(entries, settled),
+        "version": corpus_version(files),
         "files": sorted(files, key=lambda file: str(file["path"])),
         "account": {"sources": {account.source: vars(account) for account in accounts}},
         "settings": {**manifest["settings"], "sources": settings},

@@ -16,7 +16,7 @@ from .images import image_size, is_palette, load_values, number_of, numbered_ima
 from .reader import VideoFile, count_frames, open_video
 from .types import SUFFIXES, FootageInfo, mask_folders, need_readable
 
-SUBJECT = 128
+SUBJECT_THRESHOLD = 128
 """A soft mask's value from which a pixel counts as the subject."""
 ASPECT_TOLERANCE = 0.01
 
@@ -127,9 +127,9 @@ def read_keys(path: Path, video: FootageInfo, frames: int) -> dict[int, MatteIma
     for number, mask in keys.items():
         if not 0 <= number < frames:
             raise ValueError(f"{path}: key frame {number} is not in the video, which has frames 0 to {frames - 1}")
-        if not (mask >= SUBJECT).any():
+        if not (mask >= SUBJECT_THRESHOLD).any():
             raise ValueError(f"{path}: the mask of key frame {number} is empty; draw the subject, or take the key out")
-        if (mask >= SUBJECT).all():
+        if (mask >= SUBJECT_THRESHOLD).all():
             raise ValueError(f"{path}: the mask of key frame {number} covers everything; draw the subject alone")
     if not keys:
         raise ValueError(f"{path}: holds no key masks; draw the subject on at least one frame")
@@ -186,7 +186,7 @@ def _matte(file: Path, label: int | None) -> MatteImage:
 
 def _marked(values: MatteImage, label: int) -> MatteImage:
     """Find the pixels of the value that is meant, in masks of several values."""
-    return np.where(values < SUBJECT // 2 if label == 0 else values == label, np.uint8(255), np.uint8(0))
+    return np.where(values < SUBJECT_THRESHOLD // 2 if label == 0 else values == label, np.uint8(255), np.uint8(0))
 
 
 def _stretched(mask: UInt8[np.ndarray, "h w"], video: FootageInfo) -> MatteImage:
@@ -207,7 +207,7 @@ def _need_shape(path: Path, size: tuple[int, int], video: FootageInfo) -> None:
 def _need_subject(masks: MaskReader) -> None:
     empty = full = True
     for mask in masks:
-        inside = mask >= SUBJECT
+        inside = mask >= SUBJECT_THRESHOLD
         empty, full = empty and not inside.any(), full and bool(inside.all())
         if not empty and not full:
             return

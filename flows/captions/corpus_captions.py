@@ -80,7 +80,7 @@ def caption_corpus(
     run = Run(CAPTIONS, source, workspace, workers)
     process_locally(run, report_progress)
     run.refresh()
-    rows = {progress.item.id: _recaptioned_row(progress, before, settings) for progress in run.progress()}
+    rows = {progress.item.id: _recaptioned_row(progress, before, settings) for progress in run.iter_items()}
     sources = before.manifest["settings"]["sources"]
     source_settings = {name: {**values, "captions": settings.caption_values} for name, values in sources.items()}
     scratch = workspace / "scratch"

@@ -103,7 +103,7 @@ def run_batch(
         if items[item_id].next_stage is stage:
             ready.append(items[item_id])
     attempt = partial(_attempt, stage, store, list[Exception]())
-    if stage.is_concurrent:
+    if stage.takes_all_items:
         _limit_heaps()
         with ThreadPoolExecutor(stage.concurrency, thread_name_prefix=stage_name) as threads:
             return [failure for failure in threads.map(attempt, ready) if failure is not None]
@@ -159,7 +159,7 @@ def run_in_worker(
     """Run a batch in a worker process; a death of the process costs the items of one call and no other."""
     call = partial(worker.call, run_batch, kind, source, workspace, stage.name, batch)
     ids = tuple(item.id for item in read_batch(batch, kind))
-    size = len(ids) if stage.is_concurrent else stage.batch
+    size = len(ids) if stage.takes_all_items else stage.batch
     failures: list[Failure] = []
     for group in (ids[start : start + size] for start in range(0, len(ids), size)):
         try:

@@ -120,8 +120,8 @@ class Stage:
     """Resources: cpu, blender, gpu, endpoint. An endpoint is asked by one worker, which gets all items in one batch."""
 
     @property
-    def is_concurrent(self) -> bool:
-        """Whether one worker has many items in flight."""
+    def takes_all_items(self) -> bool:
+        """Whether one worker gets all items in one batch: one process keeps the budget of all requests."""
         return "endpoint" in self.uses
 
 

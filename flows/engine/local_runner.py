@@ -27,7 +27,7 @@ def process_locally(run: Run, report_progress: ReportProgress = ignore_progress)
     """Take every item of a run through its stages; its failures are in the run."""
     with WorkerPool(run.workers) as pool, ThreadPoolExecutor(run.workers) as threads:
         for phase in run.phases:
-            batches = run.pending(phase)
+            batches = run.write_pending_batches(phase)
             counter = ProgressCounter(phase.name, len(batches) * len(phase.stages), report_progress)
             futures = [threads.submit(_run_phase, run, phase, batch, pool, counter) for batch in batches]
             for future in as_completed(futures):

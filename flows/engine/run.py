@@ -1,6 +1,6 @@
 """One run over a source: its items, what is still to do of each, phase by phase, and the report at the end.
 
-Nothing in a run is needed to go on after a kill: the store has all that counts.
+A killed run can be resumed: all that counts is in the store.
 """
 
 import threading
@@ -15,7 +15,7 @@ from .item import ItemKind, ItemProgress, Stage, UnusableItem
 from .workers import worker_count
 
 BLENDER_BYTES = 1200 * 1024**2
-"""Memory of a Blender process beside its worker, with users' assets and smoke in it (a plain scene takes 450 MB)."""
+"""Memory of a worker's Blender process with users' assets and smoke, beside its own; a plain scene takes 450 MB."""
 ReportProgress = Callable[[str, int, int], None]
 """Called with the name of a phase, the number of finished pieces of work, and the number of all pieces."""
 
@@ -43,7 +43,7 @@ class ProgressCounter:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """Neighbouring stages through which a batch goes in one worker, so that its layers stay decoded."""
+    """Consecutive stages that one worker runs on a batch, so that each video is decoded once for all of them."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -60,7 +60,7 @@ class Run:
     def __init__(self, kind: ItemKind, source: Any, workspace: Path, workers: int = 0) -> None:
         """List the items and delete what an earlier, killed run left half-made.
 
-        Without a number of workers there are as many processes as the machine's cores and memory carry.
+        workers=0 takes as many processes as the machine's cores and memory allow.
 
         Raises:
             ValueError: the source as a whole cannot be read, e.g. its root is missing.
@@ -76,28 +76,27 @@ class Run:
         self.failures: dict[str, Failure] = {}
         uses = {resource for stage in self.stages for resource in stage.uses}
         if "gpu" in uses:
-            self.workers = workers or 1  # each loads the model for itself: one for each GPU
+            self.workers = workers or 1  # each loads a model of its own: ask for as many as there are GPUs
         else:
-            beside_bytes = BLENDER_BYTES if "blender" in uses else 0
-            self.workers = worker_count(max(source.clip_bytes, WORKING_BYTES), workers, beside_bytes=beside_bytes)
+            extra_bytes = BLENDER_BYTES if "blender" in uses else 0
+            self.workers = worker_count(max(source.clip_bytes, WORKING_BYTES), workers, beside_bytes=extra_bytes)
 
     @property
     def phases(self) -> list[Phase]:
         """Phases in order; a stage that splits items ends its phase."""
-        runs: list[list[Stage]] = []
+        groups: list[list[Stage]] = []
         for stage in self.stages:
-            before = runs[-1][-1] if runs else None
+            before = groups[-1][-1] if groups else None
             if before is not None and stage.phase and stage.phase == before.phase and not before.splits:
-                runs[-1].append(stage)
+                groups[-1].append(stage)
             else:
-                runs.append([stage])
-        return [Phase(name=stages[0].phase or stages[0].name, stages=tuple(stages)) for stages in runs]
+                groups.append([stage])
+        return [Phase(name=stages[0].phase or stages[0].name, stages=tuple(stages)) for stages in groups]
 
-    @property
-    def is_done(self) -> bool:
-        """Whether the store holds a result for every stage of every item."""
+    def check_done(self) -> bool:
+        """Read the store again; return whether it holds a result for every stage of every item."""
         self.refresh()
-        return all(progress.next_stage is None for progress in self.progress())
+        return all(progress.next_stage is None for progress in self.iter_items())
 
     def refresh(self) -> None:
         """Read what the store has of every item."""
@@ -105,7 +104,7 @@ class Run:
             if isinstance(progress, ItemProgress):
                 progress.refresh(self.store)
 
-    def progress(self) -> Iterator[ItemProgress]:
+    def iter_items(self) -> Iterator[ItemProgress]:
         """Progress of every item: of those listed, and of those that they were split into."""
         waiting = list(reversed(self.items))
         while waiting:
@@ -114,23 +113,24 @@ class Run:
                 yield progress
                 waiting += reversed(progress.children or ())
 
-    def pending(self, phase: Phase) -> list[Batch]:
-        """Write the batches of a phase that are still to do."""
+    def write_pending_batches(self, phase: Phase) -> list[Batch]:
+        """Write a file for each batch of items whose next stage is in this phase; return the batches."""
         self.refresh()
         names = {stage.name for stage in phase.stages}
         items = [
             progress.snapshot()
-            for progress in self.progress()
+            for progress in self.iter_items()
             if progress.next_stage is not None and progress.next_stage.name in names
         ]
         first = phase.stages[0]
-        if first.is_concurrent:  # one process spends the budget of what it asks
-            runs: list[Any] = [items] if items else []
+        if first.takes_all_items:
+            groups: list[Any] = [items] if items else []
         else:
+            # Larger clips make smaller batches: one batch fits the cache of a worker.
             size = first.batch_items or max(1, BATCH_CLIPS * WORKING_BYTES // max(1, self.source.clip_bytes))
-            runs = split_evenly(items, size=size, workers=self.workers)
+            groups = split_evenly(items, size=size, workers=self.workers)
         folder = self.workspace / "sources" / self.source.name / "batches"
-        return [write_batch(run, f"{first.batch_name}-{number:04d}", folder) for number, run in enumerate(runs)]
+        return [write_batch(group, f"{first.batch_name}-{number:04d}", folder) for number, group in enumerate(groups)]
 
     def record_failures(self, failures: Iterable[Failure]) -> None:
         """Keep the first failure of each item."""

@@ -10,17 +10,17 @@ from jaxtyping import Float64, UInt8
 
 from ...arrays import Image, Matte, MatteImage, Rgb
 from ...datasets.footage.listing import Footage, SubjectFiles
-from ...datasets.footage.masks import SUBJECT, MaskReader, open_masks, read_keys
+from ...datasets.footage.masks import SUBJECT_THRESHOLD, MaskReader, open_masks, read_keys
 from ...datasets.footage.reader import FrameReader, count_frames, open_frames
 from ...stages.normalise import AnyImage, ClipPlan, Normalise, UnusableShot, find_cuts, fit_frame, plan_clips, resize
 from ...stages.subject import SubjectPrompt
 
-THUMBNAIL_ROWS = 64
+THUMBNAIL_HEIGHT_PX = 64
 MAX_LENGTH_DIFFERENCE = 0.05
-"""Share of a video that another tool's background may lack or exceed before it is taken for another video's."""
+"""Largest difference in length between a video and a clean plate that was made from it, as a share of the video's."""
 T = TypeVar("T")
 ClipLayers = tuple[Rgb, dict[int, Matte], Rgb | None]
-"""Frames of a clip, its masks by the number of their subject, and another tool's background."""
+"""Frames of a clip, its masks by the number of their subject, and its clean plate, if another tool made one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,26 +29,26 @@ class SubjectMasks:
 
     masks: MaskReader | None
     keys: Mapping[int, MatteImage]
-    """By frame of the video."""
+    """Masks drawn for a few frames, by the index of the frame in the video."""
 
     @classmethod
-    def open(cls, files: SubjectFiles, video: FrameReader, frames: int) -> "SubjectMasks":
+    def open(cls, files: SubjectFiles, video: FrameReader, num_frames: int) -> "SubjectMasks":
         """Open and check a subject's files against a video of so many frames."""
-        masks = open_masks(files.masks, video.info, frames, label=files.label) if files.masks else None
-        keys = read_keys(files.keys, video.info, frames) if files.keys else {}
+        masks = open_masks(files.masks, video.info, num_frames, label=files.label) if files.masks else None
+        keys = read_keys(files.keys, video.info, num_frames) if files.keys else {}
         return cls(masks=masks, keys=keys)
 
     def prompt(self, matte: Matte | None, source_frames: tuple[int, ...], settings: Normalise) -> SubjectPrompt | str:
         """Prompt of the subject in one clip, or why it has none there."""
-        if matte is not None and not (matte >= SUBJECT).any():
+        if matte is not None and not (matte >= SUBJECT_THRESHOLD).any():
             return (
                 "the subject is in no frame of this clip, absent or cropped away; set normalise.fit='pad' to show all"
             )
-        if matte is not None and (matte >= SUBJECT).all():
+        if matte is not None and (matte >= SUBJECT_THRESHOLD).all():
             return "the subject covers every frame of this clip whole, so nothing is left to compare; exclude it"
         keys = {
             frame: fit_frame(self.keys[key], settings.size, settings.fit)
-            for frame, key in keys_within(self.keys, source_frames).items()
+            for frame, key in match_key_frames(self.keys, source_frames).items()
         }
         if self.keys and not keys:
             first, last = source_frames[0], source_frames[-1]
@@ -61,29 +61,29 @@ class NormalizedClip:
     """One clip of the working size, ready for stage 2."""
 
     index: int
-    """Number of the clip in its video, from 0."""
+    """Number among the clips planned for the video, from 0; a clip without any subject leaves a gap."""
     start_s: float
     fps: float
     source_frames: tuple[int, ...]
-    """Frame of the video that each frame of the clip is."""
+    """Index in the video of each frame of the clip."""
     gt: Rgb
     prompts: tuple[tuple[int, SubjectPrompt], ...]
     """Number and prompt of each subject that the clip shows."""
     background: Rgb | None = None
-    """A background that another tool made."""
+    """The clean plate, if another tool made one."""
     notes: tuple[str, ...] = ()
     """What a person who reviews the clip should know, in sentences."""
 
 
-def keys_within(keys: Iterable[int], source_frames: tuple[int, ...]) -> dict[int, int]:
-    """Key frames that a clip spans, by the clip's frame nearest to each; of two for one frame, the nearer key."""
+def match_key_frames(keys: Iterable[int], source_frames: tuple[int, ...]) -> dict[int, int]:
+    """Map the frame of a clip nearest to each key frame to that key frame; of two for one frame, the nearer stays."""
     frames = np.array(source_frames)
     key_at: dict[int, int] = {}
     for key in sorted(keys):
         if frames[0] <= key <= frames[-1]:
             nearest = int(np.argmin(np.abs(frames - key)))
-            rival = key_at.setdefault(nearest, key)
-            if abs(frames[nearest] - key) < abs(frames[nearest] - rival):
+            current = key_at.setdefault(nearest, key)
+            if abs(frames[nearest] - key) < abs(frames[nearest] - current):
                 key_at[nearest] = key
     return key_at
 
@@ -98,7 +98,7 @@ def normalize_footage(footage: Footage, settings: Normalise) -> Iterator[Normali
         ValueError: when the video, a mask or the background cannot be used, in one sentence with file and remedy.
     """
     video = open_frames(footage.video, image_fps=footage.image_fps)
-    times_s, cuts = scan(video, settings)
+    times_s, cuts = read_times_and_cuts(video, settings)
     subjects = [SubjectMasks.open(files, video, len(times_s)) for files in footage.subjects]
     background, background_notes = _open_background(footage, video, len(times_s))
     usable = len(times_s) if background is None else min(len(times_s), count_frames(background))
@@ -112,11 +112,11 @@ def normalize_footage(footage: Footage, settings: Normalise) -> Iterator[Normali
         if isinstance(clip_plan, UnusableShot):
             yield clip_plan
         else:
-            yield from _clip_parts(clip_plan, index, subjects, next(layers), settings, notes)
+            yield from _build_clip(clip_plan, index, subjects, next(layers), settings, notes)
             index += 1
 
 
-def scan(video: FrameReader, settings: Normalise) -> tuple[Float64[np.ndarray, "N"], list[int]]:
+def read_times_and_cuts(video: FrameReader, settings: Normalise) -> tuple[Float64[np.ndarray, "N"], list[int]]:
     """Decode a video once, small: the time of each frame in seconds, and which frames begin a new shot.
 
     Raises:
@@ -125,7 +125,7 @@ def scan(video: FrameReader, settings: Normalise) -> tuple[Float64[np.ndarray, "
     times_s: list[float] = []
 
     def frames() -> Iterator[Image]:
-        for time_s, frame in video.thumbnails(THUMBNAIL_ROWS):
+        for time_s, frame in video.thumbnails(THUMBNAIL_HEIGHT_PX):
             times_s.append(time_s)
             yield frame
 
@@ -135,8 +135,8 @@ def scan(video: FrameReader, settings: Normalise) -> tuple[Float64[np.ndarray, "
     return np.array(times_s), cuts
 
 
-def pick(items: Iterable[T], indices: Iterable[int]) -> Iterator[T]:
-    """Yield the items at indices, which may repeat but never fall; the items between are passed over."""
+def take_at(items: Iterable[T], indices: Iterable[int]) -> Iterator[T]:
+    """Yield the items at indices, which must not decrease and may repeat."""
     source, position = iter(items), -1
     for index in indices:
         for _ in range(index - position):
@@ -145,28 +145,30 @@ def pick(items: Iterable[T], indices: Iterable[int]) -> Iterator[T]:
         yield item
 
 
-def _open_background(footage: Footage, video: FrameReader, frames: int) -> tuple[FrameReader | None, tuple[str, ...]]:
-    """Open another tool's clean plate; say in sentences how it differs from the video."""
+def _open_background(
+    footage: Footage, video: FrameReader, num_frames: int
+) -> tuple[FrameReader | None, tuple[str, ...]]:
+    """Open and check the clean plate that another tool made; return it with notes on how it differs from the video."""
     if footage.background is None:
         return None, ()
     background = open_frames(footage.background, image_fps=footage.image_fps)
     length = count_frames(background)
-    if abs(length - frames) > MAX_LENGTH_DIFFERENCE * frames:
+    if abs(length - num_frames) > MAX_LENGTH_DIFFERENCE * num_frames:
         raise ValueError(
-            f"{footage.background}: has {length} frames, but the video has {frames}; "
+            f"{footage.background}: has {length} frames, but the video has {num_frames}; "
             "give a background made from this video, frame by frame"
         )
     name = footage.background.name
     notes = []
-    if length < frames:
-        notes.append(f"{name} ends {frames - length} frames before the video; clips end with it.")
+    if length < num_frames:
+        notes.append(f"{name} ends {num_frames - length} frames before the video; clips end with it.")
     if background.info.size != video.info.size:
         stretched = f"it was stretched to the video's {video.info.width}x{video.info.height}"
         notes.append(f"{name} is {background.info.width}x{background.info.height} pixels; {stretched}.")
     return background, tuple(notes)
 
 
-def _clip_parts(
+def _build_clip(
     clip_plan: ClipPlan,
     index: int,
     subjects: Iterable[SubjectMasks],
@@ -203,19 +205,19 @@ def _read_layers(
     background: FrameReader | None,
     settings: Normalise,
 ) -> Iterator[ClipLayers]:
-    """Yield the frames of each clip, and of all that lies beside the video, side by side and at the working size."""
+    """Yield frames, masks and clean plate of each clip in the order of plans, read in step and at the working size."""
     indices = [frame for clip_plan in plans for frame in clip_plan.source_frames]
 
     def fitted(images: Iterable[AnyImage]) -> Iterator[AnyImage]:
         return (fit_frame(resize(image, video.info.size), settings.size, settings.fit) for image in images)
 
-    frames = fitted(frame for _, frame in pick(video, indices))
+    frames = fitted(frame for _, frame in take_at(video, indices))
     masks = {
-        number: fitted(pick(subject.masks, indices))
+        number: fitted(take_at(subject.masks, indices))
         for number, subject in enumerate(subjects)
         if subject.masks is not None
     }
-    plates = None if background is None else fitted(frame for _, frame in pick(background, indices))
+    plates = None if background is None else fitted(frame for _, frame in take_at(background, indices))
     for clip_plan in plans:
         length = len(clip_plan.source_frames)
         gt, mattes = _stack(frames, length), {number: _stack(images, length) for number, images in masks.items()}

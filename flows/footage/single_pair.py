@@ -18,7 +18,7 @@ from ...stages.normalise import UnusableShot, fit_frame
 from ...stages.quality_gates import Verdict, judge
 from ...stages.subject import SubjectPrompt
 from ..engine.report import software
-from .ingest import NormalizedClip, keys_within, normalize_footage
+from .ingest import NormalizedClip, match_key_frames, normalize_footage
 from .source import RealSource
 
 
@@ -118,7 +118,7 @@ def _box_prompt(request: PairRequest, clip: NormalizedClip, source: RealSource) 
     inside: MatteImage = np.zeros(video.size, np.uint8)
     inside[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)] = 255
     left_px, top_px, columns, rows = cv2.boundingRect(fit_frame(inside, source.normalise.size, source.normalise.fit))
-    frames = keys_within([request.box_frame], clip.source_frames)
+    frames = match_key_frames([request.box_frame], clip.source_frames)
     if not columns or not rows:
         raise ValueError(f"--box {x},{y},{width},{height} lies outside the picture of {video.size[1]}x{video.size[0]}")
     if not frames:

@@ -89,13 +89,14 @@ class BlenderGenerator(SceneGenerator):
         The speed keeps the subject in view of a camera that does not follow it.
         """
         long, wide, tall = body_extent(scenario.subject)
-        tilt = np.radians(rng.uniform(-scenario.max_tilt_deg, scenario.max_tilt_deg))
+        tilt = np.radians(rng.uniform(-scenario.max_path_angle_deg, scenario.max_path_angle_deg))
         across = long * abs(np.cos(tilt)) + wide * abs(np.sin(tilt))
         share = float(np.exp(rng.uniform(np.log(0.014), np.log(0.16))))
         focal = round(float(np.exp(rng.uniform(*np.log(self.focal_mm)))), 1)
         field_of_view = (SENSOR_MM / focal) ** 2 * clip_format.size[0] / clip_format.size[1]
         view = CameraView(
-            away_deg=float(rng.uniform(0, 360)), focal_mm=focal, lift_deg=float(rng.uniform(*scenario.lift_deg)),
+            away_deg=float(rng.uniform(0, 360)), focal_mm=focal,
+            elevation_deg=float(rng.uniform(*scenario.elevation_deg)),
             distance_m=max(float(np.sqrt(across * tall / (share * field_of_view))), 1.2 * long),
         )  # fmt: skip
         speed = float(rng.uniform(*scenario.speed_mps))
@@ -166,7 +167,7 @@ def _draw_motion(rng: Rng, scenario: Scenario, duration_s: float, away_deg: floa
 def _draw_camera(
     rng: Rng, scenario: Scenario, view: CameraView, kind: CameraKind, motion: Travel, tall: float
 ) -> Camera:
-    lift, away = np.radians(view.lift_deg), np.radians(view.away_deg)
+    lift, away = np.radians(view.elevation_deg), np.radians(view.away_deg)
     height = 0.45 * tall + {"fly": 1.0, "bounce": 0.5}.get(scenario.motion_kind, 0.0) * scenario.height_m
     back = view.distance_m * np.cos(lift)
     lens_m = max(height + view.distance_m * np.sin(lift), 0.25 * tall)

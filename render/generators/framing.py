@@ -21,7 +21,7 @@ class CameraView:
     away_deg: float
     """Direction in which the camera looks, on the ground."""
     distance_m: float
-    lift_deg: float
+    elevation_deg: float
     focal_mm: float
 
     def at(self, right_m: float, away_m: float) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from .assets import Asset, fetch_asset, list_files, read_manifest
 from .effect_styles import impact_variants
 from .framing import CameraView, measure_framing
 from .generator import CameraKind, ClipFormat, SceneGenerator
-from .palettes import DAY, HALL, GroundKind, draw_between
+from .palettes import DAY_LIGHTS, HALL_LIGHTS, GroundKind, draw_between
 from .props import draw_walls
 from .subjects import Rng, choose
 
@@ -30,10 +30,10 @@ MIN_DURATION_S = 0.5
 does."""
 SHAPES: tuple[Shape, ...] = ("sphere", "cube", "cylinder", "cone", "torus", "monkey", "rock", "crate")
 FLOORS: dict[str, tuple[GroundKind, tuple[str, ...], tuple[str, ...]]] = {
-    "loose": ("dry", palettes.LOOSE, DAY),
-    "puddles": ("puddles", palettes.PAVED, (*DAY, "overcast")),
-    "wet": ("wet", palettes.PAVED, (*DAY, "overcast")),
-    "glossy": ("glossy", palettes.POLISHED, (*HALL, "outdoor panorama")),
+    "loose": ("dry", palettes.LOOSE_SURFACES, DAY_LIGHTS),
+    "puddles": ("puddles", palettes.PAVED_SURFACES, (*DAY_LIGHTS, "overcast")),
+    "wet": ("wet", palettes.PAVED_SURFACES, (*DAY_LIGHTS, "overcast")),
+    "glossy": ("glossy", palettes.POLISHED_SURFACES, (*HALL_LIGHTS, "outdoor panorama")),
 }
 """Kind, surfaces and lights of each floor."""
 
@@ -100,7 +100,7 @@ class KubricGenerator(SceneGenerator):
         focal_mm = round(float(np.exp(rng.uniform(*np.log(self.focal_mm)))), 1)
         field_of_view = (SENSOR_MM / focal_mm) ** 2 * clip_format.size[0] / clip_format.size[1]
         view = CameraView(
-            away_deg=float(rng.uniform(0, 360)), focal_mm=focal_mm, lift_deg=float(rng.uniform(12, 34)),
+            away_deg=float(rng.uniform(0, 360)), focal_mm=focal_mm, elevation_deg=float(rng.uniform(12, 34)),
             distance_m=body.size_m / float(np.sqrt(share * field_of_view)),
         )  # fmt: skip
         sky, sun = palettes.draw_light(rng, choose(rng, lights), view.away_deg, self.user_skies())
@@ -116,7 +116,7 @@ class KubricGenerator(SceneGenerator):
         )  # fmt: skip
 
     def _draw_camera(self, rng: Rng, view: CameraView) -> Camera:
-        lift, away = np.radians(view.lift_deg), np.radians(view.away_deg)
+        lift, away = np.radians(view.elevation_deg), np.radians(view.away_deg)
         back = view.distance_m * np.cos(lift)
         aim = view.at(float(rng.uniform(-0.05, 0.05)) * view.width_m(), 0.0)
         up = 0.08 * view.width_m()

@@ -69,10 +69,10 @@ SURFACES: dict[str, Surface] = {
     "epoxy": Surface("plain", (0.40, 0.44, 0.47), (0.40, 0.44, 0.47), 1.0, roughness=0.1),
 }  # fmt: skip
 """Kind, the two colours and the scale of each."""
-LOOSE = ("sand", "dirt", "red earth", "gravel", "snow")
-PAVED = ("asphalt", "concrete", "paving", "cobbles", "brick paving", "boards")
-OPEN = (*PAVED, "grass", "sand", "dirt", "gravel", "snow")
-POLISHED = ("marble", "dark marble", "chequered tiles", "parquet", "white tiles", "epoxy")
+LOOSE_SURFACES = ("sand", "dirt", "red earth", "gravel", "snow")
+PAVED_SURFACES = ("asphalt", "concrete", "paving", "cobbles", "brick paving", "boards")
+OPEN_SURFACES = (*PAVED_SURFACES, "grass", "sand", "dirt", "gravel", "snow")
+POLISHED_SURFACES = ("marble", "dark marble", "chequered tiles", "parquet", "white tiles", "epoxy")
 LAKES: tuple[Colour, ...] = ((0.07, 0.20, 0.22), (0.05, 0.13, 0.20), (0.10, 0.17, 0.10), (0.10, 0.26, 0.30))
 
 
@@ -151,10 +151,10 @@ LIGHTS: dict[str, Light] = {
     "night": Light((0.20, 0.24, 0.36), (0.06, 0.09, 0.18), sky=(2.2, 3.4), sun=(0.4, 0.8), elevation=(35.0, 60.0),
                    softness=(1.0, 4.0), colour=(0.65, 0.75, 1.0)),
 }  # fmt: skip
-DAY = ("clear", "clear", "golden", "hazy", "outdoor panorama")
-LAKE = ("clear", "clear", "golden", "hazy", "lake panorama")
-HALL = ("hall", "hall", "indoor panorama")
-GREY = ("overcast", "hazy", "golden")
+DAY_LIGHTS = ("clear", "clear", "golden", "hazy", "outdoor panorama")
+LAKE_LIGHTS = ("clear", "clear", "golden", "hazy", "lake panorama")
+HALL_LIGHTS = ("hall", "hall", "indoor panorama")
+GREY_LIGHTS = ("overcast", "hazy", "golden")
 
 
 def draw_light(rng: np.random.Generator, name: str, away_deg: float, skies: Sequence[Asset]) -> tuple[Sky, Sun]:

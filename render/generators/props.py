@@ -125,7 +125,7 @@ def _draw_prop(rng: Rng, kind: str, long_m: float) -> Body:
 def draw_occluder(rng: Rng, surroundings: str, view: CameraView) -> Body:
     """Draw a post between the camera and the middle of the way."""
     away = -float(rng.uniform(0.3, 0.6)) * view.distance_m
-    lift = view.distance_m * np.sin(np.radians(view.lift_deg)) * (-away / view.distance_m)
+    lift = view.distance_m * np.sin(np.radians(view.elevation_deg)) * (-away / view.distance_m)
     size = round(max(0.3, lift + 0.35 * view.width_m(away)), 2)
     body = Body(name="post", shape="post", size_m=size, look=WOOD if surroundings in ("nature", "water") else STONE)
     return _stand_at(body, view.at(float(rng.uniform(-0.25, 0.25)) * view.width_m(away), away), 0.0, surroundings)

@@ -23,7 +23,7 @@ from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
 from ...datasets.gallery.thumbnails import encode_mp4
 from ...datasets.store.atomic_io import atomic_write, digest_of, json_bytes
-from ..latents.encode_plan import downscale
+from ..latents.encode_plan import resize_frames
 from .clip_similarity import ClipSimilarity
 from .frame_metrics import Lpips, PixelMetrics, Vmaf
 from .metric import Measurement, MetricValue, Sample, Scorer, Unavailable, Weights, group_clips, mean, unavailable
@@ -182,7 +182,7 @@ def _pair_ids(corpus: Corpus, settings: EvaluationSettings) -> list[str]:
 def _samples(clip: Clip, methods: Sequence[Method], settings: EvaluationSettings) -> dict[str, Sample]:
     """Read each method's video of a clip, and cut all to one length."""
     assert clip.over is not None, "pairs have an over"
-    truth, over = downscale(clip.gt, settings.size), downscale(clip.over, settings.size)
+    truth, over = resize_frames(clip.gt, settings.size), resize_frames(clip.over, settings.size)
     videos: dict[str, Rgb] = {}
     for method in methods:
         path = find_video(method.folder, clip.clip_id)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from ...datasets.store.atomic_io import atomic_write
 from ..configs.config import AblationVariant
-from ..fitting.step_log import EVALUATION
+from ..fitting.step_log import EVALUATION_FOLDER
 from ..latents.sampler import KINDS
 from .metric import COLUMNS, Column, Level, Measurement, MetricValue, Weights
 
@@ -129,15 +129,15 @@ def write_ablation_tables(output: Path, variants: Sequence[AblationVariant], tit
     """
     by_variant = {}
     for variant in variants:
-        rows = read_measurements(output / variant.name / EVALUATION / "metrics.parquet")
+        rows = read_measurements(output / variant.name / EVALUATION_FOLDER / "metrics.parquet")
         by_variant[variant.name] = [replace(row, method=variant.name) for row in rows if row.method == TRAINED_METHOD]
     clips = {name: {row.key for row in rows if row.level == "clip"} for name, rows in by_variant.items()}
     first = variants[0].name
     for name in clips:
         if clips[name] != clips[first]:
             raise ValueError(
-                f"{output / name}: was measured on other clips than {first}; delete both folders' {EVALUATION} and "
-                "samples, and run again"
+                f"{output / name}: was measured on other clips than {first}; delete both folders' "
+                f"{EVALUATION_FOLDER} and samples, and run again"
             )
     measurements = [row for rows in by_variant.values() for row in rows]
     kinds = {variant.name: variant.kinds for variant in variants}

@@ -21,7 +21,7 @@ from ..base.optimiser import Ema, build_optimiser, select_trainable
 from ..configs.config import TrainingConfig
 from ..latents.cache import open_cache
 from ..latents.data import CachedSamples
-from .step_log import RECORD, TRAINED
+from .step_log import RECORD_FILE, TRAINED_FOLDER
 
 torch = require("torch", extra="train")
 SHARDED = ("FSDP", "DEEPSPEED")
@@ -190,7 +190,7 @@ def export_weights(context: TrainingContext) -> Path:
 
     The library saves a model's own weights alone, not others that it is given, so they get a model of their own.
     """
-    folder = context.settings.output_path / TRAINED
+    folder = context.settings.output_path / TRAINED_FOLDER
     state = _gather_weights(context)
     if context.accelerator.is_main_process:
         if context.ema is not None:
@@ -209,7 +209,7 @@ def export_weights(context: TrainingContext) -> Path:
             "conditioning_noise": "none",
             "software": f"effectpairs {version('effectpairs')}",
         }
-        atomic_write(folder / RECORD, json_bytes(origin))
+        atomic_write(folder / RECORD_FILE, json_bytes(origin))
     context.accelerator.wait_for_everyone()
     return folder
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 PROGRESS = "progress.jsonl"
-TRAINED, SAMPLES, EVALUATION = "trained", "samples", "evaluation"
+TRAINED_FOLDER, SAMPLES_FOLDER, EVALUATION_FOLDER = "trained", "samples", "evaluation"
 """Folders in a run's output: the weights that it ended with, videos by them, and their measures."""
-RECORD = "training.json"
+RECORD_FILE = "training.json"
 """In `trained`: origin of the weights."""
 
 

@@ -24,9 +24,9 @@ from .encode_plan import (
     CacheSettings,
     Recipe,
     build_recipe,
-    downscale,
     is_encoded,
     no_caption_key,
+    resize_frames,
     row_list_paths,
     window_length,
 )
@@ -97,7 +97,7 @@ def _encode_window(clip: Clip, start: int, folder: Path, recipe: Recipe, encoder
     for name, layer in layers.items():
         if layer.shape[:3] != shape:
             raise ValueError(f"{label}: {name} is {layer.shape[:3]} and gt {shape} from frame {start}; mend it")
-    layers = {name: downscale(layer, recipe["size"]) for name, layer in layers.items()}
+    layers = {name: resize_frames(layer, recipe["size"]) for name, layer in layers.items()}
     check_shape(*layers["gt"].shape[:3], label=label)
     row = CachedRow(
         key=key,

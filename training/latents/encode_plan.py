@@ -1,4 +1,4 @@
-"""Plan of encoding: the clips of a corpus, which of them are encoded, and the manifest once all are; needs no torch.
+"""Plan of encoding: which clips of a corpus are encoded, and the manifest when all are; needs no torch.
 
 The cache is addressed by content: the name of a row (one window of one clip) is a digest of the clip's videos, its
 caption, the window, both models and the settings. A JSON file for each clip lists its rows, so that a second run need
@@ -23,7 +23,7 @@ from ..base.models import BaseModelRef, fingerprint, locate_model
 from .cache import FORMAT, MANIFEST, LatentCache, open_cache, row_path
 
 Recipe = dict[str, Any]
-"""Settings and digests of models that decide a row's content, together with the clip; see `build_recipe`."""
+"""Settings and digests of models that, with the clip, decide a row's content."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +32,11 @@ class CacheSettings:
 
     __pydantic_config__ = STRICT
     frames: int = 85
-    """Length of a window: 8k+5."""
+    """Longest window, 8k+5 frames (see `latent_shapes`); a shorter clip is one window of its own longest 8k+5."""
     size: tuple[int, int] | None = None
-    """Height and width to downscale clips to, multiples of 16, where they do not fit the GPU; None keeps theirs."""
+    """Height and width that clips are resized to, multiples of 16, e.g. to save memory; None keeps their own."""
     storage_dtype: Literal["float16", "float32"] = "float16"
-    """float16 takes half the disk of float32; its 11 bits are more than the bfloat16 that the encoder computes in."""
+    """float16 takes half the disk; its significand has 11 bits, that of bfloat16, in which is computed, 8."""
     compute_dtype: Literal["bfloat16", "float32"] = "bfloat16"
     device: str = "auto"
     """auto takes a GPU where there is one; otherwise a torch device by name."""
@@ -50,7 +50,7 @@ class CacheSettings:
 
 
 def build_recipe(model_folder: Path, settings: CacheSettings) -> Recipe:
-    """Digests of autoencoder and text model, and the settings that decide a row's content together with the clip."""
+    """Return the digests of autoencoder and text model, and the settings that decide a row's content."""
     return {
         "vae": fingerprint(model_folder, "vae"),
         "text": fingerprint(model_folder, "text_encoder", "tokenizer"),
@@ -60,14 +60,14 @@ def build_recipe(model_folder: Path, settings: CacheSettings) -> Recipe:
 
 
 def finalize_cache(corpus: Corpus, model: BaseModelRef, folder: Path, settings: CacheSettings) -> LatentCache:
-    """Write `cache.json` once every clip is encoded, and open the cache.
+    """Write `cache.json` once every clip is encoded, delete abandoned partial files, and open the cache.
 
     Raises:
         ValueError: some clips are not encoded yet.
     """
     local = locate_model(model)
     recipe = build_recipe(local.folder, settings)
-    pending, row_lists = pending_clips(corpus, folder, recipe), row_list_paths(corpus, folder, recipe)
+    pending, row_lists = pending_clip_ids(corpus, folder, recipe), row_list_paths(corpus, folder, recipe)
     if pending:
         raise ValueError(f"{folder}: {len(pending)} clips are not encoded, such as {pending[0]}; encode again")
     vae_config = json.loads((local.folder / "vae" / "config.json").read_text())
@@ -78,7 +78,7 @@ def finalize_cache(corpus: Corpus, model: BaseModelRef, folder: Path, settings: 
         "no_caption": no_caption_key(recipe),
         "rows": [row for item in row_lists.items() for row in _row_entries(*item, corpus, recipe)],
     }
-    origin = {
+    origin = {  # not in the digest: the same latents may come from another copy of corpus or model
         "corpus": {key: corpus.manifest[key] for key in ("name", "version", "digest")} | {"url": corpus.location.url},
         "model": {"id": local.id, "revision": local.revision},
     }
@@ -104,14 +104,14 @@ def row_list_paths(corpus: Corpus, folder: Path, recipe: Recipe) -> dict[str, Pa
     }
 
 
-def pending_clips(corpus: Corpus, folder: Path, recipe: Recipe) -> list[str]:
-    """The clips that are not encoded yet."""
+def pending_clip_ids(corpus: Corpus, folder: Path, recipe: Recipe) -> list[str]:
+    """Ids of the clips that are not encoded yet."""
     row_lists = row_list_paths(corpus, folder, recipe)
     return [clip_id for clip_id, path in row_lists.items() if not is_encoded(path, folder)]
 
 
 def is_encoded(row_list: Path, folder: Path) -> bool:
-    """Return whether the list of a clip's rows exists, and all of them."""
+    """Return whether the list of a clip's rows is there, and every row in it."""
     return row_list.exists() and all(row_path(folder, key).exists() for key in _row_keys(row_list))
 
 
@@ -126,8 +126,8 @@ def window_length(clip: Clip, frames: int) -> int:
     return min(frames, longest_valid_length(clip.num_frames))
 
 
-def downscale(layer: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """Resize a layer's frames to (height, width) if given: colour averaged over area, a mask by the greater part."""
+def resize_frames(layer: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """Resize a layer's frames to (height, width) if given: colour averaged over area, a mask where it covers half."""
     if size is None:
         return layer
     height, width = size
