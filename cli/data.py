@@ -168,7 +168,7 @@ def demo(
     corpus: Annotated[Path, Option(help="Folder of the corpus.")] = Path("demo/corpus"),
     no_prefect: NoPrefect = False,
 ) -> None:
-    """Make a small corpus and its gallery, start to end. Of a real clip and of rendered scenes, in some minutes."""
+    """Make a small corpus and its gallery, start to end. It holds a real clip and rendered scenes and takes minutes."""
     from ..datasets.corpus.publish import PublishSettings
     from ..flows.footage.demo import CREDIT, lay_out_footage
     from ..flows.sources import load_any

@@ -229,7 +229,7 @@ def drawn(shots: list[Shot], kind: str) -> np.ndarray:
 
 
 def told(variant: Variant, kind: str) -> str:
-    """What the facts of the effect say, in a few words."""
+    """The facts of the effect, in a few words."""
     facts = next(effect for effect in variant.effects if effect.kind == kind).facts()
     words = [value for value in facts.values() if isinstance(value, str)]
     return " ".join([*words, kind])

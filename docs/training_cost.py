@@ -1,4 +1,4 @@
-"""What training the real model should cost, by arithmetic from its shapes: `python docs/training_cost.py`.
+"""Cost of training the real model, computed from its shapes: `python docs/training_cost.py`.
 
 Writes docs/training_cost.md. Nothing here was measured on a GPU; the utilisations below are assumptions.
 """
@@ -34,7 +34,7 @@ class Weights:
 
     @property
     def all(self) -> int:
-        """Of the whole transformer."""
+        """Parameters of the whole transformer."""
         return self.attention + self.feed_forward + self.norms + self.embeddings + self.rest
 
 
@@ -44,7 +44,7 @@ def tokens() -> int:
 
 
 def step_tflop(weights: Weights) -> dict[str, float]:
-    """Of one sample: multiply-adds count twice."""
+    """Operations for one sample; multiply-adds count twice."""
     n = tokens()
     linear = 2 * n * (weights.attention + weights.feed_forward) / TERA
     scores = 4 * n * n * WIDTH * LAYERS / TERA

@@ -25,7 +25,7 @@ class Layers:
     facts: dict[str, float] = field(default_factory=dict)
     """Measured numbers, e.g. registration_error_px, unseen_share."""
     notes: tuple[str, ...] = ()
-    """What a person who reviews the clip should know, in sentences."""
+    """Sentences for the person who reviews the clip."""
 
 
 @runtime_checkable

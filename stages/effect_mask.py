@@ -90,7 +90,7 @@ class EffectMaskSettings:
     """Side of the window in which differences must agree in sign, odd. Not scaled: grain and the blocks of a codec
     have their size in pixels whatever the picture's."""
     coherence_percent: int = 50
-    """How far they must agree, see `find_effect`: shadows reach 90 and more, grain 12, strong codec noise 30 to 40, a
+    """Least agreement, see `find_effect`: shadows reach 90 and more, grain 12, strong codec noise 30 to 40, a
     picture shifted against itself by 1 px 25. 0 switches the rule off."""
     min_kept_percent: int = 5
     """A clip in which fewer of the differing pixels come through all rules has noise and no effect: its mask is

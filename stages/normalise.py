@@ -43,7 +43,7 @@ class Normalise:
     split_shots: bool = True
     """Find shot cuts and keep each clip within one shot."""
     cut_threshold: float = 2.7
-    """How many times its neighbours' change a cut's change is; lower finds more cuts (see `find_cuts`)."""
+    """Least ratio of a cut's change to its neighbours'; lower finds more cuts (see `find_cuts`)."""
     max_clips: int | None = None
     """At most so many clips of one video; None takes all."""
 

@@ -53,7 +53,7 @@ class Propagate(CheckedSettings):
 
     kind: Literal["propagate"] = "propagate"
     margin_px: Annotated[int, InRange(16, 512)] = 48
-    """How far the subject may move from frame to frame."""
+    """Largest movement of the subject from frame to frame."""
     band_px: Annotated[int, InRange(1, 64)] = 6
     """Half width of the band along the edge in which colour has a say."""
     colour_weight: Annotated[float, InRange(0.0, 4.0)] = 0.5

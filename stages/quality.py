@@ -65,9 +65,9 @@ class Pair:
     subject_mask: Matte
     effect_mask: Mask
     confidence: PerFrame | None
-    """Of the subject mask; None where it is exact."""
+    """Confidence of the subject mask; None where it is exact."""
     facts: dict[str, float] = field(default_factory=dict)
-    """Of the decomposition or the rendering: every number of EXTERNAL_NUMBERS in it is taken over."""
+    """Facts of the decomposition or the rendering; those in EXTERNAL_NUMBERS are taken over."""
 
 
 def measure(pair: Pair) -> dict[str, float | None]:

@@ -41,7 +41,7 @@ class QualityThresholds:
     """From one pixel on, edges of the background show in the difference (good clips have 0.4 to 0.6); from three on
     they double."""
     unseen_share_max: Limits = (0.2, 0.7)
-    """What no frame ever showed is invented. Under a fifth it is a rim or a foot; a swan that stays where it is and
+    """Pixels that no frame showed are invented. Under a fifth it is a rim or a foot; a swan that stays in place and
     keeps half its reflection has a quarter; seven tenths is a subject that never moved."""
     subject_leak_max: Limits = (0.3, 0.6)
     """A clean background stays under 0.1; at 0.3 a ghost can be seen, at 0.6 the subject is simply there."""
@@ -53,7 +53,7 @@ class QualityThresholds:
     subject_area_min: Limits = (0.001, 0.00005)
     """A thousandth of 384x672 is a figure of 11x23 pixels; at a twentieth of that there is no subject."""
     subject_area_max: Limits = (0.5, 0.8)
-    """Where the subject fills the picture, little background is left to see the effect on."""
+    """A subject that fills the picture leaves little background to see the effect on."""
     edge_effect_max: Limits = (0.6, 0.95)
     """A mask that hugs the outline is the rim of a tight or late subject mask; shadows and reflections have 0.01 to
     0.2, small contact shadows more."""
@@ -102,7 +102,7 @@ MEANING = {
     "subject_error_max": "gt and over differ inside the subject, where nothing lies before it",
     "firefly_share_max": "pixels shine alone; more samples, or less glass and lamps, would help",
 }
-"""What it means when a limit is broken, by the threshold's name."""
+"""Meaning of a broken limit, by the threshold's name."""
 
 NO_EFFECT = "no effect found: gt and over differ by no more than noise outside the subject, so the mask is empty"
 

@@ -38,7 +38,7 @@ class SubjectTrack:
     confidence: PerFrame
     """0 to 1 per frame: how far the mask can be trusted."""
     notes: tuple[str, ...] = ()
-    """What a person who reviews the clip should know, in sentences."""
+    """Sentences for the person who reviews the clip."""
 
 
 @runtime_checkable

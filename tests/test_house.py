@@ -189,8 +189,11 @@ def test_no_class_name_stands_for_two_things():
 
 def test_docstrings_begin_with_the_thing_or_the_verb():
     nodes = definitions(ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    texts = [(path, node, ast.get_docstring(node) or "-") for path, node in nodes]
-    riddles = [f"{name_of(path)}: {text.splitlines()[0]}" for path, _, text in texts if text.split()[0] in RIDDLES]
+    texts = [(path, ast.get_docstring(node) or "-") for path, node in nodes]
+    for path, node in definitions(ast.Expr):  # those of fields and constants
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            texts.append((path, node.value.value or "-"))
+    riddles = [f"{name_of(path)}: {text.splitlines()[0]}" for path, text in texts if text.split()[0] in RIDDLES]
     assert riddles == []
 
 

@@ -35,9 +35,9 @@ class CaptionParts(NamedTuple):
     """The two parts of a caption, which together hold all its words."""
 
     head: str
-    """Who does what."""
+    """The clause of subject and action."""
     clause: str
-    """What the effect is like."""
+    """The clause that describes the effect."""
 
 
 def tokenize(text: str) -> list[str]:

@@ -52,7 +52,7 @@ class EndpointSettings:
 
     model: str
     base_url: str = "http://127.0.0.1:8000/v1"
-    """Where `vllm serve` listens by default; OpenAI's own is https://api.openai.com/v1."""
+    """Address of the endpoint; the default is that of `vllm serve`, OpenAI's own is https://api.openai.com/v1."""
     max_concurrency: Annotated[int, InRange(1, 4096)] = 16
     max_attempts: Annotated[int, InRange(1, 100)] = 6
     """Requests for one answer, as long as the server is busy, failing or away."""

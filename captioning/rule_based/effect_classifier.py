@@ -33,7 +33,7 @@ class EffectTags:
     review: bool
     """Whether a person should look at it."""
     doubt: str | None = None
-    """How the frames contradict the source."""
+    """Contradiction between the frames and the source's words."""
 
 
 def classify_effects(clip: ClipContext, measures: ClipMeasures | None = None) -> EffectTags:

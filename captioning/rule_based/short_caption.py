@@ -33,11 +33,11 @@ class SentencePlan:
 
     facts: ClipFacts
     cause_verbs: tuple[str, ...]
-    """What the subject does, by effect."""
+    """Verbs for the subject, by effect."""
     effect_verb: str
-    """What the first effect itself does."""
+    """Verb of the first effect itself."""
     follow_verb: str
-    """How an effect without a place goes with its subject."""
+    """Verb that joins an effect without a place to its subject."""
 
     @property
     def subject(self) -> SubjectName:

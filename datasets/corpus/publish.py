@@ -146,7 +146,7 @@ class ShardPlan:
     """Digest of all that decides the shard's bytes."""
     clip_ids: tuple[str, ...]
     sha256: str | None = None
-    """Of the file, where the present corpus lists it already."""
+    """SHA-256 of the file, if the present corpus lists it."""
 
 
 def plan_shards(workspace: Path, corpus: Location, settings: PublishSettings) -> list[ShardPlan]:

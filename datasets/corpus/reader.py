@@ -19,7 +19,7 @@ from .schema import PLAIN_COLUMNS, ROW, SCHEMA_VERSION
 OPEN_SHARDS = 16
 """Shards kept open at once by one reader: their footers are then parsed once."""
 WORDS_BLOCK_BYTES = 1 << 16
-"""What a remote file reads ahead where words alone are wanted; the default of some MB would bring video along."""
+"""Bytes read ahead in a remote file when words alone are read; the default of some MB would bring video along."""
 
 
 class Corpus:

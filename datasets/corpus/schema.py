@@ -16,7 +16,7 @@ MATTE_LAYERS = ("alpha", "subject_mask")
 MASK_LAYERS = ("effect_mask",)
 LAYERS = (*COLOUR_LAYERS, *MATTE_LAYERS, *MASK_LAYERS)
 MAY_BE_ABSENT = {"real": (), "synthetic": ("alpha",), "unpaired": tuple(layer for layer in LAYERS if layer != "gt")}
-"""By kind, the layers that a clip may lack: a rendered subject is never decomposed, an unpaired clip has `gt` alone."""
+"""Layers that a clip may lack, by its kind: a rendered subject is never decomposed, an unpaired clip has `gt` alone."""
 
 QUALITY_NUMBERS = (
     "reconstruction_psnr_db",

@@ -16,7 +16,7 @@ from ...arrays import Image, MatteImage
 from .types import MAX_PIXELS, FootageInfo, image_files, need_readable, need_sane_size
 
 DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error)
-"""What Pillow's readers raise on bytes that they cannot make sense of."""
+"""Exceptions that Pillow's readers raise on damaged files."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ class MaskReader:
     label: int | None
     video: FootageInfo
     frames: int
-    """How many masks a loop gives: as many as the video has frames."""
+    """Number of masks that a loop gives: that of the video's frames."""
     mask_count: int
     """Number of masks that there are."""
     notes: tuple[str, ...] = ()

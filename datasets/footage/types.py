@@ -27,7 +27,7 @@ class FootageInfo:
     frames: int | None = None
     duration_s: float | None = None
     notes: tuple[str, ...] = ()
-    """What a person should know of the source, in sentences."""
+    """Sentences about the source for the person who reviews its clips."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -65,7 +65,7 @@ class SubjectFiles:
     masks: Path | None = None
     """A mask video, a folder of mask images, one for each frame, or a folder of such folders, which are united."""
     label: int | None = None
-    """Which value of the masks is this subject (0: what a rendered plate lacks); None where they are of it alone."""
+    """Value of this subject in the masks (0: the part that a rendered plate lacks); None where they show it alone."""
     keys: Path | None = None
     """Masks of key frames: a polygons JSON or a folder of FRAME.png."""
 

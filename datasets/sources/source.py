@@ -17,12 +17,12 @@ class Source:
     """Settings that every source has."""
 
     name: str
-    """What its clips are called by; the settings file's own name unless it says otherwise."""
+    """First part of its clips' ids; by default the name of the settings file."""
     flow: Literal["real-pairs", "synthetic-pairs", "unpaired"] = "real-pairs"
-    """Which flow reads it; of rendered sets the truth is known, so their clips are synthetic."""
+    """Flow that reads it; the truth of rendered sets is known, so their clips are synthetic."""
     licence: str = "unknown"
     origin: str = "unknown"
-    """Who made it and where it came from."""
+    """Author and place of origin."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
@@ -58,7 +58,7 @@ class FootageSource(Source):
     exclude: tuple[str, ...] = ()
     """Names to leave out, as shell patterns."""
     effects: tuple[str, ...] = ()
-    """What effects its clips show, in the words of the corpus."""
+    """Effects that its clips show, in the words of the corpus."""
     fixed_caption: str | None = None
     """A person's words for each of its clips; they stay as they are and are only augmented."""
 

@@ -21,7 +21,7 @@ from typing import IO, Any
 import psutil
 
 ABANDONED_AFTER_S = 7 * 24 * 3600
-"""What another machine began this long ago is given up; its process cannot be looked for."""
+"""Age from which another machine's unfinished file counts as abandoned; its process cannot be looked for."""
 
 
 class CannotWrite(OSError):

@@ -30,7 +30,7 @@ class ClipOutcome:
     row: Mapping[str, Any] | None = None
     """The plain columns of a finished pair; its split comes with publishing."""
     layers: Mapping[str, Mapping[str, Any]] | None = None
-    """Of a finished pair, by layer: file (relative to the workspace), sha256, size_bytes."""
+    """Layers of a finished pair: file (relative to the workspace), sha256, size_bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ EFFECT_LAYER = "effect/"
 EFFECT_MASK_MIN = 51
 """Value of an effect's own soft mask, 0 to 255, below which nobody sees where the effect lies (a fifth of 255)."""
 _decoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
-"""Of many clips in flight one at a time is decoded, and in one thread: each thread would keep memory of its own."""
+"""Decodes clips, one at a time and always in the same thread: each thread would keep memory of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class CaptionedItem(Item):
     effects: tuple[str, ...] = ()
     """Effects that its scene or its source names."""
     scene_facts: Mapping[str, Any] = field(default_factory=dict)
-    """What a rendered scene knows of itself."""
+    """Facts that a rendered scene states itself."""
     subject_name: str | None = None
     hint: str | None = None
     """A name or caption that came with the footage."""

@@ -46,7 +46,7 @@ class Batch:
     name: str
     path: Path
     sha256: str
-    """Of the file: another run may write other items under the same name."""
+    """SHA-256 of the file: another run may write other items under the same name."""
 
 
 @dataclass(frozen=True, kw_only=True)

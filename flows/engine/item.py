@@ -64,7 +64,7 @@ class StageInput:
     store: Store
     layers: Mapping[str, LayerRef]
     facts: Mapping[str, Mapping[str, Any]]
-    """By the stage that left them; a stage that refused its input left none."""
+    """Facts by the stage that left them; a stage that refused its input left none."""
     key: str = ""
     """Key of the result that is being made."""
     prepared: Any = None

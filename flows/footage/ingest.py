@@ -72,7 +72,7 @@ class NormalizedClip:
     background: Rgb | None = None
     """The clean plate, if another tool made one."""
     notes: tuple[str, ...] = ()
-    """What a person who reviews the clip should know, in sentences."""
+    """Sentences for the person who reviews the clip."""
 
 
 def match_key_frames(keys: Iterable[int], source_frames: tuple[int, ...]) -> dict[int, int]:

@@ -40,7 +40,7 @@ class ClipItem(CaptionedItem):
 
     group: str
     clip: Mapping[str, Any]
-    """What stage 1 says of the clip: index, start_s, source_frames, shape, notes."""
+    """Facts of stage 1 about the clip: index, start_s, source_frames, shape, notes."""
     subject: int
 
 

@@ -44,7 +44,7 @@ class UnpairedSource(CaptionedSource):
     corpus: str | None = None
     """A corpus, folder or fsspec URL, whose captions are taken where there are no prompts."""
     kinds: tuple[Literal["real", "synthetic", "unpaired"], ...] = ("real", "synthetic")
-    """Of the corpus's clips; those that were themselves made for captions would only come again."""
+    """Kinds of the corpus's clips; unpaired ones were made for captions already and would only come again."""
     prompts_as: Literal["augmented", "as_written"] = "augmented"
     """augmented: captions of the same scenes with other styles of their effects, those of the corpus where it has them;
     as_written: as they stand."""

@@ -56,7 +56,7 @@ class UnpairedItem(Item):
     caption: str
     seed: int
     augmentation: Mapping[str, Any]
-    """How the caption was augmented; empty where it was not."""
+    """Record of the caption's augmentation; empty where there was none."""
 
 
 def list_items(source: UnpairedSource, store: Store) -> Iterator[Item | UnusableItem]:

@@ -35,7 +35,7 @@ class SceneOutput:
 
     sheet: Path
     verdicts: dict[str, Verdict]
-    """By variant."""
+    """Verdict by variant."""
     refused: dict[str, str]
     """Why a variant cannot be used, by variant."""
 

@@ -66,7 +66,7 @@ class VariantItem(CaptionedItem):
     variant: str
     scene: Scene
     variant_facts: Mapping[str, Any]
-    """What composing found out of the variant: numbers, white_steps by effect."""
+    """Facts measured when the variant was composed: numbers, white_steps by effect."""
     blender: str
 
 

@@ -133,7 +133,7 @@ MIN_CONTRAST = 14.0
 LIGHTER, DEEPER = 0.5, 0.6
 """Farthest from the shadow's level, as shares of the contrast."""
 MIN_SWEPT = 0.8
-"""Of a patch, the share on ground that the moving shadow swept."""
+"""Share of a patch that lies on ground which the moving shadow swept."""
 MIN_PX = 12
 """Smaller patches say nothing."""
 MIN_VOTES = 3

@@ -40,7 +40,7 @@ class CameraPath:
     inlier_share: float
     """Share of those pairs' tracks that agree with the maps within 3 pixels: low where the scene has depth or moves."""
     motion_px: float
-    """How far the frame centre travelled from the reference, at most."""
+    """Largest distance of a frame's centre from that of the reference."""
 
     def scaled(self, factor: float) -> "CameraPath":
         """The same path for frames resized by factor; the errors stay in pixels of the original."""

@@ -112,7 +112,7 @@ class _ClipResult:
     clip: Mapping[str, object]
     values: ClipValues
     features: Sequence[Features]
-    """Of truth and result, for FVD; empty where its network is unavailable."""
+    """FVD features of truth and result; empty where its network is unavailable."""
     vbench_key: Sequence[object]
     """Key of VBench's value in the cache."""
 
