@@ -82,7 +82,7 @@ def test_each_input_is_hashed_once_and_each_result_read_once(source_file, tmp_pa
         return hash_file(path, *stat)
 
     def count_load(self, folder, key):
-        loaded[folder.parts[-3]] += 1
+        loaded[folder.parts[-3]] += (folder / "result.json").is_file()
         return load(self, folder, key)
 
     atomic_io._digest_of_file.cache_clear()

@@ -132,8 +132,7 @@ class Store:
 
     def get(self, stage: str, key: str) -> StageResult | None:
         """A finished result by its stage and key; a missing one costs a look-up, and no file is opened."""
-        folder = self._folder(stage, key)
-        return self._load(folder, key) if (folder / MANIFEST).exists() else None
+        return self._load(self._folder(stage, key), key)
 
     def once(self, key: StageKey, make: Callable[[ResultWriter], None], *, fps: float = 16.0) -> StageResult:
         """Return the result under a key, making it if it is not there yet.
@@ -228,9 +227,9 @@ class Store:
         return self._result(folder, key.key, json.loads(content))
 
     def _result(self, folder: Path, key: str, manifest: Mapping[str, Any]) -> StageResult:
-        below = folder.relative_to(self.workspace)
+        below = folder.relative_to(self.workspace).as_posix()
         layers = {
-            name: LayerRef(**{**layer, "file": (below / layer["file"]).as_posix()})
+            name: LayerRef(**{**layer, "file": f"{below}/{layer['file']}"})
             for name, layer in manifest["layers"].items()
         }
         return StageResult(folder=folder, key=key, refused=manifest["refused"], layers=layers, facts=manifest["facts"])
@@ -239,7 +238,8 @@ class Store:
         try:
             result = self._result(folder, key, json.loads((folder / MANIFEST).read_bytes()))
             sizes = [
-                (self.workspace / layer.file).stat().st_size == layer.size_bytes for layer in result.layers.values()
+                os.stat(f"{self.workspace}/{layer.file}").st_size == layer.size_bytes  # noqa: PTH116 - thrice as fast
+                for layer in result.layers.values()
             ]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # not there, or damaged: to be made

@@ -49,7 +49,7 @@ def with_captions(
         "provenance": {
             **provenance,
             "models": [*provenance["models"], *models.values()],
-            "captions": json_bytes(record | {"pair": pair}).decode(),
+            "captions": json_bytes(record | {"pair": pair}, indent=None).decode(),
         },
     }
 
