@@ -53,7 +53,7 @@ def _grey_differences(gt: Rgb, over: Rgb, subject_mask: Matte, margin_px: int) -
 
 def _otsu(counts: Int64[np.ndarray, "256"]) -> int:
     """Otsu's threshold; of a histogram with a single value, that value."""
-    from skimage.filters import threshold_otsu  # a third of a second that only those pay who make masks
+    from skimage.filters import threshold_otsu  # slow to import: only those pay who make masks
 
     values = np.flatnonzero(counts)
     return int(values[0]) if len(values) == 1 else int(threshold_otsu(hist=counts))

@@ -163,7 +163,7 @@ def outcome(source: UnpairedSource, progress: ItemProgress, failure: Failure | N
         "settings": source.caption_values,
         "doubt": None,
     }
-    row["provenance"]["captions"] = json_bytes(captions).decode()
+    row["provenance"]["captions"] = json_bytes(captions, indent=None).decode()
     return finished_outcome(row, progress.layers)
 
 

@@ -63,7 +63,7 @@ def difference_strength(
 
 def attached_components(difference: Strength, subject: Mask, other_subjects: Mask, rule: Attachment) -> Mask:
     """The space-time components of difference that the subject brings along; its own pixels are not included."""
-    from scipy import ndimage  # a quarter of a second that only those pay who make plates
+    from scipy import ndimage  # slow to import: only those pay who make plates
 
     candidate = np.stack(
         [_candidate_pixels(*frame, rule) for frame in zip(difference, subject, other_subjects, strict=True)]
