@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from effectpairs.stages.alignment.frame_matching import match_frames, match_placed
-from effectpairs.stages.alignment.scale_and_shift import Placement, find_placement, place
+from effectpairs.stages.alignment.scale_and_shift import Placement, find_placement, warp_layer
 from effectpairs.stages.alignment.tone import apply_tone, fit_tone
 from scipy import ndimage
 
@@ -71,7 +71,7 @@ def test_another_video_and_a_mirrored_one_do_not_correlate():
 def test_placing_at_its_own_place_changes_nothing():
     frame = moving_texture(1, *SIZE)[0]
     own = Placement(scale_x=1.0, scale_y=1.0, shift_x=0.0, shift_y=0.0)
-    assert np.array_equal(place(frame, own, SIZE), frame)
+    assert np.array_equal(warp_layer(frame, own, SIZE), frame)
 
 
 def test_a_placement_for_smaller_pictures_shows_the_same_place():

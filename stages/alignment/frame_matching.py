@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 from ...arrays import Matte, Rgb
-from .scale_and_shift import find_placement, place
+from .scale_and_shift import find_placement, warp_layer
 
 THUMBNAIL = (27, 48)
 """Height and width of the pictures that are compared."""
 JUMP_COST = 1.0
-"""What a jump has to gain over a clip, in standard deviations of the sum of as many correlations of other frames."""
+"""Least gain of a jump over a clip, in standard deviations of the sum of as many correlations of other frames."""
 
 LayerImage = UInt8[np.ndarray, "h w 3"]
 AnyImage = UInt8[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w"]
@@ -52,7 +52,7 @@ def match_frames(gt: Rgb, layer: Sequence[LayerImage], subject_mask: Matte) -> F
     for indices in candidates:
         own = np.arange(len(indices))
         placement = find_placement(gt[own], [layer[index] for index in indices], subject_mask[own])
-        placed = [place(frame, placement, gt.shape[1:3]) for frame in layer]
+        placed = [warp_layer(frame, placement, gt.shape[1:3]) for frame in layer]
         match = match_placed(gt, placed, subject_mask)
         refined = find_placement(gt, [layer[index] for index in match.indices], subject_mask)
         matches.append((refined.correlation, match))

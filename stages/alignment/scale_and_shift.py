@@ -58,7 +58,7 @@ class Placement:
         return np.asarray(inside_rows[:, None] & inside_columns)
 
 
-def place(layer: AnyImage, placement: Placement, size: tuple[int, int]) -> Shaped[np.ndarray, "H W *c"]:
+def warp_layer(layer: AnyImage, placement: Placement, size: tuple[int, int]) -> Shaped[np.ndarray, "H W *c"]:
     """Resample a frame of the layer to the clip's (height, width); beyond the layer its border is repeated."""
     matrix = np.array(
         [
@@ -202,7 +202,7 @@ def _linearise(
     down: Float64[np.ndarray, "H W"],
 ) -> tuple[Float64[np.ndarray, "N 6"], Float64[np.ndarray, "N"]]:
     """Derivatives of gain · layer + bias by scale and shift across, the same down, gain and bias; and the error."""
-    shown = place(view.layer, placement, view.clip.shape)
+    shown = warp_layer(view.layer, placement, view.clip.shape)
     slope_x = cv2.Sobel(shown, cv2.CV_32F, 1, 0, scale=1 / 8) / placement.scale_x
     slope_y = cv2.Sobel(shown, cv2.CV_32F, 0, 1, scale=1 / 8) / placement.scale_y
     usable = view.clear & placement.covered(view.layer.shape, view.clip.shape)
@@ -225,7 +225,7 @@ def _correlation(views: Sequence[_View], placement: Placement, detail_px: float)
     """Correlation of what a blur of detail_px takes away, off the subject, median over the frames."""
     correlations = []
     for view in views:
-        shown = place(view.layer, placement, view.clip.shape)
+        shown = warp_layer(view.layer, placement, view.clip.shape)
         usable = view.clear & placement.covered(view.layer.shape, view.clip.shape)
         if usable.mean() < 0.05:
             return -1.0
