@@ -3,17 +3,12 @@
 Both models take a prompt and give a clip. They differ in the lengths and sizes that they were trained for: CogVideoX-5B
 makes 49 frames of 480x720 at 8 fps, Wan 81 of 480x832 at 16. Clips are made at the model's own format and then cut to
 the corpus's, so a model is only asked for what it was trained on, unless settings say otherwise.
-
-Weights are searched for before anything is loaded: in a folder, or in the hub's local store. Nothing is fetched. A
-missing model is one sentence at once, not minutes of retries.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -21,13 +16,8 @@ import numpy as np
 from ..arrays import Rgb
 from ..extras import require
 from ..settings import STRICT, InRange, check_ranges
+from ..weights import LocalModel, WeightsNotFound, WeightsRef, find_weights
 from .normalise import fit_frame
-
-
-class ModelMissing(RuntimeError):
-    """A model is on no disk of this machine; the message says where it was looked for and how to get it."""
-
-    is_sentence = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +55,9 @@ INDEX = "model_index.json"
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineFiles:
-    """A pipeline's folder."""
+    """A pipeline on this machine."""
 
-    folder: Path
-    revision: str
-    """The commit in the hub's store; of a folder of somebody's own, a digest of its settings and its files' sizes."""
+    model: LocalModel
     pipeline: str
     """The name of its class."""
 
@@ -120,6 +108,11 @@ class CogVideoX:
                 f"native_size={self.native_size}: height and width must be multiples of 16 up to 2048; give 480x720"
             )
 
+    @property
+    def required_weights(self) -> tuple[WeightsRef, ...]:
+        """The pipeline; its parts are named by its index."""
+        return (WeightsRef(model=self.model, revision=self.revision, parts=(INDEX,)),)
+
     def format(self, frames: int, size: tuple[int, int]) -> VideoFormat:
         """Format of the requested size, with as many of the frames as the model makes, at its own rate."""
         return VideoFormat(frames=corpus_length(min(frames, self.native_frames)), size=size, fps=self.native_fps)
@@ -131,10 +124,10 @@ class CogVideoX:
         beside it differ.
 
         Raises:
-            ModelMissing: the weights are not on this machine.
+            WeightsNotFound: the weights are not on this machine.
             ValueError: the folder holds no pipeline of these.
         """
-        files = find_pipeline(self.model, self.revision)
+        files = find_pipeline(self.required_weights[0])
         pipeline = _load_pipeline(files, self.dtype, self.offload, self.device)
         pipeline.set_progress_bar_config(disable=True)
         for switch in ("tiling", "slicing"):
@@ -183,7 +176,7 @@ def _load_pipeline(files: PipelineFiles, dtype: str, offload: OffloadMode, devic
         target = f"cuda:{free_bytes.index(max(free_bytes))}"
     precision = torch.float32 if target == "cpu" and dtype == "float16" else getattr(torch, dtype)
     pipeline = getattr(diffusers, files.pipeline).from_pretrained(
-        files.folder, dtype=precision, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=True
+        files.model.path, dtype=precision, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=True
     )
     if target == "cpu" or offload == "none":
         pipeline.to(target)
@@ -194,51 +187,22 @@ def _load_pipeline(files: PipelineFiles, dtype: str, offload: OffloadMode, devic
     return pipeline
 
 
-def find_pipeline(model: str, revision: str | None) -> PipelineFiles:
+def find_pipeline(ref: WeightsRef) -> PipelineFiles:
     """Find a text-to-video pipeline on this machine: a folder, or a revision of a hub repository that was fetched.
 
     Raises:
-        ModelMissing: it is not there, or not whole.
+        WeightsNotFound: it is not there, or not whole.
         ValueError: it is a pipeline of another kind.
     """
-    folder = Path(model).expanduser()
-    pipeline_folder = folder if folder.is_dir() else _hub_folder(model, revision)
+    local = find_weights(ref)
     try:
-        index: dict[str, Any] = json.loads((pipeline_folder / INDEX).read_text(encoding="utf-8"))
+        index: dict[str, Any] = json.loads((local.path / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError) as broken:
-        raise ModelMissing(
-            f"{model}: {pipeline_folder} has no readable {INDEX}; name the folder of a whole diffusers pipeline"
+        raise WeightsNotFound(
+            f"{ref.model}: {local.path} has no readable {INDEX}; name the folder of a whole diffusers pipeline"
         ) from broken
     kind = str(index.get("_class_name"))
     if kind not in PIPELINES:
-        raise ValueError(f"{model}: is a {kind}, not {' or '.join(PIPELINES)}; name a text-to-video model of these")
+        raise ValueError(f"{ref.model}: is a {kind}, not {' or '.join(PIPELINES)}; name a text-to-video model of these")
     parts = [name for name, library in index.items() if isinstance(library, list) and library[0] is not None]
-    missing_parts = [part for part in parts if not (pipeline_folder / part).is_dir()]
-    if missing_parts:
-        raise ModelMissing(f"{model}: {pipeline_folder} has no {missing_parts[0]}/; {_download_hint(model, revision)}")
-    version = pipeline_folder.name
-    if folder.is_dir():
-        digest = hashlib.sha256((folder / INDEX).read_bytes())
-        for path in sorted(folder.rglob("*")):
-            if path.suffix in (".safetensors", ".json"):
-                digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
-        version = f"folder-{digest.hexdigest()[:16]}"
-    return PipelineFiles(folder=pipeline_folder, revision=version, pipeline=kind)
-
-
-def _hub_folder(model: str, revision: str | None) -> Path:
-    if model.startswith((".", "~", "/")) or model.count("/") != 1:
-        raise ModelMissing(f"{model} is no folder, and no model's name of the form owner/name; correct it")
-    hub = require("huggingface_hub", extra="train")
-    constants = require("huggingface_hub.constants", extra="train")
-    try:
-        return Path(hub.snapshot_download(model, revision=revision, local_files_only=True))
-    except (OSError, ValueError) as missing:
-        raise ModelMissing(
-            f"{model}: there is no such folder and nothing in {constants.HF_HUB_CACHE}; "
-            f"{_download_hint(model, revision)}"
-        ) from missing
-
-
-def _download_hint(model: str, revision: str | None) -> str:
-    return f"fetch it with: hf download {model}{f' --revision {revision}' if revision else ''}"
+    return PipelineFiles(model=find_weights(replace(ref, parts=(INDEX, *parts))), pipeline=kind)

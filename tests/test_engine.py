@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from effectpairs.datasets.store import atomic_io
+from effectpairs import digests
 from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.datasets.store.store import Store
 from effectpairs.flows.engine.local_runner import run_locally
@@ -75,7 +75,7 @@ def test_a_worker_that_dies_costs_one_item(tmp_path, monkeypatch):
 def test_each_input_is_hashed_once_and_each_result_read_once(source_file, tmp_path, monkeypatch):
     monkeypatch.setattr(Worker, "call", lambda self, function, *arguments: function(*arguments))
     hashed, loaded = Counter(), Counter()
-    hash_file, load = atomic_io._digest_of_file.__wrapped__, Store._load
+    hash_file, load = digests._digest_of_file.__wrapped__, Store._load
 
     def count_hash(path, *stat):
         hashed[str(path)] += 1
@@ -85,9 +85,9 @@ def test_each_input_is_hashed_once_and_each_result_read_once(source_file, tmp_pa
         loaded[folder.parts[-3]] += (folder / "result.json").is_file()
         return load(self, folder, key)
 
-    atomic_io._digest_of_file.cache_clear()
-    cached = atomic_io.lru_cache(maxsize=None)(count_hash)
-    monkeypatch.setattr(atomic_io, "_digest_of_file", cached)
+    digests._digest_of_file.cache_clear()
+    cached = digests.lru_cache(maxsize=None)(count_hash)
+    monkeypatch.setattr(digests, "_digest_of_file", cached)
     monkeypatch.setattr(Store, "_load", count_load)
     source = load_any(source_file)
     summary = run_source(source, tmp_path / "w", workers=1)

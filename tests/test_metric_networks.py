@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 import torch
-from effectpairs.datasets.store.atomic_io import digest_of_file
+from effectpairs.digests import digest_of_file
 from effectpairs.tests.fixtures_metrics import (
     CONVOLUTIONS,
     alexnet,

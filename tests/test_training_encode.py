@@ -14,7 +14,7 @@ from effectpairs.tests.fixtures_corpus import make_small_corpus  # noqa: E402
 from effectpairs.tests.fixtures_latent_cache import SETTINGS, make_small_cache  # noqa: E402
 from effectpairs.tests.fixtures_video_models import tiny_parts  # noqa: E402
 from effectpairs.training.base import encoders  # noqa: E402
-from effectpairs.training.base.models import BaseModelRef  # noqa: E402
+from effectpairs.training.base.models import BaseModelRef, locate_model  # noqa: E402
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
 from effectpairs.training.latents.cache import open_cache, row_path  # noqa: E402
 from effectpairs.training.latents.encode import encode_corpus  # noqa: E402
@@ -89,8 +89,8 @@ def test_two_processes_share_the_work(small, tmp_path):
 
 def test_another_model_or_setting_is_another_cache(small, tmp_path):
     other = BaseModelRef(id=str(write_tiny_model(tmp_path / "model", seed=1)))
-    recipe = build_recipe(tmp_path / "model", SETTINGS)
-    ours = row_list_paths(small.corpus, tmp_path, build_recipe(small.cache.folder.parent / "model", SETTINGS))
+    recipe = build_recipe(locate_model(other), SETTINGS)
+    ours = row_list_paths(small.corpus, tmp_path, build_recipe(locate_model(small.model), SETTINGS))
     assert not {*ours.values()} & {*row_list_paths(small.corpus, tmp_path, recipe).values()}
     with pytest.raises(ValueError, match="3 clips are not encoded"):
         finalize_cache(small.corpus, other, small.cache.folder, SETTINGS)

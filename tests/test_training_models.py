@@ -11,6 +11,7 @@ pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
 from effectpairs.tests.fixtures_video_models import tiny_parts  # noqa: E402
 from effectpairs.training.base import encoders, models  # noqa: E402
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
+from effectpairs.weights import WeightsNotFound  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 torch.set_num_threads(1)
@@ -42,9 +43,12 @@ def output(transformer, channels=33):
 def test_the_same_seed_writes_the_same_model(parts, tmp_path):
     write_tiny_model(tmp_path / "again")
     write_tiny_model(tmp_path / "other", seed=1)
-    of = models.fingerprint(parts.folder, *models.PARTS)
-    assert models.fingerprint(tmp_path / "again", *models.PARTS) == of
-    assert models.fingerprint(tmp_path / "other", *models.PARTS) != of
+    again, other, of = (
+        models.locate_model(models.BaseModelRef(id=str(folder))).sha256(*models.PARTS)
+        for folder in (tmp_path / "again", tmp_path / "other", parts.folder)
+    )
+    assert again == of
+    assert other != of
 
 
 def test_unindexed_shards_and_strange_config_keys_load(parts, copy):
@@ -84,7 +88,7 @@ def test_save_pretrained_and_back(parts, tmp_path):
 def test_a_missing_model_is_one_sentence(monkeypatch, tmp_path):
     constants = pytest.importorskip("huggingface_hub.constants")
     wanted = models.BaseModelRef(id="somebody/none", revision="abc")
-    with pytest.raises(models.BaseModelNotFound) as caught:
+    with pytest.raises(WeightsNotFound) as caught:
         models.locate_model(wanted)
     said = str(caught.value)
     assert "somebody/none" in said
@@ -94,7 +98,7 @@ def test_a_missing_model_is_one_sentence(monkeypatch, tmp_path):
 
 def test_a_missing_part_is_named(copy):
     shutil.rmtree(copy / "vae")
-    with pytest.raises(models.BaseModelNotFound, match="has no vae/"):
+    with pytest.raises(WeightsNotFound, match="has no vae/"):
         models.locate_model(models.BaseModelRef(id=str(copy)))
 
 

@@ -21,7 +21,6 @@ from effectpairs.render.generators.generator import ClipFormat
 from effectpairs.render.generators.scene_from_caption import scene_from_caption
 from effectpairs.stages.text_to_video import (
     CogVideoX,
-    ModelMissing,
     VideoRequest,
     corpus_length,
     find_pipeline,
@@ -29,6 +28,7 @@ from effectpairs.stages.text_to_video import (
 from effectpairs.stages.unpaired_quality import UnpairedThresholds, judge, measure
 from effectpairs.tests.fixtures_video_models import write_tiny_pipeline, write_tiny_wan
 from effectpairs.tests.fixtures_workspaces import run_source
+from effectpairs.weights import WeightsNotFound, WeightsRef
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
 DUSTY = "A red car drives across sand, kicking up dense orange dust behind it."
@@ -132,13 +132,16 @@ def test_the_source_that_comes_along_draws_and_a_table_chooses_a_model():
 
 
 def test_weights_that_are_not_there_are_one_sentence(tmp_path, model):
-    with pytest.raises(ModelMissing, match="hf download nobody/nothing"):
-        find_pipeline("nobody/nothing", None)
-    with pytest.raises(ModelMissing, match=r"no readable model_index\.json"):
-        find_pipeline(str(tmp_path), None)
+    with pytest.raises(WeightsNotFound, match="hf download nobody/nothing"):
+        find_pipeline(WeightsRef(model="nobody/nothing"))
+    with pytest.raises(WeightsNotFound, match=r"has no model_index\.json; name the folder of a whole"):
+        find_pipeline(CogVideoX(model=str(tmp_path)).required_weights[0])
+    (tmp_path / "model_index.json").write_text("{", encoding="utf-8")
+    with pytest.raises(WeightsNotFound, match=r"no readable model_index\.json"):
+        find_pipeline(CogVideoX(model=str(tmp_path)).required_weights[0])
     (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}', encoding="utf-8")
     with pytest.raises(ValueError, match="is a FluxPipeline, not CogVideoXPipeline or WanPipeline"):
-        find_pipeline(str(tmp_path), None)
+        find_pipeline(CogVideoX(model=str(tmp_path)).required_weights[0])
     missing = by_model(tmp_path, Path("nobody/nothing"), DUSTY, SMOKY)
     account = run_source(missing, tmp_path / "workspace")
     assert (account.inputs, account.failed) == (2, 2)
@@ -199,7 +202,9 @@ def test_a_model_makes_clips_through_the_flow_and_a_second_run_makes_none(tmp_pa
         assert (clip.kind, clip.num_frames, clip.fps) == ("unpaired", 5, 8.0)
         assert clip.gt.shape == (5, 32, 48, 3)
         assert clip.over is None
-        assert clip.provenance["models"] == [{"id": str(model), "revision": find_pipeline(str(model), None).revision}]
+        assert clip.provenance["models"] == [
+            {"id": str(model), "revision": find_pipeline(CogVideoX(model=str(model)).required_weights[0]).model.version}
+        ]
         assert clip.provenance["seeds"][0] > 0
     assert {clip.effects[0] for clip in corpus} == {"dust", "smoke", "splash"}
 

@@ -11,7 +11,8 @@ import pytest
 from effectpairs.datasets.corpus.schema import shard_schema
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store import codec
-from effectpairs.datasets.store.atomic_io import digest_of, digest_of_file, json_bytes
+from effectpairs.datasets.store.atomic_io import digest_of, json_bytes
+from effectpairs.digests import digest_of_file
 from effectpairs.tests import fixtures_workspaces
 from effectpairs.tests.fixtures_corpus import make_small_corpus, square_with_shadow
 

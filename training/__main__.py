@@ -18,7 +18,8 @@ from pathlib import Path
 
 from ..datasets.corpus.reader import open_corpus
 from ..datasets.store.atomic_io import CannotWrite
-from .base.models import BaseModelNotFound, locate_model, select_device
+from ..weights import WeightsNotFound
+from .base.models import locate_model, select_device
 from .configs.config import TrainingConfig, load_training
 from .fitting.step_log import TrainingStopped
 from .latents.encode_plan import build_recipe, finalize_cache, pending_clip_ids
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
         _run(options)
-    except (ValueError, FileNotFoundError, ImportError, BaseModelNotFound, CannotWrite) as error:
+    except (ValueError, FileNotFoundError, ImportError, WeightsNotFound, CannotWrite) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except RuntimeError as error:
@@ -84,7 +85,7 @@ def _encode(settings: TrainingConfig, options: argparse.Namespace) -> None:
     corpus, folder, share = open_corpus(settings.corpus), settings.cache_path, (int(number), int(count))
     for clip_id in encode_corpus(corpus, settings.model, folder, settings.cache, share=share):
         print(f"encoded {clip_id}", flush=True)
-    recipe = build_recipe(locate_model(settings.model).folder, settings.cache)
+    recipe = build_recipe(locate_model(settings.model), settings.cache)
     if not pending_clip_ids(corpus, folder, recipe):
         finalize_cache(corpus, settings.model, folder, settings.cache)
 

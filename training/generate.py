@@ -105,7 +105,7 @@ def load_pipeline(settings: DeviceSettings) -> EffectPipeline:
     """Load the pipeline onto its device: float32 without a GPU, bfloat16 on one.
 
     Raises:
-        BaseModelNotFound: the base model is not on this machine.
+        WeightsNotFound: the base model is not on this machine.
         ValueError: the trained weights are missing, or of another model.
     """
     device = select_device(settings.device)

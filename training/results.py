@@ -16,7 +16,8 @@ import jinja2
 
 from ..datasets.corpus.reader import Corpus, open_corpus
 from ..datasets.store import codec
-from ..datasets.store.atomic_io import atomic_write, digest_of, digest_of_file, json_bytes
+from ..datasets.store.atomic_io import atomic_write, digest_of, json_bytes
+from ..digests import digest_of_file
 from .configs.config import TrainingConfig
 from .evaluation.evaluate import EvaluationSettings, ResultCache, evaluate
 from .evaluation.tables import write_tables
@@ -58,7 +59,7 @@ def generate_samples(settings: TrainingConfig, count: int) -> Iterator[str]:
 
     Raises:
         ValueError: the run is not finished, or a clip does not fit the model.
-        BaseModelNotFound: the base model is not on this machine.
+        WeightsNotFound: the base model is not on this machine.
     """
     from .generate import DeviceSettings, load_pipeline
     from .sampling.pipeline import PipelineInput

@@ -1,26 +1,24 @@
 """Captions by a model that transformers runs in this process: MiniCPM-V 4.6, a small language model, others.
 
-One question at a time, on one device; for many clips a server or vLLM is faster. Weights are only looked up on this
-machine: to find out by `from_pretrained` that they are missing takes 23 seconds of retries. Frames go in all and
-unsampled: by default MiniCPM's processor takes one frame a second.
+One question at a time, on one device; for many clips a server or vLLM is faster. Frames go in all and unsampled: by
+default MiniCPM's processor takes one frame a second.
 """
 
 import functools
-import hashlib
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from PIL import Image
 
 from ...extras import require
+from ...weights import WeightsRef, find_weights
 from .llm_captioner import ChatRequest, ChatResponse, FrameEncoding, LlmCaptioner, ModelUnavailable
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransformersCaptioner(LlmCaptioner):
-    """Caption with weights on this machine, loaded once for each process; nothing is downloaded."""
+    """Caption with weights on this machine, loaded once for each process."""
 
     kind: Literal["transformers"] = "transformers"
     model: str = "openbmb/MiniCPM-V-4.6"
@@ -33,59 +31,31 @@ class TransformersCaptioner(LlmCaptioner):
     """auto: as the weights were saved."""
     frame_encoding: FrameEncoding = "video"
 
+    @property
+    def required_weights(self) -> tuple[WeightsRef, ...]:
+        """The one model, in safetensors."""
+        return (WeightsRef(model=self.model, revision=self.revision or None),)
+
     def chat(self, request: ChatRequest) -> ChatResponse:
         """Return the model's answer; the same for the same question, seed and machine.
 
         Raises:
-            ModelUnavailable: no weights here, a question longer than the context, frames for a text model.
+            WeightsNotFound: no weights here.
+            ModelUnavailable: they cannot be loaded, a question longer than the context, frames for a text model.
         """
         with _loading:  # two threads would load it twice
-            model = _load(self.model, self.revision, self.device, self.dtype)
+            model = _load(self.required_weights[0], self.device, self.dtype)
         return model.answer(request, self.frame_encoding)
-
-
-def find_model_files(model: str, revision: str = "") -> tuple[Path, str]:
-    """Find a model's folder, and its revision: the commit in the cache, or a digest of somebody's own folder.
-
-    Args:
-        model: a folder, or an id such as "openbmb/MiniCPM-V-4.6", which is looked up in the Hugging Face cache.
-        revision: in the cache; empty is "main".
-
-    Raises:
-        ModelUnavailable: they are in no folder and not in the cache.
-    """
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise ModelUnavailable(f"{model} holds no config.json; name a folder that a model was saved to")
-        digest = hashlib.sha256((folder / "config.json").read_bytes())
-        for path in sorted(folder.glob("*.safetensors")):
-            digest.update(f"{path.name} {path.stat().st_size}\n".encode())
-        return folder, f"folder-{digest.hexdigest()[:16]}"
-    if model.startswith((".", "~", "/")) or model.count("/") != 1:
-        raise ModelUnavailable(f"{model} is no folder, and no model id of the form owner/name; correct model")
-    hub = require("huggingface_hub", extra="models")
-    try:
-        snapshot = Path(hub.snapshot_download(model, revision=revision or None, local_files_only=True))
-    except (OSError, ValueError) as error:  # LocalEntryNotFoundError is one of both
-        option = f" --revision {revision}" if revision else ""
-        raise ModelUnavailable(
-            f"the weights of {model} are not on this machine (no such folder, none in {hub.constants.HF_HUB_CACHE}); "
-            f"fetch them with: hf download {model}{option}, or give their folder as model"
-        ) from error
-    if not (snapshot / "config.json").is_file():
-        raise ModelUnavailable(f"the cache holds {model} in part ({snapshot}); complete it with: hf download {model}")
-    return snapshot, snapshot.name
 
 
 class LoadedModel:
     """A model in memory."""
 
-    def __init__(self, model: str, revision: str, device: str, dtype: str) -> None:
+    def __init__(self, ref: WeightsRef, device: str, dtype: str) -> None:
+        local = find_weights(ref)
         self._torch = require("torch", extra="models")
         library = require("transformers", extra="models")
-        self.name = model
-        folder, self.revision = find_model_files(model, revision)
+        self.name, self.revision, folder = ref.model, local.version, local.path
         try:
             config = library.AutoConfig.from_pretrained(folder, local_files_only=True)
             self.takes_frames = type(config) in library.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
@@ -96,7 +66,7 @@ class LoadedModel:
         except (OSError, ValueError, KeyError, ImportError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ModelUnavailable(
-                f"{model} cannot be loaded from {folder} ({reason}); see whether its files are whole, and "
+                f"{self.name} cannot be loaded from {folder} ({reason}); see whether its files are whole, and "
                 "whether transformers knows this model (MiniCPM-V before 4.6 runs in vLLM alone)"
             ) from error
         if device == "auto":

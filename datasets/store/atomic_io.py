@@ -14,7 +14,6 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -59,18 +58,6 @@ def digest_of(value: Any) -> str:
 def key_digest(value: Any) -> str:
     """SHA-256 of a JSON value in one line: several times as fast as `digest_of`, whose digests ids of clips hold."""
     return hashlib.sha256(json_bytes(value, indent=None)).hexdigest()
-
-
-def digest_of_file(path: Path) -> str:
-    """SHA-256 of a file's content; a file is read once by a process, as long as its size and time do not change."""
-    stat = path.stat()
-    return _digest_of_file(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=100_000)
-def _digest_of_file(path: Path, size_bytes: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def json_bytes(value: Any, *, indent: int | None = 1) -> bytes:

@@ -9,9 +9,10 @@ import numpy as np
 
 from ...datasets.footage.listing import UnusableFootage, list_footage
 from ...datasets.footage.types import Footage
-from ...datasets.store.atomic_io import digest_of, digest_of_file
+from ...datasets.store.atomic_io import digest_of
 from ...datasets.store.ledger import ClipOutcome
 from ...datasets.store.store import ResultWriter, Store
+from ...digests import digest_of_file
 from ...settings import first_names
 from ...stages import normalise, pair
 from ...stages.quality_gates import judge

@@ -20,7 +20,8 @@ from ...render.scene.scene import dump_scene
 from ...settings import first_names
 from ...stages import unpaired_quality
 from ...stages.quality_gates import Verdict
-from ...stages.text_to_video import ModelMissing, VideoRequest, find_pipeline
+from ...stages.text_to_video import VideoRequest, find_pipeline
+from ...weights import WeightsNotFound
 from ..captions.stages import CaptionedItem, caption_stages
 from ..engine.batches import Failure
 from ..engine.item import Item, ItemKind, ItemProgress, Stage, StageInput, UnusableItem, slugify
@@ -71,7 +72,7 @@ def list_items(source: UnpairedSource, store: Store) -> Iterator[Item | Unusable
     prompts = list_prompts(source)
     try:
         generator = find_generator(source)
-    except (BlenderNotFound, ModelMissing, ImportError) as problem:
+    except (BlenderNotFound, WeightsNotFound, ImportError) as problem:
         missing = str(problem)
     for prompt in prompts:
         if isinstance(prompt, UnusableItem):
@@ -95,13 +96,13 @@ def find_generator(source: UnpairedSource) -> dict[str, str]:
     """Model or renderer that makes the clips, and the revision of it that is here: part of every result's key.
 
     Raises:
-        BlenderNotFound, ModelMissing: it is not here.
+        BlenderNotFound, WeightsNotFound: it is not here.
         ValueError: what is here is no such model.
     """
     video: Any = source.video
     if source.renders:
         return {"model": "blender", "revision": blender_version(find_python(video.blender)) or "unknown"}
-    return {"model": video.model, "revision": find_pipeline(video.model, video.revision).revision}
+    return {"model": video.model, "revision": find_pipeline(video.required_weights[0]).model.version}
 
 
 def stages(source: UnpairedSource) -> tuple[Stage, ...]:

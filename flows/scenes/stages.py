@@ -15,12 +15,13 @@ from typing import Any
 from ...datasets.store.atomic_io import ABANDONED_AFTER_S, digest_of, json_bytes
 from ...datasets.store.ledger import ClipOutcome
 from ...datasets.store.store import ResultWriter, Store
+from ...digests import digest_of_file
 from ...render.blender import plan
 from ...render.blender.exr_frames import CorruptFrame
 from ...render.blender.process import Blender, BlenderNotFound, blender_version, find_python, render_frames
 from ...render.compositing import effect_masks, linear_composite
 from ...render.compositing.layers import SHARED_LAYERS, VARIANT_LAYERS, compose_scene
-from ...render.generators.assets import asset_digest, check_files, scene_files, sha256_of
+from ...render.generators.assets import asset_digest, check_files, scene_files
 from ...render.scene.scene import Scene, Variant, dump_scene
 from ...settings import first_names
 from ...stages import composite as display
@@ -228,7 +229,7 @@ def _render(stage_input: StageInput, writer: ResultWriter) -> None:
     check_files(scene)
     with drawn_frames(stage_input, scene, plan.passes_of(scene), source.blender) as (frames, version):
         variants = compose_scene(scene, frames, range(scene.frames), source.truth, source.effect_mask, writer.add)
-    assets = {role: sha256_of(path) for role, _, path in scene_files(scene)}
+    assets = {role: digest_of_file(path) for role, _, path in scene_files(scene)}
     inputs = {"scene": digest_of(content_of(scene)), **assets}
     writer.facts |= {"blender": version, "inputs": inputs, "variants": variants}
 

@@ -10,11 +10,10 @@ import hashlib
 import json
 import posixpath
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from ...datasets.store.atomic_io import digest_of_file
+from ...digests import digest_of_file
 from ..scene.scene import Scene
 from .archives import AssetLimits, download, read_bytes, unpack
 
@@ -202,16 +201,6 @@ def check_files(scene: Scene) -> None:
         check_asset(path, kind)
 
 
-def sha256_of(file: Path) -> str:
-    """SHA-256 of a file's content; a file that has not changed since is not read again."""
-    return _sha256_of(file, file.stat().st_size, file.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=10_000)
-def _sha256_of(file: Path, size_bytes: int, mtime_ns: int) -> str:
-    return digest_of_file(file)
-
-
 def asset_digest(file: Path) -> str:
     """SHA-256 over an asset's content: its file, and the textures and buffers that could belong to it.
 
@@ -222,5 +211,5 @@ def asset_digest(file: Path) -> str:
     beside = () if alone else (*file.parent.glob("*"), *file.parent.glob("*/*"))
     content = hashlib.sha256()
     for part in (file, *sorted(path for path in beside if path.suffix.lower() in TEXTURE_TYPES and path.is_file())):
-        content.update(f"{part.relative_to(file.parent)}\0{sha256_of(part)}".encode())
+        content.update(f"{part.relative_to(file.parent)}\0{digest_of_file(part)}".encode())
     return content.hexdigest()

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets.store.atomic_io import (
-    digest_of_file,
     explain_os_errors,
     flush_folder,
     is_abandoned,
     json_bytes,
     partial_beside,
 )
+from ...digests import digest_of_file
 from ...extras import require
 
 torch = require("torch", extra="train")
@@ -91,7 +91,11 @@ def read_manifest(path: Path, identity: Mapping[str, Any] | None = None) -> dict
     """
     try:
         manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
-        damaged = [name for name, digest in manifest["files"].items() if digest_of_file(path / name) != digest]
+        damaged = [
+            name
+            for name, digest in manifest["files"].items()
+            if digest_of_file(path / name, trust_disk=False) != digest
+        ]
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{path}: is damaged ({error}); remove it, then the one before is taken") from error
     if damaged:

@@ -1,10 +1,9 @@
 """Base model: its parts, loaded with the stock classes from a folder or from the hub's local store.
 
-Nothing is fetched here: a model that is not there is one sentence with the command that brings it. Weights are
-safetensors alone (the older formats run code on loading). The revision is recorded with the latents made by it.
+Weights are safetensors alone (the older formats run code on loading). Revision and digests are recorded with the
+latents made by it.
 """
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ...extras import require
 from ...settings import STRICT
+from ...weights import LocalModel, WeightsRef, find_weights
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 CONDITIONED_CHANNELS = 33
@@ -32,42 +32,19 @@ class BaseModelRef:
     revision: str | None = None
     """Commit, tag or branch of the repository; None takes what was fetched as main, and its commit is recorded."""
 
-
-class BaseModelNotFound(RuntimeError):
-    """A model is on no disk of this machine; the message says where it was looked for and how to get it."""
-
-    is_sentence = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocalModel:
-    """A model's folder, and the commit it holds where it came from the hub."""
-
-    id: str
-    folder: Path
-    revision: str | None
+    @property
+    def required_weights(self) -> tuple[WeightsRef, ...]:
+        """The model with all its parts."""
+        return (WeightsRef(model=self.id, revision=self.revision, parts=PARTS),)
 
 
 def locate_model(model: BaseModelRef) -> LocalModel:
-    """Find a model on this machine, without any network.
+    """Find a model on this machine, all its parts.
 
     Raises:
-        BaseModelNotFound: it is not there, or a part of it is not.
+        WeightsNotFound: it is not there, or a part of it is not.
     """
-    folder, revision = Path(model.id).expanduser(), None
-    fetch = f"fetch it with: hf download {model.id}{f' --revision {model.revision}' if model.revision else ''}"
-    if not folder.is_dir():
-        hub = require("huggingface_hub", extra="train")
-        try:
-            folder = Path(hub.snapshot_download(model.id, revision=model.revision, local_files_only=True))
-        except (FileNotFoundError, ValueError, OSError) as error:
-            tried = f"no folder {folder.absolute()} and nothing in {hub.constants.HF_HUB_CACHE}"
-            raise BaseModelNotFound(f"{model.id}: there is {tried}; {fetch}") from error
-        revision = folder.name
-    missing = [part for part in PARTS if not (folder / part).is_dir()]
-    if missing:
-        raise BaseModelNotFound(f"{model.id}: {folder} has no {missing[0]}/; {fetch}")
-    return LocalModel(id=model.id, folder=folder, revision=revision)
+    return find_weights(model.required_weights[0])
 
 
 def select_device(name: str = "auto") -> str:
@@ -80,16 +57,6 @@ def select_device(name: str = "auto") -> str:
     if device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
     return device
-
-
-def fingerprint(folder: Path, *parts: str) -> str:
-    """SHA-256 over the files of some parts: their names, sizes and every byte."""
-    digest = hashlib.sha256()
-    for path in sorted(path for part in parts for path in (folder / part).rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def load_transformer(folder: Path, *, dtype: str | None = "float32") -> Any:

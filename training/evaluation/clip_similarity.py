@@ -16,7 +16,8 @@ from jaxtyping import Float
 from PIL import Image
 
 from ...arrays import Rgb
-from ...datasets.store.atomic_io import digest_of, digest_of_file
+from ...datasets.store.atomic_io import digest_of
+from ...digests import digest_of_file
 from ...extras import require
 from .metric import MetricValue, Sample, Unavailable, Weights, metric_value, unavailable, undefined
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Rgb
-from ...datasets.store.atomic_io import digest_of_file
+from ...digests import digest_of_file
 from ...extras import require
 from .metric import MetricValue, Sample, Unavailable, Weights, metric_value, unavailable, undefined
 

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from scipy import linalg
 
 from ...arrays import Rgb
-from ...datasets.store.atomic_io import digest_of_file
+from ...digests import digest_of_file
 from ...extras import require
 from .metric import MetricValue, Unavailable, Weights, metric_value, unavailable, undefined
 

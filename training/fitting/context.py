@@ -15,8 +15,9 @@ from ...datasets.corpus.reader import open_corpus
 from ...datasets.store.atomic_io import atomic_write, json_bytes
 from ...datasets.store.location import Location
 from ...extras import require
+from ...weights import LocalModel
 from ..base import checkpoint
-from ..base.models import LocalModel, fingerprint, load_scheduler, load_transformer, locate_model
+from ..base.models import load_scheduler, load_transformer, locate_model
 from ..base.optimiser import Ema, build_optimiser, select_trainable
 from ..configs.config import TrainingConfig
 from ..latents.cache import open_cache
@@ -63,7 +64,7 @@ def build_context(settings: TrainingConfig) -> TrainingContext:
 
     Raises:
         ValueError: cache, corpus, checkpoint, model and settings do not belong together.
-        BaseModelNotFound: the base model is not on this machine.
+        WeightsNotFound: the base model is not on this machine.
     """
     local, cache = locate_model(settings.model), open_cache(settings.cache_path)
     samples = CachedSamples(cache, settings.data, seed=settings.seed)
@@ -73,11 +74,11 @@ def build_context(settings: TrainingConfig) -> TrainingContext:
     identity = settings.identity() | {
         "corpus": " ".join(cache.manifest["corpus"][key] for key in ("name", "version")),
         "latents": cache.digest,
-        "model": fingerprint(local.folder, "transformer") if accelerator.is_main_process else "",
+        "model": local.sha256("transformer") if accelerator.is_main_process else "",
     }
     # FSDP keeps weights of one kind together, so all are 32-bit there; elsewhere the frozen ones follow precision.
     half = settings.precision == "bf16" and accelerator.distributed_type.name != "FSDP"
-    transformer = load_transformer(local.folder, dtype=None)
+    transformer = load_transformer(local.path, dtype=None)
     weights = select_trainable(transformer, settings.trainable, frozen_dtype="bfloat16" if half else "float32")
     context = TrainingContext(
         settings=settings,
@@ -87,8 +88,8 @@ def build_context(settings: TrainingConfig) -> TrainingContext:
         config=transformer.config,
         weights=weights,
         optimiser=build_optimiser(settings.optimiser, list(weights.values())),
-        scheduler=load_scheduler(local.folder),
-        model_folder=local.folder,
+        scheduler=load_scheduler(local.path),
+        model_folder=local.path,
         identity=identity,
     )
     return _resume(context)
@@ -147,7 +148,7 @@ def check_cache(samples: CachedSamples, local: LocalModel, settings: TrainingCon
         )
     model = " ".join(filter(None, (cache.manifest["model"][key] for key in ("id", "revision"))))
     for part, folders in (("vae", ("vae",)), ("text", ("text_encoder", "tokenizer"))):
-        if cache.manifest["recipe"][part] != fingerprint(local.folder, *folders):
+        if cache.manifest["recipe"][part] != local.sha256(*folders):
             raise ValueError(
                 f"{cache.folder}: was made by {folders[0]} of {model}, and that of {local.id} differs; "
                 "encode with this model, or train the other"

@@ -46,7 +46,7 @@ def train(settings: TrainingConfig) -> Path:
 
     Raises:
         ValueError: cache, corpus, checkpoint, model and settings do not belong together.
-        BaseModelNotFound: the base model is not on this machine.
+        WeightsNotFound: the base model is not on this machine.
         NonFiniteLoss: training diverged.
         CannotWrite: a checkpoint could not be written; older ones stay.
     """

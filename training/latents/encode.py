@@ -41,16 +41,16 @@ def encode_corpus(
 
     Raises:
         ValueError: the corpus is empty, or a clip cannot be encoded; rows that are done stay.
-        BaseModelNotFound: the model is not on this machine.
+        WeightsNotFound: the model is not on this machine.
     """
     local = locate_model(model)
-    recipe = build_recipe(local.folder, settings)
+    recipe = build_recipe(local, settings)
     no_caption, (number, count) = no_caption_key(recipe), share
     row_lists = list(row_list_paths(corpus, folder, recipe).items())[number::count]
     pending = [(clip_id, path) for clip_id, path in row_lists if not is_encoded(path, folder)]
     if not pending and row_path(folder, no_caption).exists():
         return
-    encoders = _Encoders(local.folder, settings)
+    encoders = _Encoders(local.path, settings)
     if not row_path(folder, no_caption).exists():
         no_latents = np.zeros((0, 16, 0, 0), np.float32)
         row = CachedRow(key=no_caption, gt=(no_latents, no_latents), text=encoders.encode_caption(""))

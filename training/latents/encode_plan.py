@@ -18,8 +18,9 @@ from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
 from ...datasets.store.atomic_io import atomic_write, digest_of, is_abandoned, json_bytes
 from ...settings import STRICT
+from ...weights import LocalModel
 from ..base.latent_shapes import SHORTEST, check_shape, longest_valid_length, padded_length
-from ..base.models import BaseModelRef, fingerprint, locate_model
+from ..base.models import BaseModelRef, locate_model
 from .cache import FORMAT, MANIFEST, LatentCache, open_cache, row_path
 
 Recipe = dict[str, Any]
@@ -49,11 +50,11 @@ class CacheSettings:
             check_shape(self.frames, *self.size, label="cache.size")
 
 
-def build_recipe(model_folder: Path, settings: CacheSettings) -> Recipe:
+def build_recipe(model: LocalModel, settings: CacheSettings) -> Recipe:
     """Return the digests of autoencoder and text model, and the settings that decide a row's content."""
     return {
-        "vae": fingerprint(model_folder, "vae"),
-        "text": fingerprint(model_folder, "text_encoder", "tokenizer"),
+        "vae": model.sha256("vae"),
+        "text": model.sha256("text_encoder", "tokenizer"),
         **{name: getattr(settings, name) for name in ("frames", "size", "storage_dtype", "compute_dtype")},
         "format": FORMAT,
     }
@@ -66,11 +67,11 @@ def finalize_cache(corpus: Corpus, model: BaseModelRef, folder: Path, settings: 
         ValueError: some clips are not encoded yet.
     """
     local = locate_model(model)
-    recipe = build_recipe(local.folder, settings)
+    recipe = build_recipe(local, settings)
     pending, row_lists = pending_clip_ids(corpus, folder, recipe), row_list_paths(corpus, folder, recipe)
     if pending:
         raise ValueError(f"{folder}: {len(pending)} clips are not encoded, such as {pending[0]}; encode again")
-    vae_config = json.loads((local.folder / "vae" / "config.json").read_text())
+    vae_config = json.loads((local.path / "vae" / "config.json").read_text())
     content = {
         "format": FORMAT,
         "recipe": recipe,

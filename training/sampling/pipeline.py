@@ -89,10 +89,10 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
         """Put a base model together with a run's `trained` folder, or with one of its checkpoints, all as one dtype.
 
         Raises:
-            BaseModelNotFound: the base model is not on this machine.
+            WeightsNotFound: the base model is not on this machine.
             ValueError: the trained weights do not fit it.
         """
-        folder = models.locate_model(model).folder
+        folder = models.locate_model(model).path
         text = models.load_text_model(folder, dtype=dtype)
         overlay = trained is not None and (trained / checkpoint.MANIFEST).exists()
         transformer = models.load_transformer(folder if trained is None or overlay else trained, dtype=dtype)
