@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, UInt8
 
 from ..arrays import Mask, Matte, Rgb
 from ..settings import CheckedSettings, InRange
@@ -32,6 +32,7 @@ from .plates.temporal_samples import (
     ReferenceFrames,
     Window,
     evenly_spaced_frames,
+    gather_ranks,
     gather_samples,
     nearest_frames,
     smooth_clear,
@@ -130,10 +131,10 @@ def _draft_effects(
         mode, lit = lit_mode(samples, ranks, plate, distance_limit)
         plate, spread = np.where(lit[..., None], mode, plate), np.where(lit[..., None], np.uint8(4), spread)
         plate = match_brightness(plate, small.frames[frame], (count > 0) & (small.clearance[frame] > 0))
-        far_from_others = (
-            gather_samples(away_from_others, frame, sources, full_window, cv2.INTER_LINEAR)[1] >= distance_limit / 2
-        )
-        value_range = envelope(samples, (ranks >= distance_limit) & far_from_others)
+        far_from_both = ranks >= distance_limit
+        if others_small.any():
+            far_from_both &= gather_ranks(away_from_others, frame, sources, full_window) >= distance_limit / 2
+        value_range = envelope(samples, far_from_both)
         veto[frame] |= (ranks >= distance_limit).any(axis=0)
         difference[frame] = difference_strength(small.frames[frame], plate, spread, count, value_range)
         plates[frame] = inpaint(plate, count > 0)
@@ -199,11 +200,11 @@ def _build_plates(
 
 def _build_plate(
     footage: ReferenceFrames, frame: int, target_region: FrameMask, window: Window, shade: Levels, count: int
-) -> tuple[Part, Part, Int[np.ndarray, "h w"]]:
+) -> tuple[Part, Part, Levels]:
     sources = nearest_frames(footage, frame, target_region, count)
     if not sources:
         empty = np.zeros_like(footage.frames[(frame, *window)])
-        return empty, empty, np.zeros(empty.shape[:2], np.int64)
+        return empty, empty, np.zeros(empty.shape[:2], np.uint8)
     samples, ranks = gather_samples(footage, frame, sources, window, cv2.INTER_CUBIC)
     valid = ranks > 0
     if shade.any():
@@ -212,7 +213,7 @@ def _build_plate(
     return plate, masked_spread(samples, valid, plate, 0.85), sample_count
 
 
-def _effect_strength(frame: Part, plate: Part, variation: Part, count: Int[np.ndarray, "h w"], scale: Scale) -> Levels:
+def _effect_strength(frame: Part, plate: Part, variation: Part, count: Levels, scale: Scale) -> Levels:
     """The strength of the effects, found at reduced size as in the survey."""
     factor, smooth_px = scale
     size = (max(round(count.shape[1] * factor), 1), max(round(count.shape[0] * factor), 1))
@@ -227,10 +228,13 @@ def _blend_plates(gt: Rgb, plates: Rgb, region: Mask, feather_px: float) -> Rgb:
     """Plates inside region, gt outside, with a ramp of feather_px just inside the rim."""
     background = gt.copy()
     for frame in _nonempty_frames(region):
-        depth = cv2.distanceTransform(region[frame].view(np.uint8), cv2.DIST_L2, 5)
+        x, y, width, height = cv2.boundingRect(region[frame].view(np.uint8))
+        inside = np.s_[max(y - 1, 0) : y + height + 1, max(x - 1, 0) : x + width + 1]
+        patch = (frame, *inside)
+        depth = cv2.distanceTransform(region[patch].view(np.uint8), cv2.DIST_L2, 5)
         weight = (depth / (feather_px + 1)).clip(0, 1)[..., None]
-        mixed = gt[frame] + weight * (plates[frame] - gt[frame].astype(np.float32))
-        np.copyto(background[frame], np.rint(mixed).astype(np.uint8), where=region[frame][..., None])
+        mixed = gt[patch] + weight * (plates[patch] - gt[patch].astype(np.float32))
+        cv2.copyTo(np.rint(mixed).astype(np.uint8), region[patch].view(np.uint8), background[patch])
     return background
 
 

@@ -191,7 +191,7 @@ def test_lighter_lines_are_no_effect_and_darker_ones_are() -> None:
     lighter[18:21] += 60
     darker[18:21] -= 60
     broad[12:27] += 60
-    usual, count = np.zeros_like(plate), np.full((40, 40), 9)
+    usual, count = np.zeros_like(plate), np.full((40, 40), 9, np.uint8)
     assert difference_strength(lighter, plate, usual, count).max() < Attachment().peak_threshold * STEPS_PER_LEVEL
     assert difference_strength(darker, plate, usual, count)[19, 20] > 100
     assert difference_strength(broad, plate, usual, count)[19, 20] > 100

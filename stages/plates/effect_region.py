@@ -1,12 +1,14 @@
 """Region of a subject's effects: differences from the clean plate that go along with the subject."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Int, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from ...arrays import Image, Mask, Matte, MatteImage, Rgb
+from .masked_median import mean_level
 from .registration import CameraPath
 
 Strength = UInt8[np.ndarray, "T H W"]
@@ -39,7 +41,7 @@ def difference_strength(
     frame: Image,
     plate: Image,
     variation: Image,
-    count: Int[np.ndarray, "H W"],
+    count: UInt8[np.ndarray, "H W"],
     value_range: tuple[Image, Image] | None = None,
 ) -> UInt8[np.ndarray, "H W"]:
     """Return how far a frame departs from the plate, in steps of 1/8 level, saturating.
@@ -57,8 +59,10 @@ def difference_strength(
     beyond = frame - np.clip(frame, low, high)
     beyond[count < 2] = 0
     smooth = cv2.GaussianBlur(beyond, (0, 0), 1.2)
-    lighter = cv2.morphologyEx(smooth.max(axis=2), cv2.MORPH_OPEN, np.ones((THIN_PX, THIN_PX), np.uint8))
-    return np.asarray(np.clip(np.maximum(lighter, -smooth.min(axis=2)) * STEPS_PER_LEVEL, 0, 255), np.uint8)
+    channels = cv2.split(smooth)
+    highest, lowest = np.maximum.reduce(channels), np.minimum.reduce(channels)
+    lighter = cv2.morphologyEx(highest, cv2.MORPH_OPEN, np.ones((THIN_PX, THIN_PX), np.uint8))
+    return np.asarray(np.clip(np.maximum(lighter, -lowest) * STEPS_PER_LEVEL, 0, 255), np.uint8)
 
 
 def attached_components(difference: Strength, subject: Mask, other_subjects: Mask, rule: Attachment) -> Mask:
@@ -71,12 +75,19 @@ def attached_components(difference: Strength, subject: Mask, other_subjects: Mas
     labels, number = ndimage.label(candidate, np.ones((3, 3, 3), bool))
     if not number:
         return candidate
-    peak = ndimage.maximum(difference, labels, np.arange(number + 1))
-    contact_count, frame_count = np.zeros(number + 1, int), np.zeros(number + 1, int)
-    for layer, body in zip(labels, subject, strict=True):
-        frame_count[np.unique(layer)] += 1
-        contact_count[np.unique(layer[dilate(body, rule.contact_px)])] += 1
-    volume = np.bincount(labels.ravel(), minlength=number + 1)
+    peak = np.zeros(number + 1, np.uint8)
+    contact_count, frame_count, volume = (np.zeros(number + 1, int) for _ in range(3))
+    for layer, strength, body in zip(labels, difference, subject, strict=True):
+        x, y, width, height = cv2.boundingRect((layer > 0).view(np.uint8))
+        if not width:
+            continue
+        box = np.s_[y : y + height, x : x + width]
+        inside = layer[box] > 0
+        present = layer[box][inside]
+        np.maximum.at(peak, present, strength[box][inside])
+        volume += np.bincount(present, minlength=number + 1)
+        frame_count[np.unique(present)] += 1
+        contact_count[np.unique(layer[box][dilate(body, rule.contact_px)[box] & inside])] += 1
     is_effect = (
         (peak >= rule.peak_threshold * STEPS_PER_LEVEL)
         & (contact_count >= np.maximum(rule.contact_share * frame_count, 1))
@@ -93,31 +104,43 @@ def _candidate_pixels(
 
     Of a patch that touches another subject only the pixels nearer to this one count.
     """
-    rows, columns = np.nonzero(subject)
-    if not len(rows):
-        return np.zeros_like(subject)
-    side = max(np.ptp(rows), np.ptp(columns)) + 1
-    subject_distance, other_distance = _distance(subject), _distance(other_subjects)
+    candidate = np.zeros_like(subject)
+    _, _, *sides = cv2.boundingRect(subject.view(np.uint8))
+    weakest = min(rule.edge_threshold, rule.peak_threshold) * STEPS_PER_LEVEL
+    # Distances and patches within this rectangle are those of the whole picture.
+    x, y, width, height = cv2.boundingRect(((difference >= weakest) | subject | other_subjects).view(np.uint8))
+    if not any(sides):
+        return candidate
+    box = np.s_[y : y + height, x : x + width]
+    difference, body, others = difference[box], subject[box], other_subjects[box]
+    subject_distance, other_distance = _distance(body), _distance(others)
     reachable = (difference >= rule.edge_threshold * STEPS_PER_LEVEL) & (other_distance > 0)
-    reachable &= (subject_distance > 0) & (subject_distance <= rule.max_distance * side)
-    _, labels = cv2.connectedComponents(reachable.view(np.uint8), connectivity=8)
-    claimed = np.zeros(labels.max() + 1, bool)
-    claimed[labels[reachable & (other_distance <= 2)]] = True
-    reachable &= (subject_distance < other_distance) | ~claimed[labels]
-    strong = (difference >= rule.peak_threshold * STEPS_PER_LEVEL) & ~subject & ~other_subjects
+    reachable &= (subject_distance > 0) & (subject_distance <= rule.max_distance * max(sides))
+    if others.any():
+        _, labels = cv2.connectedComponents(reachable.view(np.uint8), connectivity=8)
+        claimed = np.zeros(labels.max() + 1, bool)
+        claimed[labels[reachable & (other_distance <= 2)]] = True
+        reachable &= (subject_distance < other_distance) | ~claimed[labels]
+    strong = (difference >= rule.peak_threshold * STEPS_PER_LEVEL) & ~body & ~others
     _, labels = cv2.connectedComponents(strong.view(np.uint8), connectivity=4)
     total = np.bincount(labels.ravel())
     inside = np.bincount(labels[reachable], minlength=len(total))
-    is_passing = (inside < 0.5 * total) | (total > rule.max_area * subject.sum())
+    is_passing = (inside < 0.5 * total) | (total > rule.max_area * body.sum())
     is_passing[0] = False
-    return np.asarray(reachable & ~is_passing[labels])
+    candidate[box] = reachable & ~is_passing[labels]
+    return candidate
 
 
 def dilate(mask: FrameMask, radius_px: float) -> FrameMask:
     """Everything within radius_px of the mask."""
-    if radius_px < 1 or not mask.any():
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    if radius_px < 1 or not width:
         return mask
-    return _distance(mask) <= radius_px
+    margin = math.ceil(radius_px) + 1
+    box = np.s_[max(y - margin, 0) : y + height + margin, max(x - margin, 0) : x + width + margin]
+    wide = np.zeros_like(mask)
+    wide[box] = _distance(mask[box]) <= radius_px
+    return wide
 
 
 def _distance(mask: FrameMask) -> Float32[np.ndarray, "H W"]:
@@ -166,7 +189,7 @@ def find_persistent_shadow(frames: Rgb, plates: Rgb, effects: Mask, veto: Mask, 
         swept = _swept_ground(frame, moving.view(np.uint8), camera)
         shade[frame] = np.where(_patches_on(hidden[frame], swept), levels[frame], 0)
     limits = np.stack([_agreed_limits(frame, shade, camera) for frame in range(len(frames))])
-    limits[veto | (frames.mean(axis=3, dtype=np.float32) >= limits)] = 0
+    limits[veto | (mean_level(frames) >= limits)] = 0
     # More lasting than moving shadow is no gap in it: then dark ground was taken for shade.
     return limits if np.count_nonzero(limits) <= np.count_nonzero(moving) else np.zeros_like(limits)
 
@@ -176,16 +199,18 @@ def _shadow_evidence(
 ) -> tuple[FrameMask, FrameMask, MatteImage]:
     """The shadow already known, what is as dark in frame and plate alike, and the level between shadow and light."""
     observed, lit = frame.astype(np.float32), plate.astype(np.float32)
-    drop = (lit - observed).mean(axis=2)
+    drop = mean_level(lit - observed)
     moving = effect & (drop > MIN_CONTRAST / 2)
+    if not moving.any():
+        return moving, moving, np.ones(moving.shape, np.uint8)
     # The deep core of the shadow says more about its level than the soft border.
     depth = (moving * drop)[..., None]
     weight = _blur(depth)
-    shadow, light = ((_blur(image * depth) / np.maximum(weight, 1e-6)).mean(axis=2) for image in (observed, lit))
+    shadow, light = (mean_level(_blur(image * depth) / np.maximum(weight, 1e-6)) for image in (observed, lit))
     contrast = light - shadow
-    departure = observed.mean(axis=2) - shadow
+    departure = mean_level(observed) - shadow
     as_dark = (departure < LIGHTER * contrast) & (departure > -DEEPER * contrast)
-    dark = light - lit.mean(axis=2) > contrast / 3
+    dark = light - mean_level(lit) > contrast / 3
     close_by = (_blur(moving.astype(np.float32)[..., None])[..., 0] > 0.0005) & (contrast > MIN_CONTRAST)
     hidden = (as_dark & dark & close_by & ~veto & ~effect).view(np.uint8)
     limit = np.clip(np.rint(0.65 * light + 0.35 * shadow), 1, 254).astype(np.uint8)
@@ -196,7 +221,7 @@ def _swept_ground(target: int, moving: Matte, camera: CameraPath) -> FrameMask:
     """The ground over which the moving shadow passed often, in broad patches, and what lies between these."""
     votes = np.zeros(moving.shape[1:], np.uint8)
     for source in range(0, len(moving), STEP):
-        if moving[source].any():
+        if cv2.countNonZero(moving[source]):
             votes += _warp_to(moving[source], camera, source, target) > 0
     often = cv2.morphologyEx((votes >= MIN_VOTES).view(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     _, labels = cv2.connectedComponents(often, connectivity=8)
@@ -224,7 +249,7 @@ def _agreed_limits(target: int, shade: Matte, camera: CameraPath) -> MatteImage:
     """The lowest limit that the voting frames give, where enough of them vote and around there."""
     lowest, votes = np.full(shade.shape[1:], 255, np.uint8), np.zeros(shade.shape[1:], np.uint8)
     for source in range(0, len(shade), STEP):
-        if shade[source].any():
+        if cv2.countNonZero(shade[source]):
             vote = _warp_to(shade[source], camera, source, target)
             votes += vote > 0
             lowest = np.where(vote > 0, np.minimum(vote, lowest), lowest)
@@ -233,8 +258,10 @@ def _agreed_limits(target: int, shade: Matte, camera: CameraPath) -> MatteImage:
 
 
 def _warp_to(layer: MatteImage, camera: CameraPath, source: int, target: int) -> MatteImage:
-    size = layer.shape[::-1]
-    return np.asarray(cv2.warpPerspective(layer, camera.between(source, target), size, flags=cv2.INTER_NEAREST))
+    step = camera.between(source, target)
+    if np.array_equal(step, np.eye(3)):
+        return layer
+    return np.asarray(cv2.warpPerspective(layer, step, layer.shape[::-1], flags=cv2.INTER_NEAREST))
 
 
 def _blur(values: Float32[np.ndarray, "H W C"]) -> Float32[np.ndarray, "H W C"]:

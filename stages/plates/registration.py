@@ -6,7 +6,7 @@ cannot add up: a pair 16 or 48 frames apart pulls it straight.
 """
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import cv2
 import numpy as np
@@ -49,9 +49,16 @@ class CameraPath:
 
     def between(self, source: int, target: int) -> Map:
         """The map from pixels of frame source to pixels of frame target."""
-        if np.array_equal(self.to_reference[source], self.to_reference[target]):
-            return np.eye(3)
-        return _normalised(np.linalg.solve(self.to_reference[target], self.to_reference[source]))
+        return np.asarray(self._steps[target, source])
+
+    @cached_property
+    def _steps(self) -> Float64[np.ndarray, "T T 3 3"]:
+        """Maps to each frame (first index) from each frame, solved at once: a clip asks for some 25,000 of them."""
+        targets, sources = self.to_reference[:, None], self.to_reference[None]
+        steps = np.linalg.solve(targets, sources)
+        steps /= steps[..., 2:, 2:]
+        steps[(targets == sources).all(axis=(2, 3))] = np.eye(3)
+        return np.asarray(steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +119,11 @@ def _track(first: Grey, second: Grey, corners: Points, guess: Map, levels: int) 
     moved = second if still else cv2.warpPerspective(second, guess, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     follow = partial(cv2.calcOpticalFlowPyrLK, winSize=(15, 15), maxLevel=levels, minEigThreshold=1e-5)
     tracked, status, _ = follow(first, moved, corners, np.empty_like(corners))
-    returned, returned_status, _ = follow(moved, first, tracked, np.empty_like(corners))
     mapped = tracked.astype(np.float64) if still else apply_homography(guess, tracked)
-    inside = ((mapped > 4) & (mapped < np.array(size) - 5)).all(axis=1)
-    good = (status & returned_status)[:, 0].astype(bool) & inside & (np.linalg.norm(returned - corners, axis=1) < 0.5)
+    good = ((mapped > 4) & (mapped < np.array(size) - 5)).all(axis=1) & (status[:, 0] > 0)
+    if good.any():
+        returned, status, _ = follow(moved, first, tracked[good], np.empty_like(corners[good]))
+        good[good] = (status[:, 0] > 0) & (np.linalg.norm(returned - corners[good], axis=1) < 0.5)
     return corners[good], mapped[good].astype(np.float32)
 
 

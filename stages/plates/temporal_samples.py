@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
 
 from ...arrays import Image, Mask, Matte, Rgb
-from .registration import CameraPath
+from .registration import CameraPath, Map
 
 Window = tuple[slice, slice]
 """Rows and columns of the target frame that are looked up."""
@@ -75,9 +75,7 @@ def _distance_ranks(subject: Bool[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"
 
 def evenly_spaced_frames(footage: ReferenceFrames, target: int, count: int) -> list[int]:
     """Up to count frames that overlap the target, evenly spread over the clip."""
-    overlapping = [
-        frame for frame in range(len(footage.frames)) if frame != target and _overlaps(footage, frame, target)
-    ]
+    overlapping = np.flatnonzero(_overlaps(footage, target)).tolist()
     picks = np.linspace(0, len(overlapping) - 1, min(count, len(overlapping))).round().astype(int)
     return [overlapping[pick] for pick in sorted(set(picks.tolist()))]
 
@@ -91,12 +89,14 @@ def nearest_frames(footage: ReferenceFrames, target: int, region: Bool[np.ndarra
     order = [target + sign * step * (step + 1) // 2 for step in range(1, len(footage.frames)) for sign in (-1, 1)]
     order = [frame for frame in order if 0 <= frame < len(footage.frames)]
     remaining = sorted(set(range(len(footage.frames))) - {target, *order}, key=lambda frame: abs(frame - target))
-    lacking = np.full(int(region[::4, ::4].sum()), 3)
+    rows, columns = np.nonzero(region[::4, ::4])
+    pixels = np.column_stack([columns * 4, rows * 4, np.ones(len(rows))])
+    lacking = np.full(len(rows), 3)
     selected: list[int] = []
     for frame in order + remaining:
         if len(selected) >= count and not lacking.any():
             break
-        observed = _observed_pixels(footage, frame, target, region)
+        observed = _observed_pixels(footage, frame, target, pixels)
         useful = observed.sum() > 0.02 * len(observed) if len(selected) < count and frame in order else False
         if useful or (observed & (lacking > 0)).sum() > 0.01 * len(observed):
             selected.append(frame)
@@ -110,66 +110,86 @@ def gather_samples(
     footage: ReferenceFrames, target: int, sources: list[int], window: Window, flags: int
 ) -> tuple[Samples, Ranks]:
     """Warp the sources, and their clearance, into a window of the target; flags is OpenCV's interpolation."""
-    x, y = window[1].start, window[0].start
-    size = (window[1].stop - x, window[0].stop - y)
-    target_patch = footage.frames[target][window]
-    target_clear = footage.clearance[target][window] > 0
-    samples = np.zeros((len(sources), *target_patch.shape), np.uint8)
-    ranks = np.zeros((len(sources), *target_patch.shape[:2]), np.uint8)
+    ranks = gather_ranks(footage, target, sources, window)
+    target_patch, target_clear = footage.frames[target][window], footage.clearance[target][window][::5, ::5] > 0
+    samples = np.empty((len(sources), *target_patch.shape), np.uint8)
     for slot, source in enumerate(sources):
-        step = footage.camera.between(source, target)
-        if np.array_equal(step, np.eye(3)):
-            samples[slot], ranks[slot] = footage.frames[source][window], footage.clearance[source][window]
-        else:
-            step = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]]) @ step
-            samples[slot] = cv2.warpPerspective(
-                footage.frames[source], step, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
-            )
-            ranks[slot] = cv2.warpPerspective(footage.clearance[source], step, size, flags=cv2.INTER_NEAREST)
-        samples[slot] = _match_exposure(samples[slot], target_patch, (ranks[slot] > 0) & target_clear)
+        sample = _warp_into(window, footage.frames[source], footage.camera.between(source, target), flags)
+        comparable = (ranks[slot, ::5, ::5] > 0) & target_clear
+        _match_exposure(sample, target_patch, comparable, samples[slot])
     return samples, ranks
 
 
-def _overlaps(footage: ReferenceFrames, source: int, target: int) -> bool:
-    """Whether at least a sixth of the target's picture is inside the source's."""
+def gather_ranks(footage: ReferenceFrames, target: int, sources: list[int], window: Window) -> Ranks:
+    """Warp the clearance of the sources into a window of the target."""
+    steps = [footage.camera.between(source, target) for source in sources]
+    layers = [footage.clearance[source] for source in sources]
+    return np.stack([_warp_into(window, *pair, cv2.INTER_NEAREST) for pair in zip(layers, steps, strict=True)])
+
+
+def _warp_into(window: Window, picture: np.ndarray, step: Map, flags: int) -> np.ndarray:
+    """The window of picture under a map; beyond the border colours go on and a clearance is 0."""
+    if np.array_equal(step, np.eye(3)):
+        return picture[window]
+    x, y = window[1].start, window[0].start
+    shifted = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]]) @ step
+    size = (window[1].stop - x, window[0].stop - y)
+    border = cv2.BORDER_REPLICATE if picture.ndim == 3 else cv2.BORDER_CONSTANT
+    return np.asarray(cv2.warpPerspective(picture, shifted, size, flags=flags, borderMode=border))
+
+
+def _overlaps(footage: ReferenceFrames, target: int) -> Bool[np.ndarray, "T"]:
+    """Frames, apart from the target, that show at least a sixth of the target's picture."""
     height, width = footage.clearance.shape[1:]
     ys, xs = np.mgrid[0:height:8j, 0:width:8j]
-    homogeneous = np.column_stack([xs.ravel(), ys.ravel(), np.ones(64)]) @ footage.camera.between(target, source).T
+    steps = np.stack([footage.camera.between(target, source) for source in range(len(footage.frames))])
+    homogeneous = np.column_stack([xs.ravel(), ys.ravel(), np.ones(64)]) @ steps.swapaxes(1, 2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        points = homogeneous[:, :2] / homogeneous[:, 2:]
-    inside = (points >= 0).all(axis=1) & (points < (width, height)).all(axis=1) & (homogeneous[:, 2] > 0)
-    return bool(inside.mean() > 1 / 6)
+        points = homogeneous[..., :2] / homogeneous[..., 2:]
+    inside = (points >= 0).all(axis=2) & (points < (width, height)).all(axis=2) & (homogeneous[..., 2] > 0)
+    overlapping = inside.mean(axis=1) > 1 / 6
+    overlapping[target] = False
+    return np.asarray(overlapping)
 
 
 def _observed_pixels(
-    footage: ReferenceFrames, source: int, target: int, region: Bool[np.ndarray, "H W"]
+    footage: ReferenceFrames, source: int, target: int, pixels: Float64[np.ndarray, "N 3"]
 ) -> Bool[np.ndarray, "N"]:
-    """Mask of the region's pixels, at every fourth row and column, that the source observed unblocked."""
-    rows, columns = np.nonzero(region[::4, ::4])
-    step = footage.camera.between(target, source)
-    homogeneous = np.column_stack([columns * 4, rows * 4, np.ones(len(rows))]) @ step.T
+    """Mask of the target's homogeneous pixels that the source observed unblocked."""
+    homogeneous = pixels @ footage.camera.between(target, source).T
     height, width = footage.clearance.shape[1:]
-    ahead = homogeneous[:, 2] > 1e-6
-    points = np.rint(homogeneous[:, :2] / np.where(ahead, homogeneous[:, 2], 1)[:, None])
-    inside = ahead & (points >= 0).all(axis=1) & (points < (width, height)).all(axis=1)
-    x, y = np.where(inside[:, None], points, 0).astype(int).T
-    return np.asarray(inside & (footage.clearance[source][y, x] > 0))
+    depth = homogeneous[:, 2]
+    ahead = depth > 1e-6
+    depth = np.where(ahead, depth, 1)
+    x, y = np.rint(homogeneous[:, 0] / depth), np.rint(homogeneous[:, 1] / depth)
+    inside = ahead & (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    inside[inside] = footage.clearance[source][y[inside].astype(int), x[inside].astype(int)] > 0
+    return np.asarray(inside)
 
 
-def _match_exposure(sample: Image, target_patch: Image, comparable: Bool[np.ndarray, "H W"]) -> Image:
-    """Give the sample the target's tone curve, per channel.
+def _match_exposure(sample: Image, target_patch: Image, comparable: Bool[np.ndarray, "h w"], matched: Image) -> None:
+    """Give the sample the target's tone curve, per channel, and write it to matched.
 
-    Pixels that both show are sorted by level into eight groups; the medians of each group are points of the curve. One
-    gain would not do: automatic exposure works before the camera's curve, which is flat in the highlights.
+    Pixels that both show (comparable, of every fifth row and column) are sorted by level into eight groups; the medians
+    of each group are points of the curve. One gain would not do: automatic exposure works before the camera's curve,
+    which is flat in the highlights.
     """
-    subsampled = comparable[::5, ::5]
-    if subsampled.sum() < 16 * TONE_GROUPS:
-        return sample
-    pairs = np.stack([sample[::5, ::5][subsampled], target_patch[::5, ::5][subsampled]], axis=2).astype(np.float32)
+    if np.count_nonzero(comparable) < 16 * TONE_GROUPS:
+        matched[:] = sample
+        return
     levels = np.arange(256, dtype=np.float32)
     table = np.empty((1, 256, 3), np.uint8)
-    for channel, pair in enumerate(pairs.swapaxes(0, 1)):
-        order = np.argsort(pair[:, 0], kind="stable")[: len(pair) // TONE_GROUPS * TONE_GROUPS]
-        xs, ys = (np.median(values[order].reshape(TONE_GROUPS, -1), axis=1) for values in pair.T)
+    for channel in range(3):
+        sampled, wanted = (image[::5, ::5, channel][comparable] for image in (sample, target_patch))
+        # A stable sort of bytes is a radix sort, several times quicker than one of floats.
+        order = np.argsort(sampled, kind="stable")[: len(sampled) // TONE_GROUPS * TONE_GROUPS]
+        sampled, wanted = (values[order].reshape(TONE_GROUPS, -1) for values in (sampled, wanted))
+        xs, ys = _middle(sampled), _middle(np.sort(wanted))
         table[0, :, channel] = np.clip(np.rint(levels + np.interp(levels, xs, ys - xs)), 0, 255)
-    return np.asarray(cv2.LUT(sample, table))
+    cv2.LUT(sample, table, matched)
+
+
+def _middle(rising: UInt8[np.ndarray, "N M"]) -> Float32[np.ndarray, "N"]:
+    """Medians of sorted rows."""
+    length = rising.shape[1]
+    return np.asarray((rising[:, (length - 1) // 2] + rising[:, length // 2].astype(np.float32)) / 2)
