@@ -220,7 +220,7 @@ def _effect_strength(frame: Part, plate: Part, variation: Part, count: Levels, s
     small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (frame, plate, variation)]
     well_sampled = cv2.resize((count > 1).astype(np.float32), size, interpolation=cv2.INTER_AREA)
     observed, expected = (smooth_clear(image, well_sampled == 1, smooth_px) for image in small[:2])
-    strength = difference_strength(observed, expected, small[2], np.where(well_sampled == 1, 2, 0))
+    strength = difference_strength(observed, expected, small[2], np.where(well_sampled == 1, np.uint8(2), np.uint8(0)))
     return np.asarray(cv2.resize(strength, count.shape[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
