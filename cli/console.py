@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from typer import Argument, Option
+
+if TYPE_CHECKING:
+    from ..datasets.footage.types import VideoPrompts
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -68,13 +71,37 @@ def prepare_prefect(*, quiet: bool) -> None:
         err.print("starting Prefect", style="dim")
 
 
-def parse_box(box: str) -> tuple[int, int, int, int]:
-    """Return the left, top, width and height of --box, in pixels."""
-    try:
-        x, y, width, height = (int(part) for part in box.split(","))
-    except ValueError as problem:
-        raise typer.BadParameter(f"--box {box} is not X,Y,W,H in whole pixels") from problem
-    return x, y, width, height
+def read_prompts_of_options(
+    points: list[str], not_points: list[str], boxes: list[str], text: str, frame: int
+) -> "VideoPrompts":
+    """Return the prompts that --point, --not-point, --box and --text give; frame is that of those that name none."""
+    from ..datasets.footage.types import VideoPrompts
+
+    by_frame: dict[str, dict[int, tuple[tuple[float, ...], ...]]] = {}
+    for option, values, form in (
+        ("point", points, "X,Y"),
+        ("not-point", not_points, "X,Y"),
+        ("box", boxes, "X,Y,W,H"),
+    ):
+        by_frame[option] = {}
+        for value in values:
+            numbers, _, at = value.partition("@")
+            try:
+                coordinates, key = tuple(float(part) for part in numbers.split(",")), int(at or frame)
+            except ValueError:
+                coordinates, key = (), 0
+            if len(coordinates) != len(form.split(",")):
+                raise typer.BadParameter(f"--{option} {value} is not {form} or {form}@FRAME in pixels of the video")
+            by_frame[option][key] = (*by_frame[option].get(key, ()), coordinates)
+    doubled = next((key for key, several in by_frame["box"].items() if len(several) > 1), None)
+    if doubled is not None:
+        raise typer.BadParameter(f"--box is there twice for frame {doubled}; keep one, or name frames: X,Y,W,H@FRAME")
+    return VideoPrompts(
+        points=by_frame["point"],  # type: ignore[arg-type]
+        not_points=by_frame["not-point"],  # type: ignore[arg-type]
+        boxes={key: several[0] for key, several in by_frame["box"].items()},  # type: ignore[misc]
+        text=text.strip(),
+    )
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from .console import (
     err,
     key_folder,
     out,
-    parse_box,
     prepare_prefect,
     progress_bar,
+    read_prompts_of_options,
     usage_errors,
     write_gallery,
 )
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..flows.captions.stages import CaptionedSource
 
 commands = typer.Typer()
+Points = Annotated[list[str] | None, Option(metavar="X,Y[@FRAME]", help="Point on the subject; repeatable.")]
 
 
 @commands.command(epilog="Example: effectpairs run davis --set root=/data/davis --workspace work")
@@ -74,8 +75,14 @@ def pair(
     video: Annotated[Path, Argument(help="Video file or folder of images.")],
     subject_mask: Annotated[Path | None, Option(help="Subject masks: a video or a folder, one mask a frame.")] = None,
     key: Annotated[list[str] | None, Option(metavar="FRAME=MASK.png", help="Mask of one frame.")] = None,
-    box: Annotated[str | None, Option(metavar="X,Y,W,H", help="Box around the subject: a draft.")] = None,
-    at: Annotated[int, Option(help="Frame of --box, counted from 0.")] = 0,
+    point: Points = None,
+    not_point: Annotated[list[str] | None, Option(metavar="X,Y[@FRAME]", help="Point beside it; repeatable.")] = None,
+    box: Annotated[list[str] | None, Option(metavar="X,Y,W,H[@FRAME]", help="Box around it; repeatable.")] = None,
+    text: Annotated[str, Option(metavar="NOUN", help="Noun for the subject, e.g. camel: by sam3.")] = "",
+    at: Annotated[int, Option(min=0, help="Frame of points and boxes that name none, counted from 0.")] = 0,
+    segmenter: Annotated[
+        str | None, Option(help="Backend: provided, propagate, sam2 or sam3; by default what suits.")
+    ] = None,
     background: Annotated[Path | None, Option(help="Clean plate made by another tool: a video.")] = None,
     size: Annotated[str, Option(metavar="HxW", help="Size of the clip.")] = "384x672",
     clip: Annotated[int, Option(min=0, help="Number of the clip in the video, counted from 0.")] = 0,
@@ -87,22 +94,18 @@ def pair(
     from ..flows.footage.single_pair import PairRequest, make_pair
     from ..flows.footage.source import RealSource
 
-    if len([option for option in (subject_mask, key, box) if option]) != 1:
-        raise typer.BadParameter("say where the subject is, in one way: --subject-mask, --key or --box")
-    kind = "provided" if subject_mask else "propagate"
+    prompts = read_prompts_of_options(point or [], not_point or [], box or [], text, at)
+    if bool(subject_mask) == bool(key or not prompts.is_empty):
+        options = "--subject-mask alone, or some of --key, --box, --point and --text"
+        raise typer.BadParameter(f"say where the subject is: {options}")
+    kind = segmenter or ("provided" if subject_mask else "sam3" if text else "sam2" if point else "propagate")
     decompose = "external" if background else "plate"
     changes = [f"normalise.size={size}", f"subject.kind={kind}", f"decompose.kind={decompose}", *(overrides or ())]
     with usage_errors():
         settings = load_source("videos", ["root=.", *changes], into=RealSource)
     with key_folder(key or []) as keys, err.status("making the pair"):
         request = PairRequest(
-            video=video,
-            masks=subject_mask,
-            keys=keys,
-            box=parse_box(box) if box else None,
-            box_frame=at,
-            background=background,
-            clip=clip,
+            video=video, masks=subject_mask, keys=keys, prompts=prompts, background=background, clip=clip
         )
         verdict, (first, last) = make_pair(request, settings, out_dir)
     out.print(f"{verdict.verdict}: {'; '.join(verdict.reasons)}", markup=False)

@@ -213,14 +213,41 @@ def fit_frame(image: AnyImage, size: tuple[int, int], fit: Literal["cover", "pad
         fit: "cover" fills the size and crops the longer side around its middle; "pad" shows all of the image, with
             black (for a matte: no subject) on both sides of the shorter one.
     """
-    choose = max if fit == "cover" else min
-    scale = choose(goal / side for goal, side in zip(size, image.shape[:2], strict=True))
-    # A side that should match exactly does, whatever the rounding; the other is off by half a pixel at most.
-    scaled = [choose(goal, round(side * scale)) for goal, side in zip(size, image.shape[:2], strict=True)]
-    image = resize(image, (max(scaled[0], 1), max(scaled[1], 1)))
-    y, x = (abs(side - goal) // 2 for side, goal in zip(image.shape[:2], size, strict=True))
+    scaled, (y, x) = _placement(image.shape[:2], size, fit)
+    image = resize(image, scaled)
     if fit == "cover":
         return np.ascontiguousarray(image[y : y + size[0], x : x + size[1]])
     framed = np.zeros(size + image.shape[2:], np.uint8)
     framed[y : y + image.shape[0], x : x + image.shape[1]] = image
     return framed
+
+
+def fit_point(
+    point: tuple[float | int, float | int],
+    picture: tuple[int, int],
+    size: tuple[int, int],
+    fit: Literal["cover", "pad"] = "cover",
+) -> tuple[float, float]:
+    """Return where `fit_frame` puts a point of a picture; outside of size where it is cropped away.
+
+    Args:
+        point: x and y, counted from the top left corner of the picture; the centre of its first pixel is (0.5, 0.5).
+        picture: height and width of the picture.
+        size: height and width of the result.
+        fit: as for `fit_frame`.
+    """
+    scaled, offset = _placement(picture, size, fit)
+    sign = -1 if fit == "cover" else 1
+    x, y = (point[side] * scaled[1 - side] / picture[1 - side] + sign * offset[1 - side] for side in (0, 1))
+    return x, y
+
+
+def _placement(
+    picture: tuple[int, int], size: tuple[int, int], fit: Literal["cover", "pad"]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Height and width to scale a picture to, and the rows and columns to crop (cover) or to add (pad) before it."""
+    choose = max if fit == "cover" else min
+    scale = choose(goal / side for goal, side in zip(size, picture, strict=True))
+    # A side that should match exactly does, whatever the rounding; the other is off by half a pixel at most.
+    height, width = (max(choose(goal, round(side * scale)), 1) for goal, side in zip(size, picture, strict=True))
+    return (height, width), (abs(height - size[0]) // 2, abs(width - size[1]) // 2)

@@ -60,24 +60,22 @@ class StageSpec:
 
 
 def _subject(layers: Layers, facts: Facts, segmenter: SubjectSegmenter) -> StageOutput:
-    prompt = facts["normalise"]
-    keys = dict(zip(prompt.get("keys") or (), layers.get("keys", ()), strict=True))
-    box = prompt.get("box")
-    tracked = segmenter.track(
-        layers["gt"], SubjectPrompt(masks=layers.get("given_mask"), keys=keys, box=tuple(box) if box else None)
-    )
+    keys = (*layers.get("keys", ()), *layers.get("other_keys", ()))
+    prompt = SubjectPrompt.from_json(facts["normalise"], keys, masks=layers.get("given_mask"))
+    tracked = segmenter.track(layers["gt"], prompt)
+    masks: dict[str, Layer] = {"subject_mask": tracked.mask}
+    if tracked.others is not None:
+        masks["tracked_others"] = tracked.others
     confidence = [round(float(value), 4) for value in tracked.confidence]
-    return StageOutput(
-        layers={"subject_mask": tracked.mask}, facts={"confidence": confidence, "notes": list(tracked.notes)}
-    )
+    return StageOutput(layers=masks, facts={"confidence": confidence, "notes": list(tracked.notes)})
 
 
 def _decompose(layers: Layers, facts: Facts, decomposer: Decomposer) -> StageOutput:
-    other_subjects = layers.get("others")
+    other_masks = [layers[name] > 127 for name in ("others", "tracked_others") if name in layers]
     split = decomposer.decompose(
         layers["gt"],
         layers["subject_mask"],
-        None if other_subjects is None else other_subjects > 127,
+        np.logical_or.reduce(other_masks) if other_masks else None,
         layers.get("given"),
     )
     return StageOutput(
@@ -106,8 +104,10 @@ def _quality(layers: Layers, facts: Facts, settings: None) -> StageOutput:
 
 
 STAGES: dict[str, StageSpec] = {
-    "subject": StageSpec(needs=("gt",), takes=("given_mask", "keys"), reads=("normalise",), make=_subject),
-    "decompose": StageSpec(needs=("gt", "subject_mask"), takes=("others", "given"), make=_decompose),
+    "subject": StageSpec(
+        needs=("gt",), takes=("given_mask", "keys", "other_keys"), reads=("normalise",), make=_subject
+    ),
+    "decompose": StageSpec(needs=("gt", "subject_mask"), takes=("others", "tracked_others", "given"), make=_decompose),
     "composite": StageSpec(
         needs=("foreground", "background", "subject_mask"), make=_composite, version=composite.VERSION
     ),
@@ -140,8 +140,8 @@ def run(
     """Run the whole chain on one clip in memory, as the flow does with a store between the stages.
 
     Args:
-        layers: `gt`, and where the clip has them `given_mask`, `keys`, `others`, `given`.
-        prompt: `keys` (frame numbers) or `box`, as `normalise` leaves them.
+        layers: `gt`, and where the clip has them `given_mask`, `keys`, `other_keys`, `others`, `given`.
+        prompt: facts that `normalise` leaves, as of `SubjectPrompt.to_json`.
         settings: by stage.
         after: called with the name of each finished stage.
     """

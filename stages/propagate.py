@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 
 from ..arrays import MatteImage, Rgb
 from ..settings import CheckedSettings, InRange
-from .subject import SubjectPrompt, SubjectTrack
+from .subject import PromptBox, SubjectPrompt, SubjectTrack
 from .tracking.flow_propagation import MaskPropagator, PropagatedMask, fit_colour_model
 from .tracking.mask_confidence import area_ratio, overlap, steadiness
 
@@ -66,7 +66,7 @@ class Propagate(CheckedSettings):
     """Upper bound of the confidence where a box was all there was: low enough for a person to look at it."""
 
     def track(self, gt: Rgb, prompt: SubjectPrompt) -> SubjectTrack:
-        """Follow the subject from the prompt's keys, or from its box where there are none.
+        """Follow the subject from the prompt's keys, or from its boxes where there are none.
 
         Keys stand in the result as they were given. `prompt.masks` is not looked at.
 
@@ -76,14 +76,12 @@ class Propagate(CheckedSettings):
         notes: tuple[str, ...] = ()
         keys = dict(sorted(prompt.keys.items()))
         if not keys:
-            if prompt.box is None:
-                raise ValueError(
-                    "there is neither a key mask nor a box to start from; give --key FRAME=MASK.png or --box with --at"
-                )
-            frame = prompt.box[0]
-            keys = {frame: mask_from_box(gt, prompt.box)}
+            if not prompt.boxes:
+                raise ValueError(_no_start(prompt))
+            keys = {frame: mask_from_box(gt, frame, box) for frame, box in sorted(prompt.boxes.items())}
+            frames = ", ".join(map(str, keys))
             notes = (
-                f"The subject was drafted from a box in frame {frame} alone; "
+                f"The subject was drafted from a box in frame {frames} alone; "
                 "look at its mask, and give a key mask if it is wrong.",
             )
         _check_keys(gt, keys)
@@ -178,15 +176,27 @@ def _check_keys(gt: Rgb, keys: Mapping[int, UInt8[np.ndarray, "_ _"]]) -> None:
         )
 
 
-def mask_from_box(gt: Rgb, box: tuple[int, int, int, int, int]) -> MatteImage:
-    """GrabCut in the box (frame, x, y, width, height), which should touch the subject on all four sides.
+def _no_start(prompt: SubjectPrompt) -> str:
+    """Sentence about a prompt without key masks and boxes."""
+    if prompt.points or prompt.text:
+        kind, part = ("sam2", "points") if prompt.points else ("sam3", "a noun")
+        return (
+            f"propagate cannot start from {part}; set subject.kind={kind}, which needs weights, or give a key mask "
+            "(--key FRAME=MASK.png) or a box (--box with --at)"
+        )
+    return "there is neither a key mask nor a box to start from; give --key FRAME=MASK.png or --box with --at"
+
+
+def mask_from_box(gt: Rgb, frame: int, box: PromptBox) -> MatteImage:
+    """GrabCut in the box, widened to whole pixels, which should touch the subject on all four sides.
 
     Where GrabCut finds no subject the ellipse in the box stands for it.
 
     Raises:
         ValueError: the box or its frame lies outside the clip, or the box is too small or covers the frame.
     """
-    frame, x, y, width, height = box
+    x, y = math.floor(box[0]), math.floor(box[1])
+    width, height = math.ceil(box[0] + box[2]) - x, math.ceil(box[1] + box[3]) - y
     rows, columns = gt.shape[1:3]
     if not 0 <= frame < len(gt):
         raise ValueError(f"the box is in frame {frame}, outside the clip of {len(gt)} frames; give 0 to {len(gt) - 1}")

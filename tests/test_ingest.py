@@ -43,7 +43,7 @@ def test_a_clip_that_needs_no_change_comes_through_bit_for_bit(tmp_path):
     ((number, prompt),) = one.prompts
     assert number == 0
     assert np.array_equal(prompt.masks, masks)
-    assert (prompt.keys, prompt.box, one.background, one.notes) == ({}, None, None, ())
+    assert (prompt.frames, prompt.text, one.background, one.notes) == ((), "", None, ())
     assert (one.index, one.start_s, one.fps, one.source_frames) == (0, 0.0, 24.0, tuple(range(13)))
 
 

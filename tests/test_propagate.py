@@ -120,17 +120,17 @@ def test_specks_go_and_parts_of_the_subject_stay() -> None:
 
 def test_a_box_gives_a_draft_that_a_person_must_look_at() -> None:
     gt, truth = scene()
-    found = Propagate().track(gt, SubjectPrompt(box=(4, 10 + 4 * SPEED, 20, SIDE, SIDE)))
+    found = Propagate().track(gt, SubjectPrompt(boxes={4: (10 + 4 * SPEED, 20, SIDE, SIDE)}))
     assert jaccard(found.mask[4], truth[4]) > 0.6
     assert found.confidence.max() <= np.float32(0.4)
     assert "box in frame 4" in found.notes[0]
-    again = Propagate().track(gt, SubjectPrompt(box=(4, 10 + 4 * SPEED, 20, SIDE, SIDE)))
+    again = Propagate().track(gt, SubjectPrompt(boxes={4: (10 + 4 * SPEED, 20, SIDE, SIDE)}))
     np.testing.assert_array_equal(found.mask, again.mask)
 
 
 def test_keys_go_before_a_box() -> None:
     gt, truth = scene()
-    found = Propagate().track(gt, SubjectPrompt(keys={0: truth[0]}, box=(4, 0, 0, 9, 9)))
+    found = Propagate().track(gt, SubjectPrompt(keys={0: truth[0]}, boxes={4: (0, 0, 9, 9)}))
     assert found.notes == ()
 
 
@@ -142,10 +142,10 @@ def test_keys_go_before_a_box() -> None:
         (SubjectPrompt(keys={0: np.zeros((HEIGHT, WIDTH), np.uint8)}), "all empty"),
         (SubjectPrompt(keys={0: np.full((HEIGHT, WIDTH), 255, np.uint8)}), "covers the whole frame"),
         (SubjectPrompt(keys={0: np.zeros((8, 8), np.uint8)}), "is 8x8, the clip 64x96"),
-        (SubjectPrompt(box=(13, 0, 0, 9, 9)), "frame 13, outside the clip"),
-        (SubjectPrompt(box=(0, 90, 0, 9, 9)), "reaches beyond the frame"),
-        (SubjectPrompt(box=(0, 0, 0, 2, 2)), "smaller than 4x4"),
-        (SubjectPrompt(box=(0, 0, 0, 96, 64)), "covers the whole frame"),
+        (SubjectPrompt(boxes={13: (0, 0, 9, 9)}), "frame 13, outside the clip"),
+        (SubjectPrompt(boxes={0: (90, 0, 9, 9)}), "reaches beyond the frame"),
+        (SubjectPrompt(boxes={0: (0, 0, 2, 2)}), "smaller than 4x4"),
+        (SubjectPrompt(boxes={0: (0, 0, 96, 64)}), "covers the whole frame"),
     ],
 )
 def test_a_useless_prompt_is_refused_in_one_sentence(prompt: SubjectPrompt, words: str) -> None:

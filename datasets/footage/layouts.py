@@ -36,6 +36,7 @@ import numpy as np
 
 from ..sources.source import FootageSource
 from .images import is_palette, load_values
+from .prompts import is_prompts_file, read_prompts
 from .types import Footage, SubjectFiles, beside, folders, image_files, is_image_folder
 
 VOID = 255
@@ -127,7 +128,11 @@ def read_video(source: FootageSource, root: Path, name: str, video: Path) -> Foo
     if missing_pattern is not None:
         raise ValueError(_no_mask(name, video, video.parent / missing_pattern.format(stem=video.stem)))
     subjects = [SubjectFiles(masks=mask) for pattern in source.masks for mask in files[pattern]]
-    subjects += [SubjectFiles(keys=key) for key in files.get(source.keys or "", ())]
+    for key in files.get(source.keys or "", ()):
+        if is_prompts_file(key):
+            subjects += [SubjectFiles(prompts=prompts, prompts_file=key) for prompts in read_prompts(key)]
+        else:
+            subjects.append(SubjectFiles(keys=key))
     background = files[source.background][0] if source.background else None
     return Footage(name=name, video=video, subjects=tuple(subjects) or (SubjectFiles(),), background=background)
 

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from ...arrays import MatteImage
 from .images import image_size, is_palette, load_values, number_of, numbered_images
 from .reader import VideoFile, count_frames, open_video
-from .types import SUFFIXES, FootageInfo, mask_folders, need_readable
+from .types import SUFFIXES, FootageInfo, VideoPrompts, mask_folders, need_readable
 
 SUBJECT_THRESHOLD = 128
 """A soft mask's value from which a pixel counts as the subject."""
@@ -134,6 +134,26 @@ def read_keys(path: Path, video: FootageInfo, frames: int) -> dict[int, MatteIma
     if not keys:
         raise ValueError(f"{path}: holds no key masks; draw the subject on at least one frame")
     return keys
+
+
+def masks_of_prompts(prompts: VideoPrompts, video: FootageInfo, name: str) -> dict[int, MatteImage]:
+    """Masks of a subject's prompts by source frame: its outlines filled, its image files read.
+
+    Raises:
+        ValueError: a file cannot be read or has another shape, or a mask is empty or full.
+    """
+    masks = {frame: _filled(Path(name), str(frame), prompts.polygons[frame], video) for frame in prompts.polygons}
+    for frame, file in prompts.masks.items():
+        need_readable(file)
+        _need_shape(file, image_size(file)[::-1], video)
+        mask = _stretched(_matte(file, None), video)
+        masks[frame] = np.maximum(mask, masks[frame]) if frame in masks else mask
+    for frame, mask in masks.items():
+        if not (mask >= SUBJECT_THRESHOLD).any():
+            raise ValueError(f"{name}: the mask of frame {frame} is empty; draw the subject, or take it out")
+        if (mask >= SUBJECT_THRESHOLD).all():
+            raise ValueError(f"{name}: the mask of frame {frame} covers everything; draw the subject alone")
+    return masks
 
 
 def _key_images(folder: Path, video: FootageInfo) -> dict[int, MatteImage]:

@@ -2,7 +2,8 @@
 
 import glob
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
@@ -58,6 +59,64 @@ def need_sane_size(path: Path, width: int, height: int) -> None:
         )
 
 
+Point = tuple[float | int, float | int]
+"""x and y in pixels; the centre of the top left pixel is (0, 0)."""
+Box = tuple[float | int, float | int, float | int, float | int]
+"""x and y of the top left corner, width and height in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoPrompts:
+    """Prompts of one subject, by frame of its video."""
+
+    points: Mapping[int, tuple[Point, ...]] = field(default_factory=dict)
+    """Points on the subject."""
+    not_points: Mapping[int, tuple[Point, ...]] = field(default_factory=dict)
+    """Points beside it."""
+    boxes: Mapping[int, Box] = field(default_factory=dict)
+    polygons: Mapping[int, tuple[tuple[Point, ...], ...]] = field(default_factory=dict)
+    """Outlines of it, which are united and filled."""
+    masks: Mapping[int, Path] = field(default_factory=dict)
+    """Image files of its mask."""
+    text: str = ""
+    """Noun for it."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing says where the subject is."""
+        return not any(getattr(self, part.name) for part in fields(self))
+
+    @property
+    def frames(self) -> frozenset[int]:
+        """Frames that have a prompt."""
+        return frozenset(self.points).union(self.not_points, self.boxes, self.polygons, self.masks)
+
+    def check(self, video: FootageInfo, num_frames: int, name: str) -> None:
+        """Refuse prompts that the video has no place for; name begins the sentences.
+
+        Raises:
+            ValueError: a frame or a point outside the video, a box beside it, points with nothing on the subject, or a
+                mask and points for one frame.
+        """
+        width, height = video.width, video.height
+        outside = f"lies outside the picture of {width}x{height}; give pixels of the video as shown"
+        for frame in sorted(self.frames):
+            if not 0 <= frame < num_frames:
+                raise ValueError(f"{name}: frame {frame} is not in the video, which has frames 0 to {num_frames - 1}")
+            for x, y in (*self.points.get(frame, ()), *self.not_points.get(frame, ())):
+                if not (-0.5 <= x < width - 0.5 and -0.5 <= y < height - 0.5):
+                    raise ValueError(f"{name}: the point {x:g},{y:g} of frame {frame} {outside}")
+            has_mask = frame in self.masks or frame in self.polygons
+            if has_mask and (frame in self.points or frame in self.not_points or frame in self.boxes):
+                raise ValueError(f"{name}: frame {frame} has a mask, and points or a box too; keep one of the two")
+            if not (has_mask or frame in self.points or frame in self.boxes):
+                raise ValueError(f"{name}: frame {frame} has points beside the subject alone; give one on it")
+        for frame, (x, y, box_width, box_height) in self.boxes.items():
+            inside = min(x + box_width, width) - max(x, 0), min(y + box_height, height) - max(y, 0)
+            if min(*inside, box_width, box_height) <= 0:
+                raise ValueError(f"{name}: the box {x:g},{y:g},{box_width:g},{box_height:g} of frame {frame} {outside}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SubjectFiles:
     """Facts of one subject that are known beforehand; none at all where settings alone say where it is."""
@@ -68,6 +127,10 @@ class SubjectFiles:
     """Value of this subject in the masks (0: the part that a rendered plate lacks); None where they show it alone."""
     keys: Path | None = None
     """Masks of key frames: a polygons JSON or a folder of FRAME.png."""
+    prompts: VideoPrompts = VideoPrompts()
+    """Points, boxes, outlines, masks and a noun, for segmenters that take such."""
+    prompts_file: Path | None = None
+    """The JSON that they were read from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +153,8 @@ class Footage:
         for number, subject in enumerate(self.subjects):
             paths += [(f"masks-{number}", subject.masks)] if subject.masks else []
             paths += [(f"keys-{number}", subject.keys)] if subject.keys else []
+            paths += [(f"prompts-{number}", subject.prompts_file)] if subject.prompts_file else []
+            paths += [(f"prompts-{number}", subject.prompts.masks[frame]) for frame in sorted(subject.prompts.masks)]
         paths += [("background", self.background)] if self.background else []
         files = []
         for role, path in paths:

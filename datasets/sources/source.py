@@ -50,7 +50,8 @@ class FootageSource(Source):
     masks: tuple[str, ...] = ()
     """Layout "videos": mask videos or folders, one per subject, beside each video; {stem} is the video's name."""
     keys: str | None = None
-    """Layout "videos": a polygons JSON or a folder of FRAME.png, beside each video; {stem} as above."""
+    """Layout "videos": a prompts file (points, boxes, masks, nouns of several subjects; `datasets/footage/prompts.py`),
+    a polygons JSON or a folder of FRAME.png, beside each video; {stem} as above."""
     background: str | None = None
     """Layouts "videos" and "movies": a clean plate that another tool made, beside each video; {stem} as above."""
     include: tuple[str, ...] = ()

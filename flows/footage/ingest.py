@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -10,10 +10,21 @@ from jaxtyping import Float64, UInt8
 
 from ...arrays import Image, Matte, MatteImage, Rgb
 from ...datasets.footage.listing import Footage, SubjectFiles
-from ...datasets.footage.masks import SUBJECT_THRESHOLD, MaskReader, open_masks, read_keys
+from ...datasets.footage.masks import SUBJECT_THRESHOLD, MaskReader, masks_of_prompts, open_masks, read_keys
 from ...datasets.footage.reader import FrameReader, count_frames, open_frames
-from ...stages.normalise import AnyImage, ClipPlan, Normalise, UnusableShot, find_cuts, fit_frame, plan_clips, resize
-from ...stages.subject import SubjectPrompt
+from ...datasets.footage.types import VideoPrompts
+from ...stages.normalise import (
+    AnyImage,
+    ClipPlan,
+    Normalise,
+    UnusableShot,
+    find_cuts,
+    fit_frame,
+    fit_point,
+    plan_clips,
+    resize,
+)
+from ...stages.subject import PromptBox, PromptPoint, SubjectPrompt
 
 THUMBNAIL_HEIGHT_PX = 64
 MAX_LENGTH_DIFFERENCE = 0.05
@@ -25,18 +36,24 @@ ClipLayers = tuple[Rgb, dict[int, Matte], Rgb | None]
 
 @dataclass(frozen=True, kw_only=True)
 class SubjectMasks:
-    """Masks and key masks of one subject on disk, checked against its video."""
+    """Masks and other prompts of one subject on disk, checked against its video."""
 
     masks: MaskReader | None
     keys: Mapping[int, MatteImage]
     """Masks drawn for a few frames, by the index of the frame in the video."""
+    prompts: VideoPrompts
+    picture: tuple[int, int]
+    """Height and width of the video."""
 
     @classmethod
     def open(cls, files: SubjectFiles, video: FrameReader, num_frames: int) -> "SubjectMasks":
         """Open and check a subject's files against a video of so many frames."""
         masks = open_masks(files.masks, video.info, num_frames, label=files.label) if files.masks else None
         keys = read_keys(files.keys, video.info, num_frames) if files.keys else {}
-        return cls(masks=masks, keys=keys)
+        name = str(files.prompts_file or "the prompt")
+        files.prompts.check(video.info, num_frames, name)
+        keys |= masks_of_prompts(files.prompts, video.info, name)
+        return cls(masks=masks, keys=keys, prompts=files.prompts, picture=video.info.size)
 
     def prompt(self, matte: Matte | None, source_frames: tuple[int, ...], settings: Normalise) -> SubjectPrompt | str:
         """Prompt of the subject in one clip, or why it has none there."""
@@ -50,10 +67,45 @@ class SubjectMasks:
             frame: fit_frame(self.keys[key], settings.size, settings.fit)
             for frame, key in match_key_frames(self.keys, source_frames).items()
         }
-        if self.keys and not keys:
-            first, last = source_frames[0], source_frames[-1]
-            return f"no key mask lies in this clip; draw a key mask between frames {first} and {last}"
-        return SubjectPrompt(masks=matte, keys=keys)
+        points, boxes = self._fit_points(source_frames, settings), self._fit_boxes(source_frames, settings)
+        frames, first, last = self.prompts.frames.union(self.keys), source_frames[0], source_frames[-1]
+        if frames and not (keys or points or boxes or self.prompts.text):
+            if any(first <= frame <= last for frame in frames):
+                return "its prompts lie where the picture is cropped away; set normalise.fit='pad' to show all"
+            kind, verb = ("prompt", "give") if self.prompts.frames else ("key mask", "draw")
+            return f"no {kind} lies in this clip; {verb} a {kind} between frames {first} and {last}"
+        return SubjectPrompt(masks=matte, keys=keys, points=points, boxes=boxes, text=self.prompts.text)
+
+    def _fit_points(self, source_frames: tuple[int, ...], settings: Normalise) -> dict[int, tuple[PromptPoint, ...]]:
+        """Points in pixels of the clip; a frame with none left on the subject, and no box, has no points."""
+        fitted: dict[int, tuple[PromptPoint, ...]] = {}
+        by_frame = ((True, self.prompts.points), (False, self.prompts.not_points))
+        frames = {*self.prompts.points, *self.prompts.not_points}
+        for frame, source in match_key_frames(frames, source_frames).items():
+            points = []
+            for is_subject, points_of in by_frame:
+                for x, y in points_of.get(source, ()):
+                    x, y = fit_point((x + 0.5, y + 0.5), self.picture, settings.size, settings.fit)
+                    if 0 <= x < settings.size[1] and 0 <= y < settings.size[0]:
+                        points.append(PromptPoint(x=x - 0.5, y=y - 0.5, is_subject=is_subject))
+            if any(point.is_subject for point in points) or (points and source in self.prompts.boxes):
+                fitted[frame] = tuple(points)
+        return fitted
+
+    def _fit_boxes(self, source_frames: tuple[int, ...], settings: Normalise) -> dict[int, PromptBox]:
+        """Boxes in pixels of the clip, cut to its picture; those of which less than a pixel is left are dropped."""
+        fitted: dict[int, PromptBox] = {}
+        height, width = settings.size
+        for frame, source in match_key_frames(self.prompts.boxes, source_frames).items():
+            x, y, box_width, box_height = self.prompts.boxes[source]
+            corners = [(x, y), (x + box_width, y + box_height)]
+            (left, top), (right, bottom) = (
+                fit_point(corner, self.picture, settings.size, settings.fit) for corner in corners
+            )
+            left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+            if right - left >= 1 and bottom - top >= 1:
+                fitted[frame] = (left, top, right - left, bottom - top)
+        return fitted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +125,12 @@ class NormalizedClip:
     """The clean plate, if another tool made one."""
     notes: tuple[str, ...] = ()
     """Sentences for the person who reviews the clip."""
+
+    def prompts_with_others(self) -> Iterator[tuple[int, SubjectPrompt]]:
+        """Yield number and prompt of each subject, with the prompts of the others that have no mask for every frame."""
+        for number, prompt in self.prompts:
+            others = tuple(other for index, other in self.prompts if index != number and other.masks is None)
+            yield number, replace(prompt, others=tuple(other for other in others if other.frames or other.text))
 
 
 def match_key_frames(keys: Iterable[int], source_frames: tuple[int, ...]) -> dict[int, int]:

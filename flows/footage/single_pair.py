@@ -4,21 +4,19 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from ...arrays import MatteImage
 from ...datasets.corpus.schema import LAYERS
 from ...datasets.footage.listing import Footage, SubjectFiles
-from ...datasets.footage.reader import open_frames
+from ...datasets.footage.types import VideoPrompts
 from ...datasets.store import codec
 from ...datasets.store.atomic_io import atomic_write, json_bytes
 from ...stages import pair
-from ...stages.normalise import UnusableShot, fit_frame
+from ...stages.normalise import UnusableShot
 from ...stages.quality_gates import Verdict, judge
 from ...stages.subject import SubjectPrompt
 from ..engine.report import software
-from .ingest import NormalizedClip, match_key_frames, normalize_footage
+from .ingest import NormalizedClip, normalize_footage
 from .source import RealSource
 
 
@@ -31,10 +29,8 @@ class PairRequest:
     """A mask video or a folder of mask images."""
     keys: Path | None = None
     """A folder of FRAME.png, or a polygons JSON."""
-    box: tuple[int, int, int, int] | None = None
-    """x, y, width, height in pixels of the video."""
-    box_frame: int = 0
-    """Frame of the video that the box is in."""
+    prompts: VideoPrompts = VideoPrompts()
+    """Points, boxes and a noun, in pixels and frames of the video."""
     background: Path | None = None
     """A clean plate that another tool made."""
     clip: int = 0
@@ -64,8 +60,7 @@ def make_pair(request: PairRequest, source: RealSource, out: Path) -> tuple[Verd
     if prompt.keys:
         inputs["keys"] = np.stack(list(prompt.keys.values()))
     settings = {stage: source.stage_settings(stage) for stage in pair.STAGES}
-    prompt_facts = {"keys": list(prompt.keys), "box": prompt.box}
-    layers, facts = pair.run(inputs, prompt_facts, settings, after=record_seconds)
+    layers, facts = pair.run(inputs, prompt.to_json(), settings, after=record_seconds)
     notes = [*clip.notes, *(note for stage_facts in facts.values() for note in stage_facts.get("notes", ()))]
     verdict = judge(facts["quality"]["numbers"], source.quality_thresholds, tuple(notes))
     for name in LAYERS:
@@ -98,30 +93,13 @@ def make_pair(request: PairRequest, source: RealSource, out: Path) -> tuple[Verd
 
 def _requested_clip(request: PairRequest, source: RealSource) -> tuple[NormalizedClip, SubjectPrompt]:
     """The clip that a request names, and the prompt of its subject."""
-    subject = SubjectFiles(masks=request.masks, keys=request.keys)
+    subject = SubjectFiles(masks=request.masks, keys=request.keys, prompts=request.prompts)
     footage = Footage(name=request.video.stem, video=request.video, subjects=(subject,), background=request.background)
     reasons: list[str] = []
     for part in normalize_footage(footage, source.normalise):
         if isinstance(part, UnusableShot):
             reasons.append(f"{part.where}: {part.reason}")
         elif part.index >= request.clip:
-            return part, _box_prompt(request, part, source) if request.box else part.prompts[0][1]
+            return part, part.prompts[0][1]
     why = "; ".join(reasons) or f"it has no clip number {request.clip}"
     raise ValueError(f"{request.video}: gives no clip to make a pair of: {why}")
-
-
-def _box_prompt(request: PairRequest, clip: NormalizedClip, source: RealSource) -> SubjectPrompt:
-    """The box of the video as a box of the clip, in the clip's frame nearest to the box's."""
-    assert request.box is not None
-    video = open_frames(request.video).info
-    x, y, width, height = request.box
-    inside: MatteImage = np.zeros(video.size, np.uint8)
-    inside[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)] = 255
-    left_px, top_px, columns, rows = cv2.boundingRect(fit_frame(inside, source.normalise.size, source.normalise.fit))
-    frames = match_key_frames([request.box_frame], clip.source_frames)
-    if not columns or not rows:
-        raise ValueError(f"--box {x},{y},{width},{height} lies outside the picture of {video.size[1]}x{video.size[0]}")
-    if not frames:
-        first, last = clip.source_frames[0], clip.source_frames[-1]
-        raise ValueError(f"--at {request.box_frame} is not in the clip; give a frame from {first} to {last}")
-    return SubjectPrompt(box=(next(iter(frames)), left_px, top_px, columns, rows))

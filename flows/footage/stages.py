@@ -164,15 +164,17 @@ def _write_clip(clip: NormalizedClip, writer: ResultWriter) -> dict[str, Any]:
         writer.add(f"{folder}/given", clip.background)
     masks = {number: prompt.masks for number, prompt in clip.prompts if prompt.masks is not None}
     subjects = []
-    for number, prompt in clip.prompts:
+    for number, prompt in clip.prompts_with_others():
         if prompt.masks is not None:
             writer.add(f"{folder}/given_mask_{number:02d}", prompt.masks)
         if prompt.keys:
             writer.add(f"{folder}/keys_{number:02d}", np.stack(list(prompt.keys.values())))
+        if other_keys := [mask for other in prompt.others for mask in other.keys.values()]:
+            writer.add(f"{folder}/other_keys_{number:02d}", np.stack(other_keys))
         other_masks = [mask > 127 for other_number, mask in masks.items() if other_number != number]
         if other_masks:
             writer.add(f"{folder}/others_{number:02d}", np.logical_or.reduce(other_masks))
-        subjects.append({"subject": number, "keys": list(prompt.keys), "box": prompt.box})
+        subjects.append({"subject": number, "prompt": prompt.to_json()})
     return {
         "index": clip.index,
         "start_s": clip.start_s,
@@ -206,14 +208,14 @@ def _clip_item(stage_input: StageInput, clip: Mapping[str, Any], subject: Mappin
     identity = digest_of([footage.name, digest_of(inputs), first_names(asdict(source.normalise), "normalise")])
     picture = {role: digest for role, digest in inputs.items() if role.startswith("video")}
     stored_as = {"gt": "gt", "given": "given"}
-    stored_as |= {name: f"{name}_{number:02d}" for name in ("given_mask", "keys", "others")}
+    stored_as |= {name: f"{name}_{number:02d}" for name in ("given_mask", "keys", "other_keys", "others")}
     layers = {name: f"{clip['index']:03d}/{file}" for name, file in stored_as.items()}
     return ClipItem(
         id=f"{source.name}-{slugify(footage.name)}-{clip['index']:03d}-s{number:02d}-{identity[:8]}",
         fps=float(clip["fps"]),
         inputs=inputs,
         layers={name: stage_input.layers[file] for name, file in layers.items() if file in stage_input.layers},
-        facts={"normalise": {"keys": subject["keys"], "box": subject["box"]}},
+        facts={"normalise": subject["prompt"]},
         group=digest_of(picture)[:16],
         clip=clip,
         subject=number,
