@@ -83,6 +83,9 @@ def pair(
     segmenter: Annotated[
         str | None, Option(help="Backend: provided, propagate, sam2 or sam3; by default what suits.")
     ] = None,
+    other_mask: Annotated[
+        list[Path] | None, Option(help="Masks of another subject, which stays in the background; repeatable.")
+    ] = None,
     background: Annotated[Path | None, Option(help="Clean plate made by another tool: a video.")] = None,
     size: Annotated[str, Option(metavar="HxW", help="Size of the clip.")] = "384x672",
     clip: Annotated[int, Option(min=0, help="Number of the clip in the video, counted from 0.")] = 0,
@@ -105,7 +108,13 @@ def pair(
         settings = load_source("videos", ["root=.", *changes], into=RealSource)
     with key_folder(key or []) as keys, err.status("making the pair"):
         request = PairRequest(
-            video=video, masks=subject_mask, keys=keys, prompts=prompts, background=background, clip=clip
+            video=video,
+            masks=subject_mask,
+            keys=keys,
+            prompts=prompts,
+            background=background,
+            other_masks=tuple(other_mask or ()),
+            clip=clip,
         )
         verdict, (first, last) = make_pair(request, settings, out_dir)
     out.print(f"{verdict.verdict}: {'; '.join(verdict.reasons)}", markup=False)

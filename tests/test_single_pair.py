@@ -68,6 +68,34 @@ def test_a_box_is_a_draft_and_goes_to_review_at_best(clip):
     assert max(record["mask_confidence"]) < 0.5
 
 
+def test_another_subject_stays_in_the_background(clip):
+    scene = sliding_square(29, seed=3)
+    gt, other = scene.gt.copy(), np.zeros_like(scene.subject_mask)
+    for frame in range(29):
+        other[frame, 4:12, 70 - 2 * frame : 78 - 2 * frame] = 255
+    gt[other > 0] = (20, 230, 20)
+    write_h264(clip / "clip.mp4", gt)
+    write_h264(clip / "other.mp4", other)
+    pair(clip, "--subject-mask", "mask.mp4", "--other-mask", "other.mp4")
+    core = (other > 0) & (scene.subject_mask == 0)
+    np.testing.assert_array_equal(layer(clip, "background")[core], layer(clip, "gt")[core])
+    assert not (layer(clip, "effect_mask") > 127)[core].any()
+
+
+def test_a_clip_without_the_subject_is_refused_though_another_is_there(clip):
+    scene = sliding_square(29, seed=3)
+    left, middle = np.zeros_like(scene.subject_mask), np.zeros_like(scene.subject_mask)
+    left[:, 10:30, :10] = 255  # the square crop of the picture begins at column 16
+    middle[:, 10:30, 30:50] = 255
+    write_h264(clip / "mask.mp4", left)
+    write_h264(clip / "other.mp4", middle)
+    command = [sys.executable, "-m", "effectpairs", "pair", "clip.mp4", "--size", "48x48", "--subject-mask", "mask.mp4"]
+    command += ["--other-mask", "other.mp4"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=clip, timeout=300)
+    assert done.returncode
+    assert "the subject is in no frame of this clip" in done.stderr.replace("\n", " ")
+
+
 def test_another_tools_plate_is_taken(clip):
     record = pair(clip, "--subject-mask", "mask.mp4", "--background", "plate.mp4")
     assert record["settings"]["decompose"]["kind"] == "external"

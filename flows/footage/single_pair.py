@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from ...datasets.corpus.schema import LAYERS
 from ...datasets.footage.listing import Footage, SubjectFiles
@@ -33,6 +34,8 @@ class PairRequest:
     """Points, boxes and a noun, in pixels and frames of the video."""
     background: Path | None = None
     """A clean plate that another tool made."""
+    other_masks: tuple[Path, ...] = ()
+    """Mask videos or folders of the clip's other subjects, which stay in the background."""
     clip: int = 0
     """Number of the clip in the video, from 0."""
 
@@ -53,9 +56,9 @@ def make_pair(request: PairRequest, source: RealSource, out: Path) -> tuple[Verd
         nonlocal start
         seconds[stage], start = time.perf_counter() - start, time.perf_counter()
 
-    clip, prompt = _requested_clip(request, source)
+    clip, prompt, others = _requested_clip(request, source)
     record_seconds("normalise")
-    optional = {"given_mask": prompt.masks, "given": clip.background}
+    optional = {"given_mask": prompt.masks, "given": clip.background, "others": others}
     inputs = {"gt": clip.gt} | {name: layer for name, layer in optional.items() if layer is not None}
     if prompt.keys:
         inputs["keys"] = np.stack(list(prompt.keys.values()))
@@ -91,15 +94,21 @@ def make_pair(request: PairRequest, source: RealSource, out: Path) -> tuple[Verd
     return verdict, (clip.source_frames[0], clip.source_frames[-1])
 
 
-def _requested_clip(request: PairRequest, source: RealSource) -> tuple[NormalizedClip, SubjectPrompt]:
-    """The clip that a request names, and the prompt of its subject."""
+def _requested_clip(
+    request: PairRequest, source: RealSource
+) -> tuple[NormalizedClip, SubjectPrompt, UInt8[np.ndarray, "T H W"] | None]:
+    """The clip that a request names, the prompt of its subject, and a mask of its other subjects."""
     subject = SubjectFiles(masks=request.masks, keys=request.keys, prompts=request.prompts)
-    footage = Footage(name=request.video.stem, video=request.video, subjects=(subject,), background=request.background)
+    others = tuple(SubjectFiles(masks=masks) for masks in request.other_masks)
+    footage = Footage(
+        name=request.video.stem, video=request.video, subjects=(subject, *others), background=request.background
+    )
     reasons: list[str] = []
     for part in normalize_footage(footage, source.normalise):
         if isinstance(part, UnusableShot):
             reasons.append(f"{part.where}: {part.reason}")
-        elif part.index >= request.clip:
-            return part, part.prompts[0][1]
+        elif part.index >= request.clip and 0 in (prompts := dict(part.prompts)):
+            mattes = [prompt.masks for number, prompt in prompts.items() if number and prompt.masks is not None]
+            return part, prompts[0], np.maximum.reduce(mattes) if mattes else None
     why = "; ".join(reasons) or f"it has no clip number {request.clip}"
     raise ValueError(f"{request.video}: gives no clip to make a pair of: {why}")
