@@ -1,26 +1,49 @@
-"""Stage 5, the effect mask: |gt − over| → grey → Otsu → erosion → dilation → median, less subject and specks.
+"""Stage 5, the effect mask: where gt and over differ by an effect rather than by noise.
 
-The difference is taken in 8-bit steps and everything after it is decided in whole numbers, so the same input gives the
-same mask on every machine. Besides the mask itself (one byte a pixel) only a few frames are held at a time.
+The core is |gt − over| → grey → Otsu → dilation → median, less subject and specks. Layers that another tool made add
+two things to it. Otsu decides over a difference in which noise counts little (`_weigh`), and from the pixels above its
+threshold, the seeds, the mask grows over what stands out from the differences that the same frames show far from the
+subject. Besides the mask itself (one byte a pixel) only a few frames are held at a time.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Int32, Int64, Shaped, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 
 from ..arrays import Image, Mask, Matte, MatteImage, Rgb
 from . import morphology
 
 Grey = UInt8[np.ndarray, "H W"]
 GreyClip = UInt8[np.ndarray, "T H W"]
-Histograms = Int64[np.ndarray, "T 256"]  # of the grey difference, per frame
-VERSION = 2
+Plane = Float32[np.ndarray, "H W"]
+Region = Bool[np.ndarray, "H W"]
+Samples = Float32[np.ndarray, "N"]
+Histograms = Int64[np.ndarray, "T 256"]  # of the weighed difference, per frame
+VERSION = 3
 """Raise it when results change; stored results of older versions are then made again."""
 SUBJECT_THRESHOLD = 128  # coverage from which a pixel belongs to the subject
 WORKING_PX = 384  # the shorter side for which sizes in pixels are given
+
+LOWPASS_PX, ENERGY_PX = 7, 15
+"""Sides of the windows in which a difference is averaged to be weighed, and in which the rest of it is measured."""
+SCALES_PX = (1, 3, 5, 9)
+"""Sides of the windows at which a difference is compared with the noise, from fine to coarse."""
+DETAIL_PX = 9
+"""Side of the window whose mean is taken from a picture to leave its detail."""
+FLAT_DETAIL = 4.0
+"""Detail, in steps, that even a flat place counts as: grain and codecs differ there too."""
+FAR_PX, NEAR_SEEDS_PX = 32, 16
+"""Distance from the subject, and from any seed, from which differences are taken for noise."""
+NOISE_FRAMES = 12
+"""Frames, evenly spaced, from which the noise is measured; of their pixels every second row and third column."""
+NOISE_SHARE = 0.9
+"""Seeds exceed at least this multiple of the noise: where Otsu's threshold is low, the clip may hold nothing else."""
+NOISE_MARGIN = 2.0
+"""The border of the mask lies at this multiple of the noise, where that is below its share of Otsu's threshold."""
 
 
 def to_grey(image: Image) -> Grey:
@@ -29,29 +52,12 @@ def to_grey(image: Image) -> Grey:
     return luma
 
 
-def near_subject(coverage: MatteImage, margin_px: int) -> Bool[np.ndarray, "H W"]:
+def near_subject(coverage: MatteImage, margin_px: int) -> Region:
     """The subject, and what lies within margin_px of it."""
     return morphology.dilate_disk((coverage >= SUBJECT_THRESHOLD).view(np.uint8), margin_px).view(bool)
 
 
-def _grey_differences(gt: Rgb, over: Rgb, subject_mask: Matte, margin_px: int) -> tuple[GreyClip, Histograms]:
-    """The grey difference of each frame, 0 at the subject, and how often each value is there."""
-    values = np.empty(subject_mask.shape, np.uint8)
-    histograms = np.zeros((len(gt), 256), np.int64)
-    for index, (with_effect, without, coverage) in enumerate(zip(gt, over, subject_mask, strict=True)):
-        difference = to_grey(cv2.absdiff(with_effect, without))
-        difference[near_subject(coverage, margin_px)] = 0
-        values[index] = difference
-        # Most of a picture is 0: counting only the rectangle that holds the rest is several times quicker.
-        x, y, width, height = cv2.boundingRect(difference)
-        if width:
-            inside = difference[y : y + height, x : x + width]
-            histograms[index] = cv2.calcHist([inside], [0], None, [256], [0, 256]).ravel()
-        histograms[index, 0] += difference.size - width * height
-    return values, histograms
-
-
-def _otsu(counts: Int64[np.ndarray, "256"]) -> int:
+def otsu_threshold(counts: Int64[np.ndarray, "256"]) -> int:
     """Otsu's threshold; of a histogram with a single value, that value."""
     from skimage.filters import threshold_otsu  # slow to import: only those pay who make masks
 
@@ -67,51 +73,51 @@ class EffectMaskSettings:
     rounded, but never to less than 1 unless they are 0. Areas grow with the square of that.
     """
 
+    preset: Literal["default", "paper"] = "default"
+    """`paper` is the plain recipe, exactly: grey |gt − over|, Otsu, erosion by 3x3, two dilations by 3x3, median of
+    5x5, at the clip's own size. It reads otsu_scope alone, and neither subject nor specks are taken out."""
     otsu_scope: Literal["clip", "frame"] = "clip"
-    """One threshold for all frames, or one for each. Per frame, a frame without effect gets threshold_min."""
+    """One threshold for all frames, or one for each."""
     threshold_min: int = 6
     """A lower Otsu threshold is raised to this, in 8-bit steps: below it lie grain and compression."""
-    threshold_max: int = 10
-    """A higher Otsu threshold is lowered to this, or a deep shadow would cost its soft border; 255 for plain Otsu. Over
-    painted shadows on real footage the mean IoU is 0.91 with 10, 0.88 with 12, 0.82 with 255."""
-    erode_px: int = 1
-    """Radius of the disk that takes away thin lines of edge residue; 0 for fine spray, whose drops it takes too."""
-    dilate_px: int = 2
-    """Radius of the disk that gives the border back; more than erode_px makes a mask a little loose, not eaten."""
+    border_percent: int = 75
+    """The mask grows from its seeds down to this share of Otsu's threshold, and further where the noise is lower: on
+    layers without noise down to threshold_min - 1. The layers of OmnimatteZero lose soft ripples above 90 and gain
+    texture of the water below 50."""
+    noise_quantile: float = 0.999
+    """So many of the differences far from the subject must be weaker than what the mask grows over."""
+    erode_px: int = 0
+    """Radius of the disk that takes away thin lines of edge residue; with them go the drops of a spray."""
+    dilate_px: int = 1
+    """Radius of the disk by which the mask is widened before its median: a mask a little loose, not eaten."""
     median_px: int = 5
     """Side of the square of the median in space, odd; 1 switches it off."""
     temporal_median_frames: int = 3
     """Frames in the median in time, odd; 1 switches it off."""
-    subject_margin_px: int = 2
-    """Pixels this close to the subject (coverage of half or more) are no effect: its edge is never cut out exactly."""
+    subject_margin_px: int = 0
+    """Pixels this close to the subject (coverage of half or more) are no effect."""
     min_speck_px: int = 48
     """Connected pixels of one frame that are fewer than this are dropped."""
-    coherence_px: int = 15
-    """Side of the window in which differences must agree in sign, odd. Not scaled: grain and the blocks of a codec
-    have their size in pixels whatever the picture's."""
-    coherence_percent: int = 50
-    """Least agreement, see `find_effect`: shadows reach 90 and more, grain 12, strong codec noise 30 to 40, a
-    picture shifted against itself by 1 px 25. 0 switches the rule off."""
-    min_kept_percent: int = 5
-    """A clip in which fewer of the differing pixels come through all rules has noise and no effect: its mask is
-    emptied. H.264 at CRF 18 to 38 leaves 0 to 3, a faint shadow of 1 % of the picture amid it 8. 0 switches it off."""
+    min_component_percent: int = 10
+    """Connected pixels that weigh less than this share of the frame's heaviest are dropped where the noise is as strong
+    as Otsu's threshold; where it is weaker, the share is less by as much: 0 on layers without noise, so that a spray
+    keeps its drops."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if not 0 <= self.threshold_min <= self.threshold_max <= 255:
-            raise ValueError(
-                f"threshold_min={self.threshold_min}, threshold_max={self.threshold_max} break "
-                "0 <= threshold_min <= threshold_max <= 255; give 8-bit steps"
-            )
-        for name in ("median_px", "temporal_median_frames", "coherence_px"):
+        if not 1 <= self.threshold_min <= 255:
+            raise ValueError(f"threshold_min={self.threshold_min} is not in 1 to 255; give 8-bit steps")
+        for name in ("median_px", "temporal_median_frames"):
             if (size := getattr(self, name)) < 1 or size % 2 == 0 or size > 255:
                 raise ValueError(f"{name}={size} is not an odd number from 1 to 255; take {size + 1} or 1 for off")
         for name in ("erode_px", "dilate_px", "subject_margin_px", "min_speck_px"):
             if (size := getattr(self, name)) < 0:
                 raise ValueError(f"{name}={size} is negative; 0 switches it off")
-        for name in ("coherence_percent", "min_kept_percent"):
+        for name in ("border_percent", "min_component_percent"):
             if not 0 <= (share := getattr(self, name)) <= 100:
-                raise ValueError(f"{name}={share} is not in 0 to 100; 0 switches the rule off")
+                raise ValueError(f"{name}={share} is not in 0 to 100")
+        if not 0.5 <= self.noise_quantile < 1:
+            raise ValueError(f"noise_quantile={self.noise_quantile} is not in [0.5, 1); 0.999 suits most layers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,33 +126,24 @@ class EffectMask:
 
     mask: Mask
     threshold: float
-    """Difference above which a pixel can be effect, in 8-bit steps, within the limits; scope frame: the mean."""
+    """Threshold of the seeds in 8-bit steps, not below threshold_min; scope frame: the mean."""
     otsu: float
-    """The same before the limits."""
-    coherence: float
-    """Share of the pixels above the threshold that agree in sign with those around them; 0 where there are none."""
-    is_noise: bool
-    """There were differences above the threshold, and the survivors rule emptied the mask."""
+    """The same before that limit."""
+    noise: float = 0.0
+    """Differences far from the subject, in 8-bit steps, at noise_quantile; 0 for layers that are gt itself there."""
 
     @property
     def facts(self) -> dict[str, float]:
-        """All but the mask, as numbers; is_noise is 0 or 1."""
+        """All but the mask, as numbers."""
         return {name: float(value) for name, value in vars(self).items() if name != "mask"}
 
 
 def find_effect(gt: Rgb, over: Rgb, subject_mask: Matte, settings: EffectMaskSettings) -> EffectMask:
     """Find the pixels in which gt and over differ by an effect; noise alone gives an empty mask.
 
-    In this order: absolute difference, `to_grey`, 0 at the subject and its margin, Otsu's threshold over these values,
-    erosion, dilation, median in space, median in time, no subject, no small components, and no component that touches
-    the mask of neither neighbouring frame.
-
-    Noise is separated from effect twice. Before the erosion each pixel above the threshold must agree in sign with
-    those around it: in the window around it, and only over pixels above the threshold, the sum of grey gt − over must
-    reach a share of the sum of the grey differences. Grain, codecs and misregistered texture push neighbours, and the
-    channels of one pixel, up and down alike (n independent values leave about 1/√n); an effect darkens or brightens a
-    patch. At the end, what is left must be more than the few patches that agree by chance. Ripples with a wave shorter
-    than the window look like noise to this rule, and so does a change of hue that leaves the luma as it was.
+    In this order: signed grey difference, weighed against noise (`_weigh`), Otsu's threshold over these values; growth
+    from the pixels above it; erosion, dilation, median in space, median in time; no subject, no light or small
+    components, and no component that touches the mask of neither neighbouring frame.
 
     Raises:
         ValueError: the three clips differ in frames, height or width.
@@ -156,57 +153,229 @@ def find_effect(gt: Rgb, over: Rgb, subject_mask: Matte, settings: EffectMaskSet
             f"gt {gt.shape}, over {over.shape} and subject_mask {subject_mask.shape} must be of one T, H, W; "
             "bring them to one size and length first"
         )
+    if settings.preset == "paper":
+        return _find_plainly(gt, over, settings.otsu_scope)
     scaled = _scaled(settings, min(gt.shape[1:3]))
-    buffer, histograms = _grey_differences(gt, over, subject_mask, scaled.subject_margin_px)
-    if scaled.otsu_scope == "clip":
-        otsu_levels = np.full(len(gt), _otsu(histograms.sum(axis=0)))
-    else:
-        otsu_levels = np.array([_otsu(counts) for counts in histograms])
-    thresholds = otsu_levels.clip(scaled.threshold_min, scaled.threshold_max)
-    coherent_count = 0
-    for index, threshold in enumerate(thresholds):
-        _, strong = cv2.threshold(buffer[index], float(threshold), 255, cv2.THRESH_TOZERO)
-        coherent = _coherent(gt[index], over[index], strong, scaled)
-        coherent_count += int(np.count_nonzero(coherent))
-        buffer[index] = morphology.open_and_smooth(
-            coherent.view(np.uint8), scaled.erode_px, scaled.dilate_px, scaled.median_px
-        )
+    pictures = _Pictures(gt=gt, over=over, subject_mask=subject_mask, margin_px=scaled.subject_margin_px)
+    buffer = np.zeros(subject_mask.shape, np.uint8)
+    for index, picture in pictures:
+        buffer[index][picture.box] = _weigh(picture)
+    otsu_levels = _otsu_levels(buffer, scaled.otsu_scope)
+    thresholds = np.maximum(otsu_levels, scaled.threshold_min)
+    noise = _measure_noise(pictures, buffer, thresholds, scaled.noise_quantile)
+    thresholds = np.maximum(thresholds, NOISE_SHARE * noise.steps)
+    for index, picture in pictures:
+        weighed, threshold = buffer[index][picture.box].copy(), float(thresholds[index])
+        grown = _grow(picture, weighed, threshold, noise, scaled)
+        share = scaled.min_component_percent / 100 * min(noise.steps / threshold, 1.0)
+        buffer[index] = 0
+        buffer[index][picture.box] = _select_components(grown, weighed, weighed > threshold, share)
     morphology.temporal_median(buffer, scaled.temporal_median_frames)
     for frame, coverage in zip(buffer, subject_mask, strict=True):
         frame[near_subject(coverage, scaled.subject_margin_px)] = 0
     morphology.drop_specks(buffer, scaled.min_speck_px)
-    above_count = int((histograms * (np.arange(256) > thresholds[:, None])).sum())
-    is_noise = 100 * int(np.count_nonzero(buffer)) < scaled.min_kept_percent * above_count
-    if is_noise:
-        buffer[:] = 0
     return EffectMask(
         mask=buffer.view(bool),
         threshold=float(thresholds.mean()),
         otsu=float(otsu_levels.mean()),
-        coherence=coherent_count / above_count if above_count else 0.0,
-        is_noise=is_noise,
+        noise=noise.steps,
     )
 
 
-def _coherent(gt: Image, over: Image, strong: Grey, settings: EffectMaskSettings) -> Bool[np.ndarray, "H W"]:
-    """Pixels above the threshold, `strong`, that agree in sign with those around them."""
-    agreeing = strong.astype(bool)
-    x, y, width, height = cv2.boundingRect(strong)
-    if width and settings.coherence_percent:
-        box = np.s_[y : y + height, x : x + width]
-        lighter, darker = (to_grey(np.ascontiguousarray(gt[box])), to_grey(np.ascontiguousarray(over[box])))
-        signed = cv2.subtract(lighter, darker, dtype=cv2.CV_16S) * agreeing[box]
-        signed_sum = np.abs(_window_sum(signed, settings.coherence_px))
-        absolute_sum = _window_sum(np.ascontiguousarray(strong[box]), settings.coherence_px)
-        agreeing[box] &= 100 * signed_sum >= settings.coherence_percent * absolute_sum
-    return agreeing
+@dataclass(frozen=True, kw_only=True)
+class _Picture:
+    """One frame of both clips as luma, cut to the rectangle beyond whose border they are equal."""
+
+    box: tuple[slice, slice]
+    with_effect: Plane
+    without: Plane
+    clear: Plane
+    """1 off the subject and its margin, 0 on it."""
+    scale: float
+    """Shorter side of the frame as a share of WORKING_PX."""
+
+    @property
+    def difference(self) -> Plane:
+        """Signed grey difference, 0 at the subject."""
+        return np.asarray((self.with_effect - self.without) * self.clear)
+
+    def smooth(self, plane: Plane, side_px: int) -> Plane:
+        """Mean over a window of that side at WORKING_PX, twice; without the subject's pixels."""
+        side_px = _odd(side_px, self.scale)
+        if side_px == 1:
+            return plane
+        mean = _mean_twice(plane * self.clear, side_px)
+        return mean if self.clear.all() else mean / np.maximum(_mean_twice(self.clear, side_px), 1e-2)
 
 
-def _window_sum(values: Shaped[np.ndarray, "H W"], side_px: int) -> Int32[np.ndarray, "H W"]:
-    sums: Int32[np.ndarray, "H W"] = cv2.boxFilter(
-        values, cv2.CV_32S, (side_px, side_px), normalize=False, borderType=cv2.BORDER_CONSTANT
+@dataclass(frozen=True, kw_only=True)
+class _Pictures:
+    """Frames of a clip as pictures, those left out in which nothing differs."""
+
+    gt: Rgb
+    over: Rgb
+    subject_mask: Matte
+    margin_px: int
+
+    def __iter__(self) -> Iterator[tuple[int, _Picture]]:
+        return ((index, picture) for index in range(len(self.gt)) if (picture := self.picture(index)) is not None)
+
+    def picture(self, index: int) -> _Picture | None:
+        """The frame of that index; None where both clips are equal off the subject."""
+        scale = min(self.gt.shape[1:3]) / WORKING_PX
+        with_effect, without = to_grey(self.gt[index]), to_grey(self.over[index])
+        subject = near_subject(self.subject_mask[index], self.margin_px)
+        difference = cv2.absdiff(with_effect, without)
+        difference[subject] = 0
+        x, y, width, height = cv2.boundingRect(difference)
+        if not width:
+            return None
+        # The windows around the last difference, and the medians of the mask, reach no further than this.
+        reach = 2 * _odd(ENERGY_PX, scale) + _odd(DETAIL_PX, scale)
+        box = np.s_[max(y - reach, 0) : y + height + reach, max(x - reach, 0) : x + width + reach]
+        planes = (np.ascontiguousarray(plane[box], np.float32) for plane in (with_effect, without, ~subject))
+        cut, plate, clear = planes
+        return _Picture(box=box, with_effect=cut, without=plate, clear=clear, scale=scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Noise:
+    """Differences far from the subject: at each of SCALES_PX as a multiple of the detail around, and in steps."""
+
+    levels: tuple[float, ...]
+    steps: float
+
+
+def _mean_twice(plane: Plane, side_px: int) -> Plane:
+    for _ in range(2):
+        plane = cv2.blur(plane, (side_px, side_px), borderType=cv2.BORDER_REFLECT_101)
+    return plane
+
+
+def _weigh(picture: _Picture) -> Grey:
+    """The difference averaged over a window, times its share of the energy there: |l| · l² / (l² + h²), in steps.
+
+    l is the mean of the signed difference, h² that of the squared rest. Grain, codecs, misregistered edges and invented
+    texture push neighbours up and down alike and have much h² but little l; an effect darkens or brightens a patch.
+    Ripples with a wave shorter than the window look like noise to this rule.
+    """
+    difference = picture.difference
+    mean = picture.smooth(difference, LOWPASS_PX)
+    energy = picture.smooth((difference - mean) ** 2, ENERGY_PX)
+    square = mean * mean
+    weighed = np.abs(mean) * (square / (square + energy + 1e-6)) * picture.clear
+    return np.asarray(np.rint(np.minimum(weighed, 255)), np.uint8)
+
+
+def _otsu_levels(values: GreyClip, scope: Literal["clip", "frame"]) -> Int64[np.ndarray, "T"]:
+    """Otsu's threshold for each frame."""
+    histograms = np.stack([cv2.calcHist([frame], [0], None, [256], [0, 256]).ravel() for frame in values])
+    counts = histograms.astype(np.int64)
+    if scope == "clip":
+        return np.full(len(values), otsu_threshold(counts.sum(axis=0)))
+    return np.array([otsu_threshold(frame) for frame in counts])
+
+
+def _differences(picture: _Picture) -> Iterator[Plane]:
+    """Absolute difference at each of SCALES_PX."""
+    difference = picture.difference
+    return (np.abs(picture.smooth(difference, side_px)) for side_px in SCALES_PX)
+
+
+def _detail(picture: _Picture) -> Plane:
+    """Detail of the two pictures around each pixel, in steps: noise is strongest where there is much of it."""
+    side_px = _odd(DETAIL_PX, picture.scale)
+    details = [np.abs(plane - _mean_twice(plane, side_px)) for plane in (picture.with_effect, picture.without)]
+    around = _mean_twice(np.maximum(*details), _odd(ENERGY_PX, picture.scale))
+    return np.asarray(around + np.float32(FLAT_DETAIL))
+
+
+def _measure_noise(
+    pictures: _Pictures, weighed: GreyClip, thresholds: Int64[np.ndarray, "T"], quantile: float
+) -> _Noise:
+    """Measure the differences far from the subject and from any seed."""
+    ratios: list[list[Samples]] = [[] for _ in SCALES_PX]
+    steps: list[Samples] = []
+    for index in np.unique(np.linspace(0, len(weighed) - 1, NOISE_FRAMES).round().astype(int)):
+        far = _far_pixels(pictures, int(index), weighed[index] > thresholds[index])
+        picture = pictures.picture(int(index))
+        if picture is None:
+            zeros = np.zeros(int(far.sum()), np.float32)
+            steps.append(zeros)
+            ratios = [[*levels, zeros] for levels in ratios]
+            continue
+        detail, far_inside = _detail(picture), far[picture.box]
+        beyond = np.zeros(int(far.sum()) - int(far_inside.sum()), np.float32)
+        for scale, difference in enumerate(_differences(picture)):
+            sample = difference[far_inside]
+            ratios[scale] += [sample / detail[far_inside], beyond]
+            if SCALES_PX[scale] == 3:
+                steps += [sample, beyond]
+    if not sum(map(len, steps)):  # seeds everywhere
+        return _Noise(levels=(0.0,) * len(SCALES_PX), steps=0.0)
+    levels = tuple(float(np.quantile(np.concatenate(values), quantile)) for values in ratios)
+    return _Noise(levels=levels, steps=float(np.quantile(np.concatenate(steps), quantile)))
+
+
+def _far_pixels(pictures: _Pictures, index: int, seeds: Region) -> Region:
+    """Sample of pixels far from subject and seeds; where those are few, of the fifth farthest from the subject."""
+    subject = near_subject(pictures.subject_mask[index], 0)
+    scale = min(subject.shape) / WORKING_PX
+    radius = max(1, round(NEAR_SEEDS_PX * scale))
+    far = cv2.dilate(seeds.view(np.uint8), np.ones((2 * radius + 1,) * 2, np.uint8)) == 0
+    if subject.any():
+        distance = cv2.distanceTransform((~subject).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        far &= distance > FAR_PX * scale
+        if far.mean() < 0.05:
+            far = distance > np.quantile(distance, 0.8)
+    sampled = np.zeros_like(far)
+    sampled[::2, ::3] = far[::2, ::3]
+    return np.asarray(sampled)
+
+
+def _grow(
+    picture: _Picture, weighed: Grey, threshold: float, noise: _Noise, settings: EffectMaskSettings
+) -> morphology.Binary:
+    """Seeds and all pixels whose difference stands out, at the finest scale at which it does."""
+    border = max(
+        settings.threshold_min - 1.0, min(settings.border_percent / 100 * threshold, NOISE_MARGIN * noise.steps)
     )
-    return sums
+    detail = _detail(picture)
+    grown, undecided = weighed > threshold, np.ones(weighed.shape, bool)
+    for side_px, level, difference in zip(SCALES_PX, noise.levels, _differences(picture), strict=True):
+        outstanding = undecided & (difference > level * detail)
+        grown |= outstanding & (difference > settings.threshold_min - 1.0)
+        undecided &= ~outstanding
+        if side_px == 3:
+            within = difference > border
+    grown &= within | (weighed > threshold)
+    grown &= picture.clear > 0
+    return morphology.open_and_smooth(grown.view(np.uint8), settings.erode_px, settings.dilate_px, settings.median_px)
+
+
+def _select_components(grown: morphology.Binary, weighed: Grey, seeds: Region, share: float) -> morphology.Binary:
+    """Components that hold a seed and weigh at least that share of the frame's heaviest."""
+    count, labels = cv2.connectedComponents(grown, connectivity=8, ltype=cv2.CV_32S)
+    has_seed = np.bincount(labels[seeds], minlength=count) > 0
+    has_seed[0] = False
+    weight = np.bincount(labels.ravel(), weights=weighed.ravel(), minlength=count) * has_seed
+    kept = has_seed & (weight >= share * weight.max())
+    return np.asarray(kept[labels].view(np.uint8))
+
+
+def _find_plainly(gt: Rgb, over: Rgb, scope: Literal["clip", "frame"]) -> EffectMask:
+    """The paper's recipe and nothing else."""
+    values = np.stack([to_grey(cv2.absdiff(*frames)) for frames in zip(gt, over, strict=True)])
+    levels = _otsu_levels(values, scope)
+    square = np.ones((3, 3), np.uint8)
+    for frame, level in zip(values, levels, strict=True):
+        opened = cv2.dilate(cv2.erode((frame > level).view(np.uint8), square), square, iterations=2)
+        frame[:] = cv2.medianBlur(opened, 5)
+    return EffectMask(mask=values.view(bool), threshold=float(levels.mean()), otsu=float(levels.mean()))
+
+
+def _odd(side_px: int, scale: float) -> int:
+    return 2 * max(1, round(side_px // 2 * scale)) + 1 if side_px > 1 else 1
 
 
 def _scaled(settings: EffectMaskSettings, shorter_side_px: int) -> EffectMaskSettings:
@@ -215,14 +384,11 @@ def _scaled(settings: EffectMaskSettings, shorter_side_px: int) -> EffectMaskSet
     def size(px: float) -> int:
         return max(1, round(px)) if px else 0
 
-    def odd(side_px: int) -> int:
-        return 2 * size(side_px // 2 * scale) + 1
-
     return replace(
         settings,
         erode_px=size(settings.erode_px * scale),
         dilate_px=size(settings.dilate_px * scale),
-        median_px=odd(settings.median_px),
+        median_px=_odd(settings.median_px, scale),
         subject_margin_px=size(settings.subject_margin_px * scale),
         min_speck_px=size(settings.min_speck_px * scale**2),
     )

@@ -1,7 +1,7 @@
 """Stages 4 and 5 once more, slowly: per frame, numpy, scikit-image and scipy.ndimage, written from the definitions.
 
-The fast stages must give the same bytes. The benchmark measures against these functions too, so they are written as one
-would write them without thinking of speed, and without wasting any.
+The fast stages must give the same bytes, but for pixels that a rounding decides. The benchmark measures against these
+functions too, so they are written as one would write them without thinking of speed, and without wasting any.
 """
 
 import numpy as np
@@ -24,41 +24,112 @@ def grey(image):
 
 def find_effect(gt, over, subject_mask, settings):
     """The mask of stage 5 for clips of the working size (shorter side 384); `settings` with sizes in plain pixels."""
+    if settings.preset == "paper":
+        return find_plainly(gt, over)
     subjects = [_subject(coverage, settings.subject_margin_px) for coverage in subject_mask]
-    differences = [_difference(a, b, s) for a, b, s in zip(gt, over, subjects, strict=True)]
-    if settings.otsu_scope == "clip":
-        otsus = [filters.threshold_otsu(np.stack(differences))] * len(gt)
-    else:
-        otsus = [filters.threshold_otsu(difference) for difference in differences]
-    chosen = [
-        difference > min(max(otsu, settings.threshold_min), settings.threshold_max)
-        for difference, otsu in zip(differences, otsus, strict=True)
+    pictures = [
+        (grey(a).astype(np.float64), grey(b).astype(np.float64), ~subject)
+        for a, b, subject in zip(gt, over, subjects, strict=True)
     ]
-    agreeing = [_coherent(a, b, d * c, settings) for a, b, d, c in zip(gt, over, differences, chosen, strict=True)]
-    spatial = [_clean(frame, settings) for frame in agreeing]
-    masks = _median_in_time(spatial, settings.temporal_median_frames)
+    weighed = [_weighed(*picture) for picture in pictures]
+    if settings.otsu_scope == "clip":
+        otsus = [filters.threshold_otsu(np.stack(weighed))] * len(gt)
+    else:
+        otsus = [filters.threshold_otsu(frame) for frame in weighed]
+    thresholds = [max(otsu, settings.threshold_min) for otsu in otsus]
+    levels, steps = _noise(pictures, subject_mask, weighed, thresholds, settings.noise_quantile)
+    thresholds = [max(threshold, 0.9 * steps) for threshold in thresholds]
+    masks = []
+    for picture, frame, threshold in zip(pictures, weighed, thresholds, strict=True):
+        grown = _grown(picture, frame > threshold, threshold, levels, steps, settings)
+        share = settings.min_component_percent / 100 * min(steps / threshold, 1)
+        masks.append(_seeded(_clean(grown, settings), frame, frame > threshold, share))
+    masks = _median_in_time(masks, settings.temporal_median_frames)
     masks = [mask & ~subject for mask, subject in zip(masks, subjects, strict=True)]
-    masks = np.stack(_without_specks(masks, settings.min_speck_px))
-    return masks & (100 * masks.sum() >= settings.min_kept_percent * np.sum(chosen))
+    return np.stack(_without_specks(masks, settings.min_speck_px))
 
 
-def _coherent(with_effect, without, strong, settings):
-    signed = (grey(with_effect).astype(np.float64) - grey(without)) * (strong > 0)
-    # The mean of the window times its area is the sum, a whole number again after rounding.
-    area = settings.coherence_px**2
-    added = np.rint(area * ndimage.uniform_filter(signed, settings.coherence_px, mode="constant"))
-    single = np.rint(area * ndimage.uniform_filter(strong.astype(np.float64), settings.coherence_px, mode="constant"))
-    return (strong > 0) & (100 * np.abs(added) >= settings.coherence_percent * single)
+def find_plainly(gt, over):
+    """Grey, Otsu over the clip, one erosion and two dilations by 3x3, median of 5x5."""
+    values = np.stack([grey(np.abs(a.astype(np.int16) - b).astype(np.uint8)) for a, b in zip(gt, over, strict=True)])
+    frames = values > filters.threshold_otsu(values)
+    square = np.ones((3, 3), bool)
+    frames = [ndimage.binary_erosion(frame, square, border_value=1) for frame in frames]
+    frames = [ndimage.binary_dilation(frame, square, iterations=2) for frame in frames]
+    return np.stack([ndimage.median_filter(frame, 5, mode="nearest") for frame in frames])
+
+
+def _mean_twice(plane, side_px):
+    for _ in range(2):
+        plane = ndimage.uniform_filter(plane, side_px, mode="mirror")
+    return plane
+
+
+def _smooth(plane, clear, side_px):
+    return _mean_twice(plane * clear, side_px) / np.maximum(_mean_twice(clear.astype(np.float64), side_px), 1e-2)
+
+
+def _weighed(with_effect, without, clear):
+    difference = (with_effect - without) * clear
+    mean = _smooth(difference, clear, 7)
+    energy = _smooth((difference - mean) ** 2, clear, 15)
+    share = mean**2 / (mean**2 + energy + 1e-6)
+    return np.rint(np.minimum(np.abs(mean) * share * clear, 255)).astype(np.uint8)
+
+
+def _differences(picture):
+    with_effect, without, clear = picture
+    difference = (with_effect - without) * clear
+    return [np.abs(difference)] + [np.abs(_smooth(difference, clear, side_px)) for side_px in (3, 5, 9)]
+
+
+def _detail(picture):
+    details = [np.abs(plane - _mean_twice(plane, 9)) for plane in picture[:2]]
+    return _mean_twice(np.maximum(*details), 15) + 4
+
+
+def _noise(pictures, subject_mask, weighed, thresholds, quantile):
+    ratios, steps = [[], [], [], []], []
+    for index in np.unique(np.linspace(0, len(pictures) - 1, 12).round().astype(int)):
+        seeds = weighed[index] > thresholds[index]
+        far = ~morphology.dilation(seeds, np.ones((33, 33)), mode="min")
+        subject = subject_mask[index] >= 128
+        if subject.any():
+            distance = ndimage.distance_transform_edt(~subject)
+            near_too = far & (distance > 32)
+            far = near_too if near_too.mean() >= 0.05 else distance > np.quantile(distance, 0.8)
+        far = far & (np.arange(far.shape[0]) % 2 == 0)[:, None] & (np.arange(far.shape[1]) % 3 == 0)
+        differences = _differences(pictures[index])
+        for scale, difference in zip(ratios, differences, strict=True):
+            scale.append((difference / _detail(pictures[index]))[far])
+        steps.append(differences[1][far])
+    if not sum(map(len, steps)):
+        return [0, 0, 0, 0], 0
+    levels = [np.quantile(np.concatenate(scale), quantile) for scale in ratios]
+    return levels, np.quantile(np.concatenate(steps), quantile)
+
+
+def _grown(picture, seeds, threshold, levels, steps, settings):
+    floor = settings.threshold_min - 1
+    differences, detail = _differences(picture), _detail(picture)
+    outstanding = np.stack([d > level * detail for d, level in zip(differences, levels, strict=True)])
+    finest = np.argmax(outstanding, axis=0)
+    at_finest = np.take_along_axis(np.stack(differences), finest[None], axis=0)[0]
+    border = max(floor, min(settings.border_percent / 100 * threshold, 2 * steps))
+    grown = outstanding.any(axis=0) & (at_finest > floor) & (differences[1] > border)
+    return (grown | seeds) & picture[2]
+
+
+def _seeded(mask, weighed, seeds, share):
+    labels = measure.label(mask, connectivity=2)
+    has_seed = np.isin(np.arange(labels.max() + 1), labels[seeds])
+    has_seed[0] = False
+    weights = np.bincount(labels.ravel(), weights=weighed.ravel(), minlength=len(has_seed)) * has_seed
+    return (has_seed & (weights >= share * weights.max()))[labels]
 
 
 def _subject(coverage, margin_px):
     return morphology.dilation(coverage >= 128, morphology.disk(margin_px), mode="min")
-
-
-def _difference(with_effect, without, subject):
-    difference = grey(np.abs(with_effect.astype(np.int16) - without).astype(np.uint8))
-    difference[subject] = 0
-    return difference
 
 
 def _clean(frame, settings):
