@@ -4,18 +4,16 @@ Every backend looks here before it loads anything. Asking the local store takes 
 own `from_pretrained` needs 23 s of retries to find that a model is missing, and each library raises another error. A
 download happens only where EFFECTPAIRS_DOWNLOAD allows it: a model is 2 to 40 GB.
 
-Settings of a backend say what they need by a property `required_weights`, a tuple of `WeightsRef`; `missing_weights`
+Settings of a backend say what they need by a property `required_weights`, a tuple of `WeightsRef`; `requirements.py`
 looks for all of a source at once, before anything is computed.
 """
 
-import dataclasses
 import hashlib
 import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .digests import digest_of_file
 from .extras import require
@@ -30,6 +28,7 @@ class WeightsNotFound(RuntimeError):
     """Weights are not on this machine; the message names the model, the places searched, and the way to get it."""
 
     is_sentence = True
+    is_unavailable = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,45 +71,29 @@ class LocalModel:
         return digest.hexdigest()
 
 
-def find_weights(ref: WeightsRef) -> LocalModel:
+def find_weights(ref: WeightsRef, *, download: bool = True) -> LocalModel:
     """Find weights on this machine, or download them where that is allowed.
+
+    Args:
+        ref: the weights.
+        download: fetch what is missing, if EFFECTPAIRS_DOWNLOAD is 1.
 
     Raises:
         WeightsNotFound: they are not here or not whole, in one sentence with the remedy.
     """
     path = Path(ref.model).expanduser()
-    is_own, revision = path.exists(), None
+    is_own, revision, download = path.exists(), None, download and is_download_allowed()
     if not is_own:
-        path = _hub_snapshot(ref)
+        path = _hub_snapshot(ref, download)
         revision = path.name
     part = _missing_part(path, ref.parts)
-    if part and not is_own and is_download_allowed():
+    if part and not is_own and download:
         path = _download(ref)
         part = _missing_part(path, ref.parts)
     if part:
         remedy = ref.remedy or ("name the folder of a whole model" if is_own else _command(ref))
         raise WeightsNotFound(f"{ref.model}: {path} has no {part}; {remedy}")
     return LocalModel(id=ref.model, path=path, revision=revision)
-
-
-def list_required_weights(settings: Any) -> Iterator[WeightsRef]:
-    """List the `required_weights` of a settings value and of the settings in its fields."""
-    yield from getattr(settings, "required_weights", ())
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from list_required_weights(value)
-
-
-def missing_weights(settings: Any) -> list[str]:
-    """Return one sentence for each model that settings name and that is not here; quick, as nothing is loaded."""
-    sentences = []
-    for ref in dict.fromkeys(list_required_weights(settings)):
-        try:
-            find_weights(ref)
-        except WeightsNotFound as problem:
-            sentences.append(str(problem))
-    return sentences
 
 
 def is_download_allowed() -> bool:
@@ -126,15 +109,16 @@ def _weight_files(folder: Path, part: str) -> Iterator[Path]:
             yield path
 
 
-def _hub_snapshot(ref: WeightsRef) -> Path:
+def _hub_snapshot(ref: WeightsRef, download: bool) -> Path:
     """Folder of a hub repository in the local store.
 
     Raises:
         WeightsNotFound: it is not there.
     """
-    if ref.model.startswith((".", "~", "/")) or ref.model.count("/") != 1 or ref.model.endswith(".safetensors"):
-        names = "no folder and no file, and no model's name of the form owner/name"
-        raise WeightsNotFound(f"{ref.model} is {names}; {ref.remedy or 'correct it'}")
+    is_path = ref.model.startswith((".", "~", "/")) or ref.model.endswith(".safetensors")
+    if is_path or ref.model.count("/") != 1:
+        ids = "" if is_path else ", and no model's name of the form owner/name"
+        raise WeightsNotFound(f"{ref.model} is no folder and no file{ids}; {ref.remedy or 'correct it'}")
     try:
         hub = require("huggingface_hub", extra="models")
     except ImportError as error:
@@ -142,7 +126,7 @@ def _hub_snapshot(ref: WeightsRef) -> Path:
     try:
         return Path(hub.snapshot_download(ref.model, revision=ref.revision, local_files_only=True))
     except (OSError, ValueError) as error:
-        if is_download_allowed():
+        if download:
             return _download(ref)
         remedy = ref.remedy or f"{_command(ref)}, or give its folder (or let it be fetched, by {DOWNLOAD_ENV}=1)"
         searched = f"there is no such folder and nothing in {hub.constants.HF_HUB_CACHE}"

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ..requirements import Lack
 from ..settings import STRICT, read_settings
+from ..weights import WeightsRef
 from .interface.captioner import Captioner
 from .llm.llm_captioner import LlmCaptioner, load_prompt
 from .llm.openai_compatible import OpenAiCaptioner
@@ -47,6 +49,27 @@ class PresetCaptioner:
     __pydantic_config__ = STRICT
     kind: Literal["paper", "default"]
     """paper: the paper's models; default: open weights alone."""
+
+    @property
+    def required_weights(self) -> tuple[WeightsRef, ...]:
+        """The weights of all its steps."""
+        return tuple(ref for step in self._steps for ref in getattr(step, "required_weights", ()))
+
+    @property
+    def required_packages(self) -> dict[str, str]:
+        """The packages of all its steps."""
+        return {name: extra for step in self._steps for name, extra in getattr(step, "required_packages", {}).items()}
+
+    def missing_programs(self) -> tuple[Lack, ...]:
+        """Programs, keys and servers that its steps lack."""
+        return tuple(
+            lack for step in self._steps if hasattr(step, "missing_programs") for lack in step.missing_programs()
+        )
+
+    @property
+    def _steps(self) -> tuple[Any, ...]:
+        preset = load_preset(self.kind)
+        return (preset.describe_by, preset.refine_by, preset.augment_by)
 
 
 AnyCaptioner = Annotated[

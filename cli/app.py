@@ -5,7 +5,7 @@ import traceback
 
 import typer
 
-from . import corpus, data, models
+from . import corpus, data, machine, models
 from .console import err, user_message
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (data.commands, corpus.commands, models.commands):
+for commands in (data.commands, corpus.commands, models.commands, machine.commands):
     app.add_typer(commands)
 
 RENAMED_OPTIONS = {

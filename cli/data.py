@@ -25,7 +25,7 @@ from .console import (
 
 if TYPE_CHECKING:
     from ..datasets.store.ledger import RunSummary
-    from ..flows.captions.stages import CaptionedSource
+    from ..flows.engine.run import Run
 
 commands = typer.Typer()
 Points = Annotated[list[str] | None, Option(metavar="X,Y[@FRAME]", help="Point on the subject; repeatable.")]
@@ -40,11 +40,14 @@ def run(
     no_prefect: NoPrefect = False,
 ) -> None:
     """Take every clip of a source through every stage. Running again goes on where it was."""
-    from ..flows.sources import load_any
+    from ..flows.sources import load_any, open_run
 
     with usage_errors():
         settings = [load_any(name, overrides or ()) for name in source]
-    summaries = [_run_source(source_settings, workspace, workers, no_prefect) for source_settings in settings]
+    runs = [open_run(source_settings, workspace, workers) for source_settings in settings]
+    for source_run in runs:  # what any of them lacks is said before the first begins
+        source_run.check_requirements()
+    summaries = [_run_source(source_run, no_prefect) for source_run in runs]
     if any(summary.inputs == summary.failed for summary in summaries):
         raise typer.Exit(1)
 
@@ -183,11 +186,11 @@ def demo(
     """Make a small corpus and its gallery, start to end. It holds a real clip and rendered scenes and takes minutes."""
     from ..datasets.corpus.publish import PublishSettings
     from ..flows.footage.demo import CREDIT, lay_out_footage
-    from ..flows.sources import load_any
+    from ..flows.sources import load_any, open_run
 
     out.print(CREDIT, markup=False)
     settings = [load_any("demo", [f"root={lay_out_footage(workspace)}"]), load_any("demo-scenes")]
-    summaries = [_run_source(source_settings, workspace, 0, no_prefect) for source_settings in settings]
+    summaries = [_run_source(open_run(source_settings, workspace), no_prefect) for source_settings in settings]
     if any(summary.inputs == summary.failed for summary in summaries):
         raise typer.Exit(1)
     # One video is one group, one scene another: with shares for the other splits some might have none.
@@ -196,12 +199,11 @@ def demo(
     out.print(f"gallery: {write_gallery(str(corpus), None)}", markup=False)
 
 
-def _run_source(settings: "CaptionedSource", workspace: Path, workers: int, no_prefect: bool) -> "RunSummary":
+def _run_source(source_run: "Run", no_prefect: bool) -> "RunSummary":
     from ..datasets.store.ledger import RunSummary, read_ledger
     from ..flows.engine.local_runner import run_locally
-    from ..flows.sources import open_run
 
-    source_run = open_run(settings, workspace, workers)
+    settings = source_run.source
     if no_prefect or source_run.check_done():
         # With nothing left to do there is nothing to schedule: no server is started to say so.
         with progress_bar() as show:
@@ -213,7 +215,7 @@ def _run_source(settings: "CaptionedSource", workspace: Path, workers: int, no_p
         with progress_bar() as show:
             values = run_in_flow(settings.flow, settings.name, partial(run_with_prefect, source_run, show))
         summary = RunSummary(**values)
-    for clip in read_ledger(workspace, summary.source):
+    for clip in read_ledger(source_run.workspace, summary.source):
         if clip.outcome != "accept":
             out.print(f"  {clip.outcome} {clip.name}: {'; '.join(clip.reasons)}", markup=False)
     out.print(str(summary), style="bold", markup=False)

@@ -59,7 +59,12 @@ def run_phase(batch: Batch, phase: str, call: Callable[[], list[Failure]]) -> li
 
 
 def run_with_prefect(run: Run, report_progress: ReportProgress = ignore_progress) -> dict[str, Any]:
-    """Take every item of a run through its stages, inside a flow; return the summary as values."""
+    """Take every item of a run through its stages, inside a flow; return the summary as values.
+
+    Raises:
+        RequirementMissing: a model or package that the settings name is not here; nothing was computed.
+    """
+    run.check_requirements()
     with WorkerPool(run.workers) as pool:
         for phase in run.phases:
             _run_batches(run, phase, pool, report_progress)

@@ -6,10 +6,10 @@ the corpus's, so a model is only asked for what it was trained on, unless settin
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -107,6 +107,12 @@ class CogVideoX:
             raise ValueError(
                 f"native_size={self.native_size}: height and width must be multiples of 16 up to 2048; give 480x720"
             )
+
+    required_packages: ClassVar[Mapping[str, str]] = dict.fromkeys(("torch", "diffusers", "transformers"), "train")
+    required_memory_bytes: ClassVar[int] = 21 * 10**9
+    """Bytes of CogVideoX-5B's weights, which lie in memory while parts of them are on a GPU."""
+    required_gpu_bytes: ClassVar[int] = 5 * 10**9
+    """Bytes of GPU memory under sequential_offload; the other modes take more."""
 
     @property
     def required_weights(self) -> tuple[WeightsRef, ...]:

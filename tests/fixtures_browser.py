@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from effectpairs.flows.doctor import BROWSERS
 from websockets.sync.client import ClientConnection, connect
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), "")
+CHROMIUM = next((found for name in BROWSERS if (found := shutil.which(name))), "")
 OFFLINE = [
     "--headless",
     "--no-sandbox",

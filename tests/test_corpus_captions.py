@@ -55,16 +55,18 @@ def test_a_corpus_without_a_record_of_captions_is_read_verified_shown_and_reword
 
 
 def test_vllm_in_its_own_process(wordless, tmp_path):
-    python = fixtures_fake_vllm.install(tmp_path / "vllm")
+    python, model = fixtures_fake_vllm.install(tmp_path / "vllm"), tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}", encoding="utf-8")
     changes = (
         "caption.kind=vllm",
-        "caption.model=some/model",
+        f"caption.model={model}",
         f"caption.python_path={python}",
         "caption.startup_timeout_s=120",
     )
     for _, told in captions_of(wordless, tmp_path, *changes):
         (attempt,) = told["steps"]["augment"]["attempts"]
-        assert attempt["replies"][0]["model"] == "some/model"
+        assert attempt["replies"][0]["model"] == str(model)
         assert attempt["objections"], "it says that a dog runs"
         assert (told["filled"]["augment"], len(told["augmented"])) == (2, 2)
 

@@ -70,7 +70,9 @@ def test_a_model_that_is_nowhere(hub, tmp_path):
     assert "nothing in" in refusal(WeightsRef(model="owner/name", revision="v2"))
     own = WeightsRef(model="owner/other", remedy="its page has the link: put the file beside it")
     assert refusal(own).endswith("; its page has the link: put the file beside it")
-    for name in ("nowhere", "./nowhere", "/no/such/folder", "a/b/c", "~/nothing", "owner/file.safetensors"):
+    for name in ("./nowhere", "/no/such/folder", "~/nothing", "owner/file.safetensors"):
+        assert refusal(WeightsRef(model=name)) == f"{name} is no folder and no file; correct it"
+    for name in ("nowhere", "a/b/c"):
         assert "is no folder and no file, and no model's name of the form owner/name" in refusal(WeightsRef(model=name))
 
 

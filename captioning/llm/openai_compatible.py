@@ -15,15 +15,18 @@ import functools
 import os
 import random
 import re
+import socket
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from ...extras import require
+from ...requirements import Lack
 from ...settings import InRange
 from .llm_captioner import ChatRequest, ChatResponse, FrameEncoding, LlmCaptioner, ModelUnavailable, chat_messages
 
@@ -90,6 +93,26 @@ class OpenAiCaptioner(LlmCaptioner, EndpointSettings):
                 "key); write a name in capitals, such as OPENAI_API_KEY, and put the key into that variable"
             )
 
+    required_packages: ClassVar[Mapping[str, str]] = {"openai": "captions"}
+
+    def missing_programs(self) -> tuple[Lack, ...]:
+        """The key, if its variable is not set, and a server of this machine that does not listen."""
+        lacks = []
+        if self.api_key_env and not os.environ.get(self.api_key_env, "").strip():
+            fault = (
+                f"no key for {self.model} at {self.base_url}: the environment variable {self.api_key_env} is not set"
+            )
+            remedy = "set it, or leave api_key_env empty for a server that asks for no key"
+            lacks.append(Lack(kind="program", fault=fault, remedy=remedy))
+        address = urlsplit(self.base_url)
+        if address.hostname in ("127.0.0.1", "localhost", "::1"):
+            try:
+                socket.create_connection((address.hostname, address.port or 80), timeout=CONNECT_TIMEOUT_S).close()
+            except OSError:
+                fault = f"no server listens at {self.base_url}"
+                lacks.append(Lack(kind="server", fault=fault, remedy=f"start one, e.g. vllm serve {self.model}"))
+        return tuple(lacks)
+
     def chat(self, request: ChatRequest) -> ChatResponse:
         """Return the endpoint's answer.
 
@@ -99,10 +122,7 @@ class OpenAiCaptioner(LlmCaptioner, EndpointSettings):
         """
         key = os.environ.get(self.api_key_env, "").strip() if self.api_key_env else ""
         if self.api_key_env and not key:
-            raise ModelUnavailable(
-                f"no key for {self.model} at {self.base_url}: the environment variable {self.api_key_env} is not set; "
-                f"set it, or leave api_key_env empty for a server that asks for no key"
-            )
+            raise ModelUnavailable(str(self.missing_programs()[0]))
         with _opening:  # two clients would each spend the budget
             client = _client(self, SecretStr(key), os.getpid())
         return client.ask(request)

@@ -6,8 +6,9 @@ default MiniCPM's processor takes one frame a second.
 
 import functools
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from PIL import Image
 
@@ -30,6 +31,8 @@ class TransformersCaptioner(LlmCaptioner):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: as the weights were saved."""
     frame_encoding: FrameEncoding = "video"
+
+    required_packages: ClassVar[Mapping[str, str]] = {"torch": "models", "transformers": "models"}
 
     @property
     def required_weights(self) -> tuple[WeightsRef, ...]:

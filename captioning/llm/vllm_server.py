@@ -10,22 +10,29 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import tempfile
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import SecretStr
 
 from ...processes import ChildProcess, ProgramFailed
+from ...requirements import Lack
 from ...settings import InRange
+from ...weights import WeightsRef, is_download_allowed
 from .llm_captioner import ChatRequest, ChatResponse, FrameEncoding, LlmCaptioner, ModelUnavailable
 from .openai_compatible import EndpointClient, EndpointSettings
 
 PYTHON_ENV = "EFFECTPAIRS_VLLM"
 """Environment variable that names the python to use where the setting does not."""
+ENVIRONMENT_REMEDY = (
+    f"make one (python -m venv DIR; DIR/bin/pip install vllm) and set python_path or {PYTHON_ENV} to DIR/bin/python"
+)
 SERVER_MODULE = "vllm.entrypoints.openai.api_server"
 HEALTH_TIMEOUT_S = 5.0
 EXIT_TIMEOUT_S = 15.0
@@ -56,6 +63,23 @@ class VllmCaptioner(LlmCaptioner):
     """Limit for one answer."""
     frame_encoding: FrameEncoding = "video"
 
+    required_packages: ClassVar[Mapping[str, str]] = {"openai": "captions", "huggingface_hub": "captions"}
+
+    @property
+    def required_weights(self) -> tuple[WeightsRef, ...]:
+        """The one model; vLLM loads other formats than safetensors too."""
+        return (WeightsRef(model=self.model, revision=self.revision or None, parts=("config.json",)),)
+
+    def missing_programs(self) -> tuple[Lack, ...]:
+        """The Python of an environment with vLLM, if none is named or the named one is no program."""
+        python_path = self.python_path or os.environ.get(PYTHON_ENV, "")
+        if python_path and shutil.which(Path(python_path).expanduser()) is None:
+            return (Lack(kind="program", fault=f"{python_path} is no program", remedy=ENVIRONMENT_REMEDY),)
+        if python_path:
+            return ()
+        fault = f"{self.model} runs in vLLM, and no environment is named"
+        return (Lack(kind="program", fault=fault, remedy=ENVIRONMENT_REMEDY),)
+
     def chat(self, request: ChatRequest) -> ChatResponse:
         """Return vLLM's answer.
 
@@ -64,10 +88,7 @@ class VllmCaptioner(LlmCaptioner):
         """
         python_path = self.python_path or os.environ.get(PYTHON_ENV, "")
         if not python_path:
-            raise ModelUnavailable(
-                f"{self.model} runs in vLLM, and no environment is named; make one (python -m venv DIR; DIR/bin/pip "
-                f"install vllm) and set python_path or {PYTHON_ENV} to DIR/bin/python"
-            )
+            raise ModelUnavailable(str(self.missing_programs()[0]))
         response = _running_server(self, python_path).ask(request)
         return replace(response, model=self.model, revision=self.revision or None)
 
@@ -110,6 +131,8 @@ class VllmServer:
         key = secrets.token_urlsafe(32)
         self._log = tempfile.NamedTemporaryFile(prefix="effectpairs-vllm-", suffix=".log")  # noqa: SIM115
         command, env = settings.command(python_path, self._port), os.environ | {"VLLM_API_KEY": key}
+        if not is_download_allowed():
+            env["HF_HUB_OFFLINE"] = "1"  # by itself it downloads whatever it does not find
         try:
             self._process = ChildProcess(command, Path(self._log.name), env=env, guarded=True)
             self._process.wait_until(self._is_healthy, settings.startup_timeout_s)

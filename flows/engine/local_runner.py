@@ -24,7 +24,12 @@ def run_locally(run: Run, report_progress: ReportProgress = ignore_progress) -> 
 
 
 def process_locally(run: Run, report_progress: ReportProgress = ignore_progress) -> None:
-    """Take every item of a run through its stages; its failures are in the run."""
+    """Take every item of a run through its stages; its failures are in the run.
+
+    Raises:
+        RequirementMissing: a model or package that the settings name is not here; nothing was computed.
+    """
+    run.check_requirements()
     with WorkerPool(run.workers) as pool, ThreadPoolExecutor(run.workers) as threads:
         for phase in run.phases:
             batches = run.write_pending_batches(phase)

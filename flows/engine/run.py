@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets.store.store import Store
+from ...requirements import RequirementMissing, check_requirements
 from .batches import BATCH_CLIPS, WORKING_BYTES, Batch, Failure, split_evenly, write_batch
 from .item import ItemKind, ItemProgress, Stage, UnusableItem
 from .workers import worker_count
@@ -97,6 +98,18 @@ class Run:
         """Read the store again; return whether it holds a result for every stage of every item."""
         self.refresh()
         return all(progress.next_stage is None for progress in self.iter_items())
+
+    def check_requirements(self) -> None:
+        """Check that the models and packages that the settings name are here, if anything is left to do.
+
+        Raises:
+            RequirementMissing: naming each that is missing, and the way to get it.
+        """
+        try:
+            check_requirements(self.source)
+        except RequirementMissing:
+            if not self.check_done():
+                raise
 
     def refresh(self) -> None:
         """Read what the store has of every item."""

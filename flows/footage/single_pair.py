@@ -12,6 +12,7 @@ from ...datasets.footage.listing import Footage, SubjectFiles
 from ...datasets.footage.types import VideoPrompts
 from ...datasets.store import codec
 from ...datasets.store.atomic_io import atomic_write, json_bytes
+from ...requirements import check_requirements
 from ...stages import pair
 from ...stages.normalise import UnusableShot
 from ...stages.quality_gates import Verdict, judge
@@ -48,7 +49,9 @@ def make_pair(request: PairRequest, source: RealSource, out: Path) -> tuple[Verd
 
     Raises:
         ValueError: the video or a mask cannot be used, in one sentence with file and remedy.
+        RequirementMissing: a model or package that the settings name is not here.
     """
+    check_requirements(source.subject, source.decompose)
     seconds: dict[str, float] = {}
     start = time.perf_counter()
 

@@ -15,9 +15,10 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from ...processes import ChildProcess
+from ...requirements import Lack
 from ...settings import CheckedSettings, InRange
 from .exr_frames import area_path, read_boxes
 
@@ -56,6 +57,7 @@ class RenderFailed(RuntimeError):
 class Blender(CheckedSettings):
     """Blender's environment, its processes, and when they are given up."""
 
+    required_packages: ClassVar[Mapping[str, str]] = {"OpenEXR": "render"}
     python_path: str | None = None
     """A Python with Blender's module; None: the variable EFFECTPAIRS_BLENDER, else the one that `make blender` made."""
     processes: Annotated[int, InRange(1, 256)] = 1
@@ -64,6 +66,15 @@ class Blender(CheckedSettings):
     """Seconds without a frame after which a process counts as hung; frames of many samples get more on top."""
     max_attempts: Annotated[int, InRange(1, 100)] = 3
     """Times that it may break in a row without one new frame."""
+
+    def missing_programs(self) -> tuple[Lack, ...]:
+        """Blender's environment, if there is none."""
+        try:
+            find_python(self)
+        except BlenderNotFound as problem:
+            fault, _, remedy = str(problem).partition("; ")
+            return (Lack(kind="blender", fault=fault, remedy=remedy),)
+        return ()
 
 
 def find_python(settings: Blender = Blender()) -> Path:

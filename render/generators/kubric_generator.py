@@ -3,13 +3,15 @@
 Its hits raise dust or water; polished floors mirror it; walls send it back.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
+from ...requirements import Lack, is_installed
 from ...settings import InRange
 from ..animation.camera import SENSOR_MM
 from ..animation.motion import compute_poses
@@ -42,6 +44,7 @@ FLOORS: dict[str, tuple[GroundKind, tuple[str, ...], tuple[str, ...]]] = {
 class KubricGenerator(SceneGenerator):
     """Scenes of rigid bodies, simulated by Kubric's PyBullet view."""
 
+    required_packages: ClassVar[Mapping[str, str]] = {"pybullet": "render"}
     kind: Literal["kubric"] = "kubric"
     bodies: tuple[int, int] = (3, 10)
     """Least and greatest number of bodies, the subject counted."""
@@ -57,6 +60,13 @@ class KubricGenerator(SceneGenerator):
     model_probability: Annotated[float, InRange(0, 1)] = 0.6
     cache: str = "~/.cache/effectpairs/assets"
     """Folder for models that lie elsewhere."""
+
+    def missing_programs(self) -> tuple[Lack, ...]:
+        """Kubric, which no extra can bring: it asks for much that it never imports."""
+        if is_installed("kubric"):
+            return ()
+        remedy = "pip install 'effectpairs[render]', then: pip install --no-deps kubric-nightly==2023.12.27"
+        return (Lack(kind="package", fault="kubric is not installed", remedy=remedy),)
 
     def __post_init__(self) -> None:
         if not 1 <= self.bodies[0] <= self.bodies[1] <= 40:

@@ -6,9 +6,10 @@ latents made by it.
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ...extras import require
 from ...settings import STRICT
@@ -31,6 +32,12 @@ class BaseModelRef:
     """A folder, or the name of a hub repository that was fetched before."""
     revision: str | None = None
     """Commit, tag or branch of the repository; None takes what was fetched as main, and its commit is recorded."""
+
+    required_packages: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("torch", "diffusers", "transformers", "accelerate", "safetensors"), "train"
+    )
+    required_gpu_bytes: ClassVar[int] = 24 * 10**9
+    """Bytes of each of eight GPUs under ZeRO-2, as `docs/training_cost.md` estimates; one GPU alone needs 41 GB."""
 
     @property
     def required_weights(self) -> tuple[WeightsRef, ...]:

@@ -8,8 +8,7 @@ it is 0/0, so undefined.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +18,7 @@ from ...arrays import Rgb
 from ...datasets.store.atomic_io import digest_of
 from ...digests import digest_of_file
 from ...extras import require
+from ...weights import WeightsNotFound, WeightsRef, find_weights
 from .metric import MetricValue, Sample, Unavailable, Weights, metric_value, unavailable, undefined
 
 NO_CHANGE = 1e-6
@@ -39,14 +39,21 @@ class ClipSimilarity:
     """A folder, or the name of a hub repository that was fetched before."""
     revision: str | None = None
 
+    required_packages: ClassVar[Mapping[str, str]] = {"torch": "train", "transformers": "train"}
+
+    @property
+    def required_weights(self) -> tuple[WeightsRef, ...]:
+        """The one model, in safetensors or as PyTorch writes it."""
+        return (WeightsRef(model=self.model, revision=self.revision, parts=("config.json",)),)
+
     def weights(self) -> Weights:
         """Return the model's weights; raises `Unavailable` where they are missing."""
-        return _load_clip(self.model, self.revision)[2]
+        return _load_clip(self.required_weights[0])[2]
 
     def score(self, sample: Sample) -> Mapping[str, Sequence[MetricValue]]:
         """One value a frame."""
         try:
-            model, tokenizer, weights = _load_clip(self.model, self.revision)
+            model, tokenizer, weights = _load_clip(self.required_weights[0])
         except (Unavailable, ImportError) as error:
             return {name: [unavailable(name, str(error))] for name in METRICS}
         truth, over, result = (_embed_frames(model, frames) for frames in (sample.gt, sample.over, sample.result))
@@ -80,23 +87,22 @@ def directional_similarity(
 
 
 @cache
-def _load_clip(name: str, revision: str | None) -> tuple[Any, Any, Weights]:
+def _load_clip(ref: WeightsRef) -> tuple[Any, Any, Weights]:
     """Load the model, its tokenizer and the origin of its weights."""
-    transformers = require("transformers", extra="train")
-    source: dict[str, Any] = {"revision": revision or "main", "local_files_only": True}
+    transformers, name = require("transformers", extra="train"), ref.model
     try:
-        model, loading_info = transformers.CLIPModel.from_pretrained(name, output_loading_info=True, **source)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **source)
-        folder = Path(transformers.utils.cached_file(name, "config.json", **source)).parent
+        folder = find_weights(ref).path
+        model, loading_info = transformers.CLIPModel.from_pretrained(
+            folder, output_loading_info=True, local_files_only=True
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
         digests = [digest_of_file(file) for file in files]
         digest = digests[0] if len(digests) == 1 else digest_of(digests)
+    except WeightsNotFound as error:
+        raise Unavailable(str(error)) from error
     except (OSError, ValueError) as error:
-        if Path(name).is_dir():
-            raise Unavailable(f"{name} holds no whole CLIP ({str(error).splitlines()[0]}); fetch it again") from error
-        raise Unavailable(
-            f"the weights of {name} are not on this machine; get them with: hf download {name}"
-        ) from error
+        raise Unavailable(f"{name} holds no whole CLIP ({str(error).splitlines()[0]}); fetch it again") from error
     absent = sorted(loading_info["missing_keys"])
     if absent:
         raise Unavailable(f"{name} lacks {len(absent)} of its weights, such as {absent[0]}; fetch it again")

@@ -13,19 +13,21 @@ the program's bytes. Brightness it hardly sees: +25 % on the ground of a clip le
 
 import importlib.util
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ...arrays import Rgb
 from ...digests import digest_of_file
 from ...extras import require
+from ...weights import WeightsRef
 from .metric import MetricValue, Sample, Unavailable, Weights, metric_value, unavailable, undefined
 
 SSIM_WINDOW_PX = 7
@@ -80,6 +82,20 @@ class Lpips:
     trunk_sha256: str = ALEXNET_SHA256
     """First digits that the trunk's SHA-256 must have."""
 
+    required_packages: ClassVar[Mapping[str, str]] = {"torch": "train", "lpips": "evaluate"}
+
+    @property
+    def trunk_path(self) -> Path:
+        """Path to AlexNet's weights: the setting, or torchvision's own place for them."""
+        home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
+        return self.trunk or Path(home).expanduser() / "hub" / "checkpoints" / ALEXNET_URL.rsplit("/", 1)[-1]
+
+    @property
+    def required_weights(self) -> tuple[WeightsRef, ...]:
+        """AlexNet's weights."""
+        trunk = self.trunk_path
+        return (WeightsRef(model=str(trunk), parts=(), remedy=f"get them with: curl -o {trunk} {ALEXNET_URL}"),)
+
     def weights(self) -> Weights:
         """Return the trunk's weights; raises `Unavailable` where they are missing."""
         return _load_lpips(self)[1]
@@ -113,6 +129,7 @@ def lpips_distances(network: Mapping[str, Any], first: Rgb, second: Rgb) -> list
 class Vmaf:
     """VMAF of each frame, in [0, 100]."""
 
+    required_packages: ClassVar[Mapping[str, str]] = {"imageio_ffmpeg": "evaluate"}
     program: str | None = None
     """An ffmpeg built with libvmaf; None takes imageio-ffmpeg's."""
 
@@ -151,7 +168,7 @@ def _unit_length(features: Any) -> Any:
 @cache
 def _load_lpips(settings: Lpips) -> tuple[Mapping[str, Any], Weights]:
     torch = require("torch", extra="train")
-    trunk = settings.trunk or Path(torch.hub.get_dir(), "checkpoints", ALEXNET_URL.rsplit("/", 1)[-1])
+    trunk = settings.trunk_path
     if not trunk.is_file():
         raise Unavailable(f"the weights of AlexNet are not at {trunk}; get them with: curl -o {trunk} {ALEXNET_URL}")
     digest = digest_of_file(trunk)

@@ -8,6 +8,7 @@ VBench pins versions that do not go with ours, so a program of a few lines runs 
 reads which videos belong to which captions, and answers with a score for each.
 """
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -16,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -25,6 +26,8 @@ from scipy import linalg
 from ...arrays import Rgb
 from ...digests import digest_of_file
 from ...extras import require
+from ...requirements import Lack
+from ...weights import WeightsRef
 from .metric import MetricValue, Unavailable, Weights, metric_value, unavailable, undefined
 
 FVD_WINDOW = 16
@@ -55,6 +58,16 @@ class Fvd:
 
     weights: Path | None = None
     """VideoMAE v2's weights; None looks where cd-fvd keeps them. They are never fetched here."""
+
+    required_packages: ClassVar[Mapping[str, str]] = {"cdfvd": "evaluate", "torch": "train"}
+
+    @property
+    def required_weights(self) -> tuple[WeightsRef, ...]:
+        """VideoMAE v2's weights."""
+        package = importlib.util.find_spec("cdfvd")
+        folder = Path(package.origin if package and package.origin else "cdfvd/__init__.py").parent
+        path = self.weights or folder / "third_party" / "VideoMAEv2" / VIDEOMAE_FILE
+        return (WeightsRef(model=str(path), parts=(), remedy=f"put {VIDEOMAE_FILE} there"),)
 
     def load(self) -> Weights:
         """Load the network; raises `Unavailable` where package or weights are missing, or were never trained."""
@@ -120,6 +133,11 @@ class VBench:
     """Python of the environment that has vbench; None takes the variable EFFECTPAIRS_VBENCH."""
     weights: Path | None = None
     """ViCLIP's weights, for the record; None takes VBench's own place for them."""
+
+    def missing_programs(self) -> tuple[Lack, ...]:
+        """The environment or the weights that it cannot do without."""
+        fault, _, remedy = (self.missing_reason() or "").partition("; ")
+        return (Lack(kind="program", fault=fault, remedy=remedy),) if fault else ()
 
     def missing_reason(self) -> str | None:
         """Why it cannot run, before any video is made for it; None where it may."""
