@@ -127,11 +127,9 @@ def _backends(hint: Any) -> Iterator[tuple[str, Any]]:
         hint = typing.get_args(hint)[0]
     is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     members: tuple[Any, ...] = typing.get_args(hint) if is_union else (hint,)
-    for member in members:
-        if not dataclasses.is_dataclass(member):
-            continue
-        kinds = typing.get_args(typing.get_type_hints(member)["kind"])
-        for kind in kinds:
+    backends: list[Any] = [member for member in members if dataclasses.is_dataclass(member)]
+    for member in backends:
+        for kind in typing.get_args(typing.get_type_hints(member)["kind"]):
             try:
                 yield kind, member(kind=kind)
             except TypeError:

@@ -10,7 +10,7 @@ import pytest
 import typer
 from effectpairs.cli.app import RENAMED_OPTIONS, app
 
-COMMANDS = ("train", "generate", "demo", "pair", "run", "publish", "serve", "inspect", "verify", "report")
+COMMANDS = ("train", "generate", "demo", "pair", "run", "publish", "serve", "inspect", "verify", "report", "doctor")
 
 
 def effectpairs(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
