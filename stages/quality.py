@@ -43,12 +43,16 @@ QUALITY_NUMBERS = {
     "subject_area": "share",  # subject's share of the picture, mean over the frames
     "edge_effect": "share",  # share of the effect mask within 6 px of the subject: halo, not effect
     # Of rendered pairs alone:
-    "otsu_iou": "share",  # what the difference recipe finds against the true mask, intersection over union
+    "otsu_iou": "share",  # effect mask against the true mask, intersection over union
+    "truth_preservation_psnr_db": "dB",  # gt against over outside the true mask and subject; None: equal
     "subject_error": "steps",  # largest difference of gt and over inside the subject where nothing lies before it
     "firefly_share": "share",  # share of pixels that shine alone, lost paths of light
 }
 """Unit of each number of a pair, a column of the corpus: dB, px, steps (of 8 bits) or share (0 to 1)."""
-EXTERNAL_NUMBERS = ("registration_error_px", "unseen_share", "otsu_iou", "subject_error", "firefly_share")
+EXTERNAL_NUMBERS = (
+    *("registration_error_px", "unseen_share"),
+    *("otsu_iou", "truth_preservation_psnr_db", "subject_error", "firefly_share"),
+)
 """Numbers that are not measured here: the stage that made the layers hands them in."""
 
 

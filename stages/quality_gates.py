@@ -58,6 +58,9 @@ class QualityThresholds:
     """A mask that hugs the outline is the rim of a tight or late subject mask; shadows and reflections have 0.01 to
     0.2, small contact shadows more."""
 
+    truth_preservation_psnr_db_min: Limits = (45.0, 40.0)
+    """Rendered pairs only: where the renderer knows of no effect its layers are equal but for noise, which leaves 46 dB
+    and more (see docs/effects.md)."""
     subject_error_max: Limits = (0.0, 2.0)
     """Rendered pairs only: inside the subject gt and over are one picture; two steps would be another rounding."""
     firefly_share_max: Limits = (0.0002, 0.002)
@@ -99,6 +102,7 @@ MEANING = {
     "subject_area_min": "hardly any subject",
     "subject_area_max": "the subject fills the picture",
     "edge_effect_max": "the effect mask is a rim around the subject rather than an effect",
+    "truth_preservation_psnr_db_min": "gt and over differ where the renderer knows of no effect",
     "subject_error_max": "gt and over differ inside the subject, where nothing lies before it",
     "firefly_share_max": "pixels shine alone; more samples, or less glass and lamps, would help",
 }

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 from effectpairs.datasets.corpus.finalize import finalize
 from effectpairs.datasets.corpus.publish import PublishSettings, plan_shards, write_planned
 from effectpairs.datasets.corpus.reader import Corpus, open_corpus
-from effectpairs.datasets.corpus.schema import QUALITY_NUMBERS
+from effectpairs.datasets.corpus.schema import LAYERS, QUALITY_NUMBERS, TRUTH, TRUTH_LAYER, truth_effects
 from effectpairs.datasets.store import codec
+from effectpairs.datasets.store.atomic_io import digest_of, json_bytes
 from effectpairs.datasets.store.ledger import ClipOutcome, write_ledger
 from effectpairs.datasets.store.location import Location
+from effectpairs.digests import digest_of_file
 from effectpairs.stages.composite import over
 from effectpairs.stages.quality import Pair, measure
 from effectpairs.stages.quality_gates import QualityThresholds, judge
@@ -32,9 +35,12 @@ def make_small_corpus(
     for number in range(clips):
         kind = kinds[number % len(kinds)]
         layers = square_with_shadow(frames, size, seed=number)
+        effects = EFFECTS[number % len(EFFECTS)]
         if kind == "unpaired":
             layers = {"gt": layers["gt"]}
-        entry = store_clip(workspace, f"tiny-{number:03d}", kind, layers, effects=EFFECTS[number % len(EFFECTS)])
+        elif kind == "synthetic":
+            layers |= soft_truth(layers["effect_mask"], effects)
+        entry = store_clip(workspace, f"tiny-{number:03d}", kind, layers, effects=effects)
         by_source.setdefault(f"{kind}-source", []).append(entry)
     by_source.setdefault("broken", []).extend(failed_and_rejected())
     for source, entries in by_source.items():
@@ -48,6 +54,19 @@ def publish(workspace: Path, corpus: Path, name: str = "small corpus") -> Corpus
     files = [write_planned(plan, workspace, location, settings) for plan in plan_shards(workspace, location, settings)]
     finalize(workspace, location, files, settings, name)
     return open_corpus(str(corpus))
+
+
+def without_truth(corpus: Corpus) -> Path:
+    """Rewrite a corpus as it was before it had `effect_truth`; return its folder."""
+    folder = Path(corpus.location.url)
+    manifest = {name: value for name, value in corpus.manifest.items() if name != "digest"}
+    manifest["schema_version"] = 2
+    for file in manifest["files"]:
+        path = folder / file["path"]
+        pq.write_table(pq.read_table(path).drop_columns([TRUTH]), path, row_group_size=1)
+        file |= {"size_bytes": path.stat().st_size, "sha256": digest_of_file(path)}
+    (folder / "corpus.json").write_bytes(json_bytes(manifest | {"digest": digest_of(manifest)}))
+    return folder
 
 
 def failed_and_rejected() -> list[ClipOutcome]:
@@ -85,6 +104,12 @@ def square_with_shadow(frames: int, size: tuple[int, int], *, seed: int = 0) -> 
     }
 
 
+def soft_truth(mask: np.ndarray, effects) -> dict[str, np.ndarray]:
+    """The true mask of each effect as a layer: the first with a soft border, the others half as strong and hard."""
+    soft = np.stack([cv2.GaussianBlur(frame.astype(np.uint8) * 255, (0, 0), 2) for frame in mask])
+    return {f"{TRUTH_LAYER}{effect}": mask * np.uint8(128) if n else soft for n, effect in enumerate(effects)}
+
+
 def store_clip(
     workspace: Path, clip_id: str, kind: str, layers: dict, *, effects, fps: float = 16.0, **row
 ) -> ClipOutcome:
@@ -99,7 +124,8 @@ def store_clip(
         layer_files[name] = {"file": str(path.relative_to(workspace)), "sha256": digest, "size_bytes": len(video)}
     quality = dict.fromkeys(QUALITY_NUMBERS) | {"verdict": "accept", "reasons": ["no pair, so no numbers"]}
     if len(layers) > 1:
-        quality |= _measured(layers, row.pop("facts", {}))
+        pair = {name: frames for name, frames in layers.items() if name in LAYERS}
+        quality |= _measured(pair, row.pop("facts", {}))
     count, height, width = layers["gt"].shape[:3]
     columns = {
         "clip_id": clip_id,
@@ -115,6 +141,7 @@ def store_clip(
         "fps": fps,
         "quality": quality,
         "provenance": _provenance(count),
+        TRUTH: truth_effects(layers),
     } | row
     verdict, reasons = columns["quality"]["verdict"], tuple(columns["quality"]["reasons"])
     return ClipOutcome(name=clip_id, outcome=verdict, stage="quality", reasons=reasons, row=columns, layers=layer_files)

@@ -10,12 +10,15 @@ import effectpairs
 import fsspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from effectpairs.datasets.corpus import reader as corpus_module
-from effectpairs.datasets.corpus.schema import LAYERS, PLAIN_COLUMNS
+from effectpairs.datasets.corpus.recaption import recaption
+from effectpairs.datasets.corpus.schema import LAYERS, PLAIN_COLUMNS, SCHEMA_VERSION
 from effectpairs.datasets.corpus.shards import Row, write_shard
+from effectpairs.datasets.corpus.verify import verify
 from effectpairs.tests import fixtures_workspaces
-from effectpairs.tests.fixtures_corpus import make_small_corpus, square_with_shadow
+from effectpairs.tests.fixtures_corpus import make_small_corpus, soft_truth, square_with_shadow, without_truth
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 
@@ -58,6 +61,42 @@ def test_an_unpaired_clip_has_gt_alone(corpus):
     assert clip.kind == "unpaired"
     assert clip.gt.shape == (5, 16, 24, 3)
     assert [getattr(clip, layer) for layer in LAYERS[1:]] == [None] * 6
+
+
+def test_a_rendered_clip_has_the_truth_of_each_effect(corpus):
+    clip = corpus["tiny-001"]
+    truth = soft_truth(square_with_shadow(5, (16, 24), seed=1)["effect_mask"], ("splash", "shadow"))
+    assert list(clip.effect_truth) == ["splash", "shadow"]
+    for effect, strength in clip.effect_truth.items():
+        assert np.array_equal(strength, truth[f"effect_truth/{effect}"])
+    assert clip.effect_truth is clip.effect_truth
+    assert len(np.unique(clip.effect_truth["splash"])) > 2, "it is soft"
+    assert np.array_equal(clip.truth_strength(), np.maximum(*truth.values()))
+    assert clip.encoded("effect_truth/dust") is None
+    assert clip.row["effect_truth"] == [{"effect": "splash"}, {"effect": "shadow"}]
+    real = corpus["tiny-000"]
+    assert (real.effect_truth, real.truth_strength(), real.row["effect_truth"]) == ({}, None, [])
+
+
+def test_a_corpus_from_before_the_truth_still_opens(tmp_path):
+    folder = without_truth(make_small_corpus(tmp_path, clips=3, frames=5, size=(16, 24)))
+    found = effectpairs.open(folder)
+    assert tuple(found.table.column_names) == PLAIN_COLUMNS
+    for clip in found:
+        assert (clip.effect_truth, clip.truth_strength()) == ({}, None)
+        assert clip.encoded("effect_truth/shadow") is None
+        assert clip.gt.shape == (5, 16, 24, 3)
+    assert verify(found) == []
+
+
+def test_an_old_corpus_with_other_words_gets_the_present_format(tmp_path):
+    old = effectpairs.open(without_truth(make_small_corpus(tmp_path, clips=3, frames=5, size=(16, 24))))
+    before = {clip.clip_id: clip.row for clip in old}
+    recaption(old, old.location, dict, {}, tmp_path / "scratch")
+    found = effectpairs.open(old.location.url)
+    assert (found.manifest["schema_version"], verify(found)) == (SCHEMA_VERSION, [])
+    assert {clip.clip_id: clip.row for clip in found} == before
+    assert all("effect_truth" in pq.read_schema(path).names for path in Path(old.location.url).glob("data/*/*.parquet"))
 
 
 def test_what_a_clip_does_not_have_is_named(corpus):
@@ -187,7 +226,7 @@ def test_an_earlier_format_asks_to_be_published_again(folder):
 
 def test_a_later_format_asks_for_a_later_version(folder):
     _changed(folder, schema_version=99, files="nobody knows")
-    with pytest.raises(ValueError, match="schema version 99, newer than 2 which is read here; upgrade effectpairs"):
+    with pytest.raises(ValueError, match="schema version 99, newer than 3 which is read here; upgrade effectpairs"):
         effectpairs.open(folder)
 
 

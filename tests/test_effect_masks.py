@@ -83,7 +83,7 @@ def test_an_effect_that_never_shows_has_a_black_mask():
     mask, white = effect_masks.soft_mask(steps, MaskFromPasses(threshold=4))
     assert white == 0
     assert not mask.any()
-    assert not effect_masks.effect_mask([steps], MaskFromPasses(threshold=4)).any()
+    assert not effect_masks.true_mask([steps], MaskFromPasses(threshold=4)).any()
 
 
 def test_specks_go_unless_they_are_sure():
@@ -91,7 +91,7 @@ def test_specks_go_unless_they_are_sure():
     steps[0, 10:12, 10:12] = 9  # noise
     steps[0, 50:52, 50:52] = 60  # a drop
     steps[0, 100:120, 100:120] = 11  # faint, but a patch
-    mask = effect_masks.effect_mask([steps], MaskFromPasses())
+    mask = effect_masks.true_mask([steps], MaskFromPasses())
     assert not mask[0, 10:12, 10:12].any()
     assert mask[0, 50:52, 50:52].all()
     assert mask[0, 100:120, 100:120].all()
@@ -101,18 +101,18 @@ def test_specks_go_unless_they_are_sure():
 def test_the_mask_of_several_effects_is_their_union():
     steps = np.zeros((2, 1, 40, 40), np.uint8)
     steps[0, 0, :20], steps[1, 0, :, :20] = 30, 30
-    mask = effect_masks.effect_mask(steps, MaskFromPasses())
+    mask = effect_masks.true_mask(steps, MaskFromPasses())
     assert mask.sum() == 3 * 400
 
 
 def test_where_gt_is_over_there_is_no_effect_whatever_the_passes_say():
-    over = np.full((1, 30, 30, 3), 90, np.uint8)
-    gt, mask = over.copy(), np.zeros((1, 30, 30), bool)
-    gt[0, 5:15, 5:15] = 60
-    mask[0, 5:15, 5:25] = True
-    found = effect_masks.restrict_to_visible(mask, gt, over, MaskFromPasses())
-    assert found[0, 5:15, 5:15].all()
-    assert not found[0, :, 16:].any()
+    over = np.full((2, 30, 30, 3), 90, np.uint8)
+    gt = over.copy()
+    gt[0, 5:15, 5:15, 2] = 60
+    change = effect_masks.visible_change(gt, over)
+    assert (change[0, 4:16, 4:16] == 30).all()  # a pixel beside counts too
+    change[0, 4:16, 4:16] = 0
+    assert not change.any()
 
 
 def test_agreement_is_intersection_over_union():

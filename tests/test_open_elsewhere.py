@@ -86,15 +86,25 @@ def test_hugging_face_reads_the_videos(folder, corpus, hugging_face, tmp_path, w
     assert found.select_columns(["caption"])[0]["caption"].startswith("A square")
     for layer in LAYERS:
         found = found.cast_column(layer, hugging_face.Video(decode=False))
+    strength = {"effect": hugging_face.Value("string"), "strength": hugging_face.Video()}
+    assert found.features["effect_truth"] == hugging_face.List(strength)
+    found = found.cast_column(
+        "effect_truth", hugging_face.List(strength | {"strength": hugging_face.Video(decode=False)})
+    )
     for row in found:
+        truth = corpus[row["clip_id"]].effect_truth
+        assert [entry["effect"] for entry in row["effect_truth"]] == list(truth)
+        for entry in row["effect_truth"]:
+            assert np.array_equal(play(entry["strength"]["bytes"])[..., 0], truth[entry["effect"]])
+        row["effect_truth"] = [{"effect": effect} for effect in truth]
         assert np.array_equal(play(row["gt"]["bytes"]), corpus[row["clip_id"]].gt)
         assert (row["over"] is None) == (row["kind"] == "unpaired")
         plain = corpus[row["clip_id"]].row
         assert {name: row[name] for name in PLAIN_COLUMNS} == plain
 
 
-def test_hugging_face_streams(folder, corpus, hugging_face):
-    stream = hugging_face.load_dataset(str(folder), split="train", streaming=True)
+def test_hugging_face_streams(folder, corpus, hugging_face, tmp_path):
+    stream = hugging_face.load_dataset(str(folder), cache_dir=str(tmp_path), split="train", streaming=True)
     ids = [row["clip_id"] for row in stream.select_columns(["clip_id"])]
     assert set(ids) == set(corpus.ids)
 

@@ -100,7 +100,7 @@ def test_views_show_what_they_say(corpus):
     clip = corpus["tiny-000"]
     layers = square_with_shadow(13, (48, 80), seed=0)
     made = thumbnails.render_views(clip)
-    assert list(made) == [view.name for view in thumbnails.VIEWS]
+    assert list(made) == [view.name for view in thumbnails.VIEWS if view.name != "truth"]
     np.testing.assert_array_equal(made["gt"], layers["gt"])
     apart = np.abs(layers["gt"].astype(int) - layers["over"])
     np.testing.assert_array_equal(made["difference"], np.minimum(apart * thumbnails.GAIN, 255))
@@ -111,6 +111,12 @@ def test_views_show_what_they_say(corpus):
     opaque = layers["alpha"] == 255
     assert (made["foreground"][opaque] == layers["gt"][opaque]).all()
     assert set(np.unique(made["foreground"][~opaque])) == {96, 144}
+
+
+def test_a_rendered_clip_shows_the_truth(corpus):
+    clip = corpus["tiny-001"]
+    truth = thumbnails.render_views(clip, names=("effect", "truth"))["truth"]
+    np.testing.assert_array_equal(truth, np.repeat(clip.truth_strength()[..., None], 3, axis=-1))
 
 
 def test_a_large_clip_is_shown_small_and_a_clip_without_a_pair_shows_gt_alone(corpus):

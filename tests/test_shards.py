@@ -82,6 +82,20 @@ def test_a_shard_reads_back_equal(tmp_path, scene):
     assert shard.schema_arrow.equals(ROW)
 
 
+def test_the_truth_of_each_effect_reads_back_and_its_words_alone(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, 1 << 20, dtype=np.uint8).tobytes()
+    videos = {"effect_truth/dust": noise, "effect_truth/shadow": b"shadow", "gt": noise}
+    columns = plain(0, effect_truth=[{"effect": "dust"}, {"effect": "shadow"}])
+    path = tmp_path / "a.parquet"
+    shards.write_shard(path, iter([shards.Row(columns=columns, layer=videos.get)]), content="c0ffee")
+    shard = pq.ParquetFile(path)
+    assert {name: shards.read_layer(shard, 0, name) for name in videos} == videos
+    assert shards.read_layer(shard, 0, "effect_truth/smoke") is None
+    file = Counted(path.read_bytes())
+    assert shards.read_plain(file).to_pylist()[0]["effect_truth"] == columns["effect_truth"]
+    assert file.bytes_read < 100_000  # of 2 MB, most of it the footer and what lies before it
+
+
 def test_captions_of_a_large_shard_are_read_without_video(large):
     file = Counted(large.read_bytes())
     captions = shards.read_plain(file, ("clip_id", "caption"))

@@ -52,6 +52,19 @@ def test_a_sample_is_tensors_of_the_layers(corpus):
     assert sample.keys() == {"clip_id", "caption", "fps", *layers}
 
 
+def test_the_truth_of_each_effect_is_a_tensor_by_its_word(tmp_path):
+    rendered = make_small_corpus(tmp_path, clips=3, frames=5, size=(16, 24))
+    samples = {sample["clip_id"]: sample for sample in rendered.torch(layers=("gt", "effect_truth"))}
+    clip = rendered["tiny-001"]
+    truth = samples["tiny-001"]["effect_truth"]
+    assert list(truth) == ["splash", "shadow"]
+    for effect, strength in truth.items():
+        assert np.array_equal(strength.numpy()[:, 0], clip.effect_truth[effect])
+    assert not any("effect_truth" in samples[clip_id] for clip_id in ("tiny-000", "tiny-002"))
+    with pytest.raises(ValueError, match=r"'depth' is not a layer; the layers are .*, effect_truth"):
+        rendered.torch(layers=("depth",))
+
+
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_map_style_with_workers(corpus, context):
     found = batches(corpus.torch(), num_workers=2, multiprocessing_context=context)
@@ -192,7 +205,7 @@ def test_a_split_is_taken_alone(tmp_path):
 
 
 def test_wrong_options_are_named(corpus):
-    with pytest.raises(ValueError, match="'depth' is not a layer; the layers are gt"):
+    with pytest.raises(ValueError, match=r"'depth' is not a layer; the layers are gt"):
         corpus.torch(layers=("gt", "depth"))
     with pytest.raises(ValueError, match=r"rank=2 is not in \[0, world_size=2\)"):
         corpus.torch(streaming=True, rank=2, world_size=2)

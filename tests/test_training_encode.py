@@ -56,6 +56,34 @@ def test_the_second_run_does_nothing_and_loads_no_model(small, monkeypatch):
     assert again.digest == small.cache.digest
 
 
+def test_the_truth_may_stand_for_the_mask(tmp_path):
+    corpus = make_small_corpus(tmp_path, clips=4, kinds=("synthetic", "unpaired"), frames=5, size=(32, 48))
+    model = BaseModelRef(id=str(write_tiny_model(tmp_path / "model")))
+    truth = dataclasses.replace(SETTINGS, mask="effect_truth", truth_threshold=100)
+    keys = set()
+    for settings in (SETTINGS, truth, dataclasses.replace(truth, truth_threshold=150)):
+        run(corpus, model, tmp_path / "cache", settings)
+        cache = finalize_cache(corpus, model, tmp_path / "cache", settings)
+        for listed in cache.rows:
+            clip, row = corpus[listed["clip_id"]], cache.read(listed["key"])
+            keys.add(listed["key"])
+            if clip.kind == "unpaired":
+                assert row.mask is None
+            elif settings.mask == "effect_truth":
+                strongest = np.max(list(clip.effect_truth.values()), axis=0)
+                np.testing.assert_array_equal(row.mask, strongest >= settings.truth_threshold)
+                assert (row.mask != clip.effect_mask).any()
+            else:
+                np.testing.assert_array_equal(row.mask, clip.effect_mask)
+    assert len(keys) == 3 * 4
+
+
+def test_pairs_without_truth_are_refused_before_a_model_is_looked_for(small, tmp_path):
+    settings = dataclasses.replace(SETTINGS, mask="effect_truth")
+    with pytest.raises(ValueError, match=r"1 pairs have no effect_truth, such as the real clip 'tiny-000'; set cache"):
+        run(small.corpus, BaseModelRef(id=str(tmp_path / "nowhere")), tmp_path, settings)
+
+
 def test_a_killed_run_goes_on_where_it_stopped(small, tmp_path):
     halfway = encode_corpus(small.corpus, small.model, tmp_path, SETTINGS)
     first = next(halfway)

@@ -172,6 +172,23 @@ def test_a_rendered_clip_needs_no_alpha_and_all_else(tmp_path):
     assert faults(tmp_path / "corpus") == [f"{rendered}: clip clip-a: has no background"]
 
 
+@pytest.mark.parametrize(
+    ("truth", "problem"),
+    [
+        ({"dust": None}, "has no effect_truth/dust"),
+        ({"dust": video()}, "effect_truth/dust is 5 colour frames of 16x24 instead of 5 grey frames of 16x24"),
+        ({"": video()}, "effect_truth has the effects ['']; each needs a word of its own"),
+    ],
+)
+def test_the_truth_of_each_effect_is_looked_into(folder, truth, problem):
+    entries = [
+        {"effect": effect, "strength": content and {"bytes": content, "path": "x.mkv"}}
+        for effect, content in truth.items()
+    ]
+    forge(folder, effect_truth=entries)
+    assert faults(folder) == [f"{FIRST}: clip clip-a: {problem}"]
+
+
 def test_a_signed_video_that_is_cut_is_found(folder):
     whole = video()
     forge(folder, gt=whole[: len(whole) // 2])

@@ -23,7 +23,7 @@ from .evaluation.evaluate import EvaluationSettings, ResultCache, evaluate
 from .evaluation.tables import write_tables
 from .evaluation.videos import Method
 from .fitting.step_log import EVALUATION_FOLDER, RECORD_FILE, SAMPLES_FOLDER, TRAINED_FOLDER, read_step_log
-from .latents.encode_plan import resize_frames, window_length
+from .latents.encode_plan import resize_frames, training_mask, window_length
 
 SPLITS = ("test", "validation", "train")
 """Splits to hold clips out of, by preference."""
@@ -77,13 +77,13 @@ def generate_samples(settings: TrainingConfig, count: int) -> Iterator[str]:
         clip = corpus.clip(clip_id)
         # The corpus's digest changes with any caption or frame of it.
         key_parts = [weights_digest, dataclasses.asdict(sampling), corpus.manifest["digest"], clip_id]
-        key = digest_of([*key_parts, cache.size, cache.frames, settings.data.mask_downsample])
+        key_parts += [cache.size, cache.frames, cache.mask, cache.truth_threshold, settings.data.mask_downsample]
+        key = digest_of(key_parts)
         path = settings.output_path / SAMPLES_FOLDER / f"{clip_id}.mkv"
         if not _is_sampled(path, key):
             span = slice(window_length(clip, cache.frames))
-            layers: Any = {
-                name: resize_frames(getattr(clip, name)[span], cache.size) for name in ("over", "effect_mask")
-            }
+            frames: Any = {"over": clip.over, "effect_mask": training_mask(clip, cache)}
+            layers: Any = {name: resize_frames(layer[span], cache.size) for name, layer in frames.items()}
             mask_downsample = settings.data.mask_downsample
             inputs = PipelineInput(prompt=clip.caption or "", mask_downsample=mask_downsample, **layers)
             pipeline = pipeline or load_pipeline(DeviceSettings(trained=trained))

@@ -1,11 +1,14 @@
 """One clip of a corpus: its words and numbers at hand, its layers decoded when they are looked at."""
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from ...arrays import Mask, Matte, Rgb
 from ..store import codec
-from .schema import LAYERS, MASK_LAYERS
+from .schema import LAYERS, MASK_LAYERS, TRUTH, TRUTH_LAYER, is_layer
 
 
 class Clip:
@@ -13,7 +16,8 @@ class Clip:
 
     `clip.gt`, `clip.over`, `clip.background`, `clip.foreground` are uint8 `[T, H, W, 3]`; `clip.alpha` and
     `clip.subject_mask` uint8 `[T, H, W]`; `clip.effect_mask` bool `[T, H, W]`. A layer that the clip does not have
-    (an unpaired clip has `gt` alone) is None. Each decodes on first access and is then kept.
+    (an unpaired clip has `gt` alone) is None. Each decodes on first access and is then kept. `clip.effect_truth` holds
+    what a renderer knows of each effect by itself, uint8 `[T, H, W]` by its word; real clips have none.
     """
 
     gt: Rgb
@@ -50,14 +54,34 @@ class Clip:
         shape = f"{self.row['num_frames']} frames of {self.row['height']}x{self.row['width']}"
         return f"<Clip {self.row['clip_id']}: {self.row['kind']}, {shape}, {self.row['fps']:g} fps>"
 
+    @cached_property
+    def effect_truth(self) -> dict[str, Matte]:
+        """The renderer's own soft mask of each effect: 255 where it is as strong as in this clip, 0 where it is not.
+
+        Empty where it is not known: real clips, and rendered ones that came as ready-made layers.
+        """
+        effects = [entry["effect"] for entry in self.row.get(TRUTH) or ()]
+        return {effect: self.decode(f"{TRUTH_LAYER}{effect}") for effect in effects}  # type: ignore[misc]
+
+    def truth_strength(self) -> Matte | None:
+        """The strongest of the effects in each pixel by `effect_truth`, decoded anew; None where it is not known."""
+        strongest: Matte | None = None
+        for entry in self.row.get(TRUTH) or ():
+            strength: Any = self.decode(f"{TRUTH_LAYER}{entry['effect']}")
+            strongest = strength if strongest is None else np.maximum(strongest, strength)
+        return strongest
+
     def encoded(self, layer: str) -> bytes | None:
         """The layer's video as it is stored, playable by ffmpeg; None where the clip has no such layer.
+
+        Args:
+            layer: its name; `effect_truth/EFFECT` is one effect's true mask.
 
         Raises:
             ValueError: layer is not the name of a layer.
         """
-        if layer not in LAYERS:
-            raise ValueError(f"'{layer}' is not a layer; the layers are {', '.join(LAYERS)}")
+        if not is_layer(layer):
+            raise ValueError(f"'{layer}' is not a layer; the layers are {', '.join(LAYERS)}, {TRUTH_LAYER}EFFECT")
         return self._fetch(layer)
 
     def decode(self, layer: str) -> Rgb | Matte | Mask | None:

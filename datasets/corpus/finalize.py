@@ -18,7 +18,7 @@ from ..store.atomic_io import CorruptFile, digest_of, json_bytes
 from ..store.ledger import ClipOutcome, RunSummary, finished_sources, read_account, read_ledger
 from ..store.location import Location
 from .publish import CARD, CARD_MARK, MANIFEST, PublishSettings, included_entries, is_ours, planned_contents, split_of
-from .schema import QUALITY_NUMBERS, SCHEMA_VERSION
+from .schema import QUALITY_NUMBERS, SCHEMA_VERSION, TRUTH
 
 
 def finalize(
@@ -149,6 +149,12 @@ def _render_card(manifest: Mapping[str, Any], entries: Sequence[ClipOutcome], su
         if entry.row is not None:
             provenance = entry.row["provenance"]
             licences.setdefault(entry.row["source"], {})[provenance["licence"] or "unknown"] = provenance["origin"]
+    with_truth = sum(bool(entry.row and entry.row.get(TRUTH)) for entry in entries)
     return environment.get_template("card.md.j2").render(
-        corpus=manifest, accounts=summaries, licences=licences, mark=CARD_MARK, dumps=json.dumps
+        corpus=manifest,
+        accounts=summaries,
+        licences=licences,
+        with_truth=with_truth,
+        mark=CARD_MARK,
+        dumps=json.dumps,
     )

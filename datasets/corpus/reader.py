@@ -14,7 +14,7 @@ from ..store.location import Location
 from . import shards
 from .clip import Clip
 from .publish import MANIFEST, is_ours
-from .schema import PLAIN_COLUMNS, ROW, SCHEMA_VERSION
+from .schema import OLDEST_READABLE, PLAIN_ROW, SCHEMA_VERSION
 
 OPEN_SHARDS = 16
 """Shards kept open at once by one reader: their footers are then parsed once."""
@@ -64,10 +64,12 @@ class Corpus:
     def table(self) -> pa.Table:
         """All rows without their videos, in the order of the files; no byte of video is read.
 
+        Of `effect_truth` it has the effects, whose masks the clips decode.
+
         Raises:
             ValueError: a shard is missing or damaged.
         """
-        parts = [pa.schema([ROW.field(name) for name in PLAIN_COLUMNS]).empty_table()]
+        parts = [PLAIN_ROW.empty_table()]
         for file in self.manifest["files"]:
             try:
                 with self.location.open(file["path"], block_bytes=WORDS_BLOCK_BYTES) as opened:
@@ -175,9 +177,9 @@ def _read_manifest(location: Location) -> dict[str, Any]:
             f"{location.url} has schema version {written}, newer than {SCHEMA_VERSION} which is read here; "
             "upgrade effectpairs"
         )
-    if written < SCHEMA_VERSION:
+    if written < OLDEST_READABLE:
         raise ValueError(
-            f"{location.url} has schema version {written}, older than {SCHEMA_VERSION} which is read here; "
+            f"{location.url} has schema version {written}, older than {OLDEST_READABLE} which is read here; "
             f"publish it again from its workspace: effectpairs publish {location.url}"
         )
     return manifest

@@ -41,6 +41,7 @@ def recaption(
     used_paths = {file["path"] for file in present_manifest(location).get("files", [])}
     entries: list[ClipOutcome] = []
     files = []
+    is_current = manifest["schema_version"] == SCHEMA_VERSION
     ids = iter(corpus.ids)
     for file in map(dict, corpus.manifest["files"]):
         clips = [corpus[next(ids)] for _ in range(file["rows"])]
@@ -50,12 +51,13 @@ def recaption(
             entries.append(
                 ClipOutcome(name=row["clip_id"], outcome=verdict, stage="captions", reasons=reasons, row=row)
             )
-        stays = rows == [clip.row for clip in clips] and corpus.location.url == location.url
+        stays = is_current and rows == [clip.row for clip in clips] and corpus.location.url == location.url
         files.append(file if stays else _write(file, clips, rows, location, used_paths, scratch))
     settled = TypeAdapter(PublishSettings).validate_python(manifest["settings"]["publishing"])
     outcomes = _updated_outcomes(corpus, entries)
     accounts = _accounts(outcomes)
     manifest |= {
+        "schema_version": SCHEMA_VERSION,
         **compute_statistics(entries, settled),
         "version": corpus_version(files),
         "files": sorted(files, key=lambda file: str(file["path"])),

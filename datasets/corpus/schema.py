@@ -1,11 +1,14 @@
 """The row: one clip's columns as Arrow types (SPEC section 3), and the words that may stand in them."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+OLDEST_READABLE = 2
+"""Rows of version 2 have no `effect_truth`; they are read as if it were empty."""
 KINDS = ("real", "synthetic", "unpaired")
 SPLITS = ("train", "validation", "test")
 VERDICTS = ("accept", "review", "reject")
@@ -15,6 +18,10 @@ COLOUR_LAYERS = ("gt", "over", "background", "foreground")
 MATTE_LAYERS = ("alpha", "subject_mask")
 MASK_LAYERS = ("effect_mask",)
 LAYERS = (*COLOUR_LAYERS, *MATTE_LAYERS, *MASK_LAYERS)
+TRUTH = "effect_truth"
+"""Column of the renderer's own soft masks, a matte for each of the clip's effects; empty where they are not known."""
+TRUTH_LAYER = f"{TRUTH}/"
+"""Prefix of the name of one effect's mask as a layer, `effect_truth/dust` say."""
 MAY_BE_ABSENT = {"real": (), "synthetic": ("alpha",), "unpaired": tuple(layer for layer in LAYERS if layer != "gt")}
 """Layers that a clip may lack, by its kind: a rendered subject is never decomposed, an unpaired clip has `gt` alone."""
 
@@ -33,6 +40,7 @@ QUALITY_NUMBERS = (
     "mask_confidence_min",
     "mask_confidence_mean",
     "otsu_iou",
+    "truth_preservation_psnr_db",
     "subject_error",
     "firefly_share",
 )
@@ -61,6 +69,7 @@ _PROVENANCE = pa.struct(
 )
 
 # Words and numbers come first, the videos last: who reads captions alone stays in one short stretch of each row group.
+# The first leaf of `effect_truth` is its effects' words, so that they are the end of that stretch.
 ROW = pa.schema(
     [
         ("clip_id", pa.string()),
@@ -77,33 +86,52 @@ ROW = pa.schema(
         ("fps", pa.float64()),
         ("quality", _QUALITY),
         ("provenance", _PROVENANCE),
+        (TRUTH, pa.list_(pa.struct([("effect", pa.string()), ("strength", _VIDEO)]))),
         *((layer, _VIDEO) for layer in LAYERS),
     ]
 )
 PLAIN_COLUMNS = tuple(name for name in ROW.names if name not in LAYERS)
+_TRUTH_EFFECTS = pa.list_(pa.struct([("effect", pa.string())]))
+PLAIN_ROW = pa.schema([(name, _TRUTH_EFFECTS if name == TRUTH else ROW.field(name).type) for name in PLAIN_COLUMNS])
+"""The row without its videos; of `effect_truth` the effects' words are left."""
+
+
+def is_layer(name: str) -> bool:
+    """Whether a name is that of a layer, or of one effect's true mask."""
+    return name in LAYERS or name.startswith(TRUTH_LAYER)
+
+
+def truth_effects(layers: Iterable[str]) -> list[dict[str, str]]:
+    """`effect_truth` of a plain row whose clip has these layers, in their order."""
+    return [{"effect": name.removeprefix(TRUTH_LAYER)} for name in layers if name.startswith(TRUTH_LAYER)]
 
 
 def shard_schema() -> pa.Schema:
-    """The row's schema, with the features that Hugging Face `datasets` reads from metadata: the layers are `Video`."""
-    features = {field.name: _feature(field.name, field.type) for field in ROW}
+    """The row's schema, with the features that Hugging Face `datasets` reads from metadata: videos are `Video`."""
+    features = {field.name: _feature(field.type) for field in ROW}
     return ROW.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
 
-def _feature(name: str, kind: pa.DataType) -> Any:
+def _feature(kind: pa.DataType) -> Any:
     """A column in the vocabulary of Hugging Face features."""
-    if name in LAYERS:
+    if kind.equals(_VIDEO):
         return {"_type": "Video"}
     if pa.types.is_struct(kind):
-        return {field.name: _feature("", field.type) for field in kind}
+        return {field.name: _feature(field.type) for field in kind}
     if pa.types.is_list(kind):
-        return {"feature": _feature("", kind.value_type), "_type": "List"}
+        return {"feature": _feature(kind.value_type), "_type": "List"}
     dtype = {"double": "float64"}.get(str(kind), str(kind))
     return {"dtype": dtype, "_type": "Value"}
 
 
 def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A table read from a shard, its structs with every field of the schema: one that came later is null."""
-    columns = [_completed(table.column(field.name), field.type) for field in schema]
+    """A table read from a shard, with all that the schema has: a list that came later is empty, a field null."""
+    columns = [
+        _completed(table.column(field.name), field.type)
+        if field.name in table.column_names
+        else pa.array([[]] * len(table), field.type)
+        for field in schema
+    ]
     return pa.table(columns, schema=schema)
 
 
@@ -119,8 +147,11 @@ def _completed(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 
 
 def is_row(written: pa.Schema) -> bool:
-    """Is a shard's schema the row's, but for fields of its structs that came later?"""
-    return written.names == ROW.names and all(_reads_as(written.field(field.name).type, field.type) for field in ROW)
+    """Is a shard's schema the row's, but for `effect_truth` and for fields of its structs that came later?"""
+    names = [name for name in ROW.names if name != TRUTH or name in written.names]
+    return written.names == names and all(
+        _reads_as(written.field(name).type, ROW.field(name).type) for name in written.names
+    )
 
 
 def _reads_as(written: pa.DataType, kind: pa.DataType) -> bool:

@@ -14,9 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .schema import LAYERS, PLAIN_COLUMNS, ROW, fitted, shard_schema
+from .schema import LAYERS, PLAIN_COLUMNS, PLAIN_ROW, ROW, TRUTH, TRUTH_LAYER, fitted, shard_schema
 
 CONTENT_KEY = b"effectpairs.content"
+_TRUTH_EFFECT, _TRUTH_VIDEO = (f"{TRUTH}.list.element.{field}" for field in ("effect", "strength"))
 ReadLayer = Callable[[str], bytes | None]
 
 
@@ -32,7 +33,7 @@ def write_shard(path: Path, rows: Iterator[Row], *, content: str) -> int:
     """Write rows to a new Parquet file and flush it; return how many. One clip is in memory at a time."""
     schema = shard_schema()
     leaves = [leaf for field in ROW for leaf in _leaves(field.name, field.type)]
-    words = [leaf for leaf in leaves if leaf.split(".")[0] not in LAYERS]
+    words = [leaf for leaf in leaves if leaf.split(".")[0] not in LAYERS and not leaf.startswith(_TRUTH_VIDEO)]
     layout: dict[str, Any] = {
         "compression": {leaf: "zstd" if leaf in words else "none" for leaf in leaves},
         "use_dictionary": False,
@@ -44,10 +45,12 @@ def write_shard(path: Path, rows: Iterator[Row], *, content: str) -> int:
     with path.open("wb") as file:
         with pq.ParquetWriter(file, schema.with_metadata(metadata), **layout) as writer:
             for row in rows:
-                columns: dict[str, Any] = {name: [row.columns[name]] for name in PLAIN_COLUMNS}
-                for layer in LAYERS:
-                    video, name = row.layer(layer), f"{row.columns['clip_id']}.{layer}.mkv"
-                    columns[layer] = [None if video is None else {"bytes": video, "path": name}]
+                columns: dict[str, Any] = {name: [row.columns[name]] for name in PLAIN_COLUMNS if name != TRUTH}
+                columns |= {layer: [_video(row, layer)] for layer in LAYERS}
+                effects = [entry["effect"] for entry in row.columns.get(TRUTH) or ()]
+                columns[TRUTH] = [
+                    [{"effect": effect, "strength": _video(row, f"{TRUTH_LAYER}{effect}")} for effect in effects]
+                ]
                 writer.write_table(pa.table(columns, schema=schema))
                 count += 1
         file.flush()
@@ -74,19 +77,47 @@ def read_plain(file: Any, columns: Sequence[str] = PLAIN_COLUMNS) -> pa.Table:
 def plain_of(shard: pq.ParquetFile, columns: Sequence[str] = PLAIN_COLUMNS) -> pa.Table:
     """The same of a shard that is open."""
     # Clip by clip: a clip's words lie together, so a remote file fetches them in one piece.
-    schema = pa.schema([ROW.field(name) for name in columns])
+    schema = pa.schema([PLAIN_ROW.field(name) for name in columns])
+    leaves = [_TRUTH_EFFECT if name == TRUTH else name for name in columns]
     clips = [
-        fitted(shard.read_row_group(group, columns=list(columns), use_threads=False), schema)
+        fitted(shard.read_row_group(group, columns=leaves, use_threads=False), schema)
         for group in range(shard.num_row_groups)
     ]
     return pa.concat_tables([schema.empty_table(), *clips])
 
 
 def read_layer(shard: pq.ParquetFile, row: int, layer: str) -> bytes | None:
-    """The encoded video of one layer of one clip, or None where the clip has none."""
+    """The encoded video of one layer of one clip, or None where the clip has none.
+
+    Args:
+        shard: an open shard.
+        row: number of the clip in it.
+        layer: a column of videos, or `effect_truth/EFFECT`.
+    """
+    if layer.startswith(TRUTH_LAYER):
+        return _read_truth(shard, row, layer.removeprefix(TRUTH_LAYER))
     column = shard.read_row_group(row, columns=[f"{layer}.bytes"], use_threads=False).column(layer).combine_chunks()
     value = column.field("bytes")[0]
     return value.as_buffer().to_pybytes() if value.is_valid else None
+
+
+def _read_truth(shard: pq.ParquetFile, row: int, effect: str) -> bytes | None:
+    if TRUTH not in shard.schema_arrow.names:
+        return None
+    column = shard.read_row_group(row, columns=[_TRUTH_EFFECT, f"{_TRUTH_VIDEO}.bytes"], use_threads=False)[TRUTH]
+    entries = column.combine_chunks().flatten()
+    effects = entries.field("effect").to_pylist()
+    if effect not in effects:
+        return None
+    value = entries.field("strength").field("bytes")[effects.index(effect)]
+    return value.as_buffer().to_pybytes() if value.is_valid else None
+
+
+def _video(row: Row, layer: str) -> dict[str, Any] | None:
+    """Value of a layer's column."""
+    video = row.layer(layer)
+    name = f"{row.columns['clip_id']}.{layer.replace('/', '.')}.mkv"
+    return None if video is None else {"bytes": video, "path": name}
 
 
 def _leaves(name: str, kind: pa.DataType) -> list[str]:

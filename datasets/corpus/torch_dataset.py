@@ -1,7 +1,8 @@
 """A corpus as PyTorch datasets. Only `Corpus.torch` imports this module: torch is an optional package.
 
 A sample is a dict: `clip_id`, `caption`, `fps`, and per asked layer a uint8 tensor `[T, C, H, W]`, C = 3 for colour and
-1 for mattes (0 to 255) and masks (0 or 1). A layer that the clip does not have (unpaired clips) is left out.
+1 for mattes (0 to 255) and masks (0 or 1). A layer that the clip does not have (unpaired clips) is left out. Asked for
+`effect_truth`, a rendered clip gives a dict of such mattes by effect.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ import pyarrow as pa
 from ...extras import require
 from ..store.location import Location
 from .clip import Clip
-from .schema import LAYERS, MASK_LAYERS
+from .schema import LAYERS, MASK_LAYERS, TRUTH
 
 torch = require("torch", extra="train")
 _data = require("torch.utils.data", extra="train")
@@ -148,14 +149,17 @@ class StreamedClips(IterableDataset):  # type: ignore[misc]
 def _sample(clip: Clip, layers: Sequence[str]) -> dict[str, Any]:
     sample: dict[str, Any] = {"clip_id": clip.clip_id, "caption": clip.caption or "", "fps": clip.fps}
     for layer in layers:
-        frames = clip.decode(layer)
-        if frames is None:
-            continue
-        if layer in MASK_LAYERS:
-            frames = frames.astype(np.uint8)
-        planes = frames.transpose(0, 3, 1, 2) if frames.ndim == 4 else frames[:, None]
-        sample[layer] = torch.from_numpy(np.ascontiguousarray(planes))
+        if layer == TRUTH:
+            if clip.effect_truth:
+                sample[TRUTH] = {effect: _tensor(matte) for effect, matte in clip.effect_truth.items()}
+        elif (frames := clip.decode(layer)) is not None:
+            sample[layer] = _tensor(frames.astype(np.uint8) if layer in MASK_LAYERS else frames)
     return sample
+
+
+def _tensor(frames: np.ndarray) -> Any:
+    planes = frames.transpose(0, 3, 1, 2) if frames.ndim == 4 else frames[:, None]
+    return torch.from_numpy(np.ascontiguousarray(planes))
 
 
 def _ids_of(corpus: Clips, split: str | None) -> tuple[str, ...]:
@@ -169,9 +173,9 @@ def _ids_of(corpus: Clips, split: str | None) -> tuple[str, ...]:
 
 
 def _checked_layers(layers: Sequence[str]) -> tuple[str, ...]:
-    unknown = [layer for layer in layers if layer not in LAYERS]
+    unknown = [layer for layer in layers if layer not in (*LAYERS, TRUTH)]
     if unknown:
-        raise ValueError(f"'{unknown[0]}' is not a layer; the layers are {', '.join(LAYERS)}")
+        raise ValueError(f"'{unknown[0]}' is not a layer; the layers are {', '.join((*LAYERS, TRUTH))}")
     return tuple(layers)
 
 

@@ -15,7 +15,18 @@ from ..store.atomic_io import digest_of
 from . import shards
 from .publish import CARD, MANIFEST, is_ours
 from .reader import Corpus
-from .schema import COLOUR_LAYERS, KINDS, LAYERS, MASK_LAYERS, MAY_BE_ABSENT, SPLITS, VERDICTS, is_row
+from .schema import (
+    COLOUR_LAYERS,
+    KINDS,
+    LAYERS,
+    MASK_LAYERS,
+    MAY_BE_ABSENT,
+    SPLITS,
+    TRUTH,
+    TRUTH_LAYER,
+    VERDICTS,
+    is_row,
+)
 
 Row = dict[str, Any]
 File = dict[str, Any]
@@ -122,7 +133,11 @@ def _faults_of_row(row: Row, file: File, index: CorpusIndex) -> Iterator[str]:
 
 
 def _faults_of_videos(row: Row, read: shards.ReadLayer) -> Iterator[str]:
-    for layer in LAYERS:
+    effects = [entry["effect"] for entry in row[TRUTH]]
+    if len({*effects, ""}) <= len(effects):
+        yield f"{TRUTH} has the effects {effects}; each needs a word of its own"
+        return
+    for layer in (*LAYERS, *(f"{TRUTH_LAYER}{effect}" for effect in effects)):
         video = read(layer)
         if video is None:
             if layer not in MAY_BE_ABSENT.get(row["kind"], ()):

@@ -61,7 +61,10 @@ NUMBERS = {
     "subject_area": Number("subject area", "%", "Share of the picture that the subject covers, mean over the frames."),
     "mask_confidence_min": Number("mask, worst", "%", "How sure the subject mask is in its most doubtful frame."),
     "mask_confidence_mean": Number("mask, mean", "%", "How sure the subject mask is, mean over the frames."),
-    "otsu_iou": Number("recipe found", "%", "How far the difference recipe agrees with the true mask of this clip."),
+    "otsu_iou": Number("truth found", "%", "How far the effect mask agrees with where the renderer knows the effect."),
+    "truth_preservation_psnr_db": Number(
+        "true preservation", "dB", "How equal gt and over are outside the true mask and the subject."
+    ),
     "subject_error": Number("inside", "steps", "Largest difference of gt and over inside the subject; 0 is equal."),
     "firefly_share": Number("fireflies", "%", "Share of the pixels that shine alone, for want of samples."),
 }
@@ -71,8 +74,9 @@ assert set(NUMBERS) == set(QUALITY_NUMBERS)
 
 def format_number(name: str, quality: Mapping[str, float | None]) -> str:
     """One of a clip's numbers as text; a clip without a pair has none, exact or not."""
-    if name == "reconstruction_psnr_db" and quality["firefly_share"] is not None:
-        return "–"  # a rendered clip has no matte of its own to be rebuilt with
+    is_rendered = quality["firefly_share"] is not None
+    if (name == "reconstruction_psnr_db" and is_rendered) or (name == "truth_preservation_psnr_db" and not is_rendered):
+        return "–"  # a rendered clip has no matte of its own to be rebuilt with, a real one no true mask
     return NUMBERS[name].text(quality[name]) if any(quality[key] is not None for key in NUMBERS) else "–"
 
 

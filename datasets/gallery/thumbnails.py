@@ -15,6 +15,7 @@ from PIL import Image as Pictures
 
 from ...arrays import Image, Mask, Matte, MatteImage, Rgb
 from ..corpus.clip import Clip
+from ..corpus.schema import TRUTH
 
 Whole = UInt8[np.ndarray, "T rows columns 3"]  # several pictures in one
 Small = UInt8[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w"]
@@ -50,6 +51,7 @@ VIEWS = (
         ("gt", "over"),
     ),
     View("effect", "effect mask on gt", "Where the effect is, in magenta over gt.", ("gt", "effect_mask")),
+    View("truth", "effect truth", "Strength of the strongest effect, as its renderer knows it.", (TRUTH,)),
     View("background", "background", "The clean plate: neither the subject nor its effects.", ("background",)),
     View(
         "foreground",
@@ -82,7 +84,7 @@ def render_views(clip: Clip, *, width_px: int = 336, names: Sequence[str] = ()) 
     layers: dict[str, Any] = {}  # decoded once, and held no longer than a view needs them
     frames_by_view = {}
     for index, view in enumerate(selected):
-        layers |= {name: clip.decode(name) for name in view.needs if name not in layers}
+        layers |= {name: _decode(clip, name) for name in view.needs if name not in layers}
         parts = [layers[name] for name in view.needs]
         if all(part is not None for part in parts):
             frames_by_view[view.name] = np.stack(list(_frames(view.name, parts, (size[0], size[1]))))
@@ -156,6 +158,10 @@ def _frames(name: str, layers: list[Rgb | Matte | Mask], size: tuple[int, int]) 
         else:
             small = _downscale(parts[0], size)
             yield small if small.ndim == 3 else np.repeat(small[..., None], 3, axis=2)
+
+
+def _decode(clip: Clip, layer: str) -> Rgb | Matte | Mask | None:
+    return clip.truth_strength() if layer == TRUTH else clip.decode(layer)
 
 
 def _downscale(picture: Image | MatteImage, size: tuple[int, int]) -> Small:

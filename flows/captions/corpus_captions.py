@@ -11,6 +11,7 @@ from typing import Any
 from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus, open_corpus
 from ...datasets.corpus.recaption import recaption
+from ...datasets.corpus.schema import TRUTH, TRUTH_LAYER
 from ...datasets.store.atomic_io import json_bytes
 from ...datasets.store.codec import Frames
 from ...datasets.store.ledger import RunSummary, account_of
@@ -100,7 +101,8 @@ def clip_item(clip: Clip, corpus: str) -> CorpusClipItem:
     record = json.loads(clip.row["provenance"]["captions"] or "null")
     scene_facts = json.loads(clip.row["provenance"]["facts"] or "{}")
     has_known_effects = record is None or record["effects"]["source"] == "given"
-    videos = {name: video for name in LAYERS if (video := clip.encoded(name)) is not None}
+    names = (*LAYERS, *(f"{TRUTH_LAYER}{entry['effect']}" for entry in clip.row[TRUTH]))
+    videos = {name: video for name in names if (video := clip.encoded(name)) is not None}
     return CorpusClipItem(
         id=clip.row["clip_id"],
         fps=clip.row["fps"],

@@ -19,22 +19,21 @@ from ...captioning.llm.llm_captioner import LlmCaptioner
 from ...captioning.pipeline import CaptionSettings, CheckedAnswer
 from ...captioning.rule_based import effect_classifier
 from ...captioning.rule_based.captioner import RuleBasedCaptioner
+from ...datasets.corpus.schema import TRUTH_LAYER
 from ...datasets.sources.source import Source
 from ...datasets.store.atomic_io import digest_of, key_digest
 from ...datasets.store.codec import Frames
 from ...datasets.store.store import ResultWriter
 from ..engine.item import Item, Stage, StageInput
 
-VERSION = 4
+VERSION = 5
 """Raise it when a check or the grammar changes; captions of older versions are then made again."""
 TAGS = "tags"
 """Stage that holds the source's word for a clip's effects against the frames, or finds one for itself."""
 LAYERS = ("gt", "over", "subject_mask", "effect_mask")
 """Layers that captions are measured in."""
-EFFECT_LAYER = "effect/"
-"""Prefix of layers that hold one effect's own soft mask; the effect's word follows."""
 EFFECT_MASK_MIN = 51
-"""Value of an effect's own soft mask, 0 to 255, below which nobody sees where the effect lies (a fifth of 255)."""
+"""Value of an effect's own true mask, 0 to 255, below which nobody sees where the effect lies (a fifth of 255)."""
 _decoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
 """Decodes clips, one at a time and always in the same thread: each thread would keep memory of its own."""
 
@@ -136,12 +135,11 @@ def clip_context(stage_input: StageInput, names: Iterable[str] = ()) -> ClipCont
     """A clip with its layers decoded, all of them or those named, and what is known beside them."""
     item: CaptionedItem = stage_input.item
     layers = {name: stage_input.layer(name) for name in _caption_layers(stage_input) if not names or name in names}
-    effect_mask = _hard_mask(layers["effect_mask"], 127) if "effect_mask" in layers else None
+    effect_mask = _hard_mask(layers["effect_mask"]) if "effect_mask" in layers else None
     effect_masks = {
-        name.removeprefix(EFFECT_LAYER): _hard_mask(mask, EFFECT_MASK_MIN)
-        & (True if effect_mask is None else effect_mask)
+        name.removeprefix(TRUTH_LAYER): mask > EFFECT_MASK_MIN
         for name, mask in layers.items()
-        if name.startswith(EFFECT_LAYER)
+        if name.startswith(TRUTH_LAYER)
     }
     return ClipContext(
         gt=layers["gt"],
@@ -155,11 +153,12 @@ def clip_context(stage_input: StageInput, names: Iterable[str] = ()) -> ClipCont
 
 
 def _caption_layers(stage_input: StageInput) -> list[str]:
-    return [name for name in stage_input.layers if name in LAYERS or name.startswith(EFFECT_LAYER)]
+    return [name for name in stage_input.layers if name in LAYERS or name.startswith(TRUTH_LAYER)]
 
 
-def _hard_mask(frames: Frames, threshold: int) -> Mask:
-    mask: Mask = frames if frames.dtype == np.bool_ else frames > threshold
+def _hard_mask(frames: Frames) -> Mask:
+    """A mask out of a store, 0 and 255, or out of a corpus, which decodes it to bool."""
+    mask: Mask = frames if frames.dtype == np.bool_ else frames > 127
     return mask
 
 

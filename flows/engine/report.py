@@ -5,7 +5,7 @@ from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any
 
-from ...datasets.corpus.schema import LAYERS, QUALITY_NUMBERS
+from ...datasets.corpus.schema import QUALITY_NUMBERS, TRUTH, is_layer, truth_effects
 from ...datasets.store.atomic_io import json_bytes
 from ...datasets.store.ledger import ClipOutcome, RunSummary, write_ledger
 from ...datasets.store.store import LayerRef
@@ -67,6 +67,7 @@ def clip_row(
             "facts": None if facts is None else json_bytes(facts).decode(),
             "software": software(),
         },
+        TRUTH: truth_effects(progress.layers),
     }
 
 
@@ -90,7 +91,7 @@ def finished_outcome(row: Mapping[str, Any], layers: Mapping[str, LayerRef], sta
         stage=stage,
         reasons=tuple(row["quality"]["reasons"]),
         row=row,
-        layers={name: vars(layer) for name, layer in layers.items() if name in LAYERS},
+        layers={name: vars(layer) for name, layer in layers.items() if is_layer(name)},
     )
 
 

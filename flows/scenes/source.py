@@ -14,7 +14,6 @@ from ...stages.quality_gates import QualityThresholds
 from ..captions.stages import CaptionedSource
 
 RENDERED_THRESHOLDS = QualityThresholds(
-    preservation_psnr_db_min=(45.0, 40.0),
     effect_peak_area_max=(0.85, 0.98),
     effect_flicker_max=(0.8, 1.0),
     effect_strength_min=(4.0, 2.0),
@@ -22,8 +21,8 @@ RENDERED_THRESHOLDS = QualityThresholds(
     subject_area_min=(0.002, 0.0005),
     edge_effect_max=(0.9, 1.0),
 )
-"""Thresholds of rendered pairs, whose layers are exact: off the effect nothing may differ, while splashes and smoke may
-come and go, lie close to the subject and be faint. `firefly_share_max` is for FIREFLY_SIZE: 16 of its pixels, 81."""
+"""Thresholds of rendered pairs, whose layers are exact: splashes and smoke may come and go, lie close to the subject
+and be faint. `firefly_share_max` is for FIREFLY_SIZE: 16 of its pixels, 81."""
 FIREFLY_SIZE = (96, 168)
 """Glints on ripples and floors are up to 5 single pixels of a frame at 96x168, hardly one at 192x336."""
 
@@ -45,7 +44,7 @@ class SceneSource(CaptionedSource):
     rendering: RenderSettings = RenderSettings()
     truth: MaskFromPasses = MaskFromPasses()
     effect_mask: EffectMaskSettings = EffectMaskSettings()
-    """The difference recipe that the truth is compared with."""
+    """Recipe of the effect masks, that of real pairs: they mean the same in every row. `truth` stands beside them."""
     quality_thresholds: QualityThresholds = RENDERED_THRESHOLDS
     blender: Blender = Blender()
     licence: str = "CC0-1.0"

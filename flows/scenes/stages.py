@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...datasets.corpus.schema import TRUTH_LAYER
 from ...datasets.store.atomic_io import ABANDONED_AFTER_S, digest_of, json_bytes
 from ...datasets.store.ledger import ClipOutcome
 from ...datasets.store.store import ResultWriter, Store
@@ -20,15 +21,17 @@ from ...render.blender import plan
 from ...render.blender.exr_frames import CorruptFrame
 from ...render.blender.process import Blender, BlenderNotFound, blender_version, find_python, render_frames
 from ...render.compositing import effect_masks, linear_composite
+from ...render.compositing.effect_masks import MaskFromPasses
 from ...render.compositing.layers import SHARED_LAYERS, VARIANT_LAYERS, compose_scene
 from ...render.generators.assets import asset_digest, check_files, scene_files
 from ...render.scene.scene import Scene, Variant, dump_scene
 from ...settings import first_names
 from ...stages import composite as display
 from ...stages import effect_mask, quality
+from ...stages.effect_mask import EffectMaskSettings
 from ...stages.quality_gates import Verdict, judge
 from ..captions.record import captioned_outcome
-from ..captions.stages import EFFECT_LAYER, CaptionedItem, caption_stages
+from ..captions.stages import CaptionedItem, caption_stages
 from ..engine.batches import Failure
 from ..engine.item import Item, ItemKind, ItemProgress, Stage, StageInput, UnusableItem, slugify
 from ..engine.report import clip_row
@@ -36,8 +39,18 @@ from .listing import list_scenes
 from .source import FIREFLY_SIZE, SceneSource
 
 RENDER = "render"
-VERSION = 2
+VERSION = 3
 """Raise it when results change; stored results of older versions are then made again."""
+FIRST_MASK_SETTINGS: dict[str, dict[str, Any]] = {
+    "truth": {"level": 6, "grows": 4, "faint": 2, "sure": 12, "min_speck_px": 96, "white_percentile": 98.0},
+    "prune": {
+        **{"otsu_scope": "clip", "floor": 6, "ceiling": 10, "erode_px": 1, "dilate_px": 2, "median_px": 5},
+        **{"median_frames": 3, "subject_margin_px": 2, "min_speck_px": 48, "coherence_px": 15},
+        **{"coherence_percent": 50, "survivors_percent": 5},
+    },
+}
+"""Mask settings that the ids of clips hold, by their first names: the defaults when ids came to hold them."""
+DEFAULT_MASK_SETTINGS = {"truth": asdict(MaskFromPasses()), "effect_mask": asdict(EffectMaskSettings())}
 BATCH_SCENES = 8
 BATCH_PIXELS = 400_000
 """Frames times pixels of a batch: about half a minute of drawing on one core; a larger scene is a batch by itself."""
@@ -122,8 +135,17 @@ def group_of(scene: Scene) -> str:
 
 
 def clip_id(source: SceneSource, name: str, scene: Scene, variant: Variant) -> str:
-    """Id of a variant's row; it holds setting names as they first were, so that renaming a setting renames no clip."""
-    identity = digest_of([first_names(content_of(scene)), first_names(source.mask_settings)])
+    """Id of a variant's row; it holds setting names as they first were, so that renaming a setting renames no clip.
+
+    Of the mask settings it holds the first defaults, and over them what differs from the present ones: a recipe that is
+    improved renames no clip either.
+    """
+    settings, defaults = first_names(source.mask_settings), first_names(DEFAULT_MASK_SETTINGS)
+    masks = {
+        table: first | {key: value for key, value in settings[table].items() if value != defaults[table][key]}
+        for table, first in FIRST_MASK_SETTINGS.items()
+    }
+    identity = digest_of([first_names(content_of(scene)), masks])
     return f"{source.name}-{slugify(name)}-{variant.name}-{identity[:8]}"
 
 
@@ -258,11 +280,9 @@ def _variant_item(
     item: SceneItem = stage_input.item
     layers = {name: stage_input.layers[name] for name in SHARED_LAYERS}
     layers |= {name: stage_input.layers[f"{variant.name}/{name}"] for name in VARIANT_LAYERS}
-    words = [effect.kind for effect in variant.effects]
     layers |= {
-        f"{EFFECT_LAYER}{effect.kind}": stage_input.layers[f"{variant.name}/truth_{effect.kind}"]
+        f"{TRUTH_LAYER}{effect.kind}": stage_input.layers[f"{variant.name}/truth_{effect.kind}"]
         for effect in variant.effects
-        if words.count(effect.kind) == 1
     }
     facts = stage_input.facts[RENDER]
     return VariantItem(

@@ -1,4 +1,4 @@
-"""Masks of each effect from the change that it makes to each pixel, exact because it was rendered with and without it.
+"""True masks of each effect from the change that it makes to each pixel: it was rendered with and without it.
 
 The change is the largest of the three channels' differences in display space, in 8-bit steps. For a variant with one
 effect it is the difference of gt and over. With several, each effect has a pass of its own with that effect alone
@@ -19,7 +19,7 @@ from ...settings import CheckedSettings, InRange
 from ..blender.exr_frames import Cover
 from .linear_composite import to_display
 
-VERSION = 4
+VERSION = 5
 """Raise it when results change; stored results of older versions are then made again."""
 
 Steps = UInt8[np.ndarray, "T H W"]
@@ -40,7 +40,7 @@ class MaskFromPasses(CheckedSettings):
     table: ClassVar[str] = "truth"
 
     threshold: Annotated[int, InRange(1, 255)] = 6
-    """Steps from which a pixel is effect; the recipe for real pairs has the same least threshold."""
+    """Steps from which a pixel is effect; stage 5 has the same least threshold."""
     grow_threshold: int = 4
     """Steps, averaged over 5x5 pixels, from which a pixel connected to effect is effect too: a wave or a shadow runs
     out slowly, and its last changes must not count as untouched."""
@@ -96,19 +96,21 @@ def soft_mask(steps: Steps, settings: MaskFromPasses) -> tuple[Matte, int]:
     return scale[steps] * np.stack(shown), white
 
 
-def effect_mask(effects: Iterable[Steps], settings: MaskFromPasses) -> Mask:
-    """Unite the effects' pixels into the row's binary mask; at least one effect is needed."""
+def true_mask(effects: Iterable[Steps], settings: MaskFromPasses) -> Mask:
+    """Unite the effects' pixels into one binary mask, the measure of stage 5's; at least one effect is needed."""
     masks = (np.stack([_effect_pixels(frame, settings) for frame in steps]) for steps in effects)
     return reduce(np.bitwise_or, masks)
 
 
-def restrict_to_visible(mask: Mask, gt: Rgb, over: Rgb, settings: MaskFromPasses) -> Mask:
-    """Keep mask pixels at or beside which gt itself differs from over: the mask passes have noise of their own."""
-    visible = np.empty_like(mask)
-    for index, mask_image in enumerate(mask):
-        change = cv2.dilate(cv2.absdiff(gt[index], over[index]).max(axis=2), np.ones((3, 3), np.uint8))
-        visible[index] = mask_image & (change >= settings.grow_threshold)
-    return visible
+def visible_change(gt: Rgb, over: Rgb) -> Steps:
+    """Largest change from over to gt at a pixel or beside it, in 8-bit steps.
+
+    Where it is nothing there is no effect, whatever the mask passes say: they have noise of their own.
+    """
+    change = np.empty(gt.shape[:3], np.uint8)
+    for index, (with_effect, without) in enumerate(zip(gt, over, strict=True)):
+        change[index] = cv2.dilate(cv2.absdiff(with_effect, without).max(axis=2), np.ones((3, 3), np.uint8))
+    return change
 
 
 def mask_iou(first: Mask, second: Mask) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...arrays import Mask
 from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
 from ...datasets.store.atomic_io import atomic_write, digest_of, json_bytes
@@ -24,14 +25,15 @@ from .encode_plan import (
     CacheSettings,
     Recipe,
     build_recipe,
+    check_masks,
     is_encoded,
+    mask_layers,
     no_caption_key,
     resize_frames,
     row_list_paths,
+    training_mask,
     window_length,
 )
-
-_ENCODED_LAYERS = ("gt", "over", "effect_mask")
 
 
 def encode_corpus(
@@ -40,9 +42,11 @@ def encode_corpus(
     """Encode this process's share (number, of how many) of the clips; yield each clip's id when it is done.
 
     Raises:
-        ValueError: the corpus is empty, or a clip cannot be encoded; rows that are done stay.
+        ValueError: the corpus is empty, its pairs lack the mask that is asked for, or a clip cannot be encoded; rows
+            that are done stay.
         WeightsNotFound: the model is not on this machine.
     """
+    check_masks(corpus, settings)
     local = locate_model(model)
     recipe = build_recipe(local, settings)
     no_caption, (number, count) = no_caption_key(recipe), share
@@ -58,7 +62,8 @@ def encode_corpus(
     for clip_id, path in pending:
         clip = corpus.clip(clip_id)
         starts = range(0, max(clip.num_frames - recipe["frames"], 0) + 1, recipe["frames"])  # what is over is left out
-        keys = [_encode_window(clip, start, folder, recipe, encoders) for start in starts]
+        mask = training_mask(clip, settings)
+        keys = [_encode_window(clip, mask, start, folder, recipe, encoders) for start in starts]
         atomic_write(path, json_bytes({"clip_id": clip_id, "keys": keys}))
         yield clip_id
 
@@ -83,17 +88,19 @@ class _Encoders:
         return rows
 
 
-def _encode_window(clip: Clip, start: int, folder: Path, recipe: Recipe, encoders: _Encoders) -> str:
+def _encode_window(clip: Clip, mask: Mask | None, start: int, folder: Path, recipe: Recipe, encoders: _Encoders) -> str:
     """Write the row of one window unless it exists; return its key."""
-    digests = [hashlib.sha256(clip.encoded(layer) or b"").hexdigest() for layer in _ENCODED_LAYERS]
+    names = ("gt", "over", *mask_layers(clip, recipe))
+    digests = [hashlib.sha256(clip.encoded(layer) or b"").hexdigest() for layer in names]
     key = digest_of([clip.clip_id, clip.caption, start, digests, recipe])
     if row_path(folder, key).exists():
         return key
     span = slice(start, start + window_length(clip, recipe["frames"]))
-    layers = {name: layer[span] for name in _ENCODED_LAYERS if (layer := getattr(clip, name)) is not None}
+    frames = {"gt": clip.gt, "over": clip.over, "mask": mask}
+    layers = {name: layer[span] for name, layer in frames.items() if layer is not None}
     label, shape = f"clip '{clip.clip_id}'", layers["gt"].shape[:3]
-    if ("over" in layers) != ("effect_mask" in layers):
-        raise ValueError(f"{label}: has only one of over and effect_mask; publish it with both, or as unpaired")
+    if ("over" in layers) != ("mask" in layers):
+        raise ValueError(f"{label}: has only one of over and mask; publish it with both, or as unpaired")
     for name, layer in layers.items():
         if layer.shape[:3] != shape:
             raise ValueError(f"{label}: {name} is {layer.shape[:3]} and gt {shape} from frame {start}; mend it")
@@ -106,7 +113,7 @@ def _encode_window(clip: Clip, start: int, folder: Path, recipe: Recipe, encoder
         start=start,
         gt=encoders.encode_frames(layers["gt"]),
         over=encoders.encode_frames(layers["over"]) if "over" in layers else None,
-        mask=layers.get("effect_mask"),
+        mask=layers.get("mask"),
         text=encoders.encode_caption(clip.caption or ""),
     )
     write_row(folder, row, storage_dtype=recipe["storage_dtype"])
