@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from . import composite, effect_mask, external, plate, propagate, quality, subject
+from . import composite, effect_mask, external, plate, propagate, quality, sam2, sam3, subject
 from .decompose import Decomposer
 from .effect_mask import EffectMaskSettings
 from .external import External
 from .plate import Plate
 from .propagate import Propagate
 from .quality import Pair
-from .subject import Provided, SubjectPrompt, SubjectSegmenter
+from .sam2 import Sam2
+from .sam3 import Sam3
+from .subject import Provided, SubjectSegmenter
+from .tracking.prompts import SubjectPrompt
 
 Layer = UInt8[np.ndarray, "..."] | Bool[np.ndarray, "..."]
 """A layer of any of the shapes in `arrays.py`."""
@@ -29,6 +32,8 @@ Facts = Mapping[str, Mapping[str, Any]]
 _VERSIONS = {
     Provided: subject.VERSION,
     Propagate: propagate.VERSION,
+    Sam2: sam2.VERSION,
+    Sam3: sam3.VERSION,
     Plate: plate.VERSION,
     External: external.VERSION,
     EffectMaskSettings: effect_mask.VERSION,
@@ -67,7 +72,8 @@ def _subject(layers: Layers, facts: Facts, segmenter: SubjectSegmenter) -> Stage
     if tracked.others is not None:
         masks["tracked_others"] = tracked.others
     confidence = [round(float(value), 4) for value in tracked.confidence]
-    return StageOutput(layers=masks, facts={"confidence": confidence, "notes": list(tracked.notes)})
+    facts_of_track = {"confidence": confidence, "notes": list(tracked.notes)}
+    return StageOutput(layers=masks, facts=facts_of_track | ({"model": dict(tracked.model)} if tracked.model else {}))
 
 
 def _decompose(layers: Layers, facts: Facts, decomposer: Decomposer) -> StageOutput:
@@ -127,8 +133,9 @@ def version_of(stage: str, settings: Any) -> int:
 
 
 def settings_digestible(settings: Any) -> dict[str, Any]:
-    """Settings as plain values, for a key or for the record."""
-    return {} if settings is None else asdict(settings)
+    """Settings as plain values, for a key or for the record; without those of where a stage runs."""
+    operational = getattr(settings, "operational", ())
+    return {} if settings is None else {name: v for name, v in asdict(settings).items() if name not in operational}
 
 
 def run(

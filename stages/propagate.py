@@ -16,9 +16,10 @@ from jaxtyping import UInt8
 
 from ..arrays import MatteImage, Rgb
 from ..settings import CheckedSettings, InRange
-from .subject import PromptBox, SubjectPrompt, SubjectTrack
+from .subject import SubjectTrack
 from .tracking.flow_propagation import MaskPropagator, PropagatedMask, fit_colour_model
 from .tracking.mask_confidence import area_ratio, overlap, steadiness
+from .tracking.prompts import PromptBox, SubjectPrompt
 
 VERSION = 2
 

@@ -6,79 +6,17 @@ of real clips got 0.55 (a bicycle's wheels behind twigs) to 0.95 in their worst 
 about 0.4.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..arrays import Matte, MatteImage, PerFrame, Rgb
+from ..arrays import Matte, PerFrame, Rgb
 from .tracking.mask_confidence import continuity, edge_contrast, presence, steadiness, within_frame
+from .tracking.prompts import SubjectPrompt
 
 VERSION = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromptPoint:
-    """A point on the subject, or beside it."""
-
-    x: float | int
-    """Pixels of the clip; the centre of the first pixel is 0."""
-    y: float | int
-    is_subject: bool = True
-
-
-PromptBox = tuple[float | int, float | int, float | int, float | int]
-"""x and y of the top left corner, width and height in pixels of the clip."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SubjectPrompt:
-    """Prompt for one subject; a backend takes the parts that it understands."""
-
-    masks: Matte | None = None
-    """A mask for every frame."""
-    keys: Mapping[int, MatteImage] = field(default_factory=dict)
-    """Masks of key frames, by frame index within the clip."""
-    points: Mapping[int, tuple[PromptPoint, ...]] = field(default_factory=dict)
-    """Points by frame."""
-    boxes: Mapping[int, PromptBox] = field(default_factory=dict)
-    """Boxes by frame."""
-    text: str = ""
-    """Noun for it."""
-    others: tuple["SubjectPrompt", ...] = ()
-    """Prompts of the clip's other subjects, which a backend may track beside this one."""
-
-    @property
-    def frames(self) -> tuple[int, ...]:
-        """Frames with a key mask, points or a box, rising."""
-        return tuple(sorted({*self.keys, *self.points, *self.boxes}))
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the masks as JSON values; `from_json` takes them back."""
-        return {
-            "keys": list(self.keys),
-            "points": {str(frame): [[p.x, p.y, p.is_subject] for p in points] for frame, points in self.points.items()},
-            "boxes": {str(frame): list(box) for frame, box in self.boxes.items()},
-            "text": self.text,
-            "others": [other.to_json() for other in self.others],
-        }
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any], keys: Iterable[MatteImage], **more: Any) -> "SubjectPrompt":
-        """Build a prompt from JSON values and the key masks: its own in order, then those of the other subjects."""
-        masks = iter(keys)
-        return cls(
-            keys={frame: next(masks) for frame in values.get("keys") or ()},
-            points={
-                int(frame): tuple(PromptPoint(x=x, y=y, is_subject=on_subject) for x, y, on_subject in points)
-                for frame, points in values.get("points", {}).items()
-            },
-            boxes={int(frame): tuple(box) for frame, box in values.get("boxes", {}).items()},
-            text=values.get("text", ""),
-            others=tuple(cls.from_json(other, masks) for other in values.get("others", ())),
-            **more,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +30,8 @@ class SubjectTrack:
     """Sentences for the person who reviews the clip."""
     others: Matte | None = None
     """The clip's other subjects, where the backend tracked them too."""
+    model: Mapping[str, str] = field(default_factory=dict)
+    """Id and revision of the network that found it, if one did."""
 
 
 @runtime_checkable

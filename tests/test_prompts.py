@@ -11,7 +11,7 @@ from effectpairs.datasets.footage.types import Footage, SubjectFiles, VideoPromp
 from effectpairs.datasets.sources.source import FootageSource
 from effectpairs.flows.footage.ingest import NormalizedClip, normalize_footage
 from effectpairs.stages.normalise import Normalise, UnusableShot, fit_frame, fit_point
-from effectpairs.stages.subject import PromptPoint, SubjectPrompt
+from effectpairs.stages.tracking.prompts import PromptPoint, SubjectPrompt
 from effectpairs.tests.fixtures_videos import encode_video, sliding_clip, square_mask
 
 HEIGHT, WIDTH = 48, 80

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from effectpairs.stages.propagate import Propagate, _drop_specks
-from effectpairs.stages.subject import SubjectPrompt
 from effectpairs.stages.tracking.flow_propagation import COLOUR_BINS, MIN_DENSITY, colour_cells, fit_colour_model
+from effectpairs.stages.tracking.prompts import SubjectPrompt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 from effectpairs.stages.propagate import Propagate
-from effectpairs.stages.subject import Provided, SubjectPrompt, SubjectSegmenter
+from effectpairs.stages.subject import Provided, SubjectSegmenter
 from effectpairs.stages.tracking import mask_confidence
+from effectpairs.stages.tracking.prompts import SubjectPrompt
 
 FRAMES, HEIGHT, WIDTH, SIDE = 12, 64, 96, 20
 

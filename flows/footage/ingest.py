@@ -24,7 +24,7 @@ from ...stages.normalise import (
     plan_clips,
     resize,
 )
-from ...stages.subject import PromptBox, PromptPoint, SubjectPrompt
+from ...stages.tracking.prompts import PromptBox, PromptPoint, SubjectPrompt
 
 THUMBNAIL_HEIGHT_PX = 64
 MAX_LENGTH_DIFFERENCE = 0.05

@@ -16,7 +16,7 @@ from ...requirements import check_requirements
 from ...stages import pair
 from ...stages.normalise import UnusableShot
 from ...stages.quality_gates import Verdict, judge
-from ...stages.subject import SubjectPrompt
+from ...stages.tracking.prompts import SubjectPrompt
 from ..engine.report import software
 from .ingest import NormalizedClip, normalize_footage
 from .source import RealSource

@@ -11,6 +11,8 @@ from ...stages.normalise import Normalise
 from ...stages.plate import Plate
 from ...stages.propagate import Propagate
 from ...stages.quality_gates import QualityThresholds
+from ...stages.sam2 import Sam2
+from ...stages.sam3 import Sam3
 from ...stages.subject import Provided
 from ..captions.stages import CaptionedSource
 
@@ -20,7 +22,7 @@ class RealSource(FootageSource, CaptionedSource):
     """A file in `datasets/sources/`, key for key; a table's `kind` chooses the backend."""
 
     normalise: Normalise = Normalise()
-    subject: Provided | Propagate = Provided()
+    subject: Provided | Propagate | Sam2 | Sam3 = Provided()
     decompose: Plate | External = Plate()
     effect_mask: EffectMaskSettings = EffectMaskSettings()
     quality_thresholds: QualityThresholds = QualityThresholds()

@@ -1,5 +1,6 @@
 """Real footage as items: a video is normalised to clips, each clip goes through the pair stages and gets captions."""
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from ...digests import digest_of_file
 from ...settings import first_names
 from ...stages import normalise, pair
 from ...stages.quality_gates import judge
+from ...weights import WeightsNotFound, find_weights
 from ..captions.record import captioned_outcome
 from ..captions.stages import CaptionedItem, caption_stages
 from ..engine.batches import Failure
@@ -95,9 +97,11 @@ def stages(source: RealSource) -> tuple[Stage, ...]:
             needs=spec.needs,
             takes=spec.takes,
             reads=spec.reads,
+            more_inputs=partial(_weights_inputs, source.stage_settings(name)),
             make=partial(_make_pair_stage, spec, source.stage_settings(name)),
             phase="pairs",
             batch_name="clips",
+            uses=("gpu",) if getattr(source.stage_settings(name), "required_weights", ()) else ("cpu",),
         )
         for name, spec in pair.STAGES.items()
     )
@@ -128,6 +132,7 @@ def outcome(source: RealSource, progress: ItemProgress, failure: Failure | None)
         "start_s": item.clip["start_s"],
         "source_frames": item.clip["source_frames"],
         "subject": item.subject,
+        "models": [facts["model"] for facts in progress.facts.values() if facts.get("model")],
         "notes": notes,
         "composite": "eq2",
     }
@@ -143,7 +148,19 @@ FOOTAGE = ItemKind(
 def _listing_inputs(stage_input: StageInput) -> dict[str, str]:
     footage: Footage = stage_input.item.footage
     labels = [subject.label for subject in footage.subjects]
-    return {"image_fps": str(footage.image_fps), "labels": digest_of(labels)}
+    inputs = {"image_fps": str(footage.image_fps), "labels": digest_of(labels)}
+    if prompts := [repr(subject.prompts) for subject in footage.subjects if not subject.prompts.is_empty]:
+        inputs["prompts"] = digest_of(prompts)  # those of several subjects lie in one file
+    return inputs
+
+
+def _weights_inputs(stage_settings: Any, stage_input: StageInput) -> dict[str, str]:
+    """Versions of the weights that a stage computes with; of those that are not here its making says so."""
+    versions = {}
+    for ref in getattr(stage_settings, "required_weights", ()):
+        with contextlib.suppress(WeightsNotFound):
+            versions[f"weights {ref.model}"] = find_weights(ref).version
+    return versions
 
 
 def _normalise(stage_input: StageInput, writer: ResultWriter) -> None:

@@ -14,7 +14,7 @@ import av
 import cv2
 import numpy as np
 from effectpairs.stages.propagate import Propagate
-from effectpairs.stages.subject import SubjectPrompt
+from effectpairs.stages.tracking.prompts import SubjectPrompt
 
 CLIPS = Path(os.environ.get("EFFECTPAIRS_CLIPS", Path(__file__).parents[2].parent / "shared" / "clips"))
 SIZE = (672, 384)
