@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from ..settings import CheckedSettings, InRange
-from .checks.validators import check_caption, check_description, check_variant
+from .checks.validators import check_caption, check_description, check_refinement, check_variant
 from .interface.captioner import Captioner, ClipContext, Reply
-from .language.caption_parsing import named_effects
+from .language.effect_mentions import effect_words, named_effects
 from .rule_based.augment import restyle
 from .rule_based.captioner import MODEL, RuleBasedCaptioner
 
@@ -89,21 +89,33 @@ def describe_clip(
 def refine_description(
     captioner: Captioner, description: str, clip: ClipContext, settings: CaptionSettings = DEFAULTS, *, seed: int = 0
 ) -> CheckedAnswer:
-    """Return the concise caption; it goes to review where neither source nor caption names an effect."""
+    """Return the concise caption; it goes to review where neither scene nor caption names an effect.
+
+    A model's caption of a clip whose effects are not known keeps to those that the description speaks of.
+    """
     words = settings.max_words
 
     def request(missing: int, attempt: int, objections: tuple[str, ...]) -> tuple[Reply, ...]:
         return (captioner.refine(description, clip, max_words=words, seed=seed + attempt, objections=objections),)
 
+    def check(text: str, accepted: Sequence[str]) -> Sequence[str]:
+        return check_caption(text, max_words=words, effects=clip.effects, subject=clip.subject)
+
+    def check_model(text: str, accepted: Sequence[str]) -> Sequence[str]:
+        return (*check(text, accepted), *(() if clip.effects else check_refinement(text, description)))
+
     answer = _request_replies(
         request,
-        lambda text, accepted: check_caption(text, max_words=words, effects=clip.effects, subject=clip.subject),
+        check_model,
         lambda missing, accepted: (RuleBasedCaptioner().refine("", clip, max_words=words, seed=seed),),
         settings,
+        check_fallback=check,  # the rules word the clip, not the model's description
     )
-    if answer.reply is not None and not clip.effects and not named_effects(answer.reply.text):
-        return replace(answer, verdict="review")
-    return answer
+    if answer.reply is None or clip.effects:
+        return answer
+    text = answer.reply.text
+    is_named = named_effects(text) or effect_words(text, clip.expected_effects)
+    return answer if is_named else replace(answer, verdict="review")
 
 
 def augment_caption(
@@ -136,6 +148,7 @@ def _request_replies(
     settings: CaptionSettings,
     *,
     count: int = 1,
+    check_fallback: Check | None = None,
 ) -> CheckedAnswer:
     """Request answers; good ones are kept, only the missing ones are requested again.
 
@@ -146,6 +159,7 @@ def _request_replies(
         fallback: the rules' answers, for the number that is missing and the texts already accepted.
         settings: limit of requests, and whether the rules may answer.
         count: answers to be had.
+        check_fallback: gives the objections to the rules' answers; by default as to the others.
     """
     if count < 1:
         raise ValueError(f"count={count} must be 1 or more; ask at least once for one")
@@ -160,7 +174,8 @@ def _request_replies(
             return CheckedAnswer(replies=tuple(accepted), attempts=tuple(attempts))
     from_model = len(accepted)
     if settings.fallback_to_rules:
-        _accept(fallback(count - from_model, [reply.text for reply in accepted]), check, accepted, count)
+        replies = fallback(count - from_model, [reply.text for reply in accepted])
+        _accept(replies, check_fallback or check, accepted, count)
     return CheckedAnswer(
         replies=tuple(accepted),
         attempts=tuple(attempts),

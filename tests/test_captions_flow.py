@@ -13,6 +13,7 @@ from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.flows.captions import stages as caption_stages
 from effectpairs.flows.captions.corpus_captions import caption_corpus
+from effectpairs.flows.captions.record import with_captions
 from effectpairs.flows.captions.stages import Captioning
 from effectpairs.flows.engine import local_runner
 from effectpairs.flows.engine.batches import make_result
@@ -78,7 +79,8 @@ def test_every_finished_clip_has_its_words(paired, tmp_path):
         assert len(clip.caption_dense) > len(clip.caption)
         assert len(set(told["augmented"])) == 3
         assert clip.caption not in told["augmented"]
-        assert told["effects"]["source"] == "given"
+        assert told["effects"]["source"] in ("measured", "hint")
+        assert (told["effects"]["hint"], told["effects"]["named"]) == (["shadow"], ["shadow"])
         assert clip.effects == ["shadow"]
         assert clip.provenance["models"] == [{"id": MODEL, "revision": None}]
         assert told["steps"]["refine"]["attempts"][0]["replies"][0]["text"] == clip.caption
@@ -204,6 +206,69 @@ def test_effects_that_nobody_names_are_measured_with_their_evidence(source_file,
         assert (found["source"] == "measured") == bool(row["effects"])
         if not row["effects"]:
             assert row["quality"]["verdict"] != "accept"
+
+
+def muddy(request: dict) -> str:
+    """A model that sees spray and mud, which no source has named."""
+    system, head = request["messages"][0]["content"], "A square slides along, throwing up"
+    if '"captions"' in system:
+        styles = (
+            "a fine, low spray and wet mud",
+            "a heavy spray and thick brown mud",
+            "coarse spray and sparse grey mud",
+        )
+        return json.dumps({"effect": "spray", "captions": [f"{head} {style}." for style in styles]})
+    if '"caption"' in system:
+        return json.dumps({"caption": f"{head} dense white spray and mud."})
+    return "A square slides from left to right. It throws up dense white spray and clods of mud that fall behind it."
+
+
+def test_a_hint_refuses_no_caption_and_the_captions_words_go_into_the_row(source_file, tmp_path):
+    """A source that expects shadows everywhere has clips with spray."""
+    with fixtures_llm_server.StubServer(muddy) as server:
+        account = run_source(load_any(source_file, asking(server)), tmp_path / "w", workers=1)
+        assert len(server.requests) == 12, "no answer is asked for again"
+        data = fixtures_llm_server.data_of(server.requests[0])
+        assert data["effects expected of the whole collection"] == ["shadow"]
+        assert "known effects" not in data
+    assert account.failed == 0
+    for row in rows_of(tmp_path / "w").values():
+        record = json.loads(row["provenance"]["captions"])
+        assert row["caption"] == "A square slides along, throwing up dense white spray and mud."
+        assert row["effects"][:2] == ["spray", "mud"]
+        assert record["filled"] == {"describe": 0, "refine": 0, "augment": 0}
+        effects = record["effects"]
+        assert (effects["source"], effects["hint"], effects["named"]) == ("caption", ["shadow"], ["spray", "mud"])
+        # The frames do show a shadow: where measurement is sure of it, both are kept and a person looks.
+        is_contradicted = effects["measured"] == ["shadow"]
+        assert row["effects"] == ["spray", "mud", *effects["measured"]]
+        assert any("the frames rather show shadow" in reason for reason in row["quality"]["reasons"]) == is_contradicted
+
+
+def test_a_hint_of_any_word_is_worded_where_nothing_contradicts(source_file, tmp_path):
+    source = load_any(source_file, ['effects=["other: Pollen"]'])
+    run_source(source, tmp_path / "w", workers=1)
+    rows = [row for row in rows_of(tmp_path / "w").values() if row["effects"] == ["pollen"]]
+    assert rows
+    for row in rows:
+        record = json.loads(row["provenance"]["captions"])
+        assert len(set(record["augmented"])) == 3
+        assert all("pollen" in text.lower() for text in (row["caption"], row["caption_dense"], *record["augmented"]))
+
+
+def test_a_tiny_mask_and_a_word_for_an_effect_go_to_review(source_file, tmp_path):
+    run = open_run(load_any(source_file), tmp_path / "w")
+    local_runner.run_locally(run)
+    (progress, *_) = (item for item in run.iter_items() if item.is_finished and not item.children)
+    pair_row = {
+        **rows_of(tmp_path / "w")[progress.item.id],
+        "quality": {"effect_area": 0.0004, "subject_area": 0.05, "verdict": "accept", "reasons": ["all is well"]},
+    }
+    row = with_captions(pair_row, progress, progress.source, None)
+    assert row["quality"]["verdict"] == "review"
+    assert "shadow may not have been removed" in row["quality"]["reasons"][0]
+    pair_row["quality"]["effect_area"] = 0.02
+    assert with_captions(pair_row, progress, progress.source, None)["quality"]["verdict"] == "accept"
 
 
 def test_two_workers_and_an_interrupted_run_give_the_same_bytes(paired, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@ from dataclasses import fields
 
 import pytest
 from effectpairs.stages.quality import QUALITY_NUMBERS
-from effectpairs.stages.quality_gates import MEANING, QualityThresholds, Verdict, judge
+from effectpairs.stages.quality_gates import MEANING, QualityThresholds, Verdict, judge, unremoved_effect
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -126,3 +126,26 @@ def test_gates_name_numbers_and_are_explained():
 def test_wrong_gates_are_named(limits):
     with pytest.raises(ValueError, match=next(iter(limits))):
         QualityThresholds(**limits)
+
+
+@pytest.mark.parametrize(
+    ("area", "subject", "is_doubted"),
+    [
+        (0.0007, 0.131, True),  # a camel whose shadow stayed in the background
+        (0.0003, 0.0117, True),
+        (0.0004, 0.0515, True),
+        (0.00142, 0.0106, False),  # a boy's contact shadow, found
+        (0.0124, 0.131, False),
+        (0.0025, 0.6, False),  # little beside a subject that fills the picture, and still an effect to see
+        (0.0, 0.1, False),  # an empty mask is rejected anyway
+        (None, 0.1, False),
+    ],
+)
+def test_an_effect_that_is_spoken_of_and_hardly_masked_may_not_have_been_removed(area, subject, is_doubted):
+    numbers = {**GOOD, "effect_area": area, "subject_area": subject}
+    reason = unremoved_effect(numbers, ["shadow", "dust"])
+    assert (reason is not None) == is_doubted
+    assert reason is None or (
+        reason.startswith("shadow and dust may not have been removed") and "look whether" in reason
+    )
+    assert unremoved_effect(numbers, []) is None, "nobody speaks of one"

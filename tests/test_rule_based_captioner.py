@@ -7,11 +7,17 @@ import numpy as np
 import pytest
 from effectpairs.captioning.checks.validators import check_caption, check_description
 from effectpairs.captioning.interface.captioner import Captioner, ClipContext
-from effectpairs.captioning.language.vocabulary import colour_name, tint_name
+from effectpairs.captioning.language.colours import colour_name, tint_name
+from effectpairs.captioning.language.effect_mentions import plain_effects
 from effectpairs.captioning.pipeline import augment_caption, describe_clip, refine_description
 from effectpairs.captioning.rule_based.captioner import RuleBasedCaptioner
 from effectpairs.captioning.rule_based.clip_facts import collect_facts
-from effectpairs.captioning.rule_based.effect_classifier import classify_effects, mirror_correlation
+from effectpairs.captioning.rule_based.effect_classifier import (
+    classify_effects,
+    decide_effects,
+    frames_against,
+    mirror_correlation,
+)
 from effectpairs.captioning.rule_based.extent_and_motion import measure_clip
 from effectpairs.captioning.rule_based.opacity_fit import fit_opacity, measure_edge_width
 
@@ -122,10 +128,7 @@ def test_drops_are_a_splash():
 
 
 def test_noise_is_of_no_kind_and_goes_to_review():
-    plain = block_on_sand()
-    rng = np.random.default_rng(6)
-    gt = np.clip(plain.over + rng.normal(0, 25, plain.over.shape), 0, 255).astype(np.uint8)
-    seen = replace(plain, gt=gt, effect_mask=beside(plain, 1, dx=-48, dy=0) > 0)
+    seen = noise_beside()
     tagged = classify_effects(seen)
     assert (tagged.effects, tagged.source, tagged.review) == ((), "unknown", True)
     assert "no kind of effect fits" in tagged.evidence[0]
@@ -134,38 +137,81 @@ def test_noise_is_of_no_kind_and_goes_to_review():
     assert not {"shadow", "smoke", "dust"} & set(text.split())
 
 
-def test_what_the_source_says_stands():
-    seen = replace(painted(block_on_sand(), beside(block_on_sand(), 0.5, dx=-48, dy=0), (0, 0, 0)), effects=("wake",))
-    assert classify_effects(seen).effects == ("wake",)
-    assert classify_effects(seen).source == "given"
+def shadow_or_veil(colour) -> ClipContext:
+    """A shadow for black, else uneven smoke of the colour."""
+    plain = block_on_sand()
+    smoke = puffy(beside(plain, 0.8, dx=-40, dy=0, soft=6, grow=21))
+    return painted(plain, smoke if any(colour) else beside(plain, 0.5, dx=-48, dy=10), colour)
+
+
+def test_what_a_scene_says_stands():
+    tags = classify_effects(replace(shadow_or_veil((0, 0, 0)), effects=("wake",)))
+    assert (tags.effects, tags.source, tags.doubt) == (("wake",), "given", None)
+    assert decide_effects(tags, ("dust",)).effects == ("wake",)
 
 
 @pytest.mark.parametrize(
-    ("said", "colour", "doubt"),
+    ("hint", "colour", "effects", "doubt"),
     [
-        (("shadow",), (0, 0, 0), None),
-        (("shadow", "dust"), (0, 0, 0), None),
-        (("smoke",), (125, 85, 50), None),
-        (("splash",), (0, 0, 0), "rather show shadow"),
-        (("shadow",), (235, 235, 235), "rather show smoke"),
-        (("glow",), (0, 0, 0), "rather show shadow"),
+        (("shadow",), (0, 0, 0), ("shadow",), None),
+        (("shadow", "dust"), (0, 0, 0), ("shadow",), None),
+        (("smoke",), (125, 85, 50), ("dust",), None),
+        (("other: pollen",), (125, 85, 50), ("dust",), None),
+        (("splash",), (0, 0, 0), ("shadow",), "rather show shadow"),
+        (("shadow",), (235, 235, 235), ("smoke",), "rather show smoke"),
+        (("glow",), (0, 0, 0), ("shadow",), "rather show shadow"),
     ],
 )
-def test_what_the_source_says_is_held_against_the_frames(said, colour, doubt):
-    plain = block_on_sand()
-    coverage = (
-        beside(plain, 0.5, dx=-48, dy=10)
-        if not any(colour)
-        else puffy(beside(plain, 0.8, dx=-40, dy=0, soft=6, grow=21))
-    )
-    seen = replace(painted(plain, coverage, colour), effects=said)
-    found = classify_effects(seen)
-    assert (found.effects, found.source, found.review) == (said, "given", doubt is not None)
-    assert len(found.evidence) == 2
-    assert found.doubt is None if doubt is None else doubt in found.doubt
-    empty = classify_effects(replace(seen, effect_mask=np.zeros_like(seen.effect_mask)))
+def test_a_hint_is_no_law_what_is_measured_goes_before_it(hint, colour, effects, doubt):
+    clip = replace(shadow_or_veil(colour), expected_effects=plain_effects(hint))
+    tags = classify_effects(clip)
+    assert (tags.effects, tags.source, tags.review) == (effects, "measured", doubt is not None)
+    assert (tags.hint, tags.measured) == (plain_effects(hint), effects)
+    assert "the source expects" in tags.evidence[0]
+    assert tags.doubt is None if doubt is None else doubt in tags.doubt
+    assert effects[0] in RuleBasedCaptioner().refine("", clip, max_words=30, seed=0).text
+    empty = classify_effects(replace(clip, effect_mask=np.zeros_like(clip.effect_mask)))
     assert "effect mask is empty" in empty.doubt
-    assert classify_effects(replace(seen, facts={"motion": "walk"})).evidence == ("the scene says so",)
+    assert empty.effects == ()
+
+
+def noise_beside() -> ClipContext:
+    """A change of no kind that measurement knows, as dark as it is bright."""
+    plain = block_on_sand()
+    gt = np.clip(plain.over + np.random.default_rng(6).normal(0, 25, plain.over.shape), 0, 255).astype(np.uint8)
+    return replace(plain, gt=gt, effect_mask=beside(plain, 1, dx=-48, dy=0) > 0)
+
+
+def test_where_measurement_cannot_tell_a_hint_stands_that_the_frames_bear_out():
+    clip = noise_beside()
+    tags = classify_effects(replace(clip, expected_effects=("mud", "pollen")))
+    assert (tags.effects, tags.source, tags.review, tags.doubt) == (("mud", "pollen"), "hint", False, None)
+    brighter = replace(tags, lighter_share=0.8, darker_share=0.1)
+    assert frames_against(("shadow",), brighter) == "80% of what it covers is brighter than without it"
+    assert frames_against(("shadow", "mud"), brighter) is None
+    assert frames_against(("sparks",), replace(tags, darker_share=0.9)).endswith("darker than without it")
+
+
+@pytest.mark.parametrize(
+    ("colour", "named", "effects", "doubt"),
+    [
+        ((0, 0, 0), ("shadow",), ("shadow",), None),
+        ((0, 0, 0), ("spray", "shadow"), ("spray", "shadow"), None),
+        ((0, 0, 0), ("spray",), ("spray", "shadow"), "the caption says spray, and the frames rather show shadow"),
+        ((0, 0, 0), ("pollen",), ("pollen",), None),
+        ((235, 235, 235), ("snow",), ("snow",), None),
+        ((235, 235, 235), ("shadow",), ("shadow", "smoke"), "the frames rather show smoke"),
+        ((0, 0, 0), (), ("shadow",), None),
+    ],
+)
+def test_measurement_and_caption_decide_and_both_are_kept(colour, named, effects, doubt):
+    tags = classify_effects(replace(shadow_or_veil(colour), expected_effects=("reflection", "dust")))
+    decision = decide_effects(tags, named)
+    assert decision.effects == effects
+    assert any("the source expects reflection and dust" in text for text in decision.evidence)
+    if named:
+        assert decision.evidence[0] == f"the caption names {' and '.join(named)}"
+        assert decision.doubt is None if doubt is None else doubt in decision.doubt
 
 
 def test_soft_and_hard_edges_differ():
@@ -301,13 +347,12 @@ def test_three_effects_that_darken_are_not_told_in_the_same_words():
 
 
 def test_an_effect_of_unknown_kind_is_captioned_and_sent_to_review():
-    plain = block_on_sand()
-    gt = np.clip(plain.over + np.random.default_rng(6).normal(0, 25, plain.over.shape), 0, 255).astype(np.uint8)
-    asked = refine_description(
-        RuleBasedCaptioner(), "", replace(plain, gt=gt, effect_mask=beside(plain, 1, dx=-48, dy=0) > 0)
-    )
+    asked = refine_description(RuleBasedCaptioner(), "", noise_beside())
     assert "patch" in asked.reply.text
     assert asked.verdict == "review"
+    hinted = refine_description(RuleBasedCaptioner(), "", replace(noise_beside(), expected_effects=("mud",)))
+    assert "mud" in hinted.reply.text
+    assert hinted.verdict == "ok"
 
 
 def test_frames_alone_say_nothing_and_a_hint_is_no_instruction():

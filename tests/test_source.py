@@ -132,6 +132,21 @@ def test_the_sources_that_come_along(name):
     assert "icence" in text
 
 
+@pytest.mark.parametrize(
+    "name", ["davis", "gen-omnimatte", "omnimatte-zero", "omnimatte-zero-layers", "pexels", "videos"]
+)
+def test_a_data_set_of_many_clips_says_no_effect_for_all_of_them(name):
+    assert load_any(name).effects == ()
+
+
+def test_effects_of_a_source_are_of_the_vocabulary_or_marked(tmp_path):
+    path = written(tmp_path, 'layout = "davis"\nroot = "/data"\neffects = ["mud", "other: soap bubbles"]\n')
+    assert load_any(path).effects == ("mud", "other: soap bubbles")
+    for word, sentence in (("shadwo", "write 'other: shadwo' where it is meant"), ("other: 7", "names no effect")):
+        with pytest.raises(ValueError, match=rf"davis\.toml: .*{sentence}"):
+            load_any(path, [f'effects=["{word}"]'])
+
+
 def test_names():
     assert {"davis", "gen-omnimatte", "omnimatte-zero", "omnimatte-zero-layers", "pexels", "videos"} <= set(
         source_names()

@@ -87,6 +87,29 @@ def test_lines_are_data_and_a_bad_one_costs_no_other(tmp_path):
     assert "control characters" in bad["line-00009"]
 
 
+SNOWY = "A skier turns on the slope, throwing up a plume of snow."
+POLLEN = "A dog runs through a meadow, kicking up yellow pollen."
+
+
+def test_an_effect_that_blender_cannot_draw_is_refused_and_counted_and_a_model_takes_it(tmp_path):
+    path = prompts_file(tmp_path, SNOWY, POLLEN)
+    drawn = load_any("unpaired", [f"prompts={path}"])
+    account = run_source(drawn, tmp_path / "workspace", workers=1)
+    assert (account.inputs, account.failed) == (2, 2)
+    first, second = (entry.reasons[0] for entry in read_ledger(tmp_path / "workspace", "unpaired"))
+    assert first.startswith("names snow, which is not drawn here; take a text-to-video model")
+    assert second.startswith("names pollen, which is not drawn here")
+    by_words = load_any("unpaired", [f"prompts={path}", "video.kind=cogvideox"])
+    prompts = [prompt for prompt in list_prompts(by_words) if isinstance(prompt, Prompt)]
+    assert [prompt.effects for prompt in prompts] == [("snow",), ("pollen",)]
+
+
+def test_of_several_effects_those_that_cannot_be_drawn_are_missing():
+    caption = "A car drives over dry ground, kicking up dust and leaves."
+    made = scene_from_caption(caption, {"dust": (), "leaves": ()}, seed=1, clip_format=CLIP_FORMAT)
+    assert made.missing == ("leaves",)
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -182,7 +205,7 @@ def test_wan_comes_through_the_same_door(model, tmp_path):
 
 @pytest.mark.slow
 def test_a_model_makes_clips_through_the_flow_and_a_second_run_makes_none(tmp_path, model, monkeypatch):
-    workspace, lines = tmp_path / "workspace", (DUSTY, SMOKY, "A dog runs through a puddle, throwing up a tall splash.")
+    workspace, lines = tmp_path / "workspace", (DUSTY, SMOKY, POLLEN)
     source = by_model(tmp_path, model, *lines[:1])
     run_source(source, workspace)
     first = {path: path.stat().st_mtime_ns for path in (workspace / "store").rglob("gt.mkv")}
@@ -206,7 +229,8 @@ def test_a_model_makes_clips_through_the_flow_and_a_second_run_makes_none(tmp_pa
             {"id": str(model), "revision": find_pipeline(CogVideoX(model=str(model)).required_weights[0]).model.version}
         ]
         assert clip.provenance["seeds"][0] > 0
-    assert {clip.effects[0] for clip in corpus} == {"dust", "smoke", "splash"}
+    assert {clip.effects[0] for clip in corpus} == {"dust", "smoke", "pollen"}
+    assert corpus.manifest["counts"]["by_effect"] == {"dust": 1, "pollen": 1, "smoke": 1}
 
 
 @pytest.mark.slow

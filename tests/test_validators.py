@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from effectpairs.captioning.checks.validators import check_caption, check_description, check_variant
-from effectpairs.captioning.language.caption_parsing import named_effects, split_caption
+from effectpairs.captioning.language.caption_parsing import split_caption
+from effectpairs.captioning.language.effect_mentions import named_effects
 from effectpairs.captioning.language.vocabulary import EFFECTS
 from effectpairs.captioning.rule_based.augment import restyle
 from effectpairs.datasets.corpus import schema

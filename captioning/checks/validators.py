@@ -9,15 +9,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from ..language.caption_parsing import (
-    content_stems,
-    effect_words,
-    named_effects,
-    related_effects,
-    split_caption,
-    stem,
-    tokenize,
-)
+from ..language.caption_parsing import content_stems, split_caption
+from ..language.effect_mentions import effect_mentions, effect_words, named_effects, related_effects
+from ..language.inflection import stem, tokenize
 from ..language.subjects import INTERCHANGEABLE, SubjectName
 from ..language.vocabulary import EFFECTS, VIVID, all_adjectives, terms
 
@@ -63,7 +57,7 @@ REMARKS = re.compile(
 MARKUP = re.compile(r"^[\"“]|[*_#`~|<>{}\[\]\\^=]|https?:|www\.|^\s*(-|•|\d+[.)])\s", re.MULTILINE)
 VIDEO_FIRST = re.compile(r"^(the|this|in (the|this)|a) (video|clip|scene|frames?|image|footage)\b", re.IGNORECASE)
 CORE_NAMES = {name for effect, words in EFFECTS.items() if effect != "light" for name in words.names[:2]}
-"""Names that always mean an effect; others, as "sand" or "beam", may be mere scenery."""
+"""Names that always mean an effect, and may not be denied; others, as "sand" or "beam", may be mere scenery."""
 
 
 def check_text(text: str) -> tuple[str, ...]:
@@ -116,6 +110,14 @@ def check_caption(
     return (*objections, *_check_colours(text), *_check_subject(text, subject))
 
 
+def check_refinement(text: str, description: str) -> tuple[str, ...]:
+    """Check that a caption speaks of no effect that the description it was made of does not; any, where it has none."""
+    described = {effect for meanings in effect_words(description, EFFECTS).values() for effect in meanings}
+    if not described or not (foreign := _foreign_names(text, described)):
+        return ()
+    return (f"It names {', '.join(foreign)}, of which the description does not speak; keep to the description.",)
+
+
 def check_description(
     text: str, *, effects: Iterable[str] = (), subject: str | None = None, max_words: int = 450
 ) -> tuple[str, ...]:
@@ -151,11 +153,10 @@ def check_variant(
     if not LENGTH_RATIOS[0] <= ratio <= LENGTH_RATIOS[1]:
         objections.append(f"It is {ratio:.1f} times as long as the original; keep about its length.")
     objections += _check_head(text, original, effects)
-    for effect in effects:
-        if effect in EFFECTS and _names_any(original, [effect]) and not _names_any(text, [effect]):
+    for effect in original_effects:
+        if not _names_itself(text, effect):
             objections.append(f"It no longer names the {effect}.")
-    allowed = {*effects, *original_effects}
-    if allowed and (foreign := _foreign_names(text, allowed)):
+    if foreign := _foreign_names(text, {*effects, *original_effects}):
         objections.append(f"It adds {', '.join(foreign)}; keep to the effects of the original.")
     objections += _check_colours(text)
     if _clause_overlap(text, original, effects) > MAX_OVERLAP:
@@ -184,16 +185,28 @@ def _repeats(tokens: Sequence[str]) -> bool:
 
 
 def _foreign_names(text: str, effects: Iterable[str]) -> list[str]:
-    """Return the words that name other effects than these."""
+    """Return the words that name other effects than these; "light" is too often a quality or the sun's."""
     related = related_effects(effects)
-    return sorted(
-        word for word, meanings in effect_words(text).items() if word in CORE_NAMES and not meanings & related
+    foreign = (
+        mention.word
+        for mention in effect_mentions(text)
+        if mention.is_certain and not mention.effects & related and mention.effects != {"light"}
     )
+    return sorted(set(foreign))
 
 
 def _names_any(text: str, effects: Iterable[str]) -> bool:
+    effects = tuple(effects)
     related = related_effects(effects)
-    return any(meanings & related for meanings in effect_words(text).values())
+    named = (set(named_effects(text)), *effect_words(text, effects).values())
+    return any(meanings & related for meanings in named)
+
+
+def _names_itself(text: str, effect: str) -> bool:
+    """Whether an effect is named by a word of its own: smoke is no dust, nor a splash spray."""
+    return effect in named_effects(text) or any(
+        effect in meanings for meanings in effect_words(text, [effect]).values()
+    )
 
 
 def _check_colours(text: str) -> list[str]:

@@ -25,7 +25,9 @@ class ClipContext:
     """Masks of single effects, where a renderer knows them; they may overlap."""
     fps: float = 16.0
     effects: tuple[str, ...] = ()
-    """Words of the corpus's vocabulary, where scene or source name them."""
+    """Effects that are there, in the corpus's words: those of a rendered scene, or those that a caption has named."""
+    expected_effects: tuple[str, ...] = ()
+    """Effects that a source expects of its clips: a hint, which the frames may contradict."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Facts of a rendered scene, as `render.scene.scene.scene_facts` gives them: subject, motion, ground, light,
     camera, and under `effects` each effect's own facts; else empty."""

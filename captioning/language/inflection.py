@@ -1,4 +1,4 @@
-"""English inflection: verb forms, articles, noun phrases of effects, enumerations and sentences.
+"""English inflection: words and stems, verb forms, articles, noun phrases of effects, enumerations and sentences.
 
 The few rules here take the place of the package `inflect`: that one needs 1.7 s to import in every worker, and takes
 "bus" and "torus" for plurals.
@@ -7,12 +7,26 @@ The few rules here take the place of the package `inflect`: that one needs 1.7 s
 import re
 from collections.abc import Sequence
 
-from .vocabulary import COLOURS, EFFECTS, TONES
+from .vocabulary import COLOURS, TONES, words_for
 
 UNKNOWN = {"darkening": "darkened patch", "brightening": "brightened patch"}
 """Nouns of effects of unknown kind, which say all that is known of them."""
-DOUBLED = frozenset({"emit", "run", "shed", "spin", "stir", "swim"})
+DOUBLED = frozenset({"emit", "fan", "run", "shed", "spin", "spit", "stir", "swim", "whip"})
 """Verbs that double their last consonant before "-ing"."""
+
+
+def tokenize(text: str) -> list[str]:
+    """Return a text's words in lower case; hyphens join words."""
+    tokens: list[str] = re.findall(r"[a-z0-9]+(?:[-'][a-z0-9]+)*", text.lower().replace("’", "'"))
+    return tokens
+
+
+def stem(word: str) -> str:
+    """Return a word without its ending, so that "drives" and "driving" are equal."""
+    word = word.removesuffix("'s")
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    return re.sub(r"(ing|es|ed|s|e)$", "", word) if len(word) > 3 else word
 
 
 def third_person(verb: str, *, plural: bool = False) -> str:
@@ -49,18 +63,18 @@ def with_article(phrase: str) -> str:
 
 def effect_noun(effect: str) -> str:
     """Return an effect's noun, also of an effect of unknown kind."""
-    return UNKNOWN.get(effect) or EFFECTS[effect].noun
+    return UNKNOWN.get(effect) or words_for(effect).noun
 
 
 def is_plural_effect(effect: str) -> bool:
     """Whether the effect's noun takes a verb in the plural."""
-    return effect == "ripple"
+    return effect not in UNKNOWN and words_for(effect).is_plural
 
 
 def effect_phrase(effect: str, adjectives: Sequence[str]) -> str:
     """Return an effect's noun phrase: "a long, faint shadow"; adjectives in the order of `SLOTS`."""
     phrase = noun_phrase(adjectives, effect_noun(effect))
-    return with_article(phrase) if effect in UNKNOWN or EFFECTS[effect].takes_article else phrase
+    return with_article(phrase) if effect in UNKNOWN or words_for(effect).takes_article else phrase
 
 
 def noun_phrase(adjectives: Sequence[str], noun: str, *, container: str = "") -> str:

@@ -1,11 +1,10 @@
-"""Vocabulary of effects and colours: nouns, verbs and adjectives of each effect, and names of colours.
+"""Vocabulary of effects: nouns, verbs and adjectives of each effect, and of any other that somebody names.
 
 Captions, augmentation and checks share it, so that no caption says "red shadow" or "wispy puddle", and every caption
-that the rules write passes the checks.
+that the rules write passes the checks. It is open: `words_for` has words for an effect that nobody foresaw.
 """
 
-import colorsys
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -23,8 +22,12 @@ class EffectWords:
     noun: str
     takes_article: bool = True
     """Whether "a" may stand before the noun; dust and plurals take none."""
+    is_plural: bool = False
+    """Whether the noun takes a verb in the plural."""
     names: Words
     """Words by which a caption may name it. The first two mean nothing else; the others may be mere scenery."""
+    scenery: Words = ()
+    """Words that name it only where something throws it up or it moves by itself: snow that lies is a ground."""
     kin: Words = ()
     """Effects so similar that their names may stand for it."""
     causes: Words
@@ -90,7 +93,8 @@ EFFECTS: dict[str, EffectWords] = {
         colour=terms("white silvery greenish"),
     ),
     "ripple": EffectWords(
-        noun="ripples", takes_article=False, names=terms("ripple ripples rippling wavelets rings"), kin=("wake",),
+        noun="ripples", takes_article=False, is_plural=True,
+        names=terms("ripple ripples rippling wavelets rings"), kin=("wake",),
         causes=("send out", "raise"), appears=terms("spread run"), positions=_AROUND,
         intensity=terms("-faint -gentle -mild +strong +pronounced"),
         spread=terms("small wide concentric far-reaching"),
@@ -103,14 +107,14 @@ EFFECTS: dict[str, EffectWords] = {
         texture=terms("fine misty coarse"), colour=terms("white silvery grey brown"),
     ),
     "dust": EffectWords(
-        noun="dust", takes_article=False, names=terms("dust dusts dusty grit haze"), kin=("smoke",),
+        noun="dust", takes_article=False, names=terms("dust dusts dusty grit haze"),
         causes=("kick up", "raise", "stir up"), appears=terms("hang rise"), positions=_AROUND,
         intensity=terms("-thin -light -sparse +dense +thick +heavy"), spread=terms("low-hanging widespread"),
         texture=terms("powdery -hazy gritty swirling +billowing"), colour=terms(_DUST),
     ),
     "smoke": EffectWords(
         noun="smoke", takes_article=False, names=terms("smoke smokes smoky fumes exhaust haze steam vapour vapor"),
-        kin=("dust",), causes=("trail", "give off"), appears=terms("hang drift"), positions=(*_AROUND, "above"),
+        causes=("trail", "give off"), appears=terms("hang drift"), positions=(*_AROUND, "above"),
         intensity=terms("-thin -light -sparse +dense +thick +heavy"),
         spread=terms("low-hanging widespread"), texture=terms("-wispy -hazy curling swirling +billowing +rolling"),
         colour=terms(_SMOKE),
@@ -128,12 +132,74 @@ EFFECTS: dict[str, EffectWords] = {
         intensity=terms("-faint -dim +strong +bright"),
         spread=terms("far-reaching"), texture=terms("soft steady flickering patchy"), colour=terms(_LIGHT),
     ),
+    "snow": EffectWords(
+        noun="snow", takes_article=False, names=terms("snowflakes snowfall"), scenery=terms("snow slush"),
+        kin=("spray",), causes=("kick up", "throw up"), appears=terms("fly hang"), positions=_AROUND,
+        intensity=terms("-light -sparse +dense +heavy"), spread=terms("low narrow wide widespread"),
+        texture=terms("fine powdery wet glittering"), colour=terms("white grey pale_grey pale_blue"),
+    ),
+    "mud": EffectWords(
+        noun="mud", takes_article=False, names=terms("sludge mudflow"), scenery=("mud",), kin=("splash", "spray"),
+        causes=("kick up", "throw up"), appears=terms("fly spatter"), positions=_AROUND,
+        intensity=terms("-light -sparse +heavy +thick"), spread=terms("low narrow tall wide"),
+        texture=terms("wet clumpy gritty"), colour=terms("brown dark_brown grey black reddish"),
+    ),
+    "sparks": EffectWords(
+        noun="sparks", takes_article=False, is_plural=True, names=terms("sparks spark embers"),
+        causes=("throw off", "send up"), appears=terms("fly scatter"), positions=(*_AROUND, "above", "below"),
+        intensity=terms("-faint -sparse +bright +intense"), spread=terms("narrow wide far-reaching"),
+        texture=terms("fine flickering glittering"), colour=terms("orange yellow white amber red"),
+    ),
+    "fog": EffectWords(
+        noun="fog", takes_article=False, names=terms("fogbank fogbanks fog mist"), scenery=("fog",), causes=("stir",),
+        appears=terms("hang drift"), positions=(*_AROUND, "above", "below"),
+        intensity=terms("-thin -light +dense +thick +heavy"), spread=terms("low-hanging widespread"),
+        texture=terms("-wispy -hazy drifting +rolling"), colour=terms("white grey pale_grey blue-grey"),
+    ),
+    "leaves": EffectWords(
+        noun="leaves", takes_article=False, is_plural=True, names=(), scenery=("leaves",),
+        causes=("kick up", "stir up"), appears=terms("swirl whirl"), positions=_AROUND,
+        intensity=terms("-sparse -scattered +dense"), spread=terms("low wide widespread"),
+        texture=terms("dry crisp wet curled"), colour=terms("brown golden orange yellow reddish"),
+    ),
+    "debris": EffectWords(
+        noun="debris", takes_article=False, names=terms("debris rubble shards fragments splinters gravel"),
+        causes=("scatter", "kick up"), appears=terms("fly scatter"), positions=_AROUND,
+        intensity=terms("-light -sparse +dense +heavy"), spread=terms("low wide widespread"),
+        texture=terms("fine coarse jagged"), colour=terms("grey brown dark_grey white"),
+    ),
+    "footprints": EffectWords(
+        noun="footprints", takes_article=False, is_plural=True,
+        names=terms("footprints footprint pawprints hoofprints tracks"), causes=("leave",),
+        appears=terms("show appear"), positions=terms("behind around sides left right below"),
+        intensity=terms("-faint -shallow +deep"), spread=terms("small narrow large"),
+        texture=terms("crisp blurred wet"), colour=terms("grey brown"),
+    ),
+    "fire": EffectWords(
+        noun="fire", takes_article=False, names=terms("fire flames flame blaze campfire bonfire"),
+        kin=("glow", "light"), causes=("spit", "throw out"), appears=terms("burn flicker"),
+        positions=(*_AROUND, "above", "below"), intensity=terms("-faint -gentle +bright +fierce +intense"),
+        spread=terms("small low tall wide"), texture=terms("flickering steady leaping"),
+        colour=terms("orange yellow red blue"),
+    ),
 }  # fmt: skip
 """Words by effect; the keys are the corpus's own (`datasets.corpus.schema.EFFECTS`)."""
+OTHER = re.compile(r"^\s*other\s*:\s*", re.IGNORECASE)
+"""Mark of an effect's word that is in no vocabulary, as settings have it: "other: pollen"."""
 
 CONTAINERS = terms(
-    "cloud clouds plume plumes trail trails puff puffs veil haze burst bursts sheet sheets column wisps pool"
+    "cloud clouds plume plumes trail trails puff puffs veil haze burst bursts sheet sheets column wisps pool shower "
+    "showers flurry flurries spatter clods lumps clumps swirl swirls spray sprays splash splashes"
 )
+MODEL_ADJECTIVES = frozenset(
+    terms(
+        "fine rising lingering drifting sweeping massive huge tiny subtle slight sharp rich rolling churning elongated "
+        "stretched moving dramatic delicate swift sudden whirling glistening sparkling shimmering dusty cold cool hot "
+        "big little great"
+    )
+)
+"""Adjectives that models write of effects, beside the vocabulary's own."""
+DETERMINERS = frozenset(["a", "an", "the", "its", "their", "his", "her", "some"])
 """Nouns that hold an effect: "a cloud of dust" is dust."""
 SYNONYMS = {
     "water": None, "moderate": None, "medium": None, "none": None, "slightly soft": "soft", "hard": "hard-edged",
@@ -157,18 +223,43 @@ INCOMPATIBLE = frozenset(
         "sharp/faint sharp/dim blurred/distinct blurred/clear blurred/vivid hazy/vivid hazy/bright smooth/turbulent "
         "smooth/strong smooth/lively smooth/choppy misty/heavy coarse/thin concentric/choppy soft/intense "
         "glassy/strong glassy/pronounced low/violent fine/violent fine/large beaded/violent choppy/gentle "
-        "choppy/faint choppy/mild frothy/faint light/dark large/narrow wavering/mirror-like glossy/dim glossy/faint "
+        "choppy/faint choppy/mild "
+        "dry/wet wet/powdery wet/crisp wet/curled wet/glittering fine/jagged shallow/blurred "
+        "fine/coarse gentle/leaping faint/leaping small/fierce frothy/faint light/dark "
+        "large/narrow wavering/mirror-like glossy/dim glossy/faint "
         "dark/silvery mirror-like/faint mirror-like/dim powdery/heavy small/concentric tall/light"
     )
 )
 """Pairs of adjectives that are never used together, beside those of a weak and of a strong effect."""
-GREY_SATURATION = 0.14
-"""Saturation below which a colour is a grey; very dark colours are too, for their hue is hardly visible."""
-HUES = (
-    (12, "red"), (40, "orange"), (68, "yellow"), (160, "green"), (195, "cyan"), (255, "blue"),
-    (290, "violet"), (345, "pink"), (361, "red"),
-)  # fmt: skip
-"""Names of hues, each with the upper end of its range in degrees."""
+
+
+@cache
+def words_for(effect: str) -> EffectWords:
+    """Return the words of an effect; of one that is in no vocabulary its own noun with what may be said of anything.
+
+    "produce" is its verb, for whoever makes it; a noun that ends in "s" takes plural forms, any other no article.
+    """
+    if effect in EFFECTS:
+        return EFFECTS[effect]
+    noun = effect_word(effect)
+    return EffectWords(
+        noun=noun, takes_article=False, is_plural=noun.endswith("s") and not noun.endswith("ss"), names=(noun,),
+        causes=("produce",), appears=terms("show appear"), positions=(*_AROUND, "above", "below"),
+        intensity=terms("-faint -slight +strong +intense"), spread=terms("small wide widespread"),
+        texture=terms("fine coarse swirling"), colour=terms("pale_grey white dark_grey"),
+    )  # fmt: skip
+
+
+def effect_word(text: str) -> str:
+    """Return an effect's plain word, as the corpus has it: "pollen" for "other: Pollen".
+
+    Raises:
+        ValueError: it is no word.
+    """
+    word = " ".join(OTHER.sub("", text).lower().split())
+    if not re.fullmatch(r"[a-z][a-z '-]{1,39}", word):
+        raise ValueError(f"{text!r} names no effect; give one noun in letters, such as 'other: pollen'")
+    return word
 
 
 def vocabulary_word(effect: str, slot: Slot, word: object) -> str | None:
@@ -180,7 +271,7 @@ def vocabulary_word(effect: str, slot: Slot, word: object) -> str | None:
         return "white" if slot == "colour" else None  # light is never grey
     if slot == "colour" and effect in ("dust", "smoke", "glow", "light", "splash", "spray"):
         return text if text in COLOURS else None
-    return text if text in EFFECTS[effect].adjectives(slot) else None
+    return text if text in words_for(effect).adjectives(slot) else None
 
 
 @cache
@@ -192,37 +283,7 @@ def all_adjectives() -> frozenset[str]:
 
 def are_compatible(effect: str, first: str, second: str) -> bool:
     """Whether both adjectives may describe one effect: not a weak with a strong one, nor one twice."""
-    words = EFFECTS[effect]
+    words = words_for(effect)
     if first == second or words.strength(first) * words.strength(second) < 0:
         return False
     return frozenset((first, second)) not in INCOMPATIBLE
-
-
-def colour_name(rgb: Sequence[float | int]) -> str:
-    """Return a plain, undisputed name for a colour in display space, each channel 0 to 255."""
-    red, green, blue = (min(max(float(channel), 0.0), 255.0) / 255 for channel in rgb)
-    hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
-    if value < 0.13:
-        return "black"
-    if saturation < GREY_SATURATION or (value < 0.25 and saturation < 0.35):
-        return "white" if value > 0.86 else "pale grey" if value > 0.68 else "grey" if value > 0.36 else "dark grey"
-    degrees = hue * 360
-    if saturation < 0.32 and 180 <= degrees <= 260:
-        return "pale blue" if value > 0.8 else "blue-grey"
-    is_bright = (saturation > 0.85 and value > 0.6) or (saturation > 0.5 and value > 0.85)
-    if 12 <= degrees <= 50 and not is_bright:
-        if value > 0.62:
-            return "tan" if saturation > 0.3 else "beige"
-        return "brown" if value > 0.35 else "dark brown"
-    name = next(name for upper_end, name in HUES if degrees < upper_end)
-    if name == "red" and saturation < 0.5 and value > 0.7:
-        return "pink"
-    if value < 0.4:
-        return f"dark {name}"
-    return f"pale {name}" if saturation < 0.4 and value > 0.75 and name != "pink" else name
-
-
-def tint_name(rgb: Sequence[float]) -> str | None:
-    """Return the tint of a mirror image, whose colours are many; None for a neutral or an ambiguous one."""
-    tints = {"blue": "bluish", "blue-grey": "bluish", "green": "greenish", "brown": "brownish", "tan": "brownish"}
-    return tints.get(colour_name(rgb).split()[-1])

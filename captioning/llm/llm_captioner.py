@@ -213,6 +213,7 @@ def _clip_data(clip: ClipContext) -> dict[str, Any]:
     data = {
         "subject": clip.subject,
         "known effects": list(clip.effects),
+        "effects expected of the whole collection": [] if clip.effects else list(clip.expected_effects),
         "facts": dict(clip.facts),
         "words that came with the footage": (clip.hint or "")[:MAX_HINT_CHARS],
     }

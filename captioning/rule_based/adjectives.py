@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..language.vocabulary import EFFECTS, SLOTS, colour_name, tint_name, vocabulary_word
+from ..language.colours import colour_name, tint_name
+from ..language.inflection import UNKNOWN
+from ..language.vocabulary import EFFECTS, SLOTS, vocabulary_word, words_for
 from .extent_and_motion import ClipMeasures
 
 CRISP, SOFT = 0.012, 0.03
@@ -14,9 +16,9 @@ SHADOW_INTENSITIES = ((0.14, "faint"), (0.26, "pale"), (0.5, "distinct"), (0.72,
 """Adjectives for shares of the light that a shadow takes away, each with its upper end."""
 START_TIMES = ((0.4, "soon after the start"), (0.65, "halfway through"), (1.1, "towards the end"))
 """Phrases for the moment at which an effect begins, as a share of the clip, each with its upper end."""
-FLEETING = frozenset({"splash", "spray", "dust", "smoke", "wake", "ripple", "glow", "light"})
+FLEETING = frozenset(EFFECTS) - {"shadow", "reflection", "fog", "footprints"}
 """Effects that come and go by themselves: what a decomposition finds of others waxes and wanes with the ground."""
-TRAILS = frozenset({"dust", "smoke", "wake", "spray"})
+TRAILS = frozenset({"dust", "smoke", "wake", "spray", "snow", "mud", "leaves", "debris", "footprints"})
 """Effects that a moving subject leaves behind."""
 
 
@@ -98,7 +100,7 @@ def effect_side(effect: str, measures: ClipMeasures, *, subject_moves: bool = Fa
     Each kind is only placed where it can be (`EffectWords.positions`), and where the subject moves, a trail's side in
     the picture, without the subject's direction, says nothing: then there is none.
     """
-    movement, words = measures.movement, EFFECTS.get(effect)
+    movement, words = measures.movement, None if effect in UNKNOWN else words_for(effect)
     side: str | None = measures.side
     if side in ("lower left", "lower right") and words is not None and side not in words.positions:
         side = "left" if side == "lower left" else "right"

@@ -12,21 +12,24 @@ from functools import partial
 import numpy as np
 
 from ..checks.validators import check_variant
-from ..language.caption_parsing import CAUSE_VERBS, named_effects
+from ..language.caption_parsing import CAUSE_VERBS
+from ..language.effect_mentions import SAME_AS, named_effects
 from ..language.inflection import noun_phrase, participle, third_person, with_article
-from ..language.vocabulary import COLOURS, CONTAINERS, EFFECTS, SLOTS, Slot, all_adjectives, are_compatible, terms
+from ..language.vocabulary import (
+    COLOURS,
+    CONTAINERS,
+    DETERMINERS,
+    EFFECTS,
+    MODEL_ADJECTIVES,
+    SLOTS,
+    Slot,
+    all_adjectives,
+    are_compatible,
+    words_for,
+)
 
 MAX_DRAWS = 120
 """Drawings for one caption, before fewer variants than requested are returned."""
-MODEL_ADJECTIVES = frozenset(
-    terms(
-        "fine rising lingering drifting sweeping massive huge tiny subtle slight sharp rich rolling churning elongated "
-        "stretched moving dramatic delicate swift sudden whirling glistening sparkling shimmering dusty cold cool hot "
-        "big little great"
-    )
-)
-"""Adjectives that models write of effects, beside the vocabulary's own."""
-DETERMINERS = frozenset(["a", "an", "the", "its", "their", "his", "her", "some"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +74,10 @@ def find_effect_phrases(caption: str, effects: Iterable[str]) -> tuple[EffectPhr
     """Return the first noun phrase of each effect, in the order of the text; none overlap."""
     phrases: list[EffectPhrase] = []
     for effect in effects:
-        if effect not in EFFECTS:
-            continue
-        words = EFFECTS[effect]
+        words = words_for(effect)
         kin_names = [name for kin in words.kin for name in EFFECTS[kin].names]
-        for names in ([words.noun], words.names, kin_names):
+        same = [noun for noun, meaning in SAME_AS.items() if meaning == effect]
+        for names in ([words.noun], [*words.names, *words.scenery], kin_names, same):
             matches = [match for name in names for match in re.finditer(rf"\b{name}\b", caption, re.IGNORECASE)]
             matches = [
                 match for match in matches if not any(phrase.start <= match.start() < phrase.end for phrase in phrases)
@@ -142,7 +144,7 @@ def _replace_phrases(caption: str, phrases: Sequence[EffectPhrase], rng: np.rand
 def _cause_before(caption: str, phrase: EffectPhrase) -> tuple[str, list[str]] | None:
     """Return the verb of making right before a phrase, and all verbs that may replace it in the same form."""
     before = caption[: phrase.start].rstrip().lower()
-    verbs = EFFECTS[phrase.effect].causes
+    verbs = words_for(phrase.effect).causes
     forms: tuple[Callable[[str], str], ...] = (participle, third_person, partial(third_person, plural=True))
     for inflect in forms:
         for verb in verbs:
@@ -153,7 +155,7 @@ def _cause_before(caption: str, phrase: EffectPhrase) -> tuple[str, list[str]] |
 
 def _draw_phrase(phrase: EffectPhrase, lamp_colour: str, rng: np.random.Generator) -> str:
     """Draw another phrase for the same noun: two adjectives and mostly a colour, none of which it had."""
-    words = EFFECTS[phrase.effect]
+    words = words_for(phrase.effect)
     slots: list[Slot] = [slot for slot in SLOTS if slot != "colour"]
     drawn_slots = [slots[int(index)] for index in rng.permutation(len(slots))[:2]]
     adjectives: list[str] = []

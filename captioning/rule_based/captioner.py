@@ -25,7 +25,7 @@ from .augment import restyle
 from .clip_facts import ClipFacts, EffectFacts, collect_facts
 from .short_caption import fitting_verbs, write_caption
 
-MODEL = "measured-2"
+MODEL = "measured-3"
 """Raise the number when the same clip gets other words; captions are then made again."""
 SIZES = ((0.15, "a small part of"), (0.4, "about a third of"), (0.62, "about half"), (0.85, "about two thirds of"),
          (1.3, "about"), (2.5, "about twice"))  # fmt: skip

@@ -11,7 +11,6 @@ from typing import Any
 from ..interface.captioner import ClipContext
 from ..language.inflection import with_article
 from ..language.subjects import MOTION_VERBS, UNNAMED, SubjectName, find_subject
-from ..language.vocabulary import EFFECTS
 from .adjectives import FLEETING, adjectives_of, effect_side, effect_time
 from .effect_classifier import EffectTags, classify_effects
 from .extent_and_motion import ClipMeasures, measure_clip, measure_single_effect
@@ -164,7 +163,7 @@ def _camera_clause(clip: ClipContext, measures: ClipMeasures) -> str | None:
 def _collect_effect_facts(
     clip: ClipContext, tags: EffectTags, measures: ClipMeasures, *, subject_moves: bool
 ) -> tuple[EffectFacts, ...]:
-    kinds = [kind for kind in tags.effects if kind in EFFECTS]
+    kinds = list(tags.effects)
     # A scene may hold an effect that no frame shows; if no frame shows any, all stay, and the checks will object.
     kinds = [kind for kind in kinds if kind not in clip.effect_masks or clip.effect_masks[kind].any()] or kinds
     if not kinds and measures.fit is not None:

@@ -20,7 +20,7 @@ from ..language.inflection import (
     third_person,
 )
 from ..language.subjects import SubjectName, location_phrase
-from ..language.vocabulary import EFFECTS
+from ..language.vocabulary import words_for
 from .clip_facts import STAY_IN_PLACE, ClipFacts
 
 MOVING_VERBS = frozenset({"trail", "leave", "draw", "kick up"})
@@ -103,7 +103,7 @@ def write_caption(facts: ClipFacts, *, max_words: int, rng: np.random.Generator)
         return None
     cause_verbs = tuple(_draw(fitting_verbs(effect.kind, facts.action, effect.side), rng) for effect in facts.effects)
     first_kind = facts.effects[0].kind
-    effect_verb = _draw(EFFECTS[first_kind].appears, rng) if first_kind in EFFECTS else "show"
+    effect_verb = "show" if first_kind in UNKNOWN else _draw(words_for(first_kind).appears, rng)
     forms = [SENTENCE_FORMS[int(index)] for index in rng.permutation(len(SENTENCE_FORMS))]
     if rng.random() < 0.5 or any(effect.time for effect in facts.effects):  # at most one remark on time
         facts = replace(facts, camera=None)
@@ -121,9 +121,9 @@ def write_caption(facts: ClipFacts, *, max_words: int, rng: np.random.Generator)
 
 def fitting_verbs(kind: str, action: str | None, side: str | None = None) -> tuple[str, ...]:
     """Return verbs for a subject that makes an effect: one that stands trails nothing, nor is a trail above it."""
-    if kind not in EFFECTS:
+    if kind in UNKNOWN:
         return ("show",)
-    verbs = EFFECTS[kind].causes
+    verbs = words_for(kind).causes
     if action in (None, "stand", STAY_IN_PLACE) or side in ("above", "ahead", "around"):
         return tuple(verb for verb in verbs if verb not in MOVING_VERBS) or verbs
     return verbs

@@ -12,7 +12,11 @@ OLDEST_READABLE = 2
 KINDS = ("real", "synthetic", "unpaired")
 SPLITS = ("train", "validation", "test")
 VERDICTS = ("accept", "review", "reject")
-EFFECTS = ("shadow", "reflection", "splash", "wake", "ripple", "spray", "dust", "smoke", "glow", "light")
+EFFECTS = (
+    *("shadow", "reflection", "splash", "wake", "ripple", "spray", "dust", "smoke", "glow", "light"),
+    *("snow", "mud", "sparks", "fog", "leaves", "debris", "footprints", "fire"),
+)
+"""Vocabulary of the column `effects`; it is open, and any other word may stand there too."""
 
 COLOUR_LAYERS = ("gt", "over", "background", "foreground")
 MATTE_LAYERS = ("alpha", "subject_mask")

@@ -59,7 +59,8 @@ class FootageSource(Source):
     exclude: tuple[str, ...] = ()
     """Names to leave out, as shell patterns."""
     effects: tuple[str, ...] = ()
-    """Effects that its clips show, in the words of the corpus."""
+    """Effects that its clips may show: a hint, which frames and captions outweigh. Words of the vocabulary, or any
+    other as "other: WORD"; none for a data set whose clips differ."""
     fixed_caption: str | None = None
     """A person's words for each of its clips; they stay as they are and are only augmented."""
 

@@ -100,7 +100,10 @@ def clip_item(clip: Clip, corpus: str) -> CorpusClipItem:
     """A corpus's clip as an item; a caption without a record of how it was made is a person's, and stays."""
     record = json.loads(clip.row["provenance"]["captions"] or "null")
     scene_facts = json.loads(clip.row["provenance"]["facts"] or "{}")
-    has_known_effects = record is None or record["effects"]["source"] == "given"
+    effects = tuple(clip.row["effects"] or ())
+    # Records of before hints were kept say "given" of a source's words too.
+    is_hinted = record is None or record["effects"]["source"] == "given"
+    hint = effects if is_hinted else tuple(record["effects"].get("hint") or ())
     names = (*LAYERS, *(f"{TRUTH_LAYER}{entry['effect']}" for entry in clip.row[TRUTH]))
     videos = {name: video for name in names if (video := clip.encoded(name)) is not None}
     return CorpusClipItem(
@@ -111,7 +114,8 @@ def clip_item(clip: Clip, corpus: str) -> CorpusClipItem:
             for name, video in videos.items()
         },
         corpus=corpus,
-        effects=tuple(clip.row["effects"] or ()) if has_known_effects else (),
+        effects=effects if "effects" in scene_facts else (),
+        expected_effects=() if "effects" in scene_facts else hint,
         scene_facts=scene_facts,
         subject_name=scene_facts.get("subject"),
         hint=None if scene_facts else clip.row["provenance"]["origin"].rpartition(": ")[2],

@@ -1,16 +1,17 @@
 """Caption columns of a row: the captions, the effects with their evidence, and how all of it came about."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ...captioning.config import CAPTION_STEPS
-from ...captioning.language.caption_parsing import named_effects
+from ...captioning.language.effect_mentions import named_effects
 from ...datasets.store.atomic_io import json_bytes
 from ...datasets.store.ledger import ClipOutcome
+from ...stages.quality_gates import unremoved_effect
 from ..engine.batches import Failure
 from ..engine.item import ItemProgress
 from ..engine.report import NOT_REACHED, finished_outcome
-from .stages import TAGS, CaptionedItem, Captioning, caption_text
+from .stages import TAGS, CaptionedItem, Captioning, caption_effects, caption_text
 
 ROLES = {"describe": "captioner", "refine": "refiner", "augment": "augmenter"}
 A_PERSON = "a person"
@@ -18,9 +19,9 @@ A_PERSON = "a person"
 
 def captioned_outcome(progress: ItemProgress, pair_row: Mapping[str, Any], failure: Failure | None) -> ClipOutcome:
     """Outcome of a finished clip by its row without captions; failure is that of a caption stage in this run."""
-    doubt = caption_doubt(progress, failure)
-    row = with_captions(pair_row, progress, progress.source, doubt)
-    return finished_outcome(row, progress.layers, "captions" if doubt else "quality")
+    row = with_captions(pair_row, progress, progress.source, caption_doubt(progress, failure))
+    is_judged_by_words = row["quality"]["reasons"] != pair_row["quality"]["reasons"]
+    return finished_outcome(row, progress.layers, "captions" if is_judged_by_words else "quality")
 
 
 def with_captions(
@@ -28,21 +29,32 @@ def with_captions(
 ) -> dict[str, Any]:
     """A finished clip's row with its captions, as far as they are made; a doubt sends an accepted clip to review.
 
+    So does a mask that is too small for the effects that source or caption speak of; a rendered clip's is the truth.
+
     The verdict on the pair itself stays in the record of the captions, so that other captions can be judged anew.
     """
     item: CaptionedItem = progress.item  # type: ignore[assignment]
     facts, quality, provenance = progress.facts, row["quality"], row["provenance"]
-    effects, evidence = _effects(item, facts)
-    record = _record(progress, settings) | {"effects": evidence, "doubt": doubt}
+    decision, tags = caption_effects(item, facts), facts.get(TAGS, {})
+    effects = {
+        "source": decision.source,
+        "evidence": list(decision.evidence),
+        "hint": list(item.expected_effects),
+        "measured": list(tags.get("measured", ())),
+        "named": list(named_effects(caption_text(item, facts, "refine") or "")),
+    }
+    record = _record(progress, settings) | {"effects": effects, "doubt": doubt}
     models = {(model["id"], model["revision"]): model for model in record["models"].values() if model["id"] != A_PERSON}
     pair = {"verdict": quality["verdict"], "reasons": list(quality["reasons"])}
-    if doubt is not None:
-        reasons = [doubt] if pair["verdict"] == "accept" else [*pair["reasons"], doubt]
+    spoken = () if item.effects else tuple(dict.fromkeys((*decision.effects, *item.expected_effects)))
+    doubts = [text for text in (doubt, unremoved_effect(quality, spoken)) if text is not None]
+    if doubts:
+        reasons = doubts if pair["verdict"] == "accept" else [*pair["reasons"], *doubts]
         verdict = "review" if pair["verdict"] == "accept" else pair["verdict"]
         quality = {**quality, "verdict": verdict, "reasons": reasons}
     return {
         **row,
-        "effects": list(effects),
+        "effects": list(decision.effects),
         "caption": caption_text(item, facts, "refine"),
         "caption_dense": caption_text(item, facts, "describe") if item.fixed_caption is None else None,
         "quality": quality,
@@ -75,23 +87,6 @@ def _record(progress: ItemProgress, settings: Captioning) -> dict[str, Any]:
     }
 
 
-def _effects(item: CaptionedItem, facts: Mapping[str, Mapping[str, Any]]) -> tuple[Sequence[str], dict[str, Any]]:
-    """Effects of a clip and how they are known: given, else measured, else named by a model that saw the frames."""
-    tags = facts.get(TAGS, {})
-    if item.effects:
-        authority = "the scene says so" if item.scene_facts else "the source says so"
-        return item.effects, {"source": "given", "evidence": list(tags.get("evidence", (authority,)))}
-    evidence = {"source": tags.get("source", "unknown"), "evidence": list(tags.get("evidence", ()))}
-    if tags.get("effects"):
-        return tuple(tags["effects"]), evidence
-    caption = caption_text(item, facts, "refine")
-    replies: Sequence[Mapping[str, Any]] = facts.get("refine", {}).get("replies") or ()
-    is_rule_based = bool(replies) and replies[0]["prompt_sha256"] is None
-    if caption and not is_rule_based and (named := tuple(named_effects(caption))):
-        return named, {"source": "caption", "evidence": [*evidence["evidence"], "the caption names it"]}
-    return (), evidence
-
-
 def caption_doubt(progress: ItemProgress, failure: Failure | None = None) -> str | None:
     """Why the captions are not complete, in one sentence; None where they are. Failure is a caption stage's, if any."""
     item: CaptionedItem = progress.item  # type: ignore[assignment]
@@ -106,8 +101,7 @@ def caption_doubt(progress: ItemProgress, failure: Failure | None = None) -> str
         facts = progress.facts.get(step, {})
         if facts and facts["verdict"] == "review" and not (step == "augment" and item.fixed_caption is not None):
             return _complaint(step, facts)
-    doubt: str | None = progress.facts.get(TAGS, {}).get("doubt")
-    return doubt
+    return caption_effects(item, progress.facts).doubt
 
 
 def _complaint(step: str, facts: Mapping[str, Any]) -> str:

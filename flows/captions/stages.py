@@ -3,7 +3,7 @@
 A backend that is not there raises `ModelUnavailable` and leaves nothing behind; all that was answered is kept.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
@@ -15,10 +15,11 @@ from ...arrays import Mask
 from ...captioning import pipeline
 from ...captioning.config import CAPTION_STEPS, AnyCaptioner, CaptionStep, cache_key_settings, captioner_for_step
 from ...captioning.interface.captioner import ClipContext, sample_frames
+from ...captioning.language.effect_mentions import effect_words, named_effects
 from ...captioning.llm.llm_captioner import LlmCaptioner
 from ...captioning.pipeline import CaptionSettings, CheckedAnswer
-from ...captioning.rule_based import effect_classifier
 from ...captioning.rule_based.captioner import RuleBasedCaptioner
+from ...captioning.rule_based.effect_classifier import EffectDecision, EffectTags, classify_effects, decide_effects
 from ...datasets.corpus.schema import TRUTH_LAYER
 from ...datasets.sources.source import Source
 from ...datasets.store.atomic_io import digest_of, key_digest
@@ -26,10 +27,10 @@ from ...datasets.store.codec import Frames
 from ...datasets.store.store import ResultWriter
 from ..engine.item import Item, Stage, StageInput
 
-VERSION = 5
+VERSION = 6
 """Raise it when a check or the grammar changes; captions of older versions are then made again."""
 TAGS = "tags"
-"""Stage that holds the source's word for a clip's effects against the frames, or finds one for itself."""
+"""Stage that measures a clip's effects, and holds what its source expects against the frames."""
 LAYERS = ("gt", "over", "subject_mask", "effect_mask")
 """Layers that captions are measured in."""
 EFFECT_MASK_MIN = 51
@@ -67,7 +68,9 @@ class CaptionedItem(Item):
     """An item that gets captions, with what is known of it beside its layers."""
 
     effects: tuple[str, ...] = ()
-    """Effects that its scene or its source names."""
+    """Effects that are there, as its scene or the caption that it is made for says."""
+    expected_effects: tuple[str, ...] = ()
+    """Effects that its source expects: a hint, which frames and captions outweigh."""
     scene_facts: Mapping[str, Any] = field(default_factory=dict)
     """Facts that a rendered scene states itself."""
     subject_name: str | None = None
@@ -79,7 +82,8 @@ class CaptionedItem(Item):
     @property
     def context(self) -> dict[str, Any]:
         """Facts that captions may use beside the layers."""
-        return {"effects": self.effects, "facts": self.scene_facts, "subject": self.subject_name, "hint": self.hint}
+        known = {"effects": self.effects, "expected_effects": self.expected_effects, "facts": self.scene_facts}
+        return {**known, "subject": self.subject_name, "hint": self.hint}
 
     @cached_property
     def caption_seed(self) -> int:
@@ -131,6 +135,25 @@ def caption_text(item: CaptionedItem, facts: Mapping[str, Mapping[str, Any]], st
     return str(replies[0]["text"]) if replies else None
 
 
+def caption_effects(item: CaptionedItem, facts: Mapping[str, Mapping[str, Any]]) -> EffectDecision:
+    """Decide on a clip's effects by its scene, its measurement, its source's hint, and what its caption names.
+
+    Only a caption by somebody who saw the clip, a model or a person, has a say; the rules word what was measured.
+    """
+    if item.effects:
+        return EffectDecision(effects=item.effects, source="given", evidence=("the scene says so",))
+    unmeasured = {"effects": item.expected_effects, "source": "hint" if item.expected_effects else "unknown"}
+    facts_of_tags = facts.get(TAGS) or {**unmeasured, "evidence": ("nothing was measured",), "review": True}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in facts_of_tags.items()
+    }
+    tags = EffectTags(**values)
+    replies: Sequence[Mapping[str, Any]] = facts.get("refine", {}).get("replies") or ()
+    is_rule_based = bool(replies) and replies[0]["prompt_sha256"] is None
+    caption = caption_text(item, facts, "refine")
+    return decide_effects(tags, () if is_rule_based or caption is None else named_effects(caption))
+
+
 def clip_context(stage_input: StageInput, names: Iterable[str] = ()) -> ClipContext:
     """A clip with its layers decoded, all of them or those named, and what is known beside them."""
     item: CaptionedItem = stage_input.item
@@ -171,7 +194,7 @@ def _step_inputs(step: str, stage_input: StageInput) -> dict[str, str]:
     """Digests of all that decides the text of a step beside its settings."""
     item: CaptionedItem = stage_input.item
     text_before = {"refine": "describe", "augment": "refine"}.get(step)
-    inputs = _clip_inputs(stage_input) if step != "augment" else {"context": key_digest(item.context)}
+    inputs = _clip_inputs(stage_input) if step != "augment" else {"context": key_digest(_augment_context(stage_input))}
     if text_before is not None:
         inputs[text_before] = key_digest(caption_text(item, stage_input.facts, text_before))
     return inputs | {"seed": str(item.caption_seed), "fps": str(item.fps)}
@@ -180,7 +203,7 @@ def _step_inputs(step: str, stage_input: StageInput) -> dict[str, str]:
 def _is_measurable(stage_input: StageInput) -> bool:
     """Whether a clip's effects are to be measured: a scene's are known."""
     item: CaptionedItem = stage_input.item
-    return not (item.effects and item.scene_facts) and {"over", "effect_mask"} <= set(stage_input.layers)
+    return not item.effects and {"over", "effect_mask"} <= set(stage_input.layers)
 
 
 def _applies(step: str, variants: int, stage_input: StageInput) -> bool:
@@ -192,7 +215,7 @@ def _applies(step: str, variants: int, stage_input: StageInput) -> bool:
 
 
 def _tag(stage_input: StageInput, writer: ResultWriter) -> None:
-    tags = _decoder.submit(lambda: effect_classifier.classify_effects(clip_context(stage_input))).result()
+    tags = _decoder.submit(lambda: classify_effects(clip_context(stage_input))).result()
     writer.facts |= asdict(tags)
 
 
@@ -207,7 +230,8 @@ def _checked_answer(step: CaptionStep, settings: Captioning, stage_input: StageI
     if step == "augment":
         text = caption_text(item, stage_input.facts, "refine")
         assert text is not None, item.id
-        return pipeline.augment_caption(captioner, text, _context_without_frames(item), rules, seed=item.caption_seed)
+        context = replace(_context_without_frames(item), **_augment_context(stage_input))
+        return pipeline.augment_caption(captioner, text, context, rules, seed=item.caption_seed)
     if not isinstance(captioner, LlmCaptioner):
         return _describe_or_refine(step, captioner, clip_context(stage_input), stage_input, rules)
     if step == "describe":
@@ -235,8 +259,19 @@ def _describe_or_refine(
     seed = stage_input.item.caption_seed
     if step == "describe":
         return pipeline.describe_clip(captioner, context, rules, seed=seed)
-    description = caption_text(stage_input.item, stage_input.facts, "describe") or ""
+    is_model = isinstance(captioner, LlmCaptioner)  # the rules word the clip, whoever described it
+    description = (caption_text(stage_input.item, stage_input.facts, "describe") or "") if is_model else ""
     return pipeline.refine_description(captioner, description, context, rules, seed=seed)
+
+
+def _augment_context(stage_input: StageInput) -> dict[str, Any]:
+    """Facts of a clip that has a caption: of the effects those that the caption names, whoever decided."""
+    item: CaptionedItem = stage_input.item
+    caption = caption_text(item, stage_input.facts, "refine") or ""
+    decided = caption_effects(item, stage_input.facts).effects
+    named = {effect for meanings in effect_words(caption, decided).values() for effect in meanings}
+    effects = item.effects or tuple(effect for effect in decided if effect in named)
+    return {**item.context, "effects": effects, "expected_effects": ()}
 
 
 def _context_without_frames(item: CaptionedItem) -> ClipContext:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ...datasets.corpus.schema import EFFECTS
+from ...captioning.language.effect_mentions import plain_effects
 from ...datasets.sources.source import FootageSource
 from ...stages.effect_mask import EffectMaskSettings
 from ...stages.external import External
@@ -29,9 +29,7 @@ class RealSource(FootageSource, CaptionedSource):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        unknown = [effect for effect in self.effects if effect not in EFFECTS]
-        if unknown:
-            raise ValueError(f"effects: {unknown[0]!r} is not an effect; the words are {', '.join(EFFECTS)}")
+        plain_effects(self.effects)
 
     @property
     def clip_bytes(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...captioning.language.effect_mentions import plain_effects
 from ...datasets.footage.listing import UnusableFootage, list_footage
 from ...datasets.footage.types import Footage
 from ...datasets.store.atomic_io import digest_of
@@ -236,7 +237,7 @@ def _clip_item(stage_input: StageInput, clip: Mapping[str, Any], subject: Mappin
         group=digest_of(picture)[:16],
         clip=clip,
         subject=number,
-        effects=source.effects,
+        expected_effects=plain_effects(source.effects),
         hint=footage.name,
         fixed_caption=footage.caption or source.fixed_caption,
     )

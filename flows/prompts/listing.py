@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ...captioning.checks.validators import check_text
-from ...captioning.language.caption_parsing import named_effects
+from ...captioning.language.effect_mentions import effect_words, named_effects
 from ...datasets.corpus.reader import open_corpus
 from ...datasets.store.atomic_io import digest_of
+from ...render.generators.scene_from_caption import EFFECT_SCENARIOS
 from ..engine.item import UnusableItem
 from .source import UnpairedSource
 
@@ -51,7 +52,7 @@ def list_prompts(source: UnpairedSource) -> list[Prompt | UnusableItem]:
     prompts: list[Prompt | UnusableItem] = []
     name_by_text: dict[str, str] = {}
     for prompt in candidates:
-        reason = _check(prompt, name_by_text)
+        reason = _check(prompt, name_by_text) or _lack_of_scenes(prompt, source)
         unusable = UnusableItem(id=f"{source.name}-{prompt.name}", stage="list", reason=reason) if reason else None
         prompts.append(unusable or prompt)
         if source.count and len(prompts) == source.count:
@@ -74,10 +75,20 @@ def _check(prompt: Prompt, name_by_text: dict[str, str]) -> str | None:
     if len(words) > MAX_WORDS:
         return f"has {len(words)} words, of which a model reads the first 150 at most; use {MAX_WORDS} or fewer"
     if not prompt.effects:
-        return "names no effect; say what shadow, dust, smoke, splash, wake, reflection or glow is there"
+        return "names no effect; say what shadow, dust, smoke, splash, wake, reflection, glow or other effect is there"
     if (first := name_by_text.setdefault(" ".join(words), prompt.name)) != prompt.name:
         return f"stands already under {first}; take it out, or change seed for other clips of the same captions"
     return None
+
+
+def _lack_of_scenes(prompt: Prompt, source: UnpairedSource) -> str | None:
+    """Return why Blender draws no clip for a caption: none of its effects has a shape here. A model takes any word."""
+    if not source.renders or not set(EFFECT_SCENARIOS).isdisjoint(prompt.effects):
+        return None
+    return (
+        f"names {' and '.join(prompt.effects)}, which is not drawn here; take a text-to-video model "
+        f"(--set video.kind=cogvideox), or name one of {', '.join(EFFECT_SCENARIOS)}"
+    )
 
 
 def _read_file(name: str) -> Iterator[Prompt]:
@@ -107,11 +118,14 @@ def _read_corpus(url: str, kinds: Sequence[str]) -> Iterator[Prompt]:
         if row["kind"] not in kinds:
             continue
         caption = row["caption"] or ""
+        known = tuple(row["effects"] or ())
+        spoken = {effect for meanings in effect_words(caption, known).values() for effect in meanings}
         texts = _caption_record(row["provenance"]).get("augmented") or ()
         yield Prompt(
             name=row["clip_id"],
             caption=caption,
-            effects=tuple(row["effects"] or ()) or named_effects(caption),
+            # The clip is made of the words alone, so an effect that they leave out is not in it.
+            effects=tuple(effect for effect in known if effect in spoken) or known or named_effects(caption),
             group=row["group"],
             augmented=tuple(text for text in texts if isinstance(text, str) and not check_text(text)),
         )

@@ -110,7 +110,8 @@ def scene_from_caption(
         scene = style_scene(scene, effect, style)
     if "shadow" in styles:
         scene = _turn_sun(scene, caption)
-    return CaptionScene(scene=scene, missing=missing if figure is not None else ("the subject", *missing))
+    undrawn = (effect for effect in effects if effect not in styles)
+    return CaptionScene(scene=scene, missing=(*(() if figure is not None else ("the subject",)), *missing, *undrawn))
 
 
 def _best_scene(
