@@ -58,6 +58,9 @@ class Plate(CheckedSettings):
     """The subject's mask is widened by this much before it is removed: masks are rarely wide enough."""
     feather_px: Annotated[int, InRange(0, 32)] = 3
     """Width of the blend from plate to clip at the rim of the replaced region; 0 for a hard rim."""
+    persistent_shadow: bool = True
+    """Look for shadow that lies on a place in nearly all frames that saw it, as that of a subject that stays does.
+    Switch it off where ground that is dark by itself lies near the subject (a burrow): it may be taken for shade."""
     attachment: Attachment = Attachment()
     """Rule by which a difference counts as the subject's effect."""
 
@@ -140,7 +143,9 @@ def _draft_effects(
         plates[frame] = inpaint(plate, count > 0)
     rule = replace(settings.attachment, contact_px=settings.attachment.contact_px * factor)
     effects = attached_components(difference, subject_small, others_small, rule)
-    shade = find_persistent_shadow(small.frames, plates, effects, veto, small.camera)
+    shade = np.zeros(effects.shape, np.uint8)
+    if settings.persistent_shadow:
+        shade = find_persistent_shadow(small.frames, plates, effects, veto, small.camera)
     effects |= shade > 0
     if factor < 1:
         effects = _enlarge_levels(effects.view(np.uint8) * np.uint8(255), subject.shape[1:]) > 127

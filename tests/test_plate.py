@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+from effectpairs.stages import plate
 from effectpairs.stages.composite import over
 from effectpairs.stages.plate import Plate
 from effectpairs.stages.plates.effect_region import (
@@ -183,6 +184,15 @@ def test_shade_that_no_frame_saw_lit_is_found_in_the_gap_of_the_swept_ground() -
     assert (shade[:, 26:34, 51:64] < 180).all()
     assert not shade[:, :20].any()
     assert not find_persistent_shadow(frames, plates, swept, np.ones_like(swept), still).any()
+
+
+def test_lasting_shade_is_looked_for_unless_it_is_switched_off(walk, monkeypatch) -> None:
+    everywhere = np.full(walk["mask"].shape, 254, np.uint8)
+    monkeypatch.setattr(plate, "find_persistent_shadow", lambda *_: everywhere)
+    looked_for = Plate().decompose(walk["gt"], walk["mask"], None, None)
+    switched_off = Plate(persistent_shadow=False).decompose(walk["gt"], walk["mask"], None, None)
+    assert looked_for.facts["replaced_share"] > 0.9
+    assert switched_off.facts["replaced_share"] < 0.4
 
 
 def test_lighter_lines_are_no_effect_and_darker_ones_are() -> None:

@@ -48,7 +48,8 @@ def test_the_page_says_everything_of_every_clip(corpus, gallery):
         assert clip.caption in text
         assert clip.provenance["licence"] in text
         assert all(reason in text for reason in clip.quality["reasons"])
-    assert text.count("<canvas") == 4 * 8 + 2 * 1  # an unpaired clip has gt alone
+    # Eight views of a real clip, the truth beside them for a rendered one; an unpaired clip has gt alone.
+    assert text.count("<canvas") == 2 * 8 + 2 * 9 + 2 * 1
 
 
 def test_what_did_not_get_in_is_listed_and_no_text_becomes_markup(gallery):
