@@ -198,8 +198,10 @@ def _is_in_motion(tokens: list[str], index: int) -> bool:
     """Whether scenery at a place in the text is carried by a verb or a container, or moves by itself."""
     before, after = tokens[index - 1] if index else "", tokens[index + 1] if index + 1 < len(tokens) else ""
     if tokens[index] == "leaves":
-        is_verb = after in DETERMINERS if before != "and" else after not in AFTER_LEAVES
-        if is_verb or before not in BEFORE_LEAVES:
+        is_carried = before in PARTICLES | {"of"} | (THROWING - NAMES.keys())
+        objects = {*QUALIFIERS, *NAMES, *SCENERY} - FLYING - {"and"}
+        has_object = after in DETERMINERS or (not is_carried and after in objects)
+        if has_object or (before == "and" and after not in AFTER_LEAVES) or before not in BEFORE_LEAVES:
             return False
     following = [token for token in tokens[index + 1 : index + 4] if not token.endswith("ly")]
     if following and following[0] in FLYING:
