@@ -36,12 +36,13 @@ def fill_workspace(
 ) -> list[ClipOutcome]:
     """Finish a source with a pair of each name."""
     entries = []
+    effects = row.pop("effects", ["shadow"])
     for number, name in enumerate(names):
         layers = square_with_shadow(FRAMES, SIZE, seed=number)
         if kind == "unpaired":
             layers = {"gt": layers["gt"]}
         quality = {"quality": accepted_quality()}
-        entries.append(store_clip(workspace, name, kind, layers, effects=["shadow"], **quality, source=source, **row))
+        entries.append(store_clip(workspace, name, kind, layers, effects=effects, **quality, source=source, **row))
     write_ledger(workspace, source, entries, {"made": "by the tests"})
     return entries
 

@@ -14,11 +14,14 @@ from effectpairs.datasets.corpus import publish, shards
 from effectpairs.datasets.corpus.finalize import finalize
 from effectpairs.datasets.corpus.publish import PublishSettings, plan_shards, split_of, write_planned
 from effectpairs.datasets.corpus.verify import verify
+from effectpairs.datasets.gallery.report import write_report
 from effectpairs.datasets.store import ledger
 from effectpairs.datasets.store.atomic_io import CannotWrite, CorruptFile
 from effectpairs.datasets.store.location import Location
 from effectpairs.tests import fixtures_workspaces
 from effectpairs.tests.fixtures_corpus import square_with_shadow
+from effectpairs.training.evaluation.metric import COLUMNS, Measurement, MetricValue, group_clips
+from effectpairs.training.evaluation.tables import to_markdown
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +38,26 @@ def test_every_layer_comes_back_bit_for_bit(tmp_path):
         for layer, frames in made.items():
             assert np.array_equal(getattr(clip, layer), frames), layer
         assert np.array_equal((clip.gt == clip.over).all(-1), (made["gt"] == made["over"]).all(-1))
+
+
+def test_any_word_for_an_effect_is_counted_shown_and_measured(tmp_path):
+    """Words that are in no vocabulary go through corpus, data card, gallery and the tables of an evaluation."""
+    words = ["mud", "soap bubbles"]
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES, effects=words)
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus")
+    corpus = effectpairs.open(tmp_path / "corpus")
+    assert verify(corpus) == []
+    assert [clip.effects for clip in corpus] == [words] * 3
+    assert corpus.manifest["counts"]["by_effect"] == {"mud": 3, "soap bubbles": 3}
+    assert "| effects | mud 3, soap bubbles 3 |" in (tmp_path / "corpus" / "README.md").read_text()
+    page = write_report(corpus, tmp_path / "gallery", step=lambda *_: None).read_text()
+    assert "<option>soap bubbles</option>" in page
+    assert page.count('data-effect="mud|soap bubbles"') == 3
+    groups = group_clips([clip.row for clip in corpus])
+    assert groups["effect", "soap bubbles"] == [0, 1, 2]
+    value = MetricValue(name=COLUMNS[0].name, value=1.0, n=3)
+    rows = [Measurement(method="a", level="effect", key="soap bubbles", value=value)]
+    assert "## Effect: soap bubbles" in to_markdown(rows, "Table")
 
 
 def test_the_same_pairs_give_the_same_bytes_in_any_order(tmp_path):
