@@ -89,7 +89,11 @@ def pair(
     other_mask: Annotated[
         list[Path] | None, Option(help="Masks of another subject, which stays in the background; repeatable.")
     ] = None,
-    background: Annotated[Path | None, Option(help="Clean plate made by another tool: a video.")] = None,
+    background: Annotated[
+        Path | None, Option(help="Clean plate made by another tool: a video or folder, of any size.")
+    ] = None,
+    foreground: Annotated[Path | None, Option(help="Subject with its effects, by that tool.")] = None,
+    alpha: Annotated[Path | None, Option(help="Matte of --foreground; images may hold it as their alpha.")] = None,
     size: Annotated[str, Option(metavar="HxW", help="Size of the clip.")] = "384x672",
     clip: Annotated[int, Option(min=0, help="Number of the clip in the video, counted from 0.")] = 0,
     overrides: SettingOverrides = None,
@@ -116,6 +120,8 @@ def pair(
             keys=keys,
             prompts=prompts,
             background=background,
+            foreground=foreground,
+            alpha=alpha,
             other_masks=tuple(other_mask or ()),
             clip=clip,
         )

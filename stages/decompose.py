@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from ..arrays import Image, Mask, Matte, MatteImage, Rgb
 
@@ -28,18 +28,32 @@ class Layers:
     """Sentences for the person who reviews the clip."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExternalLayers:
+    """Layers that another tool made: a frame for each of the clip's, each layer of any size."""
+
+    background: UInt8[np.ndarray, "T h w 3"]
+    """The clean plate: neither the subject nor its effects."""
+    foreground: UInt8[np.ndarray, "T fh fw 3"] | None = None
+    """The subject with its effects, straight colour."""
+    alpha: UInt8[np.ndarray, "T ah aw"] | None = None
+    """The matte of the subject with its effects."""
+
+
 @runtime_checkable
 class Decomposer(Protocol):
     """Splits a clip into the subject with its effects and the clean plate behind them."""
 
-    def decompose(self, gt: Rgb, subject_mask: Matte, other_subjects: Mask | None, external: Rgb | None) -> Layers:
+    def decompose(
+        self, gt: Rgb, subject_mask: Matte, other_subjects: Mask | None, external: ExternalLayers | None
+    ) -> Layers:
         """Take the subject out of gt.
 
         Args:
             gt: the clip.
             subject_mask: the subject alone, without its effects.
             other_subjects: pixels of the clip's other subjects, which stay in the background; None without any.
-            external: a background that another tool made, for the backends that read layers.
+            external: layers that another tool made, for the backends that read such.
         """
         ...
 
@@ -67,13 +81,18 @@ WINDOW_PX = 15
 """Side of the windows in which opacity is estimated from how much of the plate's contrast is left."""
 
 
-def solve_matte(gt: Rgb, background: Rgb, subject_mask: Matte, region: Mask) -> tuple[Matte, Rgb]:
+def solve_matte(
+    gt: Rgb, background: Rgb, subject_mask: Matte, region: Mask, *, dead_zone: float | None = None
+) -> tuple[Matte, Rgb]:
     """Find alpha and straight foreground colour inside region; outside it alpha is 0 and foreground is background.
 
     The mixture is exact to one 8-bit level wherever region holds. Alpha is never below the least value that allows a
     colour in [0, 255], nor below subject_mask; where the plate has enough local contrast it rises to the opacity that
     explains the contrast lost (a local regression of gt on the plate, as for a veil of one colour). Darkening therefore
     gets a foreground near black, spray one near white. Where subject_mask is 255 the foreground is gt.
+
+    With a dead zone, for backgrounds that hold noise, alpha is the least value alone, and off the subject 0 where no
+    channel differs by more 8-bit levels than it: noise has contrast of its own and would look like a veil.
     """
     alpha = np.zeros_like(subject_mask)
     foreground = background.copy()
@@ -82,19 +101,24 @@ def solve_matte(gt: Rgb, background: Rgb, subject_mask: Matte, region: Mask) -> 
             x, y, width, height = cv2.boundingRect(region[frame].view(np.uint8))
             window = np.s_[frame, y : y + height, x : x + width]
             inside = region[window]
-            matte, colour = _solve_frame(gt[window], background[window], subject_mask[window])
+            matte, colour = _solve_frame(gt[window], background[window], subject_mask[window], dead_zone)
             alpha[window] = np.where(inside, matte, 0)
             foreground[window] = np.where(inside[..., None], colour, background[window])
     return alpha, foreground
 
 
-def _solve_frame(gt: Image, background: Image, subject_mask: MatteImage) -> tuple[MatteImage, Image]:
+def _solve_frame(
+    gt: Image, background: Image, subject_mask: MatteImage, dead_zone: float | None
+) -> tuple[MatteImage, Image]:
     observed, plate = gt.astype(np.float32), background.astype(np.float32)
     # The smallest alpha for which (observed − (1 − alpha)·plate) / alpha stays within [0, 255].
     lighter, darker = (observed - plate) / np.maximum(255 - plate, 1), (plate - observed) / np.maximum(plate, 1)
     alpha_min = np.maximum(lighter, darker).max(axis=2).clip(0, 1)
-    estimate, confidence = _opacity_from_contrast(observed, plate)
-    alpha = np.maximum(alpha_min, confidence * estimate * (alpha_min > 0))
+    if dead_zone is None:
+        estimate, confidence = _opacity_from_contrast(observed, plate)
+        alpha = np.maximum(alpha_min, confidence * estimate * (alpha_min > 0))
+    else:
+        alpha = alpha_min * (np.abs(observed - plate).max(axis=2) > dead_zone)
     alpha = np.maximum(np.ceil(alpha * 255 - 1e-3), subject_mask) / np.float32(255)
     colour = plate + (observed - plate) / np.maximum(alpha, 1 / 255)[..., None]
     matte = np.rint(alpha * 255).astype(np.uint8)

@@ -1,83 +1,185 @@
-"""The external backend: another tool made the clean background; alpha and foreground are solved from it."""
+"""The external backend: another tool made the layers; they are brought onto the clip, and what is missing is solved."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from ..arrays import Mask, Matte, Rgb
-from .decompose import Layers, check_subject, solve_matte
+from .alignment.local_shift import find_local_shift, shift_frame
+from .alignment.scale_and_shift import Placement, find_placement, measure_correlation, warp_layer
+from .alignment.tone import apply_tone, fit_tone
+from .composite import over as composite_over
+from .decompose import ExternalLayers, Layers, check_subject, solve_matte
+from .effect_mask import EffectMaskSettings, find_effect
+from .plate import blend_plates
 from .plates.effect_region import dilate
 
-VERSION = 1
+VERSION = 2
+"""Raise it when results change; stored results of older versions are then made again."""
 LIMITED = (219 / 255, 16.0)
 """Gain and offset of full range written as limited range (ITU-R BT.601: black 16, white 235)."""
+TONE_STEPS = 1.0
+"""Tone that moves no level by more is left: rounding would cost as much as it mends."""
+LOCAL_GAIN = 0.01
+"""Correlation that a smooth local shift has to gain to be taken."""
+RIM_PX = 3.0
+"""Width, inside the replaced region, over which background goes from gt to the layer."""
 ColourMap = tuple[float, float]
 Levels = Float64[np.ndarray, "N"]
-AnySize = UInt8[np.ndarray, "t h w 3"]  # of any size: a wrong one is refused in one sentence
+AnySize = UInt8[np.ndarray, "t h w 3"]
+Plane = Float32[np.ndarray, "H W"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class External:
-    """Backend that takes a ready background; only its colour range is converted where it differs."""
+    """Backend that takes the layers of another tool.
+
+    They may be of another size, cropped or stretched, a little beside, of another colour range, brighter or flatter;
+    `flows` has matched their frames before. Measured before anything is mended for good: `layer_correlation`,
+    `layer_psnr_db`, `layer_tone` and `layer_flicker`, for afterwards every number looks perfect.
+    """
 
     kind: Literal["external"] = "external"
     threshold: float = 6.0
-    """Differences of fewer 8-bit levels are codec noise: alpha is 0 there, outside the subject."""
+    """Differences of fewer 8-bit levels are noise: alpha is 0 there, outside the subject."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         if not 0 <= self.threshold < 128:
             raise ValueError(f"threshold={self.threshold} is not in [0, 128); 6 levels suit a well compressed video")
 
-    def decompose(self, gt: Rgb, subject_mask: Matte, other_subjects: Mask | None, external: AnySize | None) -> Layers:
-        """Solve alpha and foreground over the external background.
+    def decompose(
+        self, gt: Rgb, subject_mask: Matte, other_subjects: Mask | None, external: ExternalLayers | None
+    ) -> Layers:
+        """Bring the layers onto the clip; outside subject and effect the background is gt, bit for bit.
 
-        Other subjects are expected to be in that background and get no alpha.
+        The effect is found as stage 5 finds it. Other subjects are expected to be in the background and get no alpha.
 
         Raises:
-            ValueError: when the background is missing or of another size or length than the clip, or when the subject
-                mask is empty or full in every frame.
+            ValueError: when the background is missing or of another length than the clip, or when the subject mask is
+                empty or full in every frame.
         """
         if external is None:
             raise ValueError("external needs the background that another tool made; give one, or decompose with plate")
-        if external.shape != gt.shape:
-            sizes = ["x".join(map(str, clip.shape[:3])) for clip in (external, gt)]
+        if len(external.background) != len(gt):
             raise ValueError(
-                f"the given background is {sizes[0]} and the clip {sizes[1]} (frames x height x width); "
-                "cut and resize the background to the clip"
+                f"the background has {len(external.background)} frames and the clip {len(gt)}; cut it to the clip"
             )
         check_subject(gt, subject_mask)
-        background = external
-        conversion = _range_conversion(*_fit_line(*_level_pairs(gt, background, subject_mask)))
-        notes: tuple[str, ...] = ()
-        if conversion is not None:
-            converted = np.arange(256) * conversion[0] + conversion[1]
-            background = np.clip(np.rint(converted), 0, 255).astype(np.uint8)[background]
-            came, goes = ("limited", "full") if conversion[0] > 1 else ("full", "limited")
-            notes = (
-                f"The given background came in {came} colour range, the clip is in {goes} range; it was converted.",
-            )
-        region = _region(gt, background, subject_mask, other_subjects, self.threshold)
-        alpha, foreground = solve_matte(gt, background, subject_mask, region)
-        levels, clip_levels = _level_pairs(gt, background, subject_mask)
-        error = float(np.mean((levels - clip_levels) ** 2)) if len(levels) else 0.0
-        # Away from the subject, where they should agree.
-        facts = {"external_offset_psnr_db": 10 * float(np.log10(255**2 / error)) if error > 0 else 100.0}
+        placement = find_placement(gt, external.background, subject_mask)
+        plates = np.stack([warp_layer(frame, placement, gt.shape[1:3]) for frame in external.background])
+        shown = placement.covered(external.background.shape[1:3], gt.shape[1:3])
+        plates, notes = _convert_range(gt, plates, subject_mask)
+        clear = np.stack([_far(coverage) for coverage in subject_mask]) & shown
+        tone = fit_tone(gt, plates, clear)
+        if TONE_STEPS < tone.largest_change:
+            plates = apply_tone(plates, tone)
+        plates, correlation = _shift_locally(gt, plates, subject_mask, placement.correlation)
+        facts = {
+            "layer_correlation": correlation,
+            "layer_tone": tone.largest_change,
+            **_measure_error(gt, plates, clear),
+        }
+        seen = find_effect(gt, composite_over(gt, plates, subject_mask), subject_mask, EffectMaskSettings())
+        region = np.stack([dilate(frame, 3.0) for frame in seen.mask]) & shown
+        if other_subjects is not None:
+            region &= ~other_subjects
+        region |= subject_mask > 0
+        background = blend_plates(gt, plates, region, RIM_PX)
+        alpha, foreground = self._foreground(gt, background, subject_mask, region, external, placement)
         return Layers(background=background, foreground=foreground, alpha=alpha, facts=facts, notes=notes)
+
+    def _foreground(
+        self,
+        gt: Rgb,
+        background: Rgb,
+        subject_mask: Matte,
+        region: Mask,
+        external: ExternalLayers,
+        placement: Placement,
+    ) -> tuple[Matte, Rgb]:
+        """Alpha and foreground of the tool where it gives them, else the least alpha that explains gt."""
+        alpha, foreground = solve_matte(gt, background, subject_mask, region, dead_zone=self.threshold)
+        if external.alpha is None:
+            return alpha, foreground
+        size = gt.shape[1:3]
+        for index, matte in enumerate(external.alpha):
+            own = _rescaled(placement, external.background.shape, external.alpha.shape)
+            alpha[index] = np.maximum(np.where(region[index], warp_layer(matte, own, size), 0), subject_mask[index])
+            if external.foreground is not None:
+                own = _rescaled(placement, external.background.shape, external.foreground.shape)
+                colour = warp_layer(external.foreground[index], own, size)
+                inside = region[index] & (alpha[index] < 255)
+                foreground[index] = np.where(inside[..., None], colour, foreground[index])
+        opaque = (alpha == 255)[..., None]
+        return alpha, np.where(opaque, gt, foreground)
+
+
+def _rescaled(placement: Placement, shape: tuple[int, ...], other_shape: tuple[int, ...]) -> Placement:
+    """Placement of a layer of another size that the same tool made."""
+    down, across = other_shape[1] / shape[1], other_shape[2] / shape[2]
+    return replace(
+        placement,
+        scale_x=placement.scale_x * across,
+        shift_x=placement.shift_x * across,
+        scale_y=placement.scale_y * down,
+        shift_y=placement.shift_y * down,
+    )
+
+
+def _far(coverage: UInt8[np.ndarray, "H W"]) -> Mask:
+    """Pixels at least a quarter of the subject's size away from it: most of them show no effect either."""
+    subject = coverage > 32
+    return ~dilate(subject, max(8.0, 0.25 * float(np.sqrt(subject.sum()))))
+
+
+def _shift_locally(gt: Rgb, plates: Rgb, subject_mask: Matte, correlation: float) -> tuple[Rgb, float]:
+    """Plates shifted smoothly from place to place, if the detail then agrees better by LOCAL_GAIN."""
+    shift = find_local_shift(gt, plates, subject_mask)
+    shifted = np.stack([shift_frame(frame, shift) for frame in plates])
+    improved = measure_correlation(gt, shifted, subject_mask)
+    return (shifted, improved) if improved > correlation + LOCAL_GAIN else (plates, correlation)
+
+
+def _measure_error(gt: Rgb, plates: Rgb, clear: Mask) -> dict[str, float]:
+    """How far clip and layer differ off subject and effect: error, and how much of it changes between frames."""
+    squared = changes = 0.0
+    count = change_count = 0
+    previous: Float32[np.ndarray, "H W 3"] | None = None
+    for frame, plate, region in zip(gt, plates, clear, strict=True):
+        error = np.asarray(frame, np.float32) - plate
+        squared += float((error[region] ** 2).sum())
+        count += 3 * int(region.sum())
+        if previous is not None:
+            # Low-passed: grain flickers in every video, patches that come and go only in made ones.
+            change = cv2.blur(error - previous, (9, 9))[region]
+            changes += float(np.abs(change).sum())
+            change_count += change.size
+        previous = error
+    psnr = 10 * float(np.log10(255**2 * count / squared)) if squared > 0 else 100.0
+    return {"layer_psnr_db": min(psnr, 100.0), "layer_flicker": changes / max(change_count, 1)}
+
+
+def _convert_range(gt: Rgb, plates: Rgb, subject_mask: Matte) -> tuple[Rgb, tuple[str, ...]]:
+    """Plates in the clip's colour range, and a note where they came in the other one."""
+    conversion = _range_conversion(*_fit_line(*_level_pairs(gt, plates, subject_mask)))
+    if conversion is None:
+        return plates, ()
+    converted = np.arange(256) * conversion[0] + conversion[1]
+    came, goes = ("limited", "full") if conversion[0] > 1 else ("full", "limited")
+    note = f"The background came in {came} colour range, the clip is in {goes} range; it was converted."
+    return np.clip(np.rint(converted), 0, 255).astype(np.uint8)[plates], (note,)
 
 
 def _level_pairs(gt: Rgb, background: Rgb, subject_mask: Matte) -> tuple[Levels, Levels]:
-    """Levels of background and clip away from the subject, thinned out over space and time.
-
-    At least a quarter of the subject's size away from it clip and background should be equal.
-    """
+    """Levels of background and clip away from the subject, thinned out over space and time."""
     background_levels, clip_levels = [], []
     for frame in range(0, len(gt), max(len(gt) // 12, 1)):
-        subject = subject_mask[frame] > 32
-        far_pixels = ~dilate(subject, max(8.0, 0.25 * float(np.sqrt(subject.sum()))))[::4, ::4]
+        far_pixels = _far(subject_mask[frame])[::4, ::4]
         background_levels.append(background[frame, ::4, ::4][far_pixels].ravel())
         clip_levels.append(gt[frame, ::4, ::4][far_pixels].ravel())
     return np.concatenate(background_levels).astype(np.float64), np.concatenate(clip_levels).astype(np.float64)
@@ -111,15 +213,3 @@ def _range_conversion(line: ColourMap, scatter: float) -> ColourMap | None:
         if distance < 4 and distance < identity_distance and scatter < 12:
             return conversion
     return None
-
-
-def _region(gt: Rgb, background: Rgb, subject_mask: Matte, other_subjects: Mask | None, threshold: float) -> Mask:
-    """The subject, and what differs from the background by more than codec noise."""
-    region = subject_mask > 0
-    for frame in range(len(gt)):
-        difference = cv2.absdiff(*(cv2.GaussianBlur(clip[frame], (0, 0), 1.0) for clip in (gt, background)))
-        effect = cv2.medianBlur((difference.max(axis=2) > threshold).view(np.uint8), 5) > 0
-        if other_subjects is not None:
-            effect &= ~other_subjects[frame]
-        region[frame] |= effect
-    return region

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from . import composite, effect_mask, external, plate, propagate, quality, sam2, sam3, subject
-from .decompose import Decomposer
+from .decompose import Decomposer, ExternalLayers
 from .effect_mask import EffectMaskSettings
 from .external import External
 from .plate import Plate
@@ -26,6 +26,8 @@ from .tracking.prompts import SubjectPrompt
 Layer = UInt8[np.ndarray, "..."] | Bool[np.ndarray, "..."]
 """A layer of any of the shapes in `arrays.py`."""
 Layers = Mapping[str, Layer]
+GIVEN = {"given": "background", "given_foreground": "foreground", "given_alpha": "alpha"}
+"""Layers that another tool made, by the name under which a clip has them."""
 Facts = Mapping[str, Mapping[str, Any]]
 """Facts by the stage that left them."""
 
@@ -76,13 +78,19 @@ def _subject(layers: Layers, facts: Facts, segmenter: SubjectSegmenter) -> Stage
     return StageOutput(layers=masks, facts=facts_of_track | ({"model": dict(tracked.model)} if tracked.model else {}))
 
 
+def _external_layers(layers: Layers) -> ExternalLayers | None:
+    if "given" not in layers:
+        return None
+    return ExternalLayers(**{name: layers[layer] for layer, name in GIVEN.items() if layer in layers})
+
+
 def _decompose(layers: Layers, facts: Facts, decomposer: Decomposer) -> StageOutput:
     other_masks = [layers[name] > 127 for name in ("others", "tracked_others") if name in layers]
     split = decomposer.decompose(
         layers["gt"],
         layers["subject_mask"],
         np.logical_or.reduce(other_masks) if other_masks else None,
-        layers.get("given"),
+        _external_layers(layers),
     )
     return StageOutput(
         layers={"background": split.background, "foreground": split.foreground, "alpha": split.alpha},

@@ -15,7 +15,7 @@ from jaxtyping import Bool, UInt8
 
 from ..arrays import Mask, Matte, Rgb
 from ..settings import CheckedSettings, InRange
-from .decompose import Layers, check_subject, solve_matte
+from .decompose import ExternalLayers, Layers, check_subject, solve_matte
 from .plates.effect_region import Attachment, attached_components, difference_strength, dilate, find_persistent_shadow
 from .plates.masked_median import (
     envelope,
@@ -64,7 +64,9 @@ class Plate(CheckedSettings):
     attachment: Attachment = Attachment()
     """Rule by which a difference counts as the subject's effect."""
 
-    def decompose(self, gt: Rgb, subject_mask: Matte, other_subjects: Mask | None, external: Rgb | None) -> Layers:
+    def decompose(
+        self, gt: Rgb, subject_mask: Matte, other_subjects: Mask | None, external: ExternalLayers | None
+    ) -> Layers:
         """Take the subject and its effects out of gt; other subjects stay in the background, external is not used.
 
         Raises:
@@ -81,7 +83,7 @@ class Plate(CheckedSettings):
         effects, shade = _draft_effects(footage, subject, blocked & ~subject, self)
         footage = ReferenceFrames.from_clip(gt, blocked | _dilate_frames(effects, 4.0), camera)
         plates, region, unseen = _build_plates(footage, subject, others, effects, shade, self)
-        background = _blend_plates(gt, plates, region, self.feather_px * unit)
+        background = blend_plates(gt, plates, region, self.feather_px * unit)
         alpha, foreground = solve_matte(gt, background, subject_mask, region)
         facts = {
             "registration_error_px": camera.error_px,
@@ -229,7 +231,7 @@ def _effect_strength(frame: Part, plate: Part, variation: Part, count: Levels, s
     return np.asarray(cv2.resize(strength, count.shape[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _blend_plates(gt: Rgb, plates: Rgb, region: Mask, feather_px: float) -> Rgb:
+def blend_plates(gt: Rgb, plates: Rgb, region: Mask, feather_px: float) -> Rgb:
     """Plates inside region, gt outside, with a ramp of feather_px just inside the rim."""
     background = gt.copy()
     for frame in _nonempty_frames(region):

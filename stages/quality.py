@@ -42,6 +42,12 @@ QUALITY_NUMBERS = {
     "mask_confidence_mean": "share",  # confidence of the subject mask, mean over the frames
     "subject_area": "share",  # subject's share of the picture, mean over the frames
     "edge_effect": "share",  # share of the effect mask within 6 px of the subject: halo, not effect
+    # Of layers that another tool made, before gt is put back outside subject and effect:
+    "layer_correlation": "share",  # correlation of detail in gt and the clean plate, once placed
+    "layer_psnr_db": "dB",  # gt against the clean plate off subject and effect, once placed and toned
+    "layer_tone": "steps",  # largest change by which the clean plate was brought to gt's tone
+    "layer_flicker": "steps",  # change between frames of the difference of the two, mean over the pixels
+    "layer_missing": "share",  # share of the frames for which the tool returned none
     # Of rendered pairs alone:
     "otsu_iou": "share",  # effect mask against the true mask, intersection over union
     "truth_preservation_psnr_db": "dB",  # gt against over outside the true mask and subject; None: equal
@@ -51,6 +57,7 @@ QUALITY_NUMBERS = {
 """Unit of each number of a pair, a column of the corpus: dB, px, steps (of 8 bits) or share (0 to 1)."""
 EXTERNAL_NUMBERS = (
     *("registration_error_px", "unseen_share"),
+    *("layer_correlation", "layer_psnr_db", "layer_tone", "layer_flicker", "layer_missing"),
     *("otsu_iou", "truth_preservation_psnr_db", "subject_error", "firefly_share"),
 )
 """Numbers that are not measured here: the stage that made the layers hands them in."""

@@ -106,6 +106,16 @@ def load_rgb(file: Path) -> Image:
         return np.array(upright.convert("RGB"))
 
 
+def load_alpha(file: Path) -> MatteImage:
+    """A matte image, upright and of 8 bits: the alpha of an image that has one, else its grey."""
+    with _opened(file) as picture:
+        upright = ImageOps.exif_transpose(picture)
+        if _is_deep(upright):
+            return _eight_bit(upright)
+        has_alpha = "A" in upright.getbands() or "transparency" in upright.info
+        return np.array(upright.convert("RGBA").getchannel("A") if has_alpha else upright.convert("L"))
+
+
 def load_values(file: Path) -> MatteImage:
     """A mask image's own numbers: palette indices or grey levels; of a coloured image the grey of it."""
     with _opened(file) as picture:

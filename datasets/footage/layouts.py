@@ -112,7 +112,7 @@ def read_gen_omnimatte(source: FootageSource, root: Path, name: str, clip: Path)
 
 def find_videos(source: FootageSource, root: Path) -> Clips:
     """Find the videos that are no other video's mask or background."""
-    patterns = [*source.masks, *filter(None, (source.keys, source.background))]
+    patterns = [*source.masks, *filter(None, (source.keys, source.background, source.foreground, source.alpha))]
     shots = sorted(path for path in root.glob(source.video) if not path.name.startswith("."))
     sidecars = {match for video in shots for pattern in patterns for match in beside(video, pattern)}
     for video in shots:
@@ -121,8 +121,9 @@ def find_videos(source: FootageSource, root: Path) -> Clips:
 
 
 def read_video(source: FootageSource, root: Path, name: str, video: Path) -> Footage:
-    """List the masks, keys and background beside one video."""
-    patterns = [*filter(None, (source.keys, source.background)), *source.masks]
+    """List the masks, keys and layers of another tool beside one video."""
+    external = {role: getattr(source, role) for role in ("background", "foreground", "alpha")}
+    patterns = [*filter(None, (source.keys, *external.values())), *source.masks]
     files = {pattern: beside(video, pattern) for pattern in patterns}
     missing_pattern = next((pattern for pattern in patterns if not files[pattern]), None)
     if missing_pattern is not None:
@@ -133,8 +134,8 @@ def read_video(source: FootageSource, root: Path, name: str, video: Path) -> Foo
             subjects += [SubjectFiles(prompts=prompts, prompts_file=key) for prompts in read_prompts(key)]
         else:
             subjects.append(SubjectFiles(keys=key))
-    background = files[source.background][0] if source.background else None
-    return Footage(name=name, video=video, subjects=tuple(subjects) or (SubjectFiles(),), background=background)
+    layers = {role: files[pattern][0] for role, pattern in external.items() if pattern}
+    return Footage(name=name, video=video, subjects=tuple(subjects) or (SubjectFiles(),), **layers)
 
 
 def _name(source: FootageSource, root: Path, video: Path) -> str:

@@ -143,6 +143,10 @@ class Footage:
     subjects: tuple[SubjectFiles, ...] = (SubjectFiles(),)
     background: Path | None = None
     """A clean plate that another tool made."""
+    foreground: Path | None = None
+    """The subject with its effects, straight colour, by that tool."""
+    alpha: Path | None = None
+    """The matte of it: a video of grey levels, or a folder of images, whose alpha counts where they have one."""
     caption: str | None = None
     image_fps: float = 24.0
     """Frames per second, where the video is a folder of images."""
@@ -155,7 +159,8 @@ class Footage:
             paths += [(f"keys-{number}", subject.keys)] if subject.keys else []
             paths += [(f"prompts-{number}", subject.prompts_file)] if subject.prompts_file else []
             paths += [(f"prompts-{number}", subject.prompts.masks[frame]) for frame in sorted(subject.prompts.masks)]
-        paths += [("background", self.background)] if self.background else []
+        for role in ("background", "foreground", "alpha"):
+            paths += [(role, path)] if (path := getattr(self, role)) else []
         files = []
         for role, path in paths:
             folders = mask_folders(path) if path.is_dir() else []

@@ -61,6 +61,11 @@ NUMBERS = {
     "subject_area": Number("subject area", "%", "Share of the picture that the subject covers, mean over the frames."),
     "mask_confidence_min": Number("mask, worst", "%", "How sure the subject mask is in its most doubtful frame."),
     "mask_confidence_mean": Number("mask, mean", "%", "How sure the subject mask is, mean over the frames."),
+    "layer_correlation": Number("layer detail", "%", "Correlation of detail in gt and the other tool's clean plate."),
+    "layer_psnr_db": Number("layer", "dB", "gt against the other tool's clean plate off subject and effect."),
+    "layer_tone": Number("layer tone", "steps", "Largest change of tone that brought the clean plate to gt."),
+    "layer_flicker": Number("layer flicker", "steps", "Change between frames of the difference of the two."),
+    "layer_missing": Number("layer gaps", "%", "Share of the frames for which the tool returned none."),
     "otsu_iou": Number("truth found", "%", "How far the effect mask agrees with where the renderer knows the effect."),
     "truth_preservation_psnr_db": Number(
         "true preservation", "dB", "How equal gt and over are outside the true mask and the subject."

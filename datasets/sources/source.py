@@ -54,6 +54,10 @@ class FootageSource(Source):
     a polygons JSON or a folder of FRAME.png, beside each video; {stem} as above."""
     background: str | None = None
     """Layouts "videos" and "movies": a clean plate that another tool made, beside each video; {stem} as above."""
+    foreground: str | None = None
+    """Layout "videos": the subject with its effects, straight colour, by that tool; a video or a folder of images."""
+    alpha: str | None = None
+    """Layout "videos": its matte, of grey levels; a folder of images with an alpha of their own may be named twice."""
     include: tuple[str, ...] = ()
     """Names to take, as shell patterns; empty takes all."""
     exclude: tuple[str, ...] = ()

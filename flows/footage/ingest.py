@@ -2,17 +2,21 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
+import cv2
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Bool, Float64, Int64, UInt8
 
 from ...arrays import Image, Matte, MatteImage, Rgb
+from ...datasets.footage.images import ImageFolder, load_alpha
 from ...datasets.footage.listing import Footage, SubjectFiles
 from ...datasets.footage.masks import SUBJECT_THRESHOLD, MaskReader, masks_of_prompts, open_masks, read_keys
 from ...datasets.footage.reader import FrameReader, count_frames, open_frames
 from ...datasets.footage.types import VideoPrompts
+from ...stages.alignment.frame_matching import match_frames
 from ...stages.normalise import (
     AnyImage,
     ClipPlan,
@@ -27,11 +31,13 @@ from ...stages.normalise import (
 from ...stages.tracking.prompts import PromptBox, PromptPoint, SubjectPrompt
 
 THUMBNAIL_HEIGHT_PX = 64
-MAX_LENGTH_DIFFERENCE = 0.05
-"""Largest difference in length between a video and a clean plate that was made from it, as a share of the video's."""
+MAX_MISSING = 0.2
+"""Largest share of a video's frames that a clean plate made from it may lack."""
 T = TypeVar("T")
-ClipLayers = tuple[Rgb, dict[int, Matte], Rgb | None]
-"""Frames of a clip, its masks by the number of their subject, and its clean plate, if another tool made one."""
+ExternalClip = Mapping[str, UInt8[np.ndarray, "T h w *c"]]
+"""Layers that another tool made, each in its own size, by name: given (the clean plate), given_foreground, given_alpha."""
+ClipLayers = tuple[Rgb, dict[int, Matte], ExternalClip]
+"""Frames of a clip, its masks by the number of their subject, and the layers of another tool."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +127,10 @@ class NormalizedClip:
     gt: Rgb
     prompts: tuple[tuple[int, SubjectPrompt], ...]
     """Number and prompt of each subject that the clip shows."""
-    background: Rgb | None = None
-    """The clean plate, if another tool made one."""
+    external: ExternalClip = field(default_factory=dict)
+    """Layers that another tool made, as many frames."""
+    missing_share: float | None = None
+    """Share of the clip's frames that those layers lack; None without any."""
     notes: tuple[str, ...] = ()
     """Sentences for the person who reviews the clip."""
 
@@ -131,6 +139,66 @@ class NormalizedClip:
         for number, prompt in self.prompts:
             others = tuple(other for index, other in self.prompts if index != number and other.masks is None)
             yield number, replace(prompt, others=tuple(other for other in others if other.frames or other.text))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExternalFootage:
+    """Layers that another tool made, matched with their video frame by frame."""
+
+    layers: Mapping[str, FrameReader]
+    """By the names of ExternalClip."""
+    indices: Int64[np.ndarray, "N"]
+    """Index in the layers of each frame of the video; a frame that they lack has that of the frame before."""
+    missing: Bool[np.ndarray, "N"]
+    usable: int
+    """Number of the video's frames up to the last that they show."""
+    notes: tuple[str, ...]
+
+    @classmethod
+    def open(cls, footage: Footage, background: Path, thumbnails: Sequence[Image]) -> "ExternalFootage":
+        """Open the layers and find which frame of the clean plate shows what each frame of the video shows.
+
+        Raises:
+            ValueError: the clean plate lacks too many of the video's frames, or another layer has not as many as it.
+        """
+        paths = {"given": background, "given_foreground": footage.foreground, "given_alpha": footage.alpha}
+        layers = {name: open_frames(path, image_fps=footage.image_fps) for name, path in paths.items() if path}
+        clip = np.stack(thumbnails)
+        plate = [thumbnail for _, thumbnail in layers["given"].thumbnails(THUMBNAIL_HEIGHT_PX)]
+        for name, layer in layers.items():
+            if (length := count_frames(layer)) != len(plate):
+                raise ValueError(
+                    f"{paths[name]}: has {length} frames, but {background.name} has {len(plate)}; "
+                    "give layers that one run of the tool wrote"
+                )
+        match = match_frames(clip, plate, np.zeros(clip.shape[:3], np.uint8))
+        missing = int(match.missing.sum())
+        if missing > MAX_MISSING * len(clip):
+            raise ValueError(
+                f"{background}: lacks {missing} of the video's {len(clip)} frames; give a background made from this video"
+            )
+        usable = int(np.flatnonzero(~match.missing)[-1]) + 1
+        notes = []
+        if usable < len(clip):
+            notes.append(f"{background.name} ends {len(clip) - usable} frames before the video; clips end with it.")
+        if between := missing - (len(clip) - usable):
+            notes.append(
+                f"{background.name} lacks {between} more frames of the video; their neighbours stand for them."
+            )
+        indices = np.maximum.accumulate(match.indices)
+        return cls(layers=layers, indices=indices, missing=match.missing, usable=usable, notes=tuple(notes))
+
+    def read(self, frames: Sequence[int]) -> dict[str, Iterator[AnyImage]]:
+        """Read the frames of each layer that belong to these frames of the video, which do not decrease."""
+        indices = self.indices[list(frames)].tolist()
+        images = {name: (frame for _, frame in take_at(layer, indices)) for name, layer in self.layers.items()}
+        if "given_alpha" in images:
+            layer = self.layers["given_alpha"]
+            if isinstance(layer, ImageFolder):
+                images["given_alpha"] = take_at(map(load_alpha, layer.files), indices)
+            else:
+                images["given_alpha"] = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in images["given_alpha"])
+        return images
 
 
 def match_key_frames(keys: Iterable[int], source_frames: tuple[int, ...]) -> dict[int, int]:
@@ -156,41 +224,49 @@ def normalize_footage(footage: Footage, settings: Normalise) -> Iterator[Normali
         ValueError: when the video, a mask or the background cannot be used, in one sentence with file and remedy.
     """
     video = open_frames(footage.video, image_fps=footage.image_fps)
-    times_s, cuts = read_times_and_cuts(video, settings)
+    times_s, cuts, thumbnails = read_times_and_cuts(video, settings, keep_thumbnails=footage.background is not None)
     subjects = [SubjectMasks.open(files, video, len(times_s)) for files in footage.subjects]
-    background, background_notes = _open_background(footage, video, len(times_s))
-    usable = len(times_s) if background is None else min(len(times_s), count_frames(background))
+    external = ExternalFootage.open(footage, footage.background, thumbnails) if footage.background else None
+    usable = len(times_s) if external is None else external.usable
     plans = list(plan_clips(times_s[:usable], [cut for cut in cuts if cut < usable], settings))
     usable_plans = [clip_plan for clip_plan in plans if isinstance(clip_plan, ClipPlan)]
-    layers = _read_layers(usable_plans, video, subjects, background, settings)
+    layers = _read_layers(usable_plans, video, subjects, external, settings)
     mask_notes = (note for subject in subjects if subject.masks for note in subject.masks.notes)
-    notes = (*video.info.notes, *background_notes, *mask_notes)
+    notes = (*video.info.notes, *(external.notes if external else ()), *mask_notes)
     index = 0
     for clip_plan in plans:
         if isinstance(clip_plan, UnusableShot):
             yield clip_plan
         else:
-            yield from _build_clip(clip_plan, index, subjects, next(layers), settings, notes)
+            for part in _build_clip(clip_plan, index, subjects, next(layers), settings, notes):
+                if external is not None and isinstance(part, NormalizedClip):
+                    part = replace(part, missing_share=float(external.missing[list(part.source_frames)].mean()))
+                yield part
             index += 1
 
 
-def read_times_and_cuts(video: FrameReader, settings: Normalise) -> tuple[Float64[np.ndarray, "N"], list[int]]:
-    """Decode a video once, small: the time of each frame in seconds, and which frames begin a new shot.
+def read_times_and_cuts(
+    video: FrameReader, settings: Normalise, *, keep_thumbnails: bool = False
+) -> tuple[Float64[np.ndarray, "N"], list[int], list[Image]]:
+    """Decode a video once, small: time of each frame in seconds, first frames of new shots, and thumbnails if asked.
 
     Raises:
         ValueError: when any frame of it cannot be decoded.
     """
     times_s: list[float] = []
+    thumbnails: list[Image] = []
 
     def frames() -> Iterator[Image]:
         for time_s, frame in video.thumbnails(THUMBNAIL_HEIGHT_PX):
             times_s.append(time_s)
+            if keep_thumbnails:
+                thumbnails.append(frame)
             yield frame
 
     cuts = list(find_cuts(frames(), settings.cut_threshold)) if settings.split_shots else []
     if not settings.split_shots:
         deque(frames(), maxlen=0)
-    return np.array(times_s), cuts
+    return np.array(times_s), cuts, thumbnails
 
 
 def take_at(items: Iterable[T], indices: Iterable[int]) -> Iterator[T]:
@@ -203,29 +279,6 @@ def take_at(items: Iterable[T], indices: Iterable[int]) -> Iterator[T]:
         yield item
 
 
-def _open_background(
-    footage: Footage, video: FrameReader, num_frames: int
-) -> tuple[FrameReader | None, tuple[str, ...]]:
-    """Open and check the clean plate that another tool made; return it with notes on how it differs from the video."""
-    if footage.background is None:
-        return None, ()
-    background = open_frames(footage.background, image_fps=footage.image_fps)
-    length = count_frames(background)
-    if abs(length - num_frames) > MAX_LENGTH_DIFFERENCE * num_frames:
-        raise ValueError(
-            f"{footage.background}: has {length} frames, but the video has {num_frames}; "
-            "give a background made from this video, frame by frame"
-        )
-    name = footage.background.name
-    notes = []
-    if length < num_frames:
-        notes.append(f"{name} ends {num_frames - length} frames before the video; clips end with it.")
-    if background.info.size != video.info.size:
-        stretched = f"it was stretched to the video's {video.info.width}x{video.info.height}"
-        notes.append(f"{name} is {background.info.width}x{background.info.height} pixels; {stretched}.")
-    return background, tuple(notes)
-
-
 def _build_clip(
     clip_plan: ClipPlan,
     index: int,
@@ -235,7 +288,7 @@ def _build_clip(
     notes: tuple[str, ...],
 ) -> Iterator[NormalizedClip | UnusableShot]:
     """Yield a clip, after the rejections of subjects that it does not show."""
-    gt, mattes, background = layers
+    gt, mattes, external = layers
     prompts = []
     for number, subject in enumerate(subjects):
         prompt = subject.prompt(mattes.get(number), clip_plan.source_frames, settings)
@@ -251,7 +304,7 @@ def _build_clip(
             source_frames=clip_plan.source_frames,
             gt=gt,
             prompts=tuple(prompts),
-            background=background,
+            external=external,
             notes=notes + clip_plan.notes,
         )
 
@@ -260,10 +313,10 @@ def _read_layers(
     plans: Sequence[ClipPlan],
     video: FrameReader,
     subjects: Iterable[SubjectMasks],
-    background: FrameReader | None,
+    external: ExternalFootage | None,
     settings: Normalise,
 ) -> Iterator[ClipLayers]:
-    """Yield frames, masks and clean plate of each clip in the order of plans, read in step and at the working size."""
+    """Yield frames and masks at the working size, and layers of another tool, of each clip, read in step."""
     indices = [frame for clip_plan in plans for frame in clip_plan.source_frames]
 
     def fitted(images: Iterable[AnyImage]) -> Iterator[AnyImage]:
@@ -275,11 +328,11 @@ def _read_layers(
         for number, subject in enumerate(subjects)
         if subject.masks is not None
     }
-    plates = None if background is None else fitted(frame for _, frame in take_at(background, indices))
+    external_images = external.read(indices) if external else {}
     for clip_plan in plans:
         length = len(clip_plan.source_frames)
         gt, mattes = _stack(frames, length), {number: _stack(images, length) for number, images in masks.items()}
-        yield gt, mattes, None if plates is None else _stack(plates, length)
+        yield gt, mattes, {name: _stack(images, length) for name, images in external_images.items()}
 
 
 def _stack(images: Iterator[AnyImage], length: int) -> UInt8[np.ndarray, "T h w *c"]:

@@ -35,6 +35,10 @@ class PairRequest:
     """Points, boxes and a noun, in pixels and frames of the video."""
     background: Path | None = None
     """A clean plate that another tool made."""
+    foreground: Path | None = None
+    """The subject with its effects, by that tool."""
+    alpha: Path | None = None
+    """The matte of it."""
     other_masks: tuple[Path, ...] = ()
     """Mask videos or folders of the clip's other subjects, which stay in the background."""
     clip: int = 0
@@ -61,14 +65,15 @@ def make_pair(request: PairRequest, source: RealSource, out: Path) -> tuple[Verd
 
     clip, prompt, others = _requested_clip(request, source)
     record_seconds("normalise")
-    optional = {"given_mask": prompt.masks, "given": clip.background, "others": others}
+    optional = {"given_mask": prompt.masks, "others": others, **clip.external}
     inputs = {"gt": clip.gt} | {name: layer for name, layer in optional.items() if layer is not None}
     if prompt.keys:
         inputs["keys"] = np.stack(list(prompt.keys.values()))
     settings = {stage: source.stage_settings(stage) for stage in pair.STAGES}
     layers, facts = pair.run(inputs, prompt.to_json(), settings, after=record_seconds)
     notes = [*clip.notes, *(note for stage_facts in facts.values() for note in stage_facts.get("notes", ()))]
-    verdict = judge(facts["quality"]["numbers"], source.quality_thresholds, tuple(notes))
+    numbers = facts["quality"]["numbers"] | {"layer_missing": clip.missing_share}
+    verdict = judge(numbers, source.quality_thresholds, tuple(notes))
     for name in LAYERS:
         atomic_write(out / f"{name}.mkv", codec.encode(layers[name], fps=clip.fps))
     record_seconds("write")
@@ -80,7 +85,7 @@ def make_pair(request: PairRequest, source: RealSource, out: Path) -> tuple[Verd
         "fps": clip.fps,
         "start_s": clip.start_s,
         "source_frames": list(clip.source_frames),
-        "quality": facts["quality"]["numbers"],
+        "quality": numbers,
         "verdict": verdict.verdict,
         "reasons": list(verdict.reasons),
         "notes": notes,
@@ -104,7 +109,12 @@ def _requested_clip(
     subject = SubjectFiles(masks=request.masks, keys=request.keys, prompts=request.prompts)
     others = tuple(SubjectFiles(masks=masks) for masks in request.other_masks)
     footage = Footage(
-        name=request.video.stem, video=request.video, subjects=(subject, *others), background=request.background
+        name=request.video.stem,
+        video=request.video,
+        subjects=(subject, *others),
+        background=request.background,
+        foreground=request.foreground,
+        alpha=request.alpha,
     )
     reasons: list[str] = []
     for part in normalize_footage(footage, source.normalise):

@@ -124,7 +124,7 @@ def outcome(source: RealSource, progress: ItemProgress, failure: Failure | None)
     """Judge a finished clip and build its row."""
     item: ClipItem = progress.item  # type: ignore[assignment]
     notes = [*item.clip["notes"], *(note for facts in progress.facts.values() for note in facts.get("notes", ()))]
-    numbers = progress.facts["quality"]["numbers"]
+    numbers = progress.facts["quality"]["numbers"] | {"layer_missing": item.clip["layer_missing"]}
     verdict = judge(numbers, source.quality_thresholds, tuple(notes))
     provenance = {
         "origin": item.hint or "",
@@ -178,8 +178,8 @@ def _write_clip(clip: NormalizedClip, writer: ResultWriter) -> dict[str, Any]:
     """Write the layers of one clip; return what later stages and the row need of it."""
     folder = f"{clip.index:03d}"
     writer.add(f"{folder}/gt", clip.gt)
-    if clip.background is not None:
-        writer.add(f"{folder}/given", clip.background)
+    for name, layer in clip.external.items():
+        writer.add(f"{folder}/{name}", layer)
     masks = {number: prompt.masks for number, prompt in clip.prompts if prompt.masks is not None}
     subjects = []
     for number, prompt in clip.prompts_with_others():
@@ -201,6 +201,7 @@ def _write_clip(clip: NormalizedClip, writer: ResultWriter) -> dict[str, Any]:
         "shape": list(clip.gt.shape[:3]),
         "subjects": subjects,
         "notes": list(clip.notes),
+        "layer_missing": clip.missing_share,
     }
 
 
@@ -225,7 +226,7 @@ def _clip_item(stage_input: StageInput, clip: Mapping[str, Any], subject: Mappin
     # Ids hold setting names as they first were, so that renaming a setting renames no clip.
     identity = digest_of([footage.name, digest_of(inputs), first_names(asdict(source.normalise), "normalise")])
     picture = {role: digest for role, digest in inputs.items() if role.startswith("video")}
-    stored_as = {"gt": "gt", "given": "given"}
+    stored_as = {name: name for name in ("gt", *pair.GIVEN)}
     stored_as |= {name: f"{name}_{number:02d}" for name in ("given_mask", "keys", "other_keys", "others")}
     layers = {name: f"{clip['index']:03d}/{file}" for name, file in stored_as.items()}
     return ClipItem(

@@ -31,6 +31,8 @@ COARSE_LEVELS = 3
 """So many of the coarsest are fitted from every start; the others from the best."""
 DETAIL_PX = 8.0
 """Standard deviation of the blur that is taken away to leave detail; for coarse pictures a quarter of it."""
+STRETCH_LOSS = 0.002
+"""Correlation that a placement has to gain over the plain stretch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +89,11 @@ def find_placement(gt: Rgb, layer: Sequence[LayerImage], subject_mask: Matte) ->
         gt: the clip.
         layer: as many frames, of one size, which may be any.
         subject_mask: the subject, which the layer need not show.
+
+    The plain stretch is taken unless another placement agrees better by STRETCH_LOSS: a layer of the clip's own size
+    that fits is never resampled.
     """
-    chosen = np.unique(np.linspace(0, len(gt) - 1, FRAMES).round().astype(int))
-    margin_px = MARGIN_PX * min(gt.shape[1:3]) / 384
-    views = [
-        _View(clip=_luma(gt[index]), layer=_luma(layer[index]), clear=_clear(subject_mask[index], margin_px))
-        for index in chosen
-    ]
+    views = _views(gt, layer, subject_mask)
     shortest = min(*views[0].clip.shape, *views[0].layer.shape)
     factors = [factor for factor in REDUCTIONS if shortest // factor >= MIN_SIDE_PX] or [1]
     coarse = {factor: _reduce(views, factor) for factor in factors[:COARSE_LEVELS]}
@@ -108,7 +108,23 @@ def find_placement(gt: Rgb, layer: Sequence[LayerImage], subject_mask: Matte) ->
     for factor in factors[COARSE_LEVELS:] or [1]:
         level = [view.smoothed(1.0) for view in (views if factor == 1 else _reduce(views, factor))]
         best = _fit(level, best.reduced(float(factor)), iterations=6).reduced(1 / factor)
-    return replace(best, correlation=_correlation(views, best, DETAIL_PX))
+    stretched = next(_starts(views[0].layer.shape, gt.shape[1:3]))
+    best, stretched = (replace(fit, correlation=_correlation(views, fit, DETAIL_PX)) for fit in (best, stretched))
+    return best if best.correlation > stretched.correlation + STRETCH_LOSS else stretched
+
+
+def measure_correlation(gt: Rgb, layer: Rgb, subject_mask: Matte) -> float:
+    """Correlation of detail in a clip and a layer that lies where the clip does, median over the frames."""
+    still = Placement(scale_x=1.0, scale_y=1.0, shift_x=0.0, shift_y=0.0)
+    return _correlation(_views(gt, layer, subject_mask), still, DETAIL_PX)
+
+
+def _views(gt: Rgb, layer: Sequence[LayerImage], subject_mask: Matte) -> list["_View"]:
+    margin_px = MARGIN_PX * min(gt.shape[1:3]) / 384
+    return [
+        _View(clip=_luma(gt[index]), layer=_luma(layer[index]), clear=_clear(subject_mask[index], margin_px))
+        for index in np.unique(np.linspace(0, len(gt) - 1, FRAMES).round().astype(int))
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
