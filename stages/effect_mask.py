@@ -6,7 +6,7 @@ threshold, the seeds, the mask grows over what stands out from the differences t
 subject. Besides the mask itself (one byte a pixel) only a few frames are held at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -121,6 +121,28 @@ class EffectMaskSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Differences far from the subject that are no effect, at the quantile of the settings."""
+
+    steps: float = 0.0
+    """In 8-bit steps, averaged over 3x3 pixels; 0 for layers that are gt itself there."""
+    levels: tuple[float, ...] = (0.0,) * len(SCALES_PX)
+    """At each of SCALES_PX as a multiple of the detail around."""
+
+    def to_facts(self) -> dict[str, float]:
+        """The numbers by name."""
+        levels = {f"noise_level_{side_px}": level for side_px, level in zip(SCALES_PX, self.levels, strict=True)}
+        return {"noise_steps": self.steps, **levels}
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, float]) -> "Noise | None":
+        """Take back what `to_facts` gave; None where it is not among the facts."""
+        if "noise_steps" not in facts:
+            return None
+        return cls(steps=facts["noise_steps"], levels=tuple(facts[f"noise_level_{side_px}"] for side_px in SCALES_PX))
+
+
+@dataclass(frozen=True, kw_only=True)
 class EffectMask:
     """Mask of the effect, and the numbers by which it was decided."""
 
@@ -129,21 +151,29 @@ class EffectMask:
     """Threshold of the seeds in 8-bit steps, not below threshold_min; scope frame: the mean."""
     otsu: float
     """The same before that limit."""
-    noise: float = 0.0
-    """Differences far from the subject, in 8-bit steps, at noise_quantile; 0 for layers that are gt itself there."""
+    noise: Noise = Noise()
 
     @property
     def facts(self) -> dict[str, float]:
         """All but the mask, as numbers."""
-        return {name: float(value) for name, value in vars(self).items() if name != "mask"}
+        return {"threshold": self.threshold, "otsu": self.otsu, **self.noise.to_facts()}
 
 
-def find_effect(gt: Rgb, over: Rgb, subject_mask: Matte, settings: EffectMaskSettings) -> EffectMask:
+def find_effect(
+    gt: Rgb, over: Rgb, subject_mask: Matte, settings: EffectMaskSettings, noise: Noise | None = None
+) -> EffectMask:
     """Find the pixels in which gt and over differ by an effect; noise alone gives an empty mask.
 
     In this order: signed grey difference, weighed against noise (`_weigh`), Otsu's threshold over these values; growth
     from the pixels above it; erosion, dilation, median in space, median in time; no subject, no light or small
     components, and no component that touches the mask of neither neighbouring frame.
+
+    Args:
+        gt: the clip with the effect.
+        over: the clip without it.
+        subject_mask: the subject, which is no effect.
+        settings: thresholds and sizes.
+        noise: as it was before gt was put back far from the subject; None measures it in these clips.
 
     Raises:
         ValueError: the three clips differ in frames, height or width.
@@ -162,7 +192,8 @@ def find_effect(gt: Rgb, over: Rgb, subject_mask: Matte, settings: EffectMaskSet
         buffer[index][picture.box] = _weigh(picture)
     otsu_levels = _otsu_levels(buffer, scaled.otsu_scope)
     thresholds = np.maximum(otsu_levels, scaled.threshold_min)
-    noise = _measure_noise(pictures, buffer, thresholds, scaled.noise_quantile)
+    if noise is None:
+        noise = _measure_noise(pictures, buffer, thresholds, scaled.noise_quantile)
     thresholds = np.maximum(thresholds, NOISE_SHARE * noise.steps)
     for index, picture in pictures:
         weighed, threshold = buffer[index][picture.box].copy(), float(thresholds[index])
@@ -178,7 +209,7 @@ def find_effect(gt: Rgb, over: Rgb, subject_mask: Matte, settings: EffectMaskSet
         mask=buffer.view(bool),
         threshold=float(thresholds.mean()),
         otsu=float(otsu_levels.mean()),
-        noise=noise.steps,
+        noise=noise,
     )
 
 
@@ -238,14 +269,6 @@ class _Pictures:
         return _Picture(box=box, with_effect=cut, without=plate, clear=clear, scale=scale)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Noise:
-    """Differences far from the subject: at each of SCALES_PX as a multiple of the detail around, and in steps."""
-
-    levels: tuple[float, ...]
-    steps: float
-
-
 def _mean_twice(plane: Plane, side_px: int) -> Plane:
     for _ in range(2):
         plane = cv2.blur(plane, (side_px, side_px), borderType=cv2.BORDER_REFLECT_101)
@@ -292,7 +315,7 @@ def _detail(picture: _Picture) -> Plane:
 
 def _measure_noise(
     pictures: _Pictures, weighed: GreyClip, thresholds: Int64[np.ndarray, "T"], quantile: float
-) -> _Noise:
+) -> Noise:
     """Measure the differences far from the subject and from any seed."""
     ratios: list[list[Samples]] = [[] for _ in SCALES_PX]
     steps: list[Samples] = []
@@ -312,9 +335,9 @@ def _measure_noise(
             if SCALES_PX[scale] == 3:
                 steps += [sample, beyond]
     if not sum(map(len, steps)):  # seeds everywhere
-        return _Noise(levels=(0.0,) * len(SCALES_PX), steps=0.0)
+        return Noise()
     levels = tuple(float(np.quantile(np.concatenate(values), quantile)) for values in ratios)
-    return _Noise(levels=levels, steps=float(np.quantile(np.concatenate(steps), quantile)))
+    return Noise(levels=levels, steps=float(np.quantile(np.concatenate(steps), quantile)))
 
 
 def _far_pixels(pictures: _Pictures, index: int, seeds: Region) -> Region:
@@ -334,7 +357,7 @@ def _far_pixels(pictures: _Pictures, index: int, seeds: Region) -> Region:
 
 
 def _grow(
-    picture: _Picture, weighed: Grey, threshold: float, noise: _Noise, settings: EffectMaskSettings
+    picture: _Picture, weighed: Grey, threshold: float, noise: Noise, settings: EffectMaskSettings
 ) -> morphology.Binary:
     """Seeds and all pixels whose difference stands out, at the finest scale at which it does."""
     border = max(

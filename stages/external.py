@@ -1,6 +1,5 @@
 """The external backend: another tool made the layers; they are brought onto the clip, and what is missing is solved."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -76,15 +75,16 @@ class External:
         plates, notes = _convert_range(gt, plates, subject_mask)
         clear = np.stack([_far(coverage) for coverage in subject_mask]) & shown
         tone = fit_tone(gt, plates, clear)
-        if TONE_STEPS < tone.largest_change:
+        if tone.largest_change > TONE_STEPS:
             plates = apply_tone(plates, tone)
         plates, correlation = _shift_locally(gt, plates, subject_mask, placement.correlation)
+        seen = find_effect(gt, composite_over(gt, plates, subject_mask), subject_mask, EffectMaskSettings())
         facts = {
             "layer_correlation": correlation,
             "layer_tone": tone.largest_change,
             **_measure_error(gt, plates, clear),
+            **seen.noise.to_facts(),
         }
-        seen = find_effect(gt, composite_over(gt, plates, subject_mask), subject_mask, EffectMaskSettings())
         region = np.stack([dilate(frame, 3.0) for frame in seen.mask]) & shown
         if other_subjects is not None:
             region &= ~other_subjects

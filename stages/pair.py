@@ -13,7 +13,7 @@ from jaxtyping import Bool, UInt8
 
 from . import composite, effect_mask, external, plate, propagate, quality, sam2, sam3, subject
 from .decompose import Decomposer, ExternalLayers
-from .effect_mask import EffectMaskSettings
+from .effect_mask import EffectMaskSettings, Noise
 from .external import External
 from .plate import Plate
 from .propagate import Propagate
@@ -105,7 +105,8 @@ def _composite(layers: Layers, facts: Facts, settings: None) -> StageOutput:
 
 
 def _effect_mask(layers: Layers, facts: Facts, settings: EffectMaskSettings) -> StageOutput:
-    result = effect_mask.find_effect(layers["gt"], layers["over"], layers["subject_mask"], settings)
+    noise = Noise.from_facts(facts["decompose"]["numbers"])
+    result = effect_mask.find_effect(layers["gt"], layers["over"], layers["subject_mask"], settings, noise)
     return StageOutput(layers={"effect_mask": result.mask}, facts={"numbers": result.facts})
 
 
@@ -125,7 +126,7 @@ STAGES: dict[str, StageSpec] = {
     "composite": StageSpec(
         needs=("foreground", "background", "subject_mask"), make=_composite, version=composite.VERSION
     ),
-    "effect_mask": StageSpec(needs=("gt", "over", "subject_mask"), make=_effect_mask),
+    "effect_mask": StageSpec(needs=("gt", "over", "subject_mask"), reads=("decompose",), make=_effect_mask),
     "quality": StageSpec(
         needs=("gt", "over", "background", "foreground", "alpha", "subject_mask", "effect_mask"),
         reads=("subject", "decompose"),

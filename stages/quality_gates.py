@@ -57,6 +57,17 @@ class QualityThresholds:
     edge_effect_max: Limits = (0.6, 0.95)
     """A mask that hugs the outline is the rim of a tight or late subject mask; shadows and reflections have 0.01 to
     0.2, small contact shadows more."""
+    layer_correlation_min: Limits = (0.7, 0.45)
+    """Layers of other tools: three of OmnimatteZero reach 0.76, 0.86 and 0.96 once placed; the same 15 frames late
+    0.29 to 0.84, shuffled 0.28 to 0.71, mirrored or of another video 0.01 to 0.36."""
+    layer_psnr_db_min: Limits = (22.0, 19.0)
+    """The three have 24, 24 and 34 dB, with their water made anew; mirrored 18 to 21, of another video 18 to 19."""
+    layer_tone_max: Limits = (45.0, 120.0)
+    """The three need 2 to 5 steps, a layer darkened to 85 % 36; of another video 72 to 175."""
+    layer_flicker_max: Limits = (2.0, 5.0)
+    """The three have 0.7 to 1.2 on moving water; shuffled 2.2 to 7.9."""
+    layer_missing_max: Limits = (0.1, 0.3)
+    """One frame in ten that stands still can be seen; more than three have no layer to speak of."""
 
     truth_preservation_psnr_db_min: Limits = (45.0, 40.0)
     """Rendered pairs only: where the renderer knows of no effect its layers are equal but for noise, which leaves 46 dB
@@ -101,6 +112,11 @@ MEANING = {
     "mask_confidence_mean_min": "the subject mask is doubtful throughout",
     "subject_area_min": "hardly any subject",
     "subject_area_max": "the subject fills the picture",
+    "layer_correlation_min": "the other tool's background does not show what the clip shows",
+    "layer_psnr_db_min": "the other tool's background differs from the clip all over",
+    "layer_tone_max": "the other tool's background has other colours than the clip",
+    "layer_flicker_max": "the other tool's background jumps between frames",
+    "layer_missing_max": "the other tool returned too few frames",
     "edge_effect_max": "the effect mask is a rim around the subject rather than an effect",
     "truth_preservation_psnr_db_min": "gt and over differ where the renderer knows of no effect",
     "subject_error_max": "gt and over differ inside the subject, where nothing lies before it",
@@ -199,5 +215,6 @@ _PRAISE = (
     ("effect_strength", "where it changes gt by {} of 255", ""),
     ("subject_leak", "{} of the subject's detail is left in background", ""),
     ("unseen_share", "{} of what was removed was never seen", ""),
+    ("layer_correlation", "the other tool's background shows the clip at {} of its detail", ""),
     ("mask_confidence_min", "the subject mask is at least {} sure", ""),
 )

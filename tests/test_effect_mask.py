@@ -135,7 +135,7 @@ def test_the_paper_preset_is_the_plain_recipe(clip):
 def test_no_difference_no_mask(clip, chosen):
     found = find_effect(clip[0], clip[0], clip[2], chosen)
     assert not found.mask.any()
-    assert found.noise == 0
+    assert found.noise.steps == 0
 
 
 @pytest.mark.parametrize("sigma", [1, 2, 3, 4, 5, 6, 7, 8])

@@ -35,7 +35,7 @@ MAX_MISSING = 0.2
 """Largest share of a video's frames that a clean plate made from it may lack."""
 T = TypeVar("T")
 ExternalClip = Mapping[str, UInt8[np.ndarray, "T h w *c"]]
-"""Layers that another tool made, each in its own size, by name: given (the clean plate), given_foreground, given_alpha."""
+"""Layers that another tool made, each of its own size, by the names of `stages.pair.GIVEN`."""
 ClipLayers = tuple[Rgb, dict[int, Matte], ExternalClip]
 """Frames of a clip, its masks by the number of their subject, and the layers of another tool."""
 
@@ -175,7 +175,8 @@ class ExternalFootage:
         missing = int(match.missing.sum())
         if missing > MAX_MISSING * len(clip):
             raise ValueError(
-                f"{background}: lacks {missing} of the video's {len(clip)} frames; give a background made from this video"
+                f"{background}: lacks {missing} of the video's {len(clip)} frames; "
+                "give a background made from this video"
             )
         usable = int(np.flatnonzero(~match.missing)[-1]) + 1
         notes = []
