@@ -372,7 +372,7 @@ def _grow(
         if side_px == 3:
             within = difference > border
     grown &= within | (weighed > threshold)
-    grown &= picture.clear > 0
+    grown &= picture.difference != 0  # windows reach beyond an edge; equal pixels hold no effect
     return morphology.open_and_smooth(grown.view(np.uint8), settings.erode_px, settings.dilate_px, settings.median_px)
 
 

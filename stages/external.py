@@ -5,9 +5,9 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
 
-from ..arrays import Mask, Matte, Rgb
+from ..arrays import Mask, Matte, MatteImage, Rgb
 from .alignment.local_shift import find_local_shift, shift_frame
 from .alignment.scale_and_shift import Placement, find_placement, measure_correlation, warp_layer
 from .alignment.tone import apply_tone, fit_tone
@@ -30,7 +30,7 @@ RIM_PX = 3.0
 ColourMap = tuple[float, float]
 Levels = Float64[np.ndarray, "N"]
 AnySize = UInt8[np.ndarray, "t h w 3"]
-Plane = Float32[np.ndarray, "H W"]
+Region = Bool[np.ndarray, "H W"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class External:
                 f"the background has {len(external.background)} frames and the clip {len(gt)}; cut it to the clip"
             )
         check_subject(gt, subject_mask)
-        placement = find_placement(gt, external.background, subject_mask)
+        placement = find_placement(gt, list(external.background), subject_mask)
         plates = np.stack([warp_layer(frame, placement, gt.shape[1:3]) for frame in external.background])
         shown = placement.covered(external.background.shape[1:3], gt.shape[1:3])
         plates, notes = _convert_range(gt, plates, subject_mask)
@@ -79,13 +79,14 @@ class External:
             plates = apply_tone(plates, tone)
         plates, correlation = _shift_locally(gt, plates, subject_mask, placement.correlation)
         seen = find_effect(gt, composite_over(gt, plates, subject_mask), subject_mask, EffectMaskSettings())
+        grown = np.stack([dilate(frame, RIM_PX) for frame in seen.mask])
         facts = {
             "layer_correlation": correlation,
             "layer_tone": tone.largest_change,
-            **_measure_error(gt, plates, clear),
+            **_measure_error(gt, plates, clear & ~grown),
             **seen.noise.to_facts(),
         }
-        region = np.stack([dilate(frame, 3.0) for frame in seen.mask]) & shown
+        region = grown & shown
         if other_subjects is not None:
             region &= ~other_subjects
         region |= subject_mask > 0
@@ -131,7 +132,7 @@ def _rescaled(placement: Placement, shape: tuple[int, ...], other_shape: tuple[i
     )
 
 
-def _far(coverage: UInt8[np.ndarray, "H W"]) -> Mask:
+def _far(coverage: MatteImage) -> Region:
     """Pixels at least a quarter of the subject's size away from it: most of them show no effect either."""
     subject = coverage > 32
     return ~dilate(subject, max(8.0, 0.25 * float(np.sqrt(subject.sum()))))

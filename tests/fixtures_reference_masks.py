@@ -117,7 +117,7 @@ def _grown(picture, seeds, threshold, levels, steps, settings):
     at_finest = np.take_along_axis(np.stack(differences), finest[None], axis=0)[0]
     border = max(floor, min(settings.border_percent / 100 * threshold, 2 * steps))
     grown = outstanding.any(axis=0) & (at_finest > floor) & (differences[1] > border)
-    return (grown | seeds) & picture[2]
+    return (grown | seeds) & (differences[0] > 0)
 
 
 def _seeded(mask, weighed, seeds, share):

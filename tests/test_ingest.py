@@ -2,15 +2,19 @@ import json
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 from effectpairs.datasets.footage.listing import Footage, SubjectFiles, list_footage
 from effectpairs.datasets.sources.source import FootageSource, load_source
 from effectpairs.flows.footage.ingest import NormalizedClip, match_key_frames, normalize_footage, take_at
+from effectpairs.stages.decompose import ExternalLayers
+from effectpairs.stages.external import External
 from effectpairs.stages.normalise import Normalise, UnusableShot, fit_frame
 from effectpairs.tests.fixtures_videos import encode_video, sliding_clip, square_mask, write_images
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 SMALL = Normalise(size=(32, 48), fps=24.0, max_frames=13, min_remainder_frames=5)
 
@@ -43,7 +47,7 @@ def test_a_clip_that_needs_no_change_comes_through_bit_for_bit(tmp_path):
     ((number, prompt),) = one.prompts
     assert number == 0
     assert np.array_equal(prompt.masks, masks)
-    assert (prompt.frames, prompt.text, one.background, one.notes) == ((), "", None, ())
+    assert (prompt.frames, prompt.text, dict(one.external), one.notes) == ((), "", {}, ())
     assert (one.index, one.start_s, one.fps, one.source_frames) == (0, 0.0, 24.0, tuple(range(13)))
 
 
@@ -164,35 +168,58 @@ def test_polygons_are_in_pixels_of_the_video(tmp_path):
 # ---------------------------------------------------------------- a background that another tool made
 
 
-def test_a_background_is_stretched_and_ends_the_clips(tmp_path):
-    clip = sliding_clip(40, 64, 96)
-    plate = np.repeat(sliding_clip(1, 24, 40)[:1], 38, 0)
-    plate[:, :, :, 2] = np.arange(38)[:, None, None]
-    item = Footage(
+def panned(frames, height=64, width=96):
+    """A camera that pans over a textured ground."""
+    texture = ndimage.gaussian_filter(np.random.default_rng(3).normal(0, 1, (height, width + 2 * frames, 3)), (2, 2, 0))
+    image = np.clip(128 + 50 * texture / texture.std(), 0, 255).astype(np.uint8)
+    return np.stack([image[:, 2 * number : 2 * number + width] for number in range(frames)])
+
+
+def external_footage(tmp_path, video, plate, **layers):
+    return Footage(
         name="clip",
-        video=encode_video(tmp_path / "video.mp4", clip),
+        video=encode_video(tmp_path / "video.mp4", video),
         background=encode_video(tmp_path / "plate.mp4", plate),
+        **layers,
     )
-    clips, _ = ingested(item)
-    assert [one.source_frames[-1] for one in clips] == [12, 25, 30], "frames 38 and 39 have no plate"
+
+
+def test_a_background_keeps_its_size_and_is_matched_frame_by_frame(tmp_path):
+    """The tool left out the first two frames, frame 20 and the last one."""
+    scene = panned(40)
+    video = scene.copy()
+    video[:, 20:40, 30:50] = (230, 60, 40)
+    large = np.stack([cv2.resize(frame, (120, 80), interpolation=cv2.INTER_CUBIC) for frame in scene])
+    clips, _ = ingested(external_footage(tmp_path, video, np.delete(large, [0, 1, 20, 39], axis=0)))
+    assert [one.source_frames[-1] for one in clips] == [12, 25, 38], "frame 39 has no plate"
     for one in clips:
-        assert one.background.shape == one.gt.shape
-        assert np.array_equal(one.background[:, 0, 0, 2], np.array(one.source_frames))
-    assert "plate.mp4 ends 2 frames before the video; clips end with it." in clips[0].notes
-    assert "plate.mp4 is 40x24 pixels; it was stretched to the video's 96x64." in clips[0].notes
+        assert one.external["given"].shape == (len(one.gt), 80, 120, 3)
+        for frame, plate in zip(one.source_frames, one.external["given"], strict=True):
+            expected = large[max(frame, 2) - (frame == 20)]
+            assert np.abs(plate.astype(int) - expected).mean() < 3, frame
+    assert [one.missing_share for one in clips] == pytest.approx([2 / 13, 1 / 13, 0])
+    assert "plate.mp4 ends 1 frame before the video; clips end with it." in clips[0].notes
+    assert "plate.mp4 lacks 3 more frames of the video; their neighbours stand for them." in clips[0].notes
 
 
-@pytest.mark.parametrize("frames", [30, 50])
-def test_a_background_of_another_video(tmp_path, frames):
-    item = Footage(
-        name="clip",
-        video=encode_video(tmp_path / "video.mp4", sliding_clip(40)),
-        background=encode_video(tmp_path / "plate.mp4", sliding_clip(frames)),
+def test_foreground_and_alpha_come_along(tmp_path):
+    scene = panned(13)
+    rgba = tmp_path / "rgba"
+    write_images(
+        rgba, np.concatenate([scene, np.repeat(np.arange(13, dtype=np.uint8), 64 * 96).reshape(13, 64, 96, 1)], -1)
     )
-    with pytest.raises(
-        ValueError, match=rf"plate\.mp4: has {frames} frames, but the video has 40; give a background made"
-    ):
-        list(normalize_footage(item, SMALL))
+    (one,), _ = ingested(external_footage(tmp_path, scene, scene, foreground=rgba, alpha=rgba))
+    np.testing.assert_array_equal(one.external["given_foreground"], scene)
+    assert one.external["given_alpha"][:, 0, 0].tolist() == list(range(13))
+    write_images(tmp_path / "short", scene[:9])
+    with pytest.raises(ValueError, match=r"short: has 9 frames, but plate.mp4 has 13; give layers that one run"):
+        ingested(external_footage(tmp_path, scene, scene, alpha=tmp_path / "short"))
+
+
+def test_a_background_of_half_the_length(tmp_path):
+    scene = panned(40)
+    with pytest.raises(ValueError, match=r"plate\.mp4: lacks 20 of the video's 40 frames; give a background made from"):
+        ingested(external_footage(tmp_path, scene, scene[:20]))
 
 
 # ---------------------------------------------------------------- what is refused
@@ -283,7 +310,9 @@ def test_a_real_background_lines_up(clips_dir):
     )
     (swan,) = list_footage(source)
     one = next(normalize_footage(swan, Normalise(size=(96, 160), max_frames=13)))
-    away = one.prompts[0][1].masks == 0
-    off = np.abs(one.gt.astype(int) - one.background)[away]
-    assert off.mean() < 8
+    assert one.external["given"].shape[1:] == (512, 768, 3)
+    layers = External().decompose(
+        one.gt, one.prompts[0][1].masks, None, ExternalLayers(background=one.external["given"])
+    )
+    assert layers.facts["layer_correlation"] > 0.7
     assert any("ends 7 frames before the video" in note for note in one.notes)

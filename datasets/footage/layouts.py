@@ -134,8 +134,15 @@ def read_video(source: FootageSource, root: Path, name: str, video: Path) -> Foo
             subjects += [SubjectFiles(prompts=prompts, prompts_file=key) for prompts in read_prompts(key)]
         else:
             subjects.append(SubjectFiles(keys=key))
-    layers = {role: files[pattern][0] for role, pattern in external.items() if pattern}
-    return Footage(name=name, video=video, subjects=tuple(subjects) or (SubjectFiles(),), **layers)
+    background, foreground, alpha = (files[pattern][0] if pattern else None for pattern in external.values())
+    return Footage(
+        name=name,
+        video=video,
+        subjects=tuple(subjects) or (SubjectFiles(),),
+        background=background,
+        foreground=foreground,
+        alpha=alpha,
+    )
 
 
 def _name(source: FootageSource, root: Path, video: Path) -> str:

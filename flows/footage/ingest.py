@@ -180,9 +180,10 @@ class ExternalFootage:
             )
         usable = int(np.flatnonzero(~match.missing)[-1]) + 1
         notes = []
-        if usable < len(clip):
-            notes.append(f"{background.name} ends {len(clip) - usable} frames before the video; clips end with it.")
-        if between := missing - (len(clip) - usable):
+        if short := len(clip) - usable:
+            frames = f"{short} frame{'s' * (short > 1)}"
+            notes.append(f"{background.name} ends {frames} before the video; clips end with it.")
+        if between := missing - short:
             notes.append(
                 f"{background.name} lacks {between} more frames of the video; their neighbours stand for them."
             )
@@ -192,13 +193,14 @@ class ExternalFootage:
     def read(self, frames: Sequence[int]) -> dict[str, Iterator[AnyImage]]:
         """Read the frames of each layer that belong to these frames of the video, which do not decrease."""
         indices = self.indices[list(frames)].tolist()
-        images = {name: (frame for _, frame in take_at(layer, indices)) for name, layer in self.layers.items()}
-        if "given_alpha" in images:
-            layer = self.layers["given_alpha"]
-            if isinstance(layer, ImageFolder):
-                images["given_alpha"] = take_at(map(load_alpha, layer.files), indices)
+        images: dict[str, Iterator[AnyImage]] = {}
+        for name, layer in self.layers.items():
+            if name == "given_alpha" and isinstance(layer, ImageFolder):
+                images[name] = take_at(map(load_alpha, layer.files), indices)
             else:
-                images["given_alpha"] = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in images["given_alpha"])
+                colours = (frame for _, frame in take_at(layer, indices))
+                is_matte = name == "given_alpha"
+                images[name] = (cv2.cvtColor(c, cv2.COLOR_RGB2GRAY) for c in colours) if is_matte else colours
         return images
 
 

@@ -18,6 +18,9 @@ THUMBNAIL = (27, 48)
 """Height and width of the pictures that are compared."""
 JUMP_COST = 1.0
 """Least gain of a jump over a clip, in standard deviations of the sum of as many correlations of other frames."""
+MIN_GAIN = 0.02
+"""Gain in correlation, mean over the clip, without which frame k belongs to frame k: on calm water any path is as good
+as another to 0.002, a single frame lost amid moving ones costs 0.1."""
 
 LayerImage = UInt8[np.ndarray, "h w 3"]
 AnyImage = UInt8[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w"]
@@ -66,9 +69,12 @@ def match_placed(gt: Rgb, layer: Sequence[LayerImage], subject_mask: Matte) -> F
         np.stack([_thumbnail(frame) for frame in layer]),
         np.stack([(_small(coverage) < 1).astype(np.float32).ravel() for coverage in subject_mask]),
     )
-    indices = _best_path(similarity)
-    missing = indices <= np.append(-1, np.maximum.accumulate(indices)[:-1])
-    correlation = float(similarity[np.arange(len(gt)), indices][~missing].mean())
+    own = np.arange(len(gt))
+    paths = [np.minimum(own, len(layer) - 1), _best_path(similarity)]
+    gaps = [path <= np.append(-1, np.maximum.accumulate(path)[:-1]) for path in paths]
+    scores = [float(similarity[own, path][~gap].sum()) for path, gap in zip(paths, gaps, strict=True)]
+    indices, missing = (part[scores[1] - scores[0] > MIN_GAIN * len(gt)] for part in (paths, gaps))
+    correlation = float(similarity[own, indices][~missing].mean())
     return FrameMatch(indices=indices, missing=missing, correlation=correlation)
 
 
@@ -99,7 +105,7 @@ def _weighted_mean(clip: Thumbnails, weight: Thumbnails) -> Float32[np.ndarray, 
 
 
 def _best_path(similarity: Float32[np.ndarray, "T U"]) -> Int64[np.ndarray, "T"]:
-    """Dynamic programming: the next frame is free, waiting at either end too, any other step costs a jump."""
+    """Dynamic programming: the next frame is free, waiting at either end gains nothing, any other step costs a jump."""
     frames, layer_frames = similarity.shape
     own = np.arange(layer_frames)
     jump_cost = max(1.0, JUMP_COST * float(similarity.std()) * np.sqrt(frames))
@@ -110,10 +116,11 @@ def _best_path(similarity: Float32[np.ndarray, "T U"]) -> Int64[np.ndarray, "T"]
         jumping = float(score.max()) - jump_cost
         best = np.maximum(following, jumping)
         origin = np.where(following >= jumping, own - 1, int(score.argmax()))
+        best = best + similarity[frame]
         for end in (0, layer_frames - 1):
-            if score[end] > best[end]:
+            if score[end] > best[end]:  # a frame that waits matches nothing, so it gains nothing
                 best[end], origin[end] = score[end], end
-        origins[frame], score = origin, best + similarity[frame]
+        origins[frame], score = origin, best
     path = [int(score.argmax())]
     for frame in range(frames - 1, 0, -1):
         path.append(int(origins[frame, path[-1]]))

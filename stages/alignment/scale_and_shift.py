@@ -119,7 +119,7 @@ def measure_correlation(gt: Rgb, layer: Rgb, subject_mask: Matte) -> float:
     return _correlation(_views(gt, layer, subject_mask), still, DETAIL_PX)
 
 
-def _views(gt: Rgb, layer: Sequence[LayerImage], subject_mask: Matte) -> list["_View"]:
+def _views(gt: Rgb, layer: Sequence[LayerImage] | Rgb, subject_mask: Matte) -> list["_View"]:
     margin_px = MARGIN_PX * min(gt.shape[1:3]) / 384
     return [
         _View(clip=_luma(gt[index]), layer=_luma(layer[index]), clear=_clear(subject_mask[index], margin_px))
