@@ -73,7 +73,7 @@ class External:
         plates = np.stack([warp_layer(frame, placement, gt.shape[1:3]) for frame in external.background])
         shown = placement.covered(external.background.shape[1:3], gt.shape[1:3])
         plates, notes = _convert_range(gt, plates, subject_mask)
-        clear = np.stack([_far(coverage) for coverage in subject_mask]) & shown
+        clear = np.stack([_far_from_subject(coverage) for coverage in subject_mask]) & shown
         tone = fit_tone(gt, plates, clear)
         if tone.largest_change > TONE_STEPS:
             plates = apply_tone(plates, tone)
@@ -132,7 +132,7 @@ def _rescaled(placement: Placement, shape: tuple[int, ...], other_shape: tuple[i
     )
 
 
-def _far(coverage: MatteImage) -> Region:
+def _far_from_subject(coverage: MatteImage) -> Region:
     """Pixels at least a quarter of the subject's size away from it: most of them show no effect either."""
     subject = coverage > 32
     return ~dilate(subject, max(8.0, 0.25 * float(np.sqrt(subject.sum()))))
@@ -147,7 +147,7 @@ def _shift_locally(gt: Rgb, plates: Rgb, subject_mask: Matte, correlation: float
 
 
 def _measure_error(gt: Rgb, plates: Rgb, clear: Mask) -> dict[str, float]:
-    """How far clip and layer differ off subject and effect: error, and how much of it changes between frames."""
+    """Difference of clip and layer off subject and effect: the error, and how much of it changes between frames."""
     squared = changes = 0.0
     count = change_count = 0
     previous: Float32[np.ndarray, "H W 3"] | None = None
@@ -180,7 +180,7 @@ def _level_pairs(gt: Rgb, background: Rgb, subject_mask: Matte) -> tuple[Levels,
     """Levels of background and clip away from the subject, thinned out over space and time."""
     background_levels, clip_levels = [], []
     for frame in range(0, len(gt), max(len(gt) // 12, 1)):
-        far_pixels = _far(subject_mask[frame])[::4, ::4]
+        far_pixels = _far_from_subject(subject_mask[frame])[::4, ::4]
         background_levels.append(background[frame, ::4, ::4][far_pixels].ravel())
         clip_levels.append(gt[frame, ::4, ::4][far_pixels].ravel())
     return np.concatenate(background_levels).astype(np.float64), np.concatenate(clip_levels).astype(np.float64)

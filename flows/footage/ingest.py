@@ -146,7 +146,7 @@ class ExternalFootage:
     """Layers that another tool made, matched with their video frame by frame."""
 
     layers: Mapping[str, FrameReader]
-    """By the names of ExternalClip."""
+    """Readers by the names of ExternalClip."""
     indices: Int64[np.ndarray, "N"]
     """Index in the layers of each frame of the video; a frame that they lack has that of the frame before."""
     missing: Bool[np.ndarray, "N"]
