@@ -46,10 +46,9 @@ class Sam2(CheckedSettings):
     device: str = "auto"
     """"cuda", "cuda:1", "cpu"; "auto" takes the first GPU there is."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Numbers to compute with; bfloat16 halves memory and time on a GPU, and moves edges by less than a pixel."""
+    """Numbers to compute with; bfloat16 takes half the memory."""
     max_prompted_frames: Annotated[int, InRange(1, 64)] = 8
-    """Prompted frames that a frame is compared with, the nearest in time; the networks were trained with up to 8, and
-    each costs time and memory in every frame."""
+    """Prompted frames that a frame is compared with, the nearest in time; each costs time and memory in every frame."""
     check_directions: bool = True
     """Track back from the clip's ends to the prompts and compare: takes as long again, and is the one sign of a mask
     that slid on to something else."""
@@ -107,8 +106,9 @@ def check_prompt(gt: Rgb, prompt: SubjectPrompt) -> None:
     """
     length, height, width = gt.shape[:3]
     if not prompt.frames:
-        noun = "; a noun alone is for subject.kind=sam3" if prompt.text else ""
-        raise ValueError(f"there is no point, box or key mask to start from; give --point X,Y with --at{noun}")
+        advice = "; a noun alone is for subject.kind=sam3" if prompt.text else ""
+        advice = "; with a mask for every frame take subject.kind=provided" if prompt.masks is not None else advice
+        raise ValueError(f"there is no point, box or key mask to start from; give --point X,Y with --at{advice}")
     for frame in prompt.frames:
         if not 0 <= frame < length:
             raise ValueError(

@@ -32,6 +32,7 @@ from .tracking.sam2_networks import (
 
 VERSION = 1
 """Raise it when results change; stored results of older versions are then made again."""
+GATED = "ask for access on its page at the hub, then: hf download facebook/sam3, or give its folder as subject.model"
 MAX_NOUN = 60
 """Characters of a noun: the text encoder holds 30 pieces of words, and English has at least two letters a piece."""
 
@@ -53,7 +54,7 @@ class Sam3(CheckedSettings):
     device: str = "auto"
     """"cuda", "cuda:1", "cpu"; "auto" takes the first GPU there is."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Numbers to compute with; bfloat16 halves memory and time on a GPU."""
+    """Numbers to compute with; bfloat16 takes half the memory."""
     doubt_below: Annotated[float, InRange(0.0, 1.0)] = 0.5
     """Frames with a lower confidence are named in the notes, with what is wrong."""
 
@@ -61,7 +62,8 @@ class Sam3(CheckedSettings):
     def required_weights(self) -> tuple[WeightsRef, ...]:
         """The checkpoint."""
         parts = ("config.json", "*.safetensors", "*processor_config.json", "tokenizer*.json")
-        return (WeightsRef(model=self.model, revision=self.revision, parts=parts),)
+        remedy = GATED if self.model == "facebook/sam3" else ""
+        return (WeightsRef(model=self.model, revision=self.revision, parts=parts, remedy=remedy),)
 
     def track(self, gt: Rgb, prompt: SubjectPrompt) -> SubjectTrack:
         """Find what the prompt's noun names, and beside it what the nouns of the clip's other subjects name.

@@ -71,9 +71,11 @@ def load(folder: Path, **settings):
 def plain_use(folder: Path, gt: np.ndarray, add, *, start: int, reverse: bool) -> list[np.ndarray]:
     """The library as its documentation shows it: the whole clip at once, nothing dropped."""
     name = json.loads((folder / "config.json").read_text())["architectures"][0]
-    model = getattr(transformers, name).from_pretrained(folder).eval()
+    processors = {"Sam3VideoModel": ("Sam3TrackerVideoModel", "Sam3TrackerVideoProcessor")}
+    network_name, processor_name = processors.get(name, (name, "Sam2VideoProcessor"))
+    model = getattr(transformers, network_name).from_pretrained(folder).eval()
     model.config.max_cond_frame_num = 8
-    processor = transformers.Sam2VideoProcessor.from_pretrained(folder)
+    processor = getattr(transformers, processor_name).from_pretrained(folder)
     session = processor.init_video_session(video=gt)
     with torch.inference_mode():
         for frame, inputs in add:
@@ -86,8 +88,14 @@ def plain_use(folder: Path, gt: np.ndarray, add, *, start: int, reverse: bool) -
 # ---------------------------------------------------------------- what the networks get and give
 
 
-@pytest.mark.parametrize("family", ["folder", "edgetam"])
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.fixture(scope="module")
+def sam3(tmp_path_factory) -> Path:
+    return tiny.write_sam3(tmp_path_factory.mktemp("models") / "sam3")
+
+
+@pytest.mark.parametrize(
+    ("family", "reverse"), [("folder", False), ("folder", True), ("edgetam", True), ("sam3", False)]
+)
 def test_logits_are_those_of_a_plain_use_of_transformers(request, family, reverse, gt):
     """Frames one by one, dropped outputs and a prompt of each kind change not a bit."""
     path = request.getfixturevalue(family)
@@ -213,7 +221,7 @@ def test_two_thousand_frames_take_the_memory_of_few(folder):
             rss.append(process.memory_info().rss)
         kept.append(len(session.state.output_dict_per_obj[0]["non_cond_frame_outputs"]))
     assert max(kept) <= 17
-    assert rss[-1] - rss[1] < 30 * 2**20, "1,800 frames more; undropped they are 180 MB"
+    assert rss[-1] - rss[1] < 30 * 2**20, "1,800 frames more; undropped they are 170 MB"
 
 
 # ---------------------------------------------------------------- the package
@@ -282,6 +290,7 @@ def test_a_track_has_a_soft_mask_and_a_confidence_with_reasons(folder, gt):
     [
         (SubjectPrompt(), "no point, box or key mask to start from; give --point X,Y with --at"),
         (SubjectPrompt(text="camel"), "a noun alone is for subject.kind=sam3"),
+        (SubjectPrompt(masks=np.zeros((22, 48, 80), np.uint8)), "with a mask for every frame take subject.kind="),
         (SubjectPrompt(points={22: (PromptPoint(x=1, y=1),)}), "frame 22 lies outside the clip of 22 frames"),
         (SubjectPrompt(points={0: (PromptPoint(x=80, y=1),)}), "the point 80,1 of frame 0 lies outside the picture"),
         (SubjectPrompt(keys={0: np.zeros((48, 80), np.uint8)}), "the key mask of frame 0 is empty, full, or not 48x80"),

@@ -135,3 +135,33 @@ def test_overlap_and_area_ratio_by_hand() -> None:
 def test_backends_are_segmenters() -> None:
     assert isinstance(Provided(), SubjectSegmenter)
     assert isinstance(Propagate(), SubjectSegmenter)
+
+
+def test_other_subjects_that_a_backend_tracked_are_kept_out_of_the_background():
+    """Masks that came with the clip and those tracked beside the subject reach the decomposition as one."""
+    from effectpairs.stages import pair
+    from effectpairs.stages.decompose import Layers
+    from effectpairs.stages.subject import SubjectTrack
+
+    clip = np.zeros((2, 8, 8, 3), np.uint8)
+    tracked, known = np.zeros((2, 2, 8, 8), np.uint8)
+    tracked[:, 0], known[:, 7] = 255, 255
+    prompts = []
+
+    class Segmenter:
+        def track(self, gt, prompt):
+            prompts.append(prompt)
+            return SubjectTrack(mask=tracked, confidence=np.ones(2, np.float32), others=tracked, model={"id": "m"})
+
+    class Decomposer:
+        def decompose(self, gt, subject_mask, other_subjects, external):
+            assert np.array_equal(other_subjects, (tracked | known) > 127)
+            return Layers(background=gt, foreground=gt, alpha=subject_mask)
+
+    other = SubjectPrompt(keys={1: known[0]})
+    facts = {"normalise": SubjectPrompt(keys={0: tracked[0]}, others=(other,)).to_json()}
+    layers = {"gt": clip, "keys": tracked[:1], "other_keys": known[:1], "others": known}
+    output = pair.STAGES["subject"].make(layers, facts, Segmenter())
+    assert output.facts["model"] == {"id": "m"}
+    assert np.array_equal(prompts[0].others[0].keys[1], known[0])
+    pair.STAGES["decompose"].make(layers | output.layers, facts, Decomposer())

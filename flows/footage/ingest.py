@@ -52,11 +52,11 @@ class SubjectMasks:
     """Height and width of the video."""
 
     @classmethod
-    def open(cls, files: SubjectFiles, video: FrameReader, num_frames: int) -> "SubjectMasks":
-        """Open and check a subject's files against a video of so many frames."""
+    def open(cls, files: SubjectFiles, video: FrameReader, num_frames: int, path: Path) -> "SubjectMasks":
+        """Open and check a subject's files against a video of so many frames; path is the video's."""
         masks = open_masks(files.masks, video.info, num_frames, label=files.label) if files.masks else None
         keys = read_keys(files.keys, video.info, num_frames) if files.keys else {}
-        name = str(files.prompts_file or "the prompt")
+        name = str(files.prompts_file or path)
         files.prompts.check(video.info, num_frames, name)
         keys |= masks_of_prompts(files.prompts, video.info, name)
         return cls(masks=masks, keys=keys, prompts=files.prompts, picture=video.info.size)
@@ -228,7 +228,7 @@ def normalize_footage(footage: Footage, settings: Normalise) -> Iterator[Normali
     """
     video = open_frames(footage.video, image_fps=footage.image_fps)
     times_s, cuts, thumbnails = read_times_and_cuts(video, settings, keep_thumbnails=footage.background is not None)
-    subjects = [SubjectMasks.open(files, video, len(times_s)) for files in footage.subjects]
+    subjects = [SubjectMasks.open(files, video, len(times_s), footage.video) for files in footage.subjects]
     external = ExternalFootage.open(footage, footage.background, thumbnails) if footage.background else None
     usable = len(times_s) if external is None else external.usable
     plans = list(plan_clips(times_s[:usable], [cut for cut in cuts if cut < usable], settings))

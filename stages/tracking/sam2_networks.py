@@ -27,8 +27,9 @@ FAMILIES = {
     "sam2_video": ("Sam2VideoModel", "Sam2VideoProcessor"),
     "edgetam_video": ("EdgeTamVideoModel", "Sam2VideoProcessor"),
     "sam3_tracker_video": ("Sam3TrackerVideoModel", "Sam3TrackerVideoProcessor"),
+    "sam3_video": ("Sam3TrackerVideoModel", "Sam3TrackerVideoProcessor"),
 }
-"""Classes of transformers by the `model_type` of a checkpoint's config.json."""
+"""Classes of transformers by the `model_type` of a checkpoint's config.json; SAM 3 as a whole holds its tracker."""
 PACKAGE_CONFIGS = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
 """Sizes in names of checkpoints to those in names of the package's configs."""
 
