@@ -122,7 +122,7 @@ STAGES: dict[str, StageSpec] = {
     "subject": StageSpec(
         needs=("gt",), takes=("given_mask", "keys", "other_keys"), reads=("normalise",), make=_subject
     ),
-    "decompose": StageSpec(needs=("gt", "subject_mask"), takes=("others", "tracked_others", "given"), make=_decompose),
+    "decompose": StageSpec(needs=("gt", "subject_mask"), takes=("others", "tracked_others", *GIVEN), make=_decompose),
     "composite": StageSpec(
         needs=("foreground", "background", "subject_mask"), make=_composite, version=composite.VERSION
     ),

@@ -165,3 +165,4 @@ def test_other_subjects_that_a_backend_tracked_are_kept_out_of_the_background():
     assert output.facts["model"] == {"id": "m"}
     assert np.array_equal(prompts[0].others[0].keys[1], known[0])
     pair.STAGES["decompose"].make(layers | output.layers, facts, Decomposer())
+    assert {"others", "tracked_others", *pair.GIVEN} == set(pair.STAGES["decompose"].takes), "the flow hands them over"
