@@ -157,7 +157,7 @@ def _missing_part(path: Path, parts: tuple[str, ...]) -> str | None:
             return f"{part}/" if "." not in part else part
     for index in sorted(path.rglob("*.safetensors.index.json")):
         try:
-            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            names: set[str] = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         except (OSError, ValueError, KeyError, AttributeError):
             return f"readable {index.relative_to(path).as_posix()}"
         for name in sorted(names):

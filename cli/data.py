@@ -86,6 +86,9 @@ def pair(
     segmenter: Annotated[
         str | None, Option(help="Backend: provided, propagate, sam2 or sam3; by default what suits.")
     ] = None,
+    mask_meaning: Annotated[
+        str | None, Option(help="Values of the masks: subject (in white), quadmask, trimask or inverted.")
+    ] = None,
     other_mask: Annotated[
         list[Path] | None, Option(help="Masks of another subject, which stays in the background; repeatable.")
     ] = None,
@@ -110,7 +113,9 @@ def pair(
         raise typer.BadParameter(f"say where the subject is: {options}")
     kind = segmenter or ("provided" if subject_mask else "sam3" if text else "sam2" if point else "propagate")
     decompose = "external" if background else "plate"
-    changes = [f"normalise.size={size}", f"subject.kind={kind}", f"decompose.kind={decompose}", *(overrides or ())]
+    meaning = [f"mask_meaning={mask_meaning}"] if mask_meaning else []
+    changes = [f"normalise.size={size}", f"subject.kind={kind}", f"decompose.kind={decompose}", *meaning]
+    changes += overrides or ()
     with usage_errors():
         settings = load_source("videos", ["root=.", *changes], into=RealSource)
     with key_folder(key or []) as keys, err.status("making the pair"):

@@ -3,6 +3,7 @@ import shutil
 import socket
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -129,8 +130,16 @@ def test_a_run_says_at_its_start_which_model_is_missing(source_file, tmp_path, h
         run_locally(open_run(source, tmp_path / "w"))
     assert time.monotonic() - started < 20
     assert not list((tmp_path / "w").rglob("gt.mkv")), "nothing was computed"
-    result = CliRunner().invoke(app, ["run", str(source_file), str(source_file), "--workspace", str(tmp_path / "w")])
-    assert result.exit_code == 0
+    second = tmp_path / "second.toml"
+    second.write_text(
+        Path(source_file).read_text(encoding="utf-8")
+        + '\ncaption = { kind = "transformers", model = "nobody/nothing" }\n'
+    )
+    result = CliRunner().invoke(
+        app, ["run", str(source_file), str(second), "--workspace", str(tmp_path / "v"), "--no-prefect"]
+    )
+    assert isinstance(result.exception, RequirementMissing)
+    assert not list((tmp_path / "v").rglob("gt.mkv")), "what the second source lacks is said before the first begins"
 
 
 def test_a_run_with_nothing_left_to_do_needs_no_model(source_file, tmp_path, hub, monkeypatch):

@@ -59,7 +59,8 @@ def read_davis(source: FootageSource, root: Path, name: str, video: Path) -> Foo
     annotations = root / "Annotations" / video.relative_to(root / "JPEGImages")
     if not annotations.is_dir():
         raise ValueError(_no_mask(name, video, annotations))
-    subjects = tuple(SubjectFiles(masks=annotations, label=label) for label in _labels_in(annotations))
+    labels = _labels_in(annotations) if source.mask_meaning is None else [None]
+    subjects = tuple(SubjectFiles(masks=annotations, label=label, meaning=source.mask_meaning) for label in labels)
     if not subjects:
         raise ValueError(f"{annotations}: the masks are empty in all frames; draw the subject")
     return Footage(name=name, video=video, subjects=subjects)
@@ -89,7 +90,8 @@ def _labels_in(annotations: Path) -> list[int | None]:
     labelled = bool(files) and is_palette(files[0])
     if len(values) > 1 and (labelled or max(set(values) - {VOID}) <= 32):
         return [value for value in values if value != VOID]
-    return [None] if len(values) > 1 else list(values)
+    is_soft = len(values) > 1 or (not labelled and values in ([127], [128]))  # 0 and 128 alone may be a trimask
+    return [None] if is_soft else list(values)
 
 
 def find_gen_omnimatte(source: FootageSource, root: Path) -> Clips:
@@ -107,7 +109,8 @@ def read_gen_omnimatte(source: FootageSource, root: Path, name: str, clip: Path)
     masks = sorted(clip.glob("mask_*.mp4"))
     if not masks:
         raise ValueError(_no_mask(name, video, clip / "mask_00.mp4"))
-    return Footage(name=name, video=video, subjects=tuple(SubjectFiles(masks=mask) for mask in masks))
+    subjects = tuple(SubjectFiles(masks=mask, meaning=source.mask_meaning) for mask in masks)
+    return Footage(name=name, video=video, subjects=subjects)
 
 
 def find_videos(source: FootageSource, root: Path) -> Clips:
@@ -128,12 +131,13 @@ def read_video(source: FootageSource, root: Path, name: str, video: Path) -> Foo
     missing_pattern = next((pattern for pattern in patterns if not files[pattern]), None)
     if missing_pattern is not None:
         raise ValueError(_no_mask(name, video, video.parent / missing_pattern.format(stem=video.stem)))
-    subjects = [SubjectFiles(masks=mask) for pattern in source.masks for mask in files[pattern]]
+    meaning = source.mask_meaning
+    subjects = [SubjectFiles(masks=mask, meaning=meaning) for pattern in source.masks for mask in files[pattern]]
     for key in files.get(source.keys or "", ()):
         if is_prompts_file(key):
             subjects += [SubjectFiles(prompts=prompts, prompts_file=key) for prompts in read_prompts(key)]
         else:
-            subjects.append(SubjectFiles(keys=key))
+            subjects.append(SubjectFiles(keys=key, meaning=meaning))
     background, foreground, alpha = (files[pattern][0] if pattern else None for pattern in external.values())
     return Footage(
         name=name,
@@ -179,7 +183,9 @@ def read_kubric_pair(source: FootageSource, root: Path, name: str, clip: Path) -
             )
         paths.append(path)
     video, plate, mask = paths
-    return Footage(name=name, video=video, subjects=(SubjectFiles(masks=mask, label=REMOVED),), background=plate)
+    label = REMOVED if source.mask_meaning is None else None
+    subject = SubjectFiles(masks=mask, label=label, meaning=source.mask_meaning)
+    return Footage(name=name, video=video, subjects=(subject,), background=plate)
 
 
 def read_movie(source: FootageSource, root: Path, name: str, clip: Path) -> Footage:
@@ -199,7 +205,8 @@ def read_movie(source: FootageSource, root: Path, name: str, clip: Path) -> Foot
             f"{clip}: has no clean plate {source.background!r}; render or fetch it, or name it with "
             "--set background=FOLDER"
         )
-    return Footage(name=name, video=video, subjects=(SubjectFiles(masks=masks),), background=plates[0])
+    subject = SubjectFiles(masks=masks, meaning=source.mask_meaning)
+    return Footage(name=name, video=video, subjects=(subject,), background=plates[0])
 
 
 def _part(clip: Path, name: str) -> Path | None:

@@ -13,12 +13,15 @@ from jaxtyping import UInt8
 
 from ...arrays import MatteImage
 from .images import image_size, is_palette, load_values, number_of, numbered_images
+from .mask_meaning import MaskMeaning, check_meaning, subject_matte
 from .reader import VideoFile, count_frames, open_video
 from .types import SUFFIXES, FootageInfo, VideoPrompts, mask_folders, need_readable
 
 SUBJECT_THRESHOLD = 128
 """A soft mask's value from which a pixel counts as the subject."""
 ASPECT_TOLERANCE = 0.01
+SAMPLED_MASKS = 48
+"""Masks of a clip by which their form is recognised: what a subject affects may begin late."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,7 @@ class MaskReader:
     source: VideoFile | tuple[tuple[Path, ...], ...]
     """A video, or for each frame the images that are united."""
     label: int | None
+    meaning: MaskMeaning | None
     video: FootageInfo
     frames: int
     """Number of masks that a loop gives: that of the video's frames."""
@@ -49,14 +53,25 @@ class MaskReader:
         if isinstance(self.source, VideoFile):
             for _, frame in self.source:
                 grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-                yield _stretched(grey if self.label is None else _marked(grey, self.label), self.video)
+                matte = subject_matte(grey, self.meaning) if self.label is None else _marked(grey, self.label)
+                yield _stretched(matte, self.video)
         else:
             for files in self.source:
-                mattes = [_stretched(_matte(file, self.label), self.video) for file in files]
+                mattes = [_stretched(_matte(file, self.label, self.meaning), self.video) for file in files]
                 yield np.maximum.reduce(mattes)
 
+    def sample_values(self) -> list[MatteImage]:
+        """Masks as they are stored, of some frames all over the clip."""
+        step = max(1, self.mask_count // SAMPLED_MASKS)
+        if isinstance(self.source, VideoFile):
+            sampled = islice(self.source, 0, None, step)
+            return [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for _, frame in sampled]
+        return [_matte(file, None) for files in self.source[::step] for file in files]
 
-def open_masks(path: Path, video: FootageInfo, frames: int, *, label: int | None = None) -> MaskReader:
+
+def open_masks(
+    path: Path, video: FootageInfo, frames: int, *, label: int | None = None, meaning: MaskMeaning | None = None
+) -> MaskReader:
     """Check one subject's masks against the video they belong to, and make them ready to read.
 
     Args:
@@ -66,9 +81,12 @@ def open_masks(path: Path, video: FootageInfo, frames: int, *, label: int | None
         frames: how many frames the video has.
         label: which value of the masks is the subject; 0 takes what is nearer to it than to 128, because videos and
             resized images have levels between. None takes palette images as 0 and the rest, and others as soft masks.
+        meaning: of the values, where no label says it; None takes the subject in white, and refuses what looks like
+            another form.
 
     Raises:
-        ValueError: for another length or shape, and for masks that are empty in all frames or full in all.
+        ValueError: for another length or shape, for masks that are empty in all frames or full in all, and for those
+            of another form than they are read as.
     """
     need_readable(path)
     source = _united(path) if path.is_dir() else open_video(path)
@@ -91,8 +109,17 @@ def open_masks(path: Path, video: FootageInfo, frames: int, *, label: int | None
         notes.append(f"{path.name} is {sizes[0][1]}x{sizes[0][0]} pixels; it was resized to the video's "
                      f"{video.width}x{video.height}.")  # fmt: skip
     reader = MaskReader(
-        path=path, source=source, label=label, video=video, frames=frames, mask_count=mask_count, notes=tuple(notes)
+        path=path,
+        source=source,
+        label=label,
+        meaning=meaning,
+        video=video,
+        frames=frames,
+        mask_count=mask_count,
+        notes=tuple(notes),
     )
+    if label is None:
+        check_meaning(str(path), reader.sample_values(), meaning)
     _need_subject(reader)
     return reader
 
@@ -110,7 +137,7 @@ def _united(path: Path) -> tuple[tuple[Path, ...], ...]:
     return tuple(zip(*images_by_folder, strict=True))
 
 
-def read_keys(path: Path, video: FootageInfo, frames: int) -> dict[int, MatteImage]:
+def read_keys(path: Path, video: FootageInfo, frames: int, meaning: MaskMeaning | None = None) -> dict[int, MatteImage]:
     """Masks of key frames by source frame, counted from 0.
 
     Args:
@@ -118,12 +145,13 @@ def read_keys(path: Path, video: FootageInfo, frames: int) -> dict[int, MatteIma
             as shown, which are united.
         video: what is known of the video.
         frames: how many frames the video has.
+        meaning: of the images' values, as in `open_masks`.
 
     Raises:
         ValueError: naming the file and the key that is wrong.
     """
     need_readable(path)
-    keys = _key_images(path, video) if path.is_dir() else _key_polygons(path, video)
+    keys = _key_images(path, video, meaning) if path.is_dir() else _key_polygons(path, video)
     for number, mask in keys.items():
         if not 0 <= number < frames:
             raise ValueError(f"{path}: key frame {number} is not in the video, which has frames 0 to {frames - 1}")
@@ -156,7 +184,7 @@ def masks_of_prompts(prompts: VideoPrompts, video: FootageInfo, name: str) -> di
     return masks
 
 
-def _key_images(folder: Path, video: FootageInfo) -> dict[int, MatteImage]:
+def _key_images(folder: Path, video: FootageInfo, meaning: MaskMeaning | None) -> dict[int, MatteImage]:
     keys: dict[int, MatteImage] = {}
     for file in sorted(folder.iterdir()):
         if file.suffix.lower() not in SUFFIXES or file.name.startswith("."):
@@ -164,7 +192,9 @@ def _key_images(folder: Path, video: FootageInfo) -> dict[int, MatteImage]:
         _need_shape(file, image_size(file)[::-1], video)
         if number_of(file) in keys:
             raise ValueError(f"{file}: is a second mask of frame {number_of(file)}; keep one")
-        keys[number_of(file)] = _stretched(_matte(file, None), video)
+        values = _matte(file, None)
+        check_meaning(str(file), [values], meaning)
+        keys[number_of(file)] = _stretched(subject_matte(values, meaning), video)
     return keys
 
 
@@ -195,13 +225,13 @@ def _filled(path: Path, key: str, polygons: Any, video: FootageInfo) -> MatteIma
     return mask
 
 
-def _matte(file: Path, label: int | None) -> MatteImage:
+def _matte(file: Path, label: int | None, meaning: MaskMeaning | None = None) -> MatteImage:
     values = load_values(file)
     if label is not None:
         return _marked(values, label)
     if is_palette(file) or values.max() == 1:
-        return np.where(values > 0, np.uint8(255), np.uint8(0))
-    return values
+        values = np.where(values > 0, np.uint8(255), np.uint8(0))
+    return subject_matte(values, meaning)
 
 
 def _marked(values: MatteImage, label: int) -> MatteImage:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from .mask_meaning import MaskMeaning
+
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 MAX_SIDE_PX = 16384
 MAX_PIXELS = 150_000_000
@@ -125,6 +127,8 @@ class SubjectFiles:
     """A mask video, a folder of mask images, one for each frame, or a folder of such folders, which are united."""
     label: int | None = None
     """Value of this subject in the masks (0: the part that a rendered plate lacks); None where they show it alone."""
+    meaning: MaskMeaning | None = None
+    """Meaning of the masks' values where there is no label; None: the subject in white, unless it looks otherwise."""
     keys: Path | None = None
     """Masks of key frames: a polygons JSON or a folder of FRAME.png."""
     prompts: VideoPrompts = VideoPrompts()

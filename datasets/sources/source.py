@@ -49,6 +49,9 @@ class FootageSource(Source):
     """Layout "videos": a glob pattern under root; a folder of images counts as one video."""
     masks: tuple[str, ...] = ()
     """Layout "videos": mask videos or folders, one per subject, beside each video; {stem} is the video's name."""
+    mask_meaning: Literal["subject", "quadmask", "trimask", "inverted"] | None = None
+    """Meaning of the masks' values: subject, white on black; quadmask, 0 and 63 are the subject; trimask, 0 is;
+    inverted, black on white. Left out, white is the subject, and what looks like another is refused by its name."""
     keys: str | None = None
     """Layout "videos": a prompts file (points, boxes, masks, nouns of several subjects; `datasets/footage/prompts.py`),
     a polygons JSON or a folder of FRAME.png, beside each video; {stem} as above."""

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -54,8 +54,9 @@ class SubjectMasks:
     @classmethod
     def open(cls, files: SubjectFiles, video: FrameReader, num_frames: int, path: Path) -> "SubjectMasks":
         """Open and check a subject's files against a video of so many frames; path is the video's."""
-        masks = open_masks(files.masks, video.info, num_frames, label=files.label) if files.masks else None
-        keys = read_keys(files.keys, video.info, num_frames) if files.keys else {}
+        form: dict[str, Any] = {"label": files.label, "meaning": files.meaning}
+        masks = open_masks(files.masks, video.info, num_frames, **form) if files.masks else None
+        keys = read_keys(files.keys, video.info, num_frames, files.meaning) if files.keys else {}
         name = str(files.prompts_file or path)
         files.prompts.check(video.info, num_frames, name)
         keys |= masks_of_prompts(files.prompts, video.info, name)

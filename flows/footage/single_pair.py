@@ -106,8 +106,9 @@ def _requested_clip(
     request: PairRequest, source: RealSource
 ) -> tuple[NormalizedClip, SubjectPrompt, UInt8[np.ndarray, "T H W"] | None]:
     """The clip that a request names, the prompt of its subject, and a mask of its other subjects."""
-    subject = SubjectFiles(masks=request.masks, keys=request.keys, prompts=request.prompts)
-    others = tuple(SubjectFiles(masks=masks) for masks in request.other_masks)
+    meaning = source.mask_meaning
+    subject = SubjectFiles(masks=request.masks, keys=request.keys, prompts=request.prompts, meaning=meaning)
+    others = tuple(SubjectFiles(masks=masks, meaning=meaning) for masks in request.other_masks)
     footage = Footage(
         name=request.video.stem,
         video=request.video,

@@ -152,6 +152,8 @@ def _listing_inputs(stage_input: StageInput) -> dict[str, str]:
     inputs = {"image_fps": str(footage.image_fps), "labels": digest_of(labels)}
     if prompts := [repr(subject.prompts) for subject in footage.subjects if not subject.prompts.is_empty]:
         inputs["prompts"] = digest_of(prompts)  # those of several subjects lie in one file
+    if any(subject.meaning for subject in footage.subjects):  # ids of other clips stay as they were
+        inputs["meanings"] = ",".join(str(subject.meaning) for subject in footage.subjects)
     return inputs
 
 
