@@ -15,7 +15,7 @@ import dataclasses
 import importlib.util
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -109,7 +109,8 @@ def _parts(settings: Any) -> Iterator[Any]:
 
 def _own_lacks(settings: Any, download: bool) -> Iterator[Lack]:
     extras: dict[str, list[str]] = {}
-    for module, extra in getattr(settings, "required_packages", {}).items():
+    packages = getattr(settings, "required_packages", {})
+    for module, extra in packages.items() if isinstance(packages, Mapping) else ():  # a class's may be a property
         if not is_installed(module):
             extras.setdefault(extra, []).append(module)
     for extra, modules in extras.items():
@@ -128,7 +129,8 @@ def _own_lacks(settings: Any, download: bool) -> Iterator[Lack]:
                 yield Lack(kind="weights", fault=fault, remedy=remedy)
         if hasattr(settings, "missing_programs"):
             yield from settings.missing_programs()
-    yield from _size_lacks(getattr(settings, "required_memory_bytes", 0), getattr(settings, "required_gpu_bytes", 0))
+    sizes = [getattr(settings, f"required_{kind}_bytes", 0) for kind in ("memory", "gpu")]
+    yield from _size_lacks(*(size if isinstance(size, int) else 0 for size in sizes))
 
 
 def _size_lacks(memory_bytes: int, gpu_bytes: int) -> Iterator[Lack]:

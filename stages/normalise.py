@@ -14,7 +14,7 @@ from jaxtyping import Float64, Int64, UInt8
 
 from ..arrays import Image
 
-VERSION = 3
+VERSION = 4
 """Raise by one when the same footage and settings give other clips."""
 
 Times = Float64[np.ndarray, "N"]
