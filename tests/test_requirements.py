@@ -132,8 +132,7 @@ def test_a_run_says_at_its_start_which_model_is_missing(source_file, tmp_path, h
     assert not list((tmp_path / "w").rglob("gt.mkv")), "nothing was computed"
     second = tmp_path / "second.toml"
     second.write_text(
-        Path(source_file).read_text(encoding="utf-8")
-        + '\ncaption = { kind = "transformers", model = "nobody/nothing" }\n'
+        Path(source_file).read_text(encoding="utf-8") + '[caption]\nkind = "transformers"\nmodel = "nobody/nothing"\n'
     )
     result = CliRunner().invoke(
         app, ["run", str(source_file), str(second), "--workspace", str(tmp_path / "v"), "--no-prefect"]
