@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from effectpairs.datasets.corpus.publish import PublishSettings
@@ -24,6 +25,7 @@ from effectpairs.render.effects.light import Shadow
 from effectpairs.render.generators.blender_generator import BlenderGenerator
 from effectpairs.render.scene.objects import Body, Travel
 from effectpairs.render.scene.scene import RenderSettings, Scene, Variant, dump_scene
+from effectpairs.stages.effect_mask import EffectMaskSettings, Noise, find_effect
 from effectpairs.tests.fixtures_workspaces import run_source
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
@@ -100,6 +102,14 @@ def test_rows_say_how_they_came_about(done, tmp_path):
         if "dusty" not in clip.clip_id:  # nothing lies before the subject
             np.testing.assert_array_equal(clip.gt[inside], clip.over[inside])
         assert clip.quality["subject_error"] == 0
+        recipe = find_effect(clip.gt, clip.over, clip.subject_mask, EffectMaskSettings(), Noise())
+        np.testing.assert_array_equal(clip.effect_mask, recipe.mask)
+        assert list(clip.effect_truth) == list(clip.effects)
+        differs = cv2.dilate(np.abs(clip.gt.astype(int) - clip.over).max(axis=(0, 3)).astype(np.uint8), np.ones((3, 3)))
+        for strength in clip.effect_truth.values():
+            assert strength.max() == 255
+            assert len(np.unique(strength)) > 2  # soft
+            assert not strength[:, differs == 0].any()
         assert 0 <= clip.quality["otsu_iou"] <= 1
         assert clip.provenance["composite"] == "exact"
         assert clip.provenance["models"][0]["id"] == "blender"

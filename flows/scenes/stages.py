@@ -39,7 +39,7 @@ from .listing import list_scenes
 from .source import FIREFLY_SIZE, SceneSource
 
 RENDER = "render"
-VERSION = 3
+VERSION = 4
 """Raise it when results change; stored results of older versions are then made again."""
 FIRST_MASK_SETTINGS: dict[str, dict[str, Any]] = {
     "truth": {"level": 6, "grows": 4, "faint": 2, "sure": 12, "min_speck_px": 96, "white_percentile": 98.0},

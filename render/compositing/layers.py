@@ -10,7 +10,7 @@ import numpy as np
 from ...arrays import Matte, Rgb
 from ...datasets.store.codec import Frames
 from ...stages import composite, effect_mask, quality
-from ...stages.effect_mask import EffectMaskSettings
+from ...stages.effect_mask import EffectMaskSettings, Noise
 from ...stages.quality import Pair
 from ..blender.exr_frames import FrameFiles, open_render_frames
 from ..scene.scene import Scene, scene_facts
@@ -173,7 +173,8 @@ def _add_variant(
     truth, difference = recipes
     visible = effect_masks.visible_change(layers.gt, shared.over)
     true_mask = effect_masks.true_mask(layers.steps.values(), truth) & (visible >= truth.grow_threshold)
-    mask = effect_mask.find_effect(layers.gt, over, shared.subject_mask, difference).mask
+    # Layers are equal where no effect is: there is no noise, and what lies far from the subject is a plume or a wake.
+    mask = effect_mask.find_effect(layers.gt, over, shared.subject_mask, difference, Noise()).mask
     add(f"{name}/gt", layers.gt)
     add(f"{name}/effect_mask", mask)
     white_steps = {}
