@@ -17,7 +17,7 @@ from .effect_mask import EffectMaskSettings, find_effect
 from .plate import blend_plates
 from .plates.effect_region import dilate
 
-VERSION = 2
+VERSION = 3
 """Raise it when results change; stored results of older versions are then made again."""
 LIMITED = (219 / 255, 16.0)
 """Gain and offset of full range written as limited range (ITU-R BT.601: black 16, white 235)."""
@@ -26,7 +26,7 @@ TONE_STEPS = 1.0
 LOCAL_GAIN = 0.01
 """Correlation that a smooth local shift has to gain to be taken."""
 RIM_PX = 3.0
-"""Width, inside the replaced region, over which background goes from gt to the layer."""
+"""The effect is widened by this much before it is replaced: its border fades."""
 ColourMap = tuple[float, float]
 Levels = Float64[np.ndarray, "N"]
 AnySize = UInt8[np.ndarray, "t h w 3"]
@@ -86,11 +86,9 @@ class External:
             **_measure_error(gt, plates, clear & ~grown),
             **seen.noise.to_facts(),
         }
-        region = grown & shown
-        if other_subjects is not None:
-            region &= ~other_subjects
-        region |= subject_mask > 0
-        background = blend_plates(gt, plates, region, RIM_PX)
+        others = np.zeros(subject_mask.shape, bool) if other_subjects is None else other_subjects
+        region = grown & shown & ~others | (subject_mask > 0)
+        background = blend_plates(gt, plates, region, others)
         alpha, foreground = self._foreground(gt, background, subject_mask, region, external, placement)
         return Layers(background=background, foreground=foreground, alpha=alpha, facts=facts, notes=notes)
 

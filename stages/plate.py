@@ -6,7 +6,7 @@ full size from frames near in time, without subject and effects, and compared on
 own variation. Only where subject and effects are does the plate replace the clip; alpha and foreground follow.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import cv2
@@ -16,32 +16,22 @@ from jaxtyping import Bool, UInt8
 from ..arrays import Mask, Matte, Rgb
 from ..settings import CheckedSettings, InRange
 from .decompose import ExternalLayers, Layers, check_subject, solve_matte
-from .plates.effect_region import Attachment, attached_components, difference_strength, dilate, find_persistent_shadow
-from .plates.masked_median import (
-    envelope,
-    farthest_samples,
-    inpaint,
-    lit_mode,
-    masked_median,
-    masked_spread,
-    match_brightness,
-    mean_level,
+from .plates.blending import blend_rim, inpaint, local_detail, match_brightness
+from .plates.effect_region import (
+    STEPS_PER_LEVEL,
+    Attachment,
+    attached_components,
+    difference_strength,
+    dilate,
+    light_taken,
+    nonempty_frames,
 )
+from .plates.masked_median import masked_median, masked_spread, mean_level
 from .plates.registration import register_camera
-from .plates.temporal_samples import (
-    ReferenceFrames,
-    Window,
-    evenly_spaced_frames,
-    gather_ranks,
-    gather_samples,
-    nearest_frames,
-    smooth_clear,
-)
+from .plates.survey import Scale, Survey, comparison_scale, survey
+from .plates.temporal_samples import ReferenceFrames, Window, gather_samples, nearest_frames, smooth_clear
 
-VERSION = 2
-SMOOTH_PX = 2.5
-"""Frames 672 pixels wide are smoothed by this much before they are compared: grass and grain shall hide no shadow."""
-Scale = tuple[float, float]
+VERSION = 3
 FrameMask = Bool[np.ndarray, "H W"]
 Part = UInt8[np.ndarray, "h w 3"]
 Levels = UInt8[np.ndarray, "h w"]
@@ -56,8 +46,6 @@ class Plate(CheckedSettings):
     """Frames that a pixel of the plate is looked up in, at most twice as many where few saw it; 3 to 64."""
     margin_px: Annotated[float, InRange(0, 64)] = 4.0
     """The subject's mask is widened by this much before it is removed: masks are rarely wide enough."""
-    feather_px: Annotated[int, InRange(0, 32)] = 3
-    """Width of the blend from plate to clip at the rim of the replaced region; 0 for a hard rim."""
     persistent_shadow: bool = True
     """Look for shadow that lies on a place in nearly all frames that saw it, as that of a subject that stays does.
     Switch it off where ground that is dark by itself lies near the subject (a burrow): it may be taken for shade."""
@@ -80,16 +68,24 @@ class Plate(CheckedSettings):
         blocked = subject | _dilate_frames(others, margin_px)
         camera = register_camera(gt, blocked)
         footage = ReferenceFrames.from_clip(gt, blocked, camera)
-        effects, shade = _draft_effects(footage, subject, blocked & ~subject, self)
-        footage = ReferenceFrames.from_clip(gt, blocked | _dilate_frames(effects, 4.0), camera)
-        plates, region, unseen = _build_plates(footage, subject, others, effects, shade, self)
-        background = blend_plates(gt, plates, region, self.feather_px * unit)
+        draft = survey(footage, subject, blocked & ~subject, self.sources, self.attachment, self.persistent_shadow)
+        others = others | draft.movers
+        footage = ReferenceFrames.from_clip(gt, blocked | _dilate_frames(draft.effects | draft.movers, 4.0), camera)
+        plates, effects, unseen = _build_plates(footage, subject, others, draft, self)
+        region = (subject | _dilate_frames(effects, 3.0)) & ~others
+        unseen &= region
+        background = blend_plates(gt, plates, region, others)
         alpha, foreground = solve_matte(gt, background, subject_mask, region)
+        removed = max(int(region.sum()), 1)
         facts = {
             "registration_error_px": camera.error_px,
             "registration_inlier_share": camera.inlier_share,
             "camera_motion_px": camera.motion_px,
-            "unseen_share": float(unseen.sum() / max(int(region.sum()), 1)),
+            "unseen_share": float(unseen.sum() / removed),
+            "unseen_detail": _detail_at(plates, unseen) / removed,
+            "moving_surroundings": draft.surroundings_share(effects),
+            "mover_share": float(draft.movers.mean()),
+            "mover_contact": _contact_share(subject, draft.movers, self.attachment.contact_px),
             "replaced_share": float(region.mean()),
             "effect_share": float((region & ~subject).mean()),
         }
@@ -100,109 +96,37 @@ def _dilate_frames(mask: Mask, radius_px: float) -> Mask:
     return np.stack([dilate(frame, radius_px) for frame in mask])
 
 
-def _nonempty_frames(mask: Mask) -> list[int]:
-    return [frame for frame, layer in enumerate(mask) if layer.any()]
-
-
-def _draft_effects(
-    footage: ReferenceFrames, subject: Mask, other_subjects: Mask, settings: Plate
-) -> tuple[Mask, Matte]:
-    """Estimate effects at half size: compare each frame with frames spread over the clip.
-
-    Only that half of these counts in which the subject was farthest from the place, for there its effects are rarest;
-    and where a slow shadow lies in most of them, the few in which it does not.
-
-    Returns:
-        The effects, and their lasting shade: 0, or where shadow lies on a place in nearly all frames the grey level
-        that parts shadow from light there; both at the clip's size.
-    """
-    factor, smooth_px = _comparison_scale(subject)
-    subject_small, others_small = _shrink_mask(subject, factor), _shrink_mask(other_subjects, factor)
-    small = footage.resized(factor, smooth_px).with_distance_ranks(subject_small)
-    away_from_others = small.with_distance_ranks(others_small)
-    full_window = (slice(0, subject_small.shape[1]), slice(0, subject_small.shape[2]))
-    difference = np.zeros(subject_small.shape, np.uint8)
-    plates = small.frames.copy()
-    veto = subject_small | others_small
-    distance_limit = min(100 * settings.attachment.max_distance, 255.0)
-    for frame in _nonempty_frames(subject_small):
-        sources = evenly_spaced_frames(small, frame, settings.sources)
-        if not sources:
-            continue
-        samples, ranks = gather_samples(small, frame, sources, full_window, cv2.INTER_LINEAR)
-        valid = farthest_samples(ranks)
-        plate, count = masked_median(samples, valid)
-        spread = masked_spread(samples, valid, plate, 0.6)
-        mode, lit = lit_mode(samples, ranks, plate, distance_limit)
-        plate, spread = np.where(lit[..., None], mode, plate), np.where(lit[..., None], np.uint8(4), spread)
-        plate = match_brightness(plate, small.frames[frame], (count > 0) & (small.clearance[frame] > 0))
-        far_from_both = ranks >= distance_limit
-        if others_small.any():
-            far_from_both &= gather_ranks(away_from_others, frame, sources, full_window) >= distance_limit / 2
-        value_range = envelope(samples, far_from_both)
-        veto[frame] |= (ranks >= distance_limit).any(axis=0)
-        difference[frame] = difference_strength(small.frames[frame], plate, spread, count, value_range)
-        plates[frame] = inpaint(plate, count > 0)
-    rule = replace(settings.attachment, contact_px=settings.attachment.contact_px * factor)
-    effects = attached_components(difference, subject_small, others_small, rule)
-    shade = np.zeros(effects.shape, np.uint8)
-    if settings.persistent_shadow:
-        shade = find_persistent_shadow(small.frames, plates, effects, veto, small.camera)
-    effects |= shade > 0
-    if factor < 1:
-        effects = _enlarge_levels(effects.view(np.uint8) * np.uint8(255), subject.shape[1:]) > 127
-    return effects, _enlarge_levels(shade, subject.shape[1:])
-
-
-def _comparison_scale(mask: Mask) -> Scale:
-    """Factor by which frames are reduced before comparison, and the sigma of the smoothing after that."""
-    factor = 0.5 if min(mask.shape[1:]) >= 160 else 1.0
-    return factor, max(SMOOTH_PX * factor * max(mask.shape[1:]) / 672, 0.3)
-
-
-def _shrink_mask(mask: Mask, factor: float) -> Mask:
-    """Half-size mask that holds every pixel of the full one."""
-    if factor == 1:
-        return mask
-    levels = mask.view(np.uint8) * np.uint8(255)
-    return np.stack([cv2.resize(f, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) > 0 for f in levels])
-
-
-def _enlarge_levels(levels: Matte, shape: tuple[int, ...]) -> Matte:
-    interpolation = cv2.INTER_LINEAR if levels.max() == 255 else cv2.INTER_NEAREST
-    return np.stack([cv2.resize(frame, (shape[1], shape[0]), interpolation=interpolation) for frame in levels])
-
-
 def _build_plates(
-    footage: ReferenceFrames, subject: Mask, other_subjects: Mask, draft_effects: Mask, shade: Matte, settings: Plate
+    footage: ReferenceFrames, subject: Mask, other_subjects: Mask, draft: Survey, settings: Plate
 ) -> tuple[Rgb, Mask, Mask]:
     """Build the plate around subject and draft effects, decide on the effects, and mark pixels that no frame observed.
 
     Returns:
-        The plates (the clip itself elsewhere), the region to replace, and the pixels of it that are filled in.
+        The plates (the clip itself elsewhere), the effects, and the pixels of the plates that are filled in.
     """
-    scale = _comparison_scale(subject)
+    scale = comparison_scale(subject)
     clear = ~(subject | other_subjects)
     plates = footage.frames.copy()
-    difference = np.zeros(subject.shape, np.uint8)
+    difference, depth = np.zeros(subject.shape, np.uint8), np.zeros(subject.shape, np.uint8)
     unseen = np.zeros_like(subject)
     rows, columns = subject.shape[1:]
-    for frame in _nonempty_frames(subject):
-        target_region = dilate(subject[frame] | draft_effects[frame], 12.0)
+    for frame in nonempty_frames(subject):
+        target_region = dilate(subject[frame] | draft.effects[frame], 12.0)
         x, y, width, height = cv2.boundingRect(target_region.view(np.uint8))
         window = np.s_[max(y - 24, 0) : min(y + height + 24, rows), max(x - 24, 0) : min(x + width + 24, columns)]
         patch = (frame, *window)
-        plate, spread, count = _build_plate(footage, frame, target_region, window, shade[patch], settings.sources)
+        plate, spread, count = _build_plate(footage, frame, target_region, window, draft.shade[patch], settings.sources)
         observed = count > 0
         plate = match_brightness(plate, footage.frames[patch], observed & (footage.clearance[patch] > 0))
         plates[patch] = inpaint(plate, observed)
         count[~clear[patch]] = 0
         difference[patch] = _effect_strength(footage.frames[patch], plates[patch], spread // 2, count, scale)
+        depth[patch] = light_taken(footage.frames[patch], plates[patch])
         unseen[patch] = ~observed
-    difference *= _dilate_frames(draft_effects, 6.0)
-    effects = attached_components(difference, subject, other_subjects, settings.attachment) | (shade > 0)
-    region = (subject | _dilate_frames(effects, 3.0)) & ~other_subjects
-    return plates, region, unseen & region
+    difference *= _dilate_frames(draft.effects, 6.0)
+    effects = attached_components(difference, subject, other_subjects, settings.attachment, depth)
+    effects |= draft.out_of_reach & (difference >= settings.attachment.edge_threshold * STEPS_PER_LEVEL)
+    return plates, effects | (draft.shade > 0), unseen
 
 
 def _build_plate(
@@ -231,18 +155,34 @@ def _effect_strength(frame: Part, plate: Part, variation: Part, count: Levels, s
     return np.asarray(cv2.resize(strength, count.shape[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def blend_plates(gt: Rgb, plates: Rgb, region: Mask, feather_px: float) -> Rgb:
-    """Plates inside region, gt outside, with a ramp of feather_px just inside the rim."""
+def blend_plates(gt: Rgb, plates: Rgb, region: Mask, other_subjects: Mask) -> Rgb:
+    """Plates inside region, without a seam at its rim; gt outside."""
     background = gt.copy()
-    for frame in _nonempty_frames(region):
+    for frame in nonempty_frames(region):
         x, y, width, height = cv2.boundingRect(region[frame].view(np.uint8))
-        inside = np.s_[max(y - 1, 0) : y + height + 1, max(x - 1, 0) : x + width + 1]
-        patch = (frame, *inside)
-        depth = cv2.distanceTransform(region[patch].view(np.uint8), cv2.DIST_L2, 5)
-        weight = (depth / (feather_px + 1)).clip(0, 1)[..., None]
-        mixed = gt[patch] + weight * (plates[patch] - gt[patch].astype(np.float32))
-        cv2.copyTo(np.rint(mixed).astype(np.uint8), region[patch].view(np.uint8), background[patch])
+        margin = 4
+        box = np.s_[max(y - margin, 0) : y + height + margin, max(x - margin, 0) : x + width + margin]
+        patch = (frame, *box)
+        background[patch] = blend_rim(plates[patch], gt[patch], region[patch], ~other_subjects[patch])
     return background
+
+
+def _contact_share(subject: Mask, movers: Mask, contact_px: float) -> float:
+    """Share of the subject's frames in which a body without a mask comes as near to it as its effects do."""
+    frames = nonempty_frames(subject)
+    touching = [frame for frame in frames if (movers[frame] & dilate(subject[frame], contact_px)).any()]
+    return len(touching) / max(len(frames), 1)
+
+
+def _detail_at(plates: Rgb, unseen: Mask) -> float:
+    """Number of unseen pixels, each counted by the detail of what was seen around it: 0 on calm ground, 1 on busy."""
+    total = 0.0
+    for plate, hole in zip(plates, unseen, strict=True):
+        x, y, width, height = cv2.boundingRect(hole.view(np.uint8))
+        if width:
+            box = np.s_[max(y - 24, 0) : y + height + 24, max(x - 24, 0) : x + width + 24]
+            total += float(local_detail(plate[box], ~hole[box])[hole[box]].sum())
+    return total
 
 
 def _notes(facts: dict[str, float]) -> tuple[str, ...]:
@@ -252,6 +192,8 @@ def _notes(facts: dict[str, float]) -> tuple[str, ...]:
             f"No frame ever saw {facts['unseen_share']:.0%} of what is behind the subject; "
             "it is filled in smoothly from the surroundings."
         )
+    if facts["mover_share"] > 0:
+        notes.append("Something else moves on its own and stays in the background; give its mask as that of a subject.")
     if facts["registration_inlier_share"] < 0.7:
         notes.append(
             "Much of the scene does not follow one plane's motion (depth or moving surroundings): look for ghosts."

@@ -17,7 +17,7 @@ from ..arrays import Image, Mask, Matte, PerFrame, Rgb
 from . import composite, morphology
 from .effect_mask import SUBJECT_THRESHOLD, WORKING_PX, to_grey
 
-VERSION = 2
+VERSION = 3
 """Raise it when results change; stored results of older versions are then made again."""
 
 Cells = UInt8[np.ndarray, "rows columns"]
@@ -37,6 +37,9 @@ QUALITY_NUMBERS = {
     "effect_strength": "steps",  # mean grey difference of gt and over inside the effect mask
     "registration_error_px": "px",  # how far frames miss each other after alignment
     "unseen_share": "share",  # share of the removed pixels that no frame ever showed
+    "unseen_detail": "share",  # the same, each pixel counted by the detail of what was seen around it
+    "moving_surroundings": "share",  # share of the effect that would be there without the subject: waves, leaves
+    "mover_contact": "share",  # share of the frames in which a body without a mask touches the subject
     "subject_leak": "share",  # share of the subject's detail still in background: 0 none, 1 all
     "mask_confidence_min": "share",  # confidence of the subject mask in its worst frame
     "mask_confidence_mean": "share",  # confidence of the subject mask, mean over the frames
@@ -56,7 +59,7 @@ QUALITY_NUMBERS = {
 }
 """Unit of each number of a pair, a column of the corpus: dB, px, steps (of 8 bits) or share (0 to 1)."""
 EXTERNAL_NUMBERS = (
-    *("registration_error_px", "unseen_share"),
+    *("registration_error_px", "unseen_share", "unseen_detail", "moving_surroundings", "mover_contact"),
     *("layer_correlation", "layer_psnr_db", "layer_tone", "layer_flicker", "layer_missing"),
     *("otsu_iou", "truth_preservation_psnr_db", "subject_error", "firefly_share"),
 )

@@ -1,19 +1,20 @@
 import cv2
 import numpy as np
 import pytest
-from effectpairs.stages import plate
 from effectpairs.stages.composite import over
 from effectpairs.stages.plate import Plate
+from effectpairs.stages.plates import survey
+from effectpairs.stages.plates.blending import blend_rim, inpaint, match_brightness
 from effectpairs.stages.plates.effect_region import (
     STEPS_PER_LEVEL,
     Attachment,
     attached_components,
     difference_strength,
     dilate,
-    find_persistent_shadow,
 )
-from effectpairs.stages.plates.masked_median import inpaint, masked_median, masked_spread, match_brightness
+from effectpairs.stages.plates.masked_median import masked_median, masked_spread
 from effectpairs.stages.plates.registration import CameraPath
+from effectpairs.stages.plates.shadows import find_persistent_shadow
 
 FRAMES, HEIGHT, WIDTH = 11, 48, 96
 
@@ -166,6 +167,40 @@ def test_fill_and_level_keep_what_is_known() -> None:
     np.testing.assert_allclose(match_brightness(brighter, brighter + 6, known), 106, atol=1)
 
 
+def test_the_rim_is_blended_as_a_direct_solution_of_poissons_equation_says() -> None:
+    plate = noise_texture(np.random.default_rng(3), 40, 56).astype(np.uint8) // 2 + 60
+    tint = np.linspace(-8, 8, 56)[None, :, None] * np.ones((40, 1, 3))
+    frame = np.rint(plate + tint).astype(np.uint8)
+    region, usable = np.zeros((40, 56), bool), np.ones((40, 56), bool)
+    region[8:30, 12:44] = True
+    frame[6:8, 20:26] = 250  # something else that moves touches the rim
+    usable[30:34, 12:20] = False
+    blended = blend_rim(plate, frame, region, usable)
+    np.testing.assert_array_equal(blended[~region], frame[~region])
+    expected = plate + solve_laplace(frame.astype(float) - plate, region, usable)
+    assert np.abs(blended - expected)[region].max() < 1.5
+    assert np.abs(blended - (plate + tint))[region].max() < np.abs(plate - (plate + tint))[region].max() / 3
+
+
+def solve_laplace(offset: np.ndarray, region: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """Each unknown pixel is the mean of its neighbours in the domain: one dense linear system."""
+    ring = cv2.dilate(region.view(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    fixed = ring & ~region & usable & (np.abs(cv2.blur(offset.astype(np.float32), (3, 3))).max(axis=2) <= 12)
+    number = np.cumsum(region.ravel()).reshape(region.shape) - 1
+    system, right = np.eye(region.sum()), np.zeros((region.sum(), 3))
+    for row, column in np.argwhere(region):
+        around = [(row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)]
+        around = [pixel for pixel in around if region[pixel] or fixed[pixel]]
+        for pixel in around:
+            if region[pixel]:
+                system[number[row, column], number[pixel]] -= 1 / len(around)
+            else:
+                right[number[row, column]] += offset[pixel] / len(around)
+    solution = np.zeros(offset.shape)
+    solution[region] = np.linalg.solve(system, right)
+    return solution
+
+
 def test_shade_that_no_frame_saw_lit_is_found_in_the_gap_of_the_swept_ground() -> None:
     frames = np.full((12, 60, 120, 3), 180, np.uint8)
     plates = frames.copy()
@@ -188,7 +223,7 @@ def test_shade_that_no_frame_saw_lit_is_found_in_the_gap_of_the_swept_ground() -
 
 def test_lasting_shade_is_looked_for_unless_it_is_switched_off(walk, monkeypatch) -> None:
     everywhere = np.full(walk["mask"].shape, 254, np.uint8)
-    monkeypatch.setattr(plate, "find_persistent_shadow", lambda *_: everywhere)
+    monkeypatch.setattr(survey, "find_persistent_shadow", lambda *_: everywhere)
     looked_for = Plate().decompose(walk["gt"], walk["mask"], None, None)
     switched_off = Plate(persistent_shadow=False).decompose(walk["gt"], walk["mask"], None, None)
     assert looked_for.facts["replaced_share"] > 0.9

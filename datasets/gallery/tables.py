@@ -57,6 +57,13 @@ NUMBERS = {
     "edge_effect": Number("edge share", "%", "Share of the effect mask right at the subject's outline: often a halo."),
     "registration_error_px": Number("registration", "px", "How far frames miss each other once aligned."),
     "unseen_share": Number("never seen", "%", "Share of the removed pixels that no frame showed: they are invented."),
+    "unseen_detail": Number(
+        "unseen detail", "%", "The same, each pixel counted by the detail around it: 0 on calm water."
+    ),
+    "mover_contact": Number(
+        "mover contact", "%", "Share of the frames in which a body without a mask meets the subject."
+    ),
+    "moving_surroundings": Number("surroundings", "%", "Share of the effect that waves or leaves explain."),
     "subject_leak": Number("subject leak", "%", "Share of the subject's detail that is still in background."),
     "subject_area": Number("subject area", "%", "Share of the picture that the subject covers, mean over the frames."),
     "mask_confidence_min": Number("mask, worst", "%", "How sure the subject mask is in its most doubtful frame."),

@@ -7,14 +7,17 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from ...arrays import Image, Mask, Matte, MatteImage, Rgb
+from ...arrays import Image, Mask
 from .masked_median import mean_level
-from .registration import CameraPath
 
 Strength = UInt8[np.ndarray, "T H W"]
 """Difference from the plate beyond what scene and camera explain, in eighths of an 8-bit level."""
 FrameMask = Bool[np.ndarray, "H W"]
 STEPS_PER_LEVEL = 8
+MIN_DEPTH = 0.06
+"""Share of the light that a shadow takes at least, to be followed; fainter ones are not told from grain."""
+DEPTH_TOLERANCE = 0.4
+"""A pixel belongs to a shadow if it lacks a share of the light within this of the known part's, relatively."""
 THIN_PX = 7
 """Lighter lines thinner than this are rails and branches off the scene's main plane, not spray or glow."""
 
@@ -29,12 +32,19 @@ class Attachment:
     """Levels that still belong to it around there."""
     max_distance: float = 1.0
     """Farthest effect, in units of the subject's larger side."""
+    max_shadow_distance: float = 4.0
+    """Farthest pixel of a shadow, in the same units: a darkening that crosses max_distance is followed to here."""
     max_area: float = 2.0
     """Largest connected effect in one frame, in units of the subject's area."""
     contact_px: float = 12.0
     """An effect comes this near to the subject (in pixels of the clip)..."""
     contact_share: float = 0.3
     """...in at least this share of its frames; the rest may be detached, as a jumper's shadow is."""
+
+    @property
+    def max_shadow_area(self) -> float:
+        """Largest area of a shadow that goes on beyond max_distance, in units of the subject's area."""
+        return self.max_area * max(self.max_shadow_distance / self.max_distance, 1.0)
 
 
 def difference_strength(
@@ -65,13 +75,28 @@ def difference_strength(
     return np.asarray(np.clip(np.maximum(lighter, -lowest) * STEPS_PER_LEVEL, 0, 255), np.uint8)
 
 
-def attached_components(difference: Strength, subject: Mask, other_subjects: Mask, rule: Attachment) -> Mask:
-    """The space-time components of difference that the subject brings along; its own pixels are not included."""
+def light_taken(frame: Image, plate: Image) -> UInt8[np.ndarray, "H W"]:
+    """Share of the plate's light that is missing in frame, in 255ths; 0 where frame is as light or lighter."""
+    light, lit = (mean_level(cv2.blur(image, (3, 3))) for image in (frame, plate))
+    return np.asarray(np.clip(np.rint(255 * (1 - light / np.maximum(lit, 1))), 0, 255), np.uint8)
+
+
+def attached_components(
+    difference: Strength,
+    subject: Mask,
+    other_subjects: Mask,
+    rule: Attachment,
+    depth: UInt8[np.ndarray, "T H W"] | None = None,
+) -> Mask:
+    """The space-time components of difference that the subject brings along; its own pixels are not included.
+
+    depth is the light that each pixel lacks, see `light_taken`: with it a long shadow is told from a wave.
+    """
     from scipy import ndimage  # slow to import: only those pay who make plates
 
-    candidate = np.stack(
-        [_candidate_pixels(*frame, rule) for frame in zip(difference, subject, other_subjects, strict=True)]
-    )
+    depths = [None] * len(subject) if depth is None else depth
+    layers = zip(difference, subject, other_subjects, depths, strict=True)
+    candidate = np.stack([_candidate_pixels(*layer, rule) for layer in layers])
     labels, number = ndimage.label(candidate, np.ones((3, 3, 3), bool))
     if not number:
         return candidate
@@ -98,11 +123,16 @@ def attached_components(difference: Strength, subject: Mask, other_subjects: Mas
 
 
 def _candidate_pixels(
-    difference: UInt8[np.ndarray, "H W"], subject: FrameMask, other_subjects: FrameMask, rule: Attachment
+    difference: UInt8[np.ndarray, "H W"],
+    subject: FrameMask,
+    other_subjects: FrameMask,
+    depth: UInt8[np.ndarray, "H W"] | None,
+    rule: Attachment,
 ) -> FrameMask:
     """Differences near the subject, but for those mostly elsewhere or far larger than it: a wave only passes by.
 
-    Of a patch that touches another subject only the pixels nearer to this one count.
+    A shadow may be longer than the subject's reach: it is as dark outside as inside. Of a patch that touches another
+    subject only the pixels nearer to this one count.
     """
     candidate = np.zeros_like(subject)
     _, _, *sides = cv2.boundingRect(subject.view(np.uint8))
@@ -113,7 +143,7 @@ def _candidate_pixels(
         return candidate
     box = np.s_[y : y + height, x : x + width]
     difference, body, others = difference[box], subject[box], other_subjects[box]
-    subject_distance, other_distance = _distance(body), _distance(others)
+    subject_distance, other_distance = distance_to(body), distance_to(others)
     reachable = (difference >= rule.edge_threshold * STEPS_PER_LEVEL) & (other_distance > 0)
     reachable &= (subject_distance > 0) & (subject_distance <= rule.max_distance * max(sides))
     if others.any():
@@ -127,8 +157,30 @@ def _candidate_pixels(
     inside = np.bincount(labels[reachable], minlength=len(total))
     is_passing = (inside < 0.5 * total) | (total > rule.max_area * body.sum())
     is_passing[0] = False
+    if depth is not None:
+        for patch in np.flatnonzero(is_passing & (inside > 0) & (total <= rule.max_shadow_area * body.sum())):
+            is_passing[patch] = not _goes_on(depth[box][labels == patch], reachable[labels == patch])
     candidate[box] = reachable & ~is_passing[labels]
     return candidate
+
+
+def _goes_on(depth: UInt8[np.ndarray, "N"], is_within: Bool[np.ndarray, "N"]) -> bool:
+    """Whether a patch is a shadow that is as dark beyond the subject's reach as within it."""
+    if is_within.all():
+        return False
+    level = float(np.median(depth[is_within]))
+    is_alike = np.abs(depth[~is_within] - level) <= DEPTH_TOLERANCE * level
+    return level >= 255 * MIN_DEPTH and bool(is_alike.mean() > 0.7)
+
+
+def nonempty_frames(mask: Mask) -> list[int]:
+    """Numbers of the frames in which the mask holds a pixel."""
+    return [frame for frame, layer in enumerate(mask) if layer.any()]
+
+
+def larger_side(mask: FrameMask) -> int:
+    """Larger side of the mask's bounding box, in pixels; 0 for an empty mask."""
+    return int(max(cv2.boundingRect(mask.view(np.uint8))[2:]))
 
 
 def dilate(mask: FrameMask, radius_px: float) -> FrameMask:
@@ -139,131 +191,12 @@ def dilate(mask: FrameMask, radius_px: float) -> FrameMask:
     margin = math.ceil(radius_px) + 1
     box = np.s_[max(y - margin, 0) : y + height + margin, max(x - margin, 0) : x + width + margin]
     wide = np.zeros_like(mask)
-    wide[box] = _distance(mask[box]) <= radius_px
+    wide[box] = distance_to(mask[box]) <= radius_px
     return wide
 
 
-def _distance(mask: FrameMask) -> Float32[np.ndarray, "H W"]:
+def distance_to(mask: FrameMask) -> Float32[np.ndarray, "H W"]:
+    """Distance of each pixel to the mask, infinite where the mask is empty."""
     if not mask.any():
         return np.full(mask.shape, np.inf, np.float32)
     return np.asarray(cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, 5))
-
-
-REACH_PX = 16.0
-"""Standard deviation of the window in which the shadow's and the light's level are measured."""
-MIN_CONTRAST = 14.0
-"""Between light and shadow, in levels: fainter shadows are not told from texture."""
-LIGHTER, DEEPER = 0.5, 0.6
-"""Farthest from the shadow's level, as shares of the contrast."""
-MIN_SWEPT = 0.8
-"""Share of a patch that lies on ground which the moving shadow swept."""
-MIN_PX = 12
-"""Smaller patches say nothing."""
-MIN_VOTES = 3
-"""Frames that must find a place to be lasting shade; it is then shade in all of them."""
-RIM_PX = 3
-"""Lasting shade is widened by this much, for its soft rim, as far as that is not lit."""
-STEP = 3
-"""Every so many frames vote."""
-
-
-def find_persistent_shadow(frames: Rgb, plates: Rgb, effects: Mask, veto: Mask, camera: CameraPath) -> Matte:
-    """Find the pixels that lie in the subject's shadow in nearly all frames that saw them.
-
-    Args:
-        frames: the clip, smoothed.
-        plates: each frame's background as the other frames observed it.
-        effects: the shadows and other effects already known.
-        veto: pixels that are no shadow: subjects, and places that some frame saw while the subject was out of reach.
-        camera: the motion of the camera.
-
-    Returns:
-        0 elsewhere; there, the grey level that parts shadow from light.
-    """
-    evidence = [_shadow_evidence(*frame) for frame in zip(frames, plates, effects, veto, strict=True)]
-    moving, hidden, levels = (np.stack(layers) for layers in zip(*evidence, strict=True))
-    shade = np.zeros(effects.shape, np.uint8)
-    if not hidden.any():
-        return shade
-    for frame in np.flatnonzero(hidden.any(axis=(1, 2))).tolist():
-        swept = _swept_ground(frame, moving.view(np.uint8), camera)
-        shade[frame] = np.where(_patches_on(hidden[frame], swept), levels[frame], 0)
-    limits = np.stack([_agreed_limits(frame, shade, camera) for frame in range(len(frames))])
-    limits[veto | (mean_level(frames) >= limits)] = 0
-    # More lasting than moving shadow is no gap in it: then dark ground was taken for shade.
-    return limits if np.count_nonzero(limits) <= np.count_nonzero(moving) else np.zeros_like(limits)
-
-
-def _shadow_evidence(
-    frame: Image, plate: Image, effect: FrameMask, veto: FrameMask
-) -> tuple[FrameMask, FrameMask, MatteImage]:
-    """The shadow already known, what is as dark in frame and plate alike, and the level between shadow and light."""
-    observed, lit = frame.astype(np.float32), plate.astype(np.float32)
-    drop = mean_level(lit - observed)
-    moving = effect & (drop > MIN_CONTRAST / 2)
-    if not moving.any():
-        return moving, moving, np.ones(moving.shape, np.uint8)
-    # The deep core of the shadow says more about its level than the soft border.
-    depth = (moving * drop)[..., None]
-    weight = _blur(depth)
-    shadow, light = (mean_level(_blur(image * depth) / np.maximum(weight, 1e-6)) for image in (observed, lit))
-    contrast = light - shadow
-    departure = mean_level(observed) - shadow
-    as_dark = (departure < LIGHTER * contrast) & (departure > -DEEPER * contrast)
-    dark = light - mean_level(lit) > contrast / 3
-    close_by = (_blur(moving.astype(np.float32)[..., None])[..., 0] > 0.0005) & (contrast > MIN_CONTRAST)
-    hidden = (as_dark & dark & close_by & ~veto & ~effect).view(np.uint8)
-    limit = np.clip(np.rint(0.65 * light + 0.35 * shadow), 1, 254).astype(np.uint8)
-    return moving, cv2.morphologyEx(hidden, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0, limit
-
-
-def _swept_ground(target: int, moving: Matte, camera: CameraPath) -> FrameMask:
-    """The ground over which the moving shadow passed often, in broad patches, and what lies between these."""
-    votes = np.zeros(moving.shape[1:], np.uint8)
-    for source in range(0, len(moving), STEP):
-        if cv2.countNonZero(moving[source]):
-            votes += _warp_to(moving[source], camera, source, target) > 0
-    often = cv2.morphologyEx((votes >= MIN_VOTES).view(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    _, labels = cv2.connectedComponents(often, connectivity=8)
-    area = np.bincount(labels.ravel())
-    area[0] = 0
-    broad = (area >= 0.3 * max(area.max(), 1))[labels]
-    hull = np.zeros(votes.shape, np.uint8)
-    if broad.any():
-        corners = cv2.convexHull(np.column_stack(np.nonzero(broad)[::-1]).astype(np.int32))
-        cv2.fillConvexPoly(hull, corners, 1)
-    return np.asarray((hull > 0) & (broad.sum() >= MIN_SWEPT / 2 * hull.sum()))
-
-
-def _patches_on(hidden: FrameMask, swept: FrameMask) -> FrameMask:
-    """The patches of hidden that lie for the most part on swept ground."""
-    number, labels = cv2.connectedComponents(hidden.view(np.uint8), connectivity=8)
-    area = np.bincount(labels.ravel(), minlength=number)
-    inside = np.bincount(labels[swept], minlength=number)
-    is_shadow = (inside >= MIN_SWEPT * area) & (area >= MIN_PX)
-    is_shadow[0] = False
-    return np.asarray(is_shadow[labels])
-
-
-def _agreed_limits(target: int, shade: Matte, camera: CameraPath) -> MatteImage:
-    """The lowest limit that the voting frames give, where enough of them vote and around there."""
-    lowest, votes = np.full(shade.shape[1:], 255, np.uint8), np.zeros(shade.shape[1:], np.uint8)
-    for source in range(0, len(shade), STEP):
-        if cv2.countNonZero(shade[source]):
-            vote = _warp_to(shade[source], camera, source, target)
-            votes += vote > 0
-            lowest = np.where(vote > 0, np.minimum(vote, lowest), lowest)
-    limits = np.where(votes >= MIN_VOTES, lowest, 0).astype(np.uint8)
-    return np.asarray(cv2.dilate(limits, np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), np.uint8)))
-
-
-def _warp_to(layer: MatteImage, camera: CameraPath, source: int, target: int) -> MatteImage:
-    step = camera.between(source, target)
-    if np.array_equal(step, np.eye(3)):
-        return layer
-    return np.asarray(cv2.warpPerspective(layer, step, layer.shape[::-1], flags=cv2.INTER_NEAREST))
-
-
-def _blur(values: Float32[np.ndarray, "H W C"]) -> Float32[np.ndarray, "H W C"]:
-    blurred = cv2.GaussianBlur(values, (0, 0), REACH_PX)
-    return np.asarray(blurred.reshape(values.shape))

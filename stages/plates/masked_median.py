@@ -1,4 +1,4 @@
-"""Plate from a few samples per pixel: masked medians, then brightness matched to the frame and gaps inpainted.
+"""Plate from a few samples per pixel: masked medians and spreads, and the level of rare lit samples.
 
 A sorting network of numpy minima and maxima sorts whole images at once, some 20 times faster than numpy's own sort
 along a short axis.
@@ -10,15 +10,12 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from ...arrays import Image
-
 Samples = UInt8[np.ndarray, "S H W C"]
 Valid = Bool[np.ndarray, "S H W"]
 Rows = list[UInt8[np.ndarray, "H W C"]]
 Picture = UInt8[np.ndarray, "H W C"]
 Counts = UInt8[np.ndarray, "H W"]
 FrameMask = Bool[np.ndarray, "H W"]
-Values = Float32[np.ndarray, "H W C"]
 MIN_GAP = 12.0
 """Levels between lit and shaded ground; shadows fainter than this are left to the median."""
 
@@ -162,49 +159,3 @@ def _comparators(size: int) -> tuple[tuple[int, int], ...]:
             stride //= 2
         block *= 2
     return tuple(pairs)
-
-
-def match_brightness(plate: Image, frame: Image, steady: FrameMask, limit: float = 12.0) -> Image:
-    """Add to plate the smooth part of its difference from frame, as measured on steady pixels and carried inwards.
-
-    Exposure, haze and vignetting then match at the rim. Differences of more than limit levels do not count, so that a
-    shadow, or a wave that happens to pass, does not tint the plate.
-    """
-    if steady.sum() < 64:
-        return plate
-    difference = frame.astype(np.float32) - plate
-    is_close = np.maximum.reduce(cv2.split(np.abs(cv2.GaussianBlur(difference, (0, 0), 1.5)))) <= limit
-    weight = (steady & is_close).astype(np.float32)[..., None]
-    small = cv2.resize(
-        np.concatenate([difference * weight, weight], axis=2), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA
-    )
-    smooth = cv2.GaussianBlur(small, (0, 0), 5.0, borderType=cv2.BORDER_REFLECT)
-    offset = _push_pull(smooth[..., :3] / np.maximum(smooth[..., 3:], 1e-6), smooth[..., 3] > 1e-3)
-    full = cv2.resize(offset, plate.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(np.clip(np.rint(plate + full), 0, 255), np.uint8)
-
-
-def inpaint(plate: Image, observed: FrameMask) -> Image:
-    """Fill unobserved pixels smoothly from the observed ones around them, which stay as they are."""
-    if observed.all():
-        return plate
-    if not observed.any():
-        return np.full_like(plate, 128)
-    filled = np.rint(_push_pull(plate.astype(np.float32), observed)).clip(0, 255).astype(np.uint8)
-    return np.where(observed[..., None], plate, filled)
-
-
-def _push_pull(values: Values, observed: FrameMask) -> Values:
-    """Average observed values down a pyramid, then fill each level's gaps from the coarser one."""
-    weight = observed.astype(np.float32)
-    if observed.all() or min(observed.shape) < 2:
-        mean = (values * weight[..., None]).sum(axis=(0, 1)) / max(weight.sum(), 1)
-        return np.where(observed[..., None], values, mean)
-    half = ((observed.shape[1] + 1) // 2, (observed.shape[0] + 1) // 2)
-    stacked = np.concatenate([values * weight[..., None], weight[..., None]], axis=2)
-    coarse = cv2.resize(stacked, half, interpolation=cv2.INTER_AREA)
-    coarse_observed = coarse[..., 3] > 0
-    coarse_values = coarse[..., :3] / np.maximum(coarse[..., 3:], 1e-6)
-    inner = _push_pull(coarse_values, coarse_observed)
-    wide = cv2.resize(inner, observed.shape[::-1], interpolation=cv2.INTER_CUBIC)
-    return np.where(observed[..., None], values, wide).astype(np.float32)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 
 from ...arrays import Image, Mask, Matte, Rgb
+from .flow_alignment import MAX_INLIER_SHARE, align_by_flow
 from .registration import CameraPath, Map
 
 Window = tuple[slice, slice]
@@ -109,14 +110,20 @@ def nearest_frames(footage: ReferenceFrames, target: int, region: Bool[np.ndarra
 def gather_samples(
     footage: ReferenceFrames, target: int, sources: list[int], window: Window, flags: int
 ) -> tuple[Samples, Ranks]:
-    """Warp the sources, and their clearance, into a window of the target; flags is OpenCV's interpolation."""
+    """Warp the sources, and their clearance, into a window of the target; flags is OpenCV's interpolation.
+
+    Where the scene does not follow the camera's maps, flow brings the samples the rest of the way.
+    """
     ranks = gather_ranks(footage, target, sources, window)
-    target_patch, target_clear = footage.frames[target][window], footage.clearance[target][window][::5, ::5] > 0
+    target_patch, target_clear = footage.frames[target][window], footage.clearance[target][window] > 0
+    uses_flow = footage.camera.inlier_share < MAX_INLIER_SHARE
     samples = np.empty((len(sources), *target_patch.shape), np.uint8)
     for slot, source in enumerate(sources):
         sample = _warp_into(window, footage.frames[source], footage.camera.between(source, target), flags)
-        comparable = (ranks[slot, ::5, ::5] > 0) & target_clear
+        comparable = (ranks[slot, ::5, ::5] > 0) & target_clear[::5, ::5]
         _match_exposure(sample, target_patch, comparable, samples[slot])
+        if uses_flow:
+            samples[slot], ranks[slot] = align_by_flow(samples[slot], ranks[slot], target_patch, target_clear)
     return samples, ranks
 
 

@@ -1,11 +1,11 @@
 """How well `plate` finds back a background that is known: prints a Markdown table.
 
-A figure walks through real footage whose camera moves. It drags a soft shadow (black, at most 45 % opaque), or a
-spray of light that is added to the picture. The footage itself is the truth; whatever moves in it (animals,
-riders) is passed as `others` and must stay. The figure's whole shadow is in the picture, on ground that is not in shade
-already, and clear of the animals' and riders' own shadows: these belong to the truth, and how one subject's shadow is
-told from another's is not tested. Where the camera pans the figure walks against it, for a figure that keeps pace with
-the camera hides the same ground in every frame.
+A figure walks through real footage whose camera moves. It drags a soft shadow (black, at most 45 % opaque), in two
+scenes also one of low sun, more than twice as long as the figure, or a spray of light that is added to the picture. The
+footage itself is the truth; whatever moves in it (animals, riders) is passed as `others` and must stay. The figure's
+whole shadow is in the picture, on ground that is not in shade already, and clear of the animals' and riders' own
+shadows: these belong to the truth, and how one subject's shadow is told from another's is not tested. Where the camera
+pans the figure walks against it, for a figure that keeps pace with the camera hides the same ground in every frame.
 
 PSNR counts removed pixels that some other frame shows free of figure, effect and others, as the true masks and the
 registered camera tell. Run: python tests/benchmarks/plate_truth.py [--quick] [SCENE ...]
@@ -42,6 +42,7 @@ class Scene:
     masks: tuple[str, ...]
     start: tuple[float, float]
     end: tuple[float, float]
+    effects: tuple[str, ...] = ("shadow", "spray")
 
 
 SCENES = (
@@ -51,6 +52,7 @@ SCENES = (
         masks=("gen_omnimatte/davis_camel/mask_00.mp4", "gen_omnimatte/davis_camel/mask_01.mp4"),
         start=(0.16, 0.88),
         end=(0.04, 0.88),
+        effects=("shadow", "long shadow", "spray"),
     ),
     Scene(
         name="beach",
@@ -58,6 +60,7 @@ SCENES = (
         masks=("gen_omnimatte/boys-beach/mask_00.mp4", "gen_omnimatte/boys-beach/mask_01.mp4"),
         start=(0.10, 0.80),
         end=(0.55, 0.85),
+        effects=("shadow", "long shadow", "spray"),
     ),
     Scene(
         name="bmx",
@@ -114,9 +117,9 @@ def _stroke(body: np.ndarray, start: tuple[float, float], end: tuple[float, floa
     cv2.line(body, ends[0], ends[1], 255, max(round(width), 1), cv2.LINE_AA)
 
 
-def shadow(body: np.ndarray, feet: tuple[float, float]) -> np.ndarray:
-    """Opacity of a soft black shadow: the figure laid down to the right."""
-    shear = np.array([[1, -0.9, 0.9 * feet[1]], [0, -0.25, 1.25 * feet[1]]], np.float32)
+def shadow(body: np.ndarray, feet: tuple[float, float], length: float) -> np.ndarray:
+    """Opacity of a soft black shadow: the figure laid down to the right, so many times as long as it is high."""
+    shear = np.array([[1, -length, length * feet[1]], [0, -0.25, 1.25 * feet[1]]], np.float32)
     laid = cv2.warpAffine(body, shear, SIZE[::-1])
     return 0.45 * cv2.GaussianBlur(laid, (0, 0), 2.5)
 
@@ -146,9 +149,10 @@ def composite(scene: Scene, truth: np.ndarray, effect: str) -> Trial:
     for frame, plate in enumerate(truth):
         body, feet = figure(scene, frame, len(truth))
         seen = plate.astype(np.float32)
-        seen = (
-            seen * (1 - shadow(body, feet)[..., None]) if effect == "shadow" else seen + spray(feet, frame)[..., None]
-        )
+        if effect == "spray":
+            seen += spray(feet, frame)[..., None]
+        else:
+            seen *= 1 - shadow(body, feet, 2.2 if effect == "long shadow" else 0.9)[..., None]
         cover = body[..., None]
         colour = np.float32((60, 70, 150))
         gt[frame] = np.rint(np.clip(seen, 0, 255) * (1 - cover) + cover * colour)
@@ -216,7 +220,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     header = False
     for scene in (scene for scene in SCENES if scene.name in chosen.scenes):
-        for effect in ("shadow", "spray"):
+        for effect in scene.effects:
             row = measure(scene, effect, 21 if chosen.quick else FRAMES)
             if not header:
                 print("| scene | effect | " + " | ".join(row) + " |\n|" + "---|" * (len(row) + 2))

@@ -10,6 +10,7 @@ BENCHMARKS: tuple[tuple[str, ...], ...] = (
     ("flow_overhead.py",),
     ("propagate_j.py",),
     ("plate_truth.py",),
+    ("plate_statistics.py",),
     ("caption_rate.py",),
     ("render_cost.py", "--quick"),
     ("training_rates.py",),
