@@ -55,6 +55,11 @@ class Sam2(CheckedSettings):
     doubt_below: Annotated[float, InRange(0.0, 1.0)] = 0.5
     """Frames with a lower confidence are named in the notes, with what is wrong."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.door == "package" and self.dtype != "float32":
+            raise ValueError(f"dtype={self.dtype} is for door='transformers'; the package computes in float32")
+
     @property
     def required_packages(self) -> Mapping[str, str]:
         """Modules to the extras that bring them."""
@@ -122,11 +127,13 @@ def check_prompt(gt: Rgb, prompt: SubjectPrompt) -> None:
                     "give X,Y in pixels of it"
                 )
     for frame, key in prompt.keys.items():
-        if key.shape != gt.shape[1:3] or not (key > 127).any() or (key > 127).all():
+        if key.shape != (height, width) or (key > 127).all():
             raise ValueError(
-                f"the key mask of frame {frame} is empty, full, or not {height}x{width}; mark the subject alone, at the"
-                " size of the clip"
+                f"the key mask of frame {frame} is full, or not {height}x{width}; mark the subject alone, at its size"
             )
+    # An empty key among others says that the subject is not there.
+    if not (prompt.points or prompt.boxes or any((key > 127).any() for key in prompt.keys.values())):
+        raise ValueError("the key masks are all empty; mark the subject in at least one frame")
 
 
 @lru_cache(maxsize=1)

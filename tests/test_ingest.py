@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from effectpairs.datasets.footage.listing import Footage, SubjectFiles, list_footage
 from effectpairs.datasets.sources.source import FootageSource, load_source
-from effectpairs.flows.footage.ingest import NormalizedClip, match_key_frames, normalize_footage, take_at
+from effectpairs.flows.footage.ingest import NormalizedClip, normalize_footage, take_at
+from effectpairs.flows.footage.subject_prompts import match_key_frames
 from effectpairs.stages.decompose import ExternalLayers
 from effectpairs.stages.external import External
 from effectpairs.stages.normalise import Normalise, UnusableShot, fit_frame

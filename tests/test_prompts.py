@@ -138,6 +138,16 @@ def test_a_prompt_in_the_margin_that_is_cropped_is_a_reason(tmp_path):
     assert clip.prompts[0][1].boxes == {0: (0, 0, 15, 20)}
 
 
+def test_points_beside_the_subject_stay_with_a_box_alone(tmp_path):
+    square = Normalise(size=(48, 48), fps=24.0, max_frames=13)
+    prompts = VideoPrompts(boxes={0: (20, 10, 30, 20)}, not_points={0: ((60, 40),)}, points={6: ((40, 20),)})
+    (clip,) = parts(tmp_path, prompts, square)
+    assert clip.prompts[0][1].points[0] == (PromptPoint(x=44, y=40, is_subject=False),)
+    prompts = VideoPrompts(boxes={0: (0, 10, 9, 9)}, not_points={0: ((60, 40),)}, points={6: ((40, 20),)})
+    (clip,) = parts(tmp_path, prompts, square)
+    assert clip.prompts[0][1].frames == (6,), "its box was cropped away"
+
+
 def test_a_clip_without_a_prompt_says_where_one_may_be(tmp_path):
     short = Normalise(size=(HEIGHT, WIDTH), fps=24.0, max_frames=5, min_remainder_frames=5)
     first, second = parts(tmp_path, VideoPrompts(points={1: ((20, 20),)}), short)

@@ -293,14 +293,27 @@ def test_a_track_has_a_soft_mask_and_a_confidence_with_reasons(folder, gt):
         (SubjectPrompt(masks=np.zeros((22, 48, 80), np.uint8)), "with a mask for every frame take subject.kind="),
         (SubjectPrompt(points={22: (PromptPoint(x=1, y=1),)}), "frame 22 lies outside the clip of 22 frames"),
         (SubjectPrompt(points={0: (PromptPoint(x=80, y=1),)}), "the point 80,1 of frame 0 lies outside the picture"),
-        (SubjectPrompt(keys={0: np.zeros((48, 80), np.uint8)}), "the key mask of frame 0 is empty, full, or not 48x80"),
-        (SubjectPrompt(keys={0: np.full((9, 9), 255, np.uint8)}), "is empty, full, or not 48x80"),
+        (SubjectPrompt(keys={0: np.zeros((48, 80), np.uint8)}), "the key masks are all empty; mark the subject"),
+        (SubjectPrompt(keys={0: np.full((9, 9), 255, np.uint8)}), "the key mask of frame 0 is full, or not 48x80"),
     ],
 )  # fmt: skip
 def test_prompts_that_say_nothing_are_refused_before_anything_is_loaded(gt, prompt, sentence):
     with pytest.raises(ValueError, match="") as caught:
         Sam2(model="/nowhere").track(gt, prompt)
     assert sentence in str(caught.value)
+
+
+def test_an_empty_key_says_that_the_subject_is_not_there(folder, gt):
+    empty = np.zeros((HEIGHT, WIDTH), np.uint8)
+    track = Sam2(model=str(folder), device="cpu", check_directions=False).track(
+        gt[:5], SubjectPrompt(keys={0: key_mask(), 4: empty})
+    )
+    assert not track.mask[4].any()
+
+
+def test_the_package_has_one_precision():
+    with pytest.raises(ValueError, match="the package computes in float32"):
+        Sam2(door="package", dtype="bfloat16")
 
 
 def refusal(folder: Path, **settings) -> str:

@@ -135,7 +135,9 @@ def read_video(source: FootageSource, root: Path, name: str, video: Path) -> Foo
     subjects = [SubjectFiles(masks=mask, meaning=meaning) for pattern in source.masks for mask in files[pattern]]
     for key in files.get(source.keys or "", ()):
         if is_prompts_file(key):
-            subjects += [SubjectFiles(prompts=prompts, prompts_file=key) for prompts in read_prompts(key)]
+            subjects += [
+                SubjectFiles(prompts=prompts, prompts_file=key, meaning=meaning) for prompts in read_prompts(key)
+            ]
         else:
             subjects.append(SubjectFiles(keys=key, meaning=meaning))
     background, foreground, alpha = (files[pattern][0] if pattern else None for pattern in external.values())

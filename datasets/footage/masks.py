@@ -164,8 +164,10 @@ def read_keys(path: Path, video: FootageInfo, frames: int, meaning: MaskMeaning 
     return keys
 
 
-def masks_of_prompts(prompts: VideoPrompts, video: FootageInfo, name: str) -> dict[int, MatteImage]:
-    """Masks of a subject's prompts by source frame: its outlines filled, its image files read.
+def masks_of_prompts(
+    prompts: VideoPrompts, video: FootageInfo, name: str, meaning: MaskMeaning | None = None
+) -> dict[int, MatteImage]:
+    """Masks of a subject's prompts by source frame: its outlines filled, its image files read by their meaning.
 
     Raises:
         ValueError: a file cannot be read or has another shape, or a mask is empty or full.
@@ -173,8 +175,7 @@ def masks_of_prompts(prompts: VideoPrompts, video: FootageInfo, name: str) -> di
     masks = {frame: _filled(Path(name), str(frame), prompts.polygons[frame], video) for frame in prompts.polygons}
     for frame, file in prompts.masks.items():
         need_readable(file)
-        _need_shape(file, image_size(file)[::-1], video)
-        mask = _stretched(_matte(file, None), video)
+        mask = _key_image(file, video, meaning)
         masks[frame] = np.maximum(mask, masks[frame]) if frame in masks else mask
     for frame, mask in masks.items():
         if not (mask >= SUBJECT_THRESHOLD).any():
@@ -189,13 +190,17 @@ def _key_images(folder: Path, video: FootageInfo, meaning: MaskMeaning | None) -
     for file in sorted(folder.iterdir()):
         if file.suffix.lower() not in SUFFIXES or file.name.startswith("."):
             continue
-        _need_shape(file, image_size(file)[::-1], video)
         if number_of(file) in keys:
             raise ValueError(f"{file}: is a second mask of frame {number_of(file)}; keep one")
-        values = _matte(file, None)
-        check_meaning(str(file), [values], meaning)
-        keys[number_of(file)] = _stretched(subject_matte(values, meaning), video)
+        keys[number_of(file)] = _key_image(file, video, meaning)
     return keys
+
+
+def _key_image(file: Path, video: FootageInfo, meaning: MaskMeaning | None) -> MatteImage:
+    _need_shape(file, image_size(file)[::-1], video)
+    values = _matte(file, None)
+    check_meaning(str(file), [values], meaning)
+    return _stretched(subject_matte(values, meaning), video)
 
 
 def _key_polygons(path: Path, video: FootageInfo) -> dict[int, MatteImage]:

@@ -4,18 +4,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 
-from ...arrays import Image, Matte, MatteImage, Rgb
+from ...arrays import Image, Matte, Rgb
 from ...datasets.footage.images import ImageFolder, load_alpha
-from ...datasets.footage.listing import Footage, SubjectFiles
-from ...datasets.footage.masks import SUBJECT_THRESHOLD, MaskReader, masks_of_prompts, open_masks, read_keys
+from ...datasets.footage.listing import Footage
 from ...datasets.footage.reader import FrameReader, count_frames, open_frames
-from ...datasets.footage.types import VideoPrompts
 from ...stages.alignment.frame_matching import match_frames
 from ...stages.normalise import (
     AnyImage,
@@ -24,11 +22,11 @@ from ...stages.normalise import (
     UnusableShot,
     find_cuts,
     fit_frame,
-    fit_point,
     plan_clips,
     resize,
 )
-from ...stages.tracking.prompts import PromptBox, PromptPoint, SubjectPrompt
+from ...stages.tracking.prompts import SubjectPrompt
+from .subject_prompts import SubjectMasks
 
 THUMBNAIL_HEIGHT_PX = 64
 MAX_MISSING = 0.2
@@ -38,81 +36,6 @@ ExternalClip = Mapping[str, UInt8[np.ndarray, "T h w *c"]]
 """Layers that another tool made, each of its own size, by the names of `stages.pair.GIVEN`."""
 ClipLayers = tuple[Rgb, dict[int, Matte], ExternalClip]
 """Frames of a clip, its masks by the number of their subject, and the layers of another tool."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SubjectMasks:
-    """Masks and other prompts of one subject on disk, checked against its video."""
-
-    masks: MaskReader | None
-    keys: Mapping[int, MatteImage]
-    """Masks drawn for a few frames, by the index of the frame in the video."""
-    prompts: VideoPrompts
-    picture: tuple[int, int]
-    """Height and width of the video."""
-
-    @classmethod
-    def open(cls, files: SubjectFiles, video: FrameReader, num_frames: int, path: Path) -> "SubjectMasks":
-        """Open and check a subject's files against a video of so many frames; path is the video's."""
-        form: dict[str, Any] = {"label": files.label, "meaning": files.meaning}
-        masks = open_masks(files.masks, video.info, num_frames, **form) if files.masks else None
-        keys = read_keys(files.keys, video.info, num_frames, files.meaning) if files.keys else {}
-        name = str(files.prompts_file or path)
-        files.prompts.check(video.info, num_frames, name)
-        keys |= masks_of_prompts(files.prompts, video.info, name)
-        return cls(masks=masks, keys=keys, prompts=files.prompts, picture=video.info.size)
-
-    def prompt(self, matte: Matte | None, source_frames: tuple[int, ...], settings: Normalise) -> SubjectPrompt | str:
-        """Prompt of the subject in one clip, or why it has none there."""
-        if matte is not None and not (matte >= SUBJECT_THRESHOLD).any():
-            return (
-                "the subject is in no frame of this clip, absent or cropped away; set normalise.fit='pad' to show all"
-            )
-        if matte is not None and (matte >= SUBJECT_THRESHOLD).all():
-            return "the subject covers every frame of this clip whole, so nothing is left to compare; exclude it"
-        keys = {
-            frame: fit_frame(self.keys[key], settings.size, settings.fit)
-            for frame, key in match_key_frames(self.keys, source_frames).items()
-        }
-        points, boxes = self._fit_points(source_frames, settings), self._fit_boxes(source_frames, settings)
-        frames, first, last = self.prompts.frames.union(self.keys), source_frames[0], source_frames[-1]
-        if frames and not (keys or points or boxes or self.prompts.text):
-            if any(first <= frame <= last for frame in frames):
-                return "its prompts lie where the picture is cropped away; set normalise.fit='pad' to show all"
-            kind, verb = ("prompt", "give") if self.prompts.frames else ("key mask", "draw")
-            return f"no {kind} lies in this clip; {verb} a {kind} between frames {first} and {last}"
-        return SubjectPrompt(masks=matte, keys=keys, points=points, boxes=boxes, text=self.prompts.text)
-
-    def _fit_points(self, source_frames: tuple[int, ...], settings: Normalise) -> dict[int, tuple[PromptPoint, ...]]:
-        """Points in pixels of the clip; a frame with none left on the subject, and no box, has no points."""
-        fitted: dict[int, tuple[PromptPoint, ...]] = {}
-        by_frame = ((True, self.prompts.points), (False, self.prompts.not_points))
-        frames = {*self.prompts.points, *self.prompts.not_points}
-        for frame, source in match_key_frames(frames, source_frames).items():
-            points = []
-            for is_subject, points_of in by_frame:
-                for x, y in points_of.get(source, ()):
-                    x, y = fit_point((x + 0.5, y + 0.5), self.picture, settings.size, settings.fit)
-                    if 0 <= x < settings.size[1] and 0 <= y < settings.size[0]:
-                        points.append(PromptPoint(x=x - 0.5, y=y - 0.5, is_subject=is_subject))
-            if any(point.is_subject for point in points) or (points and source in self.prompts.boxes):
-                fitted[frame] = tuple(points)
-        return fitted
-
-    def _fit_boxes(self, source_frames: tuple[int, ...], settings: Normalise) -> dict[int, PromptBox]:
-        """Boxes in pixels of the clip, cut to its picture; those of which less than a pixel is left are dropped."""
-        fitted: dict[int, PromptBox] = {}
-        height, width = settings.size
-        for frame, source in match_key_frames(self.prompts.boxes, source_frames).items():
-            x, y, box_width, box_height = self.prompts.boxes[source]
-            corners = [(x, y), (x + box_width, y + box_height)]
-            (left, top), (right, bottom) = (
-                fit_point(corner, self.picture, settings.size, settings.fit) for corner in corners
-            )
-            left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
-            if right - left >= 1 and bottom - top >= 1:
-                fitted[frame] = (left, top, right - left, bottom - top)
-        return fitted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,19 +126,6 @@ class ExternalFootage:
                 is_matte = name == "given_alpha"
                 images[name] = (cv2.cvtColor(c, cv2.COLOR_RGB2GRAY) for c in colours) if is_matte else colours
         return images
-
-
-def match_key_frames(keys: Iterable[int], source_frames: tuple[int, ...]) -> dict[int, int]:
-    """Map the frame of a clip nearest to each key frame to that key frame; of two for one frame, the nearer stays."""
-    frames = np.array(source_frames)
-    key_at: dict[int, int] = {}
-    for key in sorted(keys):
-        if frames[0] <= key <= frames[-1]:
-            nearest = int(np.argmin(np.abs(frames - key)))
-            current = key_at.setdefault(nearest, key)
-            if abs(frames[nearest] - key) < abs(frames[nearest] - current):
-                key_at[nearest] = key
-    return key_at
 
 
 def normalize_footage(footage: Footage, settings: Normalise) -> Iterator[NormalizedClip | UnusableShot]:
