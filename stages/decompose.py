@@ -1,5 +1,6 @@
 """Stage 3: split a clip so that gt ≈ alpha·foreground + (1 − alpha)·background; what all backends share."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -26,6 +27,8 @@ class Layers:
     """Measured numbers, e.g. registration_error_px, unseen_share."""
     notes: tuple[str, ...] = ()
     """Sentences for the person who reviews the clip."""
+    models: tuple[Mapping[str, str], ...] = ()
+    """Models that made the layers, each its id and revision."""
 
 
 @dataclass(frozen=True, kw_only=True)

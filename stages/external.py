@@ -17,7 +17,7 @@ from .effect_mask import EffectMaskSettings, find_effect
 from .plate import blend_plates
 from .plates.effect_region import dilate
 
-VERSION = 3
+VERSION = 4
 """Raise it when results change; stored results of older versions are then made again."""
 LIMITED = (219 / 255, 16.0)
 """Gain and offset of full range written as limited range (ITU-R BT.601: black 16, white 235)."""
@@ -73,22 +73,11 @@ class External:
         plates = np.stack([warp_layer(frame, placement, gt.shape[1:3]) for frame in external.background])
         shown = placement.covered(external.background.shape[1:3], gt.shape[1:3])
         plates, notes = _convert_range(gt, plates, subject_mask)
-        clear = np.stack([_far_from_subject(coverage) for coverage in subject_mask]) & shown
-        tone = fit_tone(gt, plates, clear)
-        if tone.largest_change > TONE_STEPS:
-            plates = apply_tone(plates, tone)
+        clear = far_from_subject(subject_mask) & shown
+        plates, tone_change = match_tone(gt, plates, clear)
         plates, correlation = _shift_locally(gt, plates, subject_mask, placement.correlation)
-        seen = find_effect(gt, composite_over(gt, plates, subject_mask), subject_mask, EffectMaskSettings())
-        grown = np.stack([dilate(frame, RIM_PX) for frame in seen.mask])
-        facts = {
-            "layer_correlation": correlation,
-            "layer_tone": tone.largest_change,
-            **_measure_error(gt, plates, clear & ~grown),
-            **seen.noise.to_facts(),
-        }
-        others = np.zeros(subject_mask.shape, bool) if other_subjects is None else other_subjects
-        region = grown & shown & ~others | (subject_mask > 0)
-        background = blend_plates(gt, plates, region, others)
+        background, region, facts = put_back(gt, plates, subject_mask, other_subjects, shown)
+        facts |= {"layer_correlation": correlation, "layer_tone": tone_change}
         alpha, foreground = self._foreground(gt, background, subject_mask, region, external, placement)
         return Layers(background=background, foreground=foreground, alpha=alpha, facts=facts, notes=notes)
 
@@ -116,6 +105,47 @@ class External:
                 foreground[index] = np.where(inside[..., None], colour, foreground[index])
         opaque = (alpha == 255)[..., None]
         return alpha, np.where(opaque, gt, foreground)
+
+
+def far_from_subject(subject_mask: Matte) -> Mask:
+    """Pixels of each frame at least a quarter of the subject's size away from it: most show no effect either."""
+    return np.stack([_far_from_subject(coverage) for coverage in subject_mask])
+
+
+def match_tone(gt: Rgb, plates: Rgb, clear: Mask) -> tuple[Rgb, float]:
+    """Bring plates to the clip's tone, as the clear pixels show it; return them and the largest change of a level."""
+    tone = fit_tone(gt, plates, clear)
+    return (apply_tone(plates, tone) if tone.largest_change > TONE_STEPS else plates), tone.largest_change
+
+
+def put_back(
+    gt: Rgb, plates: Rgb, subject_mask: Matte, other_subjects: Mask | None, shown: Region | None = None
+) -> tuple[Rgb, Mask, dict[str, float]]:
+    """Put gt back into a background that a model made, bit for bit away from subject and effect.
+
+    The effect is found as stage 5 finds it. Other subjects stay as they are in gt.
+
+    Args:
+        gt: the clip.
+        plates: the background, placed and toned.
+        subject_mask: the subject alone.
+        other_subjects: pixels of the clip's other subjects.
+        shown: pixels that the background has in every frame; None where it has all.
+
+    Returns:
+        The background, the region that it replaces, and what `plates` showed before: `layer_psnr_db`, `layer_flicker`
+        and the numbers of noise.
+    """
+    seen = find_effect(gt, composite_over(gt, plates, subject_mask), subject_mask, EffectMaskSettings())
+    # The subject too is widened: what lies beside the region is trusted as background by the blend.
+    region = np.stack([dilate(frame, RIM_PX) for frame in seen.mask | (subject_mask > 0)])
+    clear = far_from_subject(subject_mask) & ~region
+    if shown is not None:
+        clear, region = clear & shown, region & shown
+    facts = {**_measure_error(gt, plates, clear), **seen.noise.to_facts()}
+    others = np.zeros(subject_mask.shape, bool) if other_subjects is None else other_subjects
+    region = region & ~others | (subject_mask > 0)
+    return blend_plates(gt, plates, region, others), region, facts
 
 
 def _rescaled(placement: Placement, shape: tuple[int, ...], other_shape: tuple[int, ...]) -> Placement:

@@ -4,6 +4,7 @@ Every stage is a pure function of named layers and of the facts that earlier sta
 flow with its store, or one clip in memory) keeps layers and facts and hands each stage what it names.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,16 +12,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from . import composite, effect_mask, external, plate, propagate, quality, sam2, sam3, subject
+from . import composite, effect_mask, quality
 from .decompose import Decomposer, ExternalLayers
 from .effect_mask import EffectMaskSettings, Noise
-from .external import External
-from .plate import Plate
-from .propagate import Propagate
 from .quality import Pair
-from .sam2 import Sam2
-from .sam3 import Sam3
-from .subject import Provided, SubjectSegmenter
+from .subject import SubjectSegmenter
 from .tracking.prompts import SubjectPrompt
 
 Layer = UInt8[np.ndarray, "..."] | Bool[np.ndarray, "..."]
@@ -30,16 +26,6 @@ GIVEN = {"given": "background", "given_foreground": "foreground", "given_alpha":
 """Layers that another tool made, by the name under which a clip has them."""
 Facts = Mapping[str, Mapping[str, Any]]
 """Facts by the stage that left them."""
-
-_VERSIONS = {
-    Provided: subject.VERSION,
-    Propagate: propagate.VERSION,
-    Sam2: sam2.VERSION,
-    Sam3: sam3.VERSION,
-    Plate: plate.VERSION,
-    External: external.VERSION,
-    EffectMaskSettings: effect_mask.VERSION,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +80,7 @@ def _decompose(layers: Layers, facts: Facts, decomposer: Decomposer) -> StageOut
     )
     return StageOutput(
         layers={"background": split.background, "foreground": split.foreground, "alpha": split.alpha},
-        facts={"numbers": split.facts, "notes": list(split.notes)},
+        facts={"numbers": split.facts, "notes": list(split.notes), "models": [dict(model) for model in split.models]},
     )
 
 
@@ -137,8 +123,8 @@ STAGES: dict[str, StageSpec] = {
 
 
 def version_of(stage: str, settings: Any) -> int:
-    """The version of a stage's code under these settings."""
-    return STAGES[stage].version if settings is None else _VERSIONS[type(settings)]
+    """The version of a stage's code under these settings: that of the module that holds the settings' class."""
+    return STAGES[stage].version if settings is None else int(sys.modules[type(settings).__module__].VERSION)
 
 
 def settings_digestible(settings: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ...stages.quality_gates import QualityThresholds
 from ...stages.sam2 import Sam2
 from ...stages.sam3 import Sam3
 from ...stages.subject import Provided
+from ...training.removal.casper import Casper
 from ..captions.stages import CaptionedSource
 
 
@@ -23,7 +24,7 @@ class RealSource(FootageSource, CaptionedSource):
 
     normalise: Normalise = Normalise()
     subject: Provided | Propagate | Sam2 | Sam3 = Provided()
-    decompose: Plate | External = Plate()
+    decompose: Plate | External | Casper = Plate()
     effect_mask: EffectMaskSettings = EffectMaskSettings()
     quality_thresholds: QualityThresholds = QualityThresholds()
 

@@ -124,6 +124,8 @@ def outcome(source: RealSource, progress: ItemProgress, failure: Failure | None)
     """Judge a finished clip and build its row."""
     item: ClipItem = progress.item  # type: ignore[assignment]
     notes = [*item.clip["notes"], *(note for facts in progress.facts.values() for note in facts.get("notes", ()))]
+    models = [facts["model"] for facts in progress.facts.values() if facts.get("model")]
+    models += progress.facts["decompose"].get("models", ())
     numbers = progress.facts["quality"]["numbers"] | {"layer_missing": item.clip["layer_missing"]}
     verdict = judge(numbers, source.quality_thresholds, tuple(notes))
     provenance = {
@@ -133,7 +135,7 @@ def outcome(source: RealSource, progress: ItemProgress, failure: Failure | None)
         "start_s": item.clip["start_s"],
         "source_frames": item.clip["source_frames"],
         "subject": item.subject,
-        "models": [facts["model"] for facts in progress.facts.values() if facts.get("model")],
+        "models": models,
         "notes": notes,
         "composite": "eq2",
     }

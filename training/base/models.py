@@ -19,6 +19,8 @@ PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 CONDITIONED_CHANNELS = 33
 """16 noisy, 1 mask, 16 of the composite."""
 NOISY_CHANNELS = 16
+VAES = ("AutoencoderKLCogVideoX", "AutoencoderKLWan")
+"""Classes of video autoencoders that are loaded."""
 _COLUMNS_PER_CHANNEL = 8
 """Columns of the patch embedding for one channel, side by side: patches of 2 in time, height and width."""
 
@@ -78,7 +80,7 @@ def load_transformer(folder: Path, *, dtype: str | None = "float32") -> Any:
     """
     diffusers = require("diffusers", extra="train")
     path = folder / "transformer" if (folder / "transformer").is_dir() else folder
-    config, weights = _read_config(path), _load_weights(path, dtype)
+    config, weights = read_config(path), _load_weights(path, dtype)
     channels = config.get("in_channels")
     if config.get("patch_size_t") != 2 or channels not in (NOISY_CHANNELS, CONDITIONED_CHANNELS):
         raise ValueError(
@@ -95,9 +97,17 @@ def load_transformer(folder: Path, *, dtype: str | None = "float32") -> Any:
 
 
 def load_vae(folder: Path, *, dtype: str = "float32") -> Any:
-    """Load the video autoencoder, frozen."""
+    """Load the video autoencoder of CogVideoX or Wan, frozen.
+
+    Raises:
+        ValueError: it is of another family, its weights are damaged or do not fit its config.
+    """
     diffusers, path = require("diffusers", extra="train"), folder / "vae"
-    vae = _assemble(diffusers.AutoencoderKLCogVideoX, _read_config(path), _load_weights(path, dtype), path)
+    config = read_config(path)
+    name = config.get("_class_name", VAES[0])
+    if name not in VAES:
+        raise ValueError(f"{path}: is of {name}, not of {' or '.join(VAES)}; choose a CogVideoX or Wan model")
+    vae = _assemble(getattr(diffusers, name), config, _load_weights(path, dtype), path)
     return vae.eval().requires_grad_(False)
 
 
@@ -110,15 +120,17 @@ class TextModel(NamedTuple):
 
 
 def load_text_model(folder: Path, *, dtype: str = "float32") -> TextModel:
-    """Load the tokenizer and the text encoder, frozen."""
+    """Load the tokenizer and the text encoder (T5 of CogVideoX, UMT5 of Wan), frozen."""
     transformers = require("transformers", extra="train")
     _list_safetensors(folder / "text_encoder")
     transformers.utils.logging.disable_progress_bar()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    encoder = transformers.T5EncoderModel.from_pretrained(
+    is_wan = read_config(folder / "text_encoder").get("model_type") == "umt5"
+    encoder_class = transformers.UMT5EncoderModel if is_wan else transformers.T5EncoderModel
+    encoder = encoder_class.from_pretrained(
         folder / "text_encoder", local_files_only=True, use_safetensors=True, dtype=dtype
     )
-    length = int(_read_config(folder / "transformer").get("max_text_seq_length", 226))
+    length = int(read_config(folder / "transformer").get("max_text_seq_length", 226))
     return TextModel(tokenizer, encoder.eval().requires_grad_(False), length)
 
 
@@ -141,7 +153,12 @@ def load_scheduler(folder: Path) -> Any:
     return diffusers.DDIMScheduler.from_config(config, **forced, prediction_type="v_prediction")
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the config.json of a part of a model.
+
+    Raises:
+        ValueError: it is not there, or no JSON.
+    """
     try:
         config: dict[str, Any] = json.loads((path / "config.json").read_text())
     except (OSError, ValueError) as error:

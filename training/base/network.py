@@ -19,8 +19,8 @@ else:
 Video = Float[Tensor, "b 3 F H W"]  # colour in [-1, 1]
 PixelMask = Float[Tensor, "b F H W"]  # effect mask: 1 effect here, 0 no effect, 0.5 unknown
 LatentMask = Float[Tensor, "b f 1 h w"]  # what the model is fed: 0 effect here, 0.7 no effect, 0.35 unknown
-Latents = Float[Tensor, "b f 16 h w"]  # times the scaling factor 0.7, as the transformer sees them
-Conditioning = Float[Tensor, "b f 17 h w"]  # mask, then the latents of the composite; all zero: no conditioning
+Latents = Float[Tensor, "b f 16 h w"]  # scaled (CogVideoX: times 0.7), as the transformer sees them
+Conditioning = Float[Tensor, "b f c h w"]  # mask (CogVideoX 1, Wan 4), then 16 of a video; all zero: no conditioning
 TextRows = Float[Tensor, "b L D"]  # every row of the text encoder, padding too
 Timesteps = Int[Tensor, "b"]  # 0 to 999; 999 is pure noise
 Scalar = Float[Tensor, ""]

@@ -1,11 +1,11 @@
-"""Noise to latents: DDIM with classifier-free guidance, for clips of any length.
+"""Noise to latents with classifier-free guidance, for clips of any length and models of either family.
 
-Both halves of the guidance see the same seventeen conditioning channels; they differ in the text alone. The scheduler
-must keep no state between its steps, for a step is taken once for every window.
+Both halves of the guidance see the same conditioning channels; they differ in the text alone. The scheduler must keep
+no state between its steps, for a step is taken once for every window.
 
 Clips longer than the model takes at once are cut into overlapping windows that are blended at every denoising step.
-With the real model a window is 22 latent frames (85 frames) and shares 4 with the next. All counts are of latent frames
-and even, because the transformer takes them in twos.
+With CogVideoX a window is 22 latent frames (85 frames) and shares 4 with the next. All counts are of latent frames; its
+are even, because the transformer takes them in twos.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,11 @@ from jaxtyping import Float32
 
 from ...extras import require
 from ...settings import STRICT, CheckedSettings, InRange
-from ..base.network import Conditioning, Latents, Rotary, TextRows, predict_velocity, rotary_embedding
+from ..base.family import CogVideoXFamily, Family
+from ..base.network import Conditioning, Latents, TextRows
 
 torch = require("torch", extra="train")
-STATELESS = ("DDIMScheduler", "CogVideoXDDIMScheduler")
+STATELESS = ("DDIMScheduler", "CogVideoXDDIMScheduler", "StatelessFlow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +29,29 @@ class WindowSettings:
     """Windows that a long clip is cut into, in latent frames."""
 
     __pydantic_config__ = STRICT
+    together: ClassVar[int] = 2
+    """Latent frames that the transformer takes as one."""
+    all_full: ClassVar[bool] = False
+    """Whether the last window begins earlier rather than being shorter."""
     length: int = 22
     overlap: int = 4
 
     def __post_init__(self) -> None:
-        if self.length % 2 or self.overlap % 2 or not 0 <= self.overlap <= self.length // 2 or self.length < 2:
+        uneven = self.length % self.together or self.overlap % self.together
+        if uneven or not 0 <= self.overlap <= self.length // 2 or self.length < 2:
             raise ValueError(
                 f"windows of length={self.length} and overlap={self.overlap} latent frames do not go; both are even, "
                 "and the overlap is at most half the length"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WanWindows(WindowSettings):
+    """Windows of Wan, in latent frames: 81 frames, of any number of latent frames, all of full length."""
+
+    together: ClassVar[int] = 1
+    all_full: ClassVar[bool] = True
+    length: int = 21
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +75,18 @@ def denoise(
     texts: tuple[TextRows, TextRows],
     sampling: SamplingSettings,
     *,
+    family: Family = CogVideoXFamily(),
     report: Callable[[int, int], None] | None = None,
 ) -> Latents:
     """Sample latents for a conditioning, which also says how long and large the clip is.
 
     Args:
         transformer: on its device.
-        scheduler: of DDIM's kind; a copy is used.
-        conditioning: mask and composite.
+        scheduler: without memory; a copy is used.
+        conditioning: mask and video.
         texts: rows of the prompt and of the negative one; the second is not looked at with guidance 1.
         sampling: steps, guidance, seed and windows.
+        family: the transformer's.
         report: receives each step's number from 1, and the number of steps.
 
     Raises:
@@ -81,7 +98,7 @@ def denoise(
     scheduler = type(scheduler).from_config(scheduler.config)
     scheduler.set_timesteps(sampling.steps)
     latents = initial_noise(conditioning, sampling.seed)
-    model = _GuidedModel(transformer, texts, sampling)
+    model = _GuidedModel(family, transformer, texts, sampling)
     with torch.no_grad():
         for number, timestep in enumerate(scheduler.timesteps, start=1):
             latents = _denoise_step(model, scheduler, latents, conditioning, timestep)
@@ -101,15 +118,18 @@ def initial_noise(conditioning: Conditioning, seed: int) -> Latents:
 
 
 def window_spans(frames: int, windows: WindowSettings) -> list[range]:
-    """The windows of a clip; the last may be shorter, and a clip that fits is one window.
+    """The windows of a clip; a clip that fits is one, and the last may be shorter (see `WindowSettings.all_full`).
 
     Raises:
-        ValueError: the number of latent frames is odd.
+        ValueError: the number of latent frames is odd where the model takes them in twos.
     """
-    if frames % 2 or frames < 2:
+    if frames % windows.together or frames < windows.together:
         raise ValueError(f"{frames} latent frames are not an even number; pad the clip to 8k+5 frames")
     starts = range(0, max(frames - windows.overlap, 1), windows.length - windows.overlap)
-    return [range(start, min(start + windows.length, frames)) for start in starts]
+    spans = [range(start, min(start + windows.length, frames)) for start in starts]
+    if windows.all_full:
+        spans[-1] = range(max(frames - windows.length, 0), frames)
+    return spans
 
 
 def window_weights(window: range, frames: int, overlap: int) -> Float32[np.ndarray, "f"]:
@@ -128,12 +148,12 @@ def window_weights(window: range, frames: int, overlap: int) -> Float32[np.ndarr
 class _GuidedModel:
     """The transformer with its texts and classifier-free guidance."""
 
-    def __init__(self, transformer: Any, texts: tuple[TextRows, TextRows], sampling: SamplingSettings) -> None:
-        self.transformer, self.sampling = transformer, sampling
-        self.dtype = next(transformer.parameters()).dtype if hasattr(transformer, "parameters") else torch.float32
+    def __init__(
+        self, family: Family, transformer: Any, texts: tuple[TextRows, TextRows], sampling: SamplingSettings
+    ) -> None:
+        self.family, self.transformer, self.sampling = family, transformer, sampling
         self.texts = texts
         self.both_texts = torch.cat(texts) if sampling.guidance != 1 and not sampling.sequential_cfg else texts[0]
-        self.rotary: dict[int, Rotary] = {}
 
     def __call__(self, noisy: Latents, conditioning: Conditioning, timestep: Any) -> Latents:
         guidance = self.sampling.guidance
@@ -147,14 +167,8 @@ class _GuidedModel:
         return negative + guidance * (positive - negative)
 
     def _predict(self, noisy: Latents, conditioning: Conditioning, text: TextRows, timestep: Any) -> Latents:
-        frames, _, height, width = noisy.shape[1:]
-        if frames not in self.rotary:
-            self.rotary[frames] = rotary_embedding(self.transformer.config, frames, height, width, noisy.device)
-        timesteps, rotary = timestep.to(noisy.device).expand(len(noisy)), self.rotary[frames]
-        velocity = predict_velocity(
-            self.transformer, noisy.to(self.dtype), conditioning, text, timesteps, rotary=rotary
-        )
-        return velocity.float()
+        timesteps = timestep.to(noisy.device).expand(len(noisy))
+        return self.family.predict(self.transformer, noisy, conditioning, text, timesteps)
 
 
 def _denoise_step(

@@ -1,0 +1,198 @@
+"""Removal of subject and effects by a video model, from a clip and a trimask of what goes and what stays.
+
+Tensors are those of Generative Omnimatte's public inference code. The clip itself (nothing is blanked out) and the
+trimask are the conditioning: 0 where something goes, 0.5 where the model decides, 1 where something stays. A clip is
+padded by reflection, to the model's window at least; longer ones go in overlapping windows.
+"""
+
+import functools
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...arrays import Matte, Rgb
+from ...extras import require
+from ..base.encoders import frames_to_video, video_to_frames
+from ..base.family import Family
+from ..base.latent_shapes import SIDE_MULTIPLE, latent_frames
+from ..base.models import load_scheduler, load_text_model, load_vae, select_device
+from ..base.network import Conditioning, Video
+from ..base.wan import SHIFT, StatelessFlow, WanFamily, encode_image
+from ..sampling.pipeline import reflect_indices
+from ..sampling.sample import SamplingSettings, WanWindows, WindowSettings, denoise
+from .transformer import WeightsFile, load_removal_transformer, open_transformer, open_weights
+
+torch = require("torch", extra="train")
+CONDITIONING_NOISE = 0.0563
+"""Deviation of the noise that a base with `add_noise_in_inpaint_model` gets on its conditioning video, in [-1, 1]."""
+WINDOW_FRAMES = {"CogVideoXFamily": 85, "WanFamily": 81}
+"""Frames that each family was trained on."""
+
+
+class TooLittleMemory(RuntimeError):
+    """A model or a clip does not fit the memory that is free; the message says how much is and what to do."""
+
+    is_sentence = True
+    is_unavailable = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemovalSettings:
+    """Weights, base and sampling of a removal model: all that decides what it returns."""
+
+    weights: Path
+    """File of a transformer, or of a LoRA."""
+    base: Path
+    """Folder of the base model."""
+    lora_base: Path | None
+    """File or folder of the transformer that a LoRA changes; None takes the base's."""
+    lora_weight: float
+    steps: int
+    guidance: float
+    seed: int
+    window_frames: int | None
+    """Frames of a window; None takes as many as the family was trained on."""
+    overlap_frames: int
+    device: str
+
+
+class Remover:
+    """A removal model in memory: transformer and video autoencoder; the text encoder comes and goes."""
+
+    def __init__(self, settings: RemovalSettings) -> None:
+        """Load the weights.
+
+        Raises:
+            UnusableWeights: the weights are damaged or of another model.
+            TooLittleMemory: they do not fit.
+        """
+        self.settings, self.device = settings, select_device(settings.device)
+        self.dtype = "float32" if self.device == "cpu" else "bfloat16"
+        self.folder, weights = settings.base, open_weights(settings.weights)
+        need_memory(open_transformer(weights, self.folder, settings.lora_base), self.folder, self.device, self.dtype)
+        self.family, transformer = load_removal_transformer(
+            weights, self.folder, lora_base=settings.lora_base, lora_weight=settings.lora_weight, dtype=self.dtype
+        )
+        self.transformer = transformer.to(self.device)
+        self.vae = load_vae(self.folder, dtype=self.dtype).to(self.device)
+        is_wan = isinstance(self.family, WanFamily)
+        self.scheduler = StatelessFlow(shift=SHIFT) if is_wan else load_scheduler(self.folder)
+        self.encode_prompt = functools.cache(self._encode_prompt)
+
+    @property
+    def windows(self) -> WindowSettings:
+        """Windows in latent frames."""
+        frames = self.settings.window_frames or WINDOW_FRAMES[type(self.family).__name__]
+        counts = {"length": latent_frames(frames), "overlap": self.settings.overlap_frames // 4}
+        return WanWindows(**counts) if isinstance(self.family, WanFamily) else WindowSettings(**counts)
+
+    def remove(self, gt: Rgb, trimask: Matte, prompt: str) -> Rgb:
+        """Return the clip without what the trimask removes; equal inputs and seeds give equal clips on one machine.
+
+        Args:
+            gt: the clip, of any length and size.
+            trimask: 0 what goes, with its effects; 255 what stays, with its effects; 128 the rest.
+            prompt: what is to be seen instead.
+
+        Raises:
+            TooLittleMemory: the clip does not fit beside the weights.
+        """
+        try:
+            return self._remove(gt, trimask, prompt)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            size = "x".join(map(str, gt.shape[:3]))
+            raise TooLittleMemory(
+                f"a clip of {size} does not fit the memory of {self.device} beside the model; lower "
+                "normalise.max_frames or decompose.window_frames, or choose another decompose.device"
+            ) from error
+
+    def conditioning(self, gt: Rgb, trimask: Matte) -> Conditioning:
+        """Mask and video channels of a clip that the model can take."""
+        video = self._disturb(frames_to_video(gt)).to(self.device)
+        keep = torch.from_numpy(trimask.astype(np.float32) / 255)[None].to(self.device)
+        channels = self.family.encode_keep(self.vae, keep), self.family.encode_video(self.vae, video)
+        return torch.cat(channels, dim=2)
+
+    def _remove(self, gt: Rgb, trimask: Matte, prompt: str) -> Rgb:
+        height, width = gt.shape[1:3]
+        index = self._padded_frames(len(gt))
+        sides = ((0, 0), (0, -height % SIDE_MULTIPLE), (0, -width % SIDE_MULTIPLE))
+        clip = np.pad(gt[index], (*sides, (0, 0)), "edge")
+        conditioning = self.conditioning(clip, np.pad(trimask[index], sides, "edge"))
+        settings = self.settings
+        sampling = SamplingSettings(
+            steps=settings.steps, guidance=settings.guidance, seed=settings.seed, windows=self.windows
+        )
+        texts = tuple(rows.to(self.device) for rows in self.encode_prompt(prompt))
+        latents = denoise(
+            self.transformer, self.scheduler, conditioning, texts, sampling, family=self._family_of_clip(clip)
+        )
+        runs = [video_to_frames(run) for run in self.family.decode_in_runs(self.vae, latents)]
+        return np.ascontiguousarray(np.concatenate(runs)[: len(gt), :height, :width])
+
+    def _padded_frames(self, frames: int) -> np.ndarray:
+        """Numbers of the frames of a clip that the model takes: its own, then those before its end, reflected."""
+        window = self.settings.window_frames or WINDOW_FRAMES[type(self.family).__name__]
+        return reflect_indices(frames, self.family.padded_length(max(frames, window)))
+
+    def _family_of_clip(self, gt: Rgb) -> Family:
+        """The family, with the rows of the clip's first frame where the base has an encoder of pictures."""
+        folder = self.folder / "image_encoder"
+        if not isinstance(self.family, WanFamily) or not self.transformer.config.image_dim or not folder.is_dir():
+            return self.family
+        vision = require("transformers", extra="train").CLIPVisionModel
+        encoder = vision.from_pretrained(folder, local_files_only=True, use_safetensors=True).to(self.device)
+        return replace(self.family, image_rows=encode_image(encoder, gt[0]).to(self.device))
+
+    def _disturb(self, video: Video) -> Video:
+        """Noise on the conditioning video where the base was trained with it; pixels of exactly -1 stay."""
+        if not getattr(self.transformer.config, "add_noise_in_inpaint_model", False):
+            return video
+        generator = torch.Generator().manual_seed(self.settings.seed)
+        noise = torch.randn(video.shape, generator=generator) * CONDITIONING_NOISE
+        return video + torch.where(video == -1, torch.zeros_like(noise), noise)
+
+    def _encode_prompt(self, prompt: str) -> tuple[Any, Any]:
+        """Rows of the prompt and of an empty text; the encoder, as large as the model, is let go afterwards."""
+        model = load_text_model(self.folder, dtype=self.dtype)
+        rows = self.family.encode_texts(model._replace(encoder=model.encoder.to(self.device)), [prompt, ""])
+        return rows[:1], rows[1:]
+
+
+@functools.lru_cache(maxsize=1)
+def load_remover(settings: RemovalSettings) -> Remover:
+    """Load a removal model once a process."""
+    return Remover(settings)
+
+
+def need_memory(weights: WeightsFile, base: Path, device: str, dtype: str) -> None:
+    """Refuse weights that do not fit the memory that is free, before they are read.
+
+    Raises:
+        TooLittleMemory: naming both.
+    """
+    if device.startswith("cuda"):
+        available = int(torch.cuda.mem_get_info(torch.device(device))[0])
+    else:
+        available = int(require("psutil", extra="train").virtual_memory().available)
+    size = torch.finfo(getattr(torch, dtype)).bits // 8
+    needed = weights.numbers * size + sum(file.stat().st_size for file in (base / "vae").glob("*.safetensors"))
+    needed = max(needed, sum(file.stat().st_size for file in (base / "text_encoder").glob("*.safetensors")))
+    if needed > available:
+        raise TooLittleMemory(
+            f"{weights.path}: takes {needed / 1e9:.1f} GB of memory as {dtype}, and {device} has "
+            f"{available / 1e9:.1f} GB free; end what else uses it, name another "
+            "decompose.device, or take Casper on Wan2.1 Fun 1.3B"
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; torch says so on a CPU in words alone."""
+    words = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        part in words for part in ("not enough memory", "can't allocate memory", "out of memory")
+    )
