@@ -5,8 +5,8 @@ as they are. A frame's confidence is the worst of what `provided` checks on any 
 network predicts of itself, of the agreement of the two directions in time, and of two signs of a mask on the wrong
 thing: it vanishes inside the picture, or lies on another subject.
 
-At 384x672 a frame takes 5.5 to 6.4 s on two cores with SAM 2.1 tiny (39 M parameters), so an 85-frame clip 8 to 9
-minutes, and twice that with `check_directions`; it is meant for a GPU.
+At 384x672 a frame takes 5.5 to 6.4 s on two cores with SAM 2.1 tiny (39 M weights), and 28 CPU seconds and 2.3 GiB with
+large (224 M); twice that with `check_directions`. It is meant for a GPU.
 """
 
 from collections.abc import Mapping
@@ -59,6 +59,11 @@ class Sam2(CheckedSettings):
         super().__post_init__()
         if self.door == "package" and self.dtype != "float32":
             raise ValueError(f"dtype={self.dtype} is for door='transformers'; the package computes in float32")
+
+    required_memory_bytes: ClassVar[int] = 2_500_000_000
+    """Bytes that the large model took of a processor's memory, 0.9 GB of them weights."""
+    required_gpu_bytes: ClassVar[int] = 2_000_000_000
+    """The same less the libraries' own 0.8 GB, rounded up: without a GPU of that size it is slow."""
 
     @property
     def required_packages(self) -> Mapping[str, str]:
