@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from effectpairs.stages import effect_mask, morphology
-from effectpairs.stages.effect_mask import EffectMaskSettings, find_effect
+from effectpairs.stages.effect_mask import EffectMaskSettings, Noise, find_effect
 from effectpairs.tests import fixtures_reference_masks
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -213,6 +213,22 @@ def test_neither_the_subject_nor_its_rim():
     mask = find_effect(gt, over, subject, EffectMaskSettings(subject_margin_px=4)).mask
     assert not mask[:, 60:100, 58:102].any()
     assert mask[:, 62:98, 106:136].all()
+
+
+def test_noise_measured_before_gt_was_put_back_still_judges():
+    """Where gt stands far from the effect, nothing there tells how noisy the rest is; the earlier measurement does."""
+    plate = textured(8, 192, 256)
+    gt = with_noise(plate * (1 - 0.4 * soft_shadow(8, 192, 256)[..., None]), 0)
+    over, nobody = h264(with_noise(plate, 5, seed=2), 30), np.zeros(gt.shape[:3], np.uint8)
+    noisy = find_effect(gt, over, nobody, EffectMaskSettings())
+    around = ndimage.binary_dilation(noisy.mask, np.ones((1, 17, 17)))[..., None]
+    put_back = np.where(around, over, gt)
+    judged = find_effect(gt, put_back, nobody, EffectMaskSettings(), noisy.noise).mask
+    unjudged = find_effect(gt, put_back, nobody, EffectMaskSettings()).mask
+    overlap = [(mask & noisy.mask).sum() / (mask | noisy.mask).sum() for mask in (judged, unjudged)]
+    assert overlap[0] > 0.95 > overlap[1]
+    assert Noise.from_facts(noisy.facts) == noisy.noise
+    assert Noise.from_facts({}) is None
 
 
 def test_specks_in_space_and_time_go():

@@ -11,6 +11,7 @@ BENCHMARKS: tuple[tuple[str, ...], ...] = (
     ("propagate_j.py",),
     ("plate_truth.py",),
     ("plate_statistics.py",),
+    ("effect_masks.py",),
     ("caption_rate.py",),
     ("render_cost.py", "--quick"),
     ("training_rates.py",),
