@@ -13,7 +13,7 @@ from .alignment.scale_and_shift import Placement, find_placement, measure_correl
 from .alignment.tone import apply_tone, fit_tone
 from .composite import over as composite_over
 from .decompose import ExternalLayers, Layers, check_subject, solve_matte
-from .effect_mask import EffectMaskSettings, find_effect
+from .effect_mask import WORKING_PX, EffectMaskSettings, find_effect
 from .plate import blend_plates
 from .plates.effect_region import dilate
 
@@ -25,8 +25,9 @@ TONE_STEPS = 1.0
 """Tone that moves no level by more is left: rounding would cost as much as it mends."""
 LOCAL_GAIN = 0.01
 """Correlation that a smooth local shift has to gain to be taken."""
-RIM_PX = 3.0
-"""The effect is widened by this much before it is replaced: its border fades."""
+REACH_PX = 7.0
+"""Width by which the replaced region is wider than subject and effect, in pixels of a clip whose shorter side is 384:
+borders are soft, and what lies beside the region is trusted as background by the blend."""
 ColourMap = tuple[float, float]
 Levels = Float64[np.ndarray, "N"]
 AnySize = UInt8[np.ndarray, "t h w 3"]
@@ -137,8 +138,8 @@ def put_back(
         and the numbers of noise.
     """
     seen = find_effect(gt, composite_over(gt, plates, subject_mask), subject_mask, EffectMaskSettings())
-    # The subject too is widened: what lies beside the region is trusted as background by the blend.
-    region = np.stack([dilate(frame, RIM_PX) for frame in seen.mask | (subject_mask > 0)])
+    reach_px = max(REACH_PX * min(gt.shape[1:3]) / WORKING_PX, 2.0)
+    region = np.stack([dilate(frame, reach_px) for frame in seen.mask | (subject_mask > 0)])
     clear = far_from_subject(subject_mask) & ~region
     if shown is not None:
         clear, region = clear & shown, region & shown
