@@ -24,6 +24,8 @@ from .temporal_samples import ReferenceFrames, evenly_spaced_frames, gather_rank
 
 SMOOTH_PX = 2.5
 """Frames 672 pixels wide are smoothed by this much before they are compared: grass and grain shall hide no shadow."""
+MAX_EXPLAINED = 0.3
+"""No shadow is followed over ground of whose differences moving surroundings explain more: there it is wet sand."""
 Scale = tuple[float, float]
 
 
@@ -70,10 +72,14 @@ def survey(
     movers = find_movers(look.difference, body, others, small.frames, look.plates, rule)
     movers = np.stack([dilate(frame, 1.0) for frame in movers]) & ~body
     others = others | movers
-    wide_others = np.stack([dilate(frame, rule.contact_px) for frame in others])
-    explained = explain_by_surroundings(small.frames, look.plates, body, wide_others | ~look.observed, rule)
     effects = attached_components(look.difference, body, others, rule, look.depth)
     out_of_reach = follow_shadows(small.frames, look.plates, effects, body | others, body, rule)
+    # A long shadow is no moving ground, though it is far from the subject.
+    excluded = np.stack([dilate(frame, rule.contact_px) for frame in others | out_of_reach]) | ~look.observed
+    explained = explain_by_surroundings(small.frames, look.plates, body, excluded, rule)
+    for beyond, share in zip(out_of_reach, explained, strict=True):
+        if beyond.any() and share[beyond].mean() > MAX_EXPLAINED:
+            beyond[:] = False
     effects |= out_of_reach
     shade = np.zeros(effects.shape, np.uint8)
     if persistent_shadow:
