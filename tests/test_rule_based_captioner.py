@@ -17,6 +17,7 @@ from effectpairs.captioning.rule_based.effect_classifier import (
     decide_effects,
     frames_against,
     mirror_correlation,
+    rim_share,
 )
 from effectpairs.captioning.rule_based.extent_and_motion import measure_clip
 from effectpairs.captioning.rule_based.opacity_fit import fit_opacity, measure_edge_width
@@ -180,6 +181,18 @@ def noise_beside() -> ClipContext:
     plain = block_on_sand()
     gt = np.clip(plain.over + np.random.default_rng(6).normal(0, 25, plain.over.shape), 0, 255).astype(np.uint8)
     return replace(plain, gt=gt, effect_mask=beside(plain, 1, dx=-48, dy=0) > 0)
+
+
+def test_a_rim_around_the_subject_tells_no_kind():
+    plain = block_on_sand()
+    wide = np.stack([cv2.dilate(frame, np.ones((5, 5), np.uint8)) for frame in plain.subject_mask])
+    rim = painted(plain, 0.6 * ((wide > 0) & (plain.subject_mask == 0)), (250, 250, 250))
+    assert rim_share(rim.subject_mask, rim.effect_mask) > 0.9
+    tags = classify_effects(rim)
+    assert (tags.effects, tags.source) == ((), "unknown")
+    assert "rim around the subject" in tags.evidence[0]
+    shadow = shadow_or_veil((0, 0, 0))
+    assert rim_share(shadow.subject_mask, shadow.effect_mask) < 0.3
 
 
 def test_where_measurement_cannot_tell_a_hint_stands_that_the_frames_bear_out():

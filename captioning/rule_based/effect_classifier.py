@@ -20,6 +20,9 @@ from .opacity_fit import MIN_PIXELS, MIN_TEXTURE, OpacityFit
 
 DOUBT_SHARE = 0.6
 """Share of an effect's pixels that change in the wrong direction, above which its kind is doubted."""
+RIM_PX, RIM_SHARE = 6, 0.6
+"""Width of a subject's rim, at a shorter side of 384 px, and share of the mask in it above which no kind is told: rims
+measured as a splash on a cyclist and as a reflection on a swan, with 98 and 87 % of the mask in them."""
 EARTH_COLOURS = frozenset({"tan", "beige", "brown", "dark brown", "orange"})
 
 
@@ -139,11 +142,26 @@ def _classify_by_measures(clip: ClipContext, measures: ClipMeasures) -> EffectTa
         return EffectTags(effects=(), source="unknown", evidence=("no effect could be measured",), review=True)
     correlation = 0.0
     if clip.over is not None and clip.subject_mask is not None and clip.effect_mask is not None:
+        if (share := rim_share(clip.subject_mask, clip.effect_mask)) > RIM_SHARE:
+            evidence = f"{share:.0%} of the mask is a rim around the subject, which tells no kind of effect"
+            return EffectTags(effects=(), source="unknown", evidence=(evidence,), review=True)
         correlation = mirror_correlation(clip.gt, clip.over, clip.subject_mask, clip.effect_mask)
     effect, evidence = _likely_effect(measures, measures.fit, correlation)
     if effect is None:
         return EffectTags(effects=(), source="unknown", evidence=(evidence,), review=True)
     return EffectTags(effects=(effect,), source="measured", evidence=(evidence,), review=False)
+
+
+def rim_share(subject_mask: Matte, effect: Mask) -> float:
+    """Return the share of the effect that hugs the subject's outline, 0 to 1: the halo of a mask too tight."""
+    near = total = 0
+    radius_px = max(1, round(RIM_PX * min(effect.shape[1:]) / 384))
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
+    for frame in even_indices(len(effect), 8):
+        outline = cv2.dilate((subject_mask[frame] > 128).view(np.uint8), disk)
+        near += cv2.countNonZero(outline & effect[frame].view(np.uint8))
+        total += cv2.countNonZero(effect[frame].view(np.uint8))
+    return near / total if total else 0.0
 
 
 def mirror_correlation(gt: Rgb, over: Rgb, subject_mask: Matte, effect: Mask) -> float:
