@@ -469,6 +469,7 @@ def test_pair_takes_a_point(footage, folder, tmp_path):
     assert ran.exit_code == 0, ran.output
     record = json.loads((tmp_path / "out" / "pair.json").read_text())
     assert record["settings"]["subject"]["kind"] == "sam2"
+    assert record["models"][0]["id"] == str(folder)
     mask = codec.decode((tmp_path / "out" / "subject_mask.mkv").read_bytes())
     assert mask.shape == (13, 48, 80)
     (network,) = [load(folder)]

@@ -90,6 +90,7 @@ def make_pair(request: PairRequest, source: RealSource, out: Path) -> tuple[Verd
         "reasons": list(verdict.reasons),
         "notes": notes,
         "mask_confidence": facts["subject"]["confidence"],
+        "models": [stage_facts["model"] for stage_facts in facts.values() if "model" in stage_facts],
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "settings": {
             "normalise": asdict(source.normalise),
