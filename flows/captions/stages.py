@@ -27,7 +27,7 @@ from ...datasets.store.codec import Frames
 from ...datasets.store.store import ResultWriter
 from ..engine.item import Item, Stage, StageInput
 
-VERSION = 7
+VERSION = 8
 """Raise it when a check or the grammar changes; captions of older versions are then made again."""
 TAGS = "tags"
 """Stage that measures a clip's effects, and holds what its source expects against the frames."""
