@@ -64,10 +64,10 @@ class QualityThresholds:
     """A thousandth of 384x672 is a figure of 11x23 pixels; at a twentieth of that there is no subject."""
     subject_area_max: Limits = (0.5, 0.8)
     """A subject that fills the picture leaves little background to see the effect on."""
-    edge_effect_max: Limits = (0.45, 0.95)
+    edge_effect_max: Limits = (0.42, 0.95)
     """A mask that hugs the outline is the rim of a tight or late subject mask, or what is left of an effect that the
     subject mask holds. Five real subjects have 0.001 to 0.40, the most a boy's contact shadow; the swan whose mask
-    takes in its reflection 0.53 to 0.57, a camel whose mask takes in its shadow 0.96."""
+    takes in its reflection 0.45 to 0.57, a camel whose mask takes in its shadow 0.96."""
     layer_correlation_min: Limits = (0.7, 0.45)
     """Layers of other tools: three of OmnimatteZero reach 0.76, 0.86 and 0.96 once placed; the same 15 frames late
     0.29 to 0.84, shuffled 0.28 to 0.71, mirrored or of another video 0.01 to 0.36."""

@@ -43,7 +43,7 @@ def test_the_verdict_names_a_mask_that_holds_subject_and_effect(tmp_path):
 
 def test_a_rim_that_is_left_of_an_effect_goes_to_review():
     numbers = {"effect_area": 0.0163, "subject_area": 0.0875, "effect_strength": 38.0}
-    assert judge(numbers | {"edge_effect": 0.33}, QualityThresholds()).verdict == "accept"
+    assert judge(numbers | {"edge_effect": 0.4}, QualityThresholds()).verdict == "accept"
     verdict = judge(numbers | {"edge_effect": 0.53}, QualityThresholds())
     assert verdict.verdict == "review"
     assert "held the effect too: give a mask of the subject alone" in verdict.reasons[0]
