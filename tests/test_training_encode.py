@@ -80,7 +80,7 @@ def test_the_truth_may_stand_for_the_mask(tmp_path):
 
 def test_pairs_without_truth_are_refused_before_a_model_is_looked_for(small, tmp_path):
     settings = dataclasses.replace(SETTINGS, mask="effect_truth")
-    with pytest.raises(ValueError, match=r"1 pairs have no effect_truth, such as the real clip 'tiny-000'; set cache"):
+    with pytest.raises(ValueError, match=r"pairs without effect_truth: 1, such as the real clip 'tiny-000'; set cache"):
         run(small.corpus, BaseModelRef(id=str(tmp_path / "nowhere")), tmp_path, settings)
 
 

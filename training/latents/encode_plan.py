@@ -84,7 +84,7 @@ def check_masks(corpus: Corpus, settings: CacheSettings) -> None:
     lacking = [f"{row['kind']} clip '{row['clip_id']}'" for row in rows if row["kind"] != "unpaired" and not row[TRUTH]]
     if lacking:
         raise ValueError(
-            f"{corpus.location.url}: {len(lacking)} pairs have no {TRUTH}, such as the {lacking[0]}; "
+            f"{corpus.location.url}: pairs without {TRUTH}: {len(lacking)}, such as the {lacking[0]}; "
             "set cache.mask = 'effect_mask', or train on a corpus of rendered pairs alone"
         )
 
