@@ -132,6 +132,20 @@ def test_senseless_settings_are_refused(source_file, wrong):
         load_source(source_file, ["decompose.kind=casper", wrong], into=RealSource)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"prompt": " "}, "prompt is empty; describe the background alone"),
+        ({"window_frames": 84}, "window_frames=84 is not 4k"),
+        ({"overlap_frames": 12}, "overlap_frames=12 is not a multiple of 8"),
+        ({"window_frames": 13, "overlap_frames": 16}, "of at most half a window"),
+    ],
+)
+def test_windows_and_prompts_that_do_not_go_are_refused(wrong, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Casper(**wrong)
+
+
 @pytest.fixture
 def footage(tmp_path):
     """One video with two subjects, in the gen-omnimatte layout."""

@@ -150,6 +150,12 @@ def casper(files, **changes):
     return Casper(**values | {"overlap_frames": 0} | changes)
 
 
+def test_windows_that_the_family_does_not_take_are_refused_before_a_clip_is(cog):
+    scene = sliding_square(5, 32, 32)
+    with pytest.raises(UnusableWeights, match=r"cannot take decompose\.window_frames=9 at once; CogVideoX takes 8k.5"):
+        casper(cog, window_frames=9).decompose(scene.gt, scene.subject_mask, None, None)
+
+
 def test_missing_weights_are_named_before_a_run(cog, tmp_path):
     assert [lack for lack in list_lacks(casper(cog)) if lack.kind == "weights"] == []
     lacks = list_lacks(casper(cog, weights=str(tmp_path / "nothing.safetensors"), base="nobody/nothing"))

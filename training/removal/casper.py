@@ -26,10 +26,6 @@ REMOVE, UNDECIDED, KEEP = 0, 128, 255
 """Values of a trimask: what goes with its effects, what the model decides, what stays with its effects."""
 MASK_THRESHOLD = 240
 """Coverage from which a pixel is of a mask, as in Casper's training; dilation brings soft edges back."""
-REMEDY = (
-    "download one of Casper's files (see the README of gen-omnimatte/gen-omnimatte-public) and name it in its place"
-)
-"""Way to get weights that are on no hub."""
 BASE_PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 """Folders of a base model."""
 
@@ -76,10 +72,32 @@ class Casper(CheckedSettings):
     required_gpu_bytes: ClassVar[int] = 16 * 10**9
     """Bytes of those weights, and of a window's activations, 4.4 GB by the estimate for training; not measured."""
 
+    def __post_init__(self) -> None:
+        """Check the ranges, and what windows and prompt have to be."""
+        super().__post_init__()
+        if not self.prompt.strip():
+            raise ValueError(
+                "casper.prompt is empty; describe the background alone, e.g. 'a video of a beautiful park.'"
+            )
+        if self.window_frames is not None and (self.window_frames < 5 or self.window_frames % 4 != 1):
+            raise ValueError(
+                f"casper.window_frames={self.window_frames} is not 4k+1 from 5; give 85 (CogVideoX: 8k+5) or 81 (Wan)"
+            )
+        if self.overlap_frames % 8 or 2 * self.overlap_frames > (self.window_frames or 81) + 3:  # 4k+1 are k+1 latents
+            raise ValueError(
+                f"casper.overlap_frames={self.overlap_frames} is not a multiple of 8 of at most half a window; give 16"
+            )
+
     @property
     def required_weights(self) -> tuple[WeightsRef, ...]:
         """Transformer, base model, and the transformer that a LoRA changes."""
-        files = [WeightsRef(model=name, parts=(), remedy=REMEDY) for name in (self.weights, self.lora_base) if name]
+        remedy = (
+            "download one of Casper's files (see the README of gen-omnimatte/gen-omnimatte-public) and give its path"
+        )
+        files = [WeightsRef(model=self.weights, parts=(), remedy=f"{remedy} as decompose.weights")]
+        if self.lora_base:
+            remedy = "give the file or folder of the transformer that the LoRA changes as decompose.lora_base"
+            files.append(WeightsRef(model=self.lora_base, parts=(), remedy=remedy))
         return (*files, WeightsRef(model=self.base, revision=self.revision, parts=BASE_PARTS))
 
     def decompose(

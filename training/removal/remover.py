@@ -16,13 +16,13 @@ from ...arrays import Matte, Rgb
 from ...extras import require
 from ..base.encoders import frames_to_video, video_to_frames
 from ..base.family import Family
-from ..base.latent_shapes import SIDE_MULTIPLE, latent_frames
+from ..base.latent_shapes import FRAMES_PER_LATENT, SIDE_MULTIPLE, latent_frames
 from ..base.models import load_scheduler, load_text_model, load_vae, select_device
 from ..base.network import Conditioning, Video
 from ..base.wan import SHIFT, StatelessFlow, WanFamily, encode_image
 from ..sampling.pipeline import reflect_indices
 from ..sampling.sample import SamplingSettings, WanWindows, WindowSettings, denoise
-from .transformer import WeightsFile, load_removal_transformer, open_transformer, open_weights
+from .transformer import UnusableWeights, WeightsFile, load_removal_transformer, open_transformer, open_weights
 
 torch = require("torch", extra="train")
 CONDITIONING_NOISE = 0.0563
@@ -75,18 +75,12 @@ class Remover:
         self.family, transformer = load_removal_transformer(
             weights, self.folder, lora_base=settings.lora_base, lora_weight=settings.lora_weight, dtype=self.dtype
         )
+        self.windows = self._windows()
         self.transformer = transformer.to(self.device)
         self.vae = load_vae(self.folder, dtype=self.dtype).to(self.device)
         is_wan = isinstance(self.family, WanFamily)
         self.scheduler = StatelessFlow(shift=SHIFT) if is_wan else load_scheduler(self.folder)
         self.encode_prompt = functools.cache(self._encode_prompt)
-
-    @property
-    def windows(self) -> WindowSettings:
-        """Windows in latent frames."""
-        frames = self.settings.window_frames or WINDOW_FRAMES[type(self.family).__name__]
-        counts = {"length": latent_frames(frames), "overlap": self.settings.overlap_frames // 4}
-        return WanWindows(**counts) if isinstance(self.family, WanFamily) else WindowSettings(**counts)
 
     def remove(self, gt: Rgb, trimask: Matte, prompt: str) -> Rgb:
         """Return the clip without what the trimask removes; equal inputs and seeds give equal clips on one machine.
@@ -116,6 +110,18 @@ class Remover:
         keep = torch.from_numpy(trimask.astype(np.float32) / 255)[None].to(self.device)
         channels = self.family.encode_keep(self.vae, keep), self.family.encode_video(self.vae, video)
         return torch.cat(channels, dim=2)
+
+    def _windows(self) -> WindowSettings:
+        """Windows in latent frames."""
+        frames = self.settings.window_frames or WINDOW_FRAMES[type(self.family).__name__]
+        counts = {"length": latent_frames(frames), "overlap": self.settings.overlap_frames // FRAMES_PER_LATENT}
+        try:
+            return WanWindows(**counts) if isinstance(self.family, WanFamily) else WindowSettings(**counts)
+        except ValueError as error:
+            raise UnusableWeights(
+                f"{self.settings.weights}: cannot take decompose.window_frames={frames} at once; CogVideoX takes 8k+5, "
+                "and decompose.overlap_frames is at most half of it"
+            ) from error
 
     def _remove(self, gt: Rgb, trimask: Matte, prompt: str) -> Rgb:
         height, width = gt.shape[1:3]
@@ -157,9 +163,12 @@ class Remover:
         return video + torch.where(video == -1, torch.zeros_like(noise), noise)
 
     def _encode_prompt(self, prompt: str) -> tuple[Any, Any]:
-        """Rows of the prompt and of an empty text; the encoder, as large as the model, is let go afterwards."""
+        """Rows of the prompt and of an empty text; the encoder, as large as the transformer, takes its place."""
+        self.transformer.to("cpu")
         model = load_text_model(self.folder, dtype=self.dtype)
-        rows = self.family.encode_texts(model._replace(encoder=model.encoder.to(self.device)), [prompt, ""])
+        rows = self.family.encode_texts(model._replace(encoder=model.encoder.to(self.device)), [prompt, ""]).cpu()
+        del model
+        self.transformer.to(self.device)
         return rows[:1], rows[1:]
 
 
