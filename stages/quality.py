@@ -37,7 +37,7 @@ QUALITY_NUMBERS = {
     "effect_strength": "steps",  # mean grey difference of gt and over inside the effect mask
     "registration_error_px": "px",  # how far frames miss each other after alignment
     "unseen_share": "share",  # share of the removed pixels that no frame ever showed
-    "unseen_detail": "share",  # the same, each pixel counted by the detail of what was seen around it
+    "unseen_detail": "share",  # the same, weighed by the detail of what was seen around
     "moving_surroundings": "share",  # share of the effect that would be there without the subject: waves, leaves
     "mover_contact": "share",  # share of the frames in which a body without a mask touches the subject
     "subject_leak": "share",  # share of the subject's detail still in background: 0 none, 1 all

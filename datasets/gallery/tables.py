@@ -57,9 +57,7 @@ NUMBERS = {
     "edge_effect": Number("edge share", "%", "Share of the effect mask right at the subject's outline: often a halo."),
     "registration_error_px": Number("registration", "px", "How far frames miss each other once aligned."),
     "unseen_share": Number("never seen", "%", "Share of the removed pixels that no frame showed: they are invented."),
-    "unseen_detail": Number(
-        "unseen detail", "%", "The same, each pixel counted by the detail around it: 0 on calm water."
-    ),
+    "unseen_detail": Number("unseen detail", "%", "The same, weighed by the detail around: little on calm water."),
     "mover_contact": Number(
         "mover contact", "%", "Share of the frames in which a body without a mask meets the subject."
     ),
