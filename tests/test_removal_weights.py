@@ -1,6 +1,7 @@
 """Published files of removal models: recognised by their shapes, merged, and refused in one sentence."""
 
 import json
+import shutil
 
 import pytest
 
@@ -16,6 +17,7 @@ from effectpairs.tests.fixtures_video_models import (  # noqa: E402
     write_wan_removal,
 )
 from effectpairs.training.base.models import load_transformer  # noqa: E402
+from effectpairs.training.removal import casper as casper_module  # noqa: E402
 from effectpairs.training.removal import remover  # noqa: E402
 from effectpairs.training.removal.casper import Casper  # noqa: E402
 from effectpairs.training.removal.transformer import UnusableWeights, load_removal_transformer, open_weights  # noqa: E402
@@ -188,6 +190,24 @@ def test_a_clip_that_does_not_fit_beside_the_model_is_one_sentence(cog, monkeypa
     scene = sliding_square(5, 32, 32)
     with pytest.raises(remover.TooLittleMemory, match=r"a clip of 5x32x32 does not fit the memory of cpu"):
         casper(cog).decompose(scene.gt, scene.subject_mask, None, None)
+
+
+def test_an_optimisation_that_does_not_fit_is_one_sentence_too(cog, monkeypatch):
+    def fail(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(casper_module, "optimise", fail)
+    scene = sliding_square(5, 32, 32)
+    with pytest.raises(remover.TooLittleMemory, match="a clip of 5x32x32 does not fit"):
+        casper(cog).decompose(scene.gt, scene.subject_mask, None, None)
+
+
+def test_a_damaged_base_is_no_fault_of_the_clip(cog, tmp_path):
+    base = shutil.copytree(cog.base, tmp_path / "base")
+    (base / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"cut")
+    scene = sliding_square(5, 32, 32)
+    with pytest.raises(UnusableWeights, match=r"vae/diffusion_pytorch_model\.safetensors: is damaged"):
+        casper(cog, base=str(base)).decompose(scene.gt, scene.subject_mask, None, None)
 
 
 def test_other_errors_of_the_model_stay_what_they_are(cog, monkeypatch):

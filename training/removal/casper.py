@@ -113,7 +113,10 @@ class Casper(CheckedSettings):
         """
         check_subject(gt, subject_mask)
         models = [find_weights(ref) for ref in self.required_weights]
-        layers = self.decompose_with(self._load(models), gt, subject_mask, other_subjects)
+        from .remover import explain_failures  # torch and diffusers stand in its head
+
+        with explain_failures(gt.shape[:3], self._device()):
+            layers = self.decompose_with(self._load(models), gt, subject_mask, other_subjects)
         return replace(layers, models=tuple({"id": model.id, "revision": model.version} for model in models))
 
     def decompose_with(self, remover: Any, gt: Rgb, subject_mask: Matte, other_subjects: Mask | None) -> Layers:
@@ -151,7 +154,7 @@ class Casper(CheckedSettings):
         return select_device(self.device)
 
     def _load(self, models: list[LocalModel]) -> Any:
-        from .remover import RemovalSettings, load_remover  # torch and diffusers stand in its head
+        from .remover import RemovalSettings, load_remover
 
         weights, *lora_base, base = (model.path for model in models)
         names = ("lora_weight", "steps", "guidance", "seed", "window_frames", "overlap_frames", "device")

@@ -6,11 +6,14 @@ padded by reflection, to the model's window at least; longer ones go in overlapp
 """
 
 import functools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from ...arrays import Matte, Rgb
 from ...extras import require
@@ -89,20 +92,22 @@ class Remover:
             gt: the clip, of any length and size.
             trimask: 0 what goes, with its effects; 255 what stays, with its effects; 128 the rest.
             prompt: what is to be seen instead.
-
-        Raises:
-            TooLittleMemory: the clip does not fit beside the weights.
         """
-        try:
-            return self._remove(gt, trimask, prompt)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            size = "x".join(map(str, gt.shape[:3]))
-            raise TooLittleMemory(
-                f"a clip of {size} does not fit the memory of {self.device} beside the model; lower "
-                "normalise.max_frames or decompose.window_frames, or choose another decompose.device"
-            ) from error
+        height, width = gt.shape[1:3]
+        index = self._padded_frames(len(gt))
+        sides = ((0, 0), (0, -height % SIDE_MULTIPLE), (0, -width % SIDE_MULTIPLE))
+        clip = np.pad(gt[index], (*sides, (0, 0)), "edge")
+        conditioning = self.conditioning(clip, np.pad(trimask[index], sides, "edge"))
+        settings = self.settings
+        sampling = SamplingSettings(
+            steps=settings.steps, guidance=settings.guidance, seed=settings.seed, windows=self.windows
+        )
+        texts = tuple(rows.to(self.device) for rows in self.encode_prompt(prompt))
+        latents = denoise(
+            self.transformer, self.scheduler, conditioning, texts, sampling, family=self._family_of_clip(clip)
+        )
+        runs = [video_to_frames(run) for run in self.family.decode_in_runs(self.vae, latents)]
+        return np.ascontiguousarray(np.concatenate(runs)[: len(gt), :height, :width])
 
     def conditioning(self, gt: Rgb, trimask: Matte) -> Conditioning:
         """Mask and video channels of a clip that the model can take."""
@@ -122,23 +127,6 @@ class Remover:
                 f"{self.settings.weights}: cannot take decompose.window_frames={frames} at once; CogVideoX takes 8k+5, "
                 "and decompose.overlap_frames is at most half of it"
             ) from error
-
-    def _remove(self, gt: Rgb, trimask: Matte, prompt: str) -> Rgb:
-        height, width = gt.shape[1:3]
-        index = self._padded_frames(len(gt))
-        sides = ((0, 0), (0, -height % SIDE_MULTIPLE), (0, -width % SIDE_MULTIPLE))
-        clip = np.pad(gt[index], (*sides, (0, 0)), "edge")
-        conditioning = self.conditioning(clip, np.pad(trimask[index], sides, "edge"))
-        settings = self.settings
-        sampling = SamplingSettings(
-            steps=settings.steps, guidance=settings.guidance, seed=settings.seed, windows=self.windows
-        )
-        texts = tuple(rows.to(self.device) for rows in self.encode_prompt(prompt))
-        latents = denoise(
-            self.transformer, self.scheduler, conditioning, texts, sampling, family=self._family_of_clip(clip)
-        )
-        runs = [video_to_frames(run) for run in self.family.decode_in_runs(self.vae, latents)]
-        return np.ascontiguousarray(np.concatenate(runs)[: len(gt), :height, :width])
 
     def _padded_frames(self, frames: int) -> np.ndarray:
         """Numbers of the frames of a clip that the model takes: its own, then those before its end, reflected."""
@@ -187,7 +175,7 @@ def need_memory(weights: WeightsFile, base: Path, device: str, dtype: str) -> No
     if device.startswith("cuda"):
         available = int(torch.cuda.mem_get_info(torch.device(device))[0])
     else:
-        available = int(require("psutil", extra="train").virtual_memory().available)
+        available = int(psutil.virtual_memory().available)
     size = torch.finfo(getattr(torch, dtype)).bits // 8
     needed = weights.numbers * size + sum(file.stat().st_size for file in (base / "vae").glob("*.safetensors"))
     needed = max(needed, sum(file.stat().st_size for file in (base / "text_encoder").glob("*.safetensors")))
@@ -197,6 +185,28 @@ def need_memory(weights: WeightsFile, base: Path, device: str, dtype: str) -> No
             f"{available / 1e9:.1f} GB free; end what else uses it, name another "
             "decompose.device, or take Casper on Wan2.1 Fun 1.3B"
         )
+
+
+@contextmanager
+def explain_failures(shape: Sequence[int], device: str) -> Iterator[None]:
+    """Turn errors of too little memory, as torch and Python word it, and of a base's files into sentences.
+
+    Raises:
+        TooLittleMemory: in place of the first.
+        UnusableWeights: in place of a ValueError, which would say that the clip cannot be used.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise UnusableWeights(str(error)) from error
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, TooLittleMemory) or not is_out_of_memory(error):
+            raise
+        size = "x".join(map(str, shape))
+        raise TooLittleMemory(
+            f"a clip of {size} does not fit the memory of {device} beside the model; lower normalise.max_frames or "
+            "decompose.window_frames, or choose another decompose.device"
+        ) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
