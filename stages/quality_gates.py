@@ -47,7 +47,7 @@ class QualityThresholds:
     """Invented pixels, weighed by the detail around them. On calm water 39 % unseen count 18 %, and the reflection is
     found; 27 % under a swan between branches count 22 %, and half of its reflection stays. Under a fifth it is a rim, a
     foot, or what the subject covers again."""
-    moving_surroundings_max: Limits = (0.36, 0.8)
+    moving_surroundings_max: Limits = (0.35, 0.8)
     """Share of the effect on surfaces that differ far from the subject too. A shadow on dry ground has under 0.1, the
     reflection of a swan among moving swans 0.27, a shadow beside small waves 0.33; masks with waves or wet sand in them
     have 0.4 to 0.6. At 0.8 the effect is waves."""
