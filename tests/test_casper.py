@@ -111,6 +111,8 @@ def test_background_is_the_clip_bit_for_bit_away_from_subject_and_effect(exact):
     np.testing.assert_array_equal(layers.background[away], scene.gt[away])
     np.testing.assert_array_equal(layers.foreground[away], scene.gt[away])
     assert not layers.alpha[away].any()
+    nothing = layers.alpha == 0
+    np.testing.assert_array_equal(layers.foreground[nothing], layers.background[nothing])
     error = np.abs(layers.background.astype(int) - scene.background)
     assert error[layer].mean() < 3  # the noise is 1.7, the shadow 60 and the subject more
     np.testing.assert_array_equal(layers.foreground[scene.subject_mask > 127], scene.gt[scene.subject_mask > 127])

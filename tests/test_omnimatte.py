@@ -11,8 +11,8 @@ from effectpairs.training.removal.omnimatte import OmnimatteSettings, optimise, 
 from effectpairs.training.removal.unet import OmnimatteUNet  # noqa: E402
 
 torch.set_num_threads(1)
-QUICK = OmnimatteSettings(steps=200, batch=4, mask_steps=80, milestones=(150, 180), learning_rate=2e-3)
-"""A twelfth of the default's steps, at four times its rate: 12 CPU seconds on 8 frames of 32x64."""
+QUICK = OmnimatteSettings(steps=350, batch=4, mask_steps=100, milestones=(250, 310), learning_rate=2e-3)
+"""A seventh of the default's steps, at four times its rate: 16 CPU seconds on 8 frames of 32x64."""
 
 
 def psnr_db(first, second):
@@ -26,7 +26,7 @@ def test_alpha_is_recovered_and_eq_2_gives_the_composite_without_effects():
     alpha, truth = matte.alpha / 255, soft_shadow_truth()
     assert np.abs(alpha - truth).mean() < 0.05
     assert alpha[truth == 0].mean() < 0.03  # not everywhere a little
-    assert alpha[(truth > 0.3) & (scene.subject_mask == 0)].mean() > 0.15  # nor the subject alone
+    assert alpha[(truth > 0.3) & (scene.subject_mask == 0)].mean() > 0.3  # nor the subject alone: 0.47 is true
     foreground = transfer_detail(scene.gt, matte, scene.subject_mask)
     composite = over(foreground, scene.background, scene.subject_mask)
     subject = scene.subject_mask[..., None] / 255

@@ -143,7 +143,7 @@ class Casper(CheckedSettings):
         foreground = transfer_detail(gt, matte, subject_mask)
         return Layers(
             background=background,
-            foreground=np.where(region[..., None], foreground, background),
+            foreground=np.where((alpha > 0)[..., None], foreground, background),
             alpha=alpha,
             facts=facts,
         )
