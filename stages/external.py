@@ -13,7 +13,8 @@ from .alignment.scale_and_shift import Placement, find_placement, measure_correl
 from .alignment.tone import apply_tone, fit_tone
 from .composite import over as composite_over
 from .decompose import ExternalLayers, Layers, check_subject, solve_matte
-from .effect_mask import WORKING_PX, EffectMaskSettings, find_effect
+from .difference import WORKING_PX
+from .effect_mask import EffectMaskSettings, find_effect
 from .plate import blend_plates
 from .plates.effect_region import dilate
 
@@ -28,6 +29,9 @@ LOCAL_GAIN = 0.01
 REACH_PX = 7.0
 """Width by which the replaced region is wider than subject and effect, in pixels of a clip whose shorter side is 384:
 borders are soft, and what lies beside the region is trusted as background by the blend."""
+MODEL_NOISE = EffectMaskSettings(noise_block_quantile=0.95)
+"""Settings by which the effect is looked for in a background that a model made: its noise is that of its worst patches.
+With their median IoU on the three clips of OmnimatteZero falls from 0.73, 0.81, 0.88 to 0.60, 0.41, 0.76."""
 ColourMap = tuple[float, float]
 Levels = Float64[np.ndarray, "N"]
 AnySize = UInt8[np.ndarray, "t h w 3"]
@@ -137,7 +141,7 @@ def put_back(
         The background, the region that it replaces, and what `plates` showed before: `layer_psnr_db`, `layer_flicker`
         and the numbers of noise.
     """
-    seen = find_effect(gt, composite_over(gt, plates, subject_mask), subject_mask, EffectMaskSettings())
+    seen = find_effect(gt, composite_over(gt, plates, subject_mask), subject_mask, MODEL_NOISE)
     reach_px = max(REACH_PX * min(gt.shape[1:3]) / WORKING_PX, 2.0)
     region = np.stack([dilate(frame, reach_px) for frame in seen.mask | (subject_mask > 0)])
     clear = far_from_subject(subject_mask) & ~region

@@ -14,7 +14,8 @@ from jaxtyping import Bool, UInt8
 
 from . import composite, effect_mask, quality
 from .decompose import Decomposer, ExternalLayers
-from .effect_mask import EffectMaskSettings, Noise
+from .difference import Noise
+from .effect_mask import EffectMaskSettings
 from .quality import Pair
 from .subject import SubjectSegmenter
 from .tracking.prompts import SubjectPrompt

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 
 from ..arrays import Image, Mask, Matte, PerFrame, Rgb
 from . import composite, morphology
-from .effect_mask import SUBJECT_THRESHOLD, WORKING_PX, to_grey
+from .difference import SUBJECT_THRESHOLD, WORKING_PX, to_grey
 
 VERSION = 3
 """Raise it when results change; stored results of older versions are then made again."""

@@ -37,7 +37,7 @@ def find_effect(gt, over, subject_mask, settings):
     else:
         otsus = [filters.threshold_otsu(frame) for frame in weighed]
     thresholds = [max(otsu, settings.threshold_min) for otsu in otsus]
-    levels, steps = _noise(pictures, subject_mask, weighed, thresholds, settings.noise_quantile)
+    levels, steps = _noise(pictures, subject_mask, weighed, thresholds, settings)
     thresholds = [max(threshold, 0.9 * steps) for threshold in thresholds]
     masks = []
     for picture, frame, threshold in zip(pictures, weighed, thresholds, strict=True):
@@ -88,8 +88,12 @@ def _detail(picture):
     return _mean_twice(np.maximum(*details), 15) + 4
 
 
-def _noise(pictures, subject_mask, weighed, thresholds, quantile):
-    ratios, steps = [[], [], [], []], []
+def _noise(pictures, subject_mask, weighed, thresholds, settings):
+    height, width = weighed[0].shape
+    rows, columns = max(height * 384 // (48 * min(height, width)), 1), max(width * 384 // (48 * min(height, width)), 1)
+    if min(height, width) < 64:
+        rows, columns = max(height // 8, 1), max(width // 8, 1)
+    samples = {}
     for index in np.unique(np.linspace(0, len(pictures) - 1, 12).round().astype(int)):
         seeds = weighed[index] > thresholds[index]
         far = ~morphology.dilation(seeds, np.ones((33, 33)), mode="min")
@@ -98,15 +102,22 @@ def _noise(pictures, subject_mask, weighed, thresholds, quantile):
             distance = ndimage.distance_transform_edt(~subject)
             near_too = far & (distance > 32)
             far = near_too if near_too.mean() >= 0.05 else distance > np.quantile(distance, 0.8)
-        far = far & (np.arange(far.shape[0]) % 2 == 0)[:, None] & (np.arange(far.shape[1]) % 3 == 0)
-        differences = _differences(pictures[index])
-        for scale, difference in zip(ratios, differences, strict=True):
-            scale.append((difference / _detail(pictures[index]))[far])
-        steps.append(differences[1][far])
-    if not sum(map(len, steps)):
+        differences, detail = _differences(pictures[index]), _detail(pictures[index])
+        for y in range(0, height, 2):
+            for x in range(0, width, 3):
+                if far[y, x]:
+                    values = [difference[y, x] / detail[y, x] for difference in differences]
+                    block = y * rows // height, x * columns // width
+                    samples.setdefault(block, []).append([*values, differences[1][y, x]])
+    blocks = [
+        np.quantile(values, settings.noise_quantile, axis=0, method="higher")
+        for values in samples.values()
+        if len(values) >= 20
+    ]
+    if not blocks:
         return [0, 0, 0, 0], 0
-    levels = [np.quantile(np.concatenate(scale), quantile) for scale in ratios]
-    return levels, np.quantile(np.concatenate(steps), quantile)
+    *levels, steps = np.quantile(blocks, settings.noise_block_quantile, axis=0)
+    return levels, steps
 
 
 def _grown(picture, seeds, threshold, levels, steps, settings):

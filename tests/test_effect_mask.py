@@ -6,8 +6,9 @@ import av
 import cv2
 import numpy as np
 import pytest
-from effectpairs.stages import effect_mask, morphology
-from effectpairs.stages.effect_mask import EffectMaskSettings, Noise, find_effect
+from effectpairs.stages import difference, effect_mask, morphology
+from effectpairs.stages.difference import Noise
+from effectpairs.stages.effect_mask import EffectMaskSettings, find_effect
 from effectpairs.tests import fixtures_reference_masks
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from scipy import ndimage
 def at_working_size(monkeypatch, side):
     """Let settings in pixels hold for clips of this side, as they stand."""
     monkeypatch.setattr(effect_mask, "WORKING_PX", side)
+    monkeypatch.setattr(difference, "WORKING_PX", side)
 
 
 def textured(frames, height, width, seed=0):
@@ -81,6 +83,7 @@ some_settings = st.builds(
     threshold_min=st.integers(1, 10),
     border_percent=st.sampled_from([0, 75, 100]),
     noise_quantile=st.sampled_from([0.9, 0.999]),
+    noise_block_quantile=st.sampled_from([0.5, 0.95]),
     erode_px=st.integers(0, 2),
     dilate_px=st.integers(0, 3),
     median_px=st.sampled_from([1, 3, 5]),
@@ -259,7 +262,7 @@ def test_memory_does_not_grow_with_the_clip():
         return peak - mask.nbytes
 
     # What may grow is a histogram of 256 numbers a frame and as much again while it is summed.
-    assert beyond_the_mask(40) < beyond_the_mask(10) + 30 * 3 * 2048
+    assert beyond_the_mask(40) < beyond_the_mask(12) + 28 * 3 * 2048
 
 
 def test_sizes_follow_the_picture():
@@ -277,6 +280,7 @@ def test_sizes_follow_the_picture():
         ({"erode_px": -1}, "erode_px=-1"),
         ({"border_percent": 200}, "border_percent=200"),
         ({"noise_quantile": 1.0}, "noise_quantile=1.0"),
+        ({"noise_block_quantile": 1.5}, "noise_block_quantile=1.5"),
     ],
 )
 def test_wrong_settings_are_named(wrong, said):

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from effectpairs.stages import composite
 from effectpairs.stages.decompose import ExternalLayers
-from effectpairs.stages.effect_mask import EffectMaskSettings, Noise, find_effect
+from effectpairs.stages.difference import Noise
+from effectpairs.stages.effect_mask import EffectMaskSettings, find_effect
 from effectpairs.stages.external import External
 from scipy import ndimage
 

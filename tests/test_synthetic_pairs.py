@@ -25,7 +25,8 @@ from effectpairs.render.effects.light import Shadow
 from effectpairs.render.generators.blender_generator import BlenderGenerator
 from effectpairs.render.scene.objects import Body, Travel
 from effectpairs.render.scene.scene import RenderSettings, Scene, Variant, dump_scene
-from effectpairs.stages.effect_mask import EffectMaskSettings, Noise, find_effect
+from effectpairs.stages.difference import Noise
+from effectpairs.stages.effect_mask import EffectMaskSettings, find_effect
 from effectpairs.tests.fixtures_workspaces import run_source
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)

@@ -10,7 +10,8 @@ import numpy as np
 from ...arrays import Matte, Rgb
 from ...datasets.store.codec import Frames
 from ...stages import composite, effect_mask, quality
-from ...stages.effect_mask import EffectMaskSettings, Noise
+from ...stages.difference import Noise
+from ...stages.effect_mask import EffectMaskSettings
 from ...stages.quality import Pair
 from ..blender.exr_frames import FrameFiles, open_render_frames
 from ..scene.scene import Scene, scene_facts

@@ -23,7 +23,8 @@ import effectpairs
 import numpy as np
 from effectpairs.stages import composite
 from effectpairs.stages.decompose import ExternalLayers
-from effectpairs.stages.effect_mask import EffectMaskSettings, Noise, find_effect, to_grey
+from effectpairs.stages.difference import Noise, to_grey
+from effectpairs.stages.effect_mask import EffectMaskSettings, find_effect
 from effectpairs.stages.external import External
 
 VISIBLE_STEPS = 4
