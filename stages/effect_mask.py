@@ -34,8 +34,7 @@ from .difference import (
     weigh,
 )
 
-Histograms = Int64[np.ndarray, "T 256"]  # of the weighed difference, per frame
-VERSION = 3
+VERSION = 4
 """Raise it when results change; stored results of older versions are then made again."""
 NOISE_SHARE = 0.9
 """Seeds exceed at least this multiple of the noise: where Otsu's threshold is low, the clip may hold nothing else."""
