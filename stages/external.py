@@ -18,7 +18,7 @@ from .effect_mask import EffectMaskSettings, find_effect
 from .plate import blend_plates
 from .plates.effect_region import dilate
 
-VERSION = 4
+VERSION = 5
 """Raise it when results change; stored results of older versions are then made again."""
 LIMITED = (219 / 255, 16.0)
 """Gain and offset of full range written as limited range (ITU-R BT.601: black 16, white 235)."""
@@ -29,6 +29,8 @@ LOCAL_GAIN = 0.01
 REACH_PX = 7.0
 """Width by which the replaced region is wider than subject and effect, in pixels of a clip whose shorter side is 384:
 borders are soft, and what lies beside the region is trusted as background by the blend."""
+EXACT_STEPS = 1.0
+"""Noise up to which layers are exact, as a renderer's are: what differs anywhere is effect."""
 MODEL_NOISE = EffectMaskSettings(noise_block_quantile=0.95)
 """Settings by which the effect is looked for in a background that a model made: its noise is that of its worst patches.
 With their median IoU on the three clips of OmnimatteZero falls from 0.73, 0.81, 0.88 to 0.60, 0.41, 0.76."""
@@ -141,7 +143,10 @@ def put_back(
         The background, the region that it replaces, and what `plates` showed before: `layer_psnr_db`, `layer_flicker`
         and the numbers of noise.
     """
-    seen = find_effect(gt, composite_over(gt, plates, subject_mask), subject_mask, MODEL_NOISE)
+    over = composite_over(gt, plates, subject_mask)
+    seen = find_effect(gt, over, subject_mask, EffectMaskSettings())
+    if seen.noise.steps > EXACT_STEPS:
+        seen = find_effect(gt, over, subject_mask, MODEL_NOISE)
     reach_px = max(REACH_PX * min(gt.shape[1:3]) / WORKING_PX, 2.0)
     region = np.stack([dilate(frame, reach_px) for frame in seen.mask | (subject_mask > 0)])
     clear = far_from_subject(subject_mask) & ~region
