@@ -18,7 +18,7 @@ from .effect_mask import EffectMaskSettings, find_effect
 from .plate import blend_plates
 from .plates.effect_region import dilate
 
-VERSION = 5
+VERSION = 6
 """Raise it when results change; stored results of older versions are then made again."""
 LIMITED = (219 / 255, 16.0)
 """Gain and offset of full range written as limited range (ITU-R BT.601: black 16, white 235)."""
@@ -26,7 +26,7 @@ TONE_STEPS = 1.0
 """Tone that moves no level by more is left: rounding would cost as much as it mends."""
 LOCAL_GAIN = 0.01
 """Correlation that a smooth local shift has to gain to be taken."""
-REACH_PX = 7.0
+SUBJECT_REACH_PX, EFFECT_REACH_PX = 7.0, 4.0
 """Width by which the replaced region is wider than subject and effect, in pixels of a clip whose shorter side is 384:
 borders are soft, and what lies beside the region is trusted as background by the blend."""
 EXACT_STEPS = 1.0
@@ -147,8 +147,12 @@ def put_back(
     seen = find_effect(gt, over, subject_mask, EffectMaskSettings())
     if seen.noise.steps > EXACT_STEPS:
         seen = find_effect(gt, over, subject_mask, MODEL_NOISE)
-    reach_px = max(REACH_PX * min(gt.shape[1:3]) / WORKING_PX, 2.0)
-    region = np.stack([dilate(frame, reach_px) for frame in seen.mask | (subject_mask > 0)])
+    scale = min(gt.shape[1:3]) / WORKING_PX
+    reaches = ((seen.mask, EFFECT_REACH_PX), (subject_mask > 0, SUBJECT_REACH_PX))
+    around_effect, around_subject = (
+        np.stack([dilate(frame, max(reach_px * scale, 2.0)) for frame in mask]) for mask, reach_px in reaches
+    )
+    region = around_effect | around_subject
     clear = far_from_subject(subject_mask) & ~region
     if shown is not None:
         clear, region = clear & shown, region & shown

@@ -141,6 +141,7 @@ def test_clip_compares_what_it_is_told_to(tmp_path):
 
 def test_clip_embeds_as_the_library_does(tmp_path):
     from effectpairs.training.evaluation import clip_similarity
+    from effectpairs.weights import WeightsRef
     from transformers import CLIPModel
 
     folder = write_clip(tmp_path / "clip")
@@ -152,5 +153,7 @@ def test_clip_embeds_as_the_library_does(tmp_path):
         vectors = model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output)
     expected = torch.nn.functional.normalize(vectors, dim=1).numpy()
     np.testing.assert_allclose(
-        clip_similarity._embed_frames(clip_similarity._load_clip(str(folder), None)[0], frames), expected, atol=1e-5
+        clip_similarity._embed_frames(clip_similarity._load_clip(WeightsRef(model=str(folder)))[0], frames),
+        expected,
+        atol=1e-5,
     )

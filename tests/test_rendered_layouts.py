@@ -213,7 +213,7 @@ def test_bad_clips_are_told_and_the_rest_goes_on(tmp_path):
     expected = {
         "nothing-removed": "mask.mp4: the mask is empty in all frames for 0, the value of what was removed",
         "all-removed": "mask.mp4: the mask covers every frame whole",
-        "short-plate": "rgb_removed.mp4: has 8 frames, but the video has 13",
+        "short-plate": "rgb_removed.mp4: lacks 5 of the video's 13 frames",
         "short-mask": "mask.mp4: has 8 masks, but the video has 13 frames",
         "other-shape": "mask.mp4: is 40x64 pixels, another shape than the video's 80x64",
         "torn": "rgb_full.mp4",
