@@ -18,7 +18,7 @@ from .effect_mask import EffectMaskSettings, find_effect
 from .plate import blend_plates
 from .plates.effect_region import dilate
 
-VERSION = 6
+VERSION = 7
 """Raise it when results change; stored results of older versions are then made again."""
 LIMITED = (219 / 255, 16.0)
 """Gain and offset of full range written as limited range (ITU-R BT.601: black 16, white 235)."""
@@ -26,9 +26,9 @@ TONE_STEPS = 1.0
 """Tone that moves no level by more is left: rounding would cost as much as it mends."""
 LOCAL_GAIN = 0.01
 """Correlation that a smooth local shift has to gain to be taken."""
-SUBJECT_REACH_PX, EFFECT_REACH_PX = 7.0, 4.0
-"""Width by which the replaced region is wider than subject and effect, in pixels of a clip whose shorter side is 384:
-borders are soft, and what lies beside the region is trusted as background by the blend."""
+REACH_PX, RAMP_PX = 7.0, 4.0
+"""Width by which the replaced region is wider than subject and effect, whose borders are soft, and width, inside it, in
+which gt fades into the background; in pixels of a clip whose shorter side is 384."""
 EXACT_STEPS = 1.0
 """Noise up to which layers are exact, as a renderer's are: what differs anywhere is effect."""
 MODEL_NOISE = EffectMaskSettings(noise_block_quantile=0.95)
@@ -148,18 +148,20 @@ def put_back(
     if seen.noise.steps > EXACT_STEPS:
         seen = find_effect(gt, over, subject_mask, MODEL_NOISE)
     scale = min(gt.shape[1:3]) / WORKING_PX
-    reaches = ((seen.mask, EFFECT_REACH_PX), (subject_mask > 0, SUBJECT_REACH_PX))
-    around_effect, around_subject = (
-        np.stack([dilate(frame, max(reach_px * scale, 2.0)) for frame in mask]) for mask, reach_px in reaches
-    )
-    region = around_effect | around_subject
+    region = np.stack([dilate(frame, max(REACH_PX * scale, 2.0)) for frame in seen.mask | (subject_mask > 0)])
     clear = far_from_subject(subject_mask) & ~region
     if shown is not None:
         clear, region = clear & shown, region & shown
     facts = {**_measure_error(gt, plates, clear), **seen.noise.to_facts()}
     others = np.zeros(subject_mask.shape, bool) if other_subjects is None else other_subjects
     region = region & ~others | (subject_mask > 0)
-    return blend_plates(gt, plates, region, others), region, facts
+    background = blend_plates(gt, plates, region, others)
+    for frame, own, inside in zip(gt, background, region, strict=True):
+        # A model's noise differs from the clip's: where the two meet at a line, the line is seen.
+        depth = cv2.distanceTransform(inside.view(np.uint8), cv2.DIST_L2, 5)
+        weight = (depth / (RAMP_PX * scale + 1)).clip(0, 1)[..., None]
+        own[:] = np.rint(frame + weight * (own - frame.astype(np.float32)))
+    return background, region, facts
 
 
 def _rescaled(placement: Placement, shape: tuple[int, ...], other_shape: tuple[int, ...]) -> Placement:
