@@ -1,5 +1,6 @@
 """Tiny real videos and folders of images, for the tests of whatever reads footage."""
 
+import io
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -92,3 +93,17 @@ def write_label_images(folder: Path, frames: Iterable[np.ndarray]) -> Path:
         picture.putpalette([channel for index in range(256) for channel in (index, 255 - index, index * 7 % 256)])
         picture.save(folder / f"{number:05d}.png")
     return folder
+
+
+def h264(clip, crf):
+    """The clip after one round through the codec."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=16, options={"crf": str(crf), "preset": "veryfast"})
+        stream.height, stream.width, stream.pix_fmt, stream.thread_count = *clip.shape[1:3], "yuv420p", 1
+        for frame in clip:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    file.seek(0)
+    with av.open(file) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])

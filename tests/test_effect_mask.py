@@ -1,4 +1,3 @@
-import io
 import itertools
 import tracemalloc
 
@@ -10,6 +9,7 @@ from effectpairs.stages import difference, effect_mask, morphology
 from effectpairs.stages.difference import Noise
 from effectpairs.stages.effect_mask import EffectMaskSettings, find_effect
 from effectpairs.tests import fixtures_reference_masks
+from effectpairs.tests.fixtures_videos import h264
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -33,20 +33,6 @@ def textured(frames, height, width, seed=0):
 def with_noise(clip, sigma, seed=1):
     noise = np.random.default_rng(seed).normal(0, sigma, clip.shape)
     return np.clip(np.rint(clip + noise), 0, 255).astype(np.uint8)
-
-
-def h264(clip, crf):
-    """The clip after one round through the codec."""
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=16, options={"crf": str(crf), "preset": "veryfast"})
-        stream.height, stream.width, stream.pix_fmt, stream.thread_count = *clip.shape[1:3], "yuv420p", 1
-        for frame in clip:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    file.seek(0)
-    with av.open(file) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
 def soft_shadow(frames, height, width):

@@ -9,7 +9,6 @@ Run: python tests/benchmarks/effect_masks.py [CORPUS ...] [--json FILE]. Without
 """
 
 import argparse
-import io
 import json
 import subprocess
 import sys
@@ -17,7 +16,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import av
 import cv2
 import effectpairs
 import numpy as np
@@ -26,25 +24,12 @@ from effectpairs.stages.decompose import ExternalLayers
 from effectpairs.stages.difference import Noise, to_grey
 from effectpairs.stages.effect_mask import EffectMaskSettings, find_effect
 from effectpairs.stages.external import External
+from effectpairs.tests.fixtures_videos import h264
 
 VISIBLE_STEPS = 4
 BOUNDARY_TOLERANCE = 0.008
 """Distance within which two boundaries agree, as a share of the picture's diagonal (as DAVIS measures F)."""
 RECIPES = ("paper", "default", "external")
-
-
-def h264(clip, crf):
-    """The clip after one round through the codec."""
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=16, options={"crf": str(crf), "preset": "veryfast"})
-        stream.height, stream.width, stream.pix_fmt, stream.thread_count = *clip.shape[1:3], "yuv420p", 1
-        for frame in clip:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    file.seek(0)
-    with av.open(file) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
 def moved(clip, scale, across, down):
