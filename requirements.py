@@ -42,6 +42,12 @@ class Lack:
     remedy: str
     """A command, or what else mends it."""
 
+    @classmethod
+    def from_sentence(cls, kind: LackKind, sentence: str) -> "Lack":
+        """Take apart a sentence of the form "fault; remedy", as errors have it."""
+        fault, _, remedy = sentence.partition("; ")
+        return cls(kind=kind, fault=fault, remedy=remedy)
+
     def __str__(self) -> str:
         return f"{self.fault}; {self.remedy}"
 
@@ -125,8 +131,7 @@ def _own_lacks(settings: Any, download: bool) -> Iterator[Lack]:
             try:
                 find_weights(ref, download=download)
             except WeightsNotFound as problem:
-                fault, _, remedy = str(problem).partition("; ")
-                yield Lack(kind="weights", fault=fault, remedy=remedy)
+                yield Lack.from_sentence("weights", str(problem))
         if hasattr(settings, "missing_programs"):
             yield from settings.missing_programs()
     sizes = [getattr(settings, f"required_{kind}_bytes", 0) for kind in ("memory", "gpu")]

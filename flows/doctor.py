@@ -145,6 +145,5 @@ def _footage_lacks(source: FootageSource) -> tuple[Lack, ...]:
     try:
         expand_root(source)
     except ValueError as problem:
-        fault, _, remedy = str(problem).partition("; ")
-        return (Lack(kind="footage", fault=fault, remedy=remedy),)
+        return (Lack.from_sentence("footage", str(problem)),)
     return ()

@@ -5,7 +5,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, UInt8
+from jaxtyping import Bool, Float32, Float64
 
 from ..arrays import Mask, Matte, MatteImage, Rgb
 from .alignment.local_shift import find_local_shift, shift_frame
@@ -36,7 +36,6 @@ MODEL_NOISE = EffectMaskSettings(noise_block_quantile=0.95)
 With their median IoU on the three clips of OmnimatteZero falls from 0.73, 0.81, 0.88 to 0.60, 0.41, 0.76."""
 ColourMap = tuple[float, float]
 Levels = Float64[np.ndarray, "N"]
-AnySize = UInt8[np.ndarray, "t h w 3"]
 Region = Bool[np.ndarray, "H W"]
 
 

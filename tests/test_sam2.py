@@ -24,16 +24,9 @@ from effectpairs.weights import WeightsNotFound, find_weights
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+torch.set_num_threads(1)
 FRAMES, HEIGHT, WIDTH = 22, 48, 80
 POINT = SubjectPrompt(points={0: (PromptPoint(x=20.0, y=30.0), PromptPoint(x=70.0, y=5.0, is_subject=False))})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

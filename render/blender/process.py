@@ -72,8 +72,7 @@ class Blender(CheckedSettings):
         try:
             find_python(self)
         except BlenderNotFound as problem:
-            fault, _, remedy = str(problem).partition("; ")
-            return (Lack(kind="blender", fault=fault, remedy=remedy),)
+            return (Lack.from_sentence("blender", str(problem)),)
         return ()
 
 

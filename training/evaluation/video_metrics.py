@@ -136,8 +136,8 @@ class VBench:
 
     def missing_programs(self) -> tuple[Lack, ...]:
         """The environment or the weights that it cannot do without."""
-        fault, _, remedy = (self.missing_reason() or "").partition("; ")
-        return (Lack(kind="program", fault=fault, remedy=remedy),) if fault else ()
+        reason = self.missing_reason()
+        return (Lack.from_sentence("program", reason),) if reason else ()
 
     def missing_reason(self) -> str | None:
         """Why it cannot run, before any video is made for it; None where it may."""
