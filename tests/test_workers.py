@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -70,6 +71,22 @@ def test_workers_end_when_their_parent_is_killed():
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_an_interrupted_pool_does_not_wait_for_the_call_in_hand():
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), WorkerPool(1) as pool, pool.lend() as worker:
+        child = psutil.Process(worker.call(os.getpid))
+        with ThreadPoolExecutor(1) as threads:
+            call = threads.submit(worker.call, time.sleep, 300)
+            time.sleep(0.5)
+            pool.kill()
+            assert isinstance(call.exception(), WorkerDied)
+            with pytest.raises(WorkerDied, match="the run was stopped"):
+                worker.call(os.getpid)
+        raise KeyboardInterrupt
+    assert time.monotonic() - begun < 60
+    assert not child.is_running()
 
 
 def _import_what_a_worker_does() -> None:

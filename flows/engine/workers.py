@@ -9,11 +9,11 @@ import contextlib
 import os
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import Pipe, get_context
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 import psutil
@@ -50,16 +50,21 @@ class Worker:
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
+        self._lifeline: Connection | None = None
+        self._is_killed = False
 
     def call(self, function: Callable[..., R], *arguments: Any) -> R:
         """Run a module-level function in the worker.
 
         Raises:
-            WorkerDied: the process was killed or crashed; the next call starts a new one.
+            WorkerDied: the process was killed or crashed; the next call starts a new one, unless it was we who killed it.
         """
+        if self._is_killed:
+            raise WorkerDied("the run was stopped")
         if self._pool is None:
+            lifeline, self._lifeline = Pipe(duplex=False)
             self._pool = ProcessPoolExecutor(
-                1, mp_context=get_context("spawn"), initializer=_set_up, initargs=(os.getpid(),)
+                1, mp_context=get_context("spawn"), initializer=_set_up, initargs=(lifeline,)
             )
         try:
             return self._pool.submit(function, *arguments).result()
@@ -68,10 +73,16 @@ class Worker:
             raise WorkerDied("the worker process died: out of memory, or a crash in a library") from died
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, after the call that it is in."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
+
+    def kill(self) -> None:
+        """End the process now, with all that it started; it is not started anew."""
+        self._is_killed = True
+        if self._lifeline is not None:
+            self._lifeline.close()
 
 
 class WorkerPool:
@@ -86,9 +97,16 @@ class WorkerPool:
     def __enter__(self) -> "WorkerPool":
         return self
 
-    def __exit__(self, *problem: object) -> None:
+    def __exit__(self, problem: object, *details: object) -> None:
+        if problem is not None:
+            self.kill()
         for worker in self._all:
             worker.close()
+
+    def kill(self) -> None:
+        """End all processes now: an interrupted or cancelled run does not wait for the clips in hand."""
+        for worker in self._all:
+            worker.kill()
 
     @contextlib.contextmanager
     def lend(self) -> Iterator[Worker]:
@@ -100,15 +118,15 @@ class WorkerPool:
             self._free.put(worker)
 
 
-def _set_up(parent: int) -> None:
-    """Set a new worker up: one thread for each library, and an end when the parent is gone."""
+def _set_up(lifeline: Connection) -> None:
+    """Set a new worker up: one thread for each library, and an end when the parent lets go of its end of the pipe."""
     import cv2
 
     cv2.setNumThreads(1)
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)  # the parent was killed: nobody is left to take the result
+        with contextlib.suppress(EOFError, OSError):
+            lifeline.recv_bytes()
+        os._exit(1)  # the parent stopped the run or was killed: nobody is left to take the result
 
     threading.Thread(target=watch, daemon=True).start()
