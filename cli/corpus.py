@@ -42,11 +42,12 @@ def inspect(
 @commands.command(epilog="Example: effectpairs verify corpus")
 def verify(corpus: CorpusPlace) -> None:
     """Check every byte and every video of a corpus. Names the first thing wrong in each file."""
+    from ..datasets.corpus.publish import listed_files
     from ..datasets.corpus.reader import open_corpus
     from ..datasets.corpus.verify import verify as verify_corpus
 
     published = open_corpus(corpus)
-    files = [*published.manifest["files"], published.manifest["account"]["clips"]]
+    files = listed_files(published.manifest)
     with progress_bar() as show:
         numbers = iter(range(1, len(files) + 1))
         problems = verify_corpus(published, step=lambda _: show("verify", next(numbers), len(files)))

@@ -297,8 +297,8 @@ def test_pairs_that_change_while_they_are_published_are_noticed(tmp_path):
 
 def test_ledgers_are_read_once(tmp_path, monkeypatch):
     reads = []
-    real = publish.read_ledger
-    monkeypatch.setattr(publish, "read_ledger", lambda *where: (reads.append(where), real(*where))[1])
+    real = publish.iter_ledger
+    monkeypatch.setattr(publish, "iter_ledger", lambda *where: (reads.append(where), real(*where))[1])
     fixtures_workspaces.fill_workspace(tmp_path / "w", [f"clip-{number}" for number in range(6)])
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
     assert len(reads) == 1

@@ -1,9 +1,9 @@
 """The last step of publishing: statistics, data card and, last, `corpus.json`: its presence says that all is there."""
 
-import io
 import json
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -11,14 +11,25 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..store.atomic_io import CorruptFile, digest_of, json_bytes
-from ..store.ledger import ClipOutcome, RunSummary, finished_sources, read_account, read_ledger
+from ..store.ledger import RunSummary, finished_sources, iter_ledger, read_account
 from ..store.location import Location
-from .publish import CARD, CARD_MARK, MANIFEST, PublishSettings, included_entries, is_ours, planned_contents, split_of
+from .publish import (
+    CARD,
+    CARD_MARK,
+    MANIFEST,
+    PublishSettings,
+    content_of_clips,
+    included_clips,
+    is_ours,
+    listed_files,
+    packed,
+    planned_contents,
+    read_clips,
+)
 from .schema import QUALITY_NUMBERS, SCHEMA_VERSION, TRUTH
+from .words import OUTCOMES, WORDS, put_table
 
 
 def finalize(
@@ -40,7 +51,6 @@ def finalize(
     files = sorted(files, key=lambda file: str(file["path"]))
     if sorted(file["content"] for file in files) != planned_contents(workspace, settings):
         raise CorruptFile(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
-    entries = included_entries(workspace, settings)
     sources = finished_sources(workspace)
     summaries: dict[str, RunSummary] = {}
     source_settings: dict[str, Any] = {}
@@ -52,34 +62,54 @@ def finalize(
         "version": corpus_version(files),
         "software": f"effectpairs {version('effectpairs')}",
         "settings": {"publishing": asdict(settings), "sources": source_settings},
-        **compute_statistics(entries, settings),
         "account": {"sources": {source: asdict(summary) for source, summary in summaries.items()}},
         "files": files,
     }
-    outcomes = [
+    clips_by_content = {
+        content_of_clips(group, split, settings): group
+        for split, _, group in packed(included_clips(workspace, settings), settings)
+    }
+    rows = (
+        {**(entry.row or {}), "split": file["split"]}
+        for file in files
+        for entry in read_clips(workspace, clips_by_content[file["content"]])
+    )
+    outcomes = (
         {"source": source, "name": entry.name, "outcome": entry.outcome, "stage": entry.stage, "reasons": entry.reasons}
         for source in sources
-        for entry in read_ledger(workspace, source)
-    ]
-    return commit_manifest(corpus, manifest, entries, list(summaries.values()), outcomes)
+        for _, entry in iter_ledger(workspace, source)
+    )
+    return commit_manifest(corpus, manifest, rows, list(summaries.values()), outcomes, workspace / "scratch")
 
 
 def commit_manifest(
     corpus: Location,
     manifest: dict[str, Any],
-    entries: Sequence[ClipOutcome],
+    rows: Iterable[Mapping[str, Any]],
     summaries: Sequence[RunSummary],
-    outcomes: Sequence[Mapping[str, Any]],
+    outcomes: Iterable[Mapping[str, Any]],
+    scratch: Path,
 ) -> dict[str, Any]:
-    """Write the outcomes of all clips, the data card and, last, `corpus.json`; then remove what is not in it.
+    """Write words and outcomes of all clips, the data card and, last, `corpus.json`; then remove what is not in it.
 
-    Shards and outcomes of an earlier corpus or of an interrupted publishing are deleted. `manifest` is completed.
+    Files of an earlier corpus or of an interrupted publishing are deleted. `manifest` is completed.
+
+    Args:
+        corpus: where the shards are already.
+        manifest: what is known of the corpus before its clips are counted.
+        rows: plain columns of every clip, in the order of the shards; few are in memory at once.
+        summaries: of the sources.
+        outcomes: of every clip that was looked at, with its source.
+        scratch: a local folder for files on their way to a remote place.
     """
-    manifest["account"]["clips"] = _write_outcomes(outcomes, corpus)
+    statistics = CorpusStatistics()
+    manifest["words"] = put_table(corpus, "words", WORDS, statistics.tally(rows), scratch)
+    manifest["account"]["clips"] = put_table(corpus, "account", OUTCOMES, outcomes, scratch)
+    manifest |= statistics.values()
     manifest["digest"] = digest_of(manifest)
-    corpus.write(CARD, _render_card(manifest, entries, summaries).encode())
+    corpus.write(CARD, _render_card(manifest, statistics, summaries).encode())
     corpus.write(MANIFEST, json_bytes(manifest))
-    current_files = {file["path"] for file in manifest["files"]} | {manifest["account"]["clips"]["path"]}
+    current_files = {file["path"] for file in listed_files(manifest)}
     for name in corpus.names():
         final_name, _, partial = name.partition(".partial-")
         stale = corpus.is_abandoned(name) if partial else name not in current_files
@@ -93,31 +123,64 @@ def corpus_version(files: Sequence[Mapping[str, Any]]) -> str:
     return digest_of([file["content"] for file in files])[:12]
 
 
-def compute_statistics(entries: Sequence[ClipOutcome], settings: PublishSettings) -> dict[str, Any]:
-    """Return the statistics in `corpus.json`: counts, and least, median and largest value of each quality number."""
-    rows = [entry.row for entry in entries if entry.row is not None]
-    counts = {
-        "clips": len(rows),
-        "groups": len({row["group"] for row in rows}),
-        "frames": sum(row["num_frames"] for row in rows),
-        "seconds": round(sum(row["num_frames"] / row["fps"] for row in rows), 3),
-    }
-    counters = {
-        "by_kind": Counter(row["kind"] for row in rows),
-        "by_source": Counter(row["source"] for row in rows),
-        "by_split": Counter(split_of(row["group"], settings) for row in rows),
-        "by_effect": Counter(effect for row in rows for effect in row["effects"]),
-        "by_captioner": Counter(filter(None, map(_captioner_of, rows))),
-        "by_verdict": Counter(row["quality"]["verdict"] for row in rows),
-    }
-    quality = {}
-    for metric in QUALITY_NUMBERS:
-        measured = [value for row in rows if (value := row["quality"].get(metric)) is not None]
-        if measured:
-            low, middle, high = np.quantile(measured, [0, 0.5, 1]).tolist()
-            quality[metric] = {"min": low, "median": middle, "max": high, "clips": len(measured)}
-    sorted_counts = {name: dict(sorted(counter.items())) for name, counter in counters.items()}
-    return {"counts": counts | sorted_counts, "quality": quality}
+class CorpusStatistics:
+    """Counts, and least, median and largest value of each quality number, of rows that pass by.
+
+    Attributes:
+        licences: origin of the last clip under each licence, by source and licence.
+        with_truth: number of clips with `effect_truth`.
+    """
+
+    def __init__(self) -> None:
+        self.licences: dict[str, dict[str, str]] = {}
+        self.with_truth = 0
+        self._groups: set[str] = set()
+        self._clips = self._frames = 0
+        self._seconds = 0.0
+        self._counters: dict[str, Counter[str]] = {
+            name: Counter() for name in ("kind", "source", "split", "effect", "captioner", "verdict")
+        }
+        self._numbers = {metric: array("d") for metric in QUALITY_NUMBERS}
+
+    def tally(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        """Pass rows on, counted."""
+        for row in rows:
+            self._count(row)
+            yield {**row, TRUTH: row.get(TRUTH) or []}
+
+    def values(self) -> dict[str, Any]:
+        """The statistics as they stand in `corpus.json`."""
+        quality = {}
+        for metric, measured in self._numbers.items():
+            if measured:
+                low, middle, high = np.quantile(measured, [0, 0.5, 1]).tolist()
+                quality[metric] = {"min": low, "median": middle, "max": high, "clips": len(measured)}
+        counts = {
+            "clips": self._clips,
+            "groups": len(self._groups),
+            "frames": self._frames,
+            "seconds": round(self._seconds, 3),
+        }
+        by_words = {f"by_{name}": dict(sorted(counter.items())) for name, counter in self._counters.items()}
+        return {"counts": counts | by_words, "quality": quality}
+
+    def _count(self, row: Mapping[str, Any]) -> None:
+        provenance = row["provenance"]
+        self.licences.setdefault(row["source"], {})[provenance["licence"] or "unknown"] = provenance["origin"]
+        self.with_truth += bool(row.get(TRUTH))
+        self._clips += 1
+        self._frames += row["num_frames"]
+        self._seconds += row["num_frames"] / row["fps"]
+        self._groups.add(row["group"])
+        for name in ("kind", "source", "split"):
+            self._counters[name][row[name]] += 1
+        self._counters["effect"].update(row["effects"])
+        self._counters["verdict"][row["quality"]["verdict"]] += 1
+        if captioner := _captioner_of(row):
+            self._counters["captioner"][captioner] += 1
+        for metric, measured in self._numbers.items():
+            if (value := row["quality"].get(metric)) is not None:
+                measured.append(value)
 
 
 def _captioner_of(row: Mapping[str, Any]) -> str | None:
@@ -128,33 +191,15 @@ def _captioner_of(row: Mapping[str, Any]) -> str | None:
     return str(record.get("caption_by") or "a person")
 
 
-def _write_outcomes(rows: Sequence[Mapping[str, Any]], corpus: Location) -> dict[str, Any]:
-    """Write the outcomes of all clips as one small Parquet file; return its entry in the manifest."""
-    string_columns = [(name, pa.string()) for name in ("source", "name", "outcome", "stage")]
-    table = pa.Table.from_pylist(list(rows), schema=pa.schema([*string_columns, ("reasons", pa.list_(pa.string()))]))
-    content = io.BytesIO()
-    pq.write_table(table, content, compression="zstd")
-    # Named by content, so that the file of the present corpus stays as it is until the new `corpus.json` is there.
-    path = f"account-{digest_of(list(rows))[:12]}.parquet"
-    corpus.write(path, content.getvalue())
-    return {"path": path, "rows": len(rows), "size_bytes": content.tell(), "sha256": corpus.digest(path)}
-
-
-def _render_card(manifest: Mapping[str, Any], entries: Sequence[ClipOutcome], summaries: Sequence[RunSummary]) -> str:
+def _render_card(manifest: Mapping[str, Any], statistics: CorpusStatistics, summaries: Sequence[RunSummary]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
-    licences: dict[str, dict[str, str]] = {}
-    for entry in entries:
-        if entry.row is not None:
-            provenance = entry.row["provenance"]
-            licences.setdefault(entry.row["source"], {})[provenance["licence"] or "unknown"] = provenance["origin"]
-    with_truth = sum(bool(entry.row and entry.row.get(TRUTH)) for entry in entries)
     return environment.get_template("card.md.j2").render(
         corpus=manifest,
         accounts=summaries,
-        licences=licences,
-        with_truth=with_truth,
+        licences=statistics.licences,
+        with_truth=statistics.with_truth,
         mark=CARD_MARK,
         dumps=json.dumps,
     )

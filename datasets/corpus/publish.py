@@ -11,13 +11,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
 from ..store import codec
-from ..store.atomic_io import CorruptFile, digest_of, explain_os_errors
+from ..store.atomic_io import CorruptFile, digest_of, explain_os_errors, key_digest
 from ..store.codec import Storage
-from ..store.ledger import ClipOutcome, finished_sources, ledger_stamp, read_ledger
+from ..store.ledger import ClipOutcome, finished_sources, iter_ledger, ledger_stamp, read_entries
 from ..store.location import Location
 from . import shards
 from .schema import COLOUR_LAYERS, SCHEMA_VERSION, SPLITS
@@ -36,7 +37,7 @@ class PublishSettings:
     test_share: float = 0.05
     """Share of groups in the test split."""
     shard_bytes: int = 512 * 1024**2
-    """A shard is closed before it grows past this size; one clip is never divided."""
+    """A shard is closed before it grows past this size, or past MAX_SHARD_CLIPS; one clip is never divided."""
 
     def __post_init__(self) -> None:
         for name in ("validation_share", "test_share"):
@@ -48,7 +49,27 @@ class PublishSettings:
             raise ValueError(f"shard_bytes={self.shard_bytes} is not positive")
 
 
-def included_entries(workspace: Path, settings: PublishSettings) -> tuple[ClipOutcome, ...]:
+MAX_SHARD_CLIPS = 1000
+"""A clip's row group takes 19 kB of its shard's footer, all of which is read to find any of them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipRef:
+    """A finished pair that gets into a corpus, by reference: 100,000 of them take 60 MB, their rows as values 3 GB."""
+
+    clip_id: str
+    source: str
+    start: int
+    """Byte of the source's ledger at which its entry begins."""
+    group: str
+    kind: str
+    size_bytes: int
+    """Size of its layers."""
+    digest: str
+    """Digest of its row and layers."""
+
+
+def included_clips(workspace: Path, settings: PublishSettings) -> tuple[ClipRef, ...]:
     """The finished pairs that get in, sorted by id; read once as long as no ledger changes.
 
     Raises:
@@ -60,8 +81,8 @@ def included_entries(workspace: Path, settings: PublishSettings) -> tuple[ClipOu
 
 def planned_contents(workspace: Path, settings: PublishSettings) -> list[str]:
     """The content digests of the shards that the finished pairs make, sorted."""
-    shards = packed(included_entries(workspace, settings), settings)
-    return sorted(content_of_rows(group, split, settings) for split, _, group in shards)
+    shards = packed(included_clips(workspace, settings), settings)
+    return sorted(content_of_clips(group, split, settings) for split, _, group in shards)
 
 
 def split_of(group: str, settings: PublishSettings) -> str:
@@ -73,60 +94,81 @@ def split_of(group: str, settings: PublishSettings) -> str:
 
 
 @lru_cache(maxsize=2)
-def _included(workspace: Path, include: tuple[str, ...], stamp: object) -> tuple[ClipOutcome, ...]:
-    """`included_entries`, anew for every stamp of the ledgers."""
+def _included(workspace: Path, include: tuple[str, ...], stamp: object) -> tuple[ClipRef, ...]:
+    """`included_clips`, anew for every stamp of the ledgers."""
     sources = finished_sources(workspace)
     if not sources:
         raise ValueError(f"{workspace}: no finished source is there; run one first: effectpairs run SOURCE")
-    entry_by_id: dict[str, ClipOutcome] = {}
+    clip_by_id: dict[str, ClipRef] = {}
     for source in sources:
-        for entry in read_ledger(workspace, source):
+        for start, entry in iter_ledger(workspace, source):
             if entry.outcome not in include:
                 continue
             if entry.row is None or entry.layers is None:
                 raise ValueError(f"{entry.name} has the outcome {entry.outcome} but no row; run '{source}' again")
-            if entry.name in entry_by_id:
+            if entry.name in clip_by_id:
                 raise ValueError(
                     f"clip id '{entry.name}' stands twice in {workspace}, again in '{source}'; rename one source"
                 )
-            entry_by_id[entry.name] = entry
-    if not entry_by_id:
+            clip_by_id[entry.name] = ClipRef(
+                clip_id=entry.name,
+                source=source,
+                start=start,
+                group=entry.row["group"],
+                kind=entry.row["kind"],
+                size_bytes=sum(layer["size_bytes"] for layer in entry.layers.values()),
+                digest=_digest_of_entry(entry),
+            )
+    if not clip_by_id:
         raise ValueError(
             f"{workspace}: no pair is among {', '.join(include)}; "
             "see why with the account of the run, or publish with --include accept,review"
         )
-    return tuple(entry_by_id[name] for name in sorted(entry_by_id))
+    return tuple(clip_by_id[name] for name in sorted(clip_by_id))
 
 
-def packed(entries: Sequence[ClipOutcome], settings: PublishSettings) -> Iterator[tuple[str, str, list[ClipOutcome]]]:
-    """Runs of entries of one split and kind, each below the size of a shard."""
-    by_split_and_kind: dict[tuple[str, str], list[ClipOutcome]] = {}
-    for entry in entries:
-        assert entry.row is not None, entry.name
-        by_split_and_kind.setdefault((split_of(entry.row["group"], settings), entry.row["kind"]), []).append(entry)
+def packed(clips: Sequence[ClipRef], settings: PublishSettings) -> Iterator[tuple[str, str, list[ClipRef]]]:
+    """Runs of clips of one split and kind, each below the size of a shard."""
+    by_split_and_kind: dict[tuple[str, str], list[ClipRef]] = {}
+    for clip in clips:
+        by_split_and_kind.setdefault((split_of(clip.group, settings), clip.kind), []).append(clip)
     for split, kind in sorted(by_split_and_kind, key=lambda key: (SPLITS.index(key[0]), key[1])):
-        group: list[ClipOutcome] = []
+        group: list[ClipRef] = []
         size = 0
-        for entry in by_split_and_kind[split, kind]:
-            if group and size + _size(entry) > settings.shard_bytes:
+        for clip in by_split_and_kind[split, kind]:
+            if group and (size + clip.size_bytes > settings.shard_bytes or len(group) == MAX_SHARD_CLIPS):
                 yield split, kind, group
                 group, size = [], 0
-            group.append(entry)
-            size += _size(entry)
+            group.append(clip)
+            size += clip.size_bytes
         yield split, kind, group
 
 
-def _size(entry: ClipOutcome) -> int:
-    return sum(layer["size_bytes"] for layer in (entry.layers or {}).values())
-
-
-def content_of_rows(entries: Sequence[ClipOutcome], split: str, settings: PublishSettings) -> str:
+def content_of_clips(clips: Sequence[ClipRef], split: str, settings: PublishSettings) -> str:
     """Digest of all that decides the bytes of a shard."""
-    rows = []
-    for entry in entries:
-        digests = {name: layer["sha256"] for name, layer in (entry.layers or {}).items()}
-        rows.append([SCHEMA_VERSION, settings.storage, split, entry.row, digests])
-    return digest_of(rows)
+    return digest_of([SCHEMA_VERSION, settings.storage, split, [clip.digest for clip in clips]])
+
+
+def read_clips(workspace: Path, clips: Sequence[ClipRef]) -> Iterator[ClipOutcome]:
+    """The ledgers' entries of clips, in their order, one in memory at a time.
+
+    Raises:
+        CorruptFile: a ledger changed since the clips were planned.
+    """
+    changed = f"{workspace}: its pairs changed while they were published; publish again when no run is on"
+    for source, group in groupby(clips, key=lambda clip: clip.source):
+        planned = list(group)
+        try:
+            for clip, entry in zip(planned, read_entries(workspace, source, (c.start for c in planned)), strict=True):
+                if entry.name != clip.clip_id or _digest_of_entry(entry) != clip.digest:
+                    raise CorruptFile(changed)
+                yield entry
+        except ValueError as broken:
+            raise CorruptFile(changed) from broken
+
+
+def _digest_of_entry(entry: ClipOutcome) -> str:
+    return key_digest([entry.row, {name: layer["sha256"] for name, layer in (entry.layers or {}).items()}])
 
 
 MANIFEST = "corpus.json"
@@ -137,14 +179,14 @@ CARD_MARK = "# data card written by effectpairs"
 
 @dataclass(frozen=True, kw_only=True)
 class ShardPlan:
-    """One file of the corpus to be, small enough to travel: the rows are read anew from the ledgers by their ids."""
+    """One file of the corpus to be, small enough to travel: the rows are read anew from the ledgers."""
 
     path: str
     split: str
     kind: str
     content: str
     """Digest of all that decides the shard's bytes."""
-    clip_ids: tuple[str, ...]
+    clips: tuple[ClipRef, ...]
     sha256: str | None = None
     """SHA-256 of the file, if the present corpus lists it."""
 
@@ -156,18 +198,16 @@ def plan_shards(workspace: Path, corpus: Location, settings: PublishSettings) ->
         ValueError: nothing is finished, two pairs have the same id, or the folder holds something else.
     """
     refuse_foreign(corpus)
-    entries = included_entries(workspace, settings)
     present = {file["content"]: file for file in present_manifest(corpus).get("files", [])}
     used_paths = {file["path"] for file in present.values()}
     plans: list[ShardPlan] = []
-    for split, kind, group in packed(entries, settings):
-        content = content_of_rows(group, split, settings)
+    for split, kind, group in packed(included_clips(workspace, settings), settings):
+        content = content_of_clips(group, split, settings)
         present_file = present.get(content)
         path = present_file["path"] if present_file else free_name(split, kind, used_paths)
         used_paths.add(path)
-        ids = tuple(entry.name for entry in group)
         sha256 = present_file["sha256"] if present_file else None
-        plans.append(ShardPlan(path=path, split=split, kind=kind, content=content, clip_ids=ids, sha256=sha256))
+        plans.append(ShardPlan(path=path, split=split, kind=kind, content=content, clips=tuple(group), sha256=sha256))
     return plans
 
 
@@ -189,7 +229,7 @@ def write_planned(plan: ShardPlan, workspace: Path, corpus: Location, settings: 
         "path": plan.path,
         "split": plan.split,
         "kind": plan.kind,
-        "rows": len(plan.clip_ids),
+        "rows": len(plan.clips),
         "size_bytes": corpus.size(plan.path),
         "sha256": digest,
         "content": plan.content,
@@ -198,7 +238,13 @@ def write_planned(plan: ShardPlan, workspace: Path, corpus: Location, settings: 
 
 def is_ours(name: str) -> bool:
     """Is this a file that publishing writes beside `corpus.json`?"""
-    return re.fullmatch(r"data/[a-z]+/[a-z]+-\d{5,}\.parquet|account-[0-9a-f]{12}\.parquet", name) is not None
+    return re.fullmatch(r"data/[a-z]+/[a-z]+-\d{5,}\.parquet|(account|words)-[0-9a-f]{12}\.parquet", name) is not None
+
+
+def listed_files(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Entries of all files that a `corpus.json` lists: shards, outcomes of the clips, and the table of words if any."""
+    words = manifest.get("words")
+    return [*manifest["files"], manifest["account"]["clips"], *([words] if words else [])]
 
 
 def present_manifest(corpus: Location) -> Mapping[str, Any]:
@@ -250,15 +296,11 @@ def free_name(split: str, kind: str, used_paths: set[str]) -> str:
 
 
 def _write(plan: ShardPlan, workspace: Path, corpus: Location, settings: PublishSettings) -> None:
-    by_id = {entry.name: entry for entry in included_entries(workspace, settings)}
-    entries = [by_id[clip_id] for clip_id in plan.clip_ids if clip_id in by_id]
-    if content_of_rows(entries, plan.split, settings) != plan.content:
-        raise CorruptFile(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
     rows = (
         shards.Row(
             columns={**(entry.row or {}), "split": plan.split}, layer=_reader(entry, workspace, settings.storage)
         )
-        for entry in entries
+        for entry in read_clips(workspace, plan.clips)
     )
     put_shard(corpus, plan.path, rows, content=plan.content, scratch=workspace / "scratch")
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from ..store.location import Location
 from . import shards
 from .clip import Clip
-from .publish import MANIFEST, is_ours
-from .schema import OLDEST_READABLE, PLAIN_ROW, SCHEMA_VERSION
+from .publish import MANIFEST, is_ours, listed_files
+from .schema import OLDEST_READABLE, PLAIN_COLUMNS, PLAIN_ROW, SCHEMA_VERSION
+from .words import read_words
 
 OPEN_SHARDS = 16
 """Shards kept open at once by one reader: their footers are then parsed once."""
@@ -69,14 +70,40 @@ class Corpus:
         Raises:
             ValueError: a shard is missing or damaged.
         """
-        parts = [PLAIN_ROW.empty_table()]
+        return self.columns(PLAIN_COLUMNS)
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Some columns of the table; nothing else is read.
+
+        A name may be that of a field, `provenance.licence` say: its column then holds the fields that are named alone,
+        and perhaps others.
+
+        Raises:
+            ValueError: a shard is missing or damaged.
+        """
+        words = self._read_words(names)
+        if words is not None:
+            return words
+        columns = tuple(dict.fromkeys(name.split(".")[0] for name in names))
+        parts = [pa.schema([PLAIN_ROW.field(name) for name in columns]).empty_table()]
         for file in self.manifest["files"]:
             try:
                 with self.location.open(file["path"], block_bytes=WORDS_BLOCK_BYTES) as opened:
-                    parts.append(shards.read_plain(opened))
+                    parts.append(shards.read_plain(opened, columns))
             except (FileNotFoundError, pa.ArrowException) as broken:
                 raise ValueError(self._unreadable(file["path"])) from broken
         return pa.concat_tables(parts)
+
+    def _read_words(self, names: Sequence[str]) -> pa.Table | None:
+        """The same from the table of words; None where there is none that can be read, so that the shards are."""
+        entry = self.manifest.get("words")
+        try:
+            if not entry or self.location.size(entry["path"]) != entry["size_bytes"]:
+                return None
+            with self.location.open(entry["path"]) as opened:
+                return read_words(opened, len(self), names)
+        except (OSError, pa.ArrowException):
+            return None
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -86,7 +113,7 @@ class Corpus:
     @cached_property
     def _where(self) -> dict[str, tuple[str, int, int]]:
         """File, row group in it, and row in the table of each clip."""
-        ids = self.table.column("clip_id").to_pylist()
+        ids = self.columns(["clip_id"]).column("clip_id").to_pylist()
         spots = [(file["path"], row) for file in self.manifest["files"] for row in range(file["rows"])]
         if len(ids) != len(spots):
             raise ValueError(
@@ -187,7 +214,7 @@ def _read_manifest(location: Location) -> dict[str, Any]:
 
 def _problem_of(manifest: dict[str, Any]) -> str | None:
     """Describe what a reader relies on and does not find in a manifest; None where all is there."""
-    files = [*manifest["files"], manifest["account"]["clips"]]
+    files = listed_files(manifest)
     strange = [file["path"] for file in files if not is_ours(file["path"])]
     if strange:
         return f"'{strange[0]}' is no file of a corpus"

@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter
 
 from ..store.atomic_io import digest_of
 from ..store.ledger import ClipOutcome, RunSummary, account_of
 from ..store.location import Location
 from . import shards
 from .clip import Clip
-from .finalize import commit_manifest, compute_statistics, corpus_version
-from .publish import PublishSettings, free_name, present_manifest, put_shard, refuse_foreign
+from .finalize import commit_manifest, corpus_version
+from .publish import free_name, present_manifest, put_shard, refuse_foreign
 from .reader import Corpus
 from .schema import SCHEMA_VERSION
 
@@ -41,6 +40,7 @@ def recaption(
     used_paths = {file["path"] for file in present_manifest(location).get("files", [])}
     entries: list[ClipOutcome] = []
     files = []
+    rows_by_path: dict[str, list[Row]] = {}
     is_current = manifest["schema_version"] == SCHEMA_VERSION
     ids = iter(corpus.ids)
     for file in map(dict, corpus.manifest["files"]):
@@ -53,18 +53,19 @@ def recaption(
             )
         stays = is_current and rows == [clip.row for clip in clips] and corpus.location.url == location.url
         files.append(file if stays else _write(file, clips, rows, location, used_paths, scratch))
-    settled = TypeAdapter(PublishSettings).validate_python(manifest["settings"]["publishing"])
+        rows_by_path[files[-1]["path"]] = rows
     outcomes = _updated_outcomes(corpus, entries)
     accounts = _accounts(outcomes)
+    files_in_order = sorted(files, key=lambda file: str(file["path"]))
     manifest |= {
         "schema_version": SCHEMA_VERSION,
-        **compute_statistics(entries, settled),
         "version": corpus_version(files),
-        "files": sorted(files, key=lambda file: str(file["path"])),
+        "files": files_in_order,
         "account": {"sources": {account.source: vars(account) for account in accounts}},
         "settings": {**manifest["settings"], "sources": settings},
     }
-    return commit_manifest(location, manifest, entries, accounts, outcomes)
+    rows_in_order = (row for file in files_in_order for row in rows_by_path[file["path"]])
+    return commit_manifest(location, manifest, rows_in_order, accounts, outcomes, scratch)
 
 
 def _write(

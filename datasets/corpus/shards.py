@@ -83,7 +83,7 @@ def plain_of(shard: pq.ParquetFile, columns: Sequence[str] = PLAIN_COLUMNS) -> p
         fitted(shard.read_row_group(group, columns=leaves, use_threads=False), schema)
         for group in range(shard.num_row_groups)
     ]
-    return pa.concat_tables([schema.empty_table(), *clips])
+    return pa.concat_tables([schema.empty_table(), *clips]).combine_chunks()  # a chunk a clip takes 70 kB each
 
 
 def read_layer(shard: pq.ParquetFile, row: int, layer: str) -> bytes | None:

@@ -1,9 +1,10 @@
 """Check a corpus to its last byte: sums, tables, every video decoded; the first thing wrong with each file is named."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from ..store import codec
 from ..store.atomic_io import digest_of
 from . import shards
-from .publish import CARD, MANIFEST, is_ours
+from .publish import CARD, MANIFEST, is_ours, listed_files
 from .reader import Corpus
 from .schema import (
     COLOUR_LAYERS,
@@ -27,9 +28,10 @@ from .schema import (
     VERDICTS,
     is_row,
 )
+from .words import is_current, iter_words
 
 Row = dict[str, Any]
-File = dict[str, Any]
+File = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +57,10 @@ def verify(corpus: Corpus, *, step: Callable[[str], None] = lambda _: None) -> l
     """
     index = _index_corpus(corpus)
     faults = []
-    for file in [*corpus.manifest["files"], corpus.manifest["account"]["clips"]]:
-        problem = next(_faults_of(corpus, file, index), None)
+    words = corpus.manifest.get("words")
+    for file in listed_files(corpus.manifest):
+        checks = (_faults_of(corpus, file, index), _faults_of_words(corpus) if file == words else ())
+        problem = next(chain(*checks), None)
         if problem is not None:
             faults.append(IntegrityError(file=file["path"], problem=problem))
         step(file["path"])
@@ -155,6 +159,22 @@ def _faults_of_videos(row: Row, read: shards.ReadLayer) -> Iterator[str]:
             yield f"{layer} {broken}"
 
 
+def _faults_of_words(corpus: Corpus) -> Iterator[str]:
+    """Compare the table of words with the shards, which it is a copy of; one that cannot be read is said elsewhere."""
+    files = corpus.manifest["files"]
+    with corpus.location.open(corpus.manifest["words"]["path"]) as opened:
+        if not is_current(pq.read_schema(opened)):
+            return
+        for file, copies in zip(files, iter_words(opened, (file["rows"] for file in files)), strict=True):
+            try:
+                with corpus.location.open(file["path"]) as shard:
+                    rows = shards.read_plain(shard)
+            except (pa.ArrowException, OSError):
+                continue
+            if rows != copies:
+                yield f"its rows are not those of {file['path']}; publish the corpus again"
+
+
 def _faults_around(corpus: Corpus) -> Iterator[IntegrityError]:
     """Yield problems of the manifest and the data card, and shards that nobody listed.
 
@@ -165,7 +185,7 @@ def _faults_around(corpus: Corpus) -> Iterator[IntegrityError]:
         yield IntegrityError(file=MANIFEST, problem="was changed by hand or damaged; publish the corpus again")
     if not corpus.location.exists(CARD):
         yield IntegrityError(file=CARD, problem="the data card is missing; publish the corpus again")
-    manifest_files = {file["path"] for file in manifest["files"]} | {manifest["account"]["clips"]["path"]}
+    manifest_files = {file["path"] for file in listed_files(manifest)}
     for name in corpus.location.names():
         if name not in manifest_files and (is_ours(name) or (name.startswith("data/") and name.endswith(".parquet"))):
             yield IntegrityError(file=name, problem=f"is not listed in {MANIFEST}; delete it or publish again")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from rich import box
 from rich.cells import cell_len
@@ -96,23 +97,33 @@ def finite(value: float | None) -> float | None:
 
 
 ROWS = 200  # clips that the table of a terminal lists
+COLUMNS = (
+    *("clip_id", "kind", "source", "split", "group", "effects", "caption", "num_frames", "height", "width", "fps"),
+    *("quality", "provenance.origin", "provenance.licence"),
+)
+"""Columns that are looked at; the first eleven are listed as they stand."""
 MARKS = ("min", "q25", "median", "q75", "max")
 Values = dict[str, Any]
 
 
-def as_values(corpus: Corpus) -> Values:
+def as_values(corpus: Corpus, *, clips: int | None = None) -> Values:
     """All that `inspect` knows as values that JSON can hold: identity, counts, quality, account, clips.
 
     A number that was not measured, and a PSNR of equal pictures, is None; nothing is NaN or infinite.
+
+    Args:
+        corpus: what to look at.
+        clips: number of clips that are listed, the first ones; all if None. The statistics are of all.
     """
-    clips = [_clip_values(row) for row in corpus.table.to_pylist()]
+    table = corpus.columns(COLUMNS)
+    quality = table.column("quality").combine_chunks()
     manifest = corpus.manifest
     return {
         "corpus": corpus.location.url,
         **{key: manifest[key] for key in ("name", "version", "schema_version", "software", "counts")},
-        "quality": {name: values for name in NUMBERS if (values := _quantiles(name, clips))},
+        "quality": {name: values for name in NUMBERS if (values := _quantiles(quality.field(name)))},
         "account": account_values(corpus),
-        "clips": clips,
+        "clips": [_clip_values(row) for row in table.slice(0, clips).to_pylist()],
     }
 
 
@@ -149,15 +160,15 @@ def main_reason(reasons: Iterable[str]) -> str:
 
 def as_tables(corpus: Corpus) -> list[Any]:
     """The same as tables for a terminal; of a large corpus the first clips alone are listed."""
-    values = as_values(corpus)
+    values = as_values(corpus, clips=ROWS)
     counts, clips = values["counts"], values["clips"]
     title = (
         f"{values['name']}, version {values['version']}: {counts['clips']} clips from {counts['groups']} originals, "
         f"{counts['frames']} frames, {counts['seconds']:.1f} s"
     )
-    tables: list[Any] = [Text(title, style="bold"), _clips_table(clips[:ROWS])]
-    if len(clips) > ROWS:
-        tables.append(Text(f"and {len(clips) - ROWS} clips more; all of them with --json", style="dim"))
+    tables: list[Any] = [Text(title, style="bold"), _clips_table(clips)]
+    if len(corpus) > ROWS:
+        tables.append(Text(f"and {len(corpus) - ROWS} clips more; all of them with --json", style="dim"))
     rows: list[tuple[Any, ...]] = []
     for key in ("kind", "split", "source", "effect", "verdict"):
         rows.append((key, ", ".join(f"{name} {n}" for name, n in counts[f"by_{key}"].items()) or "none named"))
@@ -179,11 +190,10 @@ def as_tables(corpus: Corpus) -> list[Any]:
 
 
 def _clip_values(row: Mapping[str, Any]) -> Values:
-    words = ("clip_id", "kind", "source", "split", "group", "effects", "caption")
     quality = row["quality"]
     numbers = {name: finite(quality[name]) for name in NUMBERS}
     return {
-        **{name: row[name] for name in (*words, "num_frames", "height", "width", "fps")},
+        **{name: row[name] for name in COLUMNS[:11]},
         "verdict": quality["verdict"],
         "reasons": quality["reasons"],
         "quality": numbers,
@@ -192,9 +202,10 @@ def _clip_values(row: Mapping[str, Any]) -> Values:
     }
 
 
-def _quantiles(name: str, clips: list[Values]) -> Values | None:
-    measured = [value for clip in clips if (value := clip["quality"][name]) is not None]
-    if not measured:
+def _quantiles(column: pa.Array) -> Values | None:
+    numbers = column.drop_null().to_numpy(zero_copy_only=False)
+    measured = numbers[np.isfinite(numbers)]
+    if not len(measured):
         return None
     values = dict(zip(MARKS, map(float, np.quantile(measured, [0, 0.25, 0.5, 0.75, 1])), strict=True))
     return {**values, "clips": len(measured)}

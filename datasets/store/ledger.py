@@ -7,7 +7,7 @@ digest, and is written last.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -82,12 +82,43 @@ def read_ledger(workspace: Path, source: str) -> list[ClipOutcome]:
     Raises:
         CorruptFile: the ledger is not the one that the account was made of.
     """
+    return [entry for _, entry in iter_ledger(workspace, source)]
+
+
+def iter_ledger(workspace: Path, source: str) -> Iterator[tuple[int, ClipOutcome]]:
+    """A source's entries one by one, each with the byte at which its line begins.
+
+    Raises:
+        CorruptFile: the ledger is not the one that the account was made of, which is known when all of it is read.
+    """
     path = workspace / "sources" / source / "ledger.jsonl"
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != _sums(workspace, source)["ledger"]:
-        raise CorruptFile(f"{path} is damaged, or its run was interrupted at the very end; run source '{source}' again")
-    entries = [json.loads(line) for line in content.splitlines()]
-    return [ClipOutcome(**{**entry, "reasons": tuple(entry["reasons"])}) for entry in entries]
+    damaged = f"{path} is damaged, or its run was interrupted at the very end; run source '{source}' again"
+    sha256, start = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        for line in file:
+            sha256.update(line)
+            try:
+                yield start, _entry(line)
+            except (ValueError, KeyError, TypeError) as broken:
+                raise CorruptFile(damaged) from broken
+            start += len(line)
+    if sha256.hexdigest() != _sums(workspace, source)["ledger"]:
+        raise CorruptFile(damaged)
+
+
+def read_entries(workspace: Path, source: str, starts: Iterable[int]) -> Iterator[ClipOutcome]:
+    """The entries whose lines begin at these bytes of a source's ledger.
+
+    Raises:
+        ValueError: none begins there, since the ledger is another one now.
+    """
+    with (workspace / "sources" / source / "ledger.jsonl").open("rb") as file:
+        for start in starts:
+            file.seek(start)
+            try:
+                yield _entry(file.readline())
+            except (KeyError, TypeError) as broken:
+                raise ValueError(f"no entry begins at byte {start} of the ledger of '{source}'") from broken
 
 
 def read_account(workspace: Path, source: str) -> tuple[RunSummary, dict[str, Any]]:
@@ -107,6 +138,11 @@ def ledger_stamp(workspace: Path) -> tuple[tuple[str, int, int], ...]:
         (source, (workspace / "sources" / source / "account.json").stat()) for source in finished_sources(workspace)
     )
     return tuple((source, stat.st_mtime_ns, stat.st_ino) for source, stat in stats)
+
+
+def _entry(line: bytes) -> ClipOutcome:
+    entry = json.loads(line)
+    return ClipOutcome(**{**entry, "reasons": tuple(entry["reasons"])})
 
 
 def _sums(workspace: Path, source: str) -> dict[str, Any]:
