@@ -19,7 +19,7 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 CorpusPlace = Annotated[str, Argument(metavar="CORPUS", help="Folder or fsspec URL of the corpus.")]
-Workspace = Annotated[Path, Option(help="Folder of stage results; a later run goes on there.")]
+Workspace = Annotated[str, Option(help="Folder or fsspec URL of results; a later run goes on there.")]
 SettingOverrides = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help="Override a setting.")]
 NoPrefect = Annotated[bool, Option("--no-prefect", help="Run without Prefect: same steps, same result.")]
 WorkerCount = Annotated[int, Option("--workers", min=0, help="Worker processes; 0 for what the machine carries.")]

@@ -71,7 +71,7 @@ def report(
 def caption(
     corpus: CorpusPlace,
     overrides: SettingOverrides = None,
-    workspace: Workspace = Path("workspace"),
+    workspace: Workspace = "workspace",
     out_place: Annotated[str | None, Option("--out", help="Where to publish; in place if not given.")] = None,
     workers: WorkerCount = 0,
 ) -> None:

@@ -34,7 +34,7 @@ Points = Annotated[list[str] | None, Option(metavar="X,Y[@FRAME]", help="Point o
 @commands.command(epilog="Example: effectpairs run davis --set root=/data/davis --workspace work")
 def run(
     source: Annotated[list[str], Argument(metavar="SOURCE...", help="Names of sources, or settings files.")],
-    workspace: Workspace = Path("workspace"),
+    workspace: Workspace = "workspace",
     overrides: SettingOverrides = None,
     workers: WorkerCount = 0,
     no_prefect: NoPrefect = False,
@@ -55,7 +55,7 @@ def run(
 @commands.command(epilog="Example: effectpairs publish corpus --workspace work --include accept,review")
 def publish(
     corpus: CorpusPlace,
-    workspace: Workspace = Path("workspace"),
+    workspace: Workspace = "workspace",
     storage: Annotated[str, Option(help="Coding: exact (every bit) or compact (visually lossless).")] = "exact",
     include: Annotated[str, Option(help="Verdicts to include: accept, review, reject, with commas.")] = "accept",
     validation: Annotated[float, Option(help="Share of groups that go to the validation split.")] = 0.05,
@@ -178,19 +178,20 @@ def serve(
     source: Annotated[
         list[str] | None, Argument(metavar="[SOURCE...]", help="Sources to serve; all if not given.")
     ] = None,
-    workspace: Workspace = Path("workspace"),
+    workspace: Workspace = "workspace",
     corpus: Annotated[str, Option(help="Folder or URL that corpus/publish writes to.")] = "corpus",
 ) -> None:
     """Serve all sources as deployments of a Prefect server. PREFECT_API_URL names the server."""
     prepare_prefect(quiet=False)
+    from ..datasets.store.location import Location
     from ..flows.deployments import serve_all
 
-    serve_all(source or [], str(workspace.resolve()), corpus if "://" in corpus else str(Path(corpus).resolve()))
+    serve_all(source or [], Location.of(workspace).url, Location.of(corpus).url)
 
 
 @commands.command(epilog="Example: effectpairs demo --workspace demo/workspace --corpus demo/corpus")
 def demo(
-    workspace: Workspace = Path("demo/workspace"),
+    workspace: Workspace = "demo/workspace",
     corpus: Annotated[Path, Option(help="Folder of the corpus.")] = Path("demo/corpus"),
     no_prefect: NoPrefect = False,
 ) -> None:
@@ -233,7 +234,7 @@ def _run_source(source_run: "Run", no_prefect: bool) -> "RunSummary":
     return summary
 
 
-def _publish(corpus: str, workspace: Path, settings: Any, name: str | None, no_prefect: bool) -> None:
+def _publish(corpus: str, workspace: str, settings: Any, name: str | None, no_prefect: bool) -> None:
     with progress_bar() as show:
         if no_prefect:
             from ..flows.engine.local_runner import publish_locally

@@ -1,6 +1,5 @@
 """Finished pairs of a workspace to a corpus: the `corpus` flow."""
 
-from pathlib import Path
 from typing import Any
 
 from prefect import flow, runtime, task, unmapped
@@ -10,13 +9,14 @@ from prefect.futures import as_completed
 
 from ..datasets.corpus.finalize import finalize
 from ..datasets.corpus.publish import PublishSettings, ShardPlan, plan_shards, write_planned
-from ..datasets.store.location import Location
+from ..datasets.store.location import Location, Place
+from ..datasets.store.store import DamagedLayer
 from .engine.run import ProgressCounter, ReportProgress, ignore_progress
 from .prefect_runner import task_runner
 
 
 @task(task_run_name="shard-{plan.path}", cache_policy=NO_CACHE)
-def write_shard(plan: ShardPlan, workspace: Path, corpus: Location, settings: PublishSettings) -> dict[str, Any]:
+def write_shard(plan: ShardPlan, workspace: Place, corpus: Location, settings: PublishSettings) -> dict[str, Any]:
     """Write one shard; one that is there already, with the same content, stays as it is."""
     return write_planned(plan, workspace, corpus, settings)
 
@@ -33,16 +33,16 @@ def publish(
 
     Args:
         corpus: a folder or fsspec URL; an existing corpus there is replaced in one step, at the very end.
-        workspace: where the sources were run.
+        workspace: folder or fsspec URL where the sources were run.
         settings: storage, verdicts to include, shares of the splits, size of a shard.
         name: title of the data card; the corpus's folder where none is given.
     """
-    return publish_with_prefect(corpus, Path(workspace), settings, name)
+    return publish_with_prefect(corpus, workspace, settings, name)
 
 
 def publish_with_prefect(
     corpus: str,
-    workspace: Path,
+    workspace: Place,
     settings: PublishSettings,
     name: str | None,
     report_progress: ReportProgress = ignore_progress,
@@ -55,9 +55,15 @@ def publish_with_prefect(
     )
     files = []
     counter = ProgressCounter("shards", len(plans), report_progress)
+    damage: list[DamagedLayer] = []
     for future in as_completed(futures):
-        files.append(future.result())
+        try:
+            files.append(future.result())
+        except DamagedLayer as problem:  # the others are read too: one more run then mends all
+            damage.append(problem)
         counter.advance()
+    if damage:
+        raise damage[0]
     manifest = finalize(workspace, location, files, settings, name or location.title)
     counts = [{"what": key, "count": value} for key, value in manifest["counts"].items() if isinstance(value, int)]
     create_table_artifact(counts, key="corpus-counts", description=f"{corpus}, version {manifest['version']}")

@@ -18,6 +18,7 @@ from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from ..datasets.store.ledger import RunSummary, read_ledger
+from ..datasets.store.location import Place
 from .engine.batches import Batch, Failure, run_in_worker
 from .engine.report import write_report
 from .engine.run import Phase, ProgressCounter, ReportProgress, Run, ignore_progress
@@ -66,7 +67,7 @@ def run_with_prefect(run: Run, report_progress: ReportProgress = ignore_progress
     """
     run.check_requirements()
     with WorkerPool(run.workers) as pool:
-        for phase in run.phases:
+        for phase in run.iter_phases():
             _run_batches(run, phase, pool, report_progress)
     summary = write_report(run)
     _show_summary(summary, run.workspace)
@@ -136,7 +137,7 @@ def _failures_of(call: Callable[[], list[Failure]]) -> list[Failure]:
         return second_try.failures
 
 
-def _show_summary(summary: RunSummary, workspace: Path) -> None:
+def _show_summary(summary: RunSummary, workspace: Place) -> None:
     """Show the summary as a table in the UI, and under it every clip that was not accepted."""
     sums = [{"outcome": name, "clips": count} for name, count in asdict(summary).items() if name != "source"]
     create_table_artifact(sums, key=artifact_key(f"{summary.source}-account"), description=str(summary))

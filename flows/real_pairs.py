@@ -1,6 +1,5 @@
 """Real footage to stored pairs: the `real-pairs` flow."""
 
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -19,8 +18,8 @@ def real_pairs(
 
     Args:
         source: a name in `datasets/sources/`, or the path of a settings file.
-        workspace: where results are kept; running again goes on there.
+        workspace: folder or fsspec URL where results are kept; running again goes on there.
         overrides: settings to change, each as `key=value`.
         workers: worker processes; 0 takes what the machine's cores and memory carry.
     """
-    return run_with_prefect(open_run(load_for(NAME, source, overrides or ()), Path(workspace), workers))
+    return run_with_prefect(open_run(load_for(NAME, source, overrides or ()), workspace, workers))

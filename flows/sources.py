@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..datasets.sources.source import read_source
+from ..datasets.store.location import Place
 from ..settings import settings_from
 from .captions.stages import CaptionedSource
 from .engine.run import Run
@@ -46,7 +47,7 @@ def load_for(flow: str, name_or_path: str | Path, overrides: Iterable[str] = ())
     return source
 
 
-def open_run(source: CaptionedSource, workspace: Path, workers: int = 0) -> Run:
+def open_run(source: CaptionedSource, workspace: Place, workers: int = 0) -> Run:
     """List what a source holds, and delete what an earlier, killed run left half-made.
 
     Raises:

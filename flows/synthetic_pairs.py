@@ -1,6 +1,5 @@
 """Scenes drawn by Blender, and rendered sets that others published, to stored pairs: the `synthetic-pairs` flow."""
 
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -19,9 +18,9 @@ def synthetic_pairs(
 
     Args:
         source: a name in `datasets/sources/`, or the path of a settings file.
-        workspace: where results are kept; running again goes on there.
+        workspace: folder or fsspec URL where results are kept; running again goes on there.
         overrides: settings to change, each as `key=value`.
         workers: worker processes, each with a Blender of its own where scenes are drawn; 0 takes what the machine
             carries.
     """
-    return run_with_prefect(open_run(load_for(NAME, source, overrides or ()), Path(workspace), workers))
+    return run_with_prefect(open_run(load_for(NAME, source, overrides or ()), workspace, workers))

@@ -1,6 +1,5 @@
 """Captions to clips of their own, without a pair: the `unpaired` flow."""
 
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -19,8 +18,8 @@ def unpaired(
 
     Args:
         source: a name in `datasets/sources/`, or the path of a settings file.
-        workspace: where results are kept; running again goes on there.
+        workspace: folder or fsspec URL where results are kept; running again goes on there.
         overrides: settings to change, each as `key=value`.
         workers: worker processes; 0 takes what the machine carries, and one for a model, which fills a GPU.
     """
-    return run_with_prefect(open_run(load_for(NAME, source, overrides or ()), Path(workspace), workers))
+    return run_with_prefect(open_run(load_for(NAME, source, overrides or ()), workspace, workers))

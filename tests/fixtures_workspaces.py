@@ -23,7 +23,7 @@ from effectpairs.flows.sources import open_run
 from effectpairs.tests.fixtures_corpus import square_with_shadow, store_clip
 
 FRAMES, SIZE = 5, (16, 24)
-TOUCHES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.scandir", "os.listdir")
+TOUCHES = ("open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.scandir", "os.listdir")
 
 
 def run_source(source: CaptionedSource, workspace: Path, workers: int = 0) -> RunSummary:

@@ -75,20 +75,20 @@ def test_a_worker_that_dies_costs_one_item(tmp_path, monkeypatch):
 def test_each_input_is_hashed_once_and_each_result_read_once(source_file, tmp_path, monkeypatch):
     monkeypatch.setattr(Worker, "call", lambda self, function, *arguments: function(*arguments))
     hashed, loaded = Counter(), Counter()
-    hash_file, load = digests._digest_of_file.__wrapped__, Store._load
+    hash_file, load = digests._digest_of_file.__wrapped__, Store.get
 
     def count_hash(path, *stat):
         hashed[str(path)] += 1
         return hash_file(path, *stat)
 
-    def count_load(self, folder, key):
-        loaded[folder.parts[-3]] += (folder / "result.json").is_file()
-        return load(self, folder, key)
+    def count_load(self, stage, key):
+        loaded[stage] += self.workspace.exists(f"store/{stage}/{key[:2]}/{key}/result.json")
+        return load(self, stage, key)
 
     digests._digest_of_file.cache_clear()
     cached = digests.lru_cache(maxsize=None)(count_hash)
     monkeypatch.setattr(digests, "_digest_of_file", cached)
-    monkeypatch.setattr(Store, "_load", count_load)
+    monkeypatch.setattr(Store, "get", count_load)
     source = load_any(source_file)
     summary = run_source(source, tmp_path / "w", workers=1)
     assert (summary.inputs, summary.failed) == (4, 0)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.datasets.store import atomic_io, store
+from effectpairs.datasets.store import atomic_io
 from effectpairs.datasets.store.atomic_io import CannotWrite, CorruptFile
-from effectpairs.datasets.store.store import LayerCache, StageKey, Store
+from effectpairs.datasets.store.location import Location
+from effectpairs.datasets.store.store import DamagedLayer, LayerCache, StageKey, Store
 from effectpairs.tests import fixtures_workspaces
 
 WORK = StageKey(stage="draw", version=1, settings={"size": (16, 24)}, inputs={"gt": "a" * 64})
@@ -104,8 +105,8 @@ def test_killed_at_any_touch_of_a_file_the_next_run_ends_with_the_same_bytes(tmp
         ):
             break
         found = Store(workspace).find(WORK)
-        assert found is None or fixtures_workspaces.read_files(workspace) == clean
         Store(workspace).sweep()
+        assert found is None or fixtures_workspaces.read_files(workspace) == clean
         Store(workspace).once(WORK, draw)
         assert fixtures_workspaces.read_files(workspace) == clean
     assert moment > 10
@@ -163,20 +164,36 @@ def test_who_comes_second_takes_the_result_that_is_there(tmp_path):
     assert not [name for name in fixtures_workspaces.read_files(tmp_path) if "partial" in name]
 
 
-def test_a_damaged_layer_is_noticed_with_the_remedy(tmp_path):
+@pytest.mark.parametrize("harm", ["changed", "gone"])
+def test_a_damaged_layer_is_noticed_and_made_anew(tmp_path, harm):
     result = Store(tmp_path).once(WORK, draw)
-    path = result.folder / "gt.mkv"
+    clean = fixtures_workspaces.read_files(tmp_path)
+    path = tmp_path / result.layers["gt"].file
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(CorruptFile, match=rf"gt.mkv is damaged; delete the folder {result.folder} and run again"):
+    path.write_bytes(content) if harm == "changed" else path.unlink()
+    with pytest.raises(DamagedLayer, match=rf"{path} is damaged or gone; run its source again"):
         Store(tmp_path).layer(result.layers["gt"])
+    assert Store(tmp_path).find(WORK) is None
+    assert Store(tmp_path).once(WORK, draw) == result
+    assert fixtures_workspaces.read_files(tmp_path) == clean
+
+
+def test_one_changed_byte_of_a_manifest_is_noticed(tmp_path):
+    result = Store(tmp_path).once(WORK, draw)
+    path = tmp_path / result.folder / "result.json"
+    content = path.read_bytes()
+    for position in range(len(content)):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+        assert Store(tmp_path).find(WORK) is None, position
+    assert Store(tmp_path).once(WORK, draw) == result
+    assert path.read_bytes() == content
 
 
 def test_damage_is_no_refusal_of_what_builds_on_it(tmp_path):
     kept = Store(tmp_path)
     result = kept.once(WORK, draw)
-    (result.folder / "gt.mkv").write_bytes(b"x" * result.layers["gt"].size_bytes)
+    (tmp_path / result.layers["gt"].file).write_bytes(b"x" * result.layers["gt"].size_bytes)
     later = StageKey(stage="later", version=1, settings={}, inputs={"gt": result.layers["gt"].sha256})
 
     def build(draft):
@@ -185,8 +202,6 @@ def test_damage_is_no_refusal_of_what_builds_on_it(tmp_path):
     with pytest.raises(CorruptFile):
         kept.once(later, build)
     assert kept.find(later) is None
-    for path in result.folder.glob("*.mkv"):
-        path.unlink()
     assert (
         kept.once(later, lambda draft: draft.add("gt", kept.layer(kept.once(WORK, draw).layers["gt"]))).refused is None
     )
@@ -197,12 +212,13 @@ def test_a_result_that_is_not_whole_is_made_anew(tmp_path, harm):
     result = Store(tmp_path).once(WORK, draw)
     clean = fixtures_workspaces.read_files(tmp_path)
     if harm == "cut":
-        (result.folder / "gt.mkv").write_bytes(b"short")
+        (tmp_path / result.layers["gt"].file).write_bytes(b"short")
     elif harm == "gone":
-        (result.folder / "000/alpha.mkv").unlink()
+        (tmp_path / result.layers["000/alpha"].file).unlink()
     else:
-        text = {"manifest": clean[next(iter(clean))][:40], "empty object": b"{}", "no object": b"[1]"}[harm]
-        (result.folder / "result.json").write_bytes(text)
+        manifest = clean[f"{result.folder}/result.json"]
+        text = {"manifest": manifest[:40], "empty object": b"{}", "no object": b"[1]"}[harm]
+        (tmp_path / result.folder / "result.json").write_bytes(text)
     assert Store(tmp_path).find(WORK) is None
     Store(tmp_path).once(WORK, draw)
     assert fixtures_workspaces.read_files(tmp_path) == clean
@@ -211,7 +227,7 @@ def test_a_result_that_is_not_whole_is_made_anew(tmp_path, harm):
 def test_memory_gives_what_the_disk_has(tmp_path):
     kept = Store(tmp_path, cache_bytes=1 << 20)
     result = kept.once(WORK, draw)
-    (result.folder / "gt.mkv").unlink()
+    (tmp_path / result.layers["gt"].file).unlink()
     assert np.array_equal(kept.layer(result.layers["gt"]), layers()["gt"])
     effect = kept.layer(result.layers["000/effect"])
     assert effect.dtype == np.uint8
@@ -310,9 +326,15 @@ def test_json_is_the_same_for_equal_values():
         atomic_io.json_bytes({"a": {1, 2}})
 
 
-def test_the_manifest_is_the_last_thing_written(tmp_path, monkeypatch):
-    written = []
-    real = store.write_flushed
-    monkeypatch.setattr(store, "write_flushed", lambda path, content: (written.append(path.name), real(path, content)))
-    Store(tmp_path).once(WORK, draw)
-    assert written[-1] == "result.json"
+def test_the_manifest_comes_when_all_layers_are_in_their_places(tmp_path, monkeypatch):
+    before = []
+    real = Location.take_new
+
+    def take_new(location, scratch, name):
+        before.extend(sorted(location.sizes(name.rpartition("/")[0])))
+        return real(location, scratch, name)
+
+    monkeypatch.setattr(Location, "take_new", take_new)
+    result = Store(tmp_path).once(WORK, draw)
+    assert set(before) >= {layer.file for layer in result.layers.values()}
+    assert f"{result.folder}/result.json" not in before

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..store.atomic_io import CorruptFile, digest_of, json_bytes
 from ..store.ledger import RunSummary, finished_sources, iter_ledger, read_account
-from ..store.location import Location
+from ..store.location import Location, Place
 from .publish import (
     CARD,
     CARD_MARK,
@@ -33,7 +33,7 @@ from .words import OUTCOMES, WORDS, put_table
 
 
 def finalize(
-    workspace: Path, corpus: Location, files: Sequence[Mapping[str, Any]], settings: PublishSettings, name: str
+    workspace: Place, corpus: Location, files: Sequence[Mapping[str, Any]], settings: PublishSettings, name: str
 ) -> dict[str, Any]:
     """Write the account, the data card and `corpus.json`, then remove what no longer belongs; return the manifest.
 
@@ -79,7 +79,9 @@ def finalize(
         for source in sources
         for _, entry in iter_ledger(workspace, source)
     )
-    return commit_manifest(corpus, manifest, rows, list(summaries.values()), outcomes, workspace / "scratch")
+    return commit_manifest(
+        corpus, manifest, rows, list(summaries.values()), outcomes, Location.of(workspace).scratch_folder
+    )
 
 
 def commit_manifest(

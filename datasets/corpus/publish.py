@@ -8,7 +8,7 @@ publishing killed anywhere leaves the old corpus whole.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -19,7 +19,8 @@ from ..store import codec
 from ..store.atomic_io import CorruptFile, digest_of, explain_os_errors, key_digest
 from ..store.codec import Storage
 from ..store.ledger import ClipOutcome, finished_sources, iter_ledger, ledger_stamp, read_entries
-from ..store.location import Location
+from ..store.location import Location, Place
+from ..store.store import DamagedLayer, LayerRef, Store
 from . import shards
 from .schema import COLOUR_LAYERS, SCHEMA_VERSION, SPLITS
 
@@ -69,17 +70,17 @@ class ClipRef:
     """Digest of its row and layers."""
 
 
-def included_clips(workspace: Path, settings: PublishSettings) -> tuple[ClipRef, ...]:
+def included_clips(workspace: Place, settings: PublishSettings) -> tuple[ClipRef, ...]:
     """The finished pairs that get in, sorted by id; read once as long as no ledger changes.
 
     Raises:
         ValueError: nothing is finished, two pairs have the same id, or none has an included verdict.
         CorruptFile: a ledger is.
     """
-    return _included(workspace, settings.include, ledger_stamp(workspace))
+    return _included(Location.of(workspace), settings.include, ledger_stamp(workspace))
 
 
-def planned_contents(workspace: Path, settings: PublishSettings) -> list[str]:
+def planned_contents(workspace: Place, settings: PublishSettings) -> list[str]:
     """The content digests of the shards that the finished pairs make, sorted."""
     shards = packed(included_clips(workspace, settings), settings)
     return sorted(content_of_clips(group, split, settings) for split, _, group in shards)
@@ -94,7 +95,7 @@ def split_of(group: str, settings: PublishSettings) -> str:
 
 
 @lru_cache(maxsize=2)
-def _included(workspace: Path, include: tuple[str, ...], stamp: object) -> tuple[ClipRef, ...]:
+def _included(workspace: Location, include: tuple[str, ...], stamp: object) -> tuple[ClipRef, ...]:
     """`included_clips`, anew for every stamp of the ledgers."""
     sources = finished_sources(workspace)
     if not sources:
@@ -149,7 +150,7 @@ def content_of_clips(clips: Sequence[ClipRef], split: str, settings: PublishSett
     return digest_of([SCHEMA_VERSION, settings.storage, split, [clip.digest for clip in clips]])
 
 
-def read_clips(workspace: Path, clips: Sequence[ClipRef]) -> Iterator[ClipOutcome]:
+def read_clips(workspace: Place, clips: Sequence[ClipRef]) -> Iterator[ClipOutcome]:
     """The ledgers' entries of clips, in their order, one in memory at a time.
 
     Raises:
@@ -191,7 +192,7 @@ class ShardPlan:
     """SHA-256 of the file, if the present corpus lists it."""
 
 
-def plan_shards(workspace: Path, corpus: Location, settings: PublishSettings) -> list[ShardPlan]:
+def plan_shards(workspace: Place, corpus: Location, settings: PublishSettings) -> list[ShardPlan]:
     """Divide the finished pairs into shards and give them file names.
 
     Raises:
@@ -211,7 +212,7 @@ def plan_shards(workspace: Path, corpus: Location, settings: PublishSettings) ->
     return plans
 
 
-def write_planned(plan: ShardPlan, workspace: Path, corpus: Location, settings: PublishSettings) -> dict[str, Any]:
+def write_planned(plan: ShardPlan, workspace: Place, corpus: Location, settings: PublishSettings) -> dict[str, Any]:
     """Write one shard unless it is there already, whole; return its entry for `corpus.json`.
 
     Raises:
@@ -223,7 +224,7 @@ def write_planned(plan: ShardPlan, workspace: Path, corpus: Location, settings: 
         with corpus.open(plan.path) as file:
             digest = corpus.digest(plan.path) if shards.content_of(file) == plan.content else None
     if digest is None or (plan.sha256 or digest) != digest:
-        _write(plan, workspace, corpus, settings)
+        _write(plan, Store(workspace), corpus, settings)
         digest = corpus.digest(plan.path)
     return {
         "path": plan.path,
@@ -295,14 +296,16 @@ def free_name(split: str, kind: str, used_paths: set[str]) -> str:
     return name
 
 
-def _write(plan: ShardPlan, workspace: Path, corpus: Location, settings: PublishSettings) -> None:
+def _write(plan: ShardPlan, store: Store, corpus: Location, settings: PublishSettings) -> None:
     rows = (
-        shards.Row(
-            columns={**(entry.row or {}), "split": plan.split}, layer=_reader(entry, workspace, settings.storage)
-        )
-        for entry in read_clips(workspace, plan.clips)
+        shards.Row(columns={**(entry.row or {}), "split": plan.split}, layer=_reader(entry, store, settings.storage))
+        for entry in read_clips(store.workspace, plan.clips)
     )
-    put_shard(corpus, plan.path, rows, content=plan.content, scratch=workspace / "scratch")
+    try:
+        put_shard(corpus, plan.path, rows, content=plan.content, scratch=store.workspace.scratch_folder)
+    except DamagedLayer:
+        _report_damage(read_clips(store.workspace, plan.clips), store)
+        raise
 
 
 def put_shard(corpus: Location, path: str, rows: Iterator[shards.Row], *, content: str, scratch: Path) -> None:
@@ -316,22 +319,34 @@ def put_shard(corpus: Location, path: str, rows: Iterator[shards.Row], *, conten
         partial.unlink(missing_ok=True)
 
 
-def _reader(entry: ClipOutcome, workspace: Path, storage: Storage) -> shards.ReadLayer:
-    row = entry.row or {}
-
+def _reader(entry: ClipOutcome, store: Store, storage: Storage) -> shards.ReadLayer:
     def read(layer: str) -> bytes | None:
         layer_file = (entry.layers or {}).get(layer)
         if layer_file is None:
             return None
-        path = workspace / layer_file["file"]
-        try:
-            content: bytes = path.read_bytes()
-        except FileNotFoundError as gone:
-            raise CorruptFile(f"{path} is gone; run source '{row['source']}' again to re-make it") from gone
-        if hashlib.sha256(content).hexdigest() != layer_file["sha256"]:
-            raise CorruptFile(f"{path} is damaged; delete the folder {path.parent} and run its source again")
+        content = store.read(LayerRef(**layer_file))
         if storage == "compact" and layer in COLOUR_LAYERS:
-            return codec.encode(codec.decode(content), fps=row["fps"], storage=storage)
+            return codec.encode(codec.decode(content), fps=(entry.row or {})["fps"], storage=storage)
         return content
 
     return read
+
+
+def _report_damage(entries: Iterable[ClipOutcome], store: Store) -> None:
+    """Read all layers of a shard, so that one more run re-makes all that are damaged, and raise for them together."""
+    damaged: list[str] = []
+    sources: set[str] = set()
+    for entry in entries:
+        for layer in (entry.layers or {}).values():
+            try:
+                store.read(LayerRef(**layer))
+            except DamagedLayer:
+                damaged.append(layer["file"])
+                sources.add((entry.row or {})["source"])
+    if damaged:
+        others = f" and {len(damaged) - 1} more of its shard" if len(damaged) > 1 else ""
+        again = " ".join(sorted(sources))
+        raise DamagedLayer(
+            f"{store.workspace.path(damaged[0])}{others} damaged or gone; effectpairs run {again} makes anew what is "
+            "not whole, then publish again"
+        )

@@ -14,11 +14,14 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 
+_SEAL = b',\n "digest": "%s"\n}'
+_SEAL_BYTES = len(_SEAL % (b"0" * 64))
 ABANDONED_AFTER_S = 7 * 24 * 3600
 """Age from which another machine's unfinished file counts as abandoned; its process cannot be looked for."""
 
@@ -71,6 +74,25 @@ def json_bytes(value: Any, *, indent: int | None = 1) -> bytes:
     except ValueError as refused:
         where = _not_finite(value) or str(refused)
         raise ValueError(f"{where} is no JSON value; where a number is not known store None") from refused
+
+
+def seal_json(value: Mapping[str, Any]) -> bytes:
+    """A JSON object as bytes that end with the SHA-256 of all before it, as the key "digest"."""
+    content = json_bytes(value)[:-2]
+    return content + _SEAL % hashlib.sha256(content).hexdigest().encode()
+
+
+def unseal_json(content: bytes) -> dict[str, Any]:
+    """The object in the bytes of `seal_json`, without its digest.
+
+    Raises:
+        ValueError: a byte changed, or they were never sealed.
+    """
+    body, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
+    if seal != _SEAL % hashlib.sha256(body).hexdigest().encode():
+        raise ValueError("its digest is not that of its content")
+    value: dict[str, Any] = json.loads(body + b"}")
+    return value
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -167,8 +189,13 @@ def _not_finite(value: Any, name: str = "value") -> str | None:
     return next((name_found for key, item in items if (name_found := _not_finite(item, key))), None)
 
 
+@cache
 def _host() -> str:
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    """Digits for this machine, or for a container with process numbers of its own."""
+    name = socket.gethostname()
+    with contextlib.suppress(OSError):
+        name += f"/{Path('/proc/self/ns/pid').stat().st_ino}"
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
 def _json_value(value: Any) -> Any:

@@ -1,15 +1,15 @@
 """The store of results: each stage's result in a folder named by a digest of everything that went into it.
 
 The key of a result is the SHA-256 of the stage's name and version, its settings and the content of its inputs, so
-doing the same again finds the folder and does nothing, and a change re-makes just what depends on it. A result is
-written beside its folder, flushed, and renamed, its `result.json` last: present means whole, and a process killed at
-any moment leaves only a `.partial` folder that the next run deletes.
+doing the same again finds the folder and does nothing, and a change re-makes just what depends on it. A result is made
+in a local folder beside its place; then its layers go to their places, under names that hold a piece of their SHA-256,
+and last `result.json`, if none is there: present means whole, of two that make the same one wins, and what a killed
+process leaves counts for nothing. `result.json` carries its own digest and those of its layers: what is damaged or gone
+counts as not there, and is made anew.
 """
 
 import contextlib
-import errno
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -24,14 +24,15 @@ from . import codec
 from .atomic_io import (
     CorruptFile,
     explain_os_errors,
-    flush_folder,
     is_abandoned,
-    json_bytes,
     key_digest,
     partial_beside,
+    seal_json,
+    unseal_json,
     write_flushed,
 )
 from .codec import Frames
+from .location import Location, Place
 
 MANIFEST = "result.json"
 
@@ -57,16 +58,21 @@ class LayerRef:
     """A stored layer by reference: its encoded video in a workspace."""
 
     file: str
-    """Path below the workspace."""
+    """Name below the workspace."""
     sha256: str
     size_bytes: int
+
+
+class DamagedLayer(CorruptFile):
+    """A stored layer is damaged or gone; its result counts as not there from now on, so a run makes it anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
     """A finished stage: its layers as files and its facts as JSON values, or the reason why the input was refused."""
 
-    folder: Path
+    folder: str
+    """Name below the workspace."""
     key: str
     refused: str | None
     layers: Mapping[str, LayerRef]
@@ -111,19 +117,20 @@ class ResultWriter:
     def add(self, layer: str, frames: Frames) -> None:
         """Encode and write one layer; its name may hold a folder, as in `000/gt`."""
         content = codec.encode(frames, fps=self.fps)
-        path = self.folder / f"{layer}.mkv"
+        digest = hashlib.sha256(content).hexdigest()
+        file = f"{layer}-{digest[:12]}.mkv"
+        path = self.folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         write_flushed(path, content)
-        digest = hashlib.sha256(content).hexdigest()
-        self.layers[layer] = {"file": f"{layer}.mkv", "sha256": digest, "size_bytes": len(content)}
+        self.layers[layer] = {"file": file, "sha256": digest, "size_bytes": len(content)}
         self.cache.keep(digest, frames)
 
 
 class Store:
     """The results of a workspace, in `<workspace>/store/<stage>/<two digits>/<key>/`."""
 
-    def __init__(self, workspace: Path, *, cache_bytes: int = 0) -> None:
-        self.workspace = workspace
+    def __init__(self, workspace: Place, *, cache_bytes: int = 0) -> None:
+        self.workspace = Location.of(workspace)
         self.cache = LayerCache(budget_bytes=cache_bytes)
 
     def find(self, key: StageKey) -> StageResult | None:
@@ -132,7 +139,14 @@ class Store:
 
     def get(self, stage: str, key: str) -> StageResult | None:
         """A finished result by its stage and key; a missing one costs a look-up, and no file is opened."""
-        return self._load(self._folder(stage, key), key)
+        folder = _folder(stage, key)
+        try:
+            result = _result(folder, key, unseal_json(self.workspace.read(f"{folder}/{MANIFEST}")))
+        except ConnectionError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None  # not there, or damaged: to be made
+        return result if self._has_layers(result) else None
 
     def once(self, key: StageKey, make: Callable[[ResultWriter], None], *, fps: float = 16.0) -> StageResult:
         """Return the result under a key, making it if it is not there yet.
@@ -142,6 +156,7 @@ class Store:
 
         Raises:
             CannotWrite: the disk is full, or the workspace cannot be written.
+            StorageError: a remote workspace does not answer, or refuses.
         """
         result = self.find(key)
         if result is not None:
@@ -152,23 +167,22 @@ class Store:
                 make(writer)
             except ValueError as unusable:
                 refused = str(unusable) or type(unusable).__name__
-                writer.layers, writer.facts = {}, {}
-                for path in writer.folder.iterdir():  # a refused input leaves its reason alone
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                writer.layers, writer.facts = {}, {}  # a refused input leaves its reason alone
             return self._commit(key, writer, refused)
 
     def read(self, layer: LayerRef) -> bytes:
         """Encoded video of a layer.
 
         Raises:
-            CorruptFile: the file is not what was written, with the remedy.
+            DamagedLayer: the file is gone or is not what was written; its result is to be made anew.
         """
-        path = self.workspace / layer.file
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != layer.sha256:
-            folder = self.workspace / Path(*Path(layer.file).parts[:4])
-            raise CorruptFile(f"{path} is damaged; delete the folder {folder} and run again to re-make it")
-        return content
+        for _ in range(2):  # once more: it may have been re-made just now, or have been damaged on its way
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                content = self._read(layer.file)
+                if hashlib.sha256(content).hexdigest() == layer.sha256:
+                    return content
+        self.set_aside(layer)
+        raise DamagedLayer(f"{self.workspace.path(layer.file)} is damaged or gone; run its source again to re-make it")
 
     def layer(self, layer: LayerRef) -> Frames:
         """Decoded frames of a layer, from memory where this process made or read them lately."""
@@ -178,14 +192,19 @@ class Store:
             self.cache.keep(layer.sha256, frames)
         return frames
 
+    def set_aside(self, layer: LayerRef) -> None:
+        """Let the result that has a layer count as not there."""
+        parts = layer.file.split("/")
+        if parts[0] == "store":
+            with contextlib.suppress(OSError):  # a workspace that cannot be written keeps it
+                self.workspace.remove("/".join((*parts[:4], MANIFEST)))
+
     def sweep(self) -> int:
-        """Delete what killed processes left half-made in the workspace; return how many files and folders that were."""
-        partials = [
-            partial
-            for pattern in ("store/*/*/*.partial-*", "sources/*/*.partial-*", "sources/*/*/*.partial-*", "scratch/*")
-            for partial in self.workspace.glob(pattern)
-            if is_abandoned(partial)
-        ]
+        """Delete what killed processes of this machine left half-made; return how many files and folders that were."""
+        local, scratch = self.workspace.local, self.workspace.scratch_folder
+        patterns = ("store/*/*/*.partial-*", "sources/*/*.partial-*", "sources/*/*/*.partial-*")
+        partials = [partial for pattern in patterns if local is not None for partial in local.glob(pattern)]
+        partials = list(filter(is_abandoned, (*partials, *scratch.glob("*.partial-*"))))
         for partial in partials:
             if partial.is_dir():
                 shutil.rmtree(partial, ignore_errors=True)
@@ -193,55 +212,63 @@ class Store:
                 partial.unlink(missing_ok=True)
         return len(partials)
 
-    def _folder(self, stage: str, key: str) -> Path:
-        return self.workspace / "store" / stage / key[:2] / key
-
     @contextlib.contextmanager
     def _writer(self, key: StageKey, fps: float) -> Iterator[ResultWriter]:
-        partial = partial_beside(self._folder(key.stage, key.key))
+        local = self.workspace.local
+        folder = self.workspace.scratch_folder if local is None else local / _folder(key.stage, key.key)
+        partial = partial_beside(folder / key.key if local is None else folder)
         try:
-            with explain_os_errors(self.workspace, within=self.workspace):
+            with explain_os_errors(local or folder, within=local or folder):
                 partial.mkdir(parents=True)
                 yield ResultWriter(folder=partial, fps=fps, cache=self.cache)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
     def _commit(self, key: StageKey, writer: ResultWriter, refused: str | None) -> StageResult:
-        content = json_bytes({**vars(key), "refused": refused, "layers": writer.layers, "facts": writer.facts})
+        folder = _folder(key.stage, key.key)
+        manifest = {**vars(key), "refused": refused, "layers": writer.layers, "facts": writer.facts}
+        content = seal_json(manifest)
         write_flushed(writer.folder / MANIFEST, content)
-        for subfolder, _, _ in os.walk(writer.folder):
-            flush_folder(Path(subfolder))
-        folder = self._folder(key.stage, key.key)
-        try:
-            writer.folder.rename(folder)
-        except OSError as problem:
-            if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise
-            # Another process finished the same work first, with the same bytes; or a damaged result stands in the way.
-            if self._load(folder, key.key) is None:
-                aside = partial_beside(folder)
-                folder.rename(aside)
-                writer.folder.rename(folder)
-                shutil.rmtree(aside, ignore_errors=True)
-        flush_folder(folder.parent)
-        return self._result(folder, key.key, json.loads(content))
+        names = [layer["file"] for layer in writer.layers.values()]
+        self.workspace.take_all({writer.folder / name: f"{folder}/{name}" for name in names})
+        if not self.workspace.take_new(writer.folder / MANIFEST, f"{folder}/{MANIFEST}"):
+            present = self.get(key.stage, key.key)
+            if present is not None:  # another process finished the same work first
+                for name in {f"{folder}/{name}" for name in names} - {ref.file for ref in present.layers.values()}:
+                    self.workspace.remove(name)
+                return present
+            self.workspace.take(writer.folder / MANIFEST, f"{folder}/{MANIFEST}")  # over a damaged one
+        return _result(folder, key.key, unseal_json(content))
 
-    def _result(self, folder: Path, key: str, manifest: Mapping[str, Any]) -> StageResult:
-        below = folder.relative_to(self.workspace).as_posix()
-        layers = {
-            name: LayerRef(**{**layer, "file": f"{below}/{layer['file']}"})
-            for name, layer in manifest["layers"].items()
-        }
-        return StageResult(folder=folder, key=key, refused=manifest["refused"], layers=layers, facts=manifest["facts"])
-
-    def _load(self, folder: Path, key: str) -> StageResult | None:
-        try:
-            result = self._result(folder, key, json.loads((folder / MANIFEST).read_bytes()))
-            # Not by pathlib: a run looks at every layer of every clip.
-            sizes = [
-                os.stat(f"{self.workspace}/{layer.file}").st_size == layer.size_bytes  # noqa: PTH116
+    def _has_layers(self, result: StageResult) -> bool:
+        """Are all layers of a result there, by their sizes?"""
+        local = self.workspace.local
+        if local is None:
+            sizes = self.workspace.sizes(result.folder) if result.layers else {}
+            return all(sizes.get(layer.file) == layer.size_bytes for layer in result.layers.values())
+        try:  # not by pathlib: a run looks at every layer of every clip
+            return all(
+                os.stat(f"{local}/{layer.file}").st_size == layer.size_bytes  # noqa: PTH116
                 for layer in result.layers.values()
-            ]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None  # not there, or damaged: to be made
-        return result if all(sizes) else None
+            )
+        except OSError:
+            return False
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return self.workspace.read(name)
+        except (ConnectionError, PermissionError):
+            raise
+        except OSError as problem:  # the disk cannot read it: as good as gone
+            raise FileNotFoundError(name) from problem
+
+
+def _folder(stage: str, key: str) -> str:
+    return f"store/{stage}/{key[:2]}/{key}"
+
+
+def _result(folder: str, key: str, manifest: Mapping[str, Any]) -> StageResult:
+    layers = {
+        name: LayerRef(**{**layer, "file": f"{folder}/{layer['file']}"}) for name, layer in manifest["layers"].items()
+    }
+    return StageResult(folder=folder, key=key, refused=manifest["refused"], layers=layers, facts=manifest["facts"])

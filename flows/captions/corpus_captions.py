@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from ...datasets.corpus.clip import Clip
@@ -15,7 +14,7 @@ from ...datasets.corpus.schema import TRUTH, TRUTH_LAYER
 from ...datasets.store.atomic_io import json_bytes
 from ...datasets.store.codec import Frames
 from ...datasets.store.ledger import RunSummary, account_of
-from ...datasets.store.location import Location
+from ...datasets.store.location import Location, Place
 from ...datasets.store.store import LayerRef, Store
 from ..engine.batches import Failure
 from ..engine.item import Item, ItemKind, ItemProgress, slugify
@@ -53,7 +52,7 @@ class CorpusClipItem(CaptionedItem):
 
 def caption_corpus(
     corpus: str,
-    workspace: Path,
+    workspace: Place,
     settings: Captioning,
     *,
     out: str | None = None,
@@ -81,10 +80,11 @@ def caption_corpus(
     run = Run(CAPTIONS, source, workspace, workers)
     process_locally(run, report_progress)
     run.refresh()
+    run.delete_batches()
     rows = {progress.item.id: _recaptioned_row(progress, before, settings) for progress in run.iter_items()}
     sources = before.manifest["settings"]["sources"]
     source_settings = {name: {**values, "captions": settings.caption_values} for name, values in sources.items()}
-    scratch = workspace / "scratch"
+    scratch = run.workspace.scratch_folder
     recaption(before, Location(out or corpus), lambda row: rows[row["clip_id"]], source_settings, scratch)
     summary = account_of(source.name, [finished_outcome(row, {}) for row in rows.values()])
     return summary, sorted(run.failures.values(), key=lambda failure: failure.item)

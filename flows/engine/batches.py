@@ -14,13 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from ...datasets.store.atomic_io import atomic_write, json_bytes
-from ...datasets.store.store import Store
+from ...datasets.store.atomic_io import CorruptFile, json_bytes
+from ...datasets.store.location import Location
+from ...datasets.store.store import DamagedLayer, Store
 from .item import Item, ItemKind, ItemProgress, Stage
 from .workers import Worker, WorkerDied
 
@@ -44,9 +44,9 @@ class Batch:
     """Items that are worked on together, by reference to the file that holds them."""
 
     name: str
-    path: Path
+    folder: Location
+    """Folder of a run's batches."""
     sha256: str
-    """SHA-256 of the file: another run may write other items under the same name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,8 @@ class Failure:
     reason: str
     transient: bool
     """Whether it may pass on a second try: a dead worker, a lack of memory, a file system that stumbled."""
+    damaged: bool = False
+    """Whether a stored layer that it needs is damaged or gone, so that an earlier result is to be made anew."""
 
 
 def split_evenly(items: Sequence[Any], *, size: int, workers: int) -> list[Sequence[Any]]:
@@ -67,26 +69,32 @@ def split_evenly(items: Sequence[Any], *, size: int, workers: int) -> list[Seque
     return [items[start:end] for start, end in pairwise(cuts)]
 
 
-def write_batch(items: Sequence[Item], name: str, folder: Path) -> Batch:
+def write_batch(items: Sequence[Item], name: str, folder: Location) -> Batch:
     """Write a batch's file; its items are of one class."""
     adapter: TypeAdapter[Any] = TypeAdapter(list[type(items[0])])  # type: ignore[misc, arg-type]
     content = json_bytes({"class": type(items[0]).__name__, "items": adapter.dump_python(list(items), mode="json")})
-    path = folder / f"{name}.json"
-    atomic_write(path, content)
-    return Batch(name=name, path=path, sha256=hashlib.sha256(content).hexdigest())
+    folder.write(f"{name}.json", content)
+    return Batch(name=name, folder=folder, sha256=hashlib.sha256(content).hexdigest())
 
 
 @lru_cache(maxsize=8)
 def read_batch(batch: Batch, kind: ItemKind) -> tuple[Item, ...]:
-    """Items of a batch."""
-    content = json.loads(batch.path.read_bytes())
+    """Items of a batch.
+
+    Raises:
+        CorruptFile: its file is not what the run wrote.
+    """
+    file = batch.folder.read(f"{batch.name}.json")
+    if hashlib.sha256(file).hexdigest() != batch.sha256:
+        raise CorruptFile(f"{batch.folder.path(batch.name)}.json is damaged; run again")
+    content = json.loads(file)
     item_class = next(known_class for known_class in kind.item_classes if known_class.__name__ == content["class"])
     adapter: TypeAdapter[Any] = TypeAdapter(list[item_class])  # type: ignore[valid-type]
     return tuple(adapter.validate_python(content["items"]))
 
 
 def run_batch(
-    kind: ItemKind, source: Any, workspace: Path, stage_name: str, batch: Batch, ids: tuple[str, ...] = ()
+    kind: ItemKind, source: Any, workspace: Location, stage_name: str, batch: Batch, ids: tuple[str, ...] = ()
 ) -> list[Failure]:
     """Take items of a batch through one stage; return those that failed.
 
@@ -154,7 +162,7 @@ def make_result(progress: ItemProgress, stage: Stage, store: Store, prepared: An
 
 
 def run_in_worker(
-    kind: ItemKind, source: Any, workspace: Path, stage: Stage, batch: Batch, worker: Worker
+    kind: ItemKind, source: Any, workspace: Location, stage: Stage, batch: Batch, worker: Worker
 ) -> list[Failure]:
     """Run a batch in a worker process; a death of the process costs the items of one call and no other."""
     call = partial(worker.call, run_batch, kind, source, workspace, stage.name, batch)
@@ -173,7 +181,10 @@ def failure_of(item_id: str, stage: str, problem: Exception) -> Failure:
     """Keep of an exception its sentence, where it is one for users; else its class and message."""
     is_sentence = isinstance(problem, OSError) or getattr(problem, "is_sentence", False)
     reason = str(problem) if is_sentence else f"{type(problem).__name__}: {problem}"
-    return Failure(item=item_id, stage=stage, reason=reason, transient=is_transient(problem))
+    damaged = isinstance(problem, DamagedLayer)
+    return Failure(
+        item=item_id, stage=stage, reason=reason, transient=not damaged and is_transient(problem), damaged=damaged
+    )
 
 
 def is_transient(problem: BaseException) -> bool:

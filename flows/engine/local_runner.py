@@ -1,13 +1,13 @@
 """Runs without Prefect: the same stages on worker processes of this machine, with the same bytes for a result."""
 
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
 from typing import Any
 
 from ...datasets.corpus.finalize import finalize
 from ...datasets.corpus.publish import PublishSettings, plan_shards, write_planned
 from ...datasets.store.ledger import RunSummary
-from ...datasets.store.location import Location
+from ...datasets.store.location import Location, Place
+from ...datasets.store.store import DamagedLayer
 from .batches import Batch, Failure, run_in_worker
 from .report import write_report
 from .run import Phase, ProgressCounter, ReportProgress, Run, ignore_progress
@@ -31,7 +31,7 @@ def process_locally(run: Run, report_progress: ReportProgress = ignore_progress)
     """
     run.check_requirements()
     with WorkerPool(run.workers) as pool, ThreadPoolExecutor(run.workers) as threads:
-        for phase in run.phases:
+        for phase in run.iter_phases():
             batches = run.write_pending_batches(phase)
             counter = ProgressCounter(phase.name, len(batches) * len(phase.stages), report_progress)
             futures = [threads.submit(_run_phase, run, phase, batch, pool, counter) for batch in batches]
@@ -41,7 +41,7 @@ def process_locally(run: Run, report_progress: ReportProgress = ignore_progress)
 
 def publish_locally(
     corpus: str,
-    workspace: Path,
+    workspace: Place,
     settings: PublishSettings = PublishSettings(),
     name: str | None = None,
     report_progress: ReportProgress = ignore_progress,
@@ -51,9 +51,15 @@ def publish_locally(
     plans = plan_shards(workspace, location, settings)
     files = []
     counter = ProgressCounter("shards", len(plans), report_progress)
+    damage: list[DamagedLayer] = []
     for plan in plans:
-        files.append(write_planned(plan, workspace, location, settings))
+        try:
+            files.append(write_planned(plan, workspace, location, settings))
+        except DamagedLayer as problem:  # the others are read too: one more run then mends all
+            damage.append(problem)
         counter.advance()
+    if damage:
+        raise damage[0]
     return dict(finalize(workspace, location, files, settings, name or location.title)["counts"])
 
 

