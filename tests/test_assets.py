@@ -4,6 +4,7 @@ import json
 import os
 import tarfile
 import threading
+import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -228,7 +229,7 @@ def test_archives_without_their_model(tmp_path, files, asset_file, sentence):
         ({"a": special(tarfile.CHRTYPE)}, "neither file nor folder"),
         ({f"{n}.txt": b"x" for n in range(6)}, "holds more than 5 files"),
         ({"big.obj": b"0" * 5000}, "unpacks to more than the limit of 4000 bytes"),
-        ({"x" * 9_000_000: b"0"}, "unpacks to more than the limit of 4000 bytes"),
+        ({"x" * 9_000_000: b"0"}, "holds a header of more than 1 MiB"),
     ],
 )
 def test_nothing_of_a_hostile_archive_is_written(tmp_path, files, sentence):
@@ -245,6 +246,22 @@ def test_a_bomb_of_many_small_files_stops_early(tmp_path):
     assert archive.stat().st_size < 10_000
     with pytest.raises(ValueError, match="unpacks to more than the limit of 10000 bytes"):
         unpack(archive, tmp_path / "out", AssetLimits(unpacked_bytes=10_000, files=1000))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_bomb_of_one_header_is_never_held(tmp_path, kind):
+    """64 MiB of a name, in a file of 65 kB; the limits of the content would let 4 GiB of it pass."""
+    header = tarfile.TarInfo("name")
+    header.type, header.size = kind, 64 << 20
+    with gzip.open(tmp_path / "bomb.tar.gz", "wb") as archive:
+        archive.write(header.tobuf(tarfile.GNU_FORMAT) + bytes(header.size))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"bomb\.tar\.gz: holds a header of more than 1 MiB, which no file needs; do not"):
+        unpack(tmp_path / "bomb.tar.gz", tmp_path / "out", AssetLimits())
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 16 << 20
     assert not (tmp_path / "out").exists()
 
 

@@ -170,7 +170,9 @@ def find_folders(source: FootageSource, root: Path, signs: tuple[str, ...]) -> C
         if any(_part(folder, sign) or (folder / sign).is_dir() for sign in signs):
             yield "-".join(folder.relative_to(root).parts) or root.resolve().name, folder
         else:
-            waiting[:0] = folders(folder)
+            # A link to a folder that it lies in would be followed without end.
+            above = {parent.resolve() for parent in (folder, *folder.parents)}
+            waiting[:0] = [inner for inner in folders(folder) if inner.resolve() not in above]
 
 
 def read_kubric_pair(source: FootageSource, root: Path, name: str, clip: Path) -> Footage:

@@ -2,14 +2,14 @@
 
 import os
 import re
-from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..sources.source import FootageSource
-from .layouts import LAYOUTS
-from .types import Footage, SubjectFiles, UnusableFootage
+from .layouts import LAYOUTS, VIDEOS
+from .types import Footage, SubjectFiles, UnusableFootage, need_plain, readable
 
 __all__ = ["Footage", "SubjectFiles", "UnusableFootage", "expand_root", "list_footage"]
 
@@ -23,14 +23,12 @@ def list_footage(source: FootageSource) -> list[Footage | UnusableFootage]:
         ValueError: when the root is missing or nothing at all is found there.
     """
     root = expand_root(source)
-    items = [_read_clip(source, root, name, path) for name, path in LAYOUTS[source.layout][0](source, root)]
-    names = {item.name for item in items}
-    # Folders that may not be looked into, which glob would pass over in silence.
-    refused: list[OSError] = []
-    deque(os.walk(root, onerror=refused.append), maxlen=0)
-    for folder in (Path(str(wrong.filename)) for wrong in refused):
-        if folder.name not in names:
-            items.append(UnusableFootage(name=folder.name, reason=f"{folder}: {CLOSED}"))
+    clips = list(LAYOUTS[source.layout][0](source, root))
+    items = [_read_clip(source, root, name, path) for name, path in clips]
+    names, paths = {item.name for item in items}, {path for _, path in clips}
+    for place, reason in _unusable_places(root):
+        if place.name not in names and (reason == CLOSED or paths.isdisjoint((place, *place.parents))):
+            items.append(UnusableFootage(name=readable(place.name), reason=readable(f"{place}: {reason}")))
     if not items:
         raise ValueError(f"{root}: source {source.name!r} finds no footage there in the {source.layout!r} layout; "
                          "check root, or the patterns of the source")  # fmt: skip
@@ -74,17 +72,46 @@ def expand_root(source: FootageSource) -> Path:
     return root
 
 
+def _unusable_places(root: Path) -> Iterator[tuple[Path, str]]:
+    """Yield what the layouts pass over in silence, and why it is of no use: closed and empty folders, broken links."""
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                inside = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            yield folder, CLOSED
+            continue
+        if not inside and folder != root:
+            yield folder, "is an empty folder; put footage there, or delete it"
+        for entry in inside:
+            path = Path(entry.path)
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(path)
+            elif entry.is_symlink() and path.suffix.lower() in {"", *VIDEOS} and not path.exists():
+                yield path, "is a link to nothing, or in a circle; delete it, or link to footage"
+
+
 def _read_clip(source: FootageSource, root: Path, name: str, path: Path) -> Footage | UnusableFootage:
     """Footage of one clip; refused where it cannot be used, or any file of it lies elsewhere, by a link or by '..'."""
+    plain_name = readable(name)
     try:
         footage = LAYOUTS[source.layout][1](source, root, name, path)
-        strangers = [file for _, file in footage.files() if not file.resolve().is_relative_to(root.resolve())]
+        files = [footage.video, *(file for _, file in footage.files())]
+        for file in files:
+            need_plain(file)
+        strangers = [file for file in files if not file.resolve().is_relative_to(root.resolve())]
     except ValueError as wrong:
-        return UnusableFootage(name=name, reason=str(wrong))
+        return UnusableFootage(name=plain_name, reason=readable(wrong))
     except OSError as wrong:
-        return UnusableFootage(name=name, reason=f"{wrong.filename}: {CLOSED}")
+        return UnusableFootage(name=plain_name, reason=readable(f"{wrong.filename}: {CLOSED}"))
     if strangers:
-        return UnusableFootage(
-            name=name, reason=f"{strangers[0]}: leads out of the source's folder {root}; copy it in, or move root up"
-        )
+        reason = f"{strangers[0]}: leads out of the source's folder {root}; copy it in, or move root up"
+        return UnusableFootage(name=plain_name, reason=readable(reason))
+    if odd := next((file for file in files if readable(file) != str(file)), None):
+        reason = f"{readable(odd)}: its name is no UTF-8, which no table can hold; rename it (convmv -f latin1 -t utf8)"
+        return UnusableFootage(name=plain_name, reason=reason)
     return replace(footage, caption=source.fixed_caption, image_fps=source.image_fps)

@@ -1,6 +1,5 @@
 """Masks that come with footage: videos, folders, label images, and masks of a few key frames."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, repeat
@@ -15,7 +14,7 @@ from ...arrays import MatteImage
 from .images import image_size, is_palette, load_values, number_of, numbered_images
 from .mask_meaning import MaskMeaning, check_meaning, subject_matte
 from .reader import VideoFile, count_frames, open_video
-from .types import SUFFIXES, FootageInfo, VideoPrompts, mask_folders, need_readable
+from .types import SUFFIXES, FootageInfo, VideoPrompts, mask_folders, need_readable, read_json
 
 SUBJECT_THRESHOLD = 128
 """A soft mask's value from which a pixel counts as the subject."""
@@ -204,10 +203,7 @@ def _key_image(file: Path, video: FootageInfo, meaning: MaskMeaning | None) -> M
 
 
 def _key_polygons(path: Path, video: FootageInfo) -> dict[int, MatteImage]:
-    try:
-        polygons_by_key = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as wrong:
-        raise ValueError(f"{path}: is not valid JSON ({wrong}); mend it") from wrong
+    polygons_by_key = read_json(path)
     if not isinstance(polygons_by_key, dict) or not all(key.isdecimal() for key in polygons_by_key):
         raise ValueError(
             f'{path}: is not {{"FRAME": [[[x, y], ...], ...]}} with whole frame numbers; see the demo source'

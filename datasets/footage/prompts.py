@@ -9,21 +9,20 @@ A prompts file is JSON; numbers of frames count from 0, and coordinates are pixe
 Each subject needs one of the keys; `masks` names image files beside the JSON, `text` serves every frame.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from .types import Box, Point, VideoPrompts, need_readable
+from .types import Box, Point, VideoPrompts, read_json
 
 
 def is_prompts_file(path: Path) -> bool:
     """Whether a file is of this form, rather than polygons by frame; one that cannot be read is neither."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = None if path.is_dir() else read_json(path)
+    except ValueError:
         return False
     return isinstance(content, dict) and "subjects" in content
 
@@ -34,8 +33,7 @@ def read_prompts(path: Path) -> tuple[VideoPrompts, ...]:
     Raises:
         ValueError: naming the file, the subject and what is wrong.
     """
-    need_readable(path)
-    subjects = json.loads(path.read_text(encoding="utf-8"))["subjects"]
+    subjects = read_json(path)["subjects"]
     if not isinstance(subjects, list) or not subjects:
         raise ValueError(f'{path}: names no subject; "subjects" is a list with one entry a subject')
     return tuple(_read_subject(path, number, entry) for number, entry in enumerate(subjects))

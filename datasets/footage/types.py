@@ -1,16 +1,22 @@
 """Types of footage: one video with the files beside it, its size and rate, or why it cannot be read."""
 
+import errno
 import glob
+import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from .mask_meaning import MaskMeaning
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 MAX_SIDE_PX = 16384
 MAX_PIXELS = 150_000_000
+MAX_JSON_BYTES = 32 << 20
+"""A polygon of 1,000 points for each of 1,000 frames takes 15 MB; Python's values of a JSON file take ten times it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +45,8 @@ class FootageInfo:
 
 
 def need_readable(path: Path) -> None:
-    """Raise ValueError unless path is there and may be read."""
-    if not os.path.lexists(path):
-        raise ValueError(f"{path}: is not there; check the path")
+    """Raise ValueError unless path is a file or folder that is there and may be read."""
+    need_plain(path)
     try:
         with os.scandir(path) if path.is_dir() else path.open("rb"):
             pass
@@ -50,6 +55,22 @@ def need_readable(path: Path) -> None:
         raise ValueError(f"{path}: may not be read ({wrong.strerror}); {how}") from wrong
     if path.is_file() and path.stat().st_size == 0:
         raise ValueError(f"{path}: is an empty file; copy or download it again")
+
+
+def need_plain(path: Path) -> None:
+    """Raise ValueError unless path is a file or a folder: a pipe would be waited for, a device read without end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as wrong:
+        if wrong.errno == errno.ELOOP:
+            raise ValueError(f"{path}: is a link that leads in a circle; delete it, or link to a file") from wrong
+        if wrong.errno == errno.EACCES:
+            raise ValueError(f"{path}: may not be read ({wrong.strerror}); change its folder's permissions") from wrong
+        if os.path.lexists(path):
+            raise ValueError(f"{path}: is a link to nothing; delete it, or link to a file") from wrong
+        raise ValueError(f"{path}: is not there; check the path") from wrong
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ValueError(f"{path}: is a pipe, socket or device and no file; copy what it gives into a file")
 
 
 def need_sane_size(path: Path, width: int, height: int) -> None:
@@ -208,6 +229,29 @@ def folders(parent: Path) -> list[Path]:
         return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
     except (PermissionError, FileNotFoundError, NotADirectoryError):
         return []
+
+
+def read_json(path: Path) -> Any:
+    """Value of a JSON file beside footage.
+
+    Raises:
+        ValueError: it cannot be read, is no JSON, is nested without end, or is too large to be drawn by hand.
+    """
+    need_readable(path)
+    if (size_bytes := path.stat().st_size) > MAX_JSON_BYTES:
+        raise ValueError(
+            f"{path}: is a JSON file of {size_bytes >> 20} MiB, above the limit of {MAX_JSON_BYTES >> 20}; "
+            "give masks as images or as a video"
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as wrong:
+        raise ValueError(f"{path}: is not valid JSON ({wrong}); mend it") from wrong
+
+
+def readable(text: object) -> str:
+    r"""Text with whatever is no UTF-8 in it (names of files may hold any bytes) written as \xNN."""
+    return os.fsencode(str(text)).decode(errors="backslashreplace")
 
 
 def beside(video: Path, pattern: str) -> list[Path]:
