@@ -257,7 +257,9 @@ def test_a_bomb_of_one_header_is_never_held(tmp_path, kind):
     with gzip.open(tmp_path / "bomb.tar.gz", "wb") as archive:
         archive.write(header.tobuf(tarfile.GNU_FORMAT) + bytes(header.size))
     tracemalloc.start()
-    with pytest.raises(ValueError, match=r"bomb\.tar\.gz: holds a header of more than 1 MiB, which no file needs; do not"):
+    with pytest.raises(
+        ValueError, match=r"bomb\.tar\.gz: holds a header of more than 1 MiB, which no file needs; do not"
+    ):
         unpack(tmp_path / "bomb.tar.gz", tmp_path / "out", AssetLimits())
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

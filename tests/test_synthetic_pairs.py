@@ -86,7 +86,7 @@ def test_every_variant_is_a_row_and_shares_what_is_without_effects(done):
     assert len({entry.row["group"] for entry in entries.values()}) == 2
     assert len({entry.layers["over"]["sha256"] for entry in cars}) == 1
     assert len({entry.layers["gt"]["sha256"] for entry in cars}) == 3
-    assert not list((workspace / "frames").glob("*"))
+    assert not list((workspace / "scratch" / "frames").glob("*"))
 
 
 @pytest.mark.blender

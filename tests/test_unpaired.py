@@ -350,4 +350,4 @@ def test_blender_draws_what_a_caption_says(tmp_path):
     assert facts["numbers"]["colour_share"] > 0
     assert facts["scene"]["subject"]["name"] == "red car"
     assert list(entry.layers) == ["gt"]
-    assert not list((workspace / "frames").glob("*"))
+    assert not list((workspace / "scratch" / "frames").glob("*"))

@@ -143,7 +143,7 @@ class Location:
         if self.local is not None:
             atomic_write(self.local / name, content)
         else:
-            self._call(name, lambda filesystem, path: filesystem.pipe_file(path, content))
+            self._call(name, lambda filesystem, path: filesystem.pipe_file(path, content), writes=True)
 
     def scratch(self, name: str, elsewhere: Path | None = None) -> Path:
         """Path for writing a large file before `take`: beside its place, or in a local folder for a remote place."""
@@ -155,13 +155,15 @@ class Location:
     def take(self, scratch: Path, name: str) -> None:
         """Move a finished local file to its place in one step."""
         self.take_all({scratch: name})
+        if self.local is not None:
+            flush_folder((self.local / name).parent)
 
     def take_all(self, names: Mapping[Path, str]) -> None:
-        """Move finished local files to their places, each in one step."""
+        """Move finished local files to their places, each in one step; their names may reach the disk later."""
         if self.local is None:
             files, places = [str(scratch) for scratch in names], [self.at(name) for name in names.values()]
             if files:
-                self._call("", lambda filesystem, path: filesystem.put(files, places))
+                self._call("", lambda filesystem, path: filesystem.put(files, places), writes=True)
             for scratch in names:
                 scratch.unlink()
             return
@@ -169,8 +171,6 @@ class Location:
             with explain_os_errors(self.local / name):
                 (self.local / name).parent.mkdir(parents=True, exist_ok=True)
                 scratch.replace(self.local / name)
-        for folder in {(self.local / name).parent for name in names.values()}:
-            flush_folder(folder)
 
     def take_new(self, scratch: Path, name: str) -> bool:
         """Move a finished local file to its place, unless there is one by that name; return whether it was moved.
@@ -182,7 +182,7 @@ class Location:
             return self._link(scratch, self.local / name)
         content = scratch.read_bytes()
         try:
-            self._call(name, lambda filesystem, path: _put_new(filesystem, path, content))
+            self._call(name, lambda filesystem, path: _put_new(filesystem, path, content), writes=True)
         except FileExistsError:
             return False
         scratch.unlink()
@@ -239,7 +239,7 @@ class Location:
             flush_folder(path.parent.parent)
         return True
 
-    def _call(self, name: str, verb: Callable[[Any, str], T]) -> T:
+    def _call(self, name: str, verb: Callable[[Any, str], T], *, writes: bool = False) -> T:
         """Call the filesystem; errors of a remote one become sentences, and one that does not answer is asked again.
 
         Raises:
@@ -252,7 +252,12 @@ class Location:
         while True:
             try:
                 return verb(filesystem, path)
-            except (FileNotFoundError, FileExistsError, ImportError):
+            except FileNotFoundError as missing:
+                if not writes:
+                    raise
+                sentence = "there is no such bucket; create it, or name another"
+                raise StorageError(errno.ENOENT, f"{self.path(name)}: {sentence}") from missing
+            except (FileExistsError, ImportError):
                 raise
             except Exception as problem:
                 if (sentence := _refusal(problem)) is not None:

@@ -78,9 +78,6 @@ class Run:
         self._listed = tuple(kind.list_items(source, self.store))
         self.failures: dict[str, Failure] = {}
         self._forget_progress()
-        # A folder for each run: two of one source at once share none, and a killed run's is swept like other partials.
-        folder = self.workspace.path(f"sources/{source.name}")
-        self._batches = Location(f"{folder}/{partial_beside(Path('batches'))}")
         uses = {resource for stage in self.stages for resource in stage.uses}
         if "gpu" in uses:
             self.workers = workers or 1  # each loads a model of its own: ask for as many as there are GPUs
@@ -106,14 +103,16 @@ class Run:
         Only what is missing is then made: the rest is in the store. A caller does each phase before it asks for the
         next.
         """
-        for _ in range(1 + REPAIRS):
-            yield from self.phases
+        yield from self.phases
+        for _ in range(REPAIRS):
             damaged = [item_id for item_id, failure in self.failures.items() if failure.damaged]
             if not damaged:
                 return
             for item_id in damaged:
                 del self.failures[item_id]
+            self.delete_batches()
             self._forget_progress()
+            yield from self.phases
 
     def check_done(self) -> bool:
         """Read the store again; return whether it holds a result for every stage of every item."""
@@ -177,6 +176,9 @@ class Run:
             item if isinstance(item, UnusableItem) else ItemProgress(item, self.stages, self.source)
             for item in self._listed
         ]
+        # A folder for each run: two of one source at once share none, and a killed run's is swept like other partials.
+        folder = self.workspace.path(f"sources/{self.source.name}")
+        self._batches = Location(f"{folder}/{partial_beside(Path('batches'))}")
 
     def record_failures(self, failures: Iterable[Failure]) -> None:
         """Keep the first failure of each item."""
