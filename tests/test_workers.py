@@ -75,16 +75,14 @@ def test_workers_end_when_their_parent_is_killed():
 
 def test_an_interrupted_pool_does_not_wait_for_the_call_in_hand():
     begun = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), WorkerPool(1) as pool, pool.lend() as worker:
+    with WorkerPool(1) as pool, pool.lend() as worker, ThreadPoolExecutor(1) as threads:
         child = psutil.Process(worker.call(os.getpid))
-        with ThreadPoolExecutor(1) as threads:
-            call = threads.submit(worker.call, time.sleep, 300)
-            time.sleep(0.5)
-            pool.kill()
-            assert isinstance(call.exception(), WorkerDied)
-            with pytest.raises(WorkerDied, match="the run was stopped"):
-                worker.call(os.getpid)
-        raise KeyboardInterrupt
+        call = threads.submit(worker.call, time.sleep, 300)
+        time.sleep(0.5)
+        pool.__exit__(KeyboardInterrupt)
+        assert isinstance(call.exception(), WorkerDied)
+        with pytest.raises(WorkerDied, match="the run was stopped"):
+            worker.call(os.getpid)
     assert time.monotonic() - begun < 60
     assert not child.is_running()
 

@@ -57,7 +57,7 @@ class Worker:
         """Run a module-level function in the worker.
 
         Raises:
-            WorkerDied: the process was killed or crashed; the next call starts a new one, unless it was we who killed it.
+            WorkerDied: the process was killed or crashed; the next call starts a new one, unless `kill` ended it.
         """
         if self._is_killed:
             raise WorkerDied("the run was stopped")
