@@ -4,8 +4,11 @@ A task is one stage over one batch, and only references travel between tasks. A 
 all stages of its phase, so its layers stay decoded.
 """
 
+import contextlib
 import os
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,7 +17,10 @@ from typing import Any, TypeVar
 from prefect import flow, runtime, task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.exceptions import CancelledRun
 from prefect.futures import as_completed
+from prefect.states import Cancelled
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from ..datasets.store.ledger import RunSummary, read_ledger
@@ -23,10 +29,19 @@ from .engine.batches import Batch, Failure, run_in_worker
 from .engine.report import write_report
 from .engine.run import Phase, ProgressCounter, ReportProgress, Run, ignore_progress
 from .engine.workers import WorkerPool
+from .prefect_server import prefect_server
 
 T = TypeVar("T")
 MAX_TABLE_ROWS = 500
 """A table of thousands of rows is of no use in a browser; the ledger has them all."""
+CANCELLATION_POLL_S = 2.0
+"""Seconds between two looks at whether the flow run was cancelled; a look takes some milliseconds."""
+
+
+class RunCancelled(RuntimeError):
+    """The flow run was cancelled in Prefect's UI or by `prefect flow-run cancel`."""
+
+    is_sentence = True
 
 
 class TransientFailure(RuntimeError):
@@ -75,13 +90,53 @@ def run_with_prefect(run: Run, report_progress: ReportProgress = ignore_progress
 
 
 def run_in_flow(name: str, title: str, body: Callable[[], T]) -> T:
-    """Run a body in this process as a flow; in the UI it stands under the name of the deployed flow."""
+    """Run a body in this process as a flow; in the UI it stands under the name of the deployed flow.
+
+    Raises:
+        RunCancelled: it was cancelled there; whatever ran was ended at once, and what it had finished is kept.
+    """
 
     @flow(name=name, flow_run_name=f"{name}-{title}", task_runner=task_runner())
-    def run_body() -> T:  # Prefect takes no partial function
-        return body()
+    def run_body() -> Any:  # Prefect takes no partial function
+        with _interrupt_when_cancelled() as is_cancelled:
+            try:
+                return body()
+            except KeyboardInterrupt:
+                if not is_cancelled.is_set():
+                    raise
+                return Cancelled(message="cancelled by a user")
 
-    return run_body()
+    with prefect_server():
+        try:
+            return run_body()  # type: ignore[no-any-return]
+        except CancelledRun as cancelled:
+            raise RunCancelled("the run was cancelled; run again to go on where it was") from cancelled
+
+
+@contextlib.contextmanager
+def _interrupt_when_cancelled() -> Iterator[threading.Event]:
+    """Interrupt the main thread when this flow run is cancelled; yield the event that says so.
+
+    A served deployment needs no such watch: the process that started it ends it.
+    """
+    run_id, is_cancelled, is_over = runtime.flow_run.id, threading.Event(), threading.Event()
+
+    def watch() -> None:
+        with get_client(sync_client=True) as client:
+            while not is_over.wait(CANCELLATION_POLL_S):
+                with contextlib.suppress(Exception):  # a server that does not answer cancels nothing
+                    state = client.read_flow_run(run_id).state
+                    if state is not None and state.is_cancelling():
+                        is_cancelled.set()
+                        return os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=watch, name="cancellation", daemon=True)
+    thread.start()
+    try:
+        yield is_cancelled
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def task_runner() -> Any:
