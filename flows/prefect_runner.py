@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from prefect import flow, runtime, task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
@@ -108,7 +108,7 @@ def run_in_flow(name: str, title: str, body: Callable[[], T]) -> T:
 
     with prefect_server():
         try:
-            return run_body()  # type: ignore[no-any-return]
+            return cast(T, run_body())
         except CancelledRun as cancelled:
             raise RunCancelled("the run was cancelled; run again to go on where it was") from cancelled
 

@@ -39,14 +39,16 @@ def prefect_server() -> Iterator[str]:
         url = f"http://127.0.0.1:{probe.getsockname()[1]}/api"
     command = [sys.executable, "-P", "-c", _SERVER, url.split(":")[2].removesuffix("/api")]
     env = os.environ | settings.to_environment_variables(exclude_unset=True) | {"PREFECT_UI_ENABLED": "0"}
-    with tempfile.TemporaryDirectory(prefix="effectpairs-prefect-") as folder:
-        with ChildProcess(command, Path(folder, "server.log"), env=env, guarded=True) as server:
-            server.wait_until(lambda: _is_healthy(url), settings.server.ephemeral.startup_timeout_seconds)
-            try:
-                with temporary_settings({PREFECT_API_URL: url}):
-                    yield url
-            finally:
-                APILogHandler().flush()  # at the end of the process there would be no server to take the last lines
+    with (
+        tempfile.TemporaryDirectory(prefix="effectpairs-prefect-") as folder,
+        ChildProcess(command, Path(folder, "server.log"), env=env, guarded=True) as server,
+    ):
+        server.wait_until(lambda: _is_healthy(url), settings.server.ephemeral.startup_timeout_seconds)
+        try:
+            with temporary_settings({PREFECT_API_URL: url}):
+                yield url
+        finally:
+            APILogHandler().flush()  # at the end of the process there would be no server to take the last lines
 
 
 def _is_healthy(url: str) -> bool:
