@@ -86,9 +86,9 @@ class Page:
 
 
 def require_chromium(purpose: str) -> None:
-    """Skip the test where there is no Chromium; fail it where EFFECTPAIRS_REQUIRE_BROWSER is set, as in .ci/run."""
+    """Skip the test where there is no Chromium; fail it where EFFECTPAIRS_REQUIRE_PROGRAMS is set, as in .ci/run."""
     if not CHROMIUM:
-        refuse = pytest.fail if os.environ.get("EFFECTPAIRS_REQUIRE_BROWSER") else pytest.skip
+        refuse = pytest.fail if os.environ.get("EFFECTPAIRS_REQUIRE_PROGRAMS") else pytest.skip
         refuse(f"no Chromium to {purpose} with; install it, e.g. apt-get install chromium")
 
 

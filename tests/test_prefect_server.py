@@ -49,7 +49,7 @@ class Postgres:
         self.programs = programs[-1] if programs else Path(found).resolve().parent if found else None
         if self.programs is None:
             message = "PostgreSQL is not installed: apt-get install postgresql"
-            pytest.fail(message) if "EFFECTPAIRS_REQUIRE_BROWSER" in os.environ else pytest.skip(message)
+            pytest.fail(message) if "EFFECTPAIRS_REQUIRE_PROGRAMS" in os.environ else pytest.skip(message)
         self.folder, self.port = folder, free_port()
         self.user = "postgres" if os.getuid() == 0 else None
         if self.user:
