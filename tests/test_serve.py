@@ -1,4 +1,4 @@
-"""`effectpairs serve` against a real Prefect server, and `prefect deployment run`, as in two terminals of a user."""
+"""A source by its deployment, served or from a work pool, on a real Prefect server, as users type the commands."""
 
 import os
 import socket
@@ -12,6 +12,7 @@ import pytest
 from effectpairs.datasets.store.ledger import read_account
 
 PREFECT = Path(sys.executable).with_name("prefect")
+PROJECT = Path(__file__).parents[1]
 
 
 def free_port() -> int:
@@ -33,7 +34,7 @@ def wait_until_up(url: str, process: subprocess.Popen[bytes], seconds: float = 2
 
 
 @pytest.mark.slow
-def test_a_served_source_runs_when_its_deployment_is_called(source_file, tmp_path):
+def test_a_source_runs_when_its_deployment_is_called_served_or_by_a_work_pool(source_file, tmp_path):
     port = free_port()
     environment = os.environ | {
         "PREFECT_HOME": str(tmp_path / "prefect"),
@@ -43,11 +44,11 @@ def test_a_served_source_runs_when_its_deployment_is_called(source_file, tmp_pat
     }
     log = (tmp_path / "log.txt").open("wb")
 
-    def start(*command: object) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([str(part) for part in command], env=environment, cwd=tmp_path, stdout=log, stderr=log)
+    def start(*command: object, cwd: Path = tmp_path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([str(part) for part in command], env=environment, cwd=cwd, stdout=log, stderr=log)
 
     server = start(PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port)
-    served = None
+    served = worker = None
     try:
         wait_until_up(f"http://127.0.0.1:{port}/api/health", server)
         served = start(sys.executable, "-m", "effectpairs", "serve", source_file, "--corpus", "corpus")
@@ -57,8 +58,18 @@ def test_a_served_source_runs_when_its_deployment_is_called(source_file, tmp_pat
             assert "Completed" in done.stdout, done.stdout + done.stderr + (tmp_path / "log.txt").read_text()
         assert read_account(tmp_path / "workspace", "tiny")[0].inputs == 4
         assert (tmp_path / "corpus" / "corpus.json").is_file()
+
+        assert start(PREFECT, "work-pool", "create", "effectpairs", "--type", "process").wait(120) == 0
+        assert start(PREFECT, "--no-prompt", "deploy", "--name", "videos", cwd=PROJECT).wait(120) == 0
+        worker = start(PREFECT, "worker", "start", "--pool", "effectpairs")
+        parameters = ("--param", f"source={source_file}", "--param", f"workspace={tmp_path / 'pooled'}")
+        done = _run_when_served(
+            (PREFECT, "deployment", "run", "real-pairs/videos", "--watch", *parameters), environment
+        )
+        assert "Completed" in done.stdout, done.stdout + done.stderr + (tmp_path / "log.txt").read_text()
+        assert read_account(tmp_path / "pooled", "tiny")[0].inputs == 4
     finally:
-        for process in (served, server):
+        for process in (worker, served, server):
             if process is not None:
                 process.terminate()
                 process.wait(60)
