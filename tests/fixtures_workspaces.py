@@ -88,9 +88,14 @@ def run_in_child(work: Callable[[], object], *, kill_at: int | None = None, near
 
 def run_at_once(work: Callable[[], object], processes: int = 2) -> None:
     """Run the same work in several processes that start together; all must succeed."""
+    run_each_at_once([work] * processes)
+
+
+def run_each_at_once(works: list[Callable[[], object]]) -> None:
+    """Run each work in a process of its own; they start together, and all must succeed."""
     start = time.time() + 0.05
     children = []
-    for _ in range(processes):
+    for work in works:
         child = os.fork()
         if child == 0:
             status = 1

@@ -12,6 +12,7 @@ from effectpairs.flows.captions.stages import Captioning
 from effectpairs.settings import settings_from
 from effectpairs.tests import fixtures_fake_vllm, fixtures_language_models, fixtures_llm_server
 from effectpairs.tests.fixtures_corpus import make_small_corpus
+from effectpairs.tests.fixtures_workspaces import read_files
 
 SETTLED = ("caption_rules.max_attempts=1", "caption_rules.variants=2")
 
@@ -91,3 +92,15 @@ def test_another_model_for_each_step(wordless, tmp_path):
             assert told["settings"]["augment"]["captioner"]["kind"] == "openai"
             assert told["settings"]["describe"]["captioner"]["kind"] == "measured"
         assert len(server.requests) == 1
+
+
+def test_the_same_captions_give_the_same_bytes_whatever_was_there(tmp_path):
+    """Three times over the same place, to a new one, and by another workspace: names, order and bytes are equal."""
+    corpus = make_small_corpus(tmp_path, clips=4, frames=5, size=(16, 24)).location.url
+    settings = settings_from(Captioning, SETTLED)
+    endings = []
+    for out, workspace in (("a", "w"), ("a", "w"), ("a", "w"), ("b", "w"), ("c", "w2")):
+        caption_corpus(corpus, tmp_path / workspace, settings, out=str(tmp_path / out / "corpus"), workers=1)
+        endings.append(read_files(tmp_path / out / "corpus"))
+    assert all(ending == endings[0] for ending in endings)
+    assert verify.verify(open_corpus(str(tmp_path / "c" / "corpus"))) == []

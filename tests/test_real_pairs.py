@@ -38,7 +38,7 @@ def test_the_flow_gives_the_bytes_of_the_plain_loop(prefect_server, source_file,
 
     names, artifacts = _seen_by_the_server()
     assert {"normalise-videos-0000", "subject-clips-0000", "decompose-clips-0001", "quality-clips-0000"} <= names
-    assert {"shard-data/train/real-00000.parquet"} <= names
+    assert any(name.startswith("shard-data/train/real-") for name in names)
     assert {"tiny-pairs", "tiny-account", "corpus-counts"} <= artifacts
 
 

@@ -2,6 +2,9 @@
 
 import io
 import json
+import math
+import random
+import shutil
 
 import effectpairs
 import numpy as np
@@ -17,15 +20,24 @@ from effectpairs.digests import digest_of_file
 from effectpairs.tests import fixtures_workspaces
 from effectpairs.tests.fixtures_corpus import make_small_corpus, square_with_shadow
 
-FIRST, SECOND = "data/train/real-00000.parquet", "data/train/real-00001.parquet"
+SETTINGS = {"shard_bytes": 1, "validation_share": 0.0, "test_share": 0.0}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """Two shards, a clip in each."""
+    folder = tmp_path_factory.mktemp("sound")
+    fixtures_workspaces.fill_workspace(folder / "w", ["clip-a", "clip-b"])
+    manifest = fixtures_workspaces.publish(folder / "w", folder / "corpus", **SETTINGS)
+    return folder, *(file["path"] for file in manifest["files"])
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """Two shards, a clip in each."""
-    fixtures_workspaces.fill_workspace(tmp_path / "w", ["clip-a", "clip-b"])
-    settings = {"shard_bytes": 1, "validation_share": 0.0, "test_share": 0.0}
-    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", **settings)
+def folder(sound, tmp_path, monkeypatch):
+    """A copy of it, and the names of its shards as FIRST and SECOND."""
+    monkeypatch.setitem(globals(), "FIRST", sound[1])
+    monkeypatch.setitem(globals(), "SECOND", sound[2])
+    shutil.copytree(sound[0] / "corpus", tmp_path / "corpus")
     return tmp_path / "corpus"
 
 
@@ -33,8 +45,9 @@ def faults(folder) -> list[str]:
     return [str(fault) for fault in verify(effectpairs.open(folder))]
 
 
-def forge(folder, name=FIRST, **changes):
+def forge(folder, name=None, **changes):
     """Rewrite a shard with other values, and sign it anew in corpus.json: only looking inside can tell."""
+    name = name or FIRST
     row = pq.read_table(folder / name).to_pylist()[0]
     row |= {
         key: {"bytes": value, "path": "x.mkv"} if isinstance(value, bytes) else value for key, value in changes.items()
@@ -44,9 +57,10 @@ def forge(folder, name=FIRST, **changes):
     sign(folder, name)
 
 
-def sign(folder, name=FIRST):
+def sign(folder, name=None):
     path = folder / "corpus.json"
     manifest = json.loads(path.read_text())
+    name = name or FIRST
     entry = next(file for file in manifest["files"] if file["path"] == name)
     entry |= {"sha256": digest_of_file(folder / name), "size_bytes": (folder / name).stat().st_size}
     del manifest["digest"]
@@ -92,9 +106,11 @@ def test_a_missing_file_is_found(folder):
 
 
 def test_a_stray_file_is_found(folder):
-    stray = folder / "data/train/real-00077.parquet"
+    stray = folder / "data/train/real-0123456789abcdef.parquet"
     stray.write_bytes((folder / FIRST).read_bytes())
-    assert faults(folder) == ["data/train/real-00077.parquet: is not listed in corpus.json; delete it or publish again"]
+    assert faults(folder) == [
+        "data/train/real-0123456789abcdef.parquet: is not listed in corpus.json; delete it or publish again"
+    ]
     stray.rename(folder / "data/train/mine.parquet")
     assert faults(folder) == ["data/train/mine.parquet: is not listed in corpus.json; delete it or publish again"]
 
@@ -115,7 +131,7 @@ def test_two_clips_with_the_same_id_are_found(folder):
 
 
 def test_a_group_in_two_splits_is_found(folder):
-    target = folder / "data/validation/real-00000.parquet"
+    target = folder / "data/validation" / SECOND.split("/")[-1]
     target.parent.mkdir()
     (folder / SECOND).rename(target)
     path = folder / "corpus.json"
@@ -150,6 +166,23 @@ def test_a_group_in_two_splits_is_found(folder):
             {"quality": fixtures_workspaces.accepted_quality() | {"verdict": "maybe"}},
             "verdict 'maybe' is not a known word",
         ),
+        ({"fps": 0.0}, r"fps=0.0 is not in (0, 1000]"),
+        ({"fps": math.nan}, "fps=nan is no finite number"),
+        ({"fps": -math.inf}, "fps=-inf is no finite number"),
+        ({"fps": 1e300}, r"fps=1e+300 is not in (0, 1000]"),
+        ({"fps": None}, "has no fps"),
+        ({"provenance": None}, "has no provenance"),
+        ({"num_frames": 2**31 - 3}, "gt is 5 colour frames of 16x24 instead of 2147483645 colour frames"),
+        ({"height": -16}, "its frames of -16x24 are none"),
+        ({"width": 0}, "its frames of 16x0 are none"),
+        (
+            {"quality": fixtures_workspaces.accepted_quality() | {"effect_area": math.nan}},
+            "quality.effect_area=nan is no finite number",
+        ),
+        (
+            {"quality": fixtures_workspaces.accepted_quality() | {"otsu_iou": math.inf}},
+            "quality.otsu_iou=inf is no finite number",
+        ),
         ({"alpha": video()}, "alpha is 5 colour frames of 16x24 instead of 5 grey frames of 16x24"),
         ({"effect_mask": video()}, "effect_mask is 5 colour frames of 16x24 instead of 5 grey frames"),
         (
@@ -164,10 +197,46 @@ def test_a_signed_shard_is_looked_into(folder, changes, problem):
     assert found.startswith(f"{FIRST}: clip clip-a: {problem}")
 
 
+def test_an_id_that_leads_out_of_a_folder_is_found(folder):
+    forge(folder, clip_id="../../X\x1b[2J")
+    assert faults(folder)[0].startswith(f"{FIRST}: clip ../../X\\x1b[2J: its id is none: letters")
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "{" * 100_000, '{"a": NaN}', "[" * 70 + "]" * 70])
+def test_texts_that_hold_json_are_looked_into(folder, text):
+    provenance = pq.read_table(folder / FIRST).to_pylist()[0]["provenance"]
+    forge(folder, provenance=provenance | {"settings": text})
+    assert faults(folder) == [f"{FIRST}: clip clip-a: provenance.settings is no JSON object"]
+
+
+def test_any_flipped_bit_of_any_file_is_found(folder):
+    """A hundred in each file, wherever they fall, by name of the file; one in corpus.json may already refuse it."""
+    places = random.Random(7)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        whole, name = path.read_bytes(), path.relative_to(folder).as_posix()
+        for _ in range(100 if path.suffix != ".parquet" else 25):
+            broken = bytearray(whole)
+            broken[places.randrange(len(whole))] ^= 1 << places.randrange(8)
+            path.write_bytes(broken)
+            try:
+                problems = faults(folder)
+            except ValueError as refusal:
+                problems = [str(refusal)] if name == "corpus.json" else []
+            assert any(name in problem for problem in problems), name
+        path.write_bytes(whole)
+    assert faults(folder) == []
+
+
+def test_a_changed_data_card_is_found(folder):
+    card = folder / "README.md"
+    card.write_text(card.read_text() + "\n")
+    assert faults(folder) == ["README.md: the data card was changed or damaged; publish the corpus again"]
+
+
 def test_a_rendered_clip_needs_no_alpha_and_all_else(tmp_path):
     fixtures_workspaces.fill_workspace(tmp_path / "w", ["clip-a"], kind="synthetic")
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", validation_share=0.0, test_share=0.0)
-    rendered = "data/train/synthetic-00000.parquet"
+    rendered = effectpairs.open(tmp_path / "corpus").manifest["files"][0]["path"]
     forge(tmp_path / "corpus", rendered, alpha=None)
     assert faults(tmp_path / "corpus") == []
     forge(tmp_path / "corpus", rendered, alpha=None, background=None)
@@ -222,12 +291,12 @@ def test_a_missing_data_card_is_found(folder):
     assert faults(folder) == ["README.md: the data card is missing; publish the corpus again"]
 
 
-def test_publishing_again_heals(folder, tmp_path):
+def test_publishing_again_heals(folder, sound):
     (folder / FIRST).write_bytes(b"nothing")
     (folder / SECOND).unlink()
     (folder / "README.md").unlink()
     assert len(faults(folder)) == 3
-    fixtures_workspaces.publish(tmp_path / "w", folder, shard_bytes=1, validation_share=0.0, test_share=0.0)
+    fixtures_workspaces.publish(sound[0] / "w", folder, **SETTINGS)
     assert faults(folder) == []
 
 

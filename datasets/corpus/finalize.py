@@ -1,5 +1,6 @@
 """The last step of publishing: statistics, data card and, last, `corpus.json`: its presence says that all is there."""
 
+import hashlib
 import json
 from array import array
 from collections import Counter
@@ -15,18 +16,18 @@ import numpy as np
 from ..store.atomic_io import CorruptFile, digest_of, json_bytes
 from ..store.ledger import RunSummary, finished_sources, iter_ledger, read_account
 from ..store.location import Location, Place
+from .announcements import NOTE, announced_paths, own_notes, withdraw
 from .publish import (
     CARD,
     CARD_MARK,
     MANIFEST,
     PublishSettings,
-    content_of_clips,
-    included_clips,
+    ShardPlan,
     is_ours,
     listed_files,
-    packed,
-    planned_contents,
     read_clips,
+    shards_in_order,
+    write_planned,
 )
 from .schema import QUALITY_NUMBERS, SCHEMA_VERSION, TRUTH
 from .words import OUTCOMES, WORDS, put_table
@@ -48,9 +49,30 @@ def finalize(
         CorruptFile: the ledgers changed since the shards were planned.
         CannotWrite: the disk is full, or the corpus cannot be written.
     """
-    files = sorted(files, key=lambda file: str(file["path"]))
-    if sorted(file["content"] for file in files) != planned_contents(workspace, settings):
-        raise CorruptFile(f"{workspace}: its pairs changed while they were published; publish again when no run is on")
+    notes = own_notes(corpus, [file["path"] for file in files])
+    try:
+        by_content = {file["content"]: file for file in files}
+        plans = list(shards_in_order(workspace, settings))
+        if sorted(by_content) != sorted(plan.content for plan in plans):
+            raise CorruptFile(
+                f"{workspace}: its pairs changed while they were published; publish again when no run is on"
+            )
+        # One that another publishing deleted in the moment before its announcement is written again.
+        written = [
+            by_content[plan.content] if corpus.exists(plan.path) else write_planned(plan, workspace, corpus, settings)
+            for plan in plans
+        ]
+        manifest, rows, outcomes = _unfinished(workspace, list(zip(plans, written, strict=True)), settings, name)
+        return commit_manifest(corpus, manifest, rows, outcomes, Location.of(workspace).scratch_folder, notes)
+    finally:
+        withdraw(corpus, *notes)
+
+
+def _unfinished(
+    workspace: Place, shards: Sequence[tuple[ShardPlan, Mapping[str, Any]]], settings: PublishSettings, name: str
+) -> tuple[dict[str, Any], Iterator[Mapping[str, Any]], Iterator[Mapping[str, Any]]]:
+    """Arguments of `commit_manifest` for shards that are all there, each by its plan and entry, in order."""
+    files = [file for _, file in shards]
     sources = finished_sources(workspace)
     summaries: dict[str, RunSummary] = {}
     source_settings: dict[str, Any] = {}
@@ -65,59 +87,81 @@ def finalize(
         "account": {"sources": {source: asdict(summary) for source, summary in summaries.items()}},
         "files": files,
     }
-    clips_by_content = {
-        content_of_clips(group, split, settings): group
-        for split, _, group in packed(included_clips(workspace, settings), settings)
-    }
     rows = (
-        {**(entry.row or {}), "split": file["split"]}
-        for file in files
-        for entry in read_clips(workspace, clips_by_content[file["content"]])
+        {**(entry.row or {}), "split": plan.split} for plan, _ in shards for entry in read_clips(workspace, plan.clips)
     )
     outcomes = (
         {"source": source, "name": entry.name, "outcome": entry.outcome, "stage": entry.stage, "reasons": entry.reasons}
         for source in sources
         for _, entry in iter_ledger(workspace, source)
     )
-    return commit_manifest(
-        corpus, manifest, rows, list(summaries.values()), outcomes, Location.of(workspace).scratch_folder
-    )
+    return manifest, rows, outcomes
 
 
 def commit_manifest(
     corpus: Location,
     manifest: dict[str, Any],
     rows: Iterable[Mapping[str, Any]],
-    summaries: Sequence[RunSummary],
     outcomes: Iterable[Mapping[str, Any]],
     scratch: Path,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write words and outcomes of all clips, the data card and, last, `corpus.json`; then remove what is not in it.
 
-    Files of an earlier corpus or of an interrupted publishing are deleted. `manifest` is completed.
+    Files of an earlier corpus or of an interrupted publishing are deleted. Return the whole manifest.
 
     Args:
         corpus: where the shards are already.
         manifest: what is known of the corpus before its clips are counted.
         rows: plain columns of every clip, in the order of the shards; few are in memory at once.
-        summaries: of the sources.
         outcomes: of every clip that was looked at, with its source.
         scratch: a local folder for files on their way to a remote place.
+        notes: those that announced the shards, withdrawn once `corpus.json` lists them.
     """
     statistics = CorpusStatistics()
     manifest["words"] = put_table(corpus, "words", WORDS, statistics.tally(rows), scratch)
     manifest["account"]["clips"] = put_table(corpus, "account", OUTCOMES, outcomes, scratch)
     manifest |= statistics.values()
+    manifest = json.loads(json_bytes(manifest))  # as it will be read, and in that order
+    card = _render_card(manifest)
+    manifest["card"] = {"path": CARD, "size_bytes": len(card), "sha256": hashlib.sha256(card).hexdigest()}
     manifest["digest"] = digest_of(manifest)
-    corpus.write(CARD, _render_card(manifest, statistics, summaries).encode())
+    corpus.write(CARD, card)
     corpus.write(MANIFEST, json_bytes(manifest))
-    current_files = {file["path"] for file in listed_files(manifest)}
+    tables = (manifest["words"], manifest["account"]["clips"])
+    withdraw(corpus, *notes, *(note for table in tables for note in own_notes(corpus, [table["path"]])))
+    _remove_stale(corpus)
+    _settle_card(corpus)
+    return manifest
+
+
+def _remove_stale(corpus: Location) -> None:
+    """Delete what is in no corpus: not in the one that is there now, and announced by no publishing on its way.
+
+    Before each file the notes are read first and `corpus.json` second: a publishing that withdrew its note has written
+    that by then.
+    """
+    content = corpus.read(MANIFEST)
+    current_files = {file["path"] for file in listed_files(json.loads(content))}
     for name in corpus.names():
         final_name, _, partial = name.partition(".partial-")
-        stale = corpus.is_abandoned(name) if partial else name not in current_files
-        if stale and (is_ours(final_name) or (partial and final_name in (CARD, MANIFEST))):
+        if partial:
+            if (is_ours(final_name) or final_name in (CARD, MANIFEST, NOTE)) and corpus.is_abandoned(name):
+                corpus.remove(name)
+        elif name not in current_files and is_ours(name) and name not in announced_paths(corpus):
+            if corpus.read(MANIFEST) != content:
+                return _remove_stale(corpus)  # another publishing was faster: what is stale is for its files to say
             corpus.remove(name)
-    return manifest
+    return None
+
+
+def _settle_card(corpus: Location) -> None:
+    """Write the data card of whatever `corpus.json` is there, if another publishing put its own between the two."""
+    while True:  # ends when no other publishing comes between
+        manifest = json.loads(corpus.read(MANIFEST))
+        if "card" not in manifest or corpus.digest(CARD) == manifest["card"]["sha256"]:
+            return
+        corpus.write(CARD, _render_card(manifest))
 
 
 def corpus_version(files: Sequence[Mapping[str, Any]]) -> str:
@@ -126,16 +170,11 @@ def corpus_version(files: Sequence[Mapping[str, Any]]) -> str:
 
 
 class CorpusStatistics:
-    """Counts, and least, median and largest value of each quality number, of rows that pass by.
-
-    Attributes:
-        licences: origin of the last clip under each licence, by source and licence.
-        with_truth: number of clips with `effect_truth`.
-    """
+    """Counts, licences, and least, median and largest value of each quality number, of rows that pass by."""
 
     def __init__(self) -> None:
-        self.licences: dict[str, dict[str, str]] = {}
-        self.with_truth = 0
+        self._licences: dict[str, set[str]] = {}
+        self._with_truth = 0
         self._groups: set[str] = set()
         self._clips = self._frames = 0
         self._seconds = 0.0
@@ -162,14 +201,15 @@ class CorpusStatistics:
             "groups": len(self._groups),
             "frames": self._frames,
             "seconds": round(self._seconds, 3),
+            "with_truth": self._with_truth,
         }
         by_words = {f"by_{name}": dict(sorted(counter.items())) for name, counter in self._counters.items()}
-        return {"counts": counts | by_words, "quality": quality}
+        licences = {source: sorted(names) for source, names in sorted(self._licences.items())}
+        return {"counts": counts | by_words, "quality": quality, "licences": licences}
 
     def _count(self, row: Mapping[str, Any]) -> None:
-        provenance = row["provenance"]
-        self.licences.setdefault(row["source"], {})[provenance["licence"] or "unknown"] = provenance["origin"]
-        self.with_truth += bool(row.get(TRUTH))
+        self._licences.setdefault(row["source"], set()).add(row["provenance"]["licence"] or "unknown")
+        self._with_truth += bool(row.get(TRUTH))
         self._clips += 1
         self._frames += row["num_frames"]
         self._seconds += row["num_frames"] / row["fps"]
@@ -193,15 +233,10 @@ def _captioner_of(row: Mapping[str, Any]) -> str | None:
     return str(record.get("caption_by") or "a person")
 
 
-def _render_card(manifest: Mapping[str, Any], statistics: CorpusStatistics, summaries: Sequence[RunSummary]) -> str:
+def _render_card(manifest: Mapping[str, Any]) -> bytes:
+    """The data card, by `corpus.json` alone: whoever reads that can write it again."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
-    return environment.get_template("card.md.j2").render(
-        corpus=manifest,
-        accounts=summaries,
-        licences=statistics.licences,
-        with_truth=statistics.with_truth,
-        mark=CARD_MARK,
-        dumps=json.dumps,
-    )
+    page = environment.get_template("card.md.j2").render(corpus=manifest, mark=CARD_MARK, dumps=json.dumps)
+    return page.encode()

@@ -1,20 +1,22 @@
 """Finished pairs of a workspace to a corpus: splits, shards, data card, and last of all `corpus.json`.
 
-A corpus changes by its `corpus.json` alone. New shards take file names that the present one does not use, shards whose
-rows did not change stay as they are, and files that no longer belong go after the new `corpus.json` is in place; a
-publishing killed anywhere leaves the old corpus whole.
+A corpus changes by its `corpus.json` alone. A shard is named by all that decides its bytes, so shards whose rows did
+not change stay as they are, the same pairs give the same names whatever was there before, and no publishing overwrites
+what another wrote. Files that no longer belong go after the new `corpus.json` is in place, but for those that a
+publishing which goes on beside it has announced; one killed anywhere leaves the old corpus whole, at worst with the
+new data card, which `verify` names.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
+from ...untrusted_input import is_id, parse_json, shortened
 from ..store import codec
 from ..store.atomic_io import CorruptFile, digest_of, explain_os_errors, key_digest
 from ..store.codec import Storage
@@ -22,6 +24,7 @@ from ..store.ledger import ClipOutcome, finished_sources, iter_ledger, ledger_st
 from ..store.location import Location, Place
 from ..store.store import DamagedLayer, LayerRef, Store
 from . import shards
+from .announcements import NOTE, announce, withdraw
 from .schema import COLOUR_LAYERS, SCHEMA_VERSION, SPLITS
 
 
@@ -80,12 +83,6 @@ def included_clips(workspace: Place, settings: PublishSettings) -> tuple[ClipRef
     return _included(Location.of(workspace), settings.include, ledger_stamp(workspace))
 
 
-def planned_contents(workspace: Place, settings: PublishSettings) -> list[str]:
-    """The content digests of the shards that the finished pairs make, sorted."""
-    shards = packed(included_clips(workspace, settings), settings)
-    return sorted(content_of_clips(group, split, settings) for split, _, group in shards)
-
-
 def split_of(group: str, settings: PublishSettings) -> str:
     """A group's split, from its name alone: it stays where it is when the corpus grows."""
     draw = int.from_bytes(hashlib.sha256(f"split:{group}".encode()).digest()[:8], "big") / 2**64
@@ -107,6 +104,8 @@ def _included(workspace: Location, include: tuple[str, ...], stamp: object) -> t
                 continue
             if entry.row is None or entry.layers is None:
                 raise ValueError(f"{entry.name} has the outcome {entry.outcome} but no row; run '{source}' again")
+            if not is_id(entry.name) or entry.row["clip_id"] != entry.name:
+                raise ValueError(f"{shortened(entry.name)!r} of '{source}' is no clip id; run '{source}' again")
             if entry.name in clip_by_id:
                 raise ValueError(
                     f"clip id '{entry.name}' stands twice in {workspace}, again in '{source}'; rename one source"
@@ -190,26 +189,34 @@ class ShardPlan:
     clips: tuple[ClipRef, ...]
     sha256: str | None = None
     """SHA-256 of the file, if the present corpus lists it."""
+    note: str = ""
+    """Name of the note that announces it (see `announcements`)."""
+
+
+def shards_in_order(workspace: Place, settings: PublishSettings) -> Iterator[ShardPlan]:
+    """The shards that the finished pairs make, in the order of the corpus.
+
+    Raises:
+        ValueError: nothing is finished, two pairs have the same id, or an id is none.
+    """
+    for split, kind, group in packed(included_clips(workspace, settings), settings):
+        content = content_of_clips(group, split, settings)
+        path = shard_path(split, kind, content)
+        yield ShardPlan(path=path, split=split, kind=kind, content=content, clips=tuple(group))
 
 
 def plan_shards(workspace: Place, corpus: Location, settings: PublishSettings) -> list[ShardPlan]:
-    """Divide the finished pairs into shards and give them file names.
+    """Divide the finished pairs into shards, and announce them to any publishing beside this one.
 
     Raises:
         ValueError: nothing is finished, two pairs have the same id, or the folder holds something else.
+        CannotWrite: the corpus cannot be written.
     """
     refuse_foreign(corpus)
-    present = {file["content"]: file for file in present_manifest(corpus).get("files", [])}
-    used_paths = {file["path"] for file in present.values()}
-    plans: list[ShardPlan] = []
-    for split, kind, group in packed(included_clips(workspace, settings), settings):
-        content = content_of_clips(group, split, settings)
-        present_file = present.get(content)
-        path = present_file["path"] if present_file else free_name(split, kind, used_paths)
-        used_paths.add(path)
-        sha256 = present_file["sha256"] if present_file else None
-        plans.append(ShardPlan(path=path, split=split, kind=kind, content=content, clips=tuple(group), sha256=sha256))
-    return plans
+    plans = list(shards_in_order(workspace, settings))
+    present = {file["path"]: file["sha256"] for file in present_manifest(corpus).get("files", [])}
+    note = announce(corpus, [plan.path for plan in plans])
+    return [replace(plan, sha256=present.get(plan.path), note=note) for plan in plans]
 
 
 def write_planned(plan: ShardPlan, workspace: Place, corpus: Location, settings: PublishSettings) -> dict[str, Any]:
@@ -220,12 +227,16 @@ def write_planned(plan: ShardPlan, workspace: Place, corpus: Location, settings:
         CannotWrite: the disk is full, or the corpus cannot be written.
     """
     digest = None
-    if corpus.exists(plan.path):
-        with corpus.open(plan.path) as file:
-            digest = corpus.digest(plan.path) if shards.content_of(file) == plan.content else None
-    if digest is None or (plan.sha256 or digest) != digest:
-        _write(plan, Store(workspace), corpus, settings)
-        digest = corpus.digest(plan.path)
+    try:
+        if corpus.exists(plan.path):
+            with corpus.open(plan.path) as file:
+                digest = corpus.digest(plan.path) if shards.content_of(file) == plan.content else None
+        if digest is None or (plan.sha256 or digest) != digest:
+            _write(plan, Store(workspace), corpus, settings)
+            digest = corpus.digest(plan.path)
+    except BaseException:
+        withdraw(corpus, plan.note)  # nothing comes of this publishing
+        raise
     return {
         "path": plan.path,
         "split": plan.split,
@@ -239,7 +250,9 @@ def write_planned(plan: ShardPlan, workspace: Place, corpus: Location, settings:
 
 def is_ours(name: str) -> bool:
     """Is this a file that publishing writes beside `corpus.json`?"""
-    return re.fullmatch(r"data/[a-z]+/[a-z]+-\d{5,}\.parquet|(account|words)-[0-9a-f]{12}\.parquet", name) is not None
+    # Shards of earlier versions have a number of five digits in their names.
+    shard = r"data/[a-z]+/[a-z]+-(\d{5,9}|[0-9a-f]{16})\.parquet"
+    return re.fullmatch(rf"{shard}|(account|words)-[0-9a-f]{{12}}\.parquet", name) is not None
 
 
 def listed_files(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -257,7 +270,7 @@ def present_manifest(corpus: Location) -> Mapping[str, Any]:
     if not corpus.exists(MANIFEST):
         return {}
     try:
-        manifest: dict[str, Any] = json.loads(corpus.read(MANIFEST))
+        manifest: dict[str, Any] = parse_json(corpus.read(MANIFEST))
         return {
             **manifest,
             "files": [{key: file[key] for key in ("path", "content", "sha256")} for file in manifest["files"]],
@@ -285,15 +298,12 @@ def refuse_foreign(corpus: Location) -> None:
 def _is_left_over(name: str) -> bool:
     """Is this what an interrupted first publishing leaves?"""
     final_name = name.split(".partial-")[0]
-    return is_ours(final_name) or final_name in (MANIFEST, CARD)
+    return is_ours(final_name) or final_name in (MANIFEST, CARD, NOTE)
 
 
-def free_name(split: str, kind: str, used_paths: set[str]) -> str:
-    """The first file name of a split and kind that is not taken."""
-    number = 0
-    while (name := f"data/{split}/{kind}-{number:05d}.parquet") in used_paths:
-        number += 1
-    return name
+def shard_path(split: str, kind: str, content: str) -> str:
+    """A shard's place below the corpus."""
+    return f"data/{split}/{kind}-{content[:16]}.parquet"
 
 
 def _write(plan: ShardPlan, store: Store, corpus: Location, settings: PublishSettings) -> None:

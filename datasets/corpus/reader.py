@@ -1,7 +1,7 @@
 """Read a finished corpus: words and numbers as one Arrow table, clips by id, layers decoded on access."""
 
-import json
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...untrusted_input import is_id, parse_json, shortened
 from ..store.location import Location
 from . import shards
 from .clip import Clip
@@ -82,16 +83,35 @@ class Corpus:
             ValueError: a shard is missing or damaged.
         """
         words = self._read_words(names)
-        if words is not None:
-            return words
+        table = self._read_shards(names) if words is None else words
+        if "clip_id" in names:
+            self._check_ids(table.column("clip_id").to_pylist())
+        return table
+
+    def _check_ids(self, ids: Sequence[Any]) -> None:
+        """Refuse ids that are none: files are named by them, from the first moment on."""
+        wrong = [clip_id for clip_id in ids if not (isinstance(clip_id, str) and is_id(clip_id))]
+        if wrong:
+            raise ValueError(
+                f"{self.location.url}: {shortened(str(wrong[0]))!r} is no clip id (letters, digits, '.', '_' and '-' "
+                "alone, so that it can be a file's name); do not use this corpus, or publish it again"
+            )
+
+    def _read_shards(self, names: Sequence[str]) -> pa.Table:
+        """The same from the shards."""
         columns = tuple(dict.fromkeys(name.split(".")[0] for name in names))
         parts = [pa.schema([PLAIN_ROW.field(name) for name in columns]).empty_table()]
         for file in self.manifest["files"]:
             try:
                 with self.location.open(file["path"], block_bytes=WORDS_BLOCK_BYTES) as opened:
                     parts.append(shards.read_plain(opened, columns))
-            except (FileNotFoundError, pa.ArrowException) as broken:
+            except (FileNotFoundError, pa.ArrowException, LookupError, TypeError, ValueError) as broken:
                 raise ValueError(self._unreadable(file["path"])) from broken
+            if len(parts[-1]) != file["rows"]:
+                raise ValueError(
+                    f"{self.location.url}: {len(parts[-1])} clips are in {file['path']}, {MANIFEST} lists "
+                    f"{file['rows']}; verify it"
+                )
         return pa.concat_tables(parts)
 
     def _read_words(self, names: Sequence[str]) -> pa.Table | None:
@@ -115,10 +135,6 @@ class Corpus:
         """File, row group in it, and row in the table of each clip."""
         ids = self.columns(["clip_id"]).column("clip_id").to_pylist()
         spots = [(file["path"], row) for file in self.manifest["files"] for row in range(file["rows"])]
-        if len(ids) != len(spots):
-            raise ValueError(
-                f"{self.location.url}: {len(ids)} clips are there, {MANIFEST} lists {len(spots)}; verify it"
-            )
         return {clip_id: (*spot, row) for row, (clip_id, spot) in enumerate(zip(ids, spots, strict=True))}
 
     def clip(self, clip_id: str, *, threads: int | None = None) -> Clip:
@@ -192,7 +208,7 @@ def _read_manifest(location: Location) -> dict[str, Any]:
             f"effectpairs publish {location.url}"
         )
     try:
-        manifest: dict[str, Any] = json.loads(location.read(MANIFEST))
+        manifest: dict[str, Any] = parse_json(location.read(MANIFEST))
         written = int(manifest["schema_version"])
         problem = None if written > SCHEMA_VERSION else _problem_of(manifest)
     except (ValueError, KeyError, TypeError, AttributeError) as broken:
@@ -214,11 +230,21 @@ def _read_manifest(location: Location) -> dict[str, Any]:
 
 def _problem_of(manifest: dict[str, Any]) -> str | None:
     """Describe what a reader relies on and does not find in a manifest; None where all is there."""
-    files = listed_files(manifest)
-    strange = [file["path"] for file in files if not is_ours(file["path"])]
-    if strange:
-        return f"'{strange[0]}' is no file of a corpus"
-    wrong = [file["path"] for file in files if not (int(file["rows"]) >= 0 and file["size_bytes"] and file["sha256"])]
-    if wrong:
-        return f"rows, size or SHA-256 of {wrong[0]} are not there"
-    return None if manifest["counts"]["clips"] >= 0 and manifest["name"] else "its counts are not there"
+    for file in listed_files(manifest):
+        if not is_ours(file["path"]):
+            return f"{shortened(str(file['path']))!r} is no file of a corpus"
+        if not all(isinstance(file[key], int) and 0 <= file[key] < 2**63 for key in ("rows", "size_bytes")):
+            return f"rows or size of {file['path']} are no numbers"
+        if not re.fullmatch("[0-9a-f]{64}", file["sha256"]):
+            return f"SHA-256 of {file['path']} is not there"
+    counts, texts = manifest["counts"], (manifest["name"], manifest["version"], manifest["software"])
+    if not all(isinstance(text, str) and text for text in texts):
+        return "its name, version or software are not there"
+    totals = ("clips", "groups", "frames", "seconds")
+    if not all(isinstance(counts[name], (int, float)) and counts[name] >= 0 for name in totals):
+        return "its counts are not there"
+    for key in ("kind", "source", "split", "effect", "verdict"):
+        if not all(isinstance(count, int) for count in counts[f"by_{key}"].values()):
+            return f"its counts by {key} are none"
+    publishing = manifest["settings"]["publishing"]
+    return None if publishing["storage"] and publishing["include"] else "its settings are not there"

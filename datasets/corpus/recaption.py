@@ -10,9 +10,10 @@ from ..store.atomic_io import digest_of
 from ..store.ledger import ClipOutcome, RunSummary, account_of
 from ..store.location import Location
 from . import shards
+from .announcements import announce, withdraw
 from .clip import Clip
 from .finalize import commit_manifest, corpus_version
-from .publish import free_name, present_manifest, put_shard, refuse_foreign
+from .publish import present_manifest, put_shard, refuse_foreign, shard_path
 from .reader import Corpus
 from .schema import SCHEMA_VERSION
 
@@ -36,54 +37,50 @@ def recaption(
         CannotWrite: the disk is full, or the place cannot be written.
     """
     refuse_foreign(location)
-    manifest = {name: value for name, value in corpus.manifest.items() if name != "digest"}
-    used_paths = {file["path"] for file in present_manifest(location).get("files", [])}
+    present_manifest(location)  # refuses one that is damaged
+    manifest = {name: value for name, value in corpus.manifest.items() if name not in ("digest", "card")}
     entries: list[ClipOutcome] = []
-    files = []
-    rows_by_path: dict[str, list[Row]] = {}
+    files: list[dict[str, Any]] = []
+    notes: list[str] = []
     is_current = manifest["schema_version"] == SCHEMA_VERSION
     ids = iter(corpus.ids)
-    for file in map(dict, corpus.manifest["files"]):
-        clips = [corpus[next(ids)] for _ in range(file["rows"])]
-        rows = [change(clip.row) for clip in clips]
-        for row in rows:
-            verdict, reasons = row["quality"]["verdict"], tuple(row["quality"]["reasons"] or ())
-            entries.append(
-                ClipOutcome(name=row["clip_id"], outcome=verdict, stage="captions", reasons=reasons, row=row)
-            )
-        stays = is_current and rows == [clip.row for clip in clips] and corpus.location.url == location.url
-        files.append(file if stays else _write(file, clips, rows, location, used_paths, scratch))
-        rows_by_path[files[-1]["path"]] = rows
-    outcomes = _updated_outcomes(corpus, entries)
-    accounts = _accounts(outcomes)
-    files_in_order = sorted(files, key=lambda file: str(file["path"]))
-    manifest |= {
-        "schema_version": SCHEMA_VERSION,
-        "version": corpus_version(files),
-        "files": files_in_order,
-        "account": {"sources": {account.source: vars(account) for account in accounts}},
-        "settings": {**manifest["settings"], "sources": settings},
-    }
-    rows_in_order = (row for file in files_in_order for row in rows_by_path[file["path"]])
-    return commit_manifest(location, manifest, rows_in_order, accounts, outcomes, scratch)
+    try:
+        for file in map(dict, corpus.manifest["files"]):
+            clips = [corpus[next(ids)] for _ in range(file["rows"])]
+            rows = [change(clip.row) for clip in clips]
+            for row in rows:
+                verdict, reasons = row["quality"]["verdict"], tuple(row["quality"]["reasons"] or ())
+                entries.append(
+                    ClipOutcome(name=row["clip_id"], outcome=verdict, stage="captions", reasons=reasons, row=row)
+                )
+            stays = is_current and rows == [clip.row for clip in clips] and corpus.location.url == location.url
+            if not stays:
+                content = digest_of([SCHEMA_VERSION, file["sha256"], rows])
+                file |= {"content": content, "path": shard_path(file["split"], file["kind"], content)}
+            notes.append(announce(location, [file["path"]]))
+            files.append(file if stays else _write(file, clips, rows, location, scratch))
+        outcomes = _updated_outcomes(corpus, entries)
+        accounts = _accounts(outcomes)
+        manifest |= {
+            "schema_version": SCHEMA_VERSION,
+            "version": corpus_version(files),
+            "files": files,
+            "account": {"sources": {account.source: vars(account) for account in accounts}},
+            "settings": {**manifest["settings"], "sources": settings},
+        }
+        rows_in_order = (entry.row for entry in entries if entry.row is not None)
+        return commit_manifest(location, manifest, rows_in_order, outcomes, scratch, notes)
+    finally:
+        withdraw(location, *notes)
 
 
 def _write(
-    file: Mapping[str, Any],
-    clips: Sequence[Clip],
-    rows: Sequence[Row],
-    location: Location,
-    used_paths: set[str],
-    scratch: Path,
+    file: Mapping[str, Any], clips: Sequence[Clip], rows: Sequence[Row], location: Location, scratch: Path
 ) -> dict[str, Any]:
-    """A shard with these rows and the clips' own videos; its new entry for `corpus.json`."""
-    path = free_name(file["split"], file["kind"], used_paths)
-    used_paths.add(path)
-    content = digest_of([SCHEMA_VERSION, file["sha256"], list(rows)])
+    """Write a shard with these rows and the clips' own videos; return its entry for `corpus.json`."""
     shard_rows = (shards.Row(columns=row, layer=clip.encoded) for row, clip in zip(rows, clips, strict=True))
-    put_shard(location, path, shard_rows, content=content, scratch=scratch)
-    size, digest = location.size(path), location.digest(path)
-    return {**file, "path": path, "size_bytes": size, "sha256": digest, "content": content}
+    put_shard(location, file["path"], shard_rows, content=file["content"], scratch=scratch)
+    return {**file, "size_bytes": location.size(file["path"]), "sha256": location.digest(file["path"])}
 
 
 def _updated_outcomes(corpus: Corpus, entries: Sequence[ClipOutcome]) -> list[dict[str, Any]]:

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...untrusted_input import MAX_DOCUMENT_BYTES, check_values, is_id, parse_json, printable
 from ..store import codec
-from ..store.atomic_io import digest_of
+from ..store.atomic_io import digest_of, json_bytes
 from . import shards
 from .publish import CARD, MANIFEST, is_ours, listed_files
 from .reader import Corpus
@@ -30,6 +31,12 @@ from .schema import (
 )
 from .words import is_current, iter_words
 
+MAX_FPS = 1000.0
+"""Frames per second that a source may have (`image_fps`); high-speed footage is played at less."""
+NULLABLE = ("caption", "caption_dense", "effects", TRUTH)
+"""Plain columns that may be null."""
+JSON_TEXTS = ("settings", "captions", "facts")
+"""Parts of `provenance` that hold JSON, or null."""
 Row = dict[str, Any]
 File = Mapping[str, Any]
 
@@ -42,7 +49,7 @@ class IntegrityError:
     problem: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.problem}"
+        return printable(f"{self.file}: {self.problem}")
 
 
 CorpusIndex = tuple[dict[str, list[str]], dict[str, set[str]]]
@@ -56,7 +63,7 @@ def verify(corpus: Corpus, *, step: Callable[[str], None] = lambda _: None) -> l
         The first fault of each file, in the order of the files; empty where all is well.
     """
     index = _index_corpus(corpus)
-    faults = []
+    faults: list[IntegrityError] = []
     words = corpus.manifest.get("words")
     for file in listed_files(corpus.manifest):
         faulty = {fault.file for fault in faults}
@@ -75,7 +82,7 @@ def _index_corpus(corpus: Corpus) -> CorpusIndex:
         try:
             with corpus.location.open(file["path"]) as opened:
                 rows = shards.read_plain(opened, ("clip_id", "group", "split")).to_pylist()
-        except (pa.ArrowException, OSError, KeyError):
+        except (pa.ArrowException, OSError, LookupError, ValueError, TypeError):
             continue  # its own check says what is wrong with it
         for row in rows:
             files[row["clip_id"]].append(file["path"])
@@ -100,7 +107,7 @@ def _faults_of(corpus: Corpus, file: File, index: CorpusIndex) -> Iterator[str]:
                 yield f"has {shard.metadata.num_rows} rows instead of {file['rows']}"
             if "split" in file:
                 yield from _faults_of_shard(shard, file, index)
-    except (pa.ArrowException, OSError) as broken:
+    except (pa.ArrowException, OSError, LookupError, ValueError, TypeError) as broken:
         yield f"is no readable Parquet file: {broken}"
 
 
@@ -120,6 +127,11 @@ def _faults_of_shard(shard: pq.ParquetFile, file: File, index: CorpusIndex) -> I
 
 
 def _faults_of_row(row: Row, file: File, index: CorpusIndex) -> Iterator[str]:
+    absent = [name for name, value in row.items() if value is None and name not in NULLABLE]
+    if absent:
+        yield f"has no {absent[0]}"
+        return
+    yield from _faults_of_values(row)
     files, splits = index
     other_files = list(files[row["clip_id"]])
     other_files.remove(file["path"])
@@ -135,6 +147,27 @@ def _faults_of_row(row: Row, file: File, index: CorpusIndex) -> Iterator[str]:
         yield f"has {row['num_frames']} frames, which is not 8k+5"
     if row["quality"]["verdict"] not in VERDICTS:
         yield f"verdict '{row['quality']['verdict']}' is not a known word"
+
+
+def _faults_of_values(row: Row) -> Iterator[str]:
+    """Yield problems of the id, of any number, and of the texts that hold JSON."""
+    if not is_id(row["clip_id"]):
+        yield "its id is none: letters, digits, '.', '_' and '-' alone, so that it can be a file's name"
+    try:
+        check_values(row, max_text=MAX_DOCUMENT_BYTES)
+    except ValueError as problem:
+        yield str(problem)
+    if not 0 < row["fps"] <= MAX_FPS:
+        yield f"fps={row['fps']} is not in (0, {MAX_FPS:g}]"
+    if min(row["height"], row["width"]) < 2:
+        yield f"its frames of {row['height']}x{row['width']} are none"
+    for name in JSON_TEXTS:
+        try:
+            is_object = isinstance(parse_json(row["provenance"][name] or "{}"), dict)
+        except ValueError:
+            is_object = False
+        if not is_object:
+            yield f"provenance.{name} is no JSON object"
 
 
 def _faults_of_videos(row: Row, read: shards.ReadLayer) -> Iterator[str]:
@@ -179,10 +212,16 @@ def _faults_around(corpus: Corpus) -> Iterator[IntegrityError]:
     Programs that take every file of a folder would read those too.
     """
     manifest = corpus.manifest
-    if manifest.get("digest") != digest_of({name: value for name, value in manifest.items() if name != "digest"}):
+    is_signed = manifest.get("digest") == digest_of({name: manifest[name] for name in manifest if name != "digest"})
+    if not is_signed or corpus.location.read(MANIFEST) != json_bytes(manifest):
         yield IntegrityError(file=MANIFEST, problem="was changed by hand or damaged; publish the corpus again")
+    elif manifest["counts"]["clips"] != len(corpus):
+        problem = f"counts {manifest['counts']['clips']} clips and lists {len(corpus)}; publish the corpus again"
+        yield IntegrityError(file=MANIFEST, problem=problem)
     if not corpus.location.exists(CARD):
         yield IntegrityError(file=CARD, problem="the data card is missing; publish the corpus again")
+    elif "card" in manifest and corpus.location.digest(CARD) != manifest["card"]["sha256"]:  # earlier ones have none
+        yield IntegrityError(file=CARD, problem="the data card was changed or damaged; publish the corpus again")
     manifest_files = {file["path"] for file in listed_files(manifest)}
     for name in corpus.location.names():
         if name not in manifest_files and (is_ours(name) or (name.startswith("data/") and name.endswith(".parquet"))):

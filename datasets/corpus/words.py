@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from ..store.atomic_io import explain_os_errors
 from ..store.location import Location
+from .announcements import announce
 from .schema import PLAIN_ROW, SCHEMA_VERSION
 
 _VERSION_KEY = b"effectpairs.words"
@@ -47,6 +48,7 @@ def put_table(
             os.fsync(file.fileno())
         size_bytes, sha256 = partial.stat().st_size, Location(str(partial.parent)).digest(partial.name)
         path = f"{prefix}-{sha256[:12]}.parquet"
+        announce(corpus, [path])  # withdrawn with the notes of the shards
         corpus.take(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -18,7 +18,8 @@ from typing import Any, TypeVar, Union
 
 import fsspec
 
-from .atomic_io import atomic_write, explain_os_errors, flush_folder, is_abandoned, partial_beside
+from ...untrusted_input import check_relative, path_within
+from .atomic_io import ABANDONED_AFTER_S, atomic_write, explain_os_errors, flush_folder, is_abandoned, partial_beside
 
 T = TypeVar("T")
 Place = Union[str, Path, "Location"]
@@ -102,7 +103,13 @@ class Location:
         return self.url.rstrip("/").rsplit("/", 1)[-1] or "corpus"
 
     def at(self, name: str) -> str:
-        """A name in this place as the filesystem spells it."""
+        """A name in this place as the filesystem spells it.
+
+        Raises:
+            ValueError: the name leads out of the place.
+        """
+        if name:
+            check_relative(name)
         return posixpath.join(self._filesystem[1], name)
 
     def path(self, name: str) -> str:
@@ -120,7 +127,7 @@ class Location:
     def read(self, name: str) -> bytes:
         """A file's whole content."""
         if self.local is not None:
-            return (self.local / name).read_bytes()
+            return Path(self.at(name)).read_bytes()
         return bytes(self._call(name, lambda filesystem, path: filesystem.cat_file(path)))
 
     def top(self, name: str = "") -> list[str]:
@@ -141,13 +148,13 @@ class Location:
     def write(self, name: str, content: bytes) -> None:
         """Write a small file whole or not at all."""
         if self.local is not None:
-            atomic_write(self.local / name, content)
+            atomic_write(path_within(self.local, name), content)
         else:
             self._call(name, lambda filesystem, path: filesystem.pipe_file(path, content), writes=True)
 
     def scratch(self, name: str, elsewhere: Path | None = None) -> Path:
         """Path for writing a large file before `take`: beside its place, or in a local folder for a remote place."""
-        folder = (elsewhere or self.scratch_folder) if self.local is None else (self.local / name).parent
+        folder = (elsewhere or self.scratch_folder) if self.local is None else path_within(self.local, name).parent
         with explain_os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return partial_beside(folder / posixpath.basename(name))
@@ -167,10 +174,11 @@ class Location:
             for scratch in names:
                 scratch.unlink()
             return
-        for scratch, name in names.items():
-            with explain_os_errors(self.local / name):
-                (self.local / name).parent.mkdir(parents=True, exist_ok=True)
-                scratch.replace(self.local / name)
+        paths = {scratch: path_within(self.local, name) for scratch, name in names.items()}
+        for scratch, path in paths.items():
+            with explain_os_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                scratch.replace(path)
 
     def take_new(self, scratch: Path, name: str) -> bool:
         """Move a finished local file to its place, unless there is one by that name; return whether it was moved.
@@ -179,7 +187,7 @@ class Location:
         object storage that has one.
         """
         if self.local is not None:
-            return self._link(scratch, self.local / name)
+            return self._link(scratch, path_within(self.local, name))
         content = scratch.read_bytes()
         try:
             self._call(name, lambda filesystem, path: _put_new(filesystem, path, content), writes=True)
@@ -194,6 +202,8 @@ class Location:
 
     def remove(self, name: str) -> None:
         """Delete a file; one that is gone already is as good."""
+        if self.local is not None:
+            path_within(self.local, name)
         with contextlib.suppress(FileNotFoundError):
             self._call(name, lambda filesystem, path: filesystem.rm_file(path))
 
@@ -206,8 +216,14 @@ class Location:
             self._call("", lambda filesystem, path: filesystem.rm(path, recursive=True))
 
     def is_abandoned(self, name: str) -> bool:
-        """Is this what a killed process left half-made? Only local places have such files."""
-        return self.local is not None and is_abandoned(self.local / name)
+        """Is this what a killed process left half-made? On a remote place its age alone can tell."""
+        if self.local is not None:
+            return is_abandoned(Path(self.at(name)))
+        try:
+            written = self._call(name, lambda filesystem, path: filesystem.modified(path))
+        except FileNotFoundError:
+            return False  # withdrawn meanwhile
+        return time.time() - float(written.timestamp()) > ABANDONED_AFTER_S
 
     def digest(self, name: str) -> str:
         """SHA-256 of a file's content."""

@@ -1,0 +1,47 @@
+"""Notes by which publishings into one place know of each other, so that none deletes what another is about to list.
+
+There is no lock: a note bears the name of an unfinished file, so what a killed publishing leaves of it is known as
+such, protects nothing and is deleted by the next. On object storage, where a process cannot be looked for, a note
+counts for a week; it keeps files from being deleted, no more.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...untrusted_input import parse_json
+from ..store.atomic_io import json_bytes, partial_beside
+from ..store.location import Location
+
+NOTE = "publishing"
+"""First part of the notes' names."""
+
+
+def announce(corpus: Location, paths: Sequence[str]) -> str:
+    """Write a note of the shards that a publishing is about to write or to use as they are; return its name."""
+    name = partial_beside(Path(NOTE)).name
+    corpus.write(name, json_bytes(sorted(paths)))
+    return name
+
+
+def announced_paths(corpus: Location) -> set[str]:
+    """Shards that publishings on their way have announced."""
+    paths: set[str] = set()
+    for name in corpus.top():
+        if name.startswith(f"{NOTE}.partial-") and name.count(".partial-") == 1 and not corpus.is_abandoned(name):
+            with contextlib.suppress(FileNotFoundError, ValueError):  # withdrawn meanwhile
+                paths |= set(parse_json(corpus.read(name)))
+    return paths
+
+
+def own_notes(corpus: Location, paths: Sequence[str]) -> list[str]:
+    """Names of the notes by which this process announced these shards."""
+    prefix, content = partial_beside(Path(NOTE)).name.rpartition("-")[0], json_bytes(sorted(paths))
+    names = [name for name in corpus.top() if name.startswith(prefix) and name.count(".partial-") == 1]
+    return [name for name in names if corpus.read(name) == content]
+
+
+def withdraw(corpus: Location, *notes: str) -> None:
+    """Delete notes of a publishing that is over; one that does not exist is as good."""
+    for name in filter(None, notes):
+        corpus.remove(name)
