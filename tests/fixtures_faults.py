@@ -1,0 +1,170 @@
+"""Runs that are disturbed on purpose, beside one that nobody disturbed, and what must hold after each of them."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from effectpairs.datasets.store.ledger import read_account
+from effectpairs.datasets.store.location import Location
+
+_SCRIPT = """
+import sys
+from effectpairs.cli.app import main
+source, workspace, corpus, *options = sys.argv[1:]
+for words in (
+    ["run", source, "--workspace", workspace, *options],
+    ["publish", corpus, "--workspace", workspace, "--include", "accept,review,reject", "--no-prefect"],
+):
+    sys.argv[1:] = words
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
+Victim = Callable[[subprocess.Popen[bytes]], list[psutil.Process]]
+
+
+def main_process(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The process that a user started; what it started must see to its own end."""
+    return [psutil.Process(process.pid)]
+
+
+def whole_group(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """That process with all below it, as when a machine goes down."""
+    return [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+
+
+def child_with(words: str) -> Victim:
+    """One process below it by its command line, e.g. a worker or Blender."""
+
+    def find(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+        children = psutil.Process(process.pid).children(recursive=True)
+        return [child for child in children if words in " ".join(child.cmdline())][:1]
+
+    return find
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """One source that is run and published again and again, each time disturbed, after a first time that is not."""
+
+    source: Path
+    folder: Path
+    """Local files of the trial."""
+    place: str = ""
+    """Folder or URL of workspace and corpus; the trial's folder if not given."""
+    options: Sequence[str] = ("--no-prefect", "--workers", "2")
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.place = self.place or str(self.folder)
+        begun = time.monotonic()
+        self.finish()
+        self.whole_s = time.monotonic() - begun
+        self.clean, self.clean_store, self.clean_account = self.digests("corpus"), self.results(), self.account()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Run the source and publish it, as a user would, in a process group of its own."""
+        words = (self.source, f"{self.place}/workspace", f"{self.place}/corpus", *self.options)
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-c", _SCRIPT, *map(str, words)],
+                stdout=log,
+                stderr=log,
+                env=os.environ | dict(self.environment),
+                cwd=self.folder,
+                start_new_session=True,
+            )
+
+    def finish(self) -> None:
+        """Run and publish undisturbed."""
+        assert self.start().wait(600) == 0, self.log.read_text()[-3000:]
+
+    def disturb(self, disturb: Callable[[subprocess.Popen[bytes]], Any], rng: random.Random) -> bool:
+        """Do something at a random moment of a run; return whether it was done, and wait until the run is over."""
+        self.forget_something(rng)
+        process = self.start()
+        time.sleep(rng.uniform(0.2, 0.95) * self.whole_s)
+        below: list[psutil.Process] = []
+        with contextlib.suppress(psutil.Error):
+            below = whole_group(process)
+        is_done = bool(below) and bool(disturb(process))
+        process.wait(600)
+        assert wait_until(lambda: not any(is_alive(one) for one in below), 60.0), "a process outlived its run"
+        return is_done
+
+    def forget_something(self, rng: random.Random) -> None:
+        """Throw part of the finished work away, so that the next run has something to do."""
+        place = Location(self.place)
+        for name in place.names():
+            is_result = name.startswith("workspace/store/") and name.endswith("/result.json")
+            is_shard = name.startswith("corpus/data/")
+            if (is_result and rng.random() < 0.4) or (is_shard and rng.random() < 0.5):
+                place.remove(name)
+
+    def check(self) -> None:
+        """Run to the end; assert that corpus, account and results are those of the undisturbed run, and no more."""
+        self.finish()
+        assert self.digests("corpus") == self.clean
+        assert self.account() == self.clean_account
+        assert self.results() == self.clean_store
+
+    def account(self) -> Any:
+        """Sums of the source's account."""
+        return read_account(f"{self.place}/workspace", self.source.stem)[0]
+
+    def digests(self, folder: str) -> dict[str, str]:
+        """SHA-256 of every file of a folder, by its name."""
+        place = Location(f"{self.place}/{folder}")
+        return {name: place.digest(name) for name in place.names()}
+
+    def results(self) -> dict[str, str]:
+        """SHA-256 of every manifest in the store, by its name: each lists the digests of its layers."""
+        return {name: digest for name, digest in self.digests("workspace/store").items() if name.endswith(".json")}
+
+    @property
+    def log(self) -> Path:
+        """File of all that the runs printed."""
+        return self.folder / "log.txt"
+
+
+def kill(victim: Victim) -> Callable[[subprocess.Popen[bytes]], bool]:
+    """A disturbance: `kill -9` of what the victim finds."""
+
+    def disturb(process: subprocess.Popen[bytes]) -> bool:
+        victims = victim(process)
+        for one in victims:
+            with contextlib.suppress(psutil.Error):
+                one.send_signal(signal.SIGKILL)
+        return bool(victims)
+
+    return disturb
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process still runs; a zombie does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def wait_until(condition: Callable[[], Any], seconds: float) -> bool:
+    """Whether a condition becomes true in that time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
