@@ -18,10 +18,14 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from .untrusted_input import MAX_DEPTH, MAX_TEXT, check_values, parse_toml, shortened
+
 T = TypeVar("T")
 STRICT: Any = {"extra": "forbid"}
 """Value of `__pydantic_config__` in a settings class: pydantic refuses a key that the class does not know."""
 
+MAX_SENTENCE = 1000
+"""Characters of a sentence that refuses settings, whose values may be long."""
 RENAMED: dict[str, str] = {
     "acts": "scenarios", "answer_deadline_s": "timeout_s", "at_once": "max_concurrency",
     "attachment.high": "peak_threshold", "attachment.largest": "max_area", "attachment.low": "edge_threshold",
@@ -127,11 +131,13 @@ def read_values(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
         ValueError: the file or an override cannot be read.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = parse_toml(path.read_text(encoding="utf-8"))
     except OSError as problem:
         raise ValueError(f"{path}: cannot be read ({problem.strerror}); give a TOML file of settings") from problem
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise ValueError(f"{path.name}: is not valid TOML: {problem}; mend that line") from problem
+    except ValueError as problem:
+        raise ValueError(f"{path.name}: {problem}; mend it") from problem
     for override in overrides:
         apply_override(values, override)
     return values
@@ -148,7 +154,11 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ValueError(f"--set {override!r} is not key=value; write for example --set normalise.fps=12")
+    if len(override) > MAX_TEXT:
+        raise ValueError(f"--set {shortened(override)!r} has {len(override):,} characters; write up to {MAX_TEXT:,}")
     *tables, last = key.strip().split(".")
+    if len(tables) > MAX_DEPTH:
+        raise ValueError(f"--set {shortened(override)!r} is nested deeper than {MAX_DEPTH} tables")
     for table in tables:
         values = values.setdefault(table, {})
         if not isinstance(values, dict):
@@ -158,9 +168,11 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         values[last] = [int(side) for side in text.split("x")]
         return
     try:
-        values[last] = tomllib.loads(f"value = {text}")["value"]
+        values[last] = parse_toml(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         values[last] = text
+    except ValueError as problem:
+        raise ValueError(f"--set {shortened(override)!r}: {problem}") from problem
 
 
 def settings_from(
@@ -179,9 +191,11 @@ def settings_from(
     for override in () if isinstance(values, Mapping) else values:
         apply_override(tables, override)
     try:
+        check_values(tables)
         settings: T = _build(cls, tables, path="", default=None, wording=wording)
     except ValueError as problem:
-        raise ValueError(f"{file.name}: {problem}" if file else str(problem)) from problem
+        sentence = shortened(str(problem), MAX_SENTENCE)
+        raise ValueError(f"{file.name}: {sentence}" if file else sentence) from problem
     return settings
 
 

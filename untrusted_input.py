@@ -30,7 +30,7 @@ MAX_WHOLE_NUMBER = 2**63 - 1
 _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_ID - 1}}}")
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 """Characters that steer a terminal, turn the direction of a line or cannot be seen, and halves of characters."""
-_PLAIN_WORDS = re.compile(r"[\w .,;:'()+/-]*")
+_PLAIN_WORDS = re.compile(r"[\w .,;:'()+/%=-]*")
 
 
 def is_id(name: str) -> bool:

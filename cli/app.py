@@ -5,6 +5,7 @@ import traceback
 
 import typer
 
+from ..untrusted_input import printable
 from . import corpus, data, machine, models
 from .console import err, user_message
 
@@ -45,6 +46,6 @@ def main() -> None:
         sys.exit(130)
     except Exception as problem:
         if debug:
-            traceback.print_exc()
+            sys.stderr.write(printable(traceback.format_exc()))
         err.print(f"error: {user_message(problem)}", style="red", markup=False)
         sys.exit(1)

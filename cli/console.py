@@ -2,21 +2,34 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from typer import Argument, Option
+
+from ..untrusted_input import printable
 
 if TYPE_CHECKING:
     from ..datasets.footage.types import VideoPrompts
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class PlainConsole(Console):
+    """Console on which no text of data, be it a name, a caption or an error, can steer the terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render as its parent does, with the signs that steer written out; its own colours come later."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+out = PlainConsole(highlight=False, soft_wrap=True)
+err = PlainConsole(stderr=True, highlight=False, soft_wrap=True)
 
 CorpusPlace = Annotated[str, Argument(metavar="CORPUS", help="Folder or fsspec URL of the corpus.")]
 Workspace = Annotated[str, Option(help="Folder or fsspec URL of results; a later run goes on there.")]
@@ -40,7 +53,7 @@ def usage_errors() -> Iterator[None]:
     try:
         yield
     except ValueError as problem:
-        raise typer.BadParameter(str(problem)) from problem
+        raise typer.BadParameter(printable(str(problem))) from problem
 
 
 @contextmanager

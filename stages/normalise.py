@@ -21,6 +21,8 @@ Times = Float64[np.ndarray, "N"]
 AnyImage = UInt8[np.ndarray, "h w *c"]  # colour [H W 3] or a matte [H W]
 Resized = UInt8[np.ndarray, "H W *c"]
 LENGTH_STEP, SHORTEST_CLIP = 8, 5
+MAX_LAYER_BYTES = 4 * 2**30
+"""Size of a clip's colour layer: a worker holds 24 of them at its peak, as measured on `plate`, so 96 GiB."""
 """A clip has 8k+5 frames: the base model's VAE wants 4n+1 and its transformer an even number of latent frames."""
 
 
@@ -57,6 +59,12 @@ class Normalise:
         if self.max_frames < SHORTEST_CLIP or (self.max_frames - SHORTEST_CLIP) % LENGTH_STEP:
             raise ValueError(
                 f"max_frames={self.max_frames} is not 8k+5; use {clip_length(max(self.max_frames, SHORTEST_CLIP))}"
+            )
+        height, width = self.size
+        if self.max_frames * height * width * 3 > MAX_LAYER_BYTES:
+            raise ValueError(
+                f"max_frames={self.max_frames} of {height}x{width} take {self.max_frames * height * width * 3:,} bytes "
+                f"a layer; a worker holds some twenty in memory, so give at most {MAX_LAYER_BYTES:,}"
             )
         if not 1 <= self.min_frames <= self.max_frames:
             raise ValueError(f"min_frames={self.min_frames} is not in [1, max_frames={self.max_frames}]")

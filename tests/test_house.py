@@ -18,7 +18,13 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (("cli",), ("flows",), ("training",), ("render",), ("stages", "captioning", "datasets"))
 """Folders from the top down: each imports those below it, and those side by side do not know each other."""
 FOLDERS = tuple(itertools.chain(*LAYERS))
-DOORS = {"__init__": {"datasets"}, "__main__": {"cli"}, "weights": {"digests", "extras"}, "requirements": {"weights"}}
+DOORS = {
+    "__init__": {"datasets"},
+    "__main__": {"cli"},
+    "settings": {"untrusted_input"},
+    "weights": {"digests", "extras"},
+    "requirements": {"weights"},
+}
 """Root modules that import: the package's own door and program open a folder, weights and what backends need."""
 WORKER = ROOT / "render" / "worker"
 """A program of its own inside Blender's Python; test_render_worker.py says what it may import."""

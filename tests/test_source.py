@@ -103,7 +103,7 @@ def test_a_table_is_filled_from_the_fields_default(tmp_path):
         (LINES, ["root.x=1"], "--set 'root.x=1': 'root' is a value, not a table"),
         (LINES, ["fps"], "--set 'fps' is not key=value; write for example --set normalise.fps=12"),
         ('layout = "davis"\n', [], "davis.toml: 'root' is missing; every source needs it"),
-        (LINES + "name = 'a b'\n", [], "davis.toml: name='a b' is not a plain name; use letters, digits, '.', '_' and '-'"),
+        (LINES + "name = 'a b'\n", [], "davis.toml: name='a b' is not a plain name; use up to 50 letters, digits, '.', '_' and '-'"),
         ("root = \n", [], "davis.toml: is not valid TOML"),
         ('root = ""\nlayout = "davis"\n', [], "davis.toml: root='' names no folder"),
     ],

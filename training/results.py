@@ -18,6 +18,7 @@ from ..datasets.corpus.reader import Corpus, open_corpus
 from ..datasets.store import codec
 from ..datasets.store.atomic_io import atomic_write, digest_of, json_bytes
 from ..digests import digest_of_file
+from ..untrusted_input import markdown_text, path_within
 from .configs.config import TrainingConfig
 from .evaluation.evaluate import EvaluationSettings, ResultCache, evaluate
 from .evaluation.tables import write_tables
@@ -79,7 +80,7 @@ def generate_samples(settings: TrainingConfig, count: int) -> Iterator[str]:
         key_parts = [weights_digest, dataclasses.asdict(sampling), corpus.manifest["digest"], clip_id]
         key_parts += [cache.size, cache.frames, cache.mask, cache.truth_threshold, settings.data.mask_downsample]
         key = digest_of(key_parts)
-        path = settings.output_path / SAMPLES_FOLDER / f"{clip_id}.mkv"
+        path = path_within(settings.output_path, f"{SAMPLES_FOLDER}/{clip_id}.mkv")
         if not _is_sampled(path, key):
             span = slice(window_length(clip, cache.frames))
             frames: Any = {"over": clip.over, "effect_mask": training_mask(clip, cache)}
@@ -102,14 +103,14 @@ def evaluate_samples(settings: TrainingConfig, report: Callable[[int, int], None
     """
     corpus, size = open_corpus(settings.corpus), settings.cache.size
     samples, folder = settings.output_path / SAMPLES_FOLDER, settings.output_path / EVALUATION_FOLDER
-    clip_ids = [clip_id for clip_id in corpus.ids if (samples / f"{clip_id}.mkv").exists()]
+    clip_ids = [clip_id for clip_id in corpus.ids if path_within(samples, f"{clip_id}.mkv").exists()]
     if not clip_ids:
         raise ValueError(f"{samples}: has no videos of clips of {settings.corpus}; sample first")
     for clip_id in clip_ids:
         clip = corpus[clip_id]
         assert clip.over is not None, "pairs have an over"
         composite = resize_frames(clip.over, size)
-        atomic_write(folder / "composite" / f"{clip_id}.mkv", codec.encode(composite, fps=clip.fps))
+        atomic_write(path_within(folder, f"composite/{clip_id}.mkv"), codec.encode(composite, fps=clip.fps))
     methods = [Method(name="trained", folder=samples), Method(name="composite", folder=folder / "composite")]
     cache = ResultCache(folder=folder / "clips")
     evaluation = EvaluationSettings(clip_ids=tuple(clip_ids), size=size, cache=cache)
@@ -137,6 +138,7 @@ def write_model_card(output: Path, *, is_measured: bool = False) -> Path:
         lines = evaluation.read_text().strip().splitlines()
         table = "\n".join(f"##{line}" if line.startswith("#") else line for line in lines)  # below the card's headings
     steps = read_step_log(output)
+    environment.filters["text"] = markdown_text
     text = environment.get_template("model_card.md.j2").render(
         run=record,
         settings=record["settings"],

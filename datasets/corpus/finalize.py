@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from ...untrusted_input import markdown_text
 from ..store.atomic_io import CorruptFile, digest_of, json_bytes
 from ..store.ledger import RunSummary, finished_sources, iter_ledger, read_account
 from ..store.location import Location, Place
@@ -238,5 +239,6 @@ def _render_card(manifest: Mapping[str, Any]) -> bytes:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
+    environment.filters["text"] = markdown_text
     page = environment.get_template("card.md.j2").render(corpus=manifest, mark=CARD_MARK, dumps=json.dumps)
     return page.encode()

@@ -34,6 +34,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...untrusted_input import fill_pattern
 from ..sources.source import FootageSource
 from .images import is_palette, load_values
 from .prompts import is_prompts_file, read_prompts
@@ -130,7 +131,7 @@ def read_video(source: FootageSource, root: Path, name: str, video: Path) -> Foo
     files = {pattern: beside(video, pattern) for pattern in patterns}
     missing_pattern = next((pattern for pattern in patterns if not files[pattern]), None)
     if missing_pattern is not None:
-        raise ValueError(_no_mask(name, video, video.parent / missing_pattern.format(stem=video.stem)))
+        raise ValueError(_no_mask(name, video, video.parent / fill_pattern(missing_pattern, stem=video.stem)))
     meaning = source.mask_meaning
     subjects = [SubjectFiles(masks=mask, meaning=meaning) for pattern in source.masks for mask in files[pattern]]
     for key in files.get(source.keys or "", ()):
@@ -203,7 +204,7 @@ def read_movie(source: FootageSource, root: Path, name: str, clip: Path) -> Foot
         raise ValueError(
             f"{clip}: where its clean plate lies is not set; give --set background=FOLDER, below the clip's"
         )
-    plates = beside(video, source.background.replace("{stem}", clip.name))
+    plates = beside(video, source.background, clip.name)
     if not plates:
         raise ValueError(
             f"{clip}: has no clean plate {source.background!r}; render or fetch it, or name it with "

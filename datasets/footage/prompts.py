@@ -15,6 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from ...untrusted_input import path_within
 from .types import Box, Point, VideoPrompts, read_json
 
 
@@ -49,7 +50,7 @@ def _read_subject(path: Path, number: int, entry: Any) -> VideoPrompts:
             not_points=_by_frame(entry, "not_points", lambda points: tuple(map(_point, points))),
             boxes=_by_frame(entry, "boxes", _box),
             polygons=_by_frame(entry, "polygons", lambda outlines: tuple(map(_outline, outlines))),
-            masks=_by_frame(entry, "masks", lambda name: path.parent / str(name)),
+            masks=_by_frame(entry, "masks", lambda name: _mask(path.parent, name)),
             text=str(entry.get("text", "")).strip(),
         )
     except (TypeError, ValueError, AttributeError) as wrong:
@@ -62,6 +63,13 @@ def _read_subject(path: Path, number: int, entry: Any) -> VideoPrompts:
 
 class _WrongForm(ValueError):
     """A value of another form; the message says which."""
+
+
+def _mask(folder: Path, name: Any) -> Path:
+    try:
+        return path_within(folder, str(name))
+    except ValueError as wrong:
+        raise _WrongForm(str(wrong)) from wrong
 
 
 def _by_frame(entry: Mapping[str, Any], key: str, convert: Any) -> dict[int, Any]:

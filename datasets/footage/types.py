@@ -2,7 +2,6 @@
 
 import errno
 import glob
-import json
 import os
 import stat
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ...untrusted_input import fill_pattern, parse_json
 from .mask_meaning import MaskMeaning
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
@@ -244,8 +244,8 @@ def read_json(path: Path) -> Any:
             "give masks as images or as a video"
         )
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as wrong:
+        return parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as wrong:
         raise ValueError(f"{path}: is not valid JSON ({wrong}); mend it") from wrong
 
 
@@ -254,6 +254,6 @@ def readable(text: object) -> str:
     return os.fsencode(str(text)).decode(errors="backslashreplace")
 
 
-def beside(video: Path, pattern: str) -> list[Path]:
-    """Return the paths that a glob pattern finds in a video's folder; {stem} is the video's name."""
-    return sorted(video.parent.glob(pattern.replace("{stem}", glob.escape(video.stem))))
+def beside(video: Path, pattern: str, stem: str = "") -> list[Path]:
+    """Return the paths that a glob pattern finds in a video's folder; {stem} is the video's name, or the one given."""
+    return sorted(video.parent.glob(fill_pattern(pattern, stem=glob.escape(stem or video.stem))))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ...settings import nearest, read_values, settings_from
+from ...untrusted_input import check_pattern, shortened
 
 SOURCES = Path(__file__).parent
 S = TypeVar("S", bound="Source")
@@ -25,8 +26,10 @@ class Source:
     """Author and place of origin."""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
-            raise ValueError(f"name={self.name!r} is not a plain name; use letters, digits, '.', '_' and '-'")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}", self.name):
+            raise ValueError(
+                f"name={shortened(self.name)!r} is not a plain name; use up to 50 letters, digits, '.', '_' and '-'"
+            )
 
     @property
     def kind(self) -> str:
@@ -77,6 +80,12 @@ class FootageSource(Source):
             raise ValueError(f"image_fps={self.image_fps} is not in (0, 1000]; give frames per second, e.g. 24")
         if not self.root:
             raise ValueError("root='' names no folder; set it to the folder of the footage")
+        check_pattern(self.video)
+        if self.video.startswith(".."):
+            raise ValueError(f"pattern {shortened(self.video)!r} leads out of root; write it from there")
+        for pattern in (*self.masks, self.keys, self.background, self.foreground, self.alpha):
+            if pattern is not None:
+                check_pattern(pattern, "stem")
 
 
 def source_names() -> tuple[str, ...]:

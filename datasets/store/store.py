@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from cachetools import LRUCache
 
+from ...untrusted_input import path_within
 from . import codec
 from .atomic_io import (
     CorruptFile,
@@ -119,7 +120,7 @@ class ResultWriter:
         content = codec.encode(frames, fps=self.fps)
         digest = hashlib.sha256(content).hexdigest()
         file = f"{layer}-{digest[:12]}.mkv"
-        path = self.folder / file
+        path = path_within(self.folder, file)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_flushed(path, content)
         self.layers[layer] = {"file": file, "sha256": digest, "size_bytes": len(content)}

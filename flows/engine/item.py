@@ -4,6 +4,7 @@ An item is one thing that becomes a row, or is split into such (a video, a clip 
 what it needs, what it makes, and what decides its result; results are read from the store once and then kept.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,9 @@ from typing import Any, Literal
 from ...datasets.store.atomic_io import key_digest
 from ...datasets.store.codec import Frames
 from ...datasets.store.store import LayerRef, ResultWriter, StageKey, StageResult, Store
+
+MAX_SLUG = 110
+"""Characters of a name in an id, so that with its source, variant and digest it is not longer than an id may be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,4 +239,7 @@ class ItemProgress:
 
 def slugify(name: str) -> str:
     """A file's name as part of an id: letters, digits and a few signs that need no quoting anywhere."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-") or "clip"
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-") or "clip"
+    if len(slug) <= MAX_SLUG:
+        return slug
+    return f"{slug[: MAX_SLUG - 9]}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"

@@ -22,6 +22,7 @@ from ...render.generators.assets import check_files
 from ...render.scene.scene import Scene, dump_scene, parse_scene, read_scene
 from ...settings import apply_override
 from ...stages.quality_gates import Verdict
+from ...untrusted_input import path_within
 from ..engine.run import ReportProgress
 from .source import SceneSource
 from .stages import judge_variant
@@ -95,7 +96,7 @@ def render_preview(
         variants = _render(scene, passes, (frame,), folder, source, layers.__setitem__, report_progress)
     pictures = {name: _as_picture(frames[0]) for name, frames in layers.items()}
     for name, picture in pictures.items():
-        _write_png(out / f"{name}.png", picture)
+        _write_png(path_within(out, f"{name}.png"), picture)
     return _output(scene, _write_sheet(out, pictures, variants), variants, source)
 
 
@@ -111,7 +112,7 @@ def render_clip(scene: Scene, out: Path, source: SceneSource, report_progress: R
     middle: dict[str, Picture] = {}
 
     def write_layer(name: str, frames: Frames) -> None:
-        atomic_write(out / f"{name}.mkv", codec.encode(frames, fps=scene.fps))
+        atomic_write(path_within(out, f"{name}.mkv"), codec.encode(frames, fps=scene.fps))
         middle[name] = _as_picture(frames[len(frames) // 2])
 
     with _frames_folder(out) as folder:
@@ -120,7 +121,9 @@ def render_clip(scene: Scene, out: Path, source: SceneSource, report_progress: R
         )
     output = _output(scene, _write_sheet(out, middle, variants), variants, source)
     for name, facts in variants.items():
-        atomic_write(out / name / "pair.json", json_bytes(_pair_record(scene, facts, output.verdicts.get(name))))
+        atomic_write(
+            path_within(out, f"{name}/pair.json"), json_bytes(_pair_record(scene, facts, output.verdicts.get(name)))
+        )
     return output
 
 

@@ -4,6 +4,7 @@ Metres, seconds, degrees; z is up, the ground (or still water) is z = 0, heading
 Colours are display-space (sRGB) 0 to 1.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -11,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from ...settings import CheckedSettings, ErrorWording, InRange, explain_validation_error
+from ...untrusted_input import parse_json, shortened
 from ..effects.registry import AnyEffect
 from .objects import Body, Camera, Ground, Sky, Sun, Travel, Wall
 
@@ -39,8 +41,8 @@ class Variant(CheckedSettings):
             raise ValueError(
                 f"variant {self.name!r} has the effects {kinds}; give one to {LIMITS['effects']}, each kind once"
             )
-        if not self.name.replace("-", "").isalnum():
-            raise ValueError(f"variant.name={self.name!r} is not made of letters, digits and '-'")
+        if not re.fullmatch(r"[A-Za-z0-9-]{1,24}", self.name) or not self.name.strip("-"):
+            raise ValueError(f"variant.name={self.name!r} is not made of up to 24 letters, digits and '-'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +138,10 @@ def parse_scene(content: bytes | str) -> Scene:
     Raises:
         ValueError: naming the key and the rule.
     """
+    try:
+        parse_json(content)  # has limits of size and depth
+    except ValueError as wrong:
+        raise ValueError(f"is no scene: {shortened(str(wrong), 300)}; mend it") from wrong
     try:
         return _ADAPTER.validate_json(content)
     except ValidationError as wrong:

@@ -23,6 +23,7 @@ from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
 from ...datasets.gallery.thumbnails import encode_mp4
 from ...datasets.store.atomic_io import atomic_write, digest_of, json_bytes
+from ...untrusted_input import path_within
 from ..latents.encode_plan import resize_frames
 from .clip_similarity import ClipSimilarity
 from .frame_metrics import Lpips, PixelMetrics, Vmaf
@@ -148,7 +149,7 @@ def evaluate(
             for name, sample in _samples(clip, methods, settings).items():
                 results[name].append(_measure_clip(clip, sample, settings, cache, network))
                 if with_vbench:
-                    path = videos / name / f"{clip_id}.mp4"
+                    path = path_within(videos, f"{name}/{clip_id}.mp4")
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(encode_mp4(crop_to_even(sample.result), fps=sample.fps))
         _add_vbench(settings.vbench, cache, results, videos)
@@ -221,7 +222,7 @@ def _add_vbench(vbench: VBench, cache: ResultCache, results: Mapping[str, list[_
         for result in clips:
             cached = cache.read(result.vbench_key)
             if cached is None:
-                pending[folder / name / f"{result.clip['clip_id']}.mp4"] = result
+                pending[path_within(folder, f"{name}/{result.clip['clip_id']}.mp4")] = result
             else:
                 result.values.update(cached)
         captions = {path: str(result.clip["caption"] or "") for path, result in pending.items()}

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...datasets.store.atomic_io import atomic_write
+from ...untrusted_input import markdown_text
 from ..configs.config import AblationVariant
 from ..fitting.step_log import EVALUATION_FOLDER
 from ..latents.sampler import KINDS
@@ -34,6 +35,8 @@ SCHEMA = pa.schema(
 )
 NUMBERS = ("value", "status", "reason", "n", "left_out")
 """Columns that are a `MetricValue`'s own fields."""
+LATEX_SIGNS = (r"\textbackslash{}", r"\textasciitilde{}", r"\textasciicircum{}")
+"""A backslash, a tilde and a circumflex as LaTeX prints them."""
 TRAINED_METHOD = "trained"
 """Row of a run's own evaluation that is its model's."""
 CLIP_COLUMNS = COLUMNS[:3]
@@ -105,18 +108,20 @@ def to_arrow(measurements: Sequence[Measurement]) -> pa.Table:
 
 def to_markdown(measurements: Sequence[Measurement], title: str) -> str:
     """Tables for all clips, each source and each effect, and below them the reasons of missing numbers."""
-    parts = [f"# {title}", "", *_method_rows(measurements, "all", "")]
+    parts = [f"# {markdown_text(title)}", "", *_method_rows(measurements, "all", "")]
     levels: tuple[Level, ...] = ("source", "effect")
     for level in levels:
         for key in dict.fromkeys(row.key for row in measurements if row.level == level):
-            parts += ["", f"## {level.capitalize()}: {key}", "", *_method_rows(measurements, level, key)]
+            parts += ["", f"## {level.capitalize()}: {markdown_text(key)}", "", *_method_rows(measurements, level, key)]
     return "\n".join([*parts, "", *_notes(measurements), ""])
 
 
 def to_latex(measurements: Sequence[Measurement], columns: Sequence[Column] = COLUMNS) -> str:
     """Table of all clips for booktabs: the best value in bold, the second underlined."""
     values = _group_values(measurements, "all", "")
-    escapes = str.maketrans({letter: f"\\{letter}" for letter in "&%$#_{}"})
+    escapes = str.maketrans(
+        {letter: f"\\{letter}" for letter in "&%$#_{}"} | dict(zip("\\~^", LATEX_SIGNS, strict=True))
+    )
     rows = [[method.translate(escapes), *_cells(values, method, columns, _LATEX)] for method in values]
     return _latex_table(f"l{'r' * len(columns)}", ["Method", *_titles(columns, _LATEX)], rows)
 
@@ -151,7 +156,8 @@ def write_ablation_tables(output: Path, variants: Sequence[AblationVariant], tit
     atomic_write(output / "ablation.tex", latex.encode())
     grid = _markdown_table(alignment, *_ablation_rows(measurements, variants, _MARKDOWN))
     details = to_markdown(measurements, "All columns").splitlines()
-    lines = [f"# {title}", "", *grid, "", *(f"#{line}" if line.startswith("#") else line for line in details), ""]
+    lower = [f"#{line}" if line.startswith("#") else line for line in details]
+    lines = [f"# {markdown_text(title)}", "", *grid, "", *lower, ""]
     page = output / "ablation.md"
     atomic_write(page, "\n".join(lines).encode())
     return page
@@ -172,7 +178,7 @@ def _ablation_rows(
 
 def _method_rows(measurements: Sequence[Measurement], level: Level, key: str) -> list[str]:
     values = _group_values(measurements, level, key)
-    rows = [[method, *_cells(values, method, COLUMNS, _MARKDOWN)] for method in values]
+    rows = [[markdown_text(method), *_cells(values, method, COLUMNS, _MARKDOWN)] for method in values]
     return _markdown_table(f"l{'r' * len(COLUMNS)}", ["method", *_titles(COLUMNS, _MARKDOWN)], rows)
 
 
@@ -201,14 +207,15 @@ def _notes(measurements: Sequence[Measurement]) -> list[str]:
     for row in (row for row in measurements if row.level == "all"):
         value, title = row.value, titles[row.value.name]
         if value.status != "ok":
-            owner = "" if value.status == "unavailable" else f" of {row.method}"
-            notes.append(f"- {title}{owner} is {value.status}: {value.reason}.")
+            owner = "" if value.status == "unavailable" else f" of {markdown_text(row.method)}"
+            notes.append(f"- {title}{owner} is {value.status}: {markdown_text(value.reason)}.")
         elif value.weights is not None:
-            notes.append(f"- {title}: {value.weights.id}, SHA-256 {value.weights.sha256[:12]}.")
+            notes.append(f"- {title}: {markdown_text(value.weights.id)}, SHA-256 {value.weights.sha256[:12]}.")
         if value.left_out and value.status == "ok":
-            notes.append(f"- {title} of {row.method} is over {value.n}; for {value.left_out} more it is undefined.")
+            method = markdown_text(row.method)
+            notes.append(f"- {title} of {method} is over {value.n}; for {value.left_out} more it is undefined.")
         if value.name == "fvd" and value.status == "ok":
-            notes.append(f"- FVD of {row.method} is over {value.n} windows; it depends on their number.")
+            notes.append(f"- FVD of {markdown_text(row.method)} is over {value.n} windows; it depends on their number.")
     return list(dict.fromkeys(notes))
 
 

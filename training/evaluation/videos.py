@@ -15,6 +15,7 @@ import numpy as np
 
 from ...arrays import Rgb
 from ...datasets.store import codec
+from ...untrusted_input import path_within
 
 SUFFIXES = (".mkv", ".mp4", ".mov", ".webm", ".avi")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -44,9 +45,10 @@ def parse_method(option: str) -> Method:
 
 def find_video(folder: Path, clip_id: str) -> Path | None:
     """Path to a method's video of a clip, whatever its container; None where there is none."""
-    images = folder / clip_id
-    stems = (clip_id, f"{clip_id}/video")
-    files = [path for stem in stems for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
+    images, stems = path_within(folder, clip_id), (clip_id, f"{clip_id}/video")
+    files = [
+        path for stem in stems for suffix in SUFFIXES if (path := path_within(folder, f"{stem}{suffix}")).is_file()
+    ]
     return files[0] if files else images if images.is_dir() else None
 
 

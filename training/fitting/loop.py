@@ -20,6 +20,7 @@ from typing import Any
 
 from ...extras import require
 from ...processes import ChildProcess
+from ...untrusted_input import path_within
 from ..base.conditioning import concat_conditioning, empty_conditioning, encode_mask_channel
 from ..base.network import Latents, Rotary, TrainingBatch, rotary_embedding, velocity_loss
 from ..configs.config import TrainingConfig
@@ -176,7 +177,8 @@ class _TrainingLoop:
                 folder.mkdir(parents=True, exist_ok=True)
                 writer = require("safetensors.torch", extra="train")
                 tensors = {"latents": latents.float().cpu().contiguous()}
-                writer.save_file(tensors, folder / f"{row['clip_id']}.safetensors", {"key": row["key"]})
+                path = path_within(folder, f"{row['clip_id']}.safetensors")
+                writer.save_file(tensors, path, {"key": row["key"]})
         accelerator.wait_for_everyone()
         if accelerator.is_main_process and rows and self.settings.validation.decode_on:
             # Not waited for: a full card fails the video, never the training; the decoder ends with this process.

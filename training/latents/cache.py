@@ -7,7 +7,6 @@ write the same file. An unpaired clip has neither `over` nor a mask.
 """
 
 import io
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from jaxtyping import Float
 
 from ...arrays import Mask
 from ...datasets.store.atomic_io import atomic_write
+from ...untrusted_input import parse_json, path_within
 
 FORMAT = 2
 """Raise it when rows, or the settings that decide them, change."""
@@ -120,7 +120,7 @@ def open_cache(folder: Path) -> LatentCache:
     if not path.is_file():
         raise ValueError(f"{folder}: has no {MANIFEST}, so no cache was finished there; encode the corpus first")
     try:
-        manifest = json.loads(path.read_text())
+        manifest = parse_json(path.read_bytes())
         version = manifest["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: is damaged; encode again, finished rows are kept") from error
@@ -131,7 +131,7 @@ def open_cache(folder: Path) -> LatentCache:
 
 def row_path(folder: Path, key: str) -> Path:
     """Path to the file of a row."""
-    return folder / "rows" / key[:2] / f"{key}.parquet"
+    return path_within(folder, f"rows/{key[:2]}/{key}.parquet")
 
 
 def write_row(folder: Path, row: CachedRow, *, storage_dtype: str) -> None:

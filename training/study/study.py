@@ -22,6 +22,7 @@ from ...arrays import Mask, Rgb
 from ...datasets.corpus.reader import Corpus
 from ...datasets.gallery.thumbnails import encode_mp4
 from ...datasets.store.atomic_io import atomic_write, digest_of, json_bytes
+from ...untrusted_input import csv_text, markdown_text, parse_json
 from ..evaluation.videos import Method, crop_to_even, find_video, list_clip_ids, read_video
 
 QUESTIONS = {
@@ -139,7 +140,8 @@ def win_rate_table(rates: Sequence[WinRate]) -> str:
     """The paper's Table 2 in Markdown, for two methods."""
     if not rates:
         return "No answers.\n"
-    head = f"{rates[0].method} preferred to {rates[0].opponent} | 95 % interval | answers | participants | pairs"
+    method, opponent = markdown_text(rates[0].method), markdown_text(rates[0].opponent)
+    head = f"{method} preferred to {opponent} | 95 % interval | answers | participants | pairs"
     rows = [f"| Fidelity to | {head} |", "|---|---:|---:|---:|---:|---:|"]
     for rate in rates:
         low, high = wilson_interval(rate.wins, rate.answers)
@@ -155,7 +157,7 @@ def write_win_rates(rates: Sequence[WinRate], folder: Path) -> None:
     writer.writerow(["question", "method", "other", "wins", "answers", "rate", "low", "high", "participants", "pairs"])
     for rate in rates:
         shares = [f"{value:.6f}" for value in (rate.rate, *wilson_interval(rate.wins, rate.answers))]
-        names = [rate.question, rate.method, rate.opponent]
+        names = [csv_text(name) for name in (rate.question, rate.method, rate.opponent)]
         writer.writerow([*names, rate.wins, rate.answers, *shares, rate.participants, rate.pairs])
     atomic_write(folder / "winrate.csv", text.getvalue().encode())
     atomic_write(folder / "winrate.md", win_rate_table(rates).encode())
@@ -221,7 +223,7 @@ def _read_answers(key: dict[str, Any], paths: Sequence[Path]) -> list[dict[str, 
 
 def _read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content: dict[str, Any] = parse_json(path.read_bytes())
         missing = [key for key in keys if key not in content]
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"{path} is no file of a study ({error}); give the file as the page saved it") from error
