@@ -17,6 +17,7 @@ from ..untrusted_input import printable
 
 if TYPE_CHECKING:
     from ..datasets.footage.types import VideoPrompts
+    from ..flows.engine.workers import Engine
 
 
 class PlainConsole(Console):
@@ -35,6 +36,8 @@ CorpusPlace = Annotated[str, Argument(metavar="CORPUS", help="Folder or fsspec U
 Workspace = Annotated[str, Option(help="Folder or fsspec URL of results; a later run goes on there.")]
 SettingOverrides = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help="Override a setting.")]
 NoPrefect = Annotated[bool, Option("--no-prefect", help="Run without Prefect: same steps, same result.")]
+EngineOption = Annotated[str, Option("--engine", help="What runs the work: local, dask or ray.")]
+EngineAddress = Annotated[str, Option(help="Address of a Dask scheduler or Ray head that runs.")]
 WorkerCount = Annotated[int, Option("--workers", min=0, help="Worker processes; 0 for what the machine carries.")]
 
 
@@ -54,6 +57,17 @@ def usage_errors() -> Iterator[None]:
         yield
     except ValueError as problem:
         raise typer.BadParameter(printable(str(problem))) from problem
+
+
+def choose_engine(name: str, address: str, no_prefect: bool) -> "Engine | None":
+    """Return the engine that --engine and --engine-address name; None for a run without Prefect."""
+    from ..flows.engine.workers import Engine
+
+    with usage_errors():
+        engine = Engine(name=name, address=address)  # type: ignore[arg-type]
+    if no_prefect and name != "local":
+        raise typer.BadParameter(f"--engine {name} needs Prefect; leave out --no-prefect")
+    return None if no_prefect else engine
 
 
 @contextmanager

@@ -9,10 +9,13 @@ from typer import Argument, Option
 
 from .console import (
     CorpusPlace,
+    EngineAddress,
+    EngineOption,
     NoPrefect,
     SettingOverrides,
     WorkerCount,
     Workspace,
+    choose_engine,
     err,
     key_folder,
     out,
@@ -26,6 +29,7 @@ from .console import (
 if TYPE_CHECKING:
     from ..datasets.store.ledger import RunSummary
     from ..flows.engine.run import Run
+    from ..flows.engine.workers import Engine
 
 commands = typer.Typer()
 Points = Annotated[list[str] | None, Option(metavar="X,Y[@FRAME]", help="Point on the subject; repeatable.")]
@@ -38,16 +42,20 @@ def run(
     overrides: SettingOverrides = None,
     workers: WorkerCount = 0,
     no_prefect: NoPrefect = False,
+    engine: EngineOption = "local",
+    engine_address: EngineAddress = "",
 ) -> None:
     """Take every clip of a source through every stage. Running again goes on where it was."""
     from ..flows.sources import load_any, open_run
 
+    chosen_engine = choose_engine(engine, engine_address, no_prefect)
     with usage_errors():
         settings = [load_any(name, overrides or ()) for name in source]
     runs = [open_run(source_settings, workspace, workers) for source_settings in settings]
     for source_run in runs:  # what any of them lacks is said before the first begins
-        source_run.check_requirements()
-    summaries = [_run_source(source_run, no_prefect) for source_run in runs]
+        if not engine_address:
+            source_run.check_requirements()
+    summaries = [_run_source(source_run, chosen_engine) for source_run in runs]
     if any(summary.inputs == summary.failed for summary in summaries):
         raise typer.Exit(1)
 
@@ -62,15 +70,18 @@ def publish(
     test: Annotated[float, Option(help="Share of groups that go to the test split.")] = 0.05,
     name: Annotated[str | None, Option(help="Title of the data card; the corpus's folder if not given.")] = None,
     no_prefect: NoPrefect = False,
+    engine: EngineOption = "local",
+    engine_address: EngineAddress = "",
 ) -> None:
     """Publish the finished pairs of a workspace as a corpus. Its corpus.json is written last."""
     from ..datasets.corpus.publish import PublishSettings
     from ..settings import settings_from
 
+    chosen_engine = choose_engine(engine, engine_address, no_prefect)
     values = {"storage": storage, "include": include.split(","), "validation_share": validation, "test_share": test}
     with usage_errors():
         settings = settings_from(PublishSettings, values)
-    _publish(corpus, workspace, settings, name, no_prefect)
+    _publish(corpus, workspace, settings, name, chosen_engine)
 
 
 @commands.command(epilog="Example: effectpairs pair clip.mp4 --subject-mask mask.mp4 --size 384x672 --out pair")
@@ -201,22 +212,23 @@ def demo(
     from ..flows.sources import load_any, open_run
 
     out.print(CREDIT, markup=False)
+    chosen_engine = choose_engine("local", "", no_prefect)
     settings = [load_any("demo", [f"root={lay_out_footage(workspace)}"]), load_any("demo-scenes")]
-    summaries = [_run_source(open_run(source_settings, workspace), no_prefect) for source_settings in settings]
+    summaries = [_run_source(open_run(source_settings, workspace), chosen_engine) for source_settings in settings]
     if any(summary.inputs == summary.failed for summary in summaries):
         raise typer.Exit(1)
     # One video is one group, one scene another: with shares for the other splits some might have none.
     publishing = PublishSettings(include=("accept", "review"), validation_share=0, test_share=0)
-    _publish(str(corpus), workspace, publishing, "effectpairs demo", no_prefect)
+    _publish(str(corpus), workspace, publishing, "effectpairs demo", chosen_engine)
     out.print(f"gallery: {write_gallery(str(corpus), None)}", markup=False)
 
 
-def _run_source(source_run: "Run", no_prefect: bool) -> "RunSummary":
+def _run_source(source_run: "Run", engine: "Engine | None") -> "RunSummary":
     from ..datasets.store.ledger import RunSummary, read_ledger
     from ..flows.engine.local_runner import run_locally
 
     settings = source_run.source
-    if no_prefect or source_run.check_done():
+    if engine is None or source_run.check_done():
         # With nothing left to do there is nothing to schedule: no server is started to say so.
         with progress_bar() as show:
             summary = run_locally(source_run, show)
@@ -225,7 +237,7 @@ def _run_source(source_run: "Run", no_prefect: bool) -> "RunSummary":
         from ..flows.prefect_runner import run_in_flow, run_with_prefect
 
         with progress_bar() as show:
-            values = run_in_flow(settings.flow, settings.name, partial(run_with_prefect, source_run, show))
+            values = run_in_flow(settings.flow, settings.name, partial(run_with_prefect, source_run, show, engine))
         summary = RunSummary(**values)
     for clip in read_ledger(source_run.workspace, summary.source):
         if clip.outcome != "accept":
@@ -234,9 +246,9 @@ def _run_source(source_run: "Run", no_prefect: bool) -> "RunSummary":
     return summary
 
 
-def _publish(corpus: str, workspace: str, settings: Any, name: str | None, no_prefect: bool) -> None:
+def _publish(corpus: str, workspace: str, settings: Any, name: str | None, engine: "Engine | None") -> None:
     with progress_bar() as show:
-        if no_prefect:
+        if engine is None:
             from ..flows.engine.local_runner import publish_locally
 
             counts = publish_locally(corpus, workspace, settings, name, show)
@@ -245,6 +257,6 @@ def _publish(corpus: str, workspace: str, settings: Any, name: str | None, no_pr
             from ..flows.corpus import publish_with_prefect
             from ..flows.prefect_runner import run_in_flow
 
-            body = partial(publish_with_prefect, corpus, workspace, settings, name, show)
+            body = partial(publish_with_prefect, corpus, workspace, settings, name, show, engine)
             counts = run_in_flow("corpus", Path(corpus).name, body)
     out.print(f"{corpus}: {counts['clips']} clips, {counts['seconds']:g} s", style="bold", markup=False)

@@ -1,5 +1,6 @@
 """Finished pairs of a workspace to a corpus: the `corpus` flow."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from prefect import flow, runtime, task, unmapped
@@ -12,7 +13,9 @@ from ..datasets.corpus.publish import PublishSettings, ShardPlan, plan_shards, w
 from ..datasets.store.location import Location, Place
 from ..datasets.store.store import DamagedLayer
 from .engine.run import ProgressCounter, ReportProgress, ignore_progress
+from .engine.workers import Engine, EngineName, worker_count
 from .prefect_runner import task_runner
+from .task_runners import open_cluster
 
 
 @task(task_run_name="shard-{plan.path}", cache_policy=NO_CACHE)
@@ -27,7 +30,12 @@ def write_shard(plan: ShardPlan, workspace: Place, corpus: Location, settings: P
     task_runner=task_runner(),
 )
 def publish(
-    corpus: str, workspace: str = "workspace", settings: PublishSettings = PublishSettings(), name: str | None = None
+    corpus: str,
+    workspace: str = "workspace",
+    settings: PublishSettings = PublishSettings(),
+    name: str | None = None,
+    engine: EngineName = "local",
+    engine_address: str = "",
 ) -> dict[str, Any]:
     """Publish the finished pairs of every source of a workspace as one corpus; return its counts.
 
@@ -36,8 +44,11 @@ def publish(
         workspace: folder or fsspec URL where the sources were run.
         settings: storage, verdicts to include, shares of the splits, size of a shard.
         name: title of the data card; the corpus's folder where none is given.
+        engine: what writes the shards: threads of this process (local), dask or ray.
+        engine_address: of a Dask scheduler or a Ray head that runs; without one, a cluster of this machine is made.
     """
-    return publish_with_prefect(corpus, workspace, settings, name)
+    choice = Engine(name=engine, address=engine_address)
+    return publish_with_prefect(corpus, workspace, settings, name, engine=choice)
 
 
 def publish_with_prefect(
@@ -46,21 +57,21 @@ def publish_with_prefect(
     settings: PublishSettings,
     name: str | None,
     report_progress: ReportProgress = ignore_progress,
+    engine: Engine = Engine(),
 ) -> dict[str, Any]:
     """Publish with a task for each shard, inside a flow."""
-    location = Location(corpus)
+    location = Location.of(corpus)
     plans = plan_shards(workspace, location, settings)
-    futures = write_shard.map(
-        plans, workspace=unmapped(workspace), corpus=unmapped(location), settings=unmapped(settings)
-    )
     files = []
     counter = ProgressCounter("shards", len(plans), report_progress)
     damage: list[DamagedLayer] = []
-    for future in as_completed(futures):
-        try:
-            files.append(future.result())
-        except DamagedLayer as problem:  # the others are read too: one more run then mends all
-            damage.append(problem)
+    for outcome in _write_shards(plans, engine, Location.of(workspace), location, settings):
+        if isinstance(outcome, DamagedLayer):  # the others are read too: one more run then mends all
+            damage.append(outcome)
+        elif isinstance(outcome, Exception):
+            raise outcome
+        else:
+            files.append(outcome)
         counter.advance()
     if damage:
         raise damage[0]
@@ -68,3 +79,21 @@ def publish_with_prefect(
     counts = [{"what": key, "count": value} for key, value in manifest["counts"].items() if isinstance(value, int)]
     create_table_artifact(counts, key="corpus-counts", description=f"{corpus}, version {manifest['version']}")
     return dict(manifest["counts"])
+
+
+def _write_shards(
+    plans: Sequence[ShardPlan], engine: Engine, workspace: Location, corpus: Location, settings: PublishSettings
+) -> Iterator[dict[str, Any] | Exception]:
+    """Write all shards; yield what each came to, as they end."""
+    common = {"workspace": workspace, "corpus": corpus, "settings": settings}
+    if engine.name != "local":
+        with open_cluster(engine, worker_count(0)) as cluster:
+            calls = {plan.path: {"plan": plan, **common} for plan in plans}
+            yield from (outcome for _, outcome in cluster.run_tasks(write_shard, calls))
+        return
+    options: Any = {name: unmapped(value) for name, value in common.items()}
+    for future in as_completed(write_shard.map(plans, **options)):
+        try:
+            yield future.result()
+        except Exception as problem:
+            yield problem

@@ -9,29 +9,33 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from prefect import flow, runtime, task
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.exceptions import CancelledRun
 from prefect.futures import as_completed
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from ..datasets.store.ledger import RunSummary, read_ledger
 from ..datasets.store.location import Place
+from .cluster import EngineUnusable
+from .cluster_runner import artifact_key, progress_artifact, run_on_cluster, run_phase
 from .engine.batches import Batch, Failure, run_in_worker
 from .engine.report import write_report
 from .engine.run import Phase, ProgressCounter, ReportProgress, Run, ignore_progress
-from .engine.workers import WorkerPool
+from .engine.workers import Engine, WorkerPool
 from .prefect_server import prefect_server
 
 T = TypeVar("T")
+_body: ContextVar[Callable[[], Any]] = ContextVar("body")
 MAX_TABLE_ROWS = 500
 """A table of thousands of rows is of no use in a browser; the ledger has them all."""
 CANCELLATION_POLL_S = 2.0
@@ -68,24 +72,28 @@ def run_stage(batch: Batch, stage: str, call: Callable[[], list[Failure]]) -> li
     return failures
 
 
-@task(task_run_name="{phase}-{batch.name}", cache_policy=NO_CACHE)
-def run_phase(batch: Batch, phase: str, call: Callable[[], list[Failure]]) -> list[Failure]:
-    """Take one batch through every stage of a phase, in one worker."""
-    return call()
-
-
-def run_with_prefect(run: Run, report_progress: ReportProgress = ignore_progress) -> dict[str, Any]:
+def run_with_prefect(
+    run: Run, report_progress: ReportProgress = ignore_progress, engine: Engine = Engine()
+) -> dict[str, Any]:
     """Take every item of a run through its stages, inside a flow; return the summary as values.
 
     Raises:
         RequirementMissing: a model or package that the settings name is not here; nothing was computed.
+        EngineUnusable: an engine is not there or lacks something; or it was lost in mid-run, and what was done is in
+            the report.
     """
-    run.check_requirements()
-    with WorkerPool(run.workers) as pool:
-        for phase in run.iter_phases():
-            _run_batches(run, phase, pool, report_progress)
+    trouble = None
+    if engine.name == "local":
+        run.check_requirements()
+        with WorkerPool(run.workers) as pool:
+            for phase in run.iter_phases():
+                _run_batches(run, phase, pool, report_progress)
+    else:
+        trouble = run_on_cluster(run, engine, report_progress)
     summary = write_report(run)
     _show_summary(summary, run.workspace)
+    if trouble is not None:
+        raise EngineUnusable(f"{trouble}. {summary}")
     return asdict(summary)
 
 
@@ -95,22 +103,28 @@ def run_in_flow(name: str, title: str, body: Callable[[], T]) -> T:
     Raises:
         RunCancelled: it was cancelled there; whatever ran was ended at once, and what it had finished is kept.
     """
+    token = _body.set(body)
+    try:
+        with prefect_server():
+            run = flow(name=name, flow_run_name=f"{name}-{title}", task_runner=task_runner())(_run_body)
+            return cast(T, run())
+    except CancelledRun as cancelled:
+        raise RunCancelled("the run was cancelled; run again to go on where it was") from cancelled
+    finally:
+        _body.reset(token)
 
-    @flow(name=name, flow_run_name=f"{name}-{title}", task_runner=task_runner())
-    def run_body() -> Any:  # Prefect takes no partial function
-        with _interrupt_when_cancelled() as is_cancelled:
-            try:
-                return body()
-            except KeyboardInterrupt:
-                if not is_cancelled.is_set():
-                    raise
-                return Cancelled(message="cancelled by a user")
 
-    with prefect_server():
+def _run_body() -> Any:
+    """Run the body that is set: a flow travels to an engine's workers, so it must not hold its body itself."""
+    with _interrupt_when_cancelled() as is_cancelled:
         try:
-            return cast(T, run_body())
-        except CancelledRun as cancelled:
-            raise RunCancelled("the run was cancelled; run again to go on where it was") from cancelled
+            return _body.get()()
+        except KeyboardInterrupt:
+            if not is_cancelled.is_set():
+                raise
+            return Cancelled(message="cancelled by a user")
+        except EngineUnusable as problem:  # a sentence for users: Prefect would log where it was raised
+            return Failed(data=problem, message=str(problem))
 
 
 @contextlib.contextmanager
@@ -149,19 +163,12 @@ def flow_run_name() -> str:
     return f"{runtime.flow_run.flow_name}-{Path(runtime.flow_run.parameters['source']).stem}"
 
 
-def artifact_key(name: str) -> str:
-    """Name in the characters that artifact keys take: small letters, digits and dashes."""
-    return "".join(letter if letter.isalnum() else "-" for letter in name.lower())
-
-
 def _run_batches(run: Run, phase: Phase, pool: WorkerPool, report_progress: ReportProgress) -> None:
     """Submit a task for each batch of a phase, record what failed, and show how far it is."""
     batches = run.write_pending_batches(phase)
     if not batches:
         return
-    progress: Any = create_progress_artifact(
-        0.0, key=artifact_key(f"{run.source.name}-{phase.name}"), description=f"{phase.name}, by batch"
-    )
+    show_share = progress_artifact(run, phase, len(batches))
     counter = ProgressCounter(phase.name, len(batches) * len(phase.stages), report_progress)
 
     def call_phase(batch: Batch) -> list[Failure]:
@@ -177,9 +184,9 @@ def _run_batches(run: Run, phase: Phase, pool: WorkerPool, report_progress: Repo
 
     task: Any = run_stage if len(phase.stages) == 1 else run_phase  # a batch of one stage is one task
     futures = [task.submit(batch, phase.name, partial(call_phase, batch)) for batch in batches]
-    for finished, future in enumerate(as_completed(futures), start=1):
+    for future in as_completed(futures):
         run.record_failures(_failures_of(future.result))
-        update_progress_artifact(progress, 100 * finished / len(batches))
+        show_share()
         if len(phase.stages) == 1:
             counter.advance()
 

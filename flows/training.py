@@ -10,8 +10,8 @@ from prefect.cache_policies import NO_CACHE
 
 from ..processes import ProgramKilled
 from ..training import run
+from .cluster_runner import artifact_key
 from .engine.run import ReportProgress, ignore_progress
-from .prefect_runner import artifact_key
 
 UPDATE_EVERY = 0.02
 """Share of a step after which the UI is updated; more often would load the server for nothing."""

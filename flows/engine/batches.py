@@ -9,19 +9,21 @@ import errno
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from itertools import pairwise
 from typing import Any
 
+import cv2
 from pydantic import TypeAdapter
 
 from ...datasets.store.atomic_io import CorruptFile, json_bytes
 from ...datasets.store.location import Location
 from ...datasets.store.store import DamagedLayer, Store
 from .item import Item, ItemKind, ItemProgress, Stage
+from .run_lease import TryNotes, work_under_lease
 from .workers import Worker, WorkerDied
 
 WORKING_BYTES = 85 * 384 * 672 * 3
@@ -30,6 +32,8 @@ BATCH_CLIPS = 3
 """Clips of a batch at the working size, so that a batch's layers fit a worker's cache from stage to stage."""
 CACHE_LAYERS = 17
 """Colour layers that a worker keeps decoded: gt, over, background, foreground and mattes of BATCH_CLIPS clips."""
+ATTEMPTS = 2
+"""Tries of a batch's stage in which something failed that may pass."""
 GIVE_UP_AFTER = 3
 """Items in a row for which a backend was unavailable; the rest of a batch is then not tried."""
 LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
@@ -161,12 +165,60 @@ def make_result(progress: ItemProgress, stage: Stage, store: Store, prepared: An
         stage.cleanup(stage_input)
 
 
+def run_phase(
+    stages: Sequence[Stage], run_stage: Callable[[Stage], list[Failure]], advance: Callable[[], None] = lambda: None
+) -> list[Failure]:
+    """Take a batch through the stages of a phase; try a stage again where that may help."""
+    failures: list[Failure] = []
+    for stage in stages:
+        for _ in range(ATTEMPTS):
+            stage_failures = run_stage(stage)
+            if not any(failure.transient for failure in stage_failures):
+                break
+        failures += stage_failures
+        advance()
+    return failures
+
+
 def run_in_worker(
     kind: ItemKind, source: Any, workspace: Location, stage: Stage, batch: Batch, worker: Worker
 ) -> list[Failure]:
-    """Run a batch in a worker process; a death of the process costs the items of one call and no other."""
+    """Run a batch in a worker process of ours."""
     call = partial(worker.call, run_batch, kind, source, workspace, stage.name, batch)
-    ids = tuple(item.id for item in read_batch(batch, kind))
+    return _run_calls(stage, read_batch(batch, kind), call)
+
+
+def run_phase_here(
+    kind: ItemKind, source: Any, workspace: Location, stage_names: Sequence[str], batch: Batch, lease: Location
+) -> list[Failure]:
+    """Take a batch through stages in this process, which is a worker that an engine started.
+
+    The engine calls it again where the process died; what is done is in the store.
+
+    Raises:
+        RunEnded: the run has ended, or was killed.
+    """
+    cv2.setNumThreads(1)
+    items = read_batch(batch, kind)
+    stages = [stage for stage in kind.stages(source) if stage.name in stage_names]
+    notes = TryNotes(lease, f"{stages[0].name}-{batch.name}-{batch.sha256[:8]}")
+
+    def run_stage(stage: Stage) -> list[Failure]:
+        def call(ids: tuple[str, ...]) -> list[Failure]:
+            run = partial(run_batch, kind, source, workspace, stage.name, batch, ids)
+            return notes.call(f"{stage.name} {ids[0]}", run)
+
+        return _run_calls(stage, items, call)
+
+    try:
+        return work_under_lease(lease, partial(run_phase, stages, run_stage))
+    finally:
+        _worker_store.cache_clear()  # the worker lives on, and its memory is others' too
+
+
+def _run_calls(stage: Stage, items: Sequence[Item], call: Callable[[tuple[str, ...]], list[Failure]]) -> list[Failure]:
+    """Run a stage by one call for each group of items; a death of the worker costs the items of one call alone."""
+    ids = tuple(item.id for item in items)
     size = len(ids) if stage.takes_all_items else stage.batch
     failures: list[Failure] = []
     for group in (ids[start : start + size] for start in range(0, len(ids), size)):

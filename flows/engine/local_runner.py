@@ -8,13 +8,10 @@ from ...datasets.corpus.publish import PublishSettings, plan_shards, write_plann
 from ...datasets.store.ledger import RunSummary
 from ...datasets.store.location import Location, Place
 from ...datasets.store.store import DamagedLayer
-from .batches import Batch, Failure, run_in_worker
+from .batches import Batch, Failure, run_in_worker, run_phase
 from .report import write_report
 from .run import Phase, ProgressCounter, ReportProgress, Run, ignore_progress
 from .workers import WorkerPool
-
-ATTEMPTS = 2
-"""Tries of a batch in which something failed that may pass."""
 
 
 def run_locally(run: Run, report_progress: ReportProgress = ignore_progress) -> RunSummary:
@@ -64,14 +61,10 @@ def publish_locally(
 
 
 def _run_phase(run: Run, phase: Phase, batch: Batch, pool: WorkerPool, counter: ProgressCounter) -> list[Failure]:
-    """Take one batch through the stages of a phase in one worker; try a stage again where that may help."""
-    failures: list[Failure] = []
+    """Take one batch through the stages of a phase in one worker."""
     with pool.lend() as worker:
-        for stage in phase.stages:
-            for _ in range(ATTEMPTS):
-                stage_failures = run_in_worker(run.kind, run.source, run.workspace, stage, batch, worker)
-                if not any(failure.transient for failure in stage_failures):
-                    break
-            failures += stage_failures
-            counter.advance()
-    return failures
+        return run_phase(
+            phase.stages,
+            lambda stage: run_in_worker(run.kind, run.source, run.workspace, stage, batch, worker),
+            counter.advance,
+        )

@@ -15,7 +15,7 @@ from ...datasets.store.store import Store
 from ...requirements import RequirementMissing, check_requirements
 from .batches import BATCH_CLIPS, WORKING_BYTES, Batch, Failure, split_evenly, write_batch
 from .item import ItemKind, ItemProgress, Stage, UnusableItem
-from .workers import worker_count
+from .workers import Demand, worker_bytes, worker_count
 
 BLENDER_BYTES = 1200 * 1024**2
 """Memory of a worker's Blender process with users' assets and smoke, beside its own; a plain scene takes 450 MB."""
@@ -96,6 +96,13 @@ class Run:
             else:
                 groups.append([stage])
         return [Phase(name=stages[0].phase or stages[0].name, stages=tuple(stages)) for stages in groups]
+
+    def demand(self, phase: Phase) -> Demand:
+        """Demand of one batch of a phase on the worker that takes it."""
+        uses = {resource for stage in phase.stages for resource in stage.uses}
+        beside_bytes = BLENDER_BYTES if "blender" in uses else 0
+        memory_bytes = worker_bytes(max(self.source.clip_bytes, WORKING_BYTES), beside_bytes)
+        return Demand(memory_bytes=memory_bytes, blender="blender" in uses, gpu="gpu" in uses)
 
     def iter_phases(self) -> Iterator[Phase]:
         """Phases in order; all again, up to `REPAIRS` times, where a damaged or missing layer of an earlier one showed.

@@ -12,18 +12,54 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import psutil
 
 R = TypeVar("R")
+EngineName = Literal["local", "dask", "ray"]
 
 LAYERS_HELD = 24
 """Colour layers of one clip that a worker holds at its peak, measured on `plate`: inputs, results, candidates."""
 BASE_BYTES = 600 * 1024**2
 """A worker's interpreter and libraries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """Choice of what runs the work: worker processes of this machine, or an engine's, here or at an address."""
+
+    name: EngineName = "local"
+    address: str = ""
+    """Address of a running Dask scheduler or Ray head; without one, a cluster of this machine is made for the run."""
+
+    def __post_init__(self) -> None:
+        if self.name not in get_args(EngineName):
+            raise ValueError(f"engine '{self.name}' is not one of {', '.join(get_args(EngineName))}")
+        if self.address and self.name == "local":
+            raise ValueError(f"engine address {self.address} is of no use to engine 'local'; say dask or ray")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """Demand of a piece of work on the worker that takes it, beside a core."""
+
+    memory_bytes: int = 0
+    blender: bool = False
+    gpu: bool = False
+
+    @property
+    def devices(self) -> dict[str, bool]:
+        """Whether it needs each of the resources that engines count."""
+        return {"BLENDER": self.blender, "GPU": self.gpu}
+
+
+def worker_bytes(clip_bytes: int, beside_bytes: int = 0) -> int:
+    """Memory of a worker with one clip in hand and with what it starts beside itself."""
+    return BASE_BYTES + LAYERS_HELD * clip_bytes + beside_bytes
 
 
 def worker_count(clip_bytes: int, requested: int = 0, *, beside_bytes: int = 0) -> int:
@@ -34,7 +70,7 @@ def worker_count(clip_bytes: int, requested: int = 0, *, beside_bytes: int = 0) 
     if requested > 0:
         return requested
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    by_memory = psutil.virtual_memory().available // (BASE_BYTES + LAYERS_HELD * clip_bytes + beside_bytes)
+    by_memory = psutil.virtual_memory().available // worker_bytes(clip_bytes, beside_bytes)
     return max(1, min(cores, int(by_memory)))
 
 

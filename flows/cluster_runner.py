@@ -1,0 +1,122 @@
+"""A run on the workers of an engine: one task for each batch and phase, which goes through all its stages there.
+
+A worker that dies costs the calls it was in a second try; an engine that is lost ends the run with its account.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+
+from ..datasets.store.location import Location
+from ..requirements import check_requirements
+from .cluster import Cluster, EngineUnusable
+from .engine.batches import Batch, Failure, failure_of, read_batch, run_phase_here
+from .engine.report import software
+from .engine.run import Phase, ProgressCounter, ReportProgress, Run
+from .engine.run_lease import SIGN, hold_lease
+from .engine.workers import Demand, Engine
+from .task_runners import open_cluster
+
+
+@task(task_run_name="{phase}-{batch.name}", cache_policy=NO_CACHE)
+def run_phase(batch: Batch, phase: str, call: Callable[[], list[Failure]]) -> list[Failure]:
+    """Take one batch through every stage of a phase, in one worker."""
+    return call()
+
+
+@task(task_run_name="check-worker", cache_policy=NO_CACHE)
+def check_worker(source: Any, lease: Location) -> str:
+    """Check in a worker of an engine what a run needs of it; return the version of its software.
+
+    Raises:
+        FileNotFoundError: the workspace is not to be seen from there.
+        RequirementMissing: a model or package is not there.
+    """
+    if not lease.exists(SIGN):
+        raise FileNotFoundError(f"{lease.url} is not to be seen there; choose a workspace that all machines share")
+    check_requirements(source)
+    return software()
+
+
+def run_on_cluster(run: Run, engine: Engine, report_progress: ReportProgress) -> EngineUnusable | None:
+    """Take every item of a run through its stages on an engine; return how the engine was lost, if it was.
+
+    Raises:
+        RequirementMissing: a model or package that the settings name is not on this machine; nothing was computed.
+        EngineUnusable: the engine, or a worker of it, cannot do the work; nothing was computed.
+    """
+    demands = [run.demand(phase) for phase in run.phases]
+    with open_cluster(engine, run.workers, demands) as cluster, hold_lease(run.workspace, run.source.name) as lease:
+        cluster.check(demands)
+        if engine.address:
+            _check_a_worker(cluster, run, lease)
+            run.workers = cluster.count_slots(demands[0])
+        else:
+            run.check_requirements()
+        for phase in run.iter_phases():
+            batches = {batch.name: batch for batch in run.write_pending_batches(phase)}
+            calls = {name: _phase_call(run, phase, batch, lease) for name, batch in batches.items()}
+            counter = ProgressCounter(phase.name, len(calls), report_progress)
+            show_share = progress_artifact(run, phase, len(calls))
+            try:
+                for name, outcome in cluster.run_tasks(run_phase, calls, run.demand(phase)):
+                    batch = batches.pop(name)
+                    run.record_failures(
+                        _failures(run, phase, batch, outcome) if isinstance(outcome, Exception) else outcome
+                    )
+                    counter.advance()
+                    show_share()
+            except EngineUnusable as trouble:
+                for batch in batches.values():
+                    run.record_failures(_failures(run, phase, batch, trouble))
+                return trouble
+    return None
+
+
+def progress_artifact(run: Run, phase: Phase, total: int) -> Callable[[], None]:
+    """Show a phase's progress in the UI, if it has batches; return a function that counts one more."""
+    if not total:
+        return lambda: None
+    key = artifact_key(f"{run.source.name}-{phase.name}")
+    artifact: Any = create_progress_artifact(0.0, key=key, description=f"{phase.name}, by batch")
+    finished = 0
+
+    def count_batch() -> None:
+        nonlocal finished
+        finished += 1
+        update_progress_artifact(artifact, 100 * finished / total)
+
+    return count_batch
+
+
+def artifact_key(name: str) -> str:
+    """Name in the characters that artifact keys take: small letters, digits and dashes."""
+    return "".join(letter if letter.isalnum() else "-" for letter in name.lower())
+
+
+def _check_a_worker(cluster: Cluster, run: Run, lease: Location) -> None:
+    """Check that a worker elsewhere has this software, the workspace, and what the settings need, if work is left."""
+    for _, outcome in cluster.run_tasks(check_worker, {"check": {"source": run.source, "lease": lease}}, Demand()):
+        if isinstance(outcome, Exception):
+            is_sentence = isinstance(outcome, OSError) or getattr(outcome, "is_sentence", False)
+            lack = str(outcome) if is_sentence else f"{type(outcome).__name__}: {outcome}"
+        else:
+            lack = f"{outcome} is installed there, {software()} here; install the same"
+        if outcome != software() and not run.check_done():
+            raise EngineUnusable(f"a worker of the {cluster.name} cannot do the work: {lack}")
+
+
+def _phase_call(run: Run, phase: Phase, batch: Batch, lease: Location) -> dict[str, Any]:
+    """Parameters of a batch's task; they travel, by reference or small."""
+    names = tuple(stage.name for stage in phase.stages)
+    call = partial(run_phase_here, run.kind, run.source, run.workspace, names, batch, lease)
+    return {"batch": batch, "phase": phase.name, "call": call}
+
+
+def _failures(run: Run, phase: Phase, batch: Batch, problem: Exception) -> list[Failure]:
+    """Failures of a batch whose task did not come back."""
+    return [failure_of(item.id, phase.stages[0].name, problem) for item in read_batch(batch, run.kind)]
