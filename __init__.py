@@ -1,9 +1,9 @@
 """Paired effect datasets: a video with its effect, the same video without it, where the effect is, and a caption."""
 
-from __future__ import annotations
+import os
+import sys
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # type checkers take it for theirs; to import typing here would be too early, see below
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -11,8 +11,14 @@ if TYPE_CHECKING:
 
 __all__ = ["open"]
 
+# `python -m effectpairs` puts the working folder before everything else: a uuid.py that lies there would be run. Python
+# has loaded sys and os by itself before.
+_HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+if sys.argv[:1] == ["-m"] and not sys.flags.safe_path and sys.path[0] == os.getcwd() != _HOME:  # noqa: PTH109
+    del sys.path[0]
 
-def open(path_or_url: str | Path, *, threads: int = 1) -> Corpus:
+
+def open(path_or_url: "str | Path", *, threads: int = 1) -> "Corpus":
     """Open a finished corpus by its folder or fsspec URL.
 
     Args:

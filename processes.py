@@ -77,6 +77,7 @@ class ChildProcess:
         self._heard_at = time.monotonic()
         self._partial_line = b""
         self._log_start = self._log_position = log.stat().st_size if log.exists() else 0
+        env = {**(os.environ if env is None else env), "PYTHONSAFEPATH": "1"}  # nothing from the working folder
         guard = [sys.executable, "-I", "-c", _GUARD] if guarded else []
         with log.open("ab") as stream:
             self.process = subprocess.Popen(

@@ -1,5 +1,6 @@
 """The command `effectpairs`: all commands, exit codes, and one sentence for every failure."""
 
+import os
 import sys
 import traceback
 
@@ -32,6 +33,7 @@ RENAMED_OPTIONS = {
 
 def main() -> None:
     """Run the command line: 0 on success, 2 for wrong usage, else 1 and one sentence on standard error."""
+    os.environ.setdefault("PYTHONSAFEPATH", "1")  # no child, worker or server imports from the working folder
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     for argument in arguments:

@@ -97,13 +97,15 @@ class Worker:
         """
         if self._is_killed:
             raise WorkerDied("the run was stopped")
-        if self._pool is None:
-            lifeline, self._lifeline = Pipe(duplex=False)
-            self._pool = ProcessPoolExecutor(
-                1, mp_context=get_context("spawn"), initializer=_set_up, initargs=(lifeline,)
-            )
         try:
-            return self._pool.submit(function, *arguments).result()
+            with _safe_path:  # the first call starts the process, and with it one that watches over semaphores
+                if self._pool is None:
+                    lifeline, self._lifeline = Pipe(duplex=False)
+                    self._pool = ProcessPoolExecutor(
+                        1, mp_context=get_context("spawn"), initializer=_set_up, initargs=(lifeline,)
+                    )
+                future = self._pool.submit(function, *arguments)
+            return future.result()
         except BrokenProcessPool as died:
             self.close()
             raise WorkerDied("the worker process died: out of memory, or a crash in a library") from died
@@ -152,6 +154,26 @@ class WorkerPool:
             yield worker
         finally:
             self._free.put(worker)
+
+
+class _SafePath:
+    """Block in which a started Python imports nothing from the working folder: `-c` would put it before all else."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._before = os.environ.get("PYTHONSAFEPATH")
+        os.environ["PYTHONSAFEPATH"] = "1"
+
+    def __exit__(self, *problem: object) -> None:
+        if self._before is None:
+            del os.environ["PYTHONSAFEPATH"]  # a program that uses us may start scripts that count on their folder
+        self._lock.release()
+
+
+_safe_path = _SafePath()
 
 
 def _set_up(lifeline: Connection) -> None:
