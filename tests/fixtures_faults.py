@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 from effectpairs.datasets.store.ledger import read_account
 from effectpairs.datasets.store.location import Location
+from effectpairs.tests.fixtures_processes import Victim, is_alive, wait_until, whole_group
 
 _SCRIPT = """
 import sys
@@ -31,27 +32,6 @@ for words in (
         if end.code:
             raise
 """
-Victim = Callable[[subprocess.Popen[bytes]], list[psutil.Process]]
-
-
-def main_process(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """The process that a user started; what it started must see to its own end."""
-    return [psutil.Process(process.pid)]
-
-
-def whole_group(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """That process with all below it, as when a machine goes down."""
-    return [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-
-
-def child_with(words: str) -> Victim:
-    """One process below it by its command line, e.g. a worker or Blender."""
-
-    def find(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-        children = psutil.Process(process.pid).children(recursive=True)
-        return [child for child in children if words in " ".join(child.cmdline())][:1]
-
-    return find
 
 
 @dataclass(kw_only=True)
@@ -150,21 +130,3 @@ def kill(victim: Victim) -> Callable[[subprocess.Popen[bytes]], bool]:
         return bool(victims)
 
     return disturb
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Whether a process still runs; a zombie does not."""
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
-
-
-def wait_until(condition: Callable[[], Any], seconds: float) -> bool:
-    """Whether a condition becomes true in that time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False

@@ -1,56 +1,33 @@
 """A source by its deployment, served or from a work pool, on a real Prefect server, as users type the commands."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 from effectpairs.datasets.store.ledger import read_account
+from effectpairs.tests.fixtures_processes import PREFECT_SETTINGS, PrefectServer
 
 PREFECT = Path(sys.executable).with_name("prefect")
 PROJECT = Path(__file__).parents[1]
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def wait_until_up(url: str, process: subprocess.Popen[bytes], seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError(f"{url} did not come up in {seconds} s")
-
-
 @pytest.mark.slow
 def test_a_source_runs_when_its_deployment_is_called_served_or_by_a_work_pool(source_file, tmp_path):
-    port = free_port()
-    environment = os.environ | {
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }
+    server = PrefectServer(tmp_path)
+    environment = (
+        os.environ | PREFECT_SETTINGS | {"PREFECT_HOME": str(tmp_path / "home"), "PREFECT_API_URL": server.url}
+    )
     log = (tmp_path / "log.txt").open("wb")
 
     def start(*command: object, cwd: Path = tmp_path) -> subprocess.Popen[bytes]:
         return subprocess.Popen([str(part) for part in command], env=environment, cwd=cwd, stdout=log, stderr=log)
 
-    server = start(PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port)
     served = worker = None
     try:
-        wait_until_up(f"http://127.0.0.1:{port}/api/health", server)
+        server.start()
         served = start(sys.executable, "-m", "effectpairs", "serve", source_file, "--corpus", "corpus")
         include = 'settings={"include": ["accept", "review", "reject"]}'
         for deployment, parameters in (("real-pairs/tiny", ()), ("corpus/publish", ("--param", include))):
@@ -69,7 +46,7 @@ def test_a_source_runs_when_its_deployment_is_called_served_or_by_a_work_pool(so
         assert "Completed" in done.stdout, done.stdout + done.stderr + (tmp_path / "log.txt").read_text()
         assert read_account(tmp_path / "pooled", "tiny")[0].inputs == 4
     finally:
-        for process in (worker, served, server):
+        for process in (worker, served, server.process):
             if process is not None:
                 process.terminate()
                 process.wait(60)
