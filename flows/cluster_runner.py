@@ -15,6 +15,7 @@ from ..datasets.store.location import Location
 from ..requirements import check_requirements
 from .cluster import Cluster, EngineUnusable
 from .engine.batches import Batch, Failure, failure_of, read_batch, run_phase_here
+from .engine.item import Stage
 from .engine.report import software
 from .engine.run import Phase, ProgressCounter, ReportProgress, Run
 from .engine.run_lease import SIGN, hold_lease
@@ -63,7 +64,7 @@ def run_on_cluster(run: Run, engine: Engine, report_progress: ReportProgress) ->
             counter = ProgressCounter(phase.name, len(calls), report_progress)
             show_share = progress_artifact(run, phase, len(calls))
             try:
-                for name, outcome in cluster.run_tasks(run_phase, calls, run.demand(phase)):
+                for name, outcome in cluster.run_tasks(tagged(run_phase, *phase.stages), calls, run.demand(phase)):
                     batch = batches.pop(name)
                     run.record_failures(
                         _failures(run, phase, batch, outcome) if isinstance(outcome, Exception) else outcome
@@ -75,6 +76,11 @@ def run_on_cluster(run: Run, engine: Engine, report_progress: ReportProgress) ->
                     run.record_failures(_failures(run, phase, batch, trouble))
                 return trouble
     return None
+
+
+def tagged(task: Any, *stages: Stage) -> Any:
+    """Return a task that carries what its stages use as tags, for Prefect's limits on how many run at once."""
+    return task.with_options(tags={resource for stage in stages for resource in stage.uses})
 
 
 def progress_artifact(run: Run, phase: Phase, total: int) -> Callable[[], None]:

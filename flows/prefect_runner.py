@@ -19,6 +19,7 @@ from prefect import flow, runtime, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
+from prefect.events import emit_event
 from prefect.exceptions import CancelledRun
 from prefect.futures import as_completed
 from prefect.states import Cancelled, Failed
@@ -27,7 +28,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from ..datasets.store.ledger import RunSummary, read_ledger
 from ..datasets.store.location import Place
 from .cluster import EngineUnusable
-from .cluster_runner import artifact_key, progress_artifact, run_on_cluster, run_phase
+from .cluster_runner import artifact_key, progress_artifact, run_on_cluster, run_phase, tagged
 from .engine.batches import Batch, Failure, run_in_worker
 from .engine.report import write_report
 from .engine.run import Phase, ProgressCounter, ReportProgress, Run, ignore_progress
@@ -178,11 +179,12 @@ def _run_batches(run: Run, phase: Phase, pool: WorkerPool, report_progress: Repo
                 call = partial(run_in_worker, run.kind, run.source, run.workspace, stage, batch, worker)
                 if len(phase.stages) == 1:
                     return call()
-                failures += _failures_of(partial(run_stage, batch, stage.name, call))
+                failures += _failures_of(partial(tagged(run_stage, stage), batch, stage.name, call))
                 counter.advance()
         return failures
 
-    task: Any = run_stage if len(phase.stages) == 1 else run_phase  # a batch of one stage is one task
+    # A batch of one stage is one task. One of several has no tags: it would hold a slot that its stages wait for.
+    task = tagged(run_stage, *phase.stages) if len(phase.stages) == 1 else run_phase
     futures = [task.submit(batch, phase.name, partial(call_phase, batch)) for batch in batches]
     for future in as_completed(futures):
         run.record_failures(_failures_of(future.result))
@@ -200,7 +202,12 @@ def _failures_of(call: Callable[[], list[Failure]]) -> list[Failure]:
 
 
 def _show_summary(summary: RunSummary, workspace: Place) -> None:
-    """Show the summary as a table in the UI, and under it every clip that was not accepted."""
+    """Show the summary as a table in the UI, under it every clip that was not accepted, and as an event."""
+    resource = {
+        "prefect.resource.id": f"effectpairs.source.{summary.source}",
+        "effectpairs.failures": "yes" if summary.failed else "no",
+    }
+    emit_event("effectpairs.run.finished", resource=resource, payload=asdict(summary))
     sums = [{"outcome": name, "clips": count} for name, count in asdict(summary).items() if name != "source"]
     create_table_artifact(sums, key=artifact_key(f"{summary.source}-account"), description=str(summary))
     not_accepted = [

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.engine.workers import WorkerDied
 from effectpairs.flows.footage.source import RealSource
 from effectpairs.flows.sources import load_any
+from effectpairs.tests.fixtures_processes import wait_until
 from effectpairs.tests.fixtures_workspaces import run_source
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"))
@@ -36,19 +38,33 @@ def test_the_flow_gives_the_bytes_of_the_plain_loop(prefect_server, source_file,
     assert files_of(tmp_path / "a" / "store") == files_of(tmp_path / "b" / "store")
     assert files_of(tmp_path / "a-out") == files_of(tmp_path / "b-out")
 
-    names, artifacts = _seen_by_the_server()
+    tags_by_name, artifacts, finished = _seen_by_the_server()
+    names = set(tags_by_name)
+    assert tags_by_name["decompose-clips-0001"] == ["cpu"]
+    assert finished["resource"]["effectpairs.failures"] == "no"
+    assert finished["payload"] == with_prefect
     assert {"normalise-videos-0000", "subject-clips-0000", "decompose-clips-0001", "quality-clips-0000"} <= names
     assert any(name.startswith("shard-data/train/real-") for name in names)
     assert {"tiny-pairs", "tiny-account", "corpus-counts"} <= artifacts
 
 
-def _seen_by_the_server() -> tuple[set[str], set[str]]:
+def _seen_by_the_server() -> tuple[dict[str, list[str]], set[str], dict[str, Any]]:
+    """Tags of the tasks by their names, keys of the artifacts, and the event of the source's end."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
         runs = client.read_task_runs(limit=200)
-        found = client.request("POST", "/artifacts/filter", json={"limit": 200}).json()
-    return {run.name for run in runs}, {artifact["key"] for artifact in found}
+        artifacts = client.request("POST", "/artifacts/filter", json={"limit": 200}).json()
+        event: dict[str, Any] = {}
+        query = {"event": {"name": ["effectpairs.run.finished"]}, "resource": {"id": ["effectpairs.source.tiny"]}}
+
+        def has_event() -> bool:
+            events = client.request("POST", "/events/filter", json={"filter": query, "limit": 1}).json()["events"]
+            event.update(next(iter(events), {}))
+            return bool(event)
+
+        assert wait_until(has_event, 60.0), "no event of the run's end"
+    return {run.name: sorted(run.tags) for run in runs}, {artifact["key"] for artifact in artifacts}, event
 
 
 @pytest.mark.parametrize(
