@@ -14,7 +14,7 @@ from jaxtyping import Float64, Int64, UInt8
 
 from ..arrays import Image
 
-VERSION = 4
+VERSION = 5
 """Raise by one when the same footage and settings give other clips."""
 
 Times = Float64[np.ndarray, "N"]
@@ -165,6 +165,16 @@ def _plan_shot(times_s: Times, start: int, stop: int, settings: Normalise) -> It
         start_s = float(times_s[start] + begin / settings.fps)
         yield ClipPlan(start_s=start_s, source_frames=tuple(map(int, source_frames)), notes=tuple(notes))
         begin += length
+
+
+MAX_STILL_S = 5.0
+"""Longest time that one frame may be shown within a shot: a clip of 85 frames at 16 a second lasts 5.3 s, and in one
+that shows a single frame nothing moves. A time stamp gone wrong (2.8 kB of video that claimed 2 years) took 7.8 GB."""
+
+
+def find_gaps(times_s: Times) -> list[int]:
+    """Indices of the frames before which one was shown for too long: they begin a new shot."""
+    return (np.flatnonzero(np.diff(times_s) > MAX_STILL_S) + 1).tolist()
 
 
 CUT_WINDOW = 2

@@ -72,8 +72,15 @@ def test_a_worker_that_dies_costs_one_item(tmp_path, monkeypatch):
     assert run_locally(Run(TOY, source, tmp_path, workers=1)).accepted == 3
 
 
+def test_an_item_that_hangs_is_given_up_with_a_sentence_and_the_others_go_on(tmp_path):
+    run_locally(Run(TOY, ToySource(name="toys", lines=("one endless two",)), tmp_path, 1))
+    reasons = {clip.name: (clip.outcome, clip.reasons[0]) for clip in read_ledger(tmp_path, "toys")}
+    assert [outcome for outcome, _ in reasons.values()] == ["accept", "fail", "accept"]
+    assert reasons["toys-0-1"][1].startswith("gave no frame for 5 s, so its worker was killed")
+
+
 def test_each_input_is_hashed_once_and_each_result_read_once(source_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(Worker, "call", lambda self, function, *arguments: function(*arguments))
+    monkeypatch.setattr(Worker, "call", lambda self, function, *arguments, **watch: function(*arguments))
     hashed, loaded = Counter(), Counter()
     hash_file, load = digests._digest_of_file.__wrapped__, Store.get
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from effectpairs.datasets.footage.listing import Footage, SubjectFiles, list_footage
 from effectpairs.datasets.sources.source import FootageSource, load_source
-from effectpairs.flows.footage.ingest import NormalizedClip, normalize_footage, take_at
+from effectpairs.flows.footage.ingest import NormalizedClip, normalize_footage
 from effectpairs.flows.footage.subject_prompts import match_key_frames
 from effectpairs.stages.decompose import ExternalLayers
 from effectpairs.stages.external import External
@@ -241,12 +241,6 @@ def test_masks_of_another_length(tmp_path):
 
 
 # ---------------------------------------------------------------- house rules and real clips
-
-
-@given(st.lists(st.integers(0, 3), max_size=30))
-def test_pick(steps):
-    wanted = np.cumsum(steps).tolist()
-    assert list(take_at(iter(range(200)), wanted)) == wanted
 
 
 def test_imports_no_heavy_package():

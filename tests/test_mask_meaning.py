@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 from effectpairs.datasets.footage.images import load_values
+from effectpairs.datasets.footage.key_masks import read_keys
 from effectpairs.datasets.footage.listing import list_footage
 from effectpairs.datasets.footage.mask_meaning import recognise_meaning, subject_matte
-from effectpairs.datasets.footage.masks import open_masks, read_keys
+from effectpairs.datasets.footage.masks import open_masks
 from effectpairs.datasets.footage.reader import open_frames
 from effectpairs.datasets.footage.types import FootageInfo
 from effectpairs.datasets.sources.source import FootageSource, load_source
@@ -149,8 +150,8 @@ def test_key_masks_too(video, tmp_path):
     info, truth = open_frames(video).info, subject(1)
     write_images(tmp_path / "keys", written_as("quadmask", truth))
     with pytest.raises(ValueError, match=r"00000\.png: looks like a quadmask"):
-        read_keys(tmp_path / "keys", info, 13)
-    assert np.array_equal(read_keys(tmp_path / "keys", info, 13, "quadmask")[0] > 0, truth[0])
+        read_keys(tmp_path / "keys", info)[0]()
+    assert np.array_equal(read_keys(tmp_path / "keys", info, "quadmask")[0]() > 0, truth[0])
 
 
 def test_grey_label_images_of_one_value_in_the_middle_are_no_label(tmp_path):

@@ -2,7 +2,8 @@ import json
 
 import numpy as np
 import pytest
-from effectpairs.datasets.footage.masks import open_masks, read_keys
+from effectpairs.datasets.footage.key_masks import check_keys, read_keys
+from effectpairs.datasets.footage.masks import open_masks
 from effectpairs.datasets.footage.reader import open_frames
 from effectpairs.datasets.footage.types import FootageInfo
 from effectpairs.tests.fixtures_videos import encode_video, square_mask, write_images, write_label_images
@@ -128,7 +129,9 @@ def test_a_mask_that_cannot_be_read(tmp_path):
 
 
 def keys_of(path, frames=13):
-    return read_keys(path, VIDEO, frames)
+    keys = read_keys(path, VIDEO)
+    check_keys(keys, frames, str(path))
+    return {number: load() for number, load in keys.items()}
 
 
 def key_refusal(path, frames=13):

@@ -43,7 +43,13 @@ def test_the_flow_gives_the_bytes_of_the_plain_loop(prefect_server, source_file,
     assert tags_by_name["decompose-clips-0001"] == ["cpu"]
     assert finished["resource"]["effectpairs.failures"] == "no"
     assert finished["payload"] == with_prefect
-    assert {"normalise-videos-0000", "subject-clips-0000", "decompose-clips-0001", "quality-clips-0000"} <= names
+    assert {
+        "scan-videos-0000",
+        "normalise-planned-0000",
+        "subject-clips-0000",
+        "decompose-clips-0001",
+        "quality-clips-0000",
+    } <= names
     assert any(name.startswith("shard-data/train/real-") for name in names)
     assert {"tiny-pairs", "tiny-account", "corpus-counts"} <= artifacts
 

@@ -26,7 +26,7 @@ EVERYTHING = PublishSettings(include=("accept", "review", "reject"))
 @pytest.fixture
 def calls(tmp_path, monkeypatch):
     """Number of calls by stage since it was last asked for, in a run without worker processes."""
-    monkeypatch.setattr(Worker, "call", lambda self, function, *arguments: function(*arguments))
+    monkeypatch.setattr(Worker, "call", lambda self, function, *arguments, **watch: function(*arguments))
     monkeypatch.setenv(CALLS, str(tmp_path / "calls"))
 
     def calls_since() -> Counter[str]:

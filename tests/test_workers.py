@@ -1,5 +1,6 @@
 """Worker processes: how many, what a death costs, and that none outlives its parent."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -10,7 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 from effectpairs.flows.engine import workers
-from effectpairs.flows.engine.workers import Worker, WorkerDied, WorkerPool, worker_count
+from effectpairs.flows.engine.batches import is_transient
+from effectpairs.flows.engine.workers import Worker, WorkerDied, WorkerPool, WorkerStalled, worker_count
+from effectpairs.heartbeat import beat
 
 FULL_CLIP = 85 * 384 * 672 * 3
 
@@ -39,6 +42,43 @@ def test_a_worker_that_dies_is_started_anew():
         assert worker.call(os.getpid) not in (first, os.getpid())
     finally:
         worker.close()
+
+
+def test_a_worker_that_hangs_is_killed_even_where_it_lets_no_thread_run():
+    worker = Worker()
+    try:
+        begun = time.monotonic()
+        with pytest.raises(
+            WorkerStalled, match=r"gave no frame for 1 s, so its worker was killed: a decoder hangs, or"
+        ):
+            worker.call(_hang, stall_s=1.0)
+        assert time.monotonic() - begun < 60
+        assert worker.call(_beat_for, 3.0, stall_s=1.0) == "done", "slow, but it goes on"
+        assert not is_transient(WorkerStalled()), "a second try would take as long"
+    finally:
+        worker.close()
+
+
+@pytest.mark.parametrize("beats", [False, True])
+def test_a_process_that_nobody_watches_ends_itself_when_it_hangs(beats):
+    code = (
+        "import sys, time\nfrom effectpairs.heartbeat import beat, end_if_silent\n"
+        "with end_if_silent(1.0):\n    for _ in range(30):\n        time.sleep(0.1)\n"
+        "        if int(sys.argv[1]):\n            beat()\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(int(beats))]).returncode == (0 if beats else 1)
+
+
+def _hang() -> None:
+    beat()
+    ctypes.PyDLL(None).sleep(600)  # without giving up the interpreter's lock
+
+
+def _beat_for(seconds: float) -> str:
+    for _ in range(round(seconds / 0.1)):
+        beat()
+        time.sleep(0.1)
+    return "done"
 
 
 def test_an_exception_comes_back_and_the_worker_goes_on():

@@ -11,6 +11,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from ...heartbeat import beat
 from .types import MAX_PIXELS, need_sane_size
 
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,gif"
@@ -102,6 +103,7 @@ def _read_packets(container: InputContainer, stream: VideoStream) -> tuple[list[
     packets, end_s, damaged = 0, 0.0, False
     try:
         for packet in container.demux():
+            beat()
             if not packet.size:
                 continue
             if packet.pts is not None:

@@ -13,6 +13,8 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from ...arrays import Image, MatteImage
+from ...heartbeat import beat
+from .runs import FrameLog
 from .types import MAX_PIXELS, FootageInfo, image_files, need_readable, need_sane_size
 
 DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error)
@@ -30,8 +32,8 @@ class ImageFolder:
         for number, file in enumerate(self.files):
             yield number / self.info.fps, load_rgb(file)
 
-    def thumbnails(self, rows: int) -> Iterator[tuple[float, Image]]:
-        """The same at so many rows."""
+    def thumbnails(self, rows: int, log: FrameLog | None = None) -> Iterator[tuple[float, Image]]:
+        """The same at so many rows; any image can be read alone, so there is nothing to log."""
         width = max(16, round(self.info.width * rows / self.info.height))
         for number, file in enumerate(self.files):
             small = Pillow.fromarray(load_rgb(file)).resize((width, rows), Pillow.Resampling.BOX)
@@ -133,6 +135,7 @@ def is_palette(file: Path) -> bool:
 @contextmanager
 def _opened(file: Path) -> Iterator[Pillow.Image]:
     """Open an image; whatever Pillow finds wrong with it, now or inside the block, becomes one sentence."""
+    beat()
     need_readable(file)
     limit = f"{MAX_PIXELS // 1_000_000} million pixels"
     try:

@@ -1,6 +1,7 @@
-"""Masks that come with footage: videos, folders, label images, and masks of a few key frames."""
+"""Masks that come with footage for every frame: videos, folders, label images."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, repeat
 from pathlib import Path
@@ -11,10 +12,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ...arrays import MatteImage
-from .images import image_size, is_palette, load_values, number_of, numbered_images
+from .images import ImageFolder, image_size, is_palette, load_values, numbered_images
 from .mask_meaning import MaskMeaning, check_meaning, subject_matte
-from .reader import VideoFile, count_frames, open_video
-from .types import SUFFIXES, FootageInfo, VideoPrompts, mask_folders, need_readable, read_json
+from .reader import VideoFile, count_frames, describe, open_video, reopen
+from .runs import FrameLog
+from .types import FootageInfo, mask_folders, need_readable
 
 SUBJECT_THRESHOLD = 128
 """A soft mask's value from which a pixel counts as the subject."""
@@ -48,28 +50,53 @@ class MaskReader:
         if last is not None and missing > 0:
             yield from repeat(last, missing)
 
+    def matte(self, frame: UInt8[np.ndarray, "h w 3"]) -> MatteImage:
+        """Mask that a frame of a mask video shows."""
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        return stretch(
+            subject_matte(grey, self.meaning) if self.label is None else _marked(grey, self.label), self.video
+        )
+
+    def load(self, index: int) -> MatteImage:
+        """Mask of one frame, of images."""
+        assert not isinstance(self.source, VideoFile)
+        files = self.source[index]
+        return np.asarray(
+            np.maximum.reduce([stretch(load_matte(file, self.label, self.meaning), self.video) for file in files])
+        )
+
+    def indices(self, frames: Sequence[int]) -> list[int]:
+        """Index of the mask of each frame: the last one serves for a frame behind it."""
+        return [min(frame, self.mask_count - 1) for frame in frames]
+
     def _read_mattes(self) -> Iterator[MatteImage]:
         if isinstance(self.source, VideoFile):
-            for _, frame in self.source:
-                grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-                matte = subject_matte(grey, self.meaning) if self.label is None else _marked(grey, self.label)
-                yield _stretched(matte, self.video)
+            yield from (self.matte(frame) for _, frame in self.source)
         else:
-            for files in self.source:
-                mattes = [_stretched(_matte(file, self.label, self.meaning), self.video) for file in files]
-                yield np.maximum.reduce(mattes)
+            yield from map(self.load, range(len(self.source)))
 
-    def sample_values(self) -> list[MatteImage]:
-        """Masks as they are stored, of some frames all over the clip."""
+    def sample_values(self, log: FrameLog | None = None) -> list[MatteImage]:
+        """Masks as they are stored, of some frames all over the clip; a log notes every frame of a video."""
         step = max(1, self.mask_count // SAMPLED_MASKS)
         if isinstance(self.source, VideoFile):
-            sampled = islice(self.source, 0, None, step)
+            sampled = islice(self.source.frames(log), 0, None, step)
             return [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for _, frame in sampled]
-        return [_matte(file, None) for files in self.source[::step] for file in files]
+        return [load_matte(file, None) for files in self.source[::step] for file in files]
+
+    def describe(self) -> dict[str, Any]:
+        """Facts by which `reopen_masks` makes the reader again without looking into the file."""
+        source = describe(self.source) if isinstance(self.source, VideoFile) else None
+        return {"source": source, "mask_count": self.mask_count}
 
 
 def open_masks(
-    path: Path, video: FootageInfo, frames: int, *, label: int | None = None, meaning: MaskMeaning | None = None
+    path: Path,
+    video: FootageInfo,
+    frames: int,
+    *,
+    label: int | None = None,
+    meaning: MaskMeaning | None = None,
+    log: FrameLog | None = None,
 ) -> MaskReader:
     """Check one subject's masks against the video they belong to, and make them ready to read.
 
@@ -82,6 +109,7 @@ def open_masks(
             resized images have levels between. None takes palette images as 0 and the rest, and others as soft masks.
         meaning: of the values, where no label says it; None takes the subject in white, and refuses what looks like
             another form.
+        log: notes every frame of a mask video.
 
     Raises:
         ValueError: for another length or shape, for masks that are empty in all frames or full in all, and for those
@@ -94,7 +122,7 @@ def open_masks(
     else:
         sizes, mask_count = [image_size(file)[::-1] for files in source for file in files], len(source)
     for size in sizes:
-        _need_shape(path, size, video)
+        need_shape(path, size, video)
     off = mask_count - frames
     if abs(off) > isinstance(source, VideoFile):
         raise ValueError(
@@ -118,9 +146,22 @@ def open_masks(
         notes=tuple(notes),
     )
     if label is None:
-        check_meaning(str(path), reader.sample_values(), meaning)
+        check_meaning(str(path), reader.sample_values(log), meaning)
+    elif log is not None and isinstance(source, VideoFile):
+        deque(source.thumbnails(16, log), maxlen=0)
     _need_subject(reader)
     return reader
+
+
+def reopen_masks(
+    path: Path, video: FootageInfo, label: int | None, meaning: MaskMeaning | None, facts: Mapping[str, Any]
+) -> MaskReader:
+    """Reader of masks that were checked before, by what `MaskReader.describe` kept of them."""
+    source = _united(path) if facts["source"] is None else reopen(path, facts["source"])
+    assert not isinstance(source, ImageFolder), path
+    return MaskReader(
+        path=path, source=source, label=label, meaning=meaning, video=video, frames=0, mask_count=facts["mask_count"]
+    )
 
 
 def _united(path: Path) -> tuple[tuple[Path, ...], ...]:
@@ -136,97 +177,8 @@ def _united(path: Path) -> tuple[tuple[Path, ...], ...]:
     return tuple(zip(*images_by_folder, strict=True))
 
 
-def read_keys(path: Path, video: FootageInfo, frames: int, meaning: MaskMeaning | None = None) -> dict[int, MatteImage]:
-    """Masks of key frames by source frame, counted from 0.
-
-    Args:
-        path: a folder of FRAME.png, or a JSON file {"FRAME": [[[x, y], ...], ...]}: polygons in pixels of the video
-            as shown, which are united.
-        video: what is known of the video.
-        frames: how many frames the video has.
-        meaning: of the images' values, as in `open_masks`.
-
-    Raises:
-        ValueError: naming the file and the key that is wrong.
-    """
-    need_readable(path)
-    keys = _key_images(path, video, meaning) if path.is_dir() else _key_polygons(path, video)
-    for number, mask in keys.items():
-        if not 0 <= number < frames:
-            raise ValueError(f"{path}: key frame {number} is not in the video, which has frames 0 to {frames - 1}")
-        if not (mask >= SUBJECT_THRESHOLD).any():
-            raise ValueError(f"{path}: the mask of key frame {number} is empty; draw the subject, or take the key out")
-        if (mask >= SUBJECT_THRESHOLD).all():
-            raise ValueError(f"{path}: the mask of key frame {number} covers everything; draw the subject alone")
-    if not keys:
-        raise ValueError(f"{path}: holds no key masks; draw the subject on at least one frame")
-    return keys
-
-
-def masks_of_prompts(
-    prompts: VideoPrompts, video: FootageInfo, name: str, meaning: MaskMeaning | None = None
-) -> dict[int, MatteImage]:
-    """Masks of a subject's prompts by source frame: its outlines filled, its image files read by their meaning.
-
-    Raises:
-        ValueError: a file cannot be read or has another shape, or a mask is empty or full.
-    """
-    masks = {frame: _filled(Path(name), str(frame), prompts.polygons[frame], video) for frame in prompts.polygons}
-    for frame, file in prompts.masks.items():
-        need_readable(file)
-        mask = _key_image(file, video, meaning)
-        masks[frame] = np.maximum(mask, masks[frame]) if frame in masks else mask
-    for frame, mask in masks.items():
-        if not (mask >= SUBJECT_THRESHOLD).any():
-            raise ValueError(f"{name}: the mask of frame {frame} is empty; draw the subject, or take it out")
-        if (mask >= SUBJECT_THRESHOLD).all():
-            raise ValueError(f"{name}: the mask of frame {frame} covers everything; draw the subject alone")
-    return masks
-
-
-def _key_images(folder: Path, video: FootageInfo, meaning: MaskMeaning | None) -> dict[int, MatteImage]:
-    keys: dict[int, MatteImage] = {}
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() not in SUFFIXES or file.name.startswith("."):
-            continue
-        if number_of(file) in keys:
-            raise ValueError(f"{file}: is a second mask of frame {number_of(file)}; keep one")
-        keys[number_of(file)] = _key_image(file, video, meaning)
-    return keys
-
-
-def _key_image(file: Path, video: FootageInfo, meaning: MaskMeaning | None) -> MatteImage:
-    _need_shape(file, image_size(file)[::-1], video)
-    values = _matte(file, None)
-    check_meaning(str(file), [values], meaning)
-    return _stretched(subject_matte(values, meaning), video)
-
-
-def _key_polygons(path: Path, video: FootageInfo) -> dict[int, MatteImage]:
-    polygons_by_key = read_json(path)
-    if not isinstance(polygons_by_key, dict) or not all(key.isdecimal() for key in polygons_by_key):
-        raise ValueError(
-            f'{path}: is not {{"FRAME": [[[x, y], ...], ...]}} with whole frame numbers; see the demo source'
-        )
-    return {int(key): _filled(path, key, polygons, video) for key, polygons in polygons_by_key.items()}
-
-
-def _filled(path: Path, key: str, polygons: Any, video: FootageInfo) -> MatteImage:
-    """Fill each polygon by itself: filled together, overlaps would become holes."""
-    mask = np.zeros(video.size, np.uint8)
-    try:
-        outlines = [np.array(polygon, np.float64) for polygon in polygons]
-        sound = all(outline.ndim == 2 and len(outline) >= 3 and outline.shape[1] == 2 for outline in outlines)
-    except (TypeError, ValueError):
-        sound = False
-    if not sound or not all(np.abs(outline).max() < 1e6 for outline in outlines):
-        raise ValueError(f"{path}: frame {key} is not a list of polygons [[x, y], ...] of three points or more")
-    for outline in outlines:
-        cv2.fillPoly(mask, [np.rint(outline * 16).astype(np.int32)], 255, lineType=cv2.LINE_AA, shift=4)
-    return mask
-
-
-def _matte(file: Path, label: int | None, meaning: MaskMeaning | None = None) -> MatteImage:
+def load_matte(file: Path, label: int | None, meaning: MaskMeaning | None = None) -> MatteImage:
+    """Mask that an image file shows, at its own size."""
     values = load_values(file)
     if label is not None:
         return _marked(values, label)
@@ -240,14 +192,16 @@ def _marked(values: MatteImage, label: int) -> MatteImage:
     return np.where(values < SUBJECT_THRESHOLD // 2 if label == 0 else values == label, np.uint8(255), np.uint8(0))
 
 
-def _stretched(mask: UInt8[np.ndarray, "h w"], video: FootageInfo) -> MatteImage:
+def stretch(mask: UInt8[np.ndarray, "h w"], video: FootageInfo) -> MatteImage:
+    """Scale a mask to its video's size."""
     if mask.shape == video.size:
         return mask
     shrinks = mask.shape[0] > video.height
     return np.asarray(cv2.resize(mask, video.size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
 
 
-def _need_shape(path: Path, size: tuple[int, int], video: FootageInfo) -> None:
+def need_shape(path: Path, size: tuple[int, int], video: FootageInfo) -> None:
+    """Raise ValueError unless a mask of this height and width has its video's shape."""
     if abs(size[1] * video.height / (size[0] * video.width) - 1) > ASPECT_TOLERANCE:
         raise ValueError(
             f"{path}: is {size[1]}x{size[0]} pixels, another shape than the video's {video.width}x{video.height}; "

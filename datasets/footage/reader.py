@@ -1,19 +1,23 @@
 """Frames out of video files and folders of images, as a player would show them: upright, in full-range RGB."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.video.reformatter import ColorRange, Interpolation
+from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 from ...arrays import Image
+from ...heartbeat import beat
 from .container import Timing, measure, open_container, picture_stream
-from .images import ImageFolder, open_images
+from .images import ImageFolder, numbered_images, open_images
+from .runs import FrameLog, OtherFrames
 from .types import FootageInfo, need_readable, need_sane_size
 
 EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
@@ -23,6 +27,8 @@ MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 """AVColorSpace (how the file words its matrix) to SWS_CS (how the converter does); the rest is guessed by size."""
 BT709, BT601 = 1, 5
 LIMITED, FULL = 1, 2
+SEEK_BACK_S = (0.0, 2.0, 12.0)
+"""Seconds before a key frame to seek to, in turn: MPEG-TS and AVI land behind the frame that was asked for."""
 HDR = {16: "PQ", 18: "HLG"}
 
 Upright = UInt8[np.ndarray, "upright_h upright_w 3"]
@@ -54,16 +60,44 @@ class VideoFile:
     """Height and width of the frames in the file."""
 
     def __iter__(self) -> Iterator[tuple[float, Image]]:
-        stored_size = self.info.size[::-1] if self.turn.transpose else self.info.size
-        yield from self._frames(stored_size)
+        return self.frames()
 
-    def thumbnails(self, rows: int) -> Iterator[tuple[float, Image]]:
-        """The same at so many rows."""
+    def frames(self, log: FrameLog | None = None) -> Iterator[tuple[float, Image]]:
+        """Every frame; a log notes each."""
+        return self._frames(self._stored_size, log)
+
+    def thumbnails(self, rows: int, log: FrameLog | None = None) -> Iterator[tuple[float, Image]]:
+        """The same at so many rows; a log notes each frame."""
         columns = max(16, round(rows * self.info.width / self.info.height))
-        yield from self._frames((columns, rows) if self.turn.transpose else (rows, columns))
+        return self._frames((columns, rows) if self.turn.transpose else (rows, columns), log)
 
-    def _frames(self, stored_size: tuple[int, int]) -> Iterator[tuple[float, Image]]:
+    def decode_from(self, key_pts: int | None) -> Iterator[av.VideoFrame]:
+        """Yield every frame, or those from a key frame on, by its time in the stream's unit.
+
+        Raises:
+            OtherFrames: decoding from there fails or does not come upon that frame.
+        """
+        if key_pts is None:
+            yield from (frame for _, frame in self._decoded())
+            return
+        with open_container(self.path) as container:
+            try:
+                yield from self._sought(container, picture_stream(self.path, container), key_pts)
+            except (av.FFmpegError, ValueError) as wrong:
+                raise OtherFrames from wrong
+
+    def to_rgb(self, frame: av.VideoFrame) -> Image:
+        """Convert one decoded frame as the loop over all does."""
+        return self.turn.apply(_to_rgb(frame, self._stored_size))
+
+    @property
+    def _stored_size(self) -> tuple[int, int]:
+        return self.info.size[::-1] if self.turn.transpose else self.info.size
+
+    def _frames(self, stored_size: tuple[int, int], log: FrameLog | None = None) -> Iterator[tuple[float, Image]]:
         for time_s, frame in self._decoded():
+            if log is not None:
+                log.add(time_s, frame)
             yield time_s, self.turn.apply(_to_rgb(frame, stored_size))
 
     def _decoded(self) -> Iterator[tuple[float, av.VideoFrame]]:
@@ -74,13 +108,7 @@ class VideoFile:
             stream.thread_type = "AUTO"
             try:
                 for frame in container.decode(stream):
-                    if frame.is_corrupt:
-                        raise ValueError(f"{self.path}: frame {count} is damaged; copy the file again or re-encode it")
-                    if (frame.height, frame.width) != self.coded:
-                        raise ValueError(
-                            f"{self.path}: frame {count} is {frame.width}x{frame.height} pixels, but the first is "
-                            f"{self.coded[1]}x{self.coded[0]}; re-encode it at one size"
-                        )
+                    self._need_sound(frame, count)
                     frame_time_s = count / self.info.fps if frame.time is None else frame.time
                     first_s = frame_time_s if first_s is None else first_s
                     time_s = max(time_s, frame_time_s - first_s)
@@ -93,6 +121,34 @@ class VideoFile:
         if self.info.frames is not None and count < self.info.frames:
             raise ValueError(
                 f"{self.path}: only {count} of its {self.info.frames} frames decode; copy it again or re-encode it"
+            )
+
+    def _sought(self, container: InputContainer, stream: VideoStream, key_pts: int) -> Iterator[av.VideoFrame]:
+        stream.thread_type = "AUTO"
+        for back_s in SEEK_BACK_S:
+            container.seek(key_pts - round(back_s / (stream.time_base or 1)), stream=stream)
+            frames = container.decode(stream)
+            for frame in frames:
+                beat()
+                if frame.pts == key_pts:
+                    self._need_sound(frame, 0)
+                    yield frame
+                    for count, following in enumerate(frames, start=1):
+                        self._need_sound(following, count)
+                        yield following
+                    return
+                if frame.pts is None or frame.pts > key_pts:
+                    break
+        raise OtherFrames
+
+    def _need_sound(self, frame: av.VideoFrame, count: int) -> None:
+        beat()
+        if frame.is_corrupt:
+            raise ValueError(f"{self.path}: frame {count} is damaged; copy the file again or re-encode it")
+        if (frame.height, frame.width) != self.coded:
+            raise ValueError(
+                f"{self.path}: frame {count} is {frame.width}x{frame.height} pixels, but the first is "
+                f"{self.coded[1]}x{self.coded[0]}; re-encode it at one size"
             )
 
 
@@ -206,3 +262,18 @@ def open_frames(path: Path, *, image_fps: float = 24.0) -> FrameReader:
 def count_frames(frames: FrameReader) -> int:
     """Number of frames: as the file says, or counted where it does not."""
     return sum(1 for _ in frames.thumbnails(16)) if frames.info.frames is None else frames.info.frames
+
+
+def describe(frames: FrameReader) -> dict[str, Any]:
+    """Facts by which `reopen` makes a reader again without looking into the file."""
+    facts: dict[str, Any] = {"info": asdict(frames.info)}
+    return facts | ({"turn": asdict(frames.turn), "coded": frames.coded} if isinstance(frames, VideoFile) else {})
+
+
+def reopen(path: Path, facts: Mapping[str, Any]) -> FrameReader:
+    """Reader of what `describe` described."""
+    info = FootageInfo(**{**facts["info"], "notes": tuple(facts["info"]["notes"])})
+    if "turn" not in facts:
+        return ImageFolder(files=tuple(numbered_images(path)), info=info)
+    height, width = facts["coded"]
+    return VideoFile(path=path, info=info, turn=Turn(**facts["turn"]), coded=(height, width))

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from ...arrays import Matte, Rgb
+from ...heartbeat import beat
 
 Storage = Literal["exact", "compact"]
 
@@ -70,6 +71,7 @@ def encode(frames: Frames, *, fps: float, storage: Storage = "exact", threads: i
         context.time_base = 1 / context.framerate
         layers: Iterable[Any] = frames
         for index, frame in enumerate(layers):
+            beat()
             pixels = frame.view(np.uint8) * np.uint8(255) if frame.dtype == bool else np.ascontiguousarray(frame)
             picture = av.VideoFrame.from_ndarray(pixels, format="rgb24" if colour else "gray")
             picture.pts, picture.time_base = index, context.time_base

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 from ...datasets.store.atomic_io import CorruptFile, json_bytes
 from ...datasets.store.location import Location
 from ...datasets.store.store import DamagedLayer, Store
+from ...heartbeat import beat, end_if_silent
 from .item import Item, ItemKind, ItemProgress, Stage
 from .run_lease import TryNotes, work_under_lease
 from .workers import Worker, WorkerDied
@@ -136,6 +137,7 @@ def _attempt(
         problem = unavailable[-1]
     if problem is None:
         try:
+            beat()
             make_result(progress, stage, store, prepared)
             unavailable.clear()
         except Exception as error:
@@ -184,7 +186,7 @@ def run_in_worker(
     kind: ItemKind, source: Any, workspace: Location, stage: Stage, batch: Batch, worker: Worker
 ) -> list[Failure]:
     """Run a batch in a worker process of ours."""
-    call = partial(worker.call, run_batch, kind, source, workspace, stage.name, batch)
+    call = partial(worker.call, run_batch, kind, source, workspace, stage.name, batch, stall_s=stage.stall_s)
     return _run_calls(stage, read_batch(batch, kind), call)
 
 
@@ -206,7 +208,8 @@ def run_phase_here(
     def run_stage(stage: Stage) -> list[Failure]:
         def call(ids: tuple[str, ...]) -> list[Failure]:
             run = partial(run_batch, kind, source, workspace, stage.name, batch, ids)
-            return notes.call(f"{stage.name} {ids[0]}", run)
+            with end_if_silent(stage.stall_s):
+                return notes.call(f"{stage.name} {ids[0]}", run)
 
         return _run_calls(stage, items, call)
 

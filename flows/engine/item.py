@@ -5,6 +5,7 @@ what it needs, what it makes, and what decides its result; results are read from
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -120,6 +121,8 @@ class Stage:
     """Items of one unit of scheduled work, worth 30 to 300 s; 0 takes as many clips as fit a worker's cache."""
     optional: bool = False
     """Whether an item is finished without it: its absence is told in the row and does not fail the clip."""
+    stall_s: float = math.inf
+    """Seconds without a `heartbeat.beat` after which its worker is killed and the item given up."""
     uses: tuple[str, ...] = ("cpu",)
     """Resources: cpu, blender, gpu, endpoint. An endpoint is asked by one worker, which gets all items in one batch."""
 

@@ -6,11 +6,14 @@ that ended.
 """
 
 import contextlib
+import math
 import os
 import queue
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import Pipe, get_context
@@ -18,6 +21,8 @@ from multiprocessing.connection import Connection
 from typing import Any, Literal, TypeVar, get_args
 
 import psutil
+
+from ... import heartbeat
 
 R = TypeVar("R")
 EngineName = Literal["local", "dask", "ray"]
@@ -74,11 +79,21 @@ def worker_count(clip_bytes: int, requested: int = 0, *, beside_bytes: int = 0) 
     return max(1, min(cores, int(by_memory)))
 
 
+START_S = 120.0
+"""Time in which a new process gives its first sign of life."""
+
+
 class WorkerDied(RuntimeError):
     """The worker process ended in the middle of its work."""
 
     is_sentence = True
     is_transient = True
+
+
+class WorkerStalled(WorkerDied):
+    """The worker process showed no sign of life in the middle of its work, and was killed."""
+
+    is_transient = False
 
 
 class Worker:
@@ -88,27 +103,51 @@ class Worker:
         self._pool: ProcessPoolExecutor | None = None
         self._lifeline: Connection | None = None
         self._is_killed = False
+        self._life = get_context("spawn").RawArray("Q", 2)
 
-    def call(self, function: Callable[..., R], *arguments: Any) -> R:
-        """Run a module-level function in the worker.
+    def call(self, function: Callable[..., R], *arguments: Any, stall_s: float = math.inf) -> R:
+        """Run a module-level function in the worker; one that calls `heartbeat.beat` may be watched.
 
         Raises:
+            WorkerStalled: it did not beat for so many seconds, and its process was killed.
             WorkerDied: the process was killed or crashed; the next call starts a new one, unless `kill` ended it.
         """
         if self._is_killed:
             raise WorkerDied("the run was stopped")
+        is_stalled = False
         try:
             with _safe_path:  # the first call starts the process, and with it one that watches over semaphores
                 if self._pool is None:
                     lifeline, self._lifeline = Pipe(duplex=False)
+                    self._life[heartbeat.PID] = 0
                     self._pool = ProcessPoolExecutor(
-                        1, mp_context=get_context("spawn"), initializer=_set_up, initargs=(lifeline,)
+                        1, mp_context=get_context("spawn"), initializer=_set_up, initargs=(lifeline, self._life)
                     )
+                self._life[heartbeat.BEATS] = 0
                 future = self._pool.submit(function, *arguments)
+            is_stalled = self._watch(future, stall_s)
             return future.result()
         except BrokenProcessPool as died:
             self.close()
+            if is_stalled:
+                raise WorkerStalled(
+                    f"gave no frame for {stall_s:g} s, so its worker was killed: a decoder hangs, or a disk does not "
+                    "answer; copy the file again, re-encode it, or exclude it"
+                ) from died
             raise WorkerDied("the worker process died: out of memory, or a crash in a library") from died
+
+    def _watch(self, future: "Future[R]", stall_s: float) -> bool:
+        """Wait for the end of a call; kill the process, and return True, if it stops beating for so long."""
+        beats, since = 0, time.monotonic()
+        while not wait([future], timeout=None if math.isinf(stall_s) else min(1.0, stall_s / 4)).done:
+            if beats != (beats := self._life[heartbeat.BEATS]):
+                since = time.monotonic()
+            # A new process takes some seconds until its first beat, many on a busy machine.
+            silent_s = time.monotonic() - since
+            if silent_s > (stall_s if beats else max(stall_s, START_S)) and self._life[heartbeat.PID]:
+                os.kill(self._life[heartbeat.PID], signal.SIGKILL)
+                return True
+        return False
 
     def close(self) -> None:
         """End the process, after the call that it is in."""
@@ -176,11 +215,13 @@ class _SafePath:
 _safe_path = _SafePath()
 
 
-def _set_up(lifeline: Connection) -> None:
+def _set_up(lifeline: Connection, life: Any) -> None:
     """Set a new worker up: one thread for each library, and an end when the parent lets go of its end of the pipe."""
     import cv2
 
     cv2.setNumThreads(1)
+    life[heartbeat.PID] = os.getpid()
+    heartbeat.share(life)
 
     def watch() -> None:
         with contextlib.suppress(EOFError, OSError):

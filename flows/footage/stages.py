@@ -1,9 +1,11 @@
-"""Real footage as items: a video is normalised to clips, each clip goes through the pair stages and gets captions."""
+"""Real footage as items: a video is scanned for its clips, each is normalised, goes through the pair stages and gets
+captions.
+"""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy as np
 from ...captioning.language.effect_mentions import plain_effects
 from ...datasets.footage.listing import UnusableFootage, list_footage
 from ...datasets.footage.types import Footage
-from ...datasets.store.atomic_io import digest_of
+from ...datasets.store.atomic_io import digest_of, key_digest
 from ...datasets.store.ledger import ClipOutcome
 from ...datasets.store.store import ResultWriter, Store
 from ...digests import digest_of_file
@@ -24,11 +26,25 @@ from ..captions.stages import CaptionedItem, caption_stages
 from ..engine.batches import Failure
 from ..engine.item import Item, ItemKind, ItemProgress, Stage, StageInput, UnusableItem, slugify
 from ..engine.report import clip_row, settings_json
-from .ingest import NormalizedClip, normalize_footage
+from .ingest import ClipReader, NormalizedClip
+from .scan import PlannedClip, scan_footage
 from .source import RealSource
 
 BATCH_VIDEOS = 4
-"""Videos of a batch of stage 1."""
+"""Videos of a batch of scans."""
+BATCH_CLIPS = 8
+"""Clips of a batch of stage 1, in their order in a video; one of 1080p footage takes some 5 s."""
+
+
+STALL_S = 300.0
+"""Time without a frame or a packet after which a decoder counts as hanging: a frame of 150 million pixels, the largest
+that is read, takes up to 4 s, and a busy machine is ten times as slow."""
+
+
+class FootageChanged(RuntimeError):
+    """A file is not the one that was listed: it was written to, or deleted, meanwhile."""
+
+    is_sentence = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +52,16 @@ class VideoItem(Item):
     """One video with the masks beside it."""
 
     footage: Footage
+    stamp: str
+    """Stamp of its files when they were listed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedClipItem(VideoItem):
+    """One clip of a scanned video: its plan, and what opens the video's files again, as JSON."""
+
+    plan: Mapping[str, Any]
+    readers: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +86,14 @@ def list_items(source: RealSource, store: Store) -> Iterator[Item | UnusableItem
             yield UnusableItem(id=item_id, stage="list", reason=footage.reason)
             continue
         try:
+            stamp = footage.stamp()
             inputs = content_digests(footage)
         except OSError as problem:
             path = problem.filename or footage.video
             reason = f"{path}: cannot be read ({problem.strerror}); check its permissions"
             yield UnusableItem(id=item_id, stage="normalise", reason=reason)
         else:
-            yield VideoItem(id=item_id, footage=footage, inputs=inputs, fps=source.normalise.fps)
+            yield VideoItem(id=item_id, footage=footage, stamp=stamp, inputs=inputs, fps=source.normalise.fps)
 
 
 def content_digests(footage: Footage) -> dict[str, str]:
@@ -79,16 +106,29 @@ def content_digests(footage: Footage) -> dict[str, str]:
 
 def stages(source: RealSource) -> tuple[Stage, ...]:
     """Stages of a source of footage, in order."""
+    scan = Stage(
+        name="scan",
+        version=normalise.VERSION,
+        settings=asdict(source.normalise),
+        reads_inputs=True,
+        more_inputs=_listing_inputs,
+        make=_scan,
+        splits=_planned_clips,
+        batch_name="videos",
+        batch_items=BATCH_VIDEOS,
+        stall_s=STALL_S,
+    )
     normalise_stage = Stage(
         name="normalise",
         version=normalise.VERSION,
         settings=asdict(source.normalise),
         reads_inputs=True,
-        more_inputs=_listing_inputs,
+        more_inputs=lambda stage_input: {"plan": key_digest(stage_input.item.plan), **_listing_inputs(stage_input)},
         make=_normalise,
         splits=_clips,
-        batch_name="videos",
-        batch_items=BATCH_VIDEOS,
+        batch_name="planned",
+        batch_items=BATCH_CLIPS,
+        stall_s=STALL_S,
     )
     pair_stages = (
         Stage(
@@ -106,7 +146,7 @@ def stages(source: RealSource) -> tuple[Stage, ...]:
         )
         for name, spec in pair.STAGES.items()
     )
-    return (normalise_stage, *pair_stages, *caption_stages(source))
+    return (scan, normalise_stage, *pair_stages, *caption_stages(source))
 
 
 def settings(source: RealSource) -> dict[str, Any]:
@@ -144,7 +184,11 @@ def outcome(source: RealSource, progress: ItemProgress, failure: Failure | None)
 
 
 FOOTAGE = ItemKind(
-    item_classes=(VideoItem, ClipItem), list_items=list_items, stages=stages, outcome=outcome, settings=settings
+    item_classes=(VideoItem, PlannedClipItem, ClipItem),
+    list_items=list_items,
+    stages=stages,
+    outcome=outcome,
+    settings=settings,
 )
 
 
@@ -168,34 +212,89 @@ def _weights_inputs(stage_settings: Any, stage_input: StageInput) -> dict[str, s
     return versions
 
 
+def _scan(stage_input: StageInput, writer: ResultWriter) -> None:
+    with _unchanged(stage_input.item):
+        scan = scan_footage(stage_input.item.footage, stage_input.source.normalise)
+    plans = [asdict(part) for part in scan.parts if isinstance(part, PlannedClip)]
+    rejected = [asdict(part) for part in scan.parts if isinstance(part, normalise.UnusableShot)]
+    writer.facts.update(readers=scan.readers, plans=plans, rejected=rejected)
+
+
+def _planned_clips(stage_input: StageInput) -> Sequence[Item | UnusableItem]:
+    """The clips that a scanned video will give, and its shots that give none."""
+    facts, video, source = stage_input.facts["scan"], stage_input.item, stage_input.source
+    parts: list[Item | UnusableItem] = [_unusable_part(video, source, shot) for shot in facts["rejected"]]
+    name = f"{source.name}-{slugify(video.footage.name)}"
+    values = {key: getattr(video, key) for key in ("fps", "inputs", "footage", "stamp")}
+    for plan in facts["plans"]:
+        item_id = f"{name}-{plan['index']:03d}-{_identity(video, source)[:8]}"
+        parts.append(PlannedClipItem(id=item_id, plan=plan, readers=facts["readers"], **values))
+    if not parts:
+        reason = f"{video.footage.video}: no clip came of it; it is too short"
+        parts.append(UnusableItem(id=video.id, stage="normalise", reason=reason))
+    return parts
+
+
 def _normalise(stage_input: StageInput, writer: ResultWriter) -> None:
+    item, settings = stage_input.item, stage_input.source.normalise
     clips, unusable = [], []
-    for part in normalize_footage(stage_input.item.footage, stage_input.source.normalise):
-        if isinstance(part, normalise.UnusableShot):
-            unusable.append({"where": part.where, "reason": part.reason})
-        else:
-            clips.append(_write_clip(part, writer))
-    writer.facts.update(inputs=dict(stage_input.item.inputs), clips=clips, rejected=unusable)
+    with _unchanged(item):
+        reader = _clip_reader(_Opened(item.footage, item.readers, settings, f"{item.stamp} {key_digest(item.readers)}"))
+        for part in reader.read(PlannedClip.from_json(item.plan)):
+            if isinstance(part, normalise.UnusableShot):
+                unusable.append(asdict(part))
+            else:
+                clips.append(_write_clip(part, writer))
+    writer.facts.update(clips=clips, rejected=unusable)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A video that is open, known by the stamp of its files."""
+
+    footage: Footage = field(compare=False)
+    readers: Mapping[str, Any] = field(compare=False)
+    settings: normalise.Normalise
+    stamp: str
+
+
+@lru_cache(maxsize=1)
+def _clip_reader(opened: _Opened) -> ClipReader:
+    """Reader of the video that this process worked on last, so that a decoder goes on from clip to clip."""
+    return ClipReader(opened.footage, opened.readers, opened.settings)
+
+
+@contextlib.contextmanager
+def _unchanged(item: VideoItem) -> Iterator[None]:
+    """Read a video's files, and refuse what was read if they changed meanwhile: it is not what their digests say."""
+    try:
+        yield
+    finally:
+        try:
+            is_same = item.footage.stamp() == item.stamp
+        except OSError as problem:
+            raise FootageChanged(f"{problem.filename}: is gone since it was listed; run again") from problem
+        if not is_same:
+            raise FootageChanged(f"{item.footage.video}: it, or a file beside it, changed while it was read; run again")
 
 
 def _write_clip(clip: NormalizedClip, writer: ResultWriter) -> dict[str, Any]:
     """Write the layers of one clip; return what later stages and the row need of it."""
-    folder = f"{clip.index:03d}"
-    writer.add(f"{folder}/gt", clip.gt)
+    writer.add("gt", clip.gt)
     for name, layer in clip.external.items():
-        writer.add(f"{folder}/{name}", layer)
+        writer.add(name, layer)
     masks = {number: prompt.masks for number, prompt in clip.prompts if prompt.masks is not None}
     subjects = []
     for number, prompt in clip.prompts_with_others():
         if prompt.masks is not None:
-            writer.add(f"{folder}/given_mask_{number:02d}", prompt.masks)
+            writer.add(f"given_mask_{number:02d}", prompt.masks)
         if prompt.keys:
-            writer.add(f"{folder}/keys_{number:02d}", np.stack(list(prompt.keys.values())))
+            writer.add(f"keys_{number:02d}", np.stack(list(prompt.keys.values())))
         if other_keys := [mask for other in prompt.others for mask in other.keys.values()]:
-            writer.add(f"{folder}/other_keys_{number:02d}", np.stack(other_keys))
+            writer.add(f"other_keys_{number:02d}", np.stack(other_keys))
         other_masks = [mask > 127 for other_number, mask in masks.items() if other_number != number]
         if other_masks:
-            writer.add(f"{folder}/others_{number:02d}", np.logical_or.reduce(other_masks))
+            writer.add(f"others_{number:02d}", np.logical_or.reduce(other_masks))
         subjects.append({"subject": number, "prompt": prompt.to_json()})
     return {
         "index": clip.index,
@@ -210,34 +309,37 @@ def _write_clip(clip: NormalizedClip, writer: ResultWriter) -> dict[str, Any]:
 
 
 def _clips(stage_input: StageInput) -> Sequence[Item | UnusableItem]:
-    """The rows that a normalised video will give, and its shots that give none."""
-    facts, video = stage_input.facts["normalise"], stage_input.item
-    parts: list[Item | UnusableItem] = [
-        UnusableItem(id=f"{video.id}-{shot['where']}", stage="normalise", reason=shot["reason"], outcome="reject")
-        for shot in facts["rejected"]
-    ]
-    parts += [_clip_item(stage_input, clip, subject) for clip in facts["clips"] for subject in clip["subjects"]]
-    if not parts:
-        reason = f"{video.footage.video}: no clip came of it; it is too short"
-        parts.append(UnusableItem(id=video.id, stage="normalise", reason=reason))
-    return parts
+    """The rows that a normalised clip will give, and its subjects that give none."""
+    facts, item = stage_input.facts["normalise"], stage_input.item
+    parts: list[Item | UnusableItem] = [_unusable_part(item, stage_input.source, part) for part in facts["rejected"]]
+    return parts + [_clip_item(stage_input, clip, subject) for clip in facts["clips"] for subject in clip["subjects"]]
+
+
+def _unusable_part(item: VideoItem, source: RealSource, part: Mapping[str, str]) -> UnusableItem:
+    item_id = f"{source.name}-{item.footage.name}-{part['where']}"
+    return UnusableItem(id=item_id, stage="normalise", reason=part["reason"], outcome="reject")
+
+
+def _identity(item: VideoItem, source: RealSource) -> str:
+    """Digest by which clips of the same name differ."""
+    # Ids hold setting names as they first were, so that renaming a setting renames no clip.
+    settings = first_names(asdict(source.normalise), "normalise")
+    return digest_of([item.footage.name, digest_of(item.inputs), settings])
 
 
 def _clip_item(stage_input: StageInput, clip: Mapping[str, Any], subject: Mapping[str, Any]) -> ClipItem:
     video, source, number = stage_input.item, stage_input.source, subject["subject"]
     footage: Footage = video.footage
-    inputs = stage_input.facts["normalise"]["inputs"]
-    # Ids hold setting names as they first were, so that renaming a setting renames no clip.
-    identity = digest_of([footage.name, digest_of(inputs), first_names(asdict(source.normalise), "normalise")])
+    inputs = video.inputs
+    identity = _identity(video, source)
     picture = {role: digest for role, digest in inputs.items() if role.startswith("video")}
     stored_as = {name: name for name in ("gt", *pair.GIVEN)}
     stored_as |= {name: f"{name}_{number:02d}" for name in ("given_mask", "keys", "other_keys", "others")}
-    layers = {name: f"{clip['index']:03d}/{file}" for name, file in stored_as.items()}
     return ClipItem(
         id=f"{source.name}-{slugify(footage.name)}-{clip['index']:03d}-s{number:02d}-{identity[:8]}",
         fps=float(clip["fps"]),
         inputs=inputs,
-        layers={name: stage_input.layers[file] for name, file in layers.items() if file in stage_input.layers},
+        layers={name: stage_input.layers[file] for name, file in stored_as.items() if file in stage_input.layers},
         facts={"normalise": subject["prompt"]},
         group=digest_of(picture)[:16],
         clip=clip,

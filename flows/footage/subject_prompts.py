@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ...arrays import Matte, MatteImage
-from ...datasets.footage.masks import SUBJECT_THRESHOLD, MaskReader, masks_of_prompts, open_masks, read_keys
+from ...arrays import Matte
+from ...datasets.footage.key_masks import KeyMasks, check_keys, masks_of_prompts, read_keys
+from ...datasets.footage.masks import SUBJECT_THRESHOLD, MaskReader, open_masks, reopen_masks
 from ...datasets.footage.reader import FrameReader
+from ...datasets.footage.runs import FrameLog
 from ...datasets.footage.types import SubjectFiles, VideoPrompts
 from ...stages.normalise import Normalise, fit_frame, fit_point
 from ...stages.tracking.prompts import PromptBox, PromptPoint, SubjectPrompt
@@ -20,22 +22,40 @@ class SubjectMasks:
     """Masks and other prompts of one subject on disk, checked against its video."""
 
     masks: MaskReader | None
-    keys: Mapping[int, MatteImage]
+    keys: KeyMasks
     """Masks drawn for a few frames, by the index of the frame in the video."""
     prompts: VideoPrompts
     picture: tuple[int, int]
     """Height and width of the video."""
 
     @classmethod
-    def open(cls, files: SubjectFiles, video: FrameReader, num_frames: int, path: Path) -> "SubjectMasks":
-        """Open and check a subject's files against a video of so many frames; path is the video's."""
-        form: dict[str, Any] = {"label": files.label, "meaning": files.meaning}
+    def open(
+        cls, files: SubjectFiles, video: FrameReader, num_frames: int, path: Path, log: FrameLog
+    ) -> "SubjectMasks":
+        """Open and check a subject's files against a video of so many frames; path is the video's.
+
+        The log notes the frames of a mask video.
+        """
+        form: dict[str, Any] = {"label": files.label, "meaning": files.meaning, "log": log}
         masks = open_masks(files.masks, video.info, num_frames, **form) if files.masks else None
-        keys = read_keys(files.keys, video.info, num_frames, files.meaning) if files.keys else {}
+        keys = read_keys(files.keys, video.info, files.meaning) if files.keys else {}
+        check_keys(keys, num_frames, str(files.keys))
         name = str(files.prompts_file or path)
         files.prompts.check(video.info, num_frames, name)
-        keys |= masks_of_prompts(files.prompts, video.info, name, files.meaning)
-        return cls(masks=masks, keys=keys, prompts=files.prompts, picture=video.info.size)
+        prompt_masks = masks_of_prompts(files.prompts, video.info, name, files.meaning)
+        check_keys(prompt_masks, num_frames, name, "frame")
+        return cls(masks=masks, keys={**keys, **prompt_masks}, prompts=files.prompts, picture=video.info.size)
+
+    @classmethod
+    def reopen(
+        cls, files: SubjectFiles, video: FrameReader, path: Path, facts: Mapping[str, Any] | None
+    ) -> "SubjectMasks":
+        """Open a subject's files that were checked before; facts are those of its masks."""
+        info, meaning = video.info, files.meaning
+        keys = read_keys(files.keys, info, meaning) if files.keys else {}
+        prompt_masks = masks_of_prompts(files.prompts, info, str(files.prompts_file or path), meaning)
+        masks = reopen_masks(files.masks, info, files.label, meaning, facts) if files.masks and facts else None
+        return cls(masks=masks, keys={**keys, **prompt_masks}, prompts=files.prompts, picture=info.size)
 
     def prompt(self, matte: Matte | None, source_frames: tuple[int, ...], settings: Normalise) -> SubjectPrompt | str:
         """Prompt of the subject in one clip, or why it has none there."""
@@ -46,7 +66,7 @@ class SubjectMasks:
         if matte is not None and (matte >= SUBJECT_THRESHOLD).all():
             return "the subject covers every frame of this clip whole, so nothing is left to compare; exclude it"
         keys = {
-            frame: fit_frame(self.keys[key], settings.size, settings.fit)
+            frame: fit_frame(self.keys[key](), settings.size, settings.fit)
             for frame, key in match_key_frames(self.keys, source_frames).items()
         }
         boxes = self._fit_boxes(source_frames, settings)

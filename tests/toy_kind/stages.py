@@ -1,6 +1,7 @@
 """Toy items: a line is split into words, every word is spelled, and spellings are weighed several at a time."""
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -43,7 +44,9 @@ def stages(source: ToySource) -> tuple[Stage, ...]:
     spelled = {"reads": ("spell",), "phase": "words"}
     return (
         Stage(name="split", reads_inputs=True, make=_split, splits=_words, batch_name="lines"),
-        Stage(name="spell", settings={"upper": source.upper}, reads_inputs=True, make=spell, phase="words"),
+        Stage(
+            name="spell", settings={"upper": source.upper}, reads_inputs=True, make=spell, phase="words", stall_s=5.0
+        ),
         Stage(name="weigh", needs=("letters",), prepare=_weigh, make=_write_weight, batch=3, **spelled),
         Stage(name="rhyme", make=_rhyme, optional=True, **spelled),
     )
@@ -93,6 +96,8 @@ def _spell(upper: bool, stage_input: StageInput, writer: ResultWriter) -> None:
         raise ValueError("unspellable: has no spelling; write another word")
     if word == "deadly" and not os.environ.get("EFFECTPAIRS_TOY_ALIVE"):
         os._exit(9)
+    if word == "endless":
+        time.sleep(600)
     writer.facts["text"] = word.upper() if upper else word
     writer.add("letters", np.full((5, 16, 16), len(word), np.uint8))
 
