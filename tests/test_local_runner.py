@@ -116,12 +116,12 @@ def test_a_clip_that_kills_its_worker_is_tried_once_more_and_then_given_up(sourc
     calls: list[str] = []
     real_call = batches.Worker.call
 
-    def call(self, function, *arguments):
+    def call(self, function, *arguments, **watch):
         stage, _, ids = arguments[3:]
         if stage == "decompose" and ids[0].startswith("tiny-second-000"):
             calls.extend(ids)
             raise WorkerDied("the worker process died: out of memory, or a crash in a library")
-        return real_call(self, function, *arguments)
+        return real_call(self, function, *arguments, **watch)
 
     monkeypatch.setattr(batches.Worker, "call", call)
     account = run_source(source, workspace, workers=1)
