@@ -7,6 +7,7 @@ way to a terminal, a page or a table; and every pattern through `fill_pattern`, 
 
 import json
 import math
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -152,6 +153,22 @@ def check_pattern(pattern: str, *words: str) -> None:
         problem = "searches too widely; write '..' at its start alone, and '**' at most twice and not beside '..'"
     if problem:
         raise ValueError(f"pattern {shortened(pattern)!r} {problem}")
+
+
+def expand_variables(text: str) -> str:
+    """Return a path with ${VARIABLE} put in, of variables whose name begins with EFFECTPAIRS_, and ~.
+
+    Others may hold a secret, which would stand in the next error and in every account.
+
+    Raises:
+        ValueError: another variable is named, or one that is not set.
+    """
+    for name in re.findall(r"\$\{?(\w+)", text):
+        if not name.startswith("EFFECTPAIRS_") or name == "EFFECTPAIRS_API_KEYS":
+            raise ValueError(f"${{{name}}} is not put in: its name does not begin with EFFECTPAIRS_; write the path")
+        if name not in os.environ:
+            raise ValueError(f"needs the environment variable {name}; export {name}=FOLDER, or write the path")
+    return os.path.expanduser(re.sub(r"\$\{?(\w+)\}?", lambda match: os.environ[match[1]], text))  # noqa: PTH111
 
 
 def shortened(text: str, length: int = 80) -> str:

@@ -14,7 +14,7 @@ from ..datasets.store.location import Location, Place
 from ..datasets.store.store import DamagedLayer
 from .engine.run import ProgressCounter, ReportProgress, ignore_progress
 from .engine.workers import Engine, EngineName, worker_count
-from .prefect_runner import task_runner
+from .prefect_runner import check_parameters, task_runner
 from .task_runners import open_cluster
 
 
@@ -47,6 +47,7 @@ def publish(
         engine: what writes the shards: threads of this process (local), dask or ray.
         engine_address: of a Dask scheduler or a Ray head that runs; without one, a cluster of this machine is made.
     """
+    check_parameters(places=(corpus, workspace, engine_address))
     choice = Engine(name=engine, address=engine_address)
     return publish_with_prefect(corpus, workspace, settings, name, engine=choice)
 

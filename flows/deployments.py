@@ -1,5 +1,6 @@
 """Every source as a deployment of its flow: `prefect deployment run real-pairs/NAME`; `corpus/publish` beside them."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from prefect import serve
 from prefect.types.entrypoint import EntrypointType
 
 from ..datasets.sources.source import source_names
+from ..permissions import PLACES_VARIABLE, allowed_places
 from .corpus import publish
 from .real_pairs import real_pairs
 from .sources import load_any
@@ -45,5 +47,8 @@ def deployments(sources: Sequence[str], workspace: str, corpus: str) -> list[Any
 
 def serve_all(sources: Sequence[str], workspace: str, corpus: str) -> None:
     """Serve the deployments to the Prefect server of PREFECT_API_URL until interrupted."""
+    served = [*allowed_places(), workspace, corpus]
+    served += [str(Path(source).resolve()) for source in sources if source.endswith(".toml")]
+    os.environ[PLACES_VARIABLE] = ",".join(served)  # runs are children of this process
     # Two runs at once would share the machine's cores and memory, which each takes for its own.
     serve(*deployments(sources, workspace, corpus), limit=1)

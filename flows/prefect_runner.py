@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import asdict
 from functools import partial
@@ -27,6 +27,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from ..datasets.store.ledger import RunSummary, read_ledger
 from ..datasets.store.location import Place
+from ..permissions import check_call
 from .cluster import EngineUnusable
 from .cluster_runner import artifact_key, progress_artifact, run_on_cluster, run_phase, tagged
 from .engine.batches import Batch, Failure, run_in_worker
@@ -152,6 +153,16 @@ def _interrupt_when_cancelled() -> Iterator[threading.Event]:
     finally:
         is_over.set()
         thread.join()
+
+
+def check_parameters(overrides: Iterable[str] = (), *, places: Iterable[str] = (), files: Iterable[str] = ()) -> None:
+    """Check what the caller of a deployment chose (see `permissions`); a call from Python may choose what it likes.
+
+    Raises:
+        ValueError: it may not be chosen.
+    """
+    if runtime.deployment.id:
+        check_call(overrides, places=places, files=files)
 
 
 def task_runner() -> Any:

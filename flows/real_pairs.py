@@ -5,7 +5,7 @@ from typing import Any
 from prefect import flow
 
 from .engine.workers import Engine, EngineName
-from .prefect_runner import flow_run_name, run_with_prefect, task_runner
+from .prefect_runner import check_parameters, flow_run_name, run_with_prefect, task_runner
 from .sources import load_for, open_run
 
 NAME = "real-pairs"
@@ -30,5 +30,6 @@ def real_pairs(
         engine: what runs the work: worker processes of this machine (local), dask or ray.
         engine_address: of a Dask scheduler or a Ray head that runs; without one, a cluster of this machine is made.
     """
+    check_parameters(overrides or (), places=(workspace, engine_address), files=(source,))
     run = open_run(load_for(NAME, source, overrides or ()), workspace, workers)
     return run_with_prefect(run, engine=Engine(name=engine, address=engine_address))

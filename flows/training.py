@@ -12,6 +12,7 @@ from ..processes import ProgramKilled
 from ..training import run
 from .cluster_runner import artifact_key
 from .engine.run import ReportProgress, ignore_progress
+from .prefect_runner import check_parameters
 
 UPDATE_EVERY = 0.02
 """Share of a step after which the UI is updated; more often would load the server for nothing."""
@@ -70,6 +71,7 @@ def training(
         accelerate: a file of `accelerate config`, taken instead of the number of processes.
         eval_clips: number of held-out clips that are made at the end; 0 makes all.
     """
+    check_parameters(overrides, places=(accelerate,), files=(config,))
     job = run.open_job(config, overrides, processes=processes, accelerate=accelerate, eval_clips=eval_clips)
     return str(train_with_prefect(job))
 

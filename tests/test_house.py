@@ -22,6 +22,7 @@ DOORS = {
     "__init__": {"datasets"},
     "__main__": {"cli"},
     "settings": {"untrusted_input"},
+    "permissions": {"settings", "untrusted_input"},
     "weights": {"digests", "extras"},
     "requirements": {"weights"},
 }

@@ -7,12 +7,14 @@ import pickle
 import socket
 import threading
 import time
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from effectpairs.captioning.interface.captioner import Captioner, ClipContext
 from effectpairs.captioning.llm.llm_captioner import ChatRequest, LlmCaptioner, ModelUnavailable
 from effectpairs.captioning.llm.openai_compatible import BudgetSpent, OpenAiCaptioner
+from effectpairs.permissions import read_api_key
 from effectpairs.tests.fixtures_llm_server import (
     MODEL,
     Endless,
@@ -246,7 +248,40 @@ def test_parameters_that_a_server_refuses_are_left_out_from_then_on():
         assert set(server.requests[-1]) == {"model", "messages", "seed", "max_completion_tokens"}
 
 
-def test_a_key_that_is_missing(monkeypatch):
+@pytest.fixture
+def key_is_for_this_machine(monkeypatch):
+    monkeypatch.setenv("EFFECTPAIRS_API_KEYS", "MY_KEY@127.0.0.1")
+
+
+def test_a_key_goes_to_its_own_host_alone(monkeypatch):
+    """Whoever writes the settings chooses neither which variable is a key nor which host gets it."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEY)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with StubServer(sensible) as server:
+        for name, allowed in (
+            ("AWS_SECRET_ACCESS_KEY", None),
+            ("OPENAI_API_KEY", None),
+            ("OPENAI_API_KEY", "OPENAI_API_KEY@api.openai.com, AWS_SECRET_ACCESS_KEY@127.0.0.1.evil.example"),
+            ("AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY@127.0.0.1"),
+            ("OPENAI_API_KEY", "OPENAI_API_KEY@127.0.0.1:1"),
+        ):
+            monkeypatch.delenv("EFFECTPAIRS_API_KEYS", raising=False)
+            if allowed:
+                monkeypatch.setenv("EFFECTPAIRS_API_KEYS", allowed)
+            port = urlsplit(server.base_url).port
+            sentence = failing(server, api_key_env=name)
+            assert f"is no key for 127.0.0.1:{port}, so it is not sent there; if it is, say so" in sentence
+            lack = next(lack for lack in client(server, api_key_env=name).missing_programs() if "no key" in lack.fault)
+            assert f"export EFFECTPAIRS_API_KEYS={name}@127.0.0.1:{port}" in lack.remedy
+        assert not server.requests
+    monkeypatch.delenv("EFFECTPAIRS_API_KEYS", raising=False)
+    assert read_api_key("OPENAI_API_KEY", "https://api.openai.com/v1") == KEY, "known without being named"
+    monkeypatch.setenv("EFFECTPAIRS_API_KEYS", "MY_KEY@localhost:8000,AWS_SECRET_ACCESS_KEY@[::1]")
+    monkeypatch.setenv("MY_KEY", KEY)
+    assert read_api_key("MY_KEY", "http://localhost:8000/v1") == KEY
+
+
+def test_a_key_that_is_missing(monkeypatch, key_is_for_this_machine):
     monkeypatch.delenv("MY_KEY", raising=False)
     with StubServer(sensible) as server:
         assert "environment variable MY_KEY is not set" in failing(server, api_key_env="MY_KEY")
@@ -254,7 +289,7 @@ def test_a_key_that_is_missing(monkeypatch):
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_key_that_is_refused(status, monkeypatch):
+def test_a_key_that_is_refused(status, monkeypatch, key_is_for_this_machine):
     monkeypatch.setenv("MY_KEY", KEY)
     with StubServer(lambda _: error(status, f"Incorrect API key provided: {KEY}.")) as server:
         sentence = failing(server, api_key_env="MY_KEY")
@@ -262,7 +297,7 @@ def test_a_key_that_is_refused(status, monkeypatch):
     assert KEY not in sentence
 
 
-def test_the_key_is_sent_and_written_nowhere(monkeypatch, caplog, capfd):
+def test_the_key_is_sent_and_written_nowhere(monkeypatch, caplog, capfd, key_is_for_this_machine):
     monkeypatch.setenv("MY_KEY", KEY)
     caplog.set_level(logging.DEBUG)
 

@@ -1,7 +1,8 @@
 """Captions by any OpenAI-compatible endpoint: `vllm serve`, `transformers serve`, OpenAI, others.
 
-The key comes from the environment variable that `api_key_env` names, and from nowhere else: it is in no setting, and is
-cut out of every text before anybody sees it, so it is in no log, no error and no provenance.
+The key comes from the environment variable that `api_key_env` names, if that is for the host of `base_url` (see
+`permissions.py`), and from nowhere else: it is in no setting, and is cut out of every text before anybody sees it, so
+it is in no log, no error and no provenance.
 
 Requests go through the package `openai`, without its own retries, which would lose what holds here: a pause that the
 server asks for is kept or refused, never cut to 60 s; one 429 slows down all callers; a spent quota is final; a whole
@@ -26,6 +27,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from ...extras import require
+from ...permissions import read_api_key
 from ...requirements import Lack
 from ...settings import InRange
 from .llm_captioner import ChatRequest, ChatResponse, FrameEncoding, LlmCaptioner, ModelUnavailable, chat_messages
@@ -98,12 +100,14 @@ class OpenAiCaptioner(LlmCaptioner, EndpointSettings):
     def missing_programs(self) -> tuple[Lack, ...]:
         """The key, if its variable is not set, and a server of this machine that does not listen."""
         lacks = []
-        if self.api_key_env and not os.environ.get(self.api_key_env, "").strip():
-            fault = (
-                f"no key for {self.model} at {self.base_url}: the environment variable {self.api_key_env} is not set"
-            )
-            remedy = "set it, or leave api_key_env empty for a server that asks for no key"
-            lacks.append(Lack(kind="program", fault=fault, remedy=remedy))
+        try:
+            if self.api_key_env and not read_api_key(self.api_key_env, self.base_url):
+                variable = f"the environment variable {self.api_key_env} is not set"
+                fault = f"no key for {self.model} at {self.base_url}: {variable}"
+                remedy = "set it, or leave api_key_env empty for a server that asks for no key"
+                lacks.append(Lack(kind="program", fault=fault, remedy=remedy))
+        except ValueError as refusal:
+            lacks.append(Lack.from_sentence("program", str(refusal)))
         address = urlsplit(self.base_url)
         if address.hostname in ("127.0.0.1", "localhost", "::1"):
             try:
@@ -120,7 +124,10 @@ class OpenAiCaptioner(LlmCaptioner, EndpointSettings):
             ModelUnavailable: the server is down, refuses, keeps being busy, or answers with something else.
             BudgetSpent: token_budget does not cover another answer.
         """
-        key = os.environ.get(self.api_key_env, "").strip() if self.api_key_env else ""
+        try:
+            key = read_api_key(self.api_key_env, self.base_url) if self.api_key_env else ""
+        except ValueError as refusal:
+            raise ModelUnavailable(f"{self.model}: {refusal}") from refusal
         if self.api_key_env and not key:
             raise ModelUnavailable(str(self.missing_programs()[0]))
         with _opening:  # two clients would each spend the budget

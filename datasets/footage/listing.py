@@ -1,12 +1,12 @@
 """A source's footage, listed: `layouts` finds the files of each clip, this module decides what may be used."""
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from ...untrusted_input import expand_variables
 from ..sources.source import FootageSource
 from .layouts import LAYOUTS, VIDEOS
 from .types import Footage, SubjectFiles, UnusableFootage, need_plain, readable
@@ -57,14 +57,10 @@ def expand_root(source: FootageSource) -> Path:
     Raises:
         ValueError: when it names an environment variable that is not set, or a folder that is not there.
     """
-    text = os.path.expandvars(source.root)
-    unset = re.search(r"\$\{?(\w+)", text)
-    if unset:
-        raise ValueError(
-            f"source {source.name!r}: root={source.root!r} needs the environment variable {unset[1]}; "
-            f"export {unset[1]}=FOLDER, or give --set root=FOLDER"
-        )
-    root = Path(text).expanduser()
+    try:
+        root = Path(expand_variables(source.root))
+    except ValueError as problem:
+        raise ValueError(f"source {source.name!r}: root={source.root!r} {problem} by --set root=FOLDER") from problem
     if not root.is_dir():
         raise ValueError(
             f"source {source.name!r}: root {root} is no folder; put the footage there or --set root=FOLDER"

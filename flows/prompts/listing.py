@@ -4,7 +4,6 @@ Whatever stands there is data. A line that is no caption is refused with its rea
 """
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from ...captioning.language.effect_mentions import effect_words, named_effects
 from ...datasets.corpus.reader import open_corpus
 from ...datasets.store.atomic_io import digest_of
 from ...render.generators.scene_from_caption import EFFECT_SCENARIOS
+from ...untrusted_input import expand_variables
 from ..engine.item import UnusableItem
 from .source import UnpairedSource
 
@@ -92,7 +92,7 @@ def _lack_of_scenes(prompt: Prompt, source: UnpairedSource) -> str | None:
 
 
 def _read_file(name: str) -> Iterator[Prompt]:
-    path = Path(os.path.expandvars(name)).expanduser()
+    path = Path(expand_variables(name))
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:

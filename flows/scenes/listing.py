@@ -3,8 +3,6 @@
 To describe a scene is to try cameras and to let things fall, which takes tenths of a second; to read it again, none.
 """
 
-import os
-import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +12,7 @@ from ...datasets.store.atomic_io import digest_of, json_bytes
 from ...datasets.store.store import ResultWriter, StageKey, Store
 from ...render.generators.assets import scene_files
 from ...render.scene.scene import Scene, dump_scene, parse_scene, read_scene
+from ...untrusted_input import expand_variables
 from .source import SceneSource
 
 DESCRIBE = "describe"
@@ -69,10 +68,10 @@ def _describe(index: int, source: SceneSource, inputs: dict[str, str], store: St
 
 def _scene_files(pattern: str) -> list[Path]:
     """Files that a pattern matches; where none is in the working folder, those that come with the package."""
-    text = os.path.expandvars(pattern)
-    if unset := re.search(r"\$\{(\w+)\}", text):
-        raise ValueError(f"scenes={pattern!r} needs the environment variable {unset[1]}; export {unset[1]}=FOLDER")
-    path = Path(text).expanduser()
+    try:
+        path = Path(expand_variables(pattern))
+    except ValueError as problem:
+        raise ValueError(f"scenes={pattern!r} {problem}") from problem
     roots = (Path(path.anchor),) if path.anchor else (Path(), SOURCES)
     matches = (sorted(root.glob(str(path.relative_to(path.anchor)))) for root in roots)
     files = next((files for files in matches if files), [])
