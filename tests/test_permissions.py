@@ -44,7 +44,7 @@ def test_programs_keys_and_addresses_are_the_servers(served, override):
 @pytest.mark.parametrize(
     "override",
     [
-        "root=/etc", "root=~/.ssh", "root=${AWS_SECRET_ACCESS_KEY}", "root=../..", "root=.", "root=x", "scenes=/x/*.json",
+        "root=/etc", "root=~/.ssh", "root=${AWS_SECRET_ACCESS_KEY}", "root=../..", "root=.", "root=x", "scenes=/x/*",
         "corpus=s3://other/corpora", "corpus=s3://bucket/corpora-of-others", "corpus=s3://bucket/corpora/../../x",
         "corpus=simplecache::s3://bucket/corpora", "corpus=file:///etc", "output=/tmp/x", "subject.model=/tmp/model",
         "caption.model=../x", 'ablation=[{name="a", x=["/etc/passwd"]}]', "generator.models=gs://x/y",
@@ -110,7 +110,7 @@ def test_flows_check_their_callers_and_not_programs(served, source_file, monkeyp
     ]
     monkeypatch.setattr(prefect_runner.runtime, "deployment", type("Deployment", (), {"id": "1234"}))
     for call in calls:
-        with pytest.raises(ValueError, match="is not among the places|is not for the caller"):
+        with pytest.raises(ValueError, match=r"is not (among the places|for the caller)"):
             call()
     monkeypatch.setattr(prefect_runner.runtime, "deployment", type("Deployment", (), {"id": None}))
     with pytest.raises(ValueError, match="no finished source is there"):

@@ -127,7 +127,7 @@ class OpenAiCaptioner(LlmCaptioner, EndpointSettings):
         try:
             key = read_api_key(self.api_key_env, self.base_url) if self.api_key_env else ""
         except ValueError as refusal:
-            raise ModelUnavailable(f"{self.model}: {refusal}") from refusal
+            raise ModelUnavailable(f"{self.model} at {self.base_url}: {refusal}") from refusal
         if self.api_key_env and not key:
             raise ModelUnavailable(str(self.missing_programs()[0]))
         with _opening:  # two clients would each spend the budget
