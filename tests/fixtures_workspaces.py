@@ -16,7 +16,7 @@ import numpy as np
 from effectpairs.datasets.corpus.finalize import finalize
 from effectpairs.datasets.corpus.publish import PublishSettings, plan_shards, write_planned
 from effectpairs.datasets.store.ledger import ClipOutcome, RunSummary, write_ledger
-from effectpairs.datasets.store.location import Location
+from effectpairs.datasets.store.location import Location, Place
 from effectpairs.flows.captions.stages import CaptionedSource
 from effectpairs.flows.engine.local_runner import run_locally
 from effectpairs.flows.sources import open_run
@@ -26,7 +26,7 @@ FRAMES, SIZE = 5, (16, 24)
 TOUCHES = ("open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.scandir", "os.listdir")
 
 
-def run_source(source: CaptionedSource, workspace: Path, workers: int = 0) -> RunSummary:
+def run_source(source: CaptionedSource, workspace: Place, workers: int = 0) -> RunSummary:
     """Take everything of a source through its stages, as `effectpairs run --no-prefect` does."""
     return run_locally(open_run(source, workspace, workers))
 

@@ -1,0 +1,135 @@
+"""A real S3 server process (moto) on loopback that survives `kill -9`, and a proxy that cuts connections at random.
+
+moto keeps objects in memory; it records every request, and a server that is started anew replays the record.
+"""
+
+import contextlib
+import json
+import os
+import random
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+BUCKET = "bucket"
+CHANGES = ("PUT", "POST", "DELETE")
+
+
+class S3Server:
+    """The server's process; `kill` and `start` may follow each other."""
+
+    def __init__(self, folder: Path) -> None:
+        self._record, self.port = folder / "requests", free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        if self._record.exists():  # what changed objects, whichever proxy it came through
+            lines = [line for line in self._record.read_text().splitlines() if json.loads(line)["method"] in CHANGES]
+            text = "".join(f"{line}\n" for line in lines)
+            self._record.write_text(re.sub(r"http://127\.0\.0\.1:\d+/", f"{self.url}/", text))
+        environment = os.environ | {"MOTO_ENABLE_RECORDING": "1", "MOTO_RECORDER_FILEPATH": str(self._record)}
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        log = subprocess.DEVNULL
+        self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self._record.parent)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                replay = urllib.request.Request(f"{self.url}/moto-api/recorder/replay-recording", method="POST")
+                if self._record.exists():
+                    urllib.request.urlopen(replay, timeout=60).close()
+                create = urllib.request.Request(f"{self.url}/{BUCKET}", method="PUT")
+                urllib.request.urlopen(create, timeout=60).close()
+                return
+            assert self._process.poll() is None, "moto did not start"
+            time.sleep(0.2)
+        raise TimeoutError("moto did not start")
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+
+class CuttingProxy:
+    """Passes connections on to a port, and cuts a share of them after some bytes of the answer.
+
+    Attributes:
+        cuts: connections cut so far.
+    """
+
+    def __init__(self, port: int, *, share: float, seed: int = 0) -> None:
+        self._target, self._share, self._random, self.cuts = port, share, random.Random(seed), 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client, socket.create_connection(("127.0.0.1", self._target)) as server:
+            threading.Thread(target=_pump, args=(client, server), daemon=True).start()
+            while content := server.recv(1 << 16):
+                if self._random.random() < self._share:
+                    self.cuts += 1
+                    client.sendall(content[: self._random.randrange(len(content))])
+                    client.shutdown(socket.SHUT_RDWR)  # to close it is not enough while a thread waits for its bytes
+                    return
+                client.sendall(content)
+
+
+@contextlib.contextmanager
+def s3_server(folder: Path) -> Iterator[S3Server]:
+    """A server with an empty bucket, and the environment by which all clients find it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        server = S3Server(folder)
+        patch.setenv("AWS_ENDPOINT_URL", server.url)
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+def forget_connections() -> None:
+    """Let the next location of this process read the environment anew."""
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while content := source.recv(1 << 16):
+            target.sendall(content)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_RDWR)
