@@ -26,7 +26,7 @@ from prefect.states import Cancelled, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from ..datasets.store.ledger import RunSummary, read_ledger
-from ..datasets.store.location import Place
+from ..datasets.store.location import Place, StorageError
 from ..permissions import check_call
 from .cluster import EngineUnusable
 from .cluster_runner import artifact_key, progress_artifact, run_on_cluster, run_phase, tagged
@@ -125,7 +125,7 @@ def _run_body() -> Any:
             if not is_cancelled.is_set():
                 raise
             return Cancelled(message="cancelled by a user")
-        except EngineUnusable as problem:  # a sentence for users: Prefect would log where it was raised
+        except (EngineUnusable, StorageError) as problem:  # a sentence for users: Prefect would log where it was raised
             return Failed(data=problem, message=str(problem))
 
 

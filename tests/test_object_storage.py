@@ -1,10 +1,8 @@
 """Workspace and corpus on object storage: the same bytes as on a disk, whatever happens to connections and servers."""
 
-import contextlib
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.datasets.store.location import Location, StorageError
 from effectpairs.datasets.store.store import DamagedLayer, Store
 from effectpairs.flows.engine.local_runner import publish_locally
+from effectpairs.flows.engine.workers import Worker
 from effectpairs.flows.sources import load_any
 from effectpairs.tests import fixtures_s3
 from effectpairs.tests.fixtures_workspaces import read_files, run_source
@@ -253,14 +252,23 @@ def test_a_server_that_is_killed_and_comes_back_costs_nothing(workspace, mortal,
     assert_clean(workspace, clean)
 
 
-@pytest.mark.slow
 def test_a_server_that_stays_away_ends_the_run_and_the_next_goes_on(workspace, mortal, clean, monkeypatch):
-    monkeypatch.setattr(locations, "PATIENCE_S", 1.0)
-    stop = threading.Timer(4.0, mortal.kill)
-    stop.start()
-    with contextlib.suppress(StorageError):  # where no worker met it first
-        assert run_source(load_any(clean[0]), workspace, workers=1).failed
-    stop.join()
+    monkeypatch.setattr(Worker, "call", lambda self, function, *arguments: function(*arguments))
+    commits = []
+    real = Location.take_new
+
+    def die(location, scratch, name):
+        commits.append(name)
+        if len(commits) == 6:
+            mortal.kill()
+        return real(location, scratch, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(locations, "PATIENCE_S", 1.0)
+        patch.setattr(Location, "take_new", die)
+        with pytest.raises(StorageError, match=r"s3://bucket/.*: the storage does not answer .*: run again"):
+            run_source(load_any(clean[0]), workspace, workers=1)
+    assert len(commits) == 6, "no item is tried without a storage"
     mortal.start()
     assert run_source(load_any(clean[0]), workspace, workers=1).failed == 0
-    assert_clean(workspace, clean)
+    assert objects(f"{workspace}/store") == clean[1]

@@ -271,8 +271,9 @@ class Location:
             except FileNotFoundError as missing:
                 if not writes:
                     raise
-                sentence = "there is no such bucket; create it, or name another"
-                raise StorageError(errno.ENOENT, f"{self.path(name)}: {sentence}") from missing
+                raise StorageError(
+                    errno.ENOENT, f"{self.path(name)}: there is no such bucket; create it, or name another"
+                ) from missing
             except (FileExistsError, ImportError):
                 raise
             except Exception as problem:

@@ -20,7 +20,7 @@ import cv2
 from pydantic import TypeAdapter
 
 from ...datasets.store.atomic_io import CorruptFile, json_bytes
-from ...datasets.store.location import Location
+from ...datasets.store.location import Location, StorageError
 from ...datasets.store.store import DamagedLayer, Store
 from ...heartbeat import beat, end_if_silent
 from .item import Item, ItemKind, ItemProgress, Stage
@@ -105,6 +105,9 @@ def run_batch(
 
     Everything is passed by reference or is small, so a thread, a worker process and a worker on another machine all
     call this same function, and any of them may die in the middle of it. Without ids all items of the batch are taken.
+
+    Raises:
+        StorageError: the workspace's storage does not answer, or refuses: no item can go on.
     """
     stages, items = _open_batch(kind, source, batch)
     stage = stages[stage_name]
@@ -140,6 +143,8 @@ def _attempt(
             beat()
             make_result(progress, stage, store, prepared)
             unavailable.clear()
+        except StorageError:
+            raise
         except Exception as error:
             problem = error
             if getattr(error, "is_unavailable", False):
@@ -153,6 +158,8 @@ def _prepare(stage: Stage, store: Store, group: Sequence[ItemProgress]) -> list[
         return [(progress, None) for progress in group]
     try:
         shares = stage.prepare([progress.stage_input(stage, store) for progress in group])
+    except StorageError:
+        raise
     except Exception as error:
         return [(progress, error) for progress in group]
     return list(zip(group, shares, strict=True))

@@ -6,7 +6,7 @@ from typing import Any
 from ...datasets.corpus.finalize import finalize
 from ...datasets.corpus.publish import PublishSettings, plan_shards, write_planned
 from ...datasets.store.ledger import RunSummary
-from ...datasets.store.location import Location, Place
+from ...datasets.store.location import Location, Place, StorageError
 from ...datasets.store.store import DamagedLayer
 from .batches import Batch, Failure, run_in_worker, run_phase
 from .report import write_report
@@ -25,6 +25,7 @@ def process_locally(run: Run, report_progress: ReportProgress = ignore_progress)
 
     Raises:
         RequirementMissing: a model or package that the settings name is not here; nothing was computed.
+        StorageError: the workspace's storage does not answer, or refuses.
     """
     run.check_requirements()
     with WorkerPool(run.workers) as pool, ThreadPoolExecutor(run.workers) as threads:
@@ -32,8 +33,12 @@ def process_locally(run: Run, report_progress: ReportProgress = ignore_progress)
             batches = run.write_pending_batches(phase)
             counter = ProgressCounter(phase.name, len(batches) * len(phase.stages), report_progress)
             futures = [threads.submit(_run_phase, run, phase, batch, pool, counter) for batch in batches]
-            for future in as_completed(futures):
-                run.record_failures(future.result())
+            try:
+                for future in as_completed(futures):
+                    run.record_failures(future.result())
+            except StorageError:
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
 
 
 def publish_locally(
