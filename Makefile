@@ -5,7 +5,7 @@ BLENDER := .venv-blender
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help blender demo test quick lint format bench clean
+.PHONY: help blender demo test quick lint format bench soak clean
 
 help:            ## show this list
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -33,6 +33,9 @@ format: $(VENV)/.dev  ## let ruff lay the code out
 
 bench: $(VENV)/.dev $(BLENDER)/.made  ## ratios against plain references, measured in the same run
 	$(BIN)/python tests/benchmarks/run_all.py
+
+soak: $(VENV)/.dev $(BLENDER)/.made  ## 40 minutes of kills, full disks and broken servers; figures in docs/soak.md
+	$(BIN)/python tests/soak.py --minutes 40 --out docs/soak.md
 
 clean:           ## remove the environments and the demo
 	rm -rf $(VENV) $(BLENDER) demo *.egg-info build

@@ -34,6 +34,10 @@ for words in (
 """
 
 
+Disturbance = Callable[[subprocess.Popen[bytes]], bool]
+"""Disturbs a run, given its process; returns whether it came in time."""
+
+
 @dataclass(kw_only=True)
 class Trial:
     """One source that is run and published again and again, each time disturbed, after a first time that is not."""
@@ -71,7 +75,7 @@ class Trial:
         """Run and publish undisturbed."""
         assert self.start().wait(600) == 0, self.log.read_text()[-3000:]
 
-    def disturb(self, disturb: Callable[[subprocess.Popen[bytes]], Any], rng: random.Random) -> bool:
+    def disturb(self, disturb: Disturbance, rng: random.Random) -> bool:
         """Do something at a random moment of a run; return whether it was done, and wait until the run is over."""
         self.forget_something(rng)
         process = self.start()
@@ -119,7 +123,7 @@ class Trial:
         return self.folder / "log.txt"
 
 
-def kill(victim: Victim) -> Callable[[subprocess.Popen[bytes]], bool]:
+def kill(victim: Victim) -> Disturbance:
     """A disturbance: `kill -9` of what the victim finds."""
 
     def disturb(process: subprocess.Popen[bytes]) -> bool:
