@@ -86,6 +86,20 @@ def run_in_child(work: Callable[[], object], *, kill_at: int | None = None, near
     return _wait(child)
 
 
+def fail_at(count: int, error: int, near: Path) -> None:
+    """Let that touch of a file near a folder, and all later ones, fail with an error of the operating system."""
+    left = count
+
+    def hook(event: str, arguments: tuple) -> None:
+        nonlocal left
+        if event in TOUCHES and any(isinstance(part, (str, Path)) and str(near) in str(part) for part in arguments):
+            left -= 1
+            if left <= 0:
+                raise OSError(error, os.strerror(error), str(near))
+
+    sys.addaudithook(hook)
+
+
 def run_at_once(work: Callable[[], object], processes: int = 2) -> None:
     """Run the same work in several processes that start together; all must succeed."""
     run_each_at_once([work] * processes)

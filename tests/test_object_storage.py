@@ -253,7 +253,7 @@ def test_a_server_that_is_killed_and_comes_back_costs_nothing(workspace, mortal,
 
 
 def test_a_server_that_stays_away_ends_the_run_and_the_next_goes_on(workspace, mortal, clean, monkeypatch):
-    monkeypatch.setattr(Worker, "call", lambda self, function, *arguments: function(*arguments))
+    monkeypatch.setattr(Worker, "call", lambda self, function, *arguments, **_: function(*arguments))
     commits = []
     real = Location.take_new
 
