@@ -64,7 +64,7 @@ def choose_engine(name: str, address: str, no_prefect: bool) -> "Engine | None":
     from ..flows.engine.workers import Engine
 
     with usage_errors():
-        engine = Engine(name=name, address=address)  # type: ignore[arg-type]
+        engine = Engine(name=name, address=address)
     if no_prefect and name != "local":
         raise typer.BadParameter(f"--engine {name} needs Prefect; leave out --no-prefect")
     return None if no_prefect else engine

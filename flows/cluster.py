@@ -42,12 +42,12 @@ class WorkerFit:
     slots: int
     """Tasks that it runs at once."""
     lacks: tuple[str, ...]
-    memory_bytes: float
+    memory_bytes: int | float
     """Memory that it has for the task."""
 
 
 def fit_worker(
-    demand: Demand, tasks: int, devices: Mapping[str, float], memory: float, *, is_shared: bool
+    demand: Demand, tasks: int, devices: Mapping[str, int | float], memory: int | float, *, is_shared: bool
 ) -> WorkerFit:
     """Capacity of a worker that runs a number of tasks at once, which share its memory or have so much each."""
     needed = [name for name, is_needed in demand.devices.items() if is_needed]
@@ -67,9 +67,9 @@ def api_for_workers(address: str) -> Iterator[None]:
     Raises:
         EngineUnusable: the server is one of this machine alone, and the cluster is elsewhere.
     """
-    with get_client(sync_client=True) as client:
-        url = str(client.api_url)
-    if address and _is_loopback(url) and not _is_loopback(address if "://" in address else f"//{address}"):
+    url = str(get_client(sync_client=True).api_url)
+    place = address if "://" in address else f"//{address}"
+    if address not in ("", "auto") and _is_loopback(url) and not _is_loopback(place):
         raise EngineUnusable(
             f"workers of {address} cannot reach the Prefect server at {url}; start one for all machines with "
             "'prefect server start --host 0.0.0.0', and set PREFECT_API_URL to its address"

@@ -23,15 +23,13 @@ from .engine.workers import Demand, Engine
 from .task_runners import open_cluster
 
 
-@task(task_run_name="{phase}-{batch.name}", cache_policy=NO_CACHE)
-def run_phase(batch: Batch, phase: str, call: Callable[[], list[Failure]]) -> list[Failure]:
+def call_phase(batch: Batch, phase: str, call: Callable[[], list[Failure]]) -> list[Failure]:
     """Take one batch through every stage of a phase, in one worker."""
     return call()
 
 
-@task(task_run_name="check-worker", cache_policy=NO_CACHE)
-def check_worker(source: Any, lease: Location) -> str:
-    """Check in a worker of an engine what a run needs of it; return the version of its software.
+def check_here(source: Any, lease: Location) -> str:
+    """Check in this process, a worker of an engine, what a run needs of it; return the version of its software.
 
     Raises:
         FileNotFoundError: the workspace is not to be seen from there.
@@ -41,6 +39,11 @@ def check_worker(source: Any, lease: Location) -> str:
         raise FileNotFoundError(f"{lease.url} is not to be seen there; choose a workspace that all machines share")
     check_requirements(source)
     return software()
+
+
+# Not by decorating: a task's function travels by reference only where its name is its own.
+run_phase = task(task_run_name="{phase}-{batch.name}", cache_policy=NO_CACHE)(call_phase)
+check_worker = task(task_run_name="check-worker", cache_policy=NO_CACHE)(check_here)
 
 
 def run_on_cluster(run: Run, engine: Engine, report_progress: ReportProgress) -> EngineUnusable | None:

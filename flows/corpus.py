@@ -17,11 +17,8 @@ from .engine.workers import Engine, EngineName, worker_count
 from .prefect_runner import check_parameters, task_runner
 from .task_runners import open_cluster
 
-
-@task(task_run_name="shard-{plan.path}", cache_policy=NO_CACHE)
-def write_shard(plan: ShardPlan, workspace: Place, corpus: Location, settings: PublishSettings) -> dict[str, Any]:
-    """Write one shard; one that is there already, with the same content, stays as it is."""
-    return write_planned(plan, workspace, corpus, settings)
+write_shard = task(task_run_name="shard-{plan.path}", cache_policy=NO_CACHE)(write_planned)
+"""Write one shard; one that is there already, with the same content, stays as it is."""
 
 
 @flow(

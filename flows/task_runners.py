@@ -75,8 +75,9 @@ class DaskCluster(Cluster):
 
     def is_loss(self, problem: Exception) -> bool:
         """Whether workers died in the task, or the scheduler did."""
-        distributed = require("distributed", extra="dask")
-        return isinstance(problem, (distributed.KilledWorker, CancelledError, distributed.CommClosedError))
+        killed = require("distributed", extra="dask").KilledWorker
+        closed = require("distributed.comm", extra="dask").CommClosedError
+        return isinstance(problem, (killed, closed, CancelledError))
 
 
 class RayCluster(Cluster):

@@ -37,7 +37,7 @@ BASE_BYTES = 600 * 1024**2
 class Engine:
     """Choice of what runs the work: worker processes of this machine, or an engine's, here or at an address."""
 
-    name: EngineName = "local"
+    name: str = "local"
     address: str = ""
     """Address of a running Dask scheduler or Ray head; without one, a cluster of this machine is made for the run."""
 

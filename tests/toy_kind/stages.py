@@ -98,6 +98,10 @@ def _spell(upper: bool, stage_input: StageInput, writer: ResultWriter) -> None:
         os._exit(9)
     if word == "endless":
         time.sleep(600)
+    if word.startswith("wait"):
+        end = time.monotonic() + float(word[4:])
+        while time.monotonic() < end:
+            time.sleep(0.05)
     writer.facts["text"] = word.upper() if upper else word
     writer.add("letters", np.full((5, 16, 16), len(word), np.uint8))
 

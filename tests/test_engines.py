@@ -1,0 +1,243 @@
+"""Runs on Dask and Ray: real clusters, the bytes of a plain run, workers and schedulers killed, lacks as sentences."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+from effectpairs.datasets.corpus.publish import PublishSettings
+from effectpairs.datasets.sources.source import load_source
+from effectpairs.datasets.store.ledger import read_account, read_ledger
+from effectpairs.flows.engine.local_runner import publish_locally, run_locally
+from effectpairs.flows.engine.run import Run
+from effectpairs.flows.engine.workers import Demand, Engine
+from effectpairs.flows.footage.source import RealSource
+from effectpairs.flows.sources import open_run
+from effectpairs.tests.fixtures_engines import TOKEN, DaskProcesses, dask_cluster, ray_cluster
+from effectpairs.tests.fixtures_workspaces import read_files, run_source
+from effectpairs.tests.toy_kind.source import ToySource
+from effectpairs.tests.toy_kind.stages import TOY
+
+EVERYTHING = PublishSettings(include=("accept", "review", "reject"))
+ONE_VIDEO = ["include=['first']"]
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory):
+    with dask_cluster(tmp_path_factory.mktemp("dask")) as processes:
+        yield processes
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_token():
+    """Ray reads the token once in a process: all tests use the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", TOKEN)
+        yield
+
+
+@pytest.fixture(scope="module")
+def ray_address():
+    with ray_cluster() as address:
+        yield address
+
+
+def run_toys(workspace: Path, line: str, engine: Engine, workers: int = 2) -> dict:
+    """Take words through their stages on an engine, in a flow."""
+    from effectpairs.flows.prefect_runner import run_in_flow, run_with_prefect
+
+    run = Run(TOY, ToySource(name="toys", lines=tuple(line.split(";"))), workspace, workers)
+    return run_in_flow("toys", "toys", partial(run_with_prefect, run, engine=engine))
+
+
+def when_busy(workspace: Path, act: Callable[[], object], *, tasks: int = 1) -> threading.Thread:
+    """Act in another thread once that many tasks of a run are in the middle of their words."""
+
+    def wait_and_act() -> None:
+        deadline = time.monotonic() + 180
+        while len(list(workspace.glob("sources/toys/lease*/spell-*.tries.json"))) < tasks:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(1)
+        act()
+
+    thread = threading.Thread(target=wait_and_act)
+    thread.start()
+    return thread
+
+
+def kill_one(is_victim: Callable[[psutil.Process], bool]) -> None:
+    """Kill the first such process with -9."""
+    next(filter(is_victim, psutil.process_iter(["cmdline"]))).kill()
+
+
+def is_worker_of(processes: DaskProcesses, name: str):
+    """Whether a process is the one that works in a nanny's place."""
+    nanny = psutil.Process(processes.by_name[name].pid)
+    return lambda process: process.ppid() == nanny.pid and "spawn_main" in " ".join(process.info["cmdline"] or ())
+
+
+def run_here(source: RealSource, workspace: Path, corpus: Path, engine: Engine) -> dict:
+    """Run and publish on an engine, as the commands do."""
+    from effectpairs.flows.corpus import publish_with_prefect
+    from effectpairs.flows.prefect_runner import run_in_flow, run_with_prefect
+
+    run = open_run(source, workspace, 2)
+    summary = run_in_flow("real-pairs", "tiny", partial(run_with_prefect, run, engine=engine))
+    publishing = partial(publish_with_prefect, str(corpus), str(workspace), EVERYTHING, None, engine=engine)
+    run_in_flow("corpus", "tiny", publishing)
+    return summary
+
+
+def run_deployed(source_file: Path, workspace: Path, corpus: Path, engine: Engine) -> dict:
+    """Run and publish by the flows that are deployed, in a process of their own."""
+    from prefect.settings import get_current_settings
+
+    options = {"workspace": str(workspace), "engine": engine.name, "engine_address": engine.address}
+    code = (
+        "import sys, json\n"
+        "from effectpairs.flows.corpus import PublishSettings, publish\n"
+        "from effectpairs.flows.real_pairs import real_pairs\n"
+        "source, overrides, corpus, verdicts, options = map(json.loads, sys.argv[1:])\n"
+        "print('summary', json.dumps(real_pairs(source, overrides=overrides, **options)))\n"
+        "publish(corpus, settings=PublishSettings(include=tuple(verdicts)), **options)\n"
+    )
+    arguments = [str(source_file), ONE_VIDEO, str(corpus), EVERYTHING.include, options]
+    flows = subprocess.run(
+        [sys.executable, "-c", code, *map(json.dumps, arguments)],
+        env=os.environ | {"PREFECT_API_URL": get_current_settings().api.url},
+        capture_output=True,
+        text=True,
+    )
+    assert flows.returncode == 0, flows.stderr
+    return json.loads(flows.stdout.split("summary", 1)[1].splitlines()[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["dask", "dask with an address", "ray", "ray with an address"])
+def test_every_engine_gives_the_bytes_of_a_plain_run(prefect_server, source_file, tmp_path, request, engine):
+    source = load_source(source_file, ONE_VIDEO, into=RealSource)
+    plain = run_source(source, tmp_path / "plain", workers=1)
+    publish_locally(str(tmp_path / "out-plain" / "corpus"), tmp_path / "plain", EVERYTHING)
+    name, _, elsewhere = engine.partition(" ")
+    workspace, corpus = tmp_path / "engine", tmp_path / "out-engine" / "corpus"
+    if elsewhere:
+        address = request.getfixturevalue("ray_address") if name == "ray" else request.getfixturevalue("dask").address
+        summary = run_deployed(source_file, workspace, corpus, Engine(name=name, address=address))
+    else:
+        summary = run_here(source, workspace, corpus, Engine(name=name))
+    assert summary == vars(plain)
+    assert read_files(tmp_path / "engine" / "store") == read_files(tmp_path / "plain" / "store")
+    assert read_files(tmp_path / "out-engine") == read_files(tmp_path / "out-plain")
+
+
+@pytest.mark.slow
+def test_on_dask_a_killed_worker_costs_nothing_and_what_kills_workers_itself_alone(prefect_server, dask, tmp_path):
+    engine = Engine(name="dask", address=dask.address)
+    killing = when_busy(tmp_path / "killed", lambda: kill_one(is_worker_of(dask, "one")), tasks=2)
+    summary = run_toys(tmp_path / "killed", "wait4 wait5;sun wait6", engine)
+    killing.join()
+    assert (summary["accepted"], summary["failed"]) == (4, 0)
+    summary = run_toys(tmp_path / "deadly", "red deadly bee deadly", engine)
+    assert (summary["accepted"], summary["failed"]) == (2, 2)
+    reasons = {clip.reasons[0] for clip in read_ledger(tmp_path / "deadly", "toys") if clip.outcome == "fail"}
+    assert reasons == {"the worker process died 3 times: out of memory, or a crash in a library"}
+
+
+@pytest.mark.slow
+def test_on_dask_a_scheduler_may_restart_and_one_that_is_gone_ends_the_run_with_its_account(
+    prefect_server, tmp_path, monkeypatch
+):
+    from effectpairs.flows import task_runners
+    from effectpairs.flows.cluster import EngineUnusable
+
+    with dask_cluster(tmp_path / "dask") as processes:
+        engine = Engine(name="dask", address=processes.address)
+
+        def restart() -> None:
+            processes.kill("scheduler")
+            processes.start_scheduler()
+            processes.start_worker("three")  # the others ended with their scheduler
+
+        restarting = when_busy(tmp_path / "restarted", restart)
+        summary = run_toys(tmp_path / "restarted", "wait4 wait5;sun wait6", engine)
+        restarting.join()
+        assert (summary["accepted"], summary["failed"]) == (4, 0)
+        monkeypatch.setattr(task_runners, "CONNECT_S", 5)
+        ending = when_busy(tmp_path / "gone", lambda: processes.kill("scheduler"))
+        with pytest.raises(
+            EngineUnusable, match=r"scheduler of the Dask cluster at .* is gone; start it, and run again"
+        ):
+            run_toys(tmp_path / "gone", "red wait20;sun", engine)
+        ending.join()
+    account, _ = read_account(tmp_path / "gone", "toys")
+    assert account.inputs == account.failed + account.accepted == 3
+    assert account.failed > 0
+    source = ToySource(name="toys", lines=("red wait20", "sun"))
+    assert run_locally(Run(TOY, source, tmp_path / "gone", workers=2)).accepted == 3
+
+
+@pytest.mark.slow
+def test_on_dask_a_cancelled_run_stops_its_workers_and_a_new_one_gets_them(prefect_server, dask, tmp_path):
+    from effectpairs.flows.cluster import EngineUnusable
+    from effectpairs.flows.prefect_runner import run_with_prefect
+
+    engine = Engine(name="dask", address=dask.address)
+    busy = [psutil.Process(dask.by_name[name].pid) for name in ("one", "two")]
+    when_busy(tmp_path, lambda: os.kill(os.getpid(), signal.SIGINT), tasks=2)
+    with pytest.raises(KeyboardInterrupt):
+        run_toys(tmp_path, "wait300 wait300;wait300 wait300", engine)
+    began = time.monotonic()
+    assert run_toys(tmp_path, "red bee", engine)["accepted"] == 2, "the workers are free"
+    assert time.monotonic() - began < 60
+    assert all(process.is_running() for process in busy)
+    with pytest.raises(EngineUnusable, match=r"no worker of the Dask cluster .* has BLENDER among its resources"):
+        _run_needing_blender(tmp_path, engine, run_with_prefect)
+
+
+def _run_needing_blender(workspace: Path, engine: Engine, run_with_prefect) -> None:
+    from effectpairs.flows.prefect_runner import run_in_flow
+
+    run = Run(TOY, ToySource(name="toys", lines=("a b",)), workspace)
+    run.demand = lambda phase: Demand(blender=True)  # type: ignore[method-assign]
+    run_in_flow("toys", "toys", partial(run_with_prefect, run, engine=engine))
+
+
+@pytest.mark.slow
+def test_on_ray_a_killed_worker_costs_nothing_and_what_kills_workers_itself_alone(
+    prefect_server, ray_address, tmp_path
+):
+    engine = Engine(name="ray", address=ray_address)
+    killing = when_busy(tmp_path / "killed", lambda: kill_one(is_ray_task))
+    summary = run_toys(tmp_path / "killed", "wait4 deadly;sun wait6", engine)
+    killing.join()
+    assert (summary["accepted"], summary["failed"]) == (3, 1)
+
+
+def is_ray_task(process: psutil.Process) -> bool:
+    """Whether a process is a Ray worker that is in one of our tasks; it carries its name."""
+    return "ray::call_phase" in " ".join(process.info["cmdline"] or ())
+
+
+def test_an_address_needs_an_engine_and_an_engine_prefect(tmp_path):
+    from effectpairs.cli.app import app
+    from typer.testing import CliRunner
+
+    with pytest.raises(ValueError, match="engine 'spark' is not one of local, dask, ray"):
+        Engine(name="spark")
+    for words, sentence in (
+        (["--engine-address", "tcp://there:8786"], "of no use to engine 'local'"),
+        (["--engine", "dask", "--no-prefect"], "--engine dask needs Prefect"),
+    ):
+        result = CliRunner().invoke(app, ["run", "davis", "--workspace", str(tmp_path), *words])
+        assert result.exit_code == 2
+        assert sentence in " ".join(result.output.replace("│", " ").split())
