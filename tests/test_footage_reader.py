@@ -1,6 +1,7 @@
 import os
 import struct
 import tempfile
+import time
 import zlib
 from fractions import Fraction
 from pathlib import Path
@@ -406,6 +407,29 @@ def test_an_absurd_image(tmp_path, side):
     data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
     (tmp_path / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
     assert "above the limit" in refusal(tmp_path)
+
+
+def test_a_program_of_postscript_is_no_image(tmp_path):
+    (tmp_path / "0.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 48 32\n%%EndComments\nshowpage\n")
+    assert "is not an image, whatever its name says" in refusal(tmp_path)
+
+
+def test_exr_is_said_to_be_none_of_the_formats(tmp_path):
+    (tmp_path / "0.exr").write_bytes(b"\x76\x2f\x31\x01\x02\x00\x00\x00" + bytes(100))
+    assert "holds no images; put the sequence there as 00000.png" in refusal(tmp_path)
+    assert "is not a video" in refusal(tmp_path / "0.exr")
+
+
+@pytest.mark.parametrize(("suffix", "how"), [(".png", "PNG"), (".webp", "WEBP"), (".png", "GIF"), (".tif", "TIFF")])
+def test_of_an_animated_image_the_first_picture_is_taken(tmp_path, suffix, how):
+    """However many pictures it holds: they are not decoded."""
+    pictures = [Image.fromarray(frame) for frame in sliding_clip(200)]
+    pictures[0].save(tmp_path / f"0{suffix}", format=how, save_all=True, append_images=pictures[1:], lossless=True)
+    begun = time.process_time()
+    frames = frames_of(tmp_path)
+    assert time.process_time() - begun < 1
+    assert frames.shape == (1, 32, 48, 3)
+    assert np.abs(frames[0].astype(int) - sliding_clip(1)[0]).mean() < (9 if how == "GIF" else 0.5)
 
 
 def test_bad_sequences(tmp_path):

@@ -17,6 +17,8 @@ from ...heartbeat import beat
 from .runs import FrameLog
 from .types import MAX_PIXELS, FootageInfo, image_files, need_readable, need_sane_size
 
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "DIB", "GIF", "PPM")
+"""Formats that are read, whatever a name says: Pillow would start Ghostscript for a PostScript file named .png."""
 DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error)
 """Exceptions that Pillow's readers raise on damaged files."""
 
@@ -139,7 +141,7 @@ def _opened(file: Path) -> Iterator[Pillow.Image]:
     need_readable(file)
     limit = f"{MAX_PIXELS // 1_000_000} million pixels"
     try:
-        picture = Pillow.open(file)
+        picture = Pillow.open(file, formats=FORMATS)
     except Pillow.DecompressionBombError as wrong:
         raise ValueError(f"{file}: claims a picture above the limit of {limit}; make the file anew") from wrong
     except UnidentifiedImageError as wrong:

@@ -1,5 +1,6 @@
 """Frames out of video files and folders of images, as a player would show them: upright, in full-range RGB."""
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -29,6 +30,7 @@ BT709, BT601 = 1, 5
 LIMITED, FULL = 1, 2
 SEEK_BACK_S = (0.0, 2.0, 12.0)
 """Seconds before a key frame to seek to, in turn: MPEG-TS and AVI land behind the frame that was asked for."""
+MAX_THREADS = 4
 HDR = {16: "PQ", 18: "HLG"}
 
 Upright = UInt8[np.ndarray, "upright_h upright_w 3"]
@@ -105,7 +107,7 @@ class VideoFile:
         count, first_s, time_s = 0, None, 0.0
         with open_container(self.path) as container:
             stream = picture_stream(self.path, container)
-            stream.thread_type = "AUTO"
+            _set_threads(stream)
             try:
                 for frame in container.decode(stream):
                     self._need_sound(frame, count)
@@ -124,7 +126,7 @@ class VideoFile:
             )
 
     def _sought(self, container: InputContainer, stream: VideoStream, key_pts: int) -> Iterator[av.VideoFrame]:
-        stream.thread_type = "AUTO"
+        _set_threads(stream)
         for back_s in SEEK_BACK_S:
             container.seek(key_pts - round(back_s / (stream.time_base or 1)), stream=stream)
             frames = container.decode(stream)
@@ -184,6 +186,12 @@ def open_video(path: Path) -> VideoFile:
         notes=turn_notes + _notes(frame, timing),
     )
     return VideoFile(path=path, info=info, turn=turn, coded=(frame.height, frame.width))
+
+
+def _set_threads(stream: VideoStream) -> None:
+    """Decode with a few threads: each holds frames, and there is a worker on every core already."""
+    stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = min(MAX_THREADS, os.cpu_count() or 1)
 
 
 def _to_rgb(frame: av.VideoFrame, size: tuple[int, int]) -> Image:

@@ -7,6 +7,7 @@ from array import array
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ class ExternalFootage:
                     f"{lengths['given']}; give layers that one run of the tool wrote"
                 )
         if lengths["given"] > MAX_MATCHED_FRAMES:
-            raise ValueError(_too_long(str(background), lengths["given"]))
+            raise _too_long(background)
         plate = [thumbnail for _, thumbnail in layers["given"].thumbnails(THUMBNAIL_HEIGHT_PX, logs["given"])]
         for name, layer in layers.items():
             if name != "given":
@@ -137,9 +138,10 @@ def scan_footage(footage: Footage, settings: Normalise) -> FootageScan:
     """
     video = open_frames(footage.video, image_fps=footage.image_fps)
     logs: defaultdict[str, FrameLog] = defaultdict(FrameLog)
-    times_s, cuts, thumbnails = read_times_and_cuts(
-        video, settings, logs["video"], keep_thumbnails=footage.background is not None
-    )
+    max_thumbnails = MAX_MATCHED_FRAMES if footage.background else 0
+    times_s, cuts, thumbnails = read_times_and_cuts(video, settings, logs["video"], max_thumbnails=max_thumbnails)
+    if footage.background and len(times_s) > MAX_MATCHED_FRAMES:
+        raise _too_long(footage.video)
     subjects = [
         SubjectMasks.open(files, video, len(times_s), footage.video, logs[f"masks-{number}"])
         for number, files in enumerate(footage.subjects)
@@ -165,9 +167,9 @@ def scan_footage(footage: Footage, settings: Normalise) -> FootageScan:
 
 
 def read_times_and_cuts(
-    video: FrameReader, settings: Normalise, log: FrameLog, *, keep_thumbnails: bool = False
+    video: FrameReader, settings: Normalise, log: FrameLog, *, max_thumbnails: int = 0
 ) -> tuple[Float64[np.ndarray, "N"], list[int], list[Image]]:
-    """Decode a video once, small: time of each frame in seconds, first frames of new shots, and thumbnails if asked.
+    """Decode a video once, small: time of each frame in seconds, first frames of new shots, and first thumbnails.
 
     Raises:
         ValueError: when any frame of it cannot be decoded.
@@ -178,10 +180,8 @@ def read_times_and_cuts(
     def frames() -> Iterator[Image]:
         for time_s, frame in video.thumbnails(THUMBNAIL_HEIGHT_PX, log):
             times_s.append(time_s)
-            if keep_thumbnails:
+            if len(thumbnails) < max_thumbnails:
                 thumbnails.append(frame)
-                if len(thumbnails) > MAX_MATCHED_FRAMES:
-                    raise ValueError(_too_long("the video", len(thumbnails)))
             yield frame
 
     cuts = list(find_cuts(frames(), settings.cut_threshold)) if settings.split_shots else []
@@ -209,8 +209,8 @@ def _planned_clip(
     )
 
 
-def _too_long(name: str, frames: int) -> str:
-    return (
-        f"{name}: has {frames} frames or more, above the limit of {MAX_MATCHED_FRAMES} for layers of another tool; "
+def _too_long(path: Path) -> ValueError:
+    return ValueError(
+        f"{path}: has more than {MAX_MATCHED_FRAMES} frames, the most that are matched with layers of another tool; "
         "cut the video and its layers into shorter pieces"
     )
