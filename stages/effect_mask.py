@@ -27,6 +27,7 @@ from .difference import (
     Region,
     detail_of,
     differences_of,
+    equalize_tone,
     measure_noise,
     near_subject,
     odd_side,
@@ -34,7 +35,7 @@ from .difference import (
     weigh,
 )
 
-VERSION = 4
+VERSION = 5
 """Raise it when results change; stored results of older versions are then made again."""
 NOISE_SHARE = 0.9
 """Seeds exceed at least this multiple of the noise: where Otsu's threshold is low, the clip may hold nothing else."""
@@ -133,7 +134,8 @@ def find_effect(
 ) -> EffectMask:
     """Find the pixels in which gt and over differ by an effect; noise alone gives an empty mask.
 
-    In this order: signed grey difference, weighed against noise (`weigh`), Otsu's threshold over these values; growth
+    In this order: one tone, where `over` has another far from the subject and the noise was not measured before;
+    signed grey difference, weighed against noise (`weigh`), Otsu's threshold over these values; growth
     from the pixels above it; erosion, dilation, median in space, median in time; no subject, no light or small
     components, and no component that touches the mask of neither neighbouring frame.
 
@@ -156,6 +158,8 @@ def find_effect(
         return _find_plainly(gt, over, settings.otsu_scope)
     scaled = _scaled(settings, min(gt.shape[1:3]))
     pictures = Pictures(gt=gt, over=over, subject_mask=subject_mask, margin_px=scaled.subject_margin_px)
+    if noise is None:
+        pictures = equalize_tone(pictures, scaled.threshold_min)
     buffer = np.zeros(subject_mask.shape, np.uint8)
     for index, picture in pictures:
         buffer[index][picture.box] = weigh(picture)

@@ -18,7 +18,7 @@ from .effect_mask import EffectMaskSettings, find_effect
 from .plate import blend_plates
 from .plates.effect_region import dilate
 
-VERSION = 7
+VERSION = 8
 """Raise it when results change; stored results of older versions are then made again."""
 LIMITED = (219 / 255, 16.0)
 """Gain and offset of full range written as limited range (ITU-R BT.601: black 16, white 235)."""
@@ -29,8 +29,6 @@ LOCAL_GAIN = 0.01
 REACH_PX, RAMP_PX = 7.0, 4.0
 """Width by which the replaced region is wider than subject and effect, whose borders are soft, and width, inside it, in
 which gt fades into the background; in pixels of a clip whose shorter side is 384."""
-EXACT_STEPS = 1.0
-"""Noise up to which layers are exact, as a renderer's are: what differs anywhere is effect."""
 MODEL_NOISE = EffectMaskSettings(noise_block_quantile=0.95)
 """Settings by which the effect is looked for in a background that a model made: its noise is that of its worst patches.
 With their median IoU on the three clips of OmnimatteZero falls from 0.73, 0.81, 0.88 to 0.60, 0.41, 0.76."""
@@ -144,7 +142,7 @@ def put_back(
     """
     over = composite_over(gt, plates, subject_mask)
     seen = find_effect(gt, over, subject_mask, EffectMaskSettings())
-    if seen.noise.steps > EXACT_STEPS:
+    if seen.noise.invented:
         seen = find_effect(gt, over, subject_mask, MODEL_NOISE)
     scale = min(gt.shape[1:3]) / WORKING_PX
     region = np.stack([dilate(frame, max(REACH_PX * scale, 2.0)) for frame in seen.mask | (subject_mask > 0)])

@@ -88,6 +88,7 @@ def test_equals_the_reference():
     def compare(clip, chosen):
         with pytest.MonkeyPatch.context() as patch:
             at_working_size(patch, min(clip[0].shape[1:3]))
+            patch.setattr(effect_mask, "equalize_tone", lambda pictures, _: pictures)  # tested for itself
             fast = find_effect(*clip, chosen).mask
         mismatches.append(np.mean(fast != fixtures_reference_masks.find_effect(*clip, chosen)))
 
@@ -218,6 +219,40 @@ def test_noise_measured_before_gt_was_put_back_still_judges():
     assert overlap[0] > 0.95 > overlap[1]
     assert Noise.from_facts(noisy.facts) == noisy.noise
     assert Noise.from_facts({}) is None
+
+
+@pytest.mark.parametrize("crf", [18, 28, 38])
+def test_texture_made_anew_is_told_from_a_codec(crf):
+    """A model errs in patches, a codec wherever there is detail."""
+    plate = textured(8, 192, 256)
+    gt = with_noise(plate * (1 - 0.4 * soft_shadow(8, 192, 256)[..., None]), 2)
+    over, nobody = h264(with_noise(plate, 2), crf), np.zeros(gt.shape[:3], np.uint8)
+    assert not find_effect(gt, over, nobody, EffectMaskSettings()).noise.invented
+    texture = ndimage.gaussian_filter(np.random.default_rng(5).normal(0, 1, (192, 256)), 1)
+    texture[40:140] = texture[:, 60:180] = 0
+    anew = np.clip(np.rint(over + 60 * texture[None, ..., None]), 0, 255).astype(np.uint8)
+    noise = find_effect(gt, anew, nobody, EffectMaskSettings()).noise
+    assert noise.invented == (crf < 38)  # coarse quantisation errs as much everywhere
+    assert Noise.from_facts(noise.to_facts()) == noise
+
+
+def test_a_far_plume_is_no_invented_texture(monkeypatch):
+    plate = textured(8, 192, 256)
+    gt = plate * (1 - 0.6 * soft_shadow(8, 192, 256)[..., None])
+    gt[:, 140:, 150:] += 16  # weaker than the shadow's threshold
+    over, nobody = h264(with_noise(plate, 0), 18), np.zeros(gt.shape[:3], np.uint8)
+    assert not find_effect(with_noise(gt, 0), over, nobody, EffectMaskSettings()).noise.invented
+    monkeypatch.setattr(difference, "SMOOTH_SHARE", 9)
+    assert find_effect(with_noise(gt, 0), over, nobody, EffectMaskSettings()).noise.invented
+
+
+def test_another_tone_is_no_effect():
+    plate, shadow = textured(8, 192, 256), soft_shadow(8, 192, 256)
+    gt = with_noise(plate * (1 - 0.5 * shadow[..., None]), 1)
+    over, nobody = with_noise(plate, 1, seed=2), np.zeros(gt.shape[:3], np.uint8)
+    brighter = np.clip(np.rint(1.05 * over + 5.0), 0, 255).astype(np.uint8)
+    masks = [find_effect(gt, layer, nobody, EffectMaskSettings()).mask for layer in (over, brighter)]
+    assert (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum() > 0.9
 
 
 def test_specks_in_space_and_time_go():

@@ -21,7 +21,7 @@ from ...stages.external import far_from_subject, match_tone, put_back
 from ...weights import LocalModel, WeightsRef, find_weights
 from .omnimatte import OmnimatteSettings, optimise, transfer_detail
 
-VERSION = 1
+VERSION = 2
 REMOVE, UNDECIDED, KEEP = 0, 128, 255
 """Values of a trimask: what goes with its effects, what the model decides, what stays with its effects."""
 MASK_THRESHOLD = 240
