@@ -11,6 +11,7 @@ A run checks its source by `check_requirements` before anything is computed; `ef
 Nothing heavy is imported: packages are looked up, not loaded, and a GPU is asked for by its own program.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import shutil
@@ -78,6 +79,17 @@ def check_requirements(*settings: Any) -> None:
     lacks = [lack for part in settings for lack in list_lacks(part, download=True) if lack.kind in AT_START]
     if lacks:
         raise RequirementMissing(". ".join(dict.fromkeys(map(str, lacks))))
+
+
+def weights_versions(settings: Any) -> dict[str, str]:
+    """Versions of the weights that settings, and the settings in their fields, need, as far as they are here."""
+    versions = {}
+    for part in _parts(settings):
+        refs = getattr(part, "required_weights", ())
+        for ref in refs if isinstance(refs, tuple) else ():
+            with contextlib.suppress(WeightsNotFound):
+                versions[ref.model] = find_weights(ref).version
+    return versions
 
 
 def is_installed(module: str) -> bool:

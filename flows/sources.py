@@ -12,6 +12,7 @@ from ..datasets.store.location import Place
 from ..settings import settings_from
 from .captions.stages import CaptionedSource
 from .engine.run import Run
+from .engine.selection import Selection
 
 
 def load_any(name_or_path: str | Path, overrides: Iterable[str] = ()) -> CaptionedSource:
@@ -47,7 +48,7 @@ def load_for(flow: str, name_or_path: str | Path, overrides: Iterable[str] = ())
     return source
 
 
-def open_run(source: CaptionedSource, workspace: Place, workers: int = 0) -> Run:
+def open_run(source: CaptionedSource, workspace: Place, workers: int = 0, selection: Selection = Selection()) -> Run:
     """List what a source holds, and delete what an earlier, killed run left half-made.
 
     Raises:
@@ -57,12 +58,12 @@ def open_run(source: CaptionedSource, workspace: Place, workers: int = 0) -> Run
         case "UnpairedSource":
             from .prompts.stages import PROMPTS
 
-            return Run(PROMPTS, source, workspace, workers)
+            return Run(PROMPTS, source, workspace, workers, selection)
         case "SceneSource":
             from .scenes.stages import SCENES
 
-            return Run(SCENES, source, workspace, workers)
+            return Run(SCENES, source, workspace, workers, selection)
         case _:
             from .footage.stages import FOOTAGE
 
-            return Run(FOOTAGE, source, workspace, workers)
+            return Run(FOOTAGE, source, workspace, workers, selection)

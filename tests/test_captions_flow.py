@@ -120,7 +120,6 @@ def test_a_changed_prompt_makes_captions_anew_and_nothing_else(paired, monkeypat
 
         monkeypatch.setattr(caption_stages.Captioning, "step_settings", with_another_prompt)
         run = open_run(source, workspace)
-        run.refresh()
         clips = [progress for progress in run.iter_items() if not progress.children]
         assert [clip.next_stage.name for clip in clips] == ["augment"] * 4
 
@@ -304,7 +303,6 @@ def test_killed_between_files_it_goes_on_to_the_same_bytes(touch, paired, tmp_pa
     for step in CAPTION_STEPS:
         fixtures_workspaces.run_in_child(lambda step=step: os.system(f"rm -rf '{other}/store/{step}'"))
     run = open_run(source, other)
-    run.refresh()
     clips = [progress for progress in run.iter_items() if not progress.children]
 
     def all_steps() -> None:

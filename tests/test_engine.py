@@ -107,6 +107,9 @@ def test_each_input_is_hashed_once_and_each_result_read_once(source_file, tmp_pa
     run = open_run(source, tmp_path / "w", workers=1)
     assert run.check_done()
     run_locally(run)
+    assert not loaded, "a finished item is looked up in the index"
+    (tmp_path / "w" / "index.sqlite").write_bytes(b"nothing of the kind")
+    run_locally(open_run(source, tmp_path / "w", workers=1))
     assert sum(loaded.values()) <= first
     assert max(loaded.values()) <= summary.inputs, "each result is read once"
     print(json.dumps({"loads of a clip": first / summary.inputs, "again": sum(loaded.values()) / summary.inputs}))

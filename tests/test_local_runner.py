@@ -138,8 +138,8 @@ def test_a_clip_that_kills_its_worker_is_tried_once_more_and_then_given_up(sourc
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_batches_hold_every_item_once(workers):
     items = list(range(17))
-    runs = batches.split_evenly(items, size=4, workers=workers)
+    runs = list(batches.split_evenly(items, size=4, workers=workers))
     assert [item for run in runs for item in run] == items
     assert all(1 <= len(run) <= 4 for run in runs)
     assert len(runs) >= min(workers, 17)
-    assert batches.split_evenly([], size=4, workers=2) == []
+    assert list(batches.split_evenly([], size=4, workers=2)) == []

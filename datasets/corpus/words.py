@@ -5,7 +5,6 @@ find them between 100,000 videos, which takes minutes. Publishing keeps them a s
 `words-*.parquet`. It is a copy: a corpus without it, or with that of another version, opens all the same.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..store.atomic_io import explain_os_errors
+from ..store.atomic_io import explain_os_errors, flush_file
 from ..store.location import Location
 from .announcements import announce
 from .schema import PLAIN_ROW, SCHEMA_VERSION
@@ -44,8 +43,7 @@ def put_table(
                 while block := list(islice(rows, BLOCK_ROWS)):
                     writer.write_table(pa.Table.from_pylist(block, schema=schema))
                     count += len(block)
-            file.flush()
-            os.fsync(file.fileno())
+            flush_file(file)
         size_bytes, sha256 = partial.stat().st_size, Location(str(partial.parent)).digest(partial.name)
         path = f"{prefix}-{sha256[:12]}.parquet"
         announce(corpus, [path])  # withdrawn with the notes of the shards

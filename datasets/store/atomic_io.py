@@ -114,7 +114,7 @@ def atomic_open(path: Path) -> Iterator[IO[bytes]]:
             path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
                 yield file
-                _flush(file)
+                flush_file(file)
             partial.replace(path)
             flush_folder(path.parent)
     finally:
@@ -126,7 +126,7 @@ def write_flushed(path: Path, content: bytes) -> None:
     """Write a file and wait until it is on the disk."""
     with path.open("wb") as file:
         file.write(content)
-        _flush(file)
+        flush_file(file)
 
 
 def flush_folder(folder: Path) -> None:
@@ -154,7 +154,8 @@ def is_abandoned(partial: Path) -> bool:
         return False  # not named by us, or gone meanwhile
 
 
-def _flush(file: IO[bytes]) -> None:
+def flush_file(file: IO[bytes]) -> None:
+    """Wait until what was written to an open file is on the disk."""
     file.flush()
     os.fsync(file.fileno())
 

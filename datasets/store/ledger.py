@@ -10,12 +10,15 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from operator import itemgetter
+from tempfile import TemporaryFile
+from typing import Any, Literal, NamedTuple
 
-from .atomic_io import CorruptFile, json_bytes, seal_json, unseal_json
+from .atomic_io import CorruptFile, explain_os_errors, flush_file, json_bytes, seal_json, unseal_json
 from .location import Location, Place
 
-Outcome = Literal["accept", "review", "reject", "fail"]
+Outcome = Literal["accept", "review", "reject", "fail", "pending", "purged"]
+"""Verdicts; fail: no pair could be made; pending: left out of the run by its options; purged: taken out for good."""
 READ_ATTEMPTS = 3
 """Tries of reading a ledger whose account another run may be writing."""
 
@@ -36,9 +39,22 @@ class ClipOutcome:
     """Layers of a finished pair: file (relative to the workspace), sha256, size_bytes."""
 
 
+class LedgerLine(NamedTuple):
+    """An entry as it stands in the ledger."""
+
+    name: str
+    outcome: Outcome
+    text: str
+
+    @classmethod
+    def of(cls, entry: ClipOutcome) -> "LedgerLine":
+        """Line of an entry."""
+        return cls(entry.name, entry.outcome, json_bytes(vars(entry), indent=None).decode())
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """A source's sums; inputs = accepted + review + rejected + failed."""
+    """A source's sums; inputs = accepted + review + rejected + failed + pending + purged."""
 
     source: str
     inputs: int
@@ -46,13 +62,16 @@ class RunSummary:
     review: int
     rejected: int
     failed: int
+    pending: int = 0
+    purged: int = 0
 
     def __str__(self) -> str:
         parts = f"{self.accepted} accepted + {self.review} review + {self.rejected} rejected + {self.failed} failed"
+        parts += f" + {self.pending} pending" * bool(self.pending) + f" + {self.purged} purged" * bool(self.purged)
         return f"{self.source}: {self.inputs} clips = {parts}"
 
 
-def account_of(source: str, entries: Iterable[ClipOutcome]) -> RunSummary:
+def account_of(source: str, entries: Iterable[ClipOutcome | LedgerLine]) -> RunSummary:
     """Add up the outcomes."""
     counts = Counter(entry.outcome for entry in entries)
     return RunSummary(
@@ -62,23 +81,54 @@ def account_of(source: str, entries: Iterable[ClipOutcome]) -> RunSummary:
         review=counts["review"],
         rejected=counts["reject"],
         failed=counts["fail"],
+        pending=counts["pending"],
+        purged=counts["purged"],
     )
 
 
 def write_ledger(
-    workspace: Place, source: str, entries: Iterable[ClipOutcome], settings: Mapping[str, Any]
+    workspace: Place,
+    source: str,
+    entries: Iterable[ClipOutcome | LedgerLine],
+    settings: Mapping[str, Any],
+    state: str | None = None,
 ) -> RunSummary:
-    """Write a source's entries, sorted by name, and then its account; return the account."""
-    ordered = sorted(entries, key=lambda entry: entry.name)
+    """Write a source's entries, sorted by name, and then its account; return the account.
+
+    Args:
+        workspace: where the source was run.
+        source: its name.
+        entries: one is in memory at a time.
+        settings: of the source.
+        state: digest of all that decided the entries, for `read_state`.
+    """
     location = Location.of(workspace)
-    content = b"".join(json_bytes(vars(entry), indent=None) + b"\n" for entry in ordered)
-    account = account_of(source, ordered)
-    digest = hashlib.sha256(content).hexdigest()
-    before = None
-    with contextlib.suppress(OSError, CorruptFile):
-        before = _sums(location, source)["ledger"]
-    location.write(_ledger_name(source, digest), content)
-    location.write(_account_name(source), seal_json({**asdict(account), "settings": settings, "ledger": digest}))
+    name = f"sources/{source}/ledger-{0:012}.jsonl"  # the right one is known when all of it is there
+    partial = location.scratch(name)
+    counts: list[LedgerLine] = []
+    try:
+        with explain_os_errors(partial), partial.open("wb") as ledger, TemporaryFile(dir=partial.parent) as spool:
+            spans = []
+            for entry in entries:
+                line = entry if isinstance(entry, LedgerLine) else LedgerLine.of(entry)
+                counts.append(LedgerLine(line.name, line.outcome, ""))
+                spans.append((line.name, spool.tell(), spool.write(line.text.encode() + b"\n")))
+            sha256 = hashlib.sha256()
+            for _, start, length in sorted(spans, key=itemgetter(0)):
+                spool.seek(start)
+                content = spool.read(length)
+                sha256.update(content)
+                ledger.write(content)
+            flush_file(ledger)
+        account, digest = account_of(source, counts), sha256.hexdigest()
+        before = None
+        with contextlib.suppress(OSError, CorruptFile):
+            before = _sums(location, source)["ledger"]
+        location.take(partial, _ledger_name(source, digest))
+    finally:
+        partial.unlink(missing_ok=True)
+    sums = {**asdict(account), "settings": settings, "ledger": digest, "state": state}
+    location.write(_account_name(source), seal_json(sums))
     if before not in (None, digest):
         location.remove(_ledger_name(source, before))
     return account
@@ -127,10 +177,23 @@ def read_entries(workspace: Place, source: str, starts: Iterable[int]) -> Iterat
                 raise ValueError(f"no entry begins at byte {start} of the ledger of '{source}'") from broken
 
 
+def read_state(workspace: Place, source: str) -> str | None:
+    """The state that the ledger was written with, as long as the ledger is whole."""
+    location = Location.of(workspace)
+    try:
+        sums = _sums(location, source)
+        is_whole = location.digest(_ledger_name(source, sums["ledger"])) == sums["ledger"]
+    except OSError:
+        return None
+    return sums.get("state") if is_whole else None
+
+
 def read_account(workspace: Place, source: str) -> tuple[RunSummary, dict[str, Any]]:
     """A source's sums and the settings they came from."""
     sums = _sums(Location.of(workspace), source)
-    return RunSummary(**{name: sums[name] for name in RunSummary.__dataclass_fields__}), sums["settings"]
+    return RunSummary(**{name: sums[name] for name in RunSummary.__dataclass_fields__ if name in sums}), sums[
+        "settings"
+    ]
 
 
 def finished_sources(workspace: Place) -> list[str]:

@@ -79,6 +79,11 @@ class StageResult:
     layers: Mapping[str, LayerRef]
     facts: Mapping[str, Any]
 
+    @property
+    def size_bytes(self) -> int:
+        """Size of its layers."""
+        return sum(layer.size_bytes for layer in self.layers.values())
+
 
 class LayerCache:
     """The most recently used decoded layers by the digest of their stored bytes, up to a number of bytes.
@@ -130,9 +135,17 @@ class ResultWriter:
 class Store:
     """The results of a workspace, in `<workspace>/store/<stage>/<two digits>/<key>/`."""
 
-    def __init__(self, workspace: Place, *, cache_bytes: int = 0) -> None:
+    def __init__(self, workspace: Place, *, cache_bytes: int = 0, index: Any = None) -> None:
+        """Open the store of a workspace; the process that lists a source gives the `WorkspaceIndex`."""
         self.workspace = Location.of(workspace)
         self.cache = LayerCache(budget_bytes=cache_bytes)
+        self.index = index
+        self._touched: list[StageResult] | None = None if index is None else []
+
+    def take_touched(self) -> tuple[StageResult, ...]:
+        """Results that were read or made since the store was opened; from now on they are not noted."""
+        touched, self._touched = self._touched or (), None
+        return tuple(touched)
 
     def find(self, key: StageKey) -> StageResult | None:
         """The finished result under a key, or None where it is still to be made."""
@@ -147,7 +160,7 @@ class Store:
             raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # not there, or damaged: to be made
-        return result if self._has_layers(result) else None
+        return self._note(result) if self._has_layers(result) else None
 
     def once(self, key: StageKey, make: Callable[[ResultWriter], None], *, fps: float = 16.0) -> StageResult:
         """Return the result under a key, making it if it is not there yet.
@@ -239,7 +252,12 @@ class Store:
                     self.workspace.remove(name)
                 return present
             self.workspace.take(writer.folder / MANIFEST, f"{folder}/{MANIFEST}")  # over a damaged one
-        return _result(folder, key.key, unseal_json(content))
+        return self._note(_result(folder, key.key, unseal_json(content)))
+
+    def _note(self, result: StageResult) -> StageResult:
+        if self._touched is not None:
+            self._touched.append(result)
+        return result
 
     def _has_layers(self, result: StageResult) -> bool:
         """Are all layers of a result there, by their sizes?"""

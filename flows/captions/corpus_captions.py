@@ -19,7 +19,7 @@ from ...datasets.store.store import LayerRef, Store
 from ..engine.batches import Failure
 from ..engine.item import Item, ItemKind, ItemProgress, slugify
 from ..engine.local_runner import process_locally
-from ..engine.report import finished_outcome
+from ..engine.report import finished_outcome, refer_to_results
 from ..engine.run import ReportProgress, Run, ignore_progress
 from .record import caption_doubt, with_captions
 from .stages import LAYERS, CaptionedItem, CaptionedSource, Captioning, caption_stages
@@ -79,7 +79,7 @@ def caption_corpus(
     )
     run = Run(CAPTIONS, source, workspace, workers)
     process_locally(run, report_progress)
-    run.refresh()
+    refer_to_results(run)
     run.delete_batches()
     rows = {progress.item.id: _recaptioned_row(progress, before, settings) for progress in run.iter_items()}
     sources = before.manifest["settings"]["sources"]

@@ -4,22 +4,26 @@ An item that fails never stops its batch: the failure comes back with its reason
 look-up, so running a batch twice is harmless.
 """
 
+import contextlib
 import ctypes
 import errno
 import hashlib
 import json
+import os
 import sys
-from collections.abc import Callable, Sequence
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import cv2
 from pydantic import TypeAdapter
 
-from ...datasets.store.atomic_io import CorruptFile, json_bytes
+from ...datasets.store.atomic_io import CannotWrite, CorruptFile, json_bytes
 from ...datasets.store.location import Location, StorageError
 from ...datasets.store.store import DamagedLayer, Store
 from ...heartbeat import beat, end_if_silent
@@ -39,6 +43,8 @@ GIVE_UP_AFTER = 3
 """Items in a row for which a backend was unavailable; the rest of a batch is then not tried."""
 LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 """Errors of the operating system that a second try does not pass."""
+SECONDS = "seconds-"
+"""First part of the names of files in which workers note how long results took."""
 _ARENA_MAX = -8  # mallopt's number for it, in glibc's malloc.h
 _worker_store = cache(Store)
 """Store of a worker process, kept so that its decoded layers serve the next stage."""
@@ -65,13 +71,20 @@ class Failure:
     """Whether it may pass on a second try: a dead worker, a lack of memory, a file system that stumbled."""
     damaged: bool = False
     """Whether a stored layer that it needs is damaged or gone, so that an earlier result is to be made anew."""
+    disk_full: bool = False
+    """Whether there was no space for it: a run then stops, and its sentence is this one's reason."""
 
 
-def split_evenly(items: Sequence[Any], *, size: int, workers: int) -> list[Sequence[Any]]:
-    """Split items into runs of at most `size`, and into enough runs to give every worker one."""
-    runs = max(-(-len(items) // size), min(workers, len(items)))
-    cuts = [len(items) * run // runs for run in range(runs + 1)] if runs else [0]
-    return [items[start:end] for start, end in pairwise(cuts)]
+def split_evenly(items: Iterable[Any], *, size: int, workers: int) -> Iterator[Sequence[Any]]:
+    """Split items into runs of at most `size`, and into enough runs to give every worker one.
+
+    Of many items the runs that every worker gets first are in memory, and then one run at a time.
+    """
+    items = iter(items)
+    while first := list(islice(items, size * workers)):
+        runs = max(-(-len(first) // size), min(workers, len(first)))
+        cuts = [len(first) * run // runs for run in range(runs + 1)]
+        yield from (first[start:end] for start, end in pairwise(cuts))
 
 
 def write_batch(items: Sequence[Item], name: str, folder: Location) -> Batch:
@@ -118,30 +131,63 @@ def run_batch(
         items[item_id].refresh(store, until=stage_name)
         if items[item_id].next_stage is stage:
             ready.append(items[item_id])
-    attempt = partial(_attempt, stage, store, list[Exception]())
+    seconds: dict[str, float] = {}
+    attempt = partial(_attempt, stage, store, list[Exception](), seconds)
     if stage.takes_all_items:
         _limit_heaps()
         with ThreadPoolExecutor(stage.concurrency, thread_name_prefix=stage_name) as threads:
-            return [failure for failure in threads.map(attempt, ready) if failure is not None]
-    failures = (
-        attempt(progress, prepared)
-        for start in range(0, len(ready), stage.batch)
-        for progress, prepared in _prepare(stage, store, ready[start : start + stage.batch])
-    )
-    return [failure for failure in failures if failure is not None]
+            failures = [failure for failure in threads.map(attempt, ready) if failure is not None]
+    else:
+        attempts = (
+            attempt(progress, prepared)
+            for start in range(0, len(ready), stage.batch)
+            for progress, prepared in _prepare(stage, store, ready[start : start + stage.batch], seconds)
+        )
+        failures = [failure for failure in attempts if failure is not None]
+    _write_seconds(batch.folder, seconds)
+    return failures
+
+
+def _write_seconds(folder: Location, seconds: dict[str, float]) -> None:
+    """Write how long results took, by their keys, beside the batches: nothing depends on it but estimates."""
+    line = json.dumps(seconds).encode() + b"\n"
+    with contextlib.suppress(OSError):
+        if seconds and folder.local is None:
+            folder.write(f"{SECONDS}{uuid.uuid4().hex}", line)
+        elif seconds:
+            with (folder.local / f"{SECONDS}{os.getpid()}").open("ab") as file:  # type: ignore[operator]
+                file.write(line)
+
+
+def read_seconds(folder: Location) -> dict[str, float]:
+    """How long results took, by their keys, as workers wrote it beside the batches."""
+    seconds: dict[str, float] = {}
+    with contextlib.suppress(OSError):
+        for name in filter(lambda name: name.startswith(SECONDS), folder.top()):
+            for line in folder.read(name).splitlines():
+                with contextlib.suppress(ValueError):  # cut off by the worker's end
+                    seconds |= json.loads(line)
+    return seconds
 
 
 def _attempt(
-    stage: Stage, store: Store, unavailable: list[Exception], progress: ItemProgress, prepared: Any = None
+    stage: Stage,
+    store: Store,
+    unavailable: list[Exception],
+    seconds: dict[str, float],
+    progress: ItemProgress,
+    prepared: Any = None,
 ) -> Failure | None:
     """Make one item's result; after some items in a row without a backend the rest is not tried."""
     problem = prepared if isinstance(prepared, Exception) else None
     if problem is None and len(unavailable) >= GIVE_UP_AFTER:
         problem = unavailable[-1]
     if problem is None:
+        begun = time.perf_counter()
         try:
             beat()
-            make_result(progress, stage, store, prepared)
+            key = make_result(progress, stage, store, prepared)
+            seconds[key] = seconds.pop(progress.item.id, 0.0) + round(time.perf_counter() - begun, 3)
             unavailable.clear()
         except StorageError:
             raise
@@ -152,26 +198,35 @@ def _attempt(
     return None if problem is None else failure_of(progress.item.id, stage.name, problem)
 
 
-def _prepare(stage: Stage, store: Store, group: Sequence[ItemProgress]) -> list[tuple[ItemProgress, Any]]:
-    """Prepare the items of one call together; each item with its share, or with the error that all of them met."""
+def _prepare(
+    stage: Stage, store: Store, group: Sequence[ItemProgress], seconds: dict[str, float]
+) -> list[tuple[ItemProgress, Any]]:
+    """Prepare the items of one call together; each item with its share, or with the error that all of them met.
+
+    Each item's share of the time is put under its id.
+    """
     if stage.prepare is None:
         return [(progress, None) for progress in group]
+    begun = time.perf_counter()
     try:
         shares = stage.prepare([progress.stage_input(stage, store) for progress in group])
     except StorageError:
         raise
     except Exception as error:
         return [(progress, error) for progress in group]
+    each = round((time.perf_counter() - begun) / len(group), 3)
+    seconds |= {progress.item.id: each for progress in group}
     return list(zip(group, shares, strict=True))
 
 
-def make_result(progress: ItemProgress, stage: Stage, store: Store, prepared: Any = None) -> None:
-    """Make the result of an item's next stage, unless the store has it, and take it in."""
+def make_result(progress: ItemProgress, stage: Stage, store: Store, prepared: Any = None) -> str:
+    """Make the result of an item's next stage, unless the store has it, and take it in; return its key."""
     key = progress.stage_key(stage, store)
     stage_input = progress.stage_input(stage, store, prepared, key.key)
     progress.add(stage, store.once(key, lambda writer: stage.make(stage_input, writer), fps=progress.item.fps))
     if stage.cleanup is not None:
         stage.cleanup(stage_input)
+    return key.key
 
 
 def run_phase(
@@ -245,7 +300,12 @@ def failure_of(item_id: str, stage: str, problem: Exception) -> Failure:
     reason = str(problem) if is_sentence else f"{type(problem).__name__}: {problem}"
     damaged = isinstance(problem, DamagedLayer)
     return Failure(
-        item=item_id, stage=stage, reason=reason, transient=not damaged and is_transient(problem), damaged=damaged
+        item=item_id,
+        stage=stage,
+        reason=reason,
+        transient=not damaged and is_transient(problem),
+        damaged=damaged,
+        disk_full=isinstance(problem, CannotWrite) and problem.errno in (errno.ENOSPC, errno.EDQUOT),
     )
 
 

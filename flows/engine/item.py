@@ -7,7 +7,7 @@ what it needs, what it makes, and what decides its result; results are read from
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -56,7 +56,7 @@ class UnusableItem:
     stage: str
     """The stage that refused it; "list" where it was refused before the first."""
     reason: str
-    outcome: Literal["reject", "fail"] = "fail"
+    outcome: Literal["reject", "fail", "purged"] = "fail"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,6 +238,14 @@ class ItemProgress:
         names |= {stage.name for stage in self.stages if stage.phase in {later.phase for later in coming}}
         facts = {stage: facts for stage, facts in self.facts.items() if stage in names}
         return replace(self.item, layers=dict(self.layers), facts=facts, stages_done=self._position)
+
+
+def progress_tree(progress: ItemProgress | UnusableItem | None) -> Iterator[ItemProgress]:
+    """Progress of an item, and of all that it was split into."""
+    if isinstance(progress, ItemProgress):
+        yield progress
+        for child in progress.children or ():
+            yield from progress_tree(child)
 
 
 def slugify(name: str) -> str:

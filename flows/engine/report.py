@@ -1,27 +1,69 @@
 """Report of a run: its ledger, its summary, and the row of each finished clip."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any
 
 from ...datasets.corpus.schema import QUALITY_NUMBERS, TRUTH, is_layer, truth_effects
 from ...datasets.store.atomic_io import json_bytes
-from ...datasets.store.ledger import ClipOutcome, RunSummary, write_ledger
-from ...datasets.store.store import LayerRef
+from ...datasets.store.index import ResultStamp, WorkspaceIndex
+from ...datasets.store.ledger import ClipOutcome, LedgerLine, RunSummary, read_account, read_state, write_ledger
+from ...datasets.store.references import read_seconds_of, write_references
+from ...datasets.store.store import LayerRef, StageResult
 from ...stages.quality_gates import Verdict
-from .item import ItemProgress, UnusableItem
+from .item import Item, ItemProgress, UnusableItem, progress_tree
 from .run import Run
 
 NOT_REACHED = "was not reached; run the source again"
 
 
+LEFT_OUT = "was left out of this run by its options; run the source again"
+
+
 def write_report(run: Run) -> RunSummary:
-    """Judge every item of a run and write the source's ledger; return its summary."""
-    run.refresh()
-    outcomes = [outcome for item in run.items for outcome in _outcomes(item, run)]
-    run.delete_batches()
-    return write_ledger(run.workspace, run.source.name, outcomes, run.kind.settings(run.source))
+    """Judge every item of a run and write the source's ledger; return its summary.
+
+    A ledger that was written for the same finished items stays as it is.
+    """
+    workspace, source = run.workspace, run.source.name
+    state = run.state() if run.check_done() else None
+    if state is not None and state == read_state(workspace, source):
+        return read_account(workspace, source)[0]
+    with write_references(workspace, source) as refer:
+        run.delete_batches()
+        past = dict(read_seconds_of(workspace, source)) | run.seconds
+        refer(result_stamps("", run.listing, run.index, past))
+        lines = (line for number in range(len(run.items)) for line in _report_item(number, run, refer, past))
+        summary = write_ledger(workspace, source, lines, run.kind.settings(run.source), state)
+    run.index.commit()
+    return summary
+
+
+def refer_to_results(run: Run) -> None:
+    """Write which results a run without a ledger refers to, so that they stay."""
+    with write_references(run.workspace, run.source.name) as refer:
+        for part in run.iter_items():
+            refer(result_stamps(part.item.id, part.results.values(), run.index, run.seconds))
+
+
+def result_stamps(
+    item: str, results: Iterable[StageResult], index: WorkspaceIndex, seconds: Mapping[str, float]
+) -> Iterator[ResultStamp]:
+    """Results of an item as they lie in the store now; seconds say how long each took, by its key."""
+    for result in results:
+        stage = result.folder.split("/")[1]
+        seen = index.look(stage, result.key)
+        if seen is not None:
+            yield ResultStamp(
+                item=item,
+                stage=stage,
+                key=result.key,
+                manifest_bytes=seen[0],
+                times_ns=seen[1],
+                size_bytes=seen[0] + result.size_bytes,
+                seconds=seconds.get(result.key),
+            )
 
 
 def clip_row(
@@ -96,16 +138,49 @@ def finished_outcome(row: Mapping[str, Any], layers: Mapping[str, LayerRef], sta
     )
 
 
-def _outcomes(item: ItemProgress | UnusableItem, run: Run) -> Iterator[ClipOutcome]:
+def _report_item(
+    number: int, run: Run, refer: Callable[[Iterable[ResultStamp]], None], seconds: Mapping[str, float]
+) -> Iterator[ClipOutcome | LedgerLine]:
+    """Lines of a listed item, from memory where it was finished before; its results are referred to."""
+    item, source = run.items[number], run.source.name
+    if isinstance(item, Item):
+        stamps = run.recall(item)
+        lines = None if stamps is None else run.index.lines(source, item.id)
+        if stamps is not None and lines is not None:
+            refer(stamps)
+            yield from lines
+            return
+    progress = run.read_progress(number)
+    parts = list(progress_tree(progress))
+    results = ((part.item.id, part.results.values()) for part in parts)
+    stamps = [stamp for name, values in results for stamp in result_stamps(name, values, run.index, seconds)]
+    refer(stamps)
+    lines = [LedgerLine.of(entry) for entry in _outcomes(progress, run, number, progress)]
+    if isinstance(item, Item) and not any(part.next_stage or part.item.id in run.failures for part in parts):
+        run.index.keep(source, item.id, run.fingerprint(item), stamps, lines)
+    yield from lines
+
+
+def _outcomes(
+    item: ItemProgress | UnusableItem, run: Run, number: int, root: ItemProgress | UnusableItem
+) -> Iterator[ClipOutcome]:
     if isinstance(item, UnusableItem):
         yield ClipOutcome(name=item.id, outcome=item.outcome, stage=item.stage, reasons=(item.reason,))
         return
+    assert isinstance(root, ItemProgress), "a part has a whole"
     failure = run.failures.get(item.item.id)
     if item.children is not None:
         for child in item.children:
-            yield from _outcomes(child, run)
+            yield from _outcomes(child, run, number, root)
     elif item.is_finished:
-        yield run.kind.outcome(run.source, item, failure)
+        outcome: ClipOutcome = run.kind.outcome(run.source, item, failure)
+        reason = run.purges.row_reason(outcome.row) if run.purges.purges and outcome.row else None
+        purged = ClipOutcome(name=outcome.name, outcome="purged", stage=outcome.stage, reasons=(reason or "",))
+        yield purged if reason else outcome
+    elif item.refusal is None and failure is None and not run.is_selected(number, item, root):
+        assert item.next_stage is not None, item.item.id
+        for name in item.item.outcome_names:
+            yield ClipOutcome(name=name, outcome="pending", stage=item.next_stage.name, reasons=(LEFT_OUT,))
     else:
         if item.refusal is not None:
             stage, reason = item.refusal

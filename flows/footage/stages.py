@@ -3,9 +3,11 @@ captions.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,6 @@ from ...datasets.footage.types import Footage
 from ...datasets.store.atomic_io import digest_of, key_digest
 from ...datasets.store.ledger import ClipOutcome
 from ...datasets.store.store import ResultWriter, Store
-from ...digests import digest_of_file
 from ...settings import first_names
 from ...stages import normalise, pair
 from ...stages.quality_gates import judge
@@ -30,6 +31,8 @@ from .ingest import ClipReader, NormalizedClip
 from .scan import PlannedClip, scan_footage
 from .source import RealSource
 
+BLOCK_VIDEOS = 256
+"""Videos whose files are hashed together, several at once."""
 BATCH_VIDEOS = 4
 """Videos of a batch of scans."""
 BATCH_CLIPS = 8
@@ -75,33 +78,44 @@ class ClipItem(CaptionedItem):
 
 
 def list_items(source: RealSource, store: Store) -> Iterator[Item | UnusableItem]:
-    """List the footage of a source; every file is read once for its digest.
+    """List the footage of a source; files that are not as the index saw them last are read for their digests.
 
     Raises:
         ValueError: the root of the source is missing, or holds no footage.
     """
-    for footage in list_footage(source):
-        item_id = f"{source.name}-{footage.name}"
-        if isinstance(footage, UnusableFootage):
-            yield UnusableItem(id=item_id, stage="list", reason=footage.reason)
-            continue
-        try:
-            stamp = footage.stamp()
-            inputs = content_digests(footage)
-        except OSError as problem:
-            path = problem.filename or footage.video
-            reason = f"{path}: cannot be read ({problem.strerror}); check its permissions"
-            yield UnusableItem(id=item_id, stage="normalise", reason=reason)
-        else:
-            yield VideoItem(id=item_id, footage=footage, stamp=stamp, inputs=inputs, fps=source.normalise.fps)
+    listed = iter(list_footage(source))
+    while block := list(islice(listed, BLOCK_VIDEOS)):
+        files = {footage.name: tuple(footage.files()) for footage in block if isinstance(footage, Footage)}
+        sums = store.index.digests(path for roles in files.values() for _, path in roles)
+        for footage in block:
+            item_id = f"{source.name}-{footage.name}"
+            if isinstance(footage, UnusableFootage):
+                yield UnusableItem(id=item_id, stage="list", reason=footage.reason)
+                continue
+            try:
+                stamp = footage.stamp()
+                inputs = content_digests(files[footage.name], sums)
+            except OSError as problem:
+                path = problem.filename or footage.video
+                reason = f"{path}: cannot be read ({problem.strerror}); check its permissions"
+                yield UnusableItem(id=item_id, stage="normalise", reason=reason)
+            else:
+                yield VideoItem(id=item_id, footage=footage, stamp=stamp, inputs=inputs, fps=source.normalise.fps)
 
 
-def content_digests(footage: Footage) -> dict[str, str]:
-    """SHA-256 of a video's files by role; of a folder of images, the digest of its files' digests in order."""
+def content_digests(files: Iterable[tuple[str, Path]], sums: Mapping[Path, str | OSError]) -> dict[str, str]:
+    """SHA-256 of a video's files by role; of a folder of images, the digest of its files' digests in order.
+
+    Raises:
+        OSError: a file could not be read.
+    """
     digests: dict[str, list[str]] = {}
-    for role, path in footage.files():
-        digests.setdefault(role, []).append(digest_of_file(path))
-    return {role: files[0] if len(files) == 1 else digest_of(files) for role, files in digests.items()}
+    for role, path in files:
+        sha256 = sums[path]
+        if isinstance(sha256, OSError):
+            raise sha256
+        digests.setdefault(role, []).append(sha256)
+    return {role: parts[0] if len(parts) == 1 else digest_of(parts) for role, parts in digests.items()}
 
 
 def stages(source: RealSource) -> tuple[Stage, ...]:
