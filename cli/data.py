@@ -25,6 +25,7 @@ from .console import (
     usage_errors,
     write_gallery,
 )
+from .workspace import ClipPatterns, ItemLimit, OnlyStages, open_runs
 
 if TYPE_CHECKING:
     from ..datasets.store.ledger import RunSummary
@@ -44,19 +45,27 @@ def run(
     no_prefect: NoPrefect = False,
     engine: EngineOption = "local",
     engine_address: EngineAddress = "",
+    only: OnlyStages = None,
+    clips: ClipPatterns = None,
+    limit: ItemLimit = 0,
 ) -> None:
     """Take every clip of a source through every stage. Running again goes on where it was."""
-    from ..flows.sources import load_any, open_run
+    from ..flows.engine.selection import Selection
+    from ..flows.sources import load_any
 
     chosen_engine = choose_engine(engine, engine_address, no_prefect)
+    selection = Selection(stages=tuple(only or ()), clips=tuple(clips or ()), limit=limit)
     with usage_errors():
         settings = [load_any(name, overrides or ()) for name in source]
-    runs = [open_run(source_settings, workspace, workers) for source_settings in settings]
+    runs = open_runs(settings, workspace, workers, selection)
     for source_run in runs:  # what any of them lacks is said before the first begins
         if not engine_address:
             source_run.check_requirements()
     summaries = [_run_source(source_run, chosen_engine) for source_run in runs]
-    if any(summary.inputs == summary.failed for summary in summaries):
+    stopped = [source_run.stop_reason for source_run in runs if source_run.stop_reason]
+    if stopped:
+        err.print(f"error: {stopped[0]}", style="red", markup=False)
+    if stopped or any(summary.inputs == summary.failed for summary in summaries):
         raise typer.Exit(1)
 
 
@@ -224,11 +233,16 @@ def demo(
 
 
 def _run_source(source_run: "Run", engine: "Engine | None") -> "RunSummary":
-    from ..datasets.store.ledger import RunSummary, read_ledger
+    from ..datasets.store.ledger import RunSummary, iter_ledger
     from ..flows.engine.local_runner import run_locally
 
     settings = source_run.source
-    if engine is None or source_run.check_done():
+    is_done = source_run.check_done()
+    if not is_done:
+        from ..flows.engine.plan import plan_run
+
+        out.print(str(plan_run(source_run)), markup=False)
+    if engine is None or is_done:
         # With nothing left to do there is nothing to schedule: no server is started to say so.
         with progress_bar() as show:
             summary = run_locally(source_run, show)
@@ -239,8 +253,8 @@ def _run_source(source_run: "Run", engine: "Engine | None") -> "RunSummary":
         with progress_bar() as show:
             values = run_in_flow(settings.flow, settings.name, partial(run_with_prefect, source_run, show, engine))
         summary = RunSummary(**values)
-    for clip in read_ledger(source_run.workspace, summary.source):
-        if clip.outcome != "accept":
+    for _, clip in iter_ledger(source_run.workspace, summary.source):
+        if clip.outcome not in ("accept", "pending"):
             out.print(f"  {clip.outcome} {clip.name}: {'; '.join(clip.reasons)}", markup=False)
     out.print(str(summary), style="bold", markup=False)
     return summary

@@ -10,7 +10,22 @@ import pytest
 import typer
 from effectpairs.cli.app import RENAMED_OPTIONS, app
 
-COMMANDS = ("train", "generate", "demo", "pair", "run", "publish", "serve", "inspect", "verify", "report", "doctor")
+COMMANDS = (
+    "plan",
+    "purge",
+    "gc",
+    "train",
+    "generate",
+    "demo",
+    "pair",
+    "run",
+    "publish",
+    "serve",
+    "inspect",
+    "verify",
+    "report",
+    "doctor",
+)
 
 
 def effectpairs(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -9,6 +9,7 @@ counts as not there, and is made anew.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -23,6 +24,7 @@ from cachetools import LRUCache
 from ...untrusted_input import path_within
 from . import codec
 from .atomic_io import (
+    CannotWrite,
     CorruptFile,
     explain_os_errors,
     is_abandoned,
@@ -36,6 +38,9 @@ from .codec import Frames
 from .location import Location, Place
 
 MANIFEST = "result.json"
+RESERVE_BYTES = 2**30
+"""Space that a run leaves free: for its ledger (9 kB a clip), for logs, and for whoever else uses the disk."""
+RESERVE_SHARE = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +239,7 @@ class Store:
         try:
             with explain_os_errors(local or folder, within=local or folder):
                 partial.mkdir(parents=True)
+                require_space(partial, str(local or folder))
                 yield ResultWriter(folder=partial, fps=fps, cache=self.cache)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -280,6 +286,21 @@ class Store:
             raise
         except OSError as problem:  # the disk cannot read it: as good as gone
             raise FileNotFoundError(name) from problem
+
+
+def require_space(folder: Path, name: str) -> None:
+    """Check that the disk of a folder, which users know by that name, has room for more results.
+
+    Raises:
+        CannotWrite: less is left than `RESERVE_BYTES`, or than `RESERVE_SHARE` of a small disk.
+    """
+    disk = shutil.disk_usage(folder)
+    if disk.free < min(RESERVE_BYTES, disk.total * RESERVE_SHARE):
+        raise CannotWrite(
+            errno.ENOSPC,
+            f"{name}: the disk is nearly full, {disk.free / 2**20:.0f} MiB are free; free some space or choose another "
+            "folder, then run again",
+        )
 
 
 def _folder(stage: str, key: str) -> str:

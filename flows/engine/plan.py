@@ -107,7 +107,7 @@ def free_bytes(folder: Any) -> int:
     return shutil.disk_usage(folder).free
 
 
-def format_bytes(size_bytes: float | None) -> str:
+def format_bytes(size_bytes: int | float | None) -> str:
     """A size with its unit."""
     size = float(size_bytes or 0)
     for unit in ("B", "kB", "MB", "GB"):
@@ -117,7 +117,7 @@ def format_bytes(size_bytes: float | None) -> str:
     return f"{size:.3g} TB"
 
 
-def format_seconds(seconds: float | None) -> str:
+def format_seconds(seconds: int | float | None) -> str:
     """A time with its unit."""
     value = seconds or 0
     return f"{value:.0f} s" if value < 90 else f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"

@@ -8,6 +8,10 @@ from typing import Any
 from .item import ItemProgress, Stage, progress_tree
 
 
+class UnknownStage(ValueError):
+    """A stage that a source does not have."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """Limits of one run; without any it takes all that is left to do."""
@@ -23,11 +27,11 @@ class Selection:
         """Check that a source has the stages that are named.
 
         Raises:
-            ValueError: it has not, with those that it has.
+            UnknownStage: it has not, with those that it has.
         """
         names = [stage.name for stage in stages]
         if unknown := [name for name in self.stages if name not in names]:
-            raise ValueError(f"there is no stage '{unknown[0]}' here; the stages are {', '.join(names)}")
+            raise UnknownStage(f"there is no stage '{unknown[0]}' here; the stages are {', '.join(names)}")
 
     def stages_of(self, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
         """Those of some stages that are to run."""
