@@ -48,21 +48,26 @@ def plan_purge(workspace: Location, by: Subject, pattern: str) -> PurgePlan:
                 (name, True) for name, _ in entries
             ]  # a licence is a source's; what failed has no row that says so
         clips[source] = tuple(name for name, is_match in entries if is_match)
-        table = read_references(workspace, source, ("item", "stage", "key"))
-        references = list(zip(*(table.column(name).to_pylist() for name in ("item", "stage", "key")), strict=True))
-        items[source] = frozenset(clips[source]) | _emptied({item for item, _, _ in references}, dict(entries))
-        for item, stage, key in references:
-            (leaving if item in items[source] else staying).add((stage, key))
+        gone = frozenset(clips[source])
+        is_whole = len(gone) == len(entries)
+        emptied = set()
+        columns = ("item", "stage", "key", "clips")
+        table = read_references(workspace, source, columns)
+        for item, stage, key, names in zip(*(table.column(name).to_pylist() for name in columns), strict=True):
+            goes = is_whole or (bool(names) and gone.issuperset(names))
+            (leaving if goes else staying).add((stage, key))
+            emptied |= {item} if goes else set()
+        items[source] = gone | emptied
     if not any(clips.values()):
         raise ValueError(f"{workspace}: no clip matches {by} '{pattern}'; nothing is purged")
-    gone = leaving - staying
-    size = sum(size for stage, key, size in list_results(workspace) if (stage, key) in gone)
+    leaving -= staying
+    size = sum(size for stage, key, size in list_results(workspace) if (stage, key) in leaving)
     names = tuple(sorted(frozenset[str]().union(*items.values())))
     return PurgePlan(
         purge=Purge(by=by, pattern=pattern, names=names),
         clips={source: names for source, names in clips.items() if names},
         items={source: names for source, names in items.items() if names},
-        results=tuple(sorted(gone)),
+        results=tuple(sorted(leaving)),
         size_bytes=size,
     )
 
@@ -107,13 +112,3 @@ def _matches(entry: ClipOutcome, source: str, by: Subject, pattern: str) -> bool
     if entry.row is not None:
         values |= {name: entry.row["provenance"][name] or "unknown" for name in ("licence", "origin")}
     return entry.outcome != "purged" and fnmatchcase(values.get(by, ""), pattern)
-
-
-def _emptied(items: Iterable[str], is_match: Mapping[str, bool]) -> frozenset[str]:
-    """Videos and scenes of which every clip goes: the ids of clips begin with theirs."""
-    emptied = set()
-    for item in items:
-        parts = [match for name, match in is_match.items() if name.startswith(f"{item}-")] if item else []
-        if item not in is_match and parts and all(parts):
-            emptied.add(item)
-    return frozenset(emptied)

@@ -54,6 +54,8 @@ class ResultStamp(NamedTuple):
     """Size of all its files."""
     seconds: float | None
     """Time that its making took, if a run is known that made it."""
+    clips: Sequence[str] = ()
+    """Ids of the clips that come of it: that of the item itself, or of all that it was split into."""
 
 
 class WorkspaceIndex:

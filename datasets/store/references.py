@@ -26,6 +26,7 @@ _COLUMNS = pa.schema(
         ("times_ns", pa.list_(pa.int64())),
         ("size_bytes", pa.int64()),
         ("seconds", pa.float64()),
+        ("clips", pa.list_(pa.string())),
     ]
 )
 

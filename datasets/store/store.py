@@ -239,7 +239,8 @@ class Store:
         try:
             with explain_os_errors(local or folder, within=local or folder):
                 partial.mkdir(parents=True)
-                require_space(partial, str(local or folder))
+            require_space(partial, str(local or folder))
+            with explain_os_errors(local or folder, within=local or folder):
                 yield ResultWriter(folder=partial, fps=fps, cache=self.cache)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

@@ -28,12 +28,12 @@ def write_report(run: Run) -> RunSummary:
     """
     workspace, source = run.workspace, run.source.name
     state = run.state() if run.check_done() else None
-    if state is not None and state == read_state(workspace, source):
+    if state is not None and run.is_remembered and state == read_state(workspace, source):
         return read_account(workspace, source)[0]
     with write_references(workspace, source) as refer:
         run.delete_batches()
         past = dict(read_seconds_of(workspace, source)) | run.seconds
-        refer(result_stamps("", run.listing, run.index, past))
+        refer(result_stamps(None, run.listing, run.index, past))
         lines = (line for number in range(len(run.items)) for line in _report_item(number, run, refer, past))
         summary = write_ledger(workspace, source, lines, run.kind.settings(run.source), state)
     run.index.commit()
@@ -44,25 +44,27 @@ def refer_to_results(run: Run) -> None:
     """Write which results a run without a ledger refers to, so that they stay."""
     with write_references(run.workspace, run.source.name) as refer:
         for part in run.iter_items():
-            refer(result_stamps(part.item.id, part.results.values(), run.index, run.seconds))
+            refer(result_stamps(part, part.results.values(), run.index, run.seconds))
 
 
 def result_stamps(
-    item: str, results: Iterable[StageResult], index: WorkspaceIndex, seconds: Mapping[str, float]
+    part: ItemProgress | None, results: Iterable[StageResult], index: WorkspaceIndex, seconds: Mapping[str, float]
 ) -> Iterator[ResultStamp]:
-    """Results of an item as they lie in the store now; seconds say how long each took, by its key."""
+    """Results of an item, or of a listing, as they lie in the store now; seconds say how long each took, by its key."""
+    clips = list(clip_names(part)) if part is not None else []
     for result in results:
         stage = result.folder.split("/")[1]
         seen = index.look(stage, result.key)
         if seen is not None:
             yield ResultStamp(
-                item=item,
+                item="" if part is None else part.item.id,
                 stage=stage,
                 key=result.key,
                 manifest_bytes=seen[0],
                 times_ns=seen[1],
                 size_bytes=seen[0] + result.size_bytes,
                 seconds=seconds.get(result.key),
+                clips=clips,
             )
 
 
@@ -138,6 +140,17 @@ def finished_outcome(row: Mapping[str, Any], layers: Mapping[str, LayerRef], sta
     )
 
 
+def clip_names(part: ItemProgress | UnusableItem) -> Iterator[str]:
+    """Ids under which what comes of an item stands in the ledger."""
+    if isinstance(part, UnusableItem):
+        yield part.id
+    elif part.children is None:
+        yield from part.item.outcome_names
+    else:
+        for child in part.children:
+            yield from clip_names(child)
+
+
 def _report_item(
     number: int, run: Run, refer: Callable[[Iterable[ResultStamp]], None], seconds: Mapping[str, float]
 ) -> Iterator[ClipOutcome | LedgerLine]:
@@ -152,8 +165,7 @@ def _report_item(
             return
     progress = run.read_progress(number)
     parts = list(progress_tree(progress))
-    results = ((part.item.id, part.results.values()) for part in parts)
-    stamps = [stamp for name, values in results for stamp in result_stamps(name, values, run.index, seconds)]
+    stamps = [stamp for part in parts for stamp in result_stamps(part, part.results.values(), run.index, seconds)]
     refer(stamps)
     lines = [LedgerLine.of(entry) for entry in _outcomes(progress, run, number, progress)]
     if isinstance(item, Item) and not any(part.next_stage or part.item.id in run.failures for part in parts):

@@ -74,6 +74,7 @@ class Run:
         index: memory of earlier runs.
         listing: results of the listing itself, such as descriptions of scenes.
         seconds: time that the making of each result took in this run, by its key.
+        is_remembered: whether the index knew all that was looked at.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Run:
         self._selected: set[int] | None = None
         self._progress: OrderedDict[int, ItemProgress] = OrderedDict()
         self.seconds: dict[str, float] = {}
+        self.is_remembered = True
         self._forget_progress()
         uses = {resource for stage in self.stages for resource in stage.uses}
         if "gpu" in uses:
@@ -200,6 +202,7 @@ class Run:
             if number in self._finished or isinstance(item, UnusableItem):
                 continue
             progress = None if self.recall(item) is not None else self.read_progress(number)
+            self.is_remembered &= progress is None
             if any(part.next_stage is not None for part in progress_tree(progress)):
                 yield number, progress  # type: ignore[misc]
             else:

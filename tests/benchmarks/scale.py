@@ -53,8 +53,8 @@ READS = {
 }
 
 
-def write_source(folder: Path, name: str, clips: int) -> Path:
-    """Write a source whose videos differ in a mark at their end alone; return its settings file."""
+def write_source(folder: Path, name: str, clips: int, *, alike: bool = True) -> Path:
+    """Write a source whose videos differ in their pixels, or if alike in a mark at their end; return its settings."""
     root = folder / "footage" / name
     root.mkdir(parents=True, exist_ok=True)
     video = encode_video(folder / "one.mp4", sliding_clip(FRAMES, *SIZE)).read_bytes()
@@ -63,6 +63,8 @@ def write_source(folder: Path, name: str, clips: int) -> Path:
     for number in range(clips):
         stem = f"clip{number:06d}"
         if not (root / f"{stem}_mask.mp4").is_symlink():
+            if not alike:
+                video = encode_video(folder / "one.mp4", sliding_clip(FRAMES, *SIZE, seed=number)).read_bytes()
             (root / f"{stem}.mp4").write_bytes(video + _mark(f"{name} {stem}", b"free"))
             (root / f"{stem}_mask.mp4").symlink_to("masks.mp4")
     path = folder / f"{name}.toml"
