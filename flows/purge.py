@@ -48,16 +48,16 @@ def plan_purge(workspace: Location, by: Subject, pattern: str) -> PurgePlan:
                 (name, True) for name, _ in entries
             ]  # a licence is a source's; what failed has no row that says so
         clips[source] = tuple(name for name, is_match in entries if is_match)
-        gone = frozenset(clips[source])
-        is_whole = len(gone) == len(entries)
+        leaving_clips = frozenset(clips[source])
+        is_whole = len(leaving_clips) == len(entries)
         emptied = set()
         columns = ("item", "stage", "key", "clips")
         table = read_references(workspace, source, columns)
         for item, stage, key, names in zip(*(table.column(name).to_pylist() for name in columns), strict=True):
-            goes = is_whole or (bool(names) and gone.issuperset(names))
+            goes = is_whole or (bool(names) and leaving_clips.issuperset(names))
             (leaving if goes else staying).add((stage, key))
             emptied |= {item} if goes else set()
-        items[source] = gone | emptied
+        items[source] = leaving_clips | emptied
     if not any(clips.values()):
         raise ValueError(f"{workspace}: no clip matches {by} '{pattern}'; nothing is purged")
     leaving -= staying

@@ -114,7 +114,7 @@ class WorkspaceIndex:
             ]
         except (ValueError, TypeError, zlib.error):
             return None
-        return stamps if all(self.look(stamp.stage, stamp.key) == _seen(stamp) for stamp in stamps) else None
+        return stamps if all(self.look(stamp.stage, stamp.key) == _state_of(stamp) for stamp in stamps) else None
 
     def lines(self, source: str, item: str) -> list[LedgerLine] | None:
         """The ledger's lines of a finished item."""
@@ -210,7 +210,7 @@ def _digest_or_problem(path: Path) -> str | OSError:
         return problem
 
 
-def _seen(stamp: ResultStamp) -> tuple[int, tuple[int, int]]:
+def _state_of(stamp: ResultStamp) -> tuple[int, tuple[int, int]]:
     return stamp.manifest_bytes, stamp.times_ns
 
 
