@@ -16,6 +16,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,8 +41,7 @@ class S3Server:
 
     def start(self) -> None:
         if self._record.exists():  # what changed objects, whichever proxy it came through
-            lines = [line for line in self._record.read_text().splitlines() if json.loads(line)["method"] in CHANGES]
-            text = "".join(f"{line}\n" for line in lines)
+            text = "".join(f"{json.dumps(entry)}\n" for entry in self.requests() if entry["method"] in CHANGES)
             self._record.write_text(re.sub(r"http://127\.0\.0\.1:\d+/", f"{self.url}/", text))
         environment = os.environ | {"MOTO_ENABLE_RECORDING": "1", "MOTO_RECORDER_FILEPATH": str(self._record)}
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
@@ -59,6 +59,16 @@ class S3Server:
             assert self._process.poll() is None, "moto did not start"
             time.sleep(0.2)
         raise TimeoutError("moto did not start")
+
+    def requests(self) -> list[dict[str, Any]]:
+        """All requests so far; two at once may stand in one line."""
+        text, position, entries = self._record.read_text(), 0, []
+        while position < len(text):
+            entry, position = json.JSONDecoder().raw_decode(text, position)
+            entries.append(entry)
+            while text[position : position + 1] == "\n":
+                position += 1
+        return entries
 
     def kill(self) -> None:
         assert self._process is not None
