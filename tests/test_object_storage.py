@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import effectpairs
@@ -69,6 +70,20 @@ def test_a_result_is_the_same_as_on_a_disk(workspace, tmp_path):
     assert objects(workspace) == read_files(tmp_path / "local")
     assert np.array_equal(Store(workspace).layer(result.layers["gt"]), layers()["gt"])
     assert not list(store.workspace.scratch_folder.iterdir())
+
+
+def test_a_result_costs_few_requests(workspace, server):
+    store = Store(workspace)
+    store.workspace.names()
+
+    def requests_of(work) -> list[str]:
+        before = len(server.requests())
+        work()
+        return [request["method"] for request in server.requests()[before:]]
+
+    assert requests_of(lambda: store.find(WORK)) == ["GET"]
+    assert Counter(requests_of(lambda: store.once(WORK, draw))) == {"GET": 1, "PUT": 4}
+    assert requests_of(lambda: store.find(WORK)) == ["GET", "GET"]
 
 
 def test_a_refused_input_leaves_its_reason_alone(workspace):

@@ -338,3 +338,32 @@ def test_the_manifest_comes_when_all_layers_are_in_their_places(tmp_path, monkey
     result = Store(tmp_path).once(WORK, draw)
     assert set(before) >= {layer.file for layer in result.layers.values()}
     assert f"{result.folder}/result.json" not in before
+
+
+def test_scratch_is_beside_a_local_workspace_and_in_the_cache_of_a_remote_one(tmp_path, monkeypatch):
+    monkeypatch.delenv("EFFECTPAIRS_SCRATCH", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert Location.of(tmp_path / "w").scratch_folder == tmp_path / "w" / "scratch"
+    remote = [Location.of(f"memory://{name}").scratch_folder for name in ("one", "two")]
+    assert all(folder.parent == tmp_path / "cache" / "effectpairs" / "scratch" for folder in remote)
+    assert remote[0] != remote[1]
+    monkeypatch.setenv("EFFECTPAIRS_SCRATCH", str(tmp_path / "shared"))
+    assert Location.of("memory://one").scratch_folder == Location.of(tmp_path).scratch_folder == tmp_path / "shared"
+
+
+def test_a_location_by_a_relative_path_stays_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = Location.of("w")
+    monkeypatch.chdir("/")
+    assert place.local == tmp_path / "w"
+    assert Location.of("memory://w").local is None
+
+
+def test_memory_is_a_workspace_as_good_as_a_folder(tmp_path):
+    url = f"memory://{tmp_path.name}-{time.time_ns()}"
+    result = Store(url).once(WORK, draw)
+    assert result == Store(tmp_path).once(WORK, draw)
+    assert Store(url).find(WORK) == result
+    assert {name: Location.of(url).read(name) for name in Location.of(url).names()} == fixtures_workspaces.read_files(
+        tmp_path
+    )
