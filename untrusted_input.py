@@ -122,6 +122,33 @@ def check_values(values: Any, *, max_text: int = MAX_TEXT) -> None:
             raise ValueError(f"{shortened(path)} is a whole number that 64 bits do not hold")
 
 
+def find_mismatch(value: Any, shape: Any, path: str = "") -> str | None:
+    """Return the path to the first part of a document that is not of a shape, or None.
+
+    Args:
+        value: a JSON value.
+        shape: a type (float takes whole numbers too, object anything); a list of one shape, for each item; or a
+            dictionary of shapes, whose key "*" stands for every key, and one with "?" for one that may be absent.
+        path: keys that lead to the value.
+    """
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            return path or "a table"
+        for key, part in shape.items():
+            name = key.removesuffix("?")
+            for item in value if name == "*" else [name] if name in value or name == key else ():
+                wrong = find_mismatch(value.get(item), part, f"{path}.{item}" if path else str(item))
+                if wrong:
+                    return shortened(wrong)
+        return None
+    if isinstance(shape, list):
+        items = value if isinstance(value, list) else [None]
+        return next((wrong for item in items if (wrong := find_mismatch(item, shape[0], path))), None)
+    types = (int, float) if shape is float else shape
+    is_flag = isinstance(value, bool) and shape in (int, float)
+    return None if isinstance(value, types) and not is_flag else path
+
+
 def fill_pattern(pattern: str, **words: str) -> str:
     """Return a pattern with {word} replaced; nothing else in braces has a meaning.
 

@@ -7,8 +7,30 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Mask, Matte, Rgb
+from ...untrusted_input import find_mismatch, parse_json, shortened
 from ..store import codec
 from .schema import LAYERS, MASK_LAYERS, TRUTH, TRUTH_LAYER, is_layer
+
+RECORD_SHAPES: dict[str, Any] = {
+    "settings": {"*?": object},
+    "facts": {"*?": object},
+    "captions": {
+        "augmented?": [str],
+        "models?": {"*": {"id": str}},
+        "filled?": {"*": int},
+        "effects?": {"source": str, "evidence?": [str], "hint?": [str]},
+    },
+}
+"""Parts of the JSON texts of `provenance` that their readers count on."""
+
+
+def record_fault(provenance: Mapping[str, Any], name: str) -> str | None:
+    """Describe what is wrong with one of the JSON texts of `provenance`; None where all is well."""
+    try:
+        wrong = find_mismatch(parse_json(provenance[name] or "{}"), RECORD_SHAPES[name])
+    except ValueError as problem:
+        return f"provenance.{name} is no JSON object ({shortened(str(problem))})"
+    return f"provenance.{name} has no {wrong}, or of another form" if wrong else None
 
 
 class Clip:
@@ -70,6 +92,18 @@ class Clip:
             strength: Any = self.decode(f"{TRUTH_LAYER}{entry['effect']}")
             strongest = strength if strongest is None else np.maximum(strongest, strength)
         return strongest
+
+    def record(self, name: str) -> dict[str, Any]:
+        """Object in one of the JSON texts of `provenance`: settings, captions or facts; empty where it is null.
+
+        Raises:
+            ValueError: it is none, or of another form.
+        """
+        wrong = record_fault(self.row["provenance"], name)
+        if wrong:
+            raise ValueError(f"clip '{self.row['clip_id']}': {wrong}; see all that is wrong with: effectpairs verify")
+        value: dict[str, Any] = parse_json(self.row["provenance"][name] or "{}")
+        return value
 
     def encoded(self, layer: str) -> bytes | None:
         """The layer's video as it is stored, playable by ffmpeg; None where the clip has no such layer.

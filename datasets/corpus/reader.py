@@ -10,14 +10,33 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...untrusted_input import is_id, parse_json, shortened
+from ...untrusted_input import find_mismatch, is_id, parse_json, shortened
 from ..store.location import Location
 from . import shards
 from .clip import Clip
 from .publish import MANIFEST, is_ours, listed_files
-from .schema import OLDEST_READABLE, PLAIN_COLUMNS, PLAIN_ROW, SCHEMA_VERSION
-from .words import read_words
+from .schema import NULLABLE, OLDEST_READABLE, PLAIN_COLUMNS, PLAIN_ROW, SCHEMA_VERSION
+from .words import OUTCOMES, read_words
 
+_FILE = {"path": str, "rows": int, "size_bytes": int, "sha256": str}
+_SUMS = {"inputs": int, "accepted": int, "review": int, "rejected": int, "failed": int}
+_BY_WORDS = ("by_kind", "by_source", "by_split", "by_effect", "by_verdict")
+MANIFEST_SHAPE = {
+    "name": str,
+    "version": str,
+    "software": str,
+    "digest?": str,
+    "counts": {"clips": int, "groups": int, "frames": int, "seconds": float} | {key: {"*": int} for key in _BY_WORDS},
+    "quality": {"*": {"*": float}},
+    "settings": {"publishing": {"storage": str, "include": [str]}, "sources": {"*": {"*?": object}}},
+    "account": {"sources": {"*": _SUMS}, "clips": _FILE},
+    "files": [{**_FILE, "split": str, "kind": str, "content": str}],
+    "words?": _FILE,
+    "card?": {"sha256": str},
+}
+"""Parts of `corpus.json` that its readers count on, as `find_mismatch` takes them."""
+UNREADABLE = (FileNotFoundError, pa.ArrowException, LookupError, TypeError, ValueError)
+"""Errors of a file that is missing, damaged or of another schema."""
 OPEN_SHARDS = 16
 """Shards kept open at once by one reader: their footers are then parsed once."""
 WORDS_BLOCK_BYTES = 1 << 16
@@ -84,8 +103,27 @@ class Corpus:
         """
         words = self._read_words(names)
         table = self._read_shards(names) if words is None else words
+        absent = [name for name in table.column_names if name not in NULLABLE and table.column(name).null_count]
+        if absent:
+            raise ValueError(f"{self.location.url}: clips without {absent[0]} are in it; verify it")
         if "clip_id" in names:
             self._check_ids(table.column("clip_id").to_pylist())
+        return table
+
+    def outcomes(self) -> pa.Table:
+        """Source, name, outcome, stage and reasons of every clip that was looked at.
+
+        Raises:
+            ValueError: the file is missing, damaged, or of another schema.
+        """
+        path = self.manifest["account"]["clips"]["path"]
+        try:
+            with self.location.open(path) as opened:
+                table = pq.read_table(opened).select(OUTCOMES.names).cast(OUTCOMES)
+        except UNREADABLE as broken:
+            raise ValueError(self._unreadable(path)) from broken
+        if any(column.null_count for column in table.columns):
+            raise ValueError(self._unreadable(path))
         return table
 
     def _check_ids(self, ids: Sequence[Any]) -> None:
@@ -105,7 +143,7 @@ class Corpus:
             try:
                 with self.location.open(file["path"], block_bytes=WORDS_BLOCK_BYTES) as opened:
                     parts.append(shards.read_plain(opened, columns))
-            except (FileNotFoundError, pa.ArrowException, LookupError, TypeError, ValueError) as broken:
+            except UNREADABLE as broken:
                 raise ValueError(self._unreadable(file["path"])) from broken
             if len(parts[-1]) != file["rows"]:
                 raise ValueError(
@@ -122,7 +160,7 @@ class Corpus:
                 return None
             with self.location.open(entry["path"]) as opened:
                 return read_words(opened, len(self), names)
-        except (OSError, pa.ArrowException):
+        except (OSError, *UNREADABLE):
             return None
 
     @property
@@ -165,7 +203,7 @@ class Corpus:
     def _layer(self, path: str, group: int, layer: str) -> bytes | None:
         try:
             return shards.read_layer(self._shard(path), group, layer)
-        except (FileNotFoundError, pa.ArrowException) as broken:
+        except UNREADABLE as broken:
             raise ValueError(self._unreadable(path)) from broken
 
     def _shard(self, path: str) -> pq.ParquetFile:
@@ -230,21 +268,12 @@ def _read_manifest(location: Location) -> dict[str, Any]:
 
 def _problem_of(manifest: dict[str, Any]) -> str | None:
     """Describe what a reader relies on and does not find in a manifest; None where all is there."""
+    wrong = find_mismatch(manifest, MANIFEST_SHAPE)
+    if wrong:
+        return f"{wrong} is not there, or of another form"
     for file in listed_files(manifest):
         if not is_ours(file["path"]):
-            return f"{shortened(str(file['path']))!r} is no file of a corpus"
-        if not all(isinstance(file[key], int) and 0 <= file[key] < 2**63 for key in ("rows", "size_bytes")):
-            return f"rows or size of {file['path']} are no numbers"
-        if not re.fullmatch("[0-9a-f]{64}", file["sha256"]):
-            return f"SHA-256 of {file['path']} is not there"
-    counts, texts = manifest["counts"], (manifest["name"], manifest["version"], manifest["software"])
-    if not all(isinstance(text, str) and text for text in texts):
-        return "its name, version or software are not there"
-    totals = ("clips", "groups", "frames", "seconds")
-    if not all(isinstance(counts[name], (int, float)) and counts[name] >= 0 for name in totals):
-        return "its counts are not there"
-    for key in ("kind", "source", "split", "effect", "verdict"):
-        if not all(isinstance(count, int) for count in counts[f"by_{key}"].values()):
-            return f"its counts by {key} are none"
-    publishing = manifest["settings"]["publishing"]
-    return None if publishing["storage"] and publishing["include"] else "its settings are not there"
+            return f"{shortened(file['path'])!r} is no file of a corpus"
+        if not 0 <= file["rows"] < 2**63 or not re.fullmatch("[0-9a-f]{64}", file["sha256"]):
+            return f"rows or SHA-256 of {file['path']} are none"
+    return None

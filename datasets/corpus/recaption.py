@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from ..store.atomic_io import digest_of
 from ..store.ledger import ClipOutcome, RunSummary, account_of
 from ..store.location import Location
@@ -86,8 +84,7 @@ def _write(
 def _updated_outcomes(corpus: Corpus, entries: Sequence[ClipOutcome]) -> list[dict[str, Any]]:
     """Return the outcome of every clip that was ever looked at; that of clips in the corpus is made anew."""
     by_name = {entry.name: entry for entry in entries}
-    with corpus.location.open(corpus.manifest["account"]["clips"]["path"]) as file:
-        rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+    rows: list[dict[str, Any]] = corpus.outcomes().to_pylist()
     for row in rows:
         entry = by_name.get(row["name"])
         if entry is not None and (row["outcome"], tuple(row["reasons"])) != (entry.outcome, entry.reasons):

@@ -102,6 +102,8 @@ ROW = pa.schema(
         *((layer, _VIDEO) for layer in LAYERS),
     ]
 )
+NULLABLE = ("caption", "caption_dense")
+"""Plain columns that may be null."""
 PLAIN_COLUMNS = tuple(name for name in ROW.names if name not in LAYERS)
 _TRUTH_EFFECTS = pa.list_(pa.struct([("effect", pa.string())]))
 PLAIN_ROW = pa.schema([(name, _TRUTH_EFFECTS if name == TRUTH else ROW.field(name).type) for name in PLAIN_COLUMNS])

@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...untrusted_input import MAX_DOCUMENT_BYTES, check_values, is_id, parse_json, printable
+from ...untrusted_input import MAX_DOCUMENT_BYTES, check_values, is_id, printable
 from ..store import codec
 from ..store.atomic_io import digest_of, json_bytes
 from . import shards
+from .clip import RECORD_SHAPES, record_fault
 from .publish import CARD, MANIFEST, is_ours, listed_files
 from .reader import Corpus
 from .schema import (
@@ -23,6 +24,7 @@ from .schema import (
     LAYERS,
     MASK_LAYERS,
     MAY_BE_ABSENT,
+    NULLABLE,
     SPLITS,
     TRUTH,
     TRUTH_LAYER,
@@ -33,10 +35,6 @@ from .words import is_current, iter_words
 
 MAX_FPS = 1000.0
 """Frames per second that a source may have (`image_fps`); high-speed footage is played at less."""
-NULLABLE = ("caption", "caption_dense", "effects", TRUTH)
-"""Plain columns that may be null."""
-JSON_TEXTS = ("settings", "captions", "facts")
-"""Parts of `provenance` that hold JSON, or null."""
 Row = dict[str, Any]
 File = Mapping[str, Any]
 
@@ -107,6 +105,8 @@ def _faults_of(corpus: Corpus, file: File, index: CorpusIndex) -> Iterator[str]:
                 yield f"has {shard.metadata.num_rows} rows instead of {file['rows']}"
             if "split" in file:
                 yield from _faults_of_shard(shard, file, index)
+            elif file == corpus.manifest["account"]["clips"]:
+                corpus.outcomes()
     except (pa.ArrowException, OSError, LookupError, ValueError, TypeError) as broken:
         yield f"is no readable Parquet file: {broken}"
 
@@ -161,13 +161,7 @@ def _faults_of_values(row: Row) -> Iterator[str]:
         yield f"fps={row['fps']} is not in (0, {MAX_FPS:g}]"
     if min(row["height"], row["width"]) < 2:
         yield f"its frames of {row['height']}x{row['width']} are none"
-    for name in JSON_TEXTS:
-        try:
-            is_object = isinstance(parse_json(row["provenance"][name] or "{}"), dict)
-        except ValueError:
-            is_object = False
-        if not is_object:
-            yield f"provenance.{name} is no JSON object"
+    yield from filter(None, (record_fault(row["provenance"], name) for name in RECORD_SHAPES))
 
 
 def _faults_of_videos(row: Row, read: shards.ReadLayer) -> Iterator[str]:

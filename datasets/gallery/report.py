@@ -109,14 +109,14 @@ def _words(clip: Clip) -> Values:
     texts = [{"name": name, "text": format_number(name, quality)} for name in NUMBERS]
     ranks = {text["name"]: EXACT_DB if text["text"] == "exact" else finite(quality[text["name"]]) for text in texts}
     provenance = row["provenance"]
-    settings = json.dumps(json.loads(provenance["settings"] or "{}"), indent=1, ensure_ascii=False)
+    settings = json.dumps(clip.record("settings"), indent=1, ensure_ascii=False)
     return {
         "row": row,
         "numbers": texts,
         "ranks": json.dumps({name: value for name, value in ranks.items() if value is not None}),
         "provenance": provenance,
         "settings": settings,
-        "told": json.loads(provenance["captions"] or "{}"),
+        "told": clip.record("captions"),
         "paired": any(quality[name] is not None for name in NUMBERS),
     }
 

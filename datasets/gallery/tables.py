@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -134,8 +133,7 @@ def account_values(corpus: Corpus) -> Values:
     gravest), without the numbers and file names in it; `left_out` lists each clip that is not in the corpus.
     """
     account = corpus.manifest["account"]
-    with corpus.location.open(account["clips"]["path"]) as file:
-        entries = pq.read_table(file).to_pylist()
+    entries = corpus.outcomes().to_pylist()
     counts = Counter(
         (entry["source"], entry["outcome"], main_reason(entry["reasons"]))
         for entry in entries

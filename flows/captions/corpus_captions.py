@@ -98,12 +98,12 @@ def list_items(source: CorpusSource, store: Store) -> Iterator[Item]:
 
 def clip_item(clip: Clip, corpus: str) -> CorpusClipItem:
     """A corpus's clip as an item; a caption without a record of how it was made is a person's, and stays."""
-    record = json.loads(clip.row["provenance"]["captions"] or "null")
-    scene_facts = json.loads(clip.row["provenance"]["facts"] or "{}")
+    record = clip.record("captions") or None
+    scene_facts = clip.record("facts")
     effects = tuple(clip.row["effects"] or ())
     # Records of before hints were kept say "given" of a source's words too.
-    is_hinted = record is None or record["effects"]["source"] == "given"
-    hint = effects if is_hinted else tuple(record["effects"].get("hint") or ())
+    decision = (record or {}).get("effects") or {"source": "given"}
+    hint = effects if decision["source"] == "given" else tuple(decision.get("hint") or ())
     names = (*LAYERS, *(f"{TRUTH_LAYER}{entry['effect']}" for entry in clip.row[TRUTH]))
     videos = {name: video for name in names if (video := clip.encoded(name)) is not None}
     return CorpusClipItem(
@@ -119,7 +119,7 @@ def clip_item(clip: Clip, corpus: str) -> CorpusClipItem:
         scene_facts=scene_facts,
         subject_name=scene_facts.get("subject"),
         hint=None if scene_facts else clip.row["provenance"]["origin"].rpartition(": ")[2],
-        fixed_caption=clip.row["caption"] if record is None else record["given"],
+        fixed_caption=clip.row["caption"] if record is None else record.get("given"),
     )
 
 
