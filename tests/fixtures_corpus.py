@@ -59,8 +59,9 @@ def publish(workspace: Path, corpus: Path, name: str = "small corpus") -> Corpus
 def without_truth(corpus: Corpus) -> Path:
     """Rewrite a corpus as it was before it had `effect_truth`; return its folder."""
     folder = Path(corpus.location.url)
-    manifest = {name: value for name, value in corpus.manifest.items() if name != "digest"}
+    manifest = {name: value for name, value in corpus.manifest.items() if name not in ("digest", "words", "card")}
     manifest["schema_version"] = 2
+    (folder / corpus.manifest["words"]["path"]).unlink()
     for file in manifest["files"]:
         path = folder / file["path"]
         pq.write_table(pq.read_table(path).drop_columns([TRUTH]), path, row_group_size=1)
