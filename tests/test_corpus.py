@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from effectpairs.datasets.corpus import reader as corpus_module
+from effectpairs.datasets.corpus.clip import Clip
 from effectpairs.datasets.corpus.recaption import recaption
 from effectpairs.datasets.corpus.schema import LAYERS, PLAIN_COLUMNS, SCHEMA_VERSION
 from effectpairs.datasets.corpus.shards import Row, write_shard
@@ -216,6 +217,100 @@ def test_what_is_no_corpus_is_named_with_the_remedy(tmp_path, where):
 def _changed(folder, **changes):
     path = folder / "corpus.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "problem"),
+    [
+        (("files", 0, "rows"), 10**12, "2 clips are in data/train/.*, corpus.json lists 1000000000000; verify it"),
+        (("files", 0, "rows"), -1, "rows or SHA-256 of data/train/.* are none"),
+        (("files", 0, "rows"), "1", "files.rows is not there, or of another form"),
+        (("files", 0, "sha256"), "../x", "rows or SHA-256 of data/train/.* are none"),
+        (("files",), {}, "files is not there, or of another form"),
+        (("account", "sources"), {"davis": "many"}, "account.sources.davis is not there, or of another form"),
+        (("account", "sources"), {"davis": {"inputs": 1}}, "account.sources.davis.accepted is not there"),
+        (("settings", "publishing", "include"), 3.5, "settings.publishing.include is not there"),
+        (("counts", "seconds"), float("nan"), "counts.seconds=nan is no finite number"),
+        (("counts", "by_kind"), {"real": "x\x1b[2J"}, "counts.by_kind.real is not there"),
+        (("counts", "clips"), True, "counts.clips is not there"),
+        (("quality",), [], "quality is not there"),
+        (("card",), "README.md", "card is not there"),
+        (("words",), {"path": "../../x", "rows": 1, "size_bytes": 1, "sha256": "0" * 64}, "is no file of a corpus"),
+        (("name",), 10**30, "name is a whole number that 64 bits do not hold"),
+        (("settings", "sources"), {"a": {"b": [[[[]]]]}}, None),
+    ],
+)
+def test_a_manifest_of_another_form_is_a_sentence(folder, keys, value, problem):
+    manifest = json.loads((folder / "corpus.json").read_text())
+    part = manifest
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
+    manifest.pop("words") if keys == ("files", 0, "rows") else None  # then the shards are read
+    (folder / "corpus.json").write_text(json.dumps(manifest))
+    if problem is None:
+        assert len(effectpairs.open(folder).ids) > 0
+        return
+    with pytest.raises(ValueError, match=problem):
+        effectpairs.open(folder).table
+
+
+def test_a_manifest_nested_without_end_is_a_sentence(folder):
+    (folder / "corpus.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"corpus.json is damaged \(.*nested deeper than 64 levels"):
+        effectpairs.open(folder)
+
+
+def test_ids_that_lead_out_of_a_folder_are_refused_where_a_corpus_is_opened(folder):
+    """In the shards and in the table of words, before any file is named by them."""
+    corpus = effectpairs.open(folder)
+    for name in (corpus.manifest["files"][0]["path"], corpus.manifest["words"]["path"]):
+        table = pq.read_table(folder / name)
+        ids = ["../../../../X", *table.column("clip_id").to_pylist()[1:]]
+        at = table.schema.get_field_index("clip_id")
+        forged = table.set_column(at, table.schema.field("clip_id"), pa.array(ids)).replace_schema_metadata(
+            table.schema.metadata
+        )
+        pq.write_table(forged, folder / name, row_group_size=1)
+    manifest = corpus.manifest
+    manifest["words"]["size_bytes"] = (folder / manifest["words"]["path"]).stat().st_size
+    for words in (True, False):
+        if not words:
+            del manifest["words"]
+        (folder / "corpus.json").write_text(json.dumps(manifest))
+        for read in (
+            lambda c: c.ids,
+            lambda c: c.table,
+            lambda c: c["../../../../X"],
+            list,
+            lambda c: c.columns(["clip_id"]),
+        ):
+            with pytest.raises(ValueError, match=r"'../../../../X' is no clip id .* do not use this corpus"):
+                read(effectpairs.open(folder))
+
+
+def test_clips_without_a_value_are_a_sentence(folder):
+    corpus = effectpairs.open(folder)
+    name = corpus.manifest["files"][0]["path"]
+    table = pq.read_table(folder / name)
+    at = table.schema.get_field_index("fps")
+    pq.write_table(
+        table.set_column(at, table.schema.field("fps"), pa.array([None] * len(table), pa.float64())), folder / name
+    )
+    manifest = {key: value for key, value in corpus.manifest.items() if key != "words"}
+    (folder / "corpus.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="clips without fps are in it; verify it"):
+        effectpairs.open(folder).table
+
+
+@pytest.mark.parametrize(
+    "text", ["[1]", "{", '{"models": {"refiner": 3}}', '{"effects": {}}', '{"filled": {"a": "b"}}']
+)
+def test_records_of_captions_of_another_form_are_a_sentence(folder, text):
+    clip = next(iter(effectpairs.open(folder)))
+    forged = Clip({**clip.row, "provenance": {**clip.row["provenance"], "captions": text}}, clip._fetch)
+    with pytest.raises(ValueError, match=rf"clip '{clip.clip_id}': provenance.captions .*; see all that is wrong"):
+        forged.record("captions")
 
 
 def test_an_earlier_format_asks_to_be_published_again(folder):
