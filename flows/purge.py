@@ -18,7 +18,7 @@ from .engine.local_runner import publish_locally
 
 @dataclass(frozen=True, kw_only=True)
 class PurgePlan:
-    """What a purge will take out."""
+    """Clips, results and shards that a purge takes out."""
 
     purge: Purge
     clips: Mapping[str, tuple[str, ...]]

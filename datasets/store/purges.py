@@ -1,4 +1,4 @@
-"""What was purged from a workspace: `purged.json` names it, every run leaves it out, and the account says so."""
+"""Clips purged from a workspace: `purged.json` names them, every run leaves them out, and the account says so."""
 
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase

@@ -95,7 +95,7 @@ def read_seconds_of(workspace: Location, source: str) -> Iterator[tuple[str, flo
 
 
 def stage_costs(workspace: Location, source: str) -> dict[str, StageCost]:
-    """What the results of a source took by stage, in the order of the alphabet; a shared result counts once."""
+    """Time and disk that the results of a source took by stage, sorted by name; a shared result counts once."""
     table = read_references(workspace, source, ("stage", "key", "size_bytes", "seconds"))
     groups = table.group_by(["stage", "key"]).aggregate([("size_bytes", "max"), ("seconds", "max")])
     sums = groups.group_by("stage").aggregate([("key", "count"), ("size_bytes_max", "sum"), ("seconds_max", "mean")])

@@ -28,7 +28,7 @@ class DiskUse:
     """Space that a workspace's results take."""
 
     sources: dict[str, dict[str, StageCost]]
-    """By source and stage; a result that two sources refer to counts for both."""
+    """Keyed by source and stage; a result that two sources refer to counts for both."""
     unreferenced: tuple[StoredResult, ...]
     """Those that no source refers to: for `gc`, or of a run that has not ended."""
     size_bytes: int

@@ -160,7 +160,7 @@ def _write_seconds(folder: Location, seconds: dict[str, float]) -> None:
 
 
 def read_seconds(folder: Location) -> dict[str, float]:
-    """How long results took, by their keys, as workers wrote it beside the batches."""
+    """Seconds that results took, by their keys, as workers wrote them beside the batches."""
     seconds: dict[str, float] = {}
     with contextlib.suppress(OSError):
         for name in filter(lambda name: name.startswith(SECONDS), folder.top()):

@@ -133,7 +133,7 @@ def _coming(part: ItemProgress, run: Run) -> Sequence[Stage]:
 
 
 class _PastRun:
-    """What earlier reports of a workspace say.
+    """Facts of earlier reports of a workspace.
 
     Attributes:
         costs: of each stage, in this source or else in any other.
