@@ -245,6 +245,7 @@ def good_clips(workspace: Path, name: str) -> dict[str, object]:
 
 def run_damaged(folder: Path, count: int, seed: int, timeout_s: float) -> dict[str, float | int]:
     """Damage so many cases, run over them, and check the account, the memory and the good ones; return figures."""
+    folder.mkdir(exist_ok=True)
     sources = write_sources(folder, count, seed)
     begun = time.perf_counter()
     peak_bytes = run_apart(folder / "workspace", list(sources.values()), timeout_s)

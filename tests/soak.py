@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from effectpairs.tests.fixtures_damaged_media import run_damaged
 from effectpairs.tests.fixtures_faults import Disturbance, Trial, kill
 from effectpairs.tests.fixtures_processes import (
     PREFECT_SETTINGS,
@@ -220,6 +221,13 @@ def meetings(soak: Soak) -> None:
     soak.repeat(name, trial, second_run, share=0.05)
 
 
+def damaged_media(soak: Soak) -> None:
+    """Three hundred media files of every format, damaged by a seeded mutator, in one source with good ones."""
+    figures = run_damaged(soak.folder / "damaged", 300, seed=soak.rng.randrange(1000), timeout_s=1800.0)
+    name = f"damaged media files, the most memory of a process {figures['peak_MiB']} MiB"
+    soak.tallies.append(Tally(name, disturbances=300, seconds=figures["seconds"]))
+
+
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[Path | None]:
     """A file system of a few MB; None where this user may not mount one."""
@@ -257,6 +265,7 @@ SCENARIOS: tuple[Callable[[Soak], None], ...] = (
     memory_and_clock,
     full_disk,
     meetings,
+    damaged_media,
 )
 
 

@@ -143,3 +143,24 @@ def test_batches_hold_every_item_once(workers):
     assert all(1 <= len(run) <= 4 for run in runs)
     assert len(runs) >= min(workers, 17)
     assert list(batches.split_evenly([], size=4, workers=2)) == []
+
+
+def test_what_another_worker_reads_is_not_kept_in_memory(source_file, tmp_path, monkeypatch):
+    """Clips of long footage filled a worker's cache with 1.1 GB that nobody read."""
+    budgets = {}
+    find = batches._worker_store
+
+    def record(workspace, cache_bytes):
+        budgets[stage_names[-1]] = cache_bytes
+        return find(workspace, cache_bytes=cache_bytes)
+
+    stage_names = []
+    monkeypatch.setattr(batches, "_worker_store", record)
+    monkeypatch.setattr(
+        batches.Worker,
+        "call",
+        lambda self, function, *arguments, **watch: stage_names.append(arguments[3]) or function(*arguments),
+    )
+    run_source(load(source_file), tmp_path / "w", workers=1)
+    assert budgets["scan"] == budgets["normalise"] == 0
+    assert budgets["subject"] == budgets["quality"] > 0

@@ -124,7 +124,9 @@ def run_batch(
     """
     stages, items = _open_batch(kind, source, batch)
     stage = stages[stage_name]
-    clip_bytes = max(source.clip_bytes, WORKING_BYTES) if stage.uses == ("cpu",) else 0
+    # What a stage that splits its items makes is read in another phase, mostly by another worker.
+    is_reread = stage.uses == ("cpu",) and stage.splits is None
+    clip_bytes = max(source.clip_bytes, WORKING_BYTES) if is_reread else 0
     store = _worker_store(workspace, cache_bytes=CACHE_LAYERS * clip_bytes)
     ready = []
     for item_id in ids or tuple(items):
