@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from effectpairs.datasets.footage.types import Footage
 from effectpairs.datasets.sources.source import load_source
+from effectpairs.datasets.store.index import WorkspaceIndex
 from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.datasets.store.store import Store
 from effectpairs.flows.engine.batches import make_result
+from effectpairs.flows.engine.item import ItemProgress
 from effectpairs.flows.engine.local_runner import run_locally
 from effectpairs.flows.footage import stages
 from effectpairs.flows.footage.scan import PlannedClip, scan_footage
@@ -53,12 +55,26 @@ def test_what_changes_after_it_was_listed_leaves_no_result(source_file, footage_
     assert (again.inputs, again.failed) == (4, 0)
 
 
+def test_what_is_written_to_while_it_is_hashed_is_noticed(source_file, footage_root, tmp_path, monkeypatch):
+    source, digests = load_source(source_file, into=RealSource), WorkspaceIndex.digests
+
+    def digests_and_change(self, paths):
+        sums = digests(self, paths)
+        spoil(footage_root / "first" / "input_video.mp4", "grows")
+        return sums
+
+    monkeypatch.setattr(WorkspaceIndex, "digests", digests_and_change)
+    run_source(source, tmp_path / "w", workers=1)
+    (entry,) = (entry for entry in read_ledger(tmp_path / "w", "tiny") if entry.outcome == "fail")
+    assert "changed while it was read; run again" in entry.reasons[0]
+
+
 def test_a_clip_is_not_made_of_a_video_that_changed_after_the_scan(source_file, footage_root, tmp_path):
     source = load_source(source_file, into=RealSource)
     store = Store(tmp_path / "w")
     run = open_run(source, tmp_path / "w", workers=1)
     scan, normalise_stage = run.stages[:2]
-    (first, _) = run.items
+    first = ItemProgress(run.items[0], run.stages, source)
     first.refresh(store)
     make_result(first, scan, store)
     first.refresh(store)

@@ -2,7 +2,6 @@
 
 import errno
 import glob
-import hashlib
 import os
 import stat
 from collections.abc import Mapping
@@ -193,12 +192,6 @@ class Footage:
             images = [file for folder in folders for file in image_files(folder)]
             files += [(role, file) for file in (images if path.is_dir() else [path])]
         return tuple(files)
-
-    def stamp(self) -> str:
-        """Changes whenever one of its files is written to, without reading any."""
-        stats = ((str(file), file.stat()) for _, file in self.files())
-        files = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
-        return hashlib.sha256(repr(files).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,6 +86,8 @@ def list_items(source: RealSource, store: Store) -> Iterator[Item | UnusableItem
     listed = iter(list_footage(source))
     while block := list(islice(listed, BLOCK_VIDEOS)):
         files = {footage.name: tuple(footage.files()) for footage in block if isinstance(footage, Footage)}
+        # Before the digests: what is written to while it is hashed has another stamp when it is read.
+        stamps = {name: _stamp(roles) for name, roles in files.items()}
         sums = store.index.digests(path for roles in files.values() for _, path in roles)
         for footage in block:
             item_id = f"{source.name}-{footage.name}"
@@ -93,7 +95,7 @@ def list_items(source: RealSource, store: Store) -> Iterator[Item | UnusableItem
                 yield UnusableItem(id=item_id, stage="list", reason=footage.reason)
                 continue
             try:
-                stamp = footage.stamp()
+                stamp = stamps[footage.name]
                 inputs = content_digests(files[footage.name], sums)
             except OSError as problem:
                 path = problem.filename or footage.video
@@ -101,6 +103,16 @@ def list_items(source: RealSource, store: Store) -> Iterator[Item | UnusableItem
                 yield UnusableItem(id=item_id, stage="normalise", reason=reason)
             else:
                 yield VideoItem(id=item_id, footage=footage, stamp=stamp, inputs=inputs, fps=source.normalise.fps)
+
+
+def _stamp(files: Iterable[tuple[str, Path]]) -> str:
+    """Changes whenever one of these files is written to or goes, without reading any."""
+    stats: list[tuple[str | int, ...]] = []
+    for _, file in files:
+        with contextlib.suppress(OSError):
+            stat = file.stat()
+            stats.append((str(file), stat.st_size, stat.st_mtime_ns))
+    return key_digest(stats)
 
 
 def content_digests(files: Iterable[tuple[str, Path]], sums: Mapping[Path, str | OSError]) -> dict[str, str]:
@@ -284,11 +296,10 @@ def _unchanged(item: VideoItem) -> Iterator[None]:
     try:
         yield
     finally:
-        try:
-            is_same = item.footage.stamp() == item.stamp
-        except OSError as problem:
-            raise FootageChanged(f"{problem.filename}: is gone since it was listed; run again") from problem
-        if not is_same:
+        files = item.footage.files()
+        if missing := next((file for _, file in files if not file.exists()), None):
+            raise FootageChanged(f"{missing}: is gone since it was listed; run again")
+        if _stamp(files) != item.stamp:
             raise FootageChanged(f"{item.footage.video}: it, or a file beside it, changed while it was read; run again")
 
 
