@@ -167,6 +167,50 @@ def test_no_bucket_no_rights_and_no_server_are_sentences(workspace, server, monk
         Store("s3://bucket/w").find(WORK)
 
 
+KILLED = """
+import os, signal, sys
+from effectpairs.datasets.store.location import Location
+from effectpairs.datasets.store.store import Store
+from effectpairs.tests.test_store import WORK, draw
+
+real, calls = Location._call, 0
+
+def call(location, name, verb, **options):
+    global calls
+    calls += 1
+    if calls == moment:
+        os.kill(os.getpid(), signal.SIGKILL)
+    try:
+        return real(location, name, verb, **options)
+    finally:
+        if calls == -moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+Location._call = call
+for moment in (1, -1, 2, -2, 3, -3):
+    child = os.fork()
+    if child == 0:
+        Store(f"{sys.argv[1]}/{moment}").once(WORK, draw)
+        os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1]), moment
+"""
+"""Before and after each exchange of a commit: the look-up, the layers, the manifest."""
+
+
+def test_killed_at_any_request_of_a_commit_nothing_half_counts(workspace, tmp_path):
+    Store(tmp_path / "clean").once(WORK, draw)
+    subprocess.run([sys.executable, "-c", KILLED, workspace], check=True, timeout=120)
+    counts = {}
+    for moment in (1, -1, 2, -2, 3, -3):
+        store = Store(f"{workspace}/{moment}")
+        counts[moment] = store.find(WORK) is not None
+        store.once(WORK, draw)
+        store.sweep()
+        assert objects(store.workspace.url) == read_files(tmp_path / "clean")
+        assert not list(store.workspace.scratch_folder.iterdir()), "and the local leftovers are swept"
+    assert counts == {1: False, -1: False, 2: False, -2: False, 3: False, -3: True}
+
+
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
     """The source's settings file, the store and the corpus of a run on a local disk that nobody disturbed."""
