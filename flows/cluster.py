@@ -102,6 +102,7 @@ class Cluster(ABC):
     def __enter__(self) -> "Cluster":
         try:
             self._stack.enter_context(api_for_workers(self.address))
+            self.probe()
             self._stack.enter_context(self.runner)
             self.fit_workers(Demand())
         except EngineUnusable:
@@ -115,6 +116,9 @@ class Cluster(ABC):
 
     def __exit__(self, *problem: object) -> None:
         self._stack.close()
+
+    def probe(self) -> None:  # noqa: B027 - not every engine needs it
+        """Raise an OSError where nobody listens at the address, for an engine whose own client takes long to say so."""
 
     @abstractmethod
     def fit_workers(self, demand: Demand) -> list[WorkerFit]:

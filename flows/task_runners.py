@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from ..extras import require
 from .cluster import CHECK_EVERY_S, Cluster, EngineUnusable, WorkerFit, fit_worker
@@ -114,6 +115,12 @@ class RayCluster(Cluster):
             "log_to_driver": False,
         }
         super().__init__("", runner(init_kwargs=local))
+
+    def probe(self) -> None:
+        """Raise an OSError where nobody listens at the address; Ray's client would try for minutes."""
+        place = urlsplit(self.address if "://" in self.address else f"//{self.address}")
+        if place.hostname and place.port:
+            socket.create_connection((place.hostname, place.port), timeout=CONNECT_S).close()
 
     def fit_workers(self, demand: Demand) -> list[WorkerFit]:
         """Capacity of each node."""

@@ -1,6 +1,7 @@
 """An engine's workers as a run sees them: what they have, what none has, and what becomes of a task that is lost."""
 
 import sys
+import time
 from contextlib import nullcontext
 from types import MappingProxyType, SimpleNamespace
 
@@ -141,6 +142,20 @@ def test_an_engine_that_is_not_installed_is_named_with_its_extra(monkeypatch, en
         monkeypatch.setenv(name, "token")
     with pytest.raises(ImportError, match=rf"pip install 'effectpairs\[{engine}\]'"):
         open_cluster(Engine(name=engine), 1)
+
+
+def test_a_ray_head_that_is_not_there_is_said_at_once(monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    begun = time.monotonic()
+    with (
+        temporary_settings({PREFECT_API_URL: "http://127.0.0.1:4200/api"}),
+        pytest.raises(
+            EngineUnusable, match=r"the Ray cluster at 127.0.0.1:9 does not answer \(.*refused.*start it, or"
+        ),
+        open_cluster(Engine(name="ray", address="127.0.0.1:9"), 1),
+    ):
+        pass
+    assert time.monotonic() - begun < 20
 
 
 def test_a_worker_is_checked_for_the_workspace_and_the_software(source_file, tmp_path):

@@ -75,6 +75,10 @@ def when_busy(workspace: Path, act: Callable[[], object], *, tasks: int = 1) -> 
     return thread
 
 
+def failure_reasons(workspace: Path) -> set[str]:
+    return {clip.reasons[0] for clip in read_ledger(workspace, "toys") if clip.outcome == "fail"}
+
+
 def kill_one(is_victim: Callable[[psutil.Process], bool]) -> None:
     """Kill the first such process with -9."""
     next(filter(is_victim, psutil.process_iter(["cmdline"]))).kill()
@@ -146,11 +150,12 @@ def test_on_dask_a_killed_worker_costs_nothing_and_what_kills_workers_itself_alo
     killing = when_busy(tmp_path / "killed", lambda: kill_one(is_worker_of(dask, "one")), tasks=2)
     summary = run_toys(tmp_path / "killed", "wait4 wait5;sun wait6", engine)
     killing.join()
-    assert (summary["accepted"], summary["failed"]) == (4, 0)
+    assert (summary["accepted"], summary["failed"]) == (4, 0), failure_reasons(tmp_path / "killed")
     summary = run_toys(tmp_path / "deadly", "red deadly bee deadly", engine)
     assert (summary["accepted"], summary["failed"]) == (2, 2)
-    reasons = {clip.reasons[0] for clip in read_ledger(tmp_path / "deadly", "toys") if clip.outcome == "fail"}
-    assert reasons == {"the worker process died 3 times: out of memory, or a crash in a library"}
+    assert failure_reasons(tmp_path / "deadly") == {
+        "the worker process died 3 times: out of memory, or a crash in a library"
+    }
 
 
 @pytest.mark.slow
@@ -171,7 +176,7 @@ def test_on_dask_a_scheduler_may_restart_and_one_that_is_gone_ends_the_run_with_
         restarting = when_busy(tmp_path / "restarted", restart)
         summary = run_toys(tmp_path / "restarted", "wait4 wait5;sun wait6", engine)
         restarting.join()
-        assert (summary["accepted"], summary["failed"]) == (4, 0)
+        assert (summary["accepted"], summary["failed"]) == (4, 0), failure_reasons(tmp_path / "restarted")
         monkeypatch.setattr(task_runners, "CONNECT_S", 5)
         ending = when_busy(tmp_path / "gone", lambda: processes.kill("scheduler"))
         with pytest.raises(
@@ -220,7 +225,7 @@ def test_on_ray_a_killed_worker_costs_nothing_and_what_kills_workers_itself_alon
     killing = when_busy(tmp_path / "killed", lambda: kill_one(is_ray_task))
     summary = run_toys(tmp_path / "killed", "wait4 deadly;sun wait6", engine)
     killing.join()
-    assert (summary["accepted"], summary["failed"]) == (3, 1)
+    assert (summary["accepted"], summary["failed"]) == (3, 1), failure_reasons(tmp_path / "killed")
 
 
 def is_ray_task(process: psutil.Process) -> bool:

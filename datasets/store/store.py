@@ -13,6 +13,7 @@ import errno
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,25 +94,28 @@ class StageResult:
 class LayerCache:
     """The most recently used decoded layers by the digest of their stored bytes, up to a number of bytes.
 
-    The next stage over the same clip then need not decode what the last one made.
+    The next stage over the same clip then need not decode what the last one made. Threads may share it.
     """
 
     def __init__(self, *, budget_bytes: int) -> None:
+        self._lock = threading.Lock()
         self._frames: LRUCache[str, Frames] = LRUCache(budget_bytes, getsizeof=lambda frames: frames.nbytes)
 
     def find(self, digest: str) -> Frames | None:
         """A layer's frames, or None; the caller must not write into them."""
-        return self._frames.get(digest)
+        with self._lock:
+            return self._frames.get(digest)
 
     def keep(self, digest: str, frames: Frames) -> None:
         """Keep a layer; the least recently used ones go where the budget asks for it."""
         if frames.dtype == bool:
             frames = frames.view(np.uint8) * np.uint8(255)  # as decoding would give it
-        if digest in self._frames or frames.nbytes > self._frames.maxsize:
+        if frames.nbytes > self._frames.maxsize:
             return
         frames = frames.view()
         frames.flags.writeable = False  # a change in place would belie the digest
-        self._frames[digest] = frames
+        with self._lock:
+            self._frames.setdefault(digest, frames)
 
 
 @dataclass(kw_only=True)
