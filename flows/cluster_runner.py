@@ -54,11 +54,13 @@ def run_on_cluster(run: Run, engine: Engine, report_progress: ReportProgress) ->
         EngineUnusable: the engine, or a worker of it, cannot do the work; nothing was computed.
     """
     demands = [run.demand(phase) for phase in run.phases]
-    with open_cluster(engine, run.workers, demands) as cluster, hold_lease(run.workspace, run.source.name) as lease:
+    largest = Demand.largest(demands)
+    with open_cluster(engine, run.workers, largest) as cluster, hold_lease(run.workspace, run.source.name) as lease:
         cluster.check(demands)
         if engine.address:
-            _check_a_worker(cluster, run, lease)
-            run.workers = cluster.count_slots(demands[0])
+            # One worker with all of it, where there is one, has the models too.
+            _check_a_worker(cluster, run, lease, Demand() if cluster.describe_lack(largest) else largest)
+            run.workers = cluster.count_slots(Demand.largest(demands[:1]))
         else:
             run.check_requirements()
         for phase in run.iter_phases():
@@ -107,12 +109,13 @@ def artifact_key(name: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in name.lower())
 
 
-def _check_a_worker(cluster: Cluster, run: Run, lease: Location) -> None:
+def _check_a_worker(cluster: Cluster, run: Run, lease: Location, demand: Demand) -> None:
     """Check that a worker elsewhere has this software, the workspace, and what the settings need, if work is left."""
-    for _, outcome in cluster.run_tasks(check_worker, {"check": {"source": run.source, "lease": lease}}, Demand()):
+    for _, outcome in cluster.run_tasks(check_worker, {"check": {"source": run.source, "lease": lease}}, demand):
         if isinstance(outcome, Exception):
             is_sentence = isinstance(outcome, OSError) or getattr(outcome, "is_sentence", False)
-            lack = str(outcome) if is_sentence else f"{type(outcome).__name__}: {outcome}"
+            last_line = (str(outcome).strip() or "no message").splitlines()[-1]  # Ray puts its own lines before
+            lack = str(outcome) if is_sentence else f"{type(outcome).__name__}: {last_line}"
         else:
             lack = f"{outcome} is installed there, {software()} here; install the same"
         if outcome != software() and not run.check_done():

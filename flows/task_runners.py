@@ -124,7 +124,8 @@ class RayCluster(Cluster):
 
     def fit_workers(self, demand: Demand) -> list[WorkerFit]:
         """Capacity of each node."""
-        self._check_head()
+        if not self._hears_head():
+            return []  # Ray's own question to it would never come back
         fits = []
         for node in self._ray.nodes():
             there = node["Resources"] if node["Alive"] else {}
@@ -154,7 +155,7 @@ class RayCluster(Cluster):
         errors = self._ray.exceptions
         return isinstance(problem, errors.RayError) and not isinstance(problem, errors.RayTaskError)
 
-    def _check_head(self) -> None:
+    def _hears_head(self) -> bool:
         """Look whether Ray's head answers; leave it before Ray ends this process for its silence."""
         if self._head is None:
             host, _, port = self._ray.get_runtime_context().gcs_address.rpartition(":")
@@ -162,13 +163,18 @@ class RayCluster(Cluster):
         try:
             socket.create_connection(self._head, timeout=CHECK_EVERY_S).close()
             self._heard_at = time.monotonic()
+            return True
         except OSError:
             if time.monotonic() - self._heard_at > RAY_SILENT_S:
+                os.environ["RAY_ENABLE_AUTO_CONNECT"] = (
+                    "0"  # Prefect's runner asks it once more, which would connect anew
+                )
                 self._ray.shutdown()
                 raise EngineUnusable(f"the head of the {self.name} is gone; start it, and run again to go on") from None
+            return False
 
 
-def open_cluster(engine: Engine, workers: int, demands: Sequence[Demand] = ()) -> Cluster:
+def open_cluster(engine: Engine, workers: int, largest: Demand = Demand()) -> Cluster:
     """Return the workers of an engine, to be entered: those at an address, or as many of this machine.
 
     Raises:
@@ -176,10 +182,6 @@ def open_cluster(engine: Engine, workers: int, demands: Sequence[Demand] = ()) -
     """
     if engine.name == "dask":
         return DaskCluster(engine.address, workers)
-    largest = Demand(
-        memory_bytes=max((demand.memory_bytes for demand in demands), default=0),
-        gpu=any(demand.gpu for demand in demands),
-    )
     return RayCluster(engine.address, workers, largest)
 
 

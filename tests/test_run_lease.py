@@ -162,5 +162,4 @@ def test_an_engine_that_tries_again_gives_up_what_kills_and_does_the_rest(tmp_pa
         worker.close()
     assert deaths == 1 + 2 * run_lease.DEATHS
     assert {failure.item for failure in run.failures.values() if "died" in failure.reason} == {"toys-0-1", "toys-0-3"}
-    run.refresh()
     assert [item.item.id for item in run.iter_items() if item.is_finished][1:] == ["toys-0-0", "toys-0-2", "toys-0-4"]

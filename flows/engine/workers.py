@@ -12,7 +12,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -55,6 +55,15 @@ class Demand:
     memory_bytes: int = 0
     blender: bool = False
     gpu: bool = False
+
+    @classmethod
+    def largest(cls, demands: Sequence["Demand"]) -> "Demand":
+        """Demand that holds each of several."""
+        return cls(
+            memory_bytes=max((demand.memory_bytes for demand in demands), default=0),
+            blender=any(demand.blender for demand in demands),
+            gpu=any(demand.gpu for demand in demands),
+        )
 
     @property
     def devices(self) -> dict[str, bool]:

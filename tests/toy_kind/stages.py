@@ -13,6 +13,7 @@ from effectpairs.datasets.store.ledger import ClipOutcome
 from effectpairs.datasets.store.store import ResultWriter, Store
 from effectpairs.flows.engine.batches import Failure
 from effectpairs.flows.engine.item import Item, ItemKind, ItemProgress, Stage, StageInput, UnusableItem
+from effectpairs.heartbeat import beat
 from effectpairs.tests.toy_kind.source import ToySource
 
 CALLS = "EFFECTPAIRS_TOY_CALLS"
@@ -101,6 +102,7 @@ def _spell(upper: bool, stage_input: StageInput, writer: ResultWriter) -> None:
     if word.startswith("wait"):
         end = time.monotonic() + float(word[4:])
         while time.monotonic() < end:
+            beat()
             time.sleep(0.05)
     writer.facts["text"] = word.upper() if upper else word
     writer.add("letters", np.full((5, 16, 16), len(word), np.uint8))
