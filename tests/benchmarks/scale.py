@@ -89,9 +89,9 @@ def compute_template(folder: Path) -> Template:
     return template
 
 
-def fill_workspace(folder: Path, clips: int, jobs: int = 1) -> Run:
+def fill_workspace(folder: Path, clips: int, jobs: int = 1, template: Template | None = None) -> Run:
     """Make the results of a source of clips by the real engine in some processes, and its ledger; return the run."""
-    template = compute_template(folder)
+    template = template or compute_template(folder)
     source = load_any(write_source(folder, "many", clips))
     # Results go to the disk when the system finds time: a simulation need not outlive a power cut.
     with patch.object(os, "fsync", lambda descriptor: None), patch.object(codec, "encode", _as_it_is):
@@ -139,7 +139,8 @@ def _copier(stage: Stage, template: Template) -> Callable[[StageInput, ResultWri
         if stage.name == "normalise":
             writer.facts["inputs"] = dict(stage_input.item.inputs)
         for name, content in layers.items():
-            writer.add(name, np.frombuffer(content + _mark(f"{stage_input.key} {name}", b"\xec"), np.uint8))
+            payload = content + _mark(f"{stage_input.key} {name}", b"\xec")
+            writer.add(name, np.frombuffer(payload, np.uint8).reshape(1, 1, -1))
 
     return copy
 
