@@ -73,7 +73,9 @@ def run(
 def publish(
     corpus: CorpusPlace,
     workspace: Workspace = "workspace",
-    storage: Annotated[str, Option(help="Coding: exact (every bit) or compact (visually lossless).")] = "exact",
+    storage: Annotated[
+        str, Option(help="Coding: exact, fast (exact too, but larger) or compact (visually lossless).")
+    ] = "exact",
     include: Annotated[str, Option(help="Verdicts to include: accept, review, reject, with commas.")] = "accept",
     validation: Annotated[float, Option(help="Share of groups that go to the validation split.")] = 0.05,
     test: Annotated[float, Option(help="Share of groups that go to the test split.")] = 0.05,

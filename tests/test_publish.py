@@ -398,6 +398,20 @@ def test_compact_storage_keeps_masks_exact_and_says_so(tmp_path):
     assert compact.manifest["settings"]["publishing"]["storage"] == "compact"
 
 
+def test_fast_storage_keeps_every_bit(tmp_path):
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "exact")
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "fast", storage="fast")
+    exact, fast = effectpairs.open(tmp_path / "exact"), effectpairs.open(tmp_path / "fast")
+    assert not verify(fast)
+    for layer in ("gt", "over", "background", "foreground", "alpha", "subject_mask", "effect_mask"):
+        assert np.array_equal(getattr(fast[NAMES[0]], layer), getattr(exact[NAMES[0]], layer))
+    videos = pq.read_table(next((tmp_path / "fast").glob("data/*/*.parquet"))).to_pylist()[0]
+    assert videos["gt"]["path"] == f"{videos['clip_id']}.gt.mov"
+    assert videos["alpha"]["path"] == f"{videos['clip_id']}.alpha.mkv"
+    assert "coded for fast decoding" in (tmp_path / "fast" / "README.md").read_text()
+
+
 def test_the_account_lists_every_clip(tmp_path):
     fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     failed = ledger.ClipOutcome(name="bad", outcome="fail", stage="normalise", reasons=("bad.mp4: is empty",))

@@ -211,3 +211,47 @@ def test_wrong_options_are_named(corpus):
         corpus.torch(streaming=True, rank=2, world_size=2)
     with pytest.raises(ValueError, match="batch_size=0 is below 1"):
         corpus.torch(streaming=True, batch_size=0)
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory):
+    return make_small_corpus(tmp_path_factory.mktemp("longer"), clips=3, frames=21, size=(16, 24), kinds=("real",))
+
+
+@pytest.mark.parametrize(("stride", "starts"), [(None, [0, 8]), (1, list(range(14))), (5, [0, 5, 10])])
+def test_windows_are_runs_of_frames(longer, stride, starts):
+    layers = ("gt", "effect_mask")
+    samples = list(data.DataLoader(longer.torch(layers=layers, window=8, stride=stride), batch_size=None))
+    assert [(sample["clip_id"], sample["start"]) for sample in samples] == [
+        (clip_id, start) for clip_id in longer.ids for start in starts
+    ]
+    whole = {sample["clip_id"]: sample for sample in longer.torch(layers=layers)}
+    for sample in samples:
+        of, frames = whole[sample["clip_id"]], slice(sample["start"], sample["start"] + 8)
+        assert all(torch.equal(sample[layer], of[layer][frames]) for layer in layers)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_streams_and_workers_share_windows(longer, workers):
+    streams = [
+        longer.torch(streaming=True, layers=("gt",), window=8, stride=6, rank=rank, world_size=2, batch_size=2)
+        for rank in range(2)
+    ]
+    samples = [s for stream in streams for s in data.DataLoader(stream, batch_size=None, num_workers=workers)]
+    counted = Counter((sample["clip_id"], int(sample["start"])) for sample in samples)
+    assert set(counted) == {(clip_id, start) for clip_id in longer.ids for start in (0, 6, 12)}
+    assert counted.total() == 10
+    for sample in samples:
+        start = int(sample["start"])
+        gt = longer[sample["clip_id"]].gt[start : start + 8].transpose(0, 3, 1, 2)
+        assert np.array_equal(sample["gt"].numpy(), gt)
+
+
+def test_windows_that_cannot_be_are_named(longer):
+    with pytest.raises(ValueError, match="has no clip of 22 frames; the longest has 21"):
+        longer.torch(window=22)
+    for options in ({"window": 0}, {"window": 8, "stride": 0}, {"stride": 2}):
+        with pytest.raises(ValueError, match="give a window of at least 1 frame"):
+            longer.torch(**options)
+    with pytest.raises(IndexError, match="sample 6 is not among 6"):
+        longer.torch(window=8)[6]

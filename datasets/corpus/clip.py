@@ -1,8 +1,8 @@
 """One clip of a corpus: its words and numbers at hand, its layers decoded when they are looked at."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -33,6 +33,17 @@ def record_fault(provenance: Mapping[str, Any], name: str) -> str | None:
     return f"provenance.{name} has no {wrong}, or of another form" if wrong else None
 
 
+@runtime_checkable
+class ClipSource(Protocol):
+    """Reader of a clip's layers."""
+
+    def layer(self, layer: str) -> bytes | None:
+        """The encoded video of a layer; None where there is none."""
+
+    def frames(self, layer: str, start: int, count: int) -> Rgb | Matte | None:
+        """Frames `[start, start + count)` of a layer, without reading the others; None where there is none."""
+
+
 class Clip:
     """A row of the corpus.
 
@@ -57,9 +68,9 @@ class Clip:
     effect_mask: Mask | None
     """Mask of the effect."""
 
-    def __init__(self, row: Mapping[str, Any], fetch: Callable[[str], bytes | None], *, threads: int = 1) -> None:
+    def __init__(self, row: Mapping[str, Any], source: ClipSource, *, threads: int = 1) -> None:
         self.row = dict(row)
-        self._fetch = fetch
+        self._source = source
         self._threads = threads
 
     def __getattr__(self, name: str) -> Any:
@@ -114,14 +125,39 @@ class Clip:
         Raises:
             ValueError: layer is not the name of a layer.
         """
-        if not is_layer(layer):
-            raise ValueError(f"'{layer}' is not a layer; the layers are {', '.join(LAYERS)}, {TRUTH_LAYER}EFFECT")
-        return self._fetch(layer)
+        return self._source.layer(_checked(layer))
+
+    def frames(self, layer: str, start: int, count: int) -> Rgb | Matte | Mask | None:
+        """Decode the frames `[start, start + count)` of a layer; the other frames are neither read nor decoded.
+
+        They are those of the whole layer bit for bit. The layer stays open for the next run of its frames.
+
+        Args:
+            layer: its name; `effect_truth/EFFECT` is one effect's true mask.
+            start: number of the first frame, from 0.
+            count: frames to decode, at least 1.
+
+        Raises:
+            ValueError: there is no such layer, or not all of these frames.
+        """
+        length = self.row["num_frames"]
+        if not 0 <= start < start + count <= length:
+            raise ValueError(f"frames [{start}, {start + count}) are not in [0, {length}) of {self.row['clip_id']}")
+        return _as_mask(layer, self._source.frames(_checked(layer), start, count))
 
     def decode(self, layer: str) -> Rgb | Matte | Mask | None:
         """Decode a layer anew; the attributes of the same names keep what they decoded."""
         video = self.encoded(layer)
         if video is None:
             return None
-        frames = codec.decode(video, threads=self._threads)
-        return frames > 127 if layer in MASK_LAYERS else frames
+        return _as_mask(layer, codec.decode(video, threads=self._threads))
+
+
+def _checked(layer: str) -> str:
+    if not is_layer(layer):
+        raise ValueError(f"'{layer}' is not a layer; the layers are {', '.join(LAYERS)}, {TRUTH_LAYER}EFFECT")
+    return layer
+
+
+def _as_mask(layer: str, frames: Rgb | Matte | None) -> Rgb | Matte | Mask | None:
+    return frames > 127 if frames is not None and layer in MASK_LAYERS else frames

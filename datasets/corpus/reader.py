@@ -4,6 +4,7 @@ import os
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from . import shards
 from .clip import Clip
 from .publish import MANIFEST, is_ours, listed_files
 from .schema import NULLABLE, OLDEST_READABLE, PLAIN_COLUMNS, PLAIN_ROW, SCHEMA_VERSION
+from .windows import OpenLayer
 from .words import OUTCOMES, read_words
 
 _FILE = {"path": str, "rows": int, "size_bytes": int, "sha256": str}
@@ -39,6 +41,8 @@ UNREADABLE = (FileNotFoundError, pa.ArrowException, LookupError, TypeError, Valu
 """Errors of a file that is missing, damaged or of another schema."""
 OPEN_SHARDS = 16
 """Shards kept open at once by one reader: their footers are then parsed once."""
+OPEN_VIDEOS = 32
+"""Layers kept open for runs of their frames, with their decoders; to open one costs about as much as a frame."""
 WORDS_BLOCK_BYTES = 1 << 16
 """Bytes read ahead in a remote file when words alone are read; the default of some MB would bring video along."""
 
@@ -186,7 +190,8 @@ class Corpus:
             raise KeyError(f"{self.location.url} has no clip '{clip_id}'; it has {len(self)}, such as {some}")
         path, group, row = self._where[clip_id]
         columns = self.table.slice(row, 1).to_pylist()[0]
-        return Clip(columns, partial(self._layer, path, group), threads=threads or self.threads)
+        source = _ClipInShard(corpus=self, path=path, group=group, num_frames=columns["num_frames"])
+        return Clip(columns, source, threads=threads or self.threads)
 
     def torch(self, *, streaming: bool = False, **options: Any) -> Any:
         """A PyTorch dataset over the clips: map style, or iterable with `streaming=True`.
@@ -206,6 +211,29 @@ class Corpus:
         except UNREADABLE as broken:
             raise ValueError(self._unreadable(path)) from broken
 
+    def _frames(self, clip: "_ClipInShard", layer: str, start: int, count: int) -> Any:
+        shard = self._shard(clip.path)  # first: it notices a fork
+        key = (clip.path, clip.group, layer)
+        try:
+            # Not in the store while it is read, so that two threads never share one.
+            video = self._videos.pop(key, None) or OpenLayer(
+                shard,
+                clip.group,
+                layer,
+                partial(self.location.read_range, clip.path),
+                num_frames=clip.num_frames,
+                threads=self.threads,
+            )
+            frames = video.read(start, count)
+        except KeyError:
+            return None
+        except (FileNotFoundError, ValueError, pa.ArrowException) as broken:
+            raise ValueError(f"{layer} {broken}; {self._unreadable(clip.path)}") from broken
+        self._videos[key] = video
+        if len(self._videos) > OPEN_VIDEOS:
+            self._videos.popitem(last=False)
+        return frames
+
     def _shard(self, path: str) -> pq.ParquetFile:
         if self._pid != os.getpid():
             self._forget_files()  # a forked worker must not share the parent's file positions and connections
@@ -222,11 +250,28 @@ class Corpus:
     def _forget_files(self) -> None:
         self.location = Location(self.location.url)
         self._open: OrderedDict[str, pq.ParquetFile] = OrderedDict()
+        self._videos: OrderedDict[tuple[str, int, str], OpenLayer] = OrderedDict()
         self._pid = os.getpid()
 
     def _unreadable(self, path: str) -> str:
         url = self.location.url
         return f"{url}/{path} is missing or damaged; see all that is wrong with: effectpairs verify {url}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ClipInShard:
+    """Place of a clip's layers."""
+
+    corpus: Corpus
+    path: str
+    group: int
+    num_frames: int
+
+    def layer(self, layer: str) -> bytes | None:
+        return self.corpus._layer(self.path, self.group, layer)
+
+    def frames(self, layer: str, start: int, count: int) -> Any:
+        return self.corpus._frames(self, layer, start, count)
 
 
 def open_corpus(path_or_url: str, *, threads: int = 1) -> Corpus:

@@ -18,6 +18,8 @@ from .schema import LAYERS, PLAIN_COLUMNS, PLAIN_ROW, ROW, TRUTH, TRUTH_LAYER, f
 
 CONTENT_KEY = b"effectpairs.content"
 _TRUTH_EFFECT, _TRUTH_VIDEO = (f"{TRUTH}.list.element.{field}" for field in ("effect", "strength"))
+PAGE_HEAD_BYTES = 256
+"""Bytes of a column chunk among which its video begins; the header of its only page takes about 40."""
 ReadLayer = Callable[[str], bytes | None]
 
 
@@ -101,6 +103,33 @@ def read_layer(shard: pq.ParquetFile, row: int, layer: str) -> bytes | None:
     return value.as_buffer().to_pybytes() if value.is_valid else None
 
 
+def find_layer(
+    shard: pq.ParquetFile, row: int, layer: str, read: Callable[[int, int], bytes]
+) -> tuple[int, int] | None:
+    """First byte and length of a layer's video in the shard's file; None where it must be read by `read_layer`.
+
+    The video is the last thing in its column chunk, as it stands, behind four bytes that say how long it is.
+
+    Args:
+        shard: an open shard.
+        row: number of the clip in it.
+        layer: a column of videos, or `effect_truth/EFFECT`, which shares its chunk with others and is not searched.
+        read: gives the bytes from one position of the file to another.
+    """
+    leaf = f"{layer}.bytes"
+    group = shard.metadata.row_group(row)
+    chunk = next((c for c in map(group.column, range(group.num_columns)) if c.path_in_schema == leaf), None)
+    if chunk is None or chunk.num_values != 1 or chunk.compression != "UNCOMPRESSED" or chunk.has_dictionary_page:
+        return None
+    start, size = chunk.data_page_offset, chunk.total_compressed_size
+    head = read(start, start + min(size, PAGE_HEAD_BYTES))
+    for end in range(4, len(head) + 1):
+        # Shorter than a page's head is no video; it may be what stands there where the layer is absent.
+        if int.from_bytes(head[end - 4 : end], "little") == size - end > PAGE_HEAD_BYTES:
+            return start + end, size - end
+    return None
+
+
 def _read_truth(shard: pq.ParquetFile, row: int, effect: str) -> bytes | None:
     if TRUTH not in shard.schema_arrow.names:
         return None
@@ -116,8 +145,10 @@ def _read_truth(shard: pq.ParquetFile, row: int, effect: str) -> bytes | None:
 def _video(row: Row, layer: str) -> dict[str, Any] | None:
     """Value of a layer's column."""
     video = row.layer(layer)
-    name = f"{row.columns['clip_id']}.{layer.replace('/', '.')}.mkv"
-    return None if video is None else {"bytes": video, "path": name}
+    if video is None:
+        return None
+    suffix = "mov" if video[4:8] == b"ftyp" else "mkv"
+    return {"bytes": video, "path": f"{row.columns['clip_id']}.{layer.replace('/', '.')}.{suffix}"}
 
 
 def _leaves(name: str, kind: pa.DataType) -> list[str]:

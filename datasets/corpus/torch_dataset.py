@@ -3,6 +3,10 @@
 A sample is a dict: `clip_id`, `caption`, `fps`, and per asked layer a uint8 tensor `[T, C, H, W]`, C = 3 for colour and
 1 for mattes (0 to 255) and masks (0 or 1). A layer that the clip does not have (unpaired clips) is left out. Asked for
 `effect_truth`, a rendered clip gives a dict of such mattes by effect.
+
+With `window=8` a sample is a run of 8 frames instead of a whole clip, and says at which frame it begins (`start`); only
+those frames are read and decoded. Runs begin at 0, `stride`, twice `stride` and so on, as far as they fit in a clip;
+`stride` is `window` where it is not given. A clip that is shorter than a run gives none.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +18,7 @@ import pyarrow as pa
 from ...extras import require
 from ..store.location import Location
 from .clip import Clip
-from .schema import LAYERS, MASK_LAYERS, TRUTH
+from .schema import LAYERS, MASK_LAYERS, TRUTH, TRUTH_LAYER
 
 torch = require("torch", extra="train")
 _data = require("torch.utils.data", extra="train")
@@ -42,18 +46,58 @@ class Clips(Protocol):
         """One of them."""
 
 
+class _Samples:
+    """Samples of a corpus by number: its clips, or runs of their frames."""
+
+    def __init__(
+        self, corpus: Clips, layers: Sequence[str], split: str | None, window: int | None, stride: int | None
+    ) -> None:
+        self.corpus, self.layers, self.window = corpus, _checked_layers(layers), window
+        self.stride = (window or 1) if stride is None else stride
+        if self.stride < 1 or (window is not None and window < 1) or (window is None and stride is not None):
+            raise ValueError(f"window={window}, stride={stride}: give a window of at least 1 frame, and a stride so")
+        self.ids, lengths = _ids_of(corpus, split)
+        fits = np.ones(len(lengths), np.int64)
+        if window is not None:
+            fits = np.maximum(0, (lengths - window) // self.stride + 1)
+        if not fits.any():
+            raise ValueError(f"{corpus.location.url} has no clip of {window} frames; the longest has {lengths.max()}")
+        self.ends = np.cumsum(fits)
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def read(self, number: int) -> dict[str, Any]:
+        """Decode a sample."""
+        place = int(np.searchsorted(self.ends, number, "right"))
+        clip = self.corpus.clip(self.ids[place])
+        if self.window is None:
+            return _sample(clip, self.layers)
+        start = (number - (int(self.ends[place - 1]) if place else 0)) * self.stride
+        return _sample(clip, self.layers, (start, self.window))
+
+
 class MappedClips(Dataset):  # type: ignore[misc]
     """Clips by number, for a DataLoader with a sampler of its own (a `DistributedSampler` shares them among ranks)."""
 
-    def __init__(self, corpus: Clips, *, layers: Sequence[str] = DEFAULT_LAYERS, split: str | None = None) -> None:
-        self.corpus, self.layers = corpus, _checked_layers(layers)
-        self.ids = _ids_of(corpus, split)
+    def __init__(
+        self,
+        corpus: Clips,
+        *,
+        layers: Sequence[str] = DEFAULT_LAYERS,
+        split: str | None = None,
+        window: int | None = None,
+        stride: int | None = None,
+    ) -> None:
+        self._samples = _Samples(corpus, layers, split, window, stride)
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._samples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return _sample(self.corpus.clip(self.ids[index]), self.layers)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index} is not among {len(self)}")
+        return self._samples.read(index % len(self))
 
 
 class StreamedClips(IterableDataset):  # type: ignore[misc]
@@ -71,6 +115,8 @@ class StreamedClips(IterableDataset):  # type: ignore[misc]
         *,
         layers: Sequence[str] = DEFAULT_LAYERS,
         split: str | None = None,
+        window: int | None = None,
+        stride: int | None = None,
         seed: int | None = 0,
         rank: int | None = None,
         world_size: int | None = None,
@@ -83,6 +129,8 @@ class StreamedClips(IterableDataset):  # type: ignore[misc]
             corpus: the corpus to read.
             layers: which layers to decode.
             split: "train", "validation" or "test"; None takes all.
+            window: frames of a sample; None gives whole clips.
+            stride: frames from the begin of one window to that of the next; None takes window.
             seed: of the shuffling; None keeps the corpus order.
             rank: this process among world_size; both are taken from `torch.distributed` where not given.
             world_size: how many processes share the clips.
@@ -92,8 +140,7 @@ class StreamedClips(IterableDataset):  # type: ignore[misc]
         super().__init__()
         if batch_size < 1 or resume_at < 0:
             raise ValueError(f"batch_size={batch_size} is below 1 or resume_at={resume_at} below 0")
-        self.corpus, self.layers = corpus, _checked_layers(layers)
-        self.ids = _ids_of(corpus, split)
+        self._samples = _Samples(corpus, layers, split, window, stride)
         self.seed = seed
         self.rank, self.world_size = _place_among(rank, world_size)
         self.batch_size = batch_size
@@ -113,28 +160,31 @@ class StreamedClips(IterableDataset):  # type: ignore[misc]
 
     def __len__(self) -> int:
         """Samples of one epoch on this rank."""
-        return -(-len(self.ids) // self.world_size)
+        return -(-len(self._samples) // self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
         """Shuffle anew, the same way in every rank; call before each epoch."""
         self._shared[0], self._shared[1] = epoch, 0
 
     def order(self) -> list[str]:
-        """The clip ids of this rank's epoch, before they are shared among workers."""
-        order = list(self.ids)
+        """The clip id of each sample of this rank's epoch, before they are shared among workers."""
+        return [self._samples.ids[clip] for clip in np.searchsorted(self._samples.ends, self._numbers(), "right")]
+
+    def _numbers(self) -> np.ndarray:
+        numbers = np.arange(len(self._samples))
         if self.seed is not None:
-            order = [order[i] for i in np.random.default_rng([self.seed, self.epoch]).permutation(len(order))]
-        return [order[i % len(order)] for i in range(self.rank, len(self) * self.world_size, self.world_size)]
+            numbers = np.random.default_rng([self.seed, self.epoch]).permutation(len(numbers))
+        return numbers[np.arange(self.rank, len(self) * self.world_size, self.world_size) % len(numbers)]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         worker = _data.get_worker_info()
         number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        order = self.order()[self.resume_at :]
-        mine = [clip_id for position, clip_id in enumerate(order) if position // self.batch_size % workers == number]
+        numbers = self._numbers()[self.resume_at :]
+        mine = numbers[np.arange(len(numbers)) // self.batch_size % workers == number]
         self._yielded, self._loaded = self._loaded, 0
-        for clip_id in mine[self._yielded :]:
+        for sample in mine[self._yielded :]:
             self._yielded += 1
-            yield _sample(self.corpus.clip(clip_id), self.layers)
+            yield self._samples.read(int(sample))
 
     def state_dict(self) -> dict[str, int]:
         """Position of this (worker's copy of the) stream."""
@@ -146,14 +196,21 @@ class StreamedClips(IterableDataset):  # type: ignore[misc]
         self._loaded = state["yielded"]
 
 
-def _sample(clip: Clip, layers: Sequence[str]) -> dict[str, Any]:
+def _sample(clip: Clip, layers: Sequence[str], window: tuple[int, int] | None = None) -> dict[str, Any]:
     sample: dict[str, Any] = {"clip_id": clip.clip_id, "caption": clip.caption or "", "fps": clip.fps}
+    if window is not None:
+        sample["start"] = window[0]
+
+    def decode(layer: str) -> Any:
+        frames = clip.decode(layer) if window is None else clip.frames(layer, *window)
+        return None if frames is None else _tensor(frames.view(np.uint8) if layer in MASK_LAYERS else frames)
+
     for layer in layers:
         if layer == TRUTH:
-            if clip.effect_truth:
-                sample[TRUTH] = {effect: _tensor(matte) for effect, matte in clip.effect_truth.items()}
-        elif (frames := clip.decode(layer)) is not None:
-            sample[layer] = _tensor(frames.astype(np.uint8) if layer in MASK_LAYERS else frames)
+            truth = {entry["effect"]: decode(f"{TRUTH_LAYER}{entry['effect']}") for entry in clip.row.get(TRUTH) or ()}
+            sample |= {TRUTH: truth} if truth else {}
+        elif (tensor := decode(layer)) is not None:
+            sample[layer] = tensor
     return sample
 
 
@@ -162,14 +219,14 @@ def _tensor(frames: np.ndarray) -> Any:
     return torch.from_numpy(np.ascontiguousarray(planes))
 
 
-def _ids_of(corpus: Clips, split: str | None) -> tuple[str, ...]:
-    if split is None:
-        return corpus.ids
-    splits = corpus.table.column("split").to_pylist()
-    ids = tuple(clip_id for clip_id, of in zip(corpus.ids, splits, strict=True) if of == split)
-    if not ids:
-        raise ValueError(f"{corpus.location.url} has no clip in split '{split}'; it has {sorted(set(splits))}")
-    return ids
+def _ids_of(corpus: Clips, split: str | None) -> tuple[tuple[str, ...], np.ndarray]:
+    """The ids of a split's clips, and their lengths in frames."""
+    splits = np.array(corpus.table.column("split").to_pylist())
+    lengths = corpus.table.column("num_frames").to_numpy()
+    chosen = np.ones(len(splits), bool) if split is None else splits == split
+    if not chosen.any():
+        raise ValueError(f"{corpus.location.url} has no clip in split '{split}'; it has {sorted(set(splits.tolist()))}")
+    return tuple(np.array(corpus.ids, object)[chosen]), lengths[chosen]
 
 
 def _checked_layers(layers: Sequence[str]) -> tuple[str, ...]:

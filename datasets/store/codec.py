@@ -3,6 +3,10 @@
 Colour is stored as 8-bit BGR (no chroma loss), mattes and masks as 8-bit grey. Every frame is a key frame of four
 slices, so any frame can be read alone and up to four threads share the work. Exact bytes depend on the pixels alone: no
 dates, no random ids, whatever the number of threads. Compact ones (x264) may differ from run to run.
+
+Fast storage holds the same bits: colour as MagicYUV in QuickTime. Of real footage it takes a fifth more bytes than FFV1
+and decodes nine times as fast (85 frames of 384x672, one thread: 718 against 82 frames/s). Where most of a picture is
+one colour it takes several times FFV1's bytes, which is why mattes and masks stay FFV1.
 """
 
 import io
@@ -19,12 +23,18 @@ from jaxtyping import Bool, UInt8
 from ...arrays import Matte, Rgb
 from ...heartbeat import beat
 
-Storage = Literal["exact", "compact"]
+Storage = Literal["exact", "fast", "compact"]
 
 BITEXACT = 0x00800000  # AV_CODEC_FLAG_BITEXACT: the encoder writes no version of itself
 _FFV1 = {"level": "3", "slicecrc": "1", "slices": "4", "g": "1", "coder": "rice"}
 # 4:4:4 keeps coloured edges; crf 10 measured 41 dB on real footage at a sixth of the size.
 _X264 = {"crf": "10", "preset": "medium", "tune": "grain", "g": "16"}
+_CODINGS: dict[str, tuple[str, str, str, dict[str, str]]] = {
+    "exact": ("matroska", "ffv1", "bgr0", _FFV1),
+    "fast": ("mov", "magicyuv", "gbrp", {"pred": "gradient", "slices": "4"}),
+    "compact": ("matroska", "libx264", "yuv444p", _X264),
+}
+"""Container, encoder, pixel format and options of colour in each storage."""
 
 Frames = UInt8[np.ndarray, "T H W 3"] | UInt8[np.ndarray, "T H W"] | Bool[np.ndarray, "T H W"]
 
@@ -45,8 +55,8 @@ class VideoShape:
 def encode(frames: Frames, *, fps: float, storage: Storage = "exact", threads: int = 1) -> bytes:
     """Encode colour, a matte or a mask (True becomes 255).
 
-    With storage "compact" colour is visually lossless (x264, 4:4:4) and no longer equal bit for bit; mattes and masks
-    stay exact in either case.
+    Storage "fast" is as exact. With "compact" colour is visually lossless (x264, 4:4:4) and no longer equal bit for
+    bit; mattes and masks stay exact in either case.
 
     Raises:
         ValueError: no frames, no pixels to speak of, or no frame rate.
@@ -59,12 +69,11 @@ def encode(frames: Frames, *, fps: float, storage: Storage = "exact", threads: i
     if not 0 < fps < float("inf"):
         raise ValueError(f"fps={fps} is not a frame rate; give a positive number")
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format="matroska", options={"fflags": "+bitexact"}) as container:
-        colour = frames.ndim == 4
-        lossy = colour and storage == "compact"
-        stream: Any = container.add_stream("libx264" if lossy else "ffv1", options=_X264 if lossy else _FFV1)
-        stream.height, stream.width = height, width
-        stream.pix_fmt = ("yuv444p" if lossy else "bgr0") if colour else "gray"
+    colour = frames.ndim == 4
+    form, coder, pixel_format, options = _CODINGS[storage] if colour else ("matroska", "ffv1", "gray", _FFV1)
+    with av.open(buffer, "w", format=form, options={"fflags": "+bitexact"}) as container:
+        stream: Any = container.add_stream(coder, options=options)
+        stream.height, stream.width, stream.pix_fmt = height, width, pixel_format
         context = stream.codec_context
         context.flags |= BITEXACT
         context.thread_count, context.framerate = threads, Fraction(fps).limit_denominator(1001)
@@ -96,6 +105,49 @@ def decode(video: bytes, *, threads: int = 1) -> Rgb | Matte:
             _copy_pixels(picture, frames[count])
             count += 1
     return frames if count == len(frames) else frames[:count].copy()
+
+
+class VideoReader:
+    """An encoded layer that stays open, for runs of its frames; the rest of its bytes is not read.
+
+    It reads the header, the index, and the frames from the key frame before a run to its end.
+    """
+
+    def __init__(self, file: io.IOBase, *, threads: int = 1) -> None:
+        """Open a layer.
+
+        Raises:
+            ValueError: it is no video that can be read.
+        """
+        try:
+            self._container = av.open(file)
+            self._stream = _video_stream(self._container, threads)
+        except (av.error.FFmpegError, IndexError) as broken:
+            raise ValueError(f"is no video: {broken}") from broken
+
+    def read(self, start: int, count: int) -> Rgb | Matte:
+        """Decode the frames `[start, start + count)`, as `decode` gives them.
+
+        Raises:
+            ValueError: they are not all there, or do not decode.
+        """
+        stream = self._stream
+        context, rate = stream.codec_context, stream.average_rate
+        colour = context.pix_fmt != "gray"
+        frames = np.empty((count, context.height, context.width) + ((3,) if colour else ()), np.uint8)
+        filled = 0
+        try:
+            self._container.seek(round(start / rate / stream.time_base), stream=stream)
+            for picture in self._container.decode(stream):
+                # A container counts time in steps as long as a millisecond, so the nearest frame is meant.
+                if round(picture.pts * stream.time_base * rate) == start + filled:
+                    _copy_pixels(picture, frames[filled])
+                    filled += 1
+                    if filled == count:
+                        return frames
+        except av.error.FFmpegError as broken:
+            raise ValueError(f"does not decode at frame {start + filled}: {broken}") from broken
+        raise ValueError(f"ends before frame {start + filled}")
 
 
 def probe(video: bytes) -> VideoShape:
@@ -145,6 +197,12 @@ def _copy_pixels(picture: Any, out: UInt8[np.ndarray, "..."]) -> None:
         plane = picture.planes[0]
         rows = np.frombuffer(plane, np.uint8).reshape(plane.height, -1, 4)[:, : plane.width]
         cv2.cvtColor(rows, cv2.COLOR_BGRA2RGB, dst=out)
+    elif name == "gbrp":
+        green, blue, red = (
+            np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+            for plane in picture.planes
+        )
+        cv2.merge([red, green, blue], dst=out)
     elif name == "gray":
         plane = picture.planes[0]
         out[...] = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]

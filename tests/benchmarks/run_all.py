@@ -7,6 +7,7 @@ from pathlib import Path
 BENCHMARKS: tuple[tuple[str, ...], ...] = (
     ("eq2_and_mask.py",),
     ("reader.py",),
+    ("windows.py",),
     ("flow_overhead.py",),
     ("propagate_j.py",),
     ("plate_truth.py",),
