@@ -212,9 +212,9 @@ class Corpus:
             raise ValueError(self._unreadable(path)) from broken
 
     def _frames(self, clip: "_ClipInShard", layer: str, start: int, count: int) -> Any:
-        shard = self._shard(clip.path)  # first: it notices a fork
         key = (clip.path, clip.group, layer)
         try:
+            shard = self._shard(clip.path)  # first: it notices a fork
             # Not in the store while it is read, so that two threads never share one.
             video = self._videos.pop(key, None) or OpenLayer(
                 shard,
@@ -227,7 +227,7 @@ class Corpus:
             frames = video.read(start, count)
         except KeyError:
             return None
-        except (FileNotFoundError, ValueError, pa.ArrowException) as broken:
+        except UNREADABLE as broken:
             raise ValueError(f"{layer} {broken}; {self._unreadable(clip.path)}") from broken
         self._videos[key] = video
         if len(self._videos) > OPEN_VIDEOS:
