@@ -97,6 +97,8 @@ class RayCluster(Cluster):
             # Ray's ports are open to all who reach this machine: without a token they could run programs here.
             os.environ.setdefault("RAY_AUTH_MODE", "token")
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        # Prefect's runner asks Ray once more when it leaves a head that is gone: that must not connect to another.
+        os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
         self._ray = require("ray", extra="ray")
         runner = require("prefect_ray", extra="ray").RayTaskRunner
         self._head: tuple[str, int] | None = None

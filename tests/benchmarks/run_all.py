@@ -9,6 +9,7 @@ BENCHMARKS: tuple[tuple[str, ...], ...] = (
     ("reader.py",),
     ("windows.py",),
     ("flow_overhead.py",),
+    ("engine_rates.py",),
     ("propagate_j.py",),
     ("plate_truth.py",),
     ("plate_statistics.py",),
