@@ -169,7 +169,7 @@ def _plan_shot(times_s: Times, start: int, stop: int, settings: Normalise) -> It
 
 MAX_STILL_S = 5.0
 """Longest time that one frame may be shown within a shot: a clip of 85 frames at 16 a second lasts 5.3 s, and in one
-that shows a single frame nothing moves. A time stamp gone wrong (2.8 kB of video that claimed 2 years) took 7.8 GB."""
+that shows a single frame nothing moves. A time stamp gone wrong in a file of 2.8 kB took 7.8 GB."""
 
 
 def find_gaps(times_s: Times) -> list[int]:

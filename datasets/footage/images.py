@@ -104,16 +104,16 @@ def image_size(file: Path) -> tuple[int, int]:
 def load_rgb(file: Path) -> Image:
     """An image as shown: upright, 8-bit RGB, without its alpha."""
     with _opened(file) as picture:
-        upright = ImageOps.exif_transpose(picture)
+        upright = _upright(picture)
         if _is_deep(upright):
             return np.repeat(_eight_bit(upright)[..., None], 3, axis=2)
-        return np.array(upright.convert("RGB"))
+        return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
 
 def load_alpha(file: Path) -> MatteImage:
     """A matte image, upright and of 8 bits: the alpha of an image that has one, else its grey."""
     with _opened(file) as picture:
-        upright = ImageOps.exif_transpose(picture)
+        upright = _upright(picture)
         if _is_deep(upright):
             return _eight_bit(upright)
         has_alpha = "A" in upright.getbands() or "transparency" in upright.info
@@ -156,6 +156,11 @@ def _opened(file: Path) -> Iterator[Pillow.Image]:
             yield picture
         except DAMAGE as wrong:
             raise ValueError(f"{file}: is damaged ({wrong}); copy or make it again") from wrong
+
+
+def _upright(picture: Pillow.Image) -> Pillow.Image:
+    """Turn a picture as its camera says; one that is not turned is not copied: the largest has 450 MB."""
+    return ImageOps.exif_transpose(picture) if picture.getexif().get(0x0112, 1) > 1 else picture
 
 
 def _is_deep(picture: Pillow.Image) -> bool:

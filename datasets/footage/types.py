@@ -16,7 +16,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"}
 MAX_SIDE_PX = 16384
 MAX_PIXELS = 150_000_000
 MAX_JSON_BYTES = 32 << 20
-"""A polygon of 1,000 points for each of 1,000 frames takes 15 MB; Python's values of a JSON file take ten times it."""
+"""An outline of 1,000 points for each of 1,000 frames takes 16 MB, and 145 MB as Python's values."""
 
 
 @dataclass(frozen=True, kw_only=True)

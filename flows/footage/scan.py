@@ -26,7 +26,8 @@ THUMBNAIL_HEIGHT_PX = 64
 MAX_MISSING = 0.2
 """Largest share of a video's frames that a clean plate made from it may lack."""
 MAX_MATCHED_FRAMES = 4000
-"""Longest video that is matched with another tool's layers: every frame is compared with every other one."""
+"""Longest video that is matched with another tool's layers: every frame is compared with every other one, which takes
+490 MiB and 6 s for so many, and four times as much for twice as many."""
 Logs = Mapping[str, FrameLog]
 """Logs of the files that were read: "video", "masks-0", ... and those of `PATHS`."""
 PATHS = {"given": "background", "given_foreground": "foreground", "given_alpha": "alpha"}

@@ -40,8 +40,8 @@ BATCH_CLIPS = 8
 
 
 STALL_S = 300.0
-"""Time without a frame or a packet after which a decoder counts as hanging: a frame of 150 million pixels, the largest
-that is read, takes up to 4 s, and a busy machine is ten times as slow."""
+"""Time without a frame or a packet after which a decoder counts as hanging: a picture of 150 million pixels, the
+largest that is read, takes 8 s of a core, and a busy machine may be thirty times as slow."""
 
 
 class FootageChanged(RuntimeError):

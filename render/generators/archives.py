@@ -172,7 +172,7 @@ def _too_large(archive: Path, limits: AssetLimits) -> str:
 
 HEADER_BYTES = 1 << 20
 """Most that the headers of one member may take: names and times take under 2 kB. The reader keeps them in memory, and
-took 6.2 GB for a 4 MB archive whose one name unpacked to 4 GB."""
+took 6.2 GB for one name that was a bomb."""
 
 
 class _LimitedStream(io.RawIOBase):
