@@ -194,9 +194,16 @@ class LeRobot:
                 (source / f"{clip}-{stream}.mkv").write_bytes(corpus[f"clip-{clip}"].encoded(stream))
         call = [python, str(Path(__file__).with_name("windows_lerobot.py")), str(source), str(folder / "dataset")]
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "home"), "PYTHONPATH": ""}
-        self._process = subprocess.Popen(
-            [*call, str(WINDOW), *streams], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        self._log = folder / "log"  # the encoder says much
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [*call, str(WINDOW), *streams],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment,
+            )
         self.about = self._answer()
 
     def __call__(self, draws: Draws) -> tuple[float, float]:
@@ -213,7 +220,7 @@ class LeRobot:
         for line in self._process.stdout:
             if line.startswith("{"):
                 return json.loads(line)
-        sys.exit(f"LeRobot ended with {self._process.wait()}; see above")
+        sys.exit(f"LeRobot ended with {self._process.wait()}: {self._log.read_text()[-2000:]}")
 
 
 def frame_kb(corpus: Corpus, streams: Sequence[str]) -> float:
