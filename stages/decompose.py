@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Protocol, runtime_checkable
 
 import cv2
@@ -106,7 +107,7 @@ def solve_matte(
             inside = region[window]
             matte, colour = _solve_frame(gt[window], background[window], subject_mask[window], dead_zone)
             alpha[window] = np.where(inside, matte, 0)
-            foreground[window] = np.where(inside[..., None], colour, background[window])
+            cv2.copyTo(colour, inside.view(np.uint8), foreground[window])
     return alpha, foreground
 
 
@@ -116,25 +117,29 @@ def _solve_frame(
     observed, plate = gt.astype(np.float32), background.astype(np.float32)
     # The smallest alpha for which (observed − (1 − alpha)·plate) / alpha stays within [0, 255].
     lighter, darker = (observed - plate) / np.maximum(255 - plate, 1), (plate - observed) / np.maximum(plate, 1)
-    alpha_min = np.maximum(lighter, darker).max(axis=2).clip(0, 1)
+    # Reductions along an axis of three take numpy ten times longer than those over three planes.
+    alpha_min = reduce(np.maximum, cv2.split(np.maximum(lighter, darker))).clip(0, 1)
     if dead_zone is None:
         estimate, confidence = _opacity_from_contrast(observed, plate)
         alpha = np.maximum(alpha_min, confidence * estimate * (alpha_min > 0))
     else:
-        alpha = alpha_min * (np.abs(observed - plate).max(axis=2) > dead_zone)
+        alpha = alpha_min * (reduce(np.maximum, cv2.split(np.abs(observed - plate))) > dead_zone)
     alpha = np.maximum(np.ceil(alpha * 255 - 1e-3), subject_mask) / np.float32(255)
-    colour = plate + (observed - plate) / np.maximum(alpha, 1 / 255)[..., None]
+    colour = plate + (observed - plate) / cv2.merge([np.maximum(alpha, 1 / 255)] * 3)
     matte = np.rint(alpha * 255).astype(np.uint8)
     straight = np.clip(np.rint(colour), 0, 255).astype(np.uint8)
-    return matte, np.where((matte == 255)[..., None], gt, straight)
+    return matte, np.asarray(cv2.copyTo(gt, (matte == 255).view(np.uint8), straight))
 
 
 def _opacity_from_contrast(observed: Colour, plate: Colour) -> tuple[Plane, Plane]:
     """Opacity 1 − slope of the local regression of observed on plate, and how far to trust it (0 to 1)."""
     mean_observed, mean_plate = _mean(observed), _mean(plate)
-    variance = (_mean(plate * plate) - mean_plate**2).sum(axis=2)
-    covariance = (_mean(plate * observed) - mean_plate * mean_observed).sum(axis=2)
-    observed_variance = (_mean(observed * observed) - mean_observed**2).sum(axis=2)
+    moments = (
+        _mean(plate * plate) - mean_plate**2,
+        _mean(plate * observed) - mean_plate * mean_observed,
+        _mean(observed * observed) - mean_observed**2,
+    )
+    variance, covariance, observed_variance = (reduce(np.add, cv2.split(moment)) for moment in moments)
     slope = covariance / np.maximum(variance, 1)
     fit = (covariance**2 / np.maximum(variance * observed_variance, 1)).clip(0, 1)
     noise = np.float32(3 * 12.0**2)

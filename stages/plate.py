@@ -23,6 +23,7 @@ from .plates.effect_region import (
     attached_components,
     difference_strength,
     dilate,
+    dilate_frames,
     light_taken,
     nonempty_frames,
 )
@@ -67,15 +68,15 @@ class Plate(CheckedSettings):
         unit = max(subject_mask.shape[1:]) / 672
         margin_px = max(self.margin_px * unit, 1.0)
         others = np.zeros(subject_mask.shape, bool) if other_subjects is None else other_subjects
-        subject = _dilate_frames(subject_mask > 32, margin_px) & ~(others & (subject_mask <= 32))
-        blocked = subject | _dilate_frames(others, margin_px)
+        subject = dilate_frames(subject_mask > 32, margin_px) & ~(others & (subject_mask <= 32))
+        blocked = subject | dilate_frames(others, margin_px)
         camera = register_camera(gt, blocked)
         footage = ReferenceFrames.from_clip(gt, blocked, camera)
         draft = survey(footage, subject, blocked & ~subject, self.sources, self.attachment, self.persistent_shadow)
         others = others | draft.movers
-        footage = ReferenceFrames.from_clip(gt, blocked | _dilate_frames(draft.effects | draft.movers, 4.0), camera)
+        footage = ReferenceFrames.from_clip(gt, blocked | dilate_frames(draft.effects | draft.movers, 4.0), camera)
         plates, effects, unseen = _build_plates(footage, subject, others, draft, self)
-        region = (subject | _dilate_frames(effects, 3.0)) & ~others
+        region = (subject | dilate_frames(effects, 3.0)) & ~others
         unseen &= region
         background = blend_plates(gt, plates, region, others)
         alpha, foreground = solve_matte(gt, background, subject_mask, region)
@@ -95,10 +96,6 @@ class Plate(CheckedSettings):
         return Layers(background=background, foreground=foreground, alpha=alpha, facts=facts, notes=_notes(facts))
 
 
-def _dilate_frames(mask: Mask, radius_px: float) -> Mask:
-    return np.stack([dilate(frame, radius_px) for frame in mask])
-
-
 def _build_plates(
     footage: ReferenceFrames, subject: Mask, other_subjects: Mask, draft: Survey, settings: Plate
 ) -> tuple[Rgb, Mask, Mask]:
@@ -111,40 +108,44 @@ def _build_plates(
     clear = ~(subject | other_subjects)
     plates = footage.frames.copy()
     difference, depth = np.zeros(subject.shape, np.uint8), np.zeros(subject.shape, np.uint8)
-    unseen = np.zeros_like(subject)
+    unseen, near_effects = np.zeros_like(subject), dilate_frames(draft.effects, 6.0)
     rows, columns = subject.shape[1:]
     for frame in nonempty_frames(subject):
         target_region = dilate(subject[frame] | draft.effects[frame], 12.0)
         x, y, width, height = cv2.boundingRect(target_region.view(np.uint8))
         window = np.s_[max(y - 24, 0) : min(y + height + 24, rows), max(x - 24, 0) : min(x + width + 24, columns)]
         patch = (frame, *window)
-        plate, spread, count = _build_plate(footage, frame, target_region, window, draft.shade[patch], settings.sources)
+        samples, valid = _gather_valid(footage, frame, target_region, window, draft.shade[patch], settings.sources)
+        median, count = masked_median(samples, valid)
         observed = count > 0
-        plate = match_brightness(plate, footage.frames[patch], observed & (footage.clearance[patch] > 0))
+        plate = match_brightness(median, footage.frames[patch], observed & (footage.clearance[patch] > 0))
         plates[patch] = inpaint(plate, observed)
-        count[~clear[patch]] = 0
-        difference[patch] = _effect_strength(footage.frames[patch], plates[patch], spread // 2, count, scale)
-        depth[patch] = light_taken(footage.frames[patch], plates[patch])
         unseen[patch] = ~observed
-    difference *= _dilate_frames(draft.effects, 6.0)
+        if near_effects[frame].any():
+            count[~clear[patch]] = 0
+            spread = masked_spread(samples, valid, median, 0.85)
+            difference[patch] = _effect_strength(footage.frames[patch], plates[patch], spread // 2, count, scale)
+            depth[patch] = light_taken(footage.frames[patch], plates[patch])
+    difference *= near_effects
     effects = attached_components(difference, subject, other_subjects, settings.attachment, depth)
     effects |= draft.out_of_reach & (difference >= settings.attachment.edge_threshold * STEPS_PER_LEVEL)
     return plates, effects | (draft.shade > 0), unseen
 
 
-def _build_plate(
+def _gather_valid(
     footage: ReferenceFrames, frame: int, target_region: FrameMask, window: Window, shade: Levels, count: int
-) -> tuple[Part, Part, Levels]:
+) -> tuple[UInt8[np.ndarray, "S h w 3"], Bool[np.ndarray, "S h w"]]:
+    """Gather a window's samples and which of them are clear and lit; a black one that is not, where none are."""
     sources = nearest_frames(footage, frame, target_region, count)
     if not sources:
-        empty = np.zeros_like(footage.frames[(frame, *window)])
-        return empty, empty, np.zeros(empty.shape[:2], np.uint8)
+        return np.zeros((1, *shade.shape, 3), np.uint8), np.zeros((1, *shade.shape), bool)
     samples, ranks = gather_samples(footage, frame, sources, window, cv2.INTER_CUBIC)
     valid = ranks > 0
     if shade.any():
-        valid &= (shade == 0) | (mean_level(samples) > shade)
-    plate, sample_count = masked_median(samples, valid)
-    return plate, masked_spread(samples, valid, plate, 0.85), sample_count
+        x, y, width, height = cv2.boundingRect(shade)
+        box = np.s_[y : y + height, x : x + width]
+        valid[:, *box] &= (shade[box] == 0) | (mean_level(samples[:, *box]) > shade[box])
+    return samples, valid
 
 
 def _effect_strength(frame: Part, plate: Part, variation: Part, count: Levels, scale: Scale) -> Levels:

@@ -1,5 +1,7 @@
 """A plate fitted into its frame: brightness matched, gaps filled, and the rim blended in the gradient domain."""
 
+from functools import reduce
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -31,12 +33,13 @@ def blend_rim(plate: Image, frame: Image, region: FrameMask, usable: FrameMask) 
     offset = frame.astype(np.float32) - plate
     smooth = np.abs(cv2.blur(offset, (3, 3)))
     ring = cv2.dilate(region.view(np.uint8), np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), np.uint8)) > 0
-    fixed = ring & ~region & usable & (np.maximum.reduce(cv2.split(smooth)) <= RIM_LIMIT)
-    if not fixed.any():
-        return np.where(region[..., None], plate, frame)
-    depth = cv2.distanceTransform(region.view(np.uint8), cv2.DIST_L2, 5)[..., None]
-    corrected = plate + _membrane(offset, fixed, region) * np.exp(-depth / FADE_PX)
-    return np.where(region[..., None], np.rint(corrected).clip(0, 255).astype(np.uint8), frame)
+    fixed = ring & ~region & usable & (reduce(np.maximum, cv2.split(smooth)) <= RIM_LIMIT)
+    corrected = plate
+    if fixed.any():
+        depth = cv2.distanceTransform(region.view(np.uint8), cv2.DIST_L2, 5)
+        fade = cv2.merge([np.exp(-depth / FADE_PX)] * 3)
+        corrected = _round(plate + _membrane(offset, fixed, region) * fade)
+    return np.asarray(cv2.copyTo(corrected, region.view(np.uint8), frame.copy()))
 
 
 def _membrane(values: Values, fixed: FrameMask, region: FrameMask) -> Values:
@@ -45,11 +48,11 @@ def _membrane(values: Values, fixed: FrameMask, region: FrameMask) -> Values:
     cross = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
     share = inside / np.maximum(cv2.filter2D(domain, -1, cross, borderType=cv2.BORDER_CONSTANT), 1)
     shares = cv2.merge([share] * 3)
-    boundary = values * fixed[..., None]
-    surface = push_pull(values, fixed) * domain[..., None]
+    boundary = cv2.copyTo(values, fixed.view(np.uint8))
+    surface, spare = push_pull(values, fixed) * cv2.merge([domain] * 3), np.empty_like(values)
     for _ in range(SWEEPS):
-        surface = cv2.filter2D(surface, -1, cross, borderType=cv2.BORDER_CONSTANT)
-        surface = cv2.add(cv2.multiply(surface, shares), boundary)
+        cv2.filter2D(surface, -1, cross, spare, borderType=cv2.BORDER_CONSTANT)
+        cv2.add(cv2.multiply(spare, shares, spare), boundary, surface)
     return np.asarray(surface)
 
 
@@ -62,15 +65,13 @@ def match_brightness(plate: Image, frame: Image, steady: FrameMask, limit: float
     if steady.sum() < 64:
         return plate
     difference = frame.astype(np.float32) - plate
-    is_close = np.maximum.reduce(cv2.split(np.abs(cv2.GaussianBlur(difference, (0, 0), 1.5)))) <= limit
-    weight = (steady & is_close).astype(np.float32)[..., None]
-    small = cv2.resize(
-        np.concatenate([difference * weight, weight], axis=2), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA
-    )
+    is_close = reduce(np.maximum, cv2.split(np.abs(cv2.GaussianBlur(difference, (0, 0), 1.5)))) <= limit
+    weighted = weigh(difference, (steady & is_close).astype(np.float32))
+    small = cv2.resize(weighted, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     smooth = cv2.GaussianBlur(small, (0, 0), 5.0, borderType=cv2.BORDER_REFLECT)
     offset = push_pull(smooth[..., :3] / np.maximum(smooth[..., 3:], 1e-6), smooth[..., 3] > 1e-3)
     full = cv2.resize(offset, plate.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(np.clip(np.rint(plate + full), 0, 255), np.uint8)
+    return _round(plate + full)
 
 
 def inpaint(plate: Image, observed: FrameMask) -> Image:
@@ -79,24 +80,34 @@ def inpaint(plate: Image, observed: FrameMask) -> Image:
         return plate
     if not observed.any():
         return np.full_like(plate, 128)
-    filled = np.rint(push_pull(plate.astype(np.float32), observed)).clip(0, 255).astype(np.uint8)
-    return np.where(observed[..., None], plate, filled)
+    return _round(push_pull(plate.astype(np.float32), observed))
+
+
+def _round(values: Values) -> Image:
+    """The nearest 8-bit levels; values is used up."""
+    return np.clip(np.rint(values, out=values), 0, 255, out=values).astype(np.uint8)
+
+
+def weigh(values: Values | Image, weight: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W D"]:
+    """The values, channel by channel times weight, and the weight as one channel more."""
+    # Masks that numpy broadcasts along a last axis of three take several times longer.
+    return np.asarray(cv2.merge([*(plane * weight for plane in cv2.split(values)), weight]))
 
 
 def push_pull(values: Values, observed: FrameMask) -> Values:
     """Average observed values down a pyramid, then fill each level's gaps from the coarser one."""
+    if observed.all():
+        return values
     weight = observed.astype(np.float32)
-    if observed.all() or min(observed.shape) < 2:
+    if min(observed.shape) < 2:
         mean = (values * weight[..., None]).sum(axis=(0, 1)) / max(weight.sum(), 1)
         return np.where(observed[..., None], values, mean)
     half = ((observed.shape[1] + 1) // 2, (observed.shape[0] + 1) // 2)
-    stacked = np.concatenate([values * weight[..., None], weight[..., None]], axis=2)
-    coarse = cv2.resize(stacked, half, interpolation=cv2.INTER_AREA)
-    coarse_observed = coarse[..., -1] > 0
-    coarse_values = coarse[..., :-1] / np.maximum(coarse[..., -1:], 1e-6)
-    inner = push_pull(coarse_values, coarse_observed)
+    *coarse, share = cv2.split(cv2.resize(weigh(values, weight), half, interpolation=cv2.INTER_AREA))
+    divisor = np.maximum(share, 1e-6)
+    inner = push_pull(cv2.merge([plane / divisor for plane in coarse]).reshape(*share.shape, -1), share > 0)
     wide = cv2.resize(inner, observed.shape[::-1], interpolation=cv2.INTER_CUBIC)
-    return np.where(observed[..., None], values, wide.reshape(values.shape)).astype(np.float32)
+    return np.asarray(cv2.copyTo(values, observed.view(np.uint8), wide)).reshape(values.shape)
 
 
 CALM_LEVELS, BUSY_LEVELS = 2.0, 6.0

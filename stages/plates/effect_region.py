@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 
 import cv2
 import numpy as np
@@ -66,11 +67,9 @@ def difference_strength(
     low, high = cv2.erode(plate, square) - margin, cv2.dilate(plate, square) + margin
     if value_range is not None:
         low, high = np.minimum(low, value_range[0]), np.maximum(high, value_range[1])
-    beyond = frame - np.clip(frame, low, high)
-    beyond[count < 2] = 0
-    smooth = cv2.GaussianBlur(beyond, (0, 0), 1.2)
-    channels = cv2.split(smooth)
-    highest, lowest = np.maximum.reduce(channels), np.minimum.reduce(channels)
+    beyond = cv2.copyTo(frame - np.clip(frame, low, high), (count >= 2).view(np.uint8))
+    channels = cv2.split(cv2.GaussianBlur(beyond, (0, 0), 1.2))
+    highest, lowest = reduce(np.maximum, channels), reduce(np.minimum, channels)
     lighter = cv2.morphologyEx(highest, cv2.MORPH_OPEN, np.ones((THIN_PX, THIN_PX), np.uint8))
     return np.asarray(np.clip(np.maximum(lighter, -lowest) * STEPS_PER_LEVEL, 0, 255), np.uint8)
 
@@ -97,12 +96,14 @@ def attached_components(
     depths = [None] * len(subject) if depth is None else depth
     layers = zip(difference, subject, other_subjects, depths, strict=True)
     candidate = np.stack([_candidate_pixels(*layer, rule) for layer in layers])
-    labels, number = ndimage.label(candidate, np.ones((3, 3, 3), bool))
-    if not number:
+    x, y, width, height = cv2.boundingRect(candidate.any(axis=0).view(np.uint8))
+    if not width:
         return candidate
+    frame_box = np.s_[y : y + height, x : x + width]
+    labels, number = ndimage.label(candidate[:, *frame_box], np.ones((3, 3, 3), bool))
     peak = np.zeros(number + 1, np.uint8)
     contact_count, frame_count, volume = (np.zeros(number + 1, int) for _ in range(3))
-    for layer, strength, body in zip(labels, difference, subject, strict=True):
+    for layer, strength, body in zip(labels, difference[:, *frame_box], subject, strict=True):
         x, y, width, height = cv2.boundingRect((layer > 0).view(np.uint8))
         if not width:
             continue
@@ -112,14 +113,16 @@ def attached_components(
         np.maximum.at(peak, present, strength[box][inside])
         volume += np.bincount(present, minlength=number + 1)
         frame_count[np.unique(present)] += 1
-        contact_count[np.unique(layer[box][dilate(body, rule.contact_px)[box] & inside])] += 1
+        touching = inside & dilate(body, rule.contact_px)[frame_box][box]
+        contact_count[np.unique(layer[box][touching])] += 1
     is_effect = (
         (peak >= rule.peak_threshold * STEPS_PER_LEVEL)
         & (contact_count >= np.maximum(rule.contact_share * frame_count, 1))
         & (volume > 16)
     )
     is_effect[0] = False
-    return np.asarray(is_effect[labels])
+    candidate[:, *frame_box] = is_effect[labels]
+    return candidate
 
 
 def _candidate_pixels(
@@ -185,13 +188,20 @@ def larger_side(mask: FrameMask) -> int:
 
 def dilate(mask: FrameMask, radius_px: float) -> FrameMask:
     """Everything within radius_px of the mask."""
-    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-    if radius_px < 1 or not width:
+    return np.asarray(dilate_frames(mask[None], radius_px)[0])
+
+
+def dilate_frames(mask: Mask, radius_px: float) -> Mask:
+    """Everything within radius_px of the mask, frame by frame."""
+    if radius_px < 1:
         return mask
-    margin = math.ceil(radius_px) + 1
-    box = np.s_[max(y - margin, 0) : y + height + margin, max(x - margin, 0) : x + width + margin]
     wide = np.zeros_like(mask)
-    wide[box] = distance_to(mask[box]) <= radius_px
+    margin = math.ceil(radius_px) + 1
+    for frame, layer in zip(wide, mask, strict=True):
+        x, y, width, height = cv2.boundingRect(layer.view(np.uint8))
+        if width:
+            box = np.s_[max(y - margin, 0) : y + height + margin, max(x - margin, 0) : x + width + margin]
+            frame[box] = distance_to(layer[box]) <= radius_px
     return wide
 
 

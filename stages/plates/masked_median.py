@@ -20,15 +20,23 @@ MIN_GAP = 12.0
 """Levels between lit and shaded ground; shadows fainter than this are left to the median."""
 
 
-def sort_valid(samples: Samples | Rows, valid: Valid) -> tuple[Rows, Counts]:
-    """The valid samples in ascending order per channel, padded with 255 at the end, and their number."""
+def sort_valid(samples: Samples | Rows, valid: Valid, wanted: tuple[int, ...] | None = None) -> tuple[Rows, Counts]:
+    """The valid samples in ascending order per channel, padded with 255 at the end, and their number.
+
+    Without the comparisons that only other places than the wanted ones need; those hold anything then.
+    """
     rows = [_overwrite(sample, ~usable, 255) for sample, usable in zip(samples, valid, strict=True)]
     spare = np.empty_like(rows[0])
-    for first, second in _comparators(len(rows)):
+    for first, second, is_low_used, is_high_used in _comparators(len(rows), wanted):
         low, high = rows[first], rows[second]
-        np.minimum(low, high, out=spare)
-        np.maximum(low, high, out=high)
-        rows[first], spare = spare, low
+        if not is_high_used:
+            np.minimum(low, high, out=low)
+        elif not is_low_used:
+            np.maximum(low, high, out=high)
+        else:
+            np.minimum(low, high, out=spare)
+            np.maximum(low, high, out=high)
+            rows[first], spare = spare, low
     return rows, count_valid(valid)
 
 
@@ -45,7 +53,7 @@ def masked_median(samples: Samples, valid: Valid) -> tuple[Picture, Counts]:
 
     With an even number the two middle values are averaged, rounded up. Where nothing is valid the median is 0.
     """
-    rising, count = sort_valid(samples, valid)
+    rising, count = sort_valid(samples, valid, tuple(range(len(samples) // 2 + 1)))
     last = np.maximum(count, 1) - np.uint8(1)
     low, high = _pick(rising, last // 2), _pick(rising, count // 2)
     return _overwrite(high - (high - low) // 2, count == 0, 0), count
@@ -56,8 +64,10 @@ def masked_spread(samples: Samples, valid: Valid, middle: Picture, share: float 
 
     Half of them is the median absolute deviation; more shows rare changes too, such as a glint on water.
     """
-    rising, count = sort_valid([cv2.absdiff(sample, middle) for sample in samples], valid)
     ranks = np.maximum(np.ceil(share * np.arange(len(samples) + 1)) - 1, 0).astype(np.uint8)
+    deviations = [cv2.absdiff(sample, middle) for sample in samples]
+    wanted = tuple(range(int(ranks[min(3, len(samples))]), int(ranks[-1]) + 1))
+    rising, count = sort_valid(deviations, valid, wanted)
     return _overwrite(_pick(rising, ranks[count]), count < 3, 0)
 
 
@@ -74,21 +84,23 @@ def lit_mode(
     highest, second_highest = _two_highest(samples, ranks > 0)
     best, second, median = (mean_level(image) for image in (highest, second_highest, middle))
     lit = (count >= 5) & (second - median > MIN_GAP) & (best - second < 0.25 * (second - median))
-    x, y, width, height = cv2.boundingRect(lit.view(np.uint8))
-    if not width:
+    # All that follows is pixel by pixel, and few pixels are left.
+    places = np.flatnonzero(lit)
+    if not len(places):
         return middle, lit
-    box = np.s_[y : y + height, x : x + width]
-    rising, count = sort_valid(np.ascontiguousarray(samples[:, *box]), ranks[:, *box] > 0)
-    second, median = second[box], median[box]
+    samples = samples.reshape(len(samples), -1, samples.shape[-1]).take(places, axis=1)[:, None]
+    ranks = ranks.reshape(len(ranks), -1).take(places, axis=1)[:, None]
+    rising, count = sort_valid(samples, ranks > 0)
+    second, median = (image.take(places)[None] for image in (second, median))
     gap = second - median
     between = np.zeros(count.shape, np.uint8)
     dark_when_far = np.zeros(count.shape, bool)
-    for position, (row, sample, rank) in enumerate(zip(rising, samples[:, *box], ranks[:, *box], strict=True)):
+    for position, (row, sample, rank) in enumerate(zip(rising, samples, ranks, strict=True)):
         grey = mean_level(row)
         between += (grey > median + 0.25 * gap) & (grey < second - 0.25 * gap) & (position < count)
         dark_when_far |= (rank >= reach) & (mean_level(sample) < second - 0.5 * gap)
-    lit[box] &= (between <= 0.2 * count) & ~dark_when_far
-    return np.where(lit[..., None], second_highest, middle), lit
+    lit[lit] = ((between <= 0.2 * count) & ~dark_when_far)[0]
+    return np.asarray(cv2.copyTo(second_highest, lit.view(np.uint8), middle.copy())), lit
 
 
 def envelope(samples: Samples, valid: Valid) -> tuple[Picture, Picture]:
@@ -110,11 +122,11 @@ def _two_highest(samples: Samples | Rows, valid: Valid) -> tuple[Picture, Pictur
 
 def mean_level(samples: UInt8[np.ndarray, "*S C"] | Float32[np.ndarray, "*S C"]) -> Float32[np.ndarray, "*S"]:
     """Mean over the three channels; adding them one by one is faster than a mean along a short axis."""
-    total = samples[..., 0].astype(np.float32)
-    total += samples[..., 1]
-    total += samples[..., 2]
-    total /= 3
-    return np.asarray(total)
+    # Many rows of one picture: OpenCV takes channels apart several times faster than numpy's strides do.
+    first, second, third = cv2.split(samples.reshape(-1, *samples.shape[-2:]))
+    total = np.add(first, second, dtype=np.uint16 if samples.dtype == np.uint8 else np.float32)
+    total += third
+    return np.asarray(np.divide(total, np.float32(3), dtype=np.float32)).reshape(samples.shape[:-1])
 
 
 def farthest_samples(ranks: UInt8[np.ndarray, "S H W"]) -> Valid:
@@ -139,13 +151,15 @@ def _pick(rising: Rows, index: Counts) -> Picture:
 
 def _overwrite(image: Picture, where: FrameMask, value: int) -> Picture:
     """A copy of image with value at the pixels of where; masks by bits are several times faster than indices."""
-    levels = cv2.merge([where.view(np.uint8) * np.uint8(255)] * image.shape[2]).reshape(image.shape)
-    return np.asarray(image | levels if value == 255 else image & ~levels)
+    blank = where if value == 255 else ~where
+    levels = cv2.merge([np.negative(blank.view(np.uint8))] * image.shape[2]).reshape(image.shape)
+    overwrite = np.bitwise_or if value == 255 else np.bitwise_and
+    return np.asarray(overwrite(image, levels, out=levels))
 
 
 @cache
-def _comparators(size: int) -> tuple[tuple[int, int], ...]:
-    """Batcher's odd-even merge sort: the pairs to compare, in order."""
+def _comparators(size: int, wanted: tuple[int, ...] | None = None) -> tuple[tuple[int, int, bool, bool], ...]:
+    """Batcher's odd-even merge sort: pairs to compare, in order, and whether the lower and the higher end are used."""
     pairs = []
     block = 1
     while block < size:
@@ -158,4 +172,10 @@ def _comparators(size: int) -> tuple[tuple[int, int], ...]:
                         pairs.append((first, second))
             stride //= 2
         block *= 2
-    return tuple(pairs)
+    used = set(range(size) if wanted is None else wanted)
+    steps = []
+    for first, second in reversed(pairs):
+        if first in used or second in used:
+            steps.append((first, second, first in used, second in used))
+            used |= {first, second}
+    return tuple(reversed(steps))

@@ -1,5 +1,7 @@
 """Things that move on their own: bodies without a mask, and the share of effects that is moving surroundings."""
 
+from functools import reduce
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
@@ -54,6 +56,8 @@ def find_movers(
     strong = np.stack([cv2.morphologyEx(layer.view(np.uint8), cv2.MORPH_OPEN, bridge) > 0 for layer in strong])
     layers = zip(strong, difference, subject, frames, plates, strict=True)
     bodies = np.stack([_free_bodies(*layer, rule.contact_px) for layer in layers])
+    if not bodies.any():
+        return bodies
     labels, number = ndimage.label(bodies, np.ones((3, 3, 3), bool))
     seeds = np.zeros_like(subject)
     for track in range(1, number + 1):
@@ -189,4 +193,4 @@ def _departure(frame: Image, plate: Image) -> Float32[np.ndarray, "H W"]:
     """Levels by which a frame departs from its plate, a pixel's shift of an edge aside."""
     square = np.ones((3, 3), np.uint8)
     beyond = frame.astype(np.float32) - np.clip(frame, cv2.erode(plate, square), cv2.dilate(plate, square))
-    return np.asarray(np.maximum.reduce(cv2.split(np.abs(cv2.GaussianBlur(beyond, (0, 0), 1.2)))))
+    return np.asarray(reduce(np.maximum, cv2.split(np.abs(cv2.GaussianBlur(beyond, (0, 0), 1.2)))))

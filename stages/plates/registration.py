@@ -17,6 +17,9 @@ from ...arrays import Mask, Rgb
 Map = Float64[np.ndarray, "3 3"]
 Maps = Float64[np.ndarray, "T 3 3"]
 Points = Float32[np.ndarray, "N 2"]
+UnitPoints = Float64[np.ndarray, "N 2"]
+"""Points in pixels of half the larger side, from the middle."""
+UnitPair = tuple[int, int, np.ndarray, np.ndarray]
 Tracks = tuple[Float32[np.ndarray, "M 2"], Float32[np.ndarray, "M 2"]]
 Grey = UInt8[np.ndarray, "H W"]
 
@@ -210,8 +213,13 @@ def _refine_maps(chain: Maps, pairs: list[_FramePair], size: tuple[int, int]) ->
     current = np.stack([_normalised(unit @ step @ inverse_unit) for step in chain])
     dof = 8 if all(_is_sane(step) for step in chain) else 6
     current[:, 2, :2] *= dof == 8
+    usable = [
+        (pair.first, pair.second, apply_homography(unit, pair.first_xy), apply_homography(unit, pair.second_xy))
+        for pair in pairs
+        if len(pair.first_xy) >= MIN_TRACKS
+    ]
     for sigma_px in (4.0, 2.0, 1.0, 1.0, 0.7, 0.7, 0.7, 0.7):
-        current = _gauss_newton(current, pairs, unit, sigma_px / scale, dof)
+        current = _gauss_newton(current, usable, sigma_px / scale, dof)
     return np.stack([_normalised(inverse_unit @ step @ unit) for step in current])
 
 
@@ -219,20 +227,23 @@ def _normalised(step: Map) -> Map:
     return np.asarray(step / step[2, 2])
 
 
-def _gauss_newton(current: Maps, pairs: list[_FramePair], unit: Map, sigma: float, dof: int) -> Maps:
+def _gauss_newton(current: Maps, pairs: list[UnitPair], sigma: float, dof: int) -> Maps:
     """One step over all frames but the reference, which stays the identity."""
     total = len(current) * dof
     normal = np.zeros((total, total))
     gradient = np.zeros(total)
-    for pair in pairs:
-        if len(pair.first_xy) < MIN_TRACKS:
-            continue
-        residual, jacobian = _linearise(current[pair.first], current[pair.second], pair, unit, dof)
+    inverses = np.linalg.inv(current)
+    for first, second, first_xy, second_xy in pairs:
+        residual, jacobian = _linearise(current[first], inverses[second], first_xy, second_xy, dof)
         weight = np.repeat(1 / (1 + (residual**2).sum(axis=1) / sigma**2), 2)
-        at = np.r_[pair.first * dof : (pair.first + 1) * dof, pair.second * dof : (pair.second + 1) * dof]
         weighted = jacobian * weight[:, None]
-        normal[np.ix_(at, at)] += weighted.T @ jacobian
-        gradient[at] += weighted.T @ residual.reshape(-1)
+        product, at = weighted.T @ jacobian, [np.s_[frame * dof : (frame + 1) * dof] for frame in (first, second)]
+        for place, rows in zip((np.s_[:dof], np.s_[dof:]), at, strict=True):
+            normal[rows, at[0]] += product[place, :dof]
+            normal[rows, at[1]] += product[place, dof:]
+        side = weighted.T @ residual.reshape(-1)
+        gradient[at[0]] += side[:dof]
+        gradient[at[1]] += side[dof:]
     reference = len(current) // 2
     free_indices = np.delete(np.arange(total), np.s_[reference * dof : (reference + 1) * dof])
     damped = normal[np.ix_(free_indices, free_indices)]
@@ -246,22 +257,21 @@ def _gauss_newton(current: Maps, pairs: list[_FramePair], unit: Map, sigma: floa
 
 
 def _linearise(
-    first: Map, second: Map, pair: _FramePair, unit: Map, dof: int
-) -> tuple[Float64[np.ndarray, "N 2"], Float64[np.ndarray, "M K"]]:
-    """Residuals of a pair and their derivatives by the entries of both maps, in unit coordinates."""
-    points = np.column_stack([apply_homography(unit, pair.first_xy), np.ones(len(pair.first_xy))])
-    inverse = np.linalg.inv(second)
+    first: Map, inverse: Map, first_xy: UnitPoints, second_xy: UnitPoints, dof: int
+) -> tuple[UnitPoints, Float64[np.ndarray, "M K"]]:
+    """Residuals of a pair and their derivatives by the entries of both maps; inverse is that of the second map."""
+    points = np.column_stack([first_xy, np.ones(len(first_xy))])
     homogeneous = points @ (inverse @ first).T
-    depth = homogeneous[:, 2:]
-    projected = homogeneous[:, :2] / depth
-    residual = projected - apply_homography(unit, pair.second_xy)
+    projected = homogeneous[:, :2] / homogeneous[:, 2:]
     # With h the homogeneous point, d(projected) = (rows 0, 1 of d(h) - projected * row 2 of d(h)) / depth, and
-    # d(h) = inverse @ dH @ point.
-    front = (inverse[None, :2] - projected[:, :, None] * inverse[None, 2:]) / depth[:, :, None]
-    by_first = front[:, :, :, None] * points[:, None, None, :]
-    by_second = -front[:, :, :, None] * homogeneous[:, None, None, :]
-    columns = [block.reshape(-1, 9)[:, :dof] for block in (by_first, by_second)]
-    return residual, np.hstack(columns)
+    # d(h) = inverse @ dH @ point. The points come last: numpy is slow along axes of three.
+    points, homogeneous = np.ascontiguousarray(points.T), np.ascontiguousarray(homogeneous.T)
+    front = (inverse[:2, :, None] - projected.T[:, None] * inverse[2, :, None]) / homogeneous[2]
+    by_first, by_second = front[:, :, None] * points, -front[:, :, None] * homogeneous
+    jacobian = np.empty((len(projected), 2, 2 * dof))
+    jacobian[..., :dof] = by_first.reshape(2, 9, -1)[:, :dof].transpose(2, 0, 1)
+    jacobian[..., dof:] = by_second.reshape(2, 9, -1)[:, :dof].transpose(2, 0, 1)
+    return projected - second_xy, jacobian.reshape(-1, 2 * dof)
 
 
 def _agreement(maps: Maps, pairs: list[_FramePair]) -> tuple[float, float]:

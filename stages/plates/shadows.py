@@ -1,5 +1,7 @@
 """Shadows that a difference alone does not show: lasting shade, and what of a long shadow lies out of reach."""
 
+import math
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -109,23 +111,41 @@ def _shadow_evidence(
     frame: Image, plate: Image, effect: FrameMask, veto: FrameMask
 ) -> tuple[FrameMask, FrameMask, MatteImage]:
     """The shadow already known, what is as dark in frame and plate alike, and the level between shadow and light."""
+    drop = mean_level(plate.astype(np.float32) - frame)
+    shadow = effect & (drop > MIN_CONTRAST / 2)
+    hidden, limit = np.zeros_like(effect), np.ones(effect.shape, np.uint8)
+    if shadow.any():
+        box = _blurred_box(shadow)
+        layers = (layer[box] for layer in (frame, plate, shadow * drop, shadow, ~(veto | effect)))
+        hidden[box], limit[box] = _hidden_shadow(*layers)
+    return shadow, hidden, limit
+
+
+def _blurred_box(mask: FrameMask) -> tuple[slice, slice]:
+    """Rectangle beyond which a blurred mask is 0, in steps in which OpenCV's blur gives the whole picture's bits."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    margin = math.ceil(4 * REACH_PX) + 4
+    left, right = (max(x - margin, 0) // 32 * 32, -(-(x + width + margin) // 32) * 32)
+    return slice(max(y - margin, 0), y + height + margin), slice(left, right)
+
+
+def _hidden_shadow(
+    frame: Image, plate: Image, depth: Float32[np.ndarray, "H W"], moving: FrameMask, eligible: FrameMask
+) -> tuple[FrameMask, MatteImage]:
+    """Pixels as dark in frame and plate alike as the moving shadow, and the level between shadow and light."""
     observed, lit = frame.astype(np.float32), plate.astype(np.float32)
-    drop = mean_level(lit - observed)
-    moving = effect & (drop > MIN_CONTRAST / 2)
-    if not moving.any():
-        return moving, moving, np.ones(moving.shape, np.uint8)
     # The deep core of the shadow says more about its level than the soft border.
-    depth = (moving * drop)[..., None]
-    weight = _blur(depth)
-    shadow, light = (mean_level(_blur(image * depth) / np.maximum(weight, 1e-6)) for image in (observed, lit))
+    weight = cv2.merge([np.maximum(_blur(depth), 1e-6)] * 3)
+    depths = cv2.merge([depth] * 3)
+    shadow, light = (mean_level(_blur(image * depths) / weight) for image in (observed, lit))
     contrast = light - shadow
     departure = mean_level(observed) - shadow
     as_dark = (departure < LIGHTER * contrast) & (departure > -DEEPER * contrast)
     dark = light - mean_level(lit) > contrast / 3
-    close_by = (_blur(moving.astype(np.float32)[..., None])[..., 0] > 0.0005) & (contrast > MIN_CONTRAST)
-    hidden = (as_dark & dark & close_by & ~veto & ~effect).view(np.uint8)
+    close_by = (_blur(moving.astype(np.float32)) > 0.0005) & (contrast > MIN_CONTRAST)
+    hidden = (as_dark & dark & close_by & eligible).view(np.uint8)
     limit = np.clip(np.rint(0.65 * light + 0.35 * shadow), 1, 254).astype(np.uint8)
-    return moving, cv2.morphologyEx(hidden, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0, limit
+    return cv2.morphologyEx(hidden, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0, limit
 
 
 def _swept_ground(target: int, moving: Matte, camera: CameraPath) -> FrameMask:
@@ -175,6 +195,5 @@ def _warp_to(layer: MatteImage, camera: CameraPath, source: int, target: int) ->
     return np.asarray(cv2.warpPerspective(layer, step, layer.shape[::-1], flags=cv2.INTER_NEAREST))
 
 
-def _blur(values: Float32[np.ndarray, "H W C"]) -> Float32[np.ndarray, "H W C"]:
-    blurred = cv2.GaussianBlur(values, (0, 0), REACH_PX)
-    return np.asarray(blurred.reshape(values.shape))
+def _blur(values: Float32[np.ndarray, "H W *C"]) -> Float32[np.ndarray, "H W *C"]:
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), REACH_PX))

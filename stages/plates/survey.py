@@ -13,7 +13,7 @@ from .effect_region import (
     Strength,
     attached_components,
     difference_strength,
-    dilate,
+    dilate_frames,
     light_taken,
     nonempty_frames,
 )
@@ -70,12 +70,12 @@ def survey(
     rule = replace(attachment, contact_px=attachment.contact_px * factor)
     look = _compare(small, body, others, sources, min(100 * rule.max_distance, 255.0))
     movers = find_movers(look.difference, body, others, small.frames, look.plates, rule)
-    movers = np.stack([dilate(frame, 1.0) for frame in movers]) & ~body
+    movers = dilate_frames(movers, 1.0) & ~body
     others = others | movers
     effects = attached_components(look.difference, body, others, rule, look.depth)
     out_of_reach = follow_shadows(small.frames, look.plates, effects, body | others, body, rule)
     # A long shadow is no moving ground, though it is far from the subject.
-    excluded = np.stack([dilate(frame, rule.contact_px) for frame in others | out_of_reach]) | ~look.observed
+    excluded = dilate_frames(others | out_of_reach, rule.contact_px) | ~look.observed
     explained = explain_by_surroundings(small.frames, look.plates, body, excluded, rule)
     for beyond, share in zip(out_of_reach, explained, strict=True):
         if beyond.any() and share[beyond].mean() > MAX_EXPLAINED:
@@ -125,8 +125,8 @@ def _compare(
         valid = farthest_samples(ranks)
         plate, count = masked_median(samples, valid)
         spread = masked_spread(samples, valid, plate, 0.6)
-        mode, lit = lit_mode(samples, ranks, plate, distance_limit)
-        plate, spread = np.where(lit[..., None], mode, plate), np.where(lit[..., None], np.uint8(4), spread)
+        plate, lit = lit_mode(samples, ranks, plate, distance_limit)
+        cv2.copyTo(np.full_like(spread, 4), lit.view(np.uint8), spread)
         plate = match_brightness(plate, small.frames[frame], (count > 0) & (small.clearance[frame] > 0))
         far_from_both = ranks >= distance_limit
         from_afar[frame] = far_from_both.any(axis=0)

@@ -13,6 +13,7 @@ BENCHMARKS: tuple[tuple[str, ...], ...] = (
     ("propagate_j.py",),
     ("plate_truth.py",),
     ("plate_statistics.py",),
+    ("plate_speed.py", "--rounds", "1"),
     ("effect_masks.py",),
     ("caption_rate.py",),
     ("render_cost.py", "--quick"),
