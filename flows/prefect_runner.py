@@ -5,6 +5,8 @@ all stages of its phase, so its layers stay decoded.
 """
 
 import contextlib
+import errno
+import logging
 import os
 import signal
 import threading
@@ -22,15 +24,18 @@ from prefect.client.orchestration import get_client
 from prefect.events import emit_event
 from prefect.exceptions import CancelledRun
 from prefect.futures import as_completed
+from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from ..datasets.store.ledger import RunSummary, read_ledger
+from ..datasets.store.atomic_io import CannotWrite
+from ..datasets.store.ledger import RunSummary, iter_ledger
 from ..datasets.store.location import Place, StorageError
 from ..permissions import check_call
 from .cluster import EngineUnusable
 from .cluster_runner import artifact_key, progress_artifact, run_on_cluster, run_phase, tagged
 from .engine.batches import Batch, Failure, run_in_worker
+from .engine.plan import plan_run
 from .engine.report import write_report
 from .engine.run import Phase, ProgressCounter, ReportProgress, Run, ignore_progress
 from .engine.workers import Engine, WorkerPool
@@ -81,10 +86,14 @@ def run_with_prefect(
 
     Raises:
         RequirementMissing: a model or package that the settings name is not here; nothing was computed.
+        CannotWrite: the disk was nearly full before the end; what was done is in the report.
         EngineUnusable: an engine is not there or lacks something; or it was lost in mid-run, and what was done is in
             the report.
     """
     trouble = None
+    logger = get_run_logger()
+    if logger.isEnabledFor(logging.INFO):
+        logger.info(str(plan_run(run)))
     if engine.name == "local":
         run.check_requirements()
         with WorkerPool(run.workers) as pool:
@@ -96,6 +105,8 @@ def run_with_prefect(
     _show_summary(summary, run.workspace)
     if trouble is not None:
         raise EngineUnusable(f"{trouble}. {summary}")
+    if run.stop_reason is not None:
+        raise CannotWrite(errno.ENOSPC, f"{run.stop_reason}. {summary}")
     return asdict(summary)
 
 
@@ -223,7 +234,7 @@ def _show_summary(summary: RunSummary, workspace: Place) -> None:
     create_table_artifact(sums, key=artifact_key(f"{summary.source}-account"), description=str(summary))
     not_accepted = [
         {"clip": clip.name, "outcome": clip.outcome, "stage": clip.stage, "why": "; ".join(clip.reasons)}
-        for clip in read_ledger(workspace, summary.source)
+        for _, clip in iter_ledger(workspace, summary.source)
         if clip.outcome != "accept"
     ]
     if not_accepted:

@@ -5,9 +5,11 @@ the same stages took in past runs of the workspace.
 """
 
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ...datasets.store.atomic_io import unseal_json
@@ -88,7 +90,7 @@ def plan_run(run: Run) -> RunPlan:
             plan.is_estimate |= stage is not part.next_stage
             plan.reasons[reason] += past.parts_of_item if splits else 1
     for name, plan in plans.items():
-        if (cost := past.costs.get(name)) is not None:
+        if plan.items and (cost := past.costs.get(name)) is not None:
             plan.size_bytes = round(plan.items * cost.size_bytes / cost.results)
             plan.seconds = None if cost.mean_seconds is None else round(plan.items * cost.mean_seconds, 1)
     local = run.workspace.local
@@ -133,27 +135,36 @@ def _coming(part: ItemProgress, run: Run) -> Sequence[Stage]:
 
 
 class _PastRun:
-    """Facts of earlier reports of a workspace.
-
-    Attributes:
-        costs: of each stage, in this source or else in any other.
-        parts_of_item: number of clips that a listed item was split into on average, at least 1.
-    """
+    """Facts of earlier reports of a workspace; each part is read when it is asked for."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        workspace, source = run.workspace, run.source.name
-        table = read_references(workspace, source, ("item", "stage", "key"))
-        columns = (table.column(name).to_pylist() for name in ("item", "stage", "key"))
-        self._keys = {(item, stage): key for item, stage, key in zip(*columns, strict=True)}
-        others = [name for name in workspace.top("sources") if name != source]
-        self.costs: dict[str, StageCost] = {}
+
+    @cached_property
+    def costs(self) -> dict[str, StageCost]:
+        """Cost of each stage, in this source or else in any other."""
+        source = self._run.source.name
+        others = [name for name in self._run.workspace.top("sources") if name != source]
+        costs: dict[str, StageCost] = {}
         for name in (*others, source):
-            self.costs |= stage_costs(workspace, name)
-        first, later = run.stages[0], next((stage for stage in reversed(run.stages) if not stage.optional), None)
-        counts = Counter(stage for _, stage in self._keys)
-        listed, parts = counts[first.name], counts[later.name] if later else 0
-        self.parts_of_item = max(1, round(parts / listed)) if listed else 1
+            costs |= stage_costs(self._run.workspace, name)
+        return costs
+
+    @cached_property
+    def parts_of_item(self) -> int:
+        """Number of clips that a listed item was split into on average, at least 1."""
+        counts = stage_costs(self._run.workspace, self._run.source.name)
+        first = counts.get(self._run.stages[0].name)
+        last = next((counts[stage.name] for stage in reversed(self._run.stages) if stage.name in counts), None)
+        return max(1, round(last.results / first.results)) if first and last else 1
+
+    @cached_property
+    def _keys(self) -> dict[tuple[str, str], bytes]:
+        """Key that the last report refers to, by item and stage; read when the first item has something to do."""
+        columns = ("item", "stage", "key")
+        table = read_references(self._run.workspace, self._run.source.name, columns)
+        rows = zip(*(table.column(name).to_pylist() for name in columns), strict=True)
+        return {(item, sys.intern(stage)): bytes.fromhex(key) for item, stage, key in rows}
 
     def reason(self, part: ItemProgress, stage: Stage) -> str:
         """Why a stage is to be done for an item."""
@@ -161,9 +172,9 @@ class _PastRun:
         before = self._keys.get((part.item.id, stage.name))
         if before is None:
             return NEW
-        if before == key.key:
+        if before.hex() == key.key:
             return DAMAGED
-        past = _read_key(self._run.workspace, stage.name, before)
+        past = _read_key(self._run.workspace, stage.name, before.hex())
         return "changed" if past is None else compare_keys(past, key)
 
 
