@@ -6,6 +6,7 @@ A cold run takes three or four reads of a layer: where its video begins, its hea
 import io
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import pyarrow.parquet as pq
 
@@ -81,7 +82,7 @@ class OpenLayer:
             video = shards.read_layer(shard, row, layer)
             if video is None:
                 raise KeyError(layer)
-            span, read_range = (0, len(video)), lambda start, stop: video[start:stop]
+            span, read_range = (0, len(video)), partial(_slice, video)
         self._frame_bytes = span[1] // num_frames
         self._part = FilePart(read_range, *span, ahead_bytes=2 * self._frame_bytes)
         self._video = codec.VideoReader(self._part, threads=threads)
@@ -97,3 +98,7 @@ class OpenLayer:
             return self._video.read(start, count)
         finally:
             self._part.forget()
+
+
+def _slice(content: bytes, start: int, stop: int) -> bytes:
+    return content[start:stop]
