@@ -65,8 +65,14 @@ def publish(workspace: Path, corpus: Path | str, **settings) -> dict:
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder by its name."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    """Every file below a folder by its name, but for what an index remembers of times."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not is_memory(path.name))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def is_memory(name: str) -> bool:
+    """Whether a file of a workspace is no result, but what is remembered of runs: when, and in what time."""
+    return Path(name).name.startswith(("index.sqlite", "results.parquet"))
 
 
 def run_in_child(work: Callable[[], object], *, kill_at: int | None = None, near: Path | None = None) -> bool:
