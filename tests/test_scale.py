@@ -115,4 +115,4 @@ def test_memory_of_a_report_and_of_publishing_does_not_hold_the_rows(filled, tmp
         fixtures_workspaces.publish(folder / "workspace", tmp_path / f"m{clips}", shard_bytes=1 << 16)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert (peaks[1] - peaks[0]) / (SIZES[1] - SIZES[0]) < 10_000
+    assert (peaks[1] - peaks[0]) / (SIZES[1] - SIZES[0]) < 15_000  # of some 40,000
