@@ -3,6 +3,7 @@
 A worker that dies costs the calls it was in a second try; an engine that is lost ends the run with its account.
 """
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -89,17 +90,22 @@ def tagged(task: Any, *stages: Stage) -> Any:
 
 
 def progress_artifact(run: Run, phase: Phase, total: int) -> Callable[[], None]:
-    """Show a phase's progress in the UI, if it has batches; return a function that counts one more."""
+    """Show a phase's progress in the UI, if it has batches; return a function that counts one more.
+
+    A server that stumbles, for want of its database say, shows less: that is no reason to end a run.
+    """
     if not total:
         return lambda: None
-    key = artifact_key(f"{run.source.name}-{phase.name}")
-    artifact: Any = create_progress_artifact(0.0, key=key, description=f"{phase.name}, by batch")
-    finished = 0
+    key, finished, artifact = artifact_key(f"{run.source.name}-{phase.name}"), 0, None
+    with contextlib.suppress(Exception):
+        artifact = create_progress_artifact(0.0, key=key, description=f"{phase.name}, by batch")
 
     def count_batch() -> None:
         nonlocal finished
         finished += 1
-        update_progress_artifact(artifact, 100 * finished / total)
+        if artifact is not None:
+            with contextlib.suppress(Exception):
+                update_progress_artifact(artifact, 100 * finished / total)  # type: ignore[arg-type]
 
     return count_batch
 

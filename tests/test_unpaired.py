@@ -208,12 +208,12 @@ def test_a_model_makes_clips_through_the_flow_and_a_second_run_makes_none(tmp_pa
     workspace, lines = tmp_path / "workspace", (DUSTY, SMOKY, POLLEN)
     source = by_model(tmp_path, model, *lines[:1])
     run_source(source, workspace)
-    first = {path: path.stat().st_mtime_ns for path in (workspace / "store").rglob("gt.mkv")}
+    first = {path: path.stat().st_mtime_ns for path in (workspace / "store").rglob("gt-*.mkv")}
     assert len(first) == 1
     source = by_model(tmp_path, model, *lines)
     account = run_source(source, workspace)
     assert (account.inputs, account.failed) == (3, 0)
-    again = {path: path.stat().st_mtime_ns for path in (workspace / "store").rglob("gt.mkv")}
+    again = {path: path.stat().st_mtime_ns for path in (workspace / "store").rglob("gt-*.mkv")}
     assert len(again) == 3
     assert again.items() >= first.items()  # what was made stays
     assert open_run(source, workspace).check_done()

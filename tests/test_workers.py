@@ -12,7 +12,7 @@ import psutil
 import pytest
 from effectpairs.flows.engine import workers
 from effectpairs.flows.engine.batches import is_transient
-from effectpairs.flows.engine.workers import Worker, WorkerDied, WorkerPool, WorkerStalled, worker_count
+from effectpairs.flows.engine.workers import Worker, WorkerDied, WorkerPool, WorkerStalled, WorkerStopped, worker_count
 from effectpairs.heartbeat import beat
 
 FULL_CLIP = 85 * 384 * 672 * 3
@@ -120,8 +120,8 @@ def test_an_interrupted_pool_does_not_wait_for_the_call_in_hand():
         call = threads.submit(worker.call, time.sleep, 300)
         time.sleep(0.5)
         pool.__exit__(KeyboardInterrupt)
-        assert isinstance(call.exception(), WorkerDied)
-        with pytest.raises(WorkerDied, match="the run was stopped"):
+        assert isinstance(call.exception(), WorkerStopped)
+        with pytest.raises(WorkerStopped, match="the run was stopped"):
             worker.call(os.getpid)
     assert time.monotonic() - begun < 60
     assert not child.is_running()

@@ -99,6 +99,12 @@ class WorkerDied(RuntimeError):
     is_transient = True
 
 
+class WorkerStopped(WorkerDied):
+    """The worker process was ended with its run: nothing is tried again."""
+
+    is_transient = False
+
+
 class WorkerStalled(WorkerDied):
     """The worker process showed no sign of life in the middle of its work, and was killed."""
 
@@ -112,6 +118,7 @@ class Worker:
         self._pool: ProcessPoolExecutor | None = None
         self._lifeline: Connection | None = None
         self._is_killed = False
+        self._closing = threading.Lock()
         self._life = get_context("spawn").RawArray("Q", 2)
 
     def call(self, function: Callable[..., R], *arguments: Any, stall_s: float = math.inf) -> R:
@@ -119,10 +126,11 @@ class Worker:
 
         Raises:
             WorkerStalled: it did not beat for so many seconds, and its process was killed.
-            WorkerDied: the process was killed or crashed; the next call starts a new one, unless `kill` ended it.
+            WorkerStopped: `kill` ended it.
+            WorkerDied: the process was killed or crashed; the next call starts a new one.
         """
         if self._is_killed:
-            raise WorkerDied("the run was stopped")
+            raise WorkerStopped("the run was stopped")
         is_stalled = False
         try:
             with _safe_path:  # the first call starts the process, and with it one that watches over semaphores
@@ -138,6 +146,8 @@ class Worker:
             return future.result()
         except BrokenProcessPool as died:
             self.close()
+            if self._is_killed:
+                raise WorkerStopped("the run was stopped") from died
             if is_stalled:
                 raise WorkerStalled(
                     f"gave no frame for {stall_s:g} s, so its worker was killed: a decoder hangs, or a disk does not "
@@ -160,9 +170,10 @@ class Worker:
 
     def close(self) -> None:
         """End the process, after the call that it is in."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        with self._closing:  # the thread of a call that a kill ended closes it too
+            if self._pool is not None:
+                self._pool.shutdown(wait=True, cancel_futures=True)
+                self._pool = None
 
     def kill(self) -> None:
         """End the process now, with all that it started; it is not started anew."""
