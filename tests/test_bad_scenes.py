@@ -199,7 +199,7 @@ def test_a_frame_file_cut_short(found, folder):
 
 def test_what_blender_refuses(found, folder):
     assert reason(found["refused-one"]) == "/models/duck.glb: is no model that Blender can read; export it again"
-    assert len((folder / "w/starts-refused").read_text()) == 1, "it would refuse again: asked once"
+    assert len((folder / "w/scratch/starts-refused").read_text()) == 1, "it would refuse again: asked once"
 
 
 def test_no_blender_environment(found, folder, tmp_path, monkeypatch):

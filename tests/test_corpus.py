@@ -308,7 +308,7 @@ def test_clips_without_a_value_are_a_sentence(folder):
 )
 def test_records_of_captions_of_another_form_are_a_sentence(folder, text):
     clip = next(iter(effectpairs.open(folder)))
-    forged = Clip({**clip.row, "provenance": {**clip.row["provenance"], "captions": text}}, clip._fetch)
+    forged = Clip({**clip.row, "provenance": {**clip.row["provenance"], "captions": text}}, clip._source)
     with pytest.raises(ValueError, match=rf"clip '{clip.clip_id}': provenance.captions .*; see all that is wrong"):
         forged.record("captions")
 

@@ -215,7 +215,7 @@ def test_several_polygons_are_united(tmp_path):
         ('{"0": 7}', "frame 0 is not a list of polygons"),
         ('{"0": [[["a", 2], [3, 4], [5, 6]]]}', "frame 0 is not a list of polygons"),
         ('{"0": [[[1e9, 2], [3, 4], [5, 6]]]}', "frame 0 is not a list of polygons"),
-        ('{"0": [[[NaN, 2], [3, 4], [5, 6]]]}', "frame 0 is not a list of polygons"),
+        ('{"0": [[[NaN, 2], [3, 4], [5, 6]]]}', "is not valid JSON (0=nan is no finite number)"),
         ('{"0": []}', "the mask of key frame 0 is empty"),
         ('{"0": [[[900, 900], [950, 900], [950, 950]]]}', "the mask of key frame 0 is empty"),
         ('{"0": [[[-9, -9], [90, -9], [90, 90], [-9, 90]]]}', "the mask of key frame 0 covers everything"),

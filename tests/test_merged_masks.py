@@ -54,7 +54,7 @@ def test_a_swan_whose_mask_holds_its_reflection(clips_dir, tmp_path):
     swan = clips_dir / "omnimatte_zero" / "swan_lake"
     if not swan.is_dir():
         pytest.skip(f"no {swan}")
-    changes = ["root=.", "normalise.size=192x336", "normalise.max_frames=21", "decompose.kind=external"]
+    changes = ["root=.", "normalise.size=384x672", "normalise.max_frames=13", "decompose.kind=external"]
     source = load_source("videos", changes, into=RealSource)
     verdicts = {}
     for name in ("object_mask", "total_mask"):

@@ -141,7 +141,7 @@ def parse_scene(content: bytes | str) -> Scene:
     try:
         parse_json(content)  # has limits of size and depth
     except ValueError as wrong:
-        raise ValueError(f"is no scene: {shortened(str(wrong), 300)}; mend it") from wrong
+        raise ValueError(f"is no scene ({shortened(str(wrong), 300)}); {_EXAMPLE}") from wrong
     try:
         return _ADAPTER.validate_json(content)
     except ValidationError as wrong:
