@@ -91,11 +91,12 @@ def run_with_prefect(
             the report.
     """
     trouble = None
+    if engine.name == "local":
+        run.check_requirements()
     logger = get_run_logger()
     if logger.isEnabledFor(logging.INFO):
         logger.info(str(plan_run(run)))
     if engine.name == "local":
-        run.check_requirements()
         with WorkerPool(run.workers) as pool:
             for phase in run.iter_phases():
                 _run_batches(run, phase, pool, report_progress)
