@@ -138,15 +138,15 @@ def test_killed_in_the_middle_of_a_clip_it_goes_on_to_the_same_bytes(done, tmp_p
     killed = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, str(script), str(path), str(killed)], start_new_session=True)
     deadline = time.monotonic() + 120
-    while not list(killed.glob("frames/*/v00/*.exr")) and time.monotonic() < deadline:
+    while not list(killed.glob("scratch/frames/*/v00/*.exr")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert list(killed.glob("frames/*"))
+    assert list(killed.glob("scratch/frames/*"))
     assert not list(killed.glob("store/render/*/*/result.json"))
     run_source(load_any(path), killed, workers=1)
     assert files_of(killed / "store") == files_of(workspace / "store")
-    assert not list(killed.glob("frames/*"))
+    assert not list(killed.glob("scratch/frames/*"))
 
 
 @pytest.mark.blender
