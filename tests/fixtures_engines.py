@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,15 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from effectpairs.tests.fixtures_processes import free_port
 
 PROGRAMS = Path(sys.executable).parent
 TOKEN = "f" * 64
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Processes:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from effectpairs.tests.fixtures_processes import free_port
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -130,11 +131,6 @@ def forget_connections() -> None:
     import s3fs
 
     s3fs.S3FileSystem.clear_instance_cache()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:
