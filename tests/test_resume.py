@@ -6,7 +6,8 @@ The short form of `tests/soak.py`, which kills more, and more kinds of processes
 import random
 
 import pytest
-from effectpairs.tests.fixtures_faults import Trial, child_with, kill, main_process, whole_group
+from effectpairs.tests.fixtures_faults import Trial, kill
+from effectpairs.tests.fixtures_processes import child_with, main_process, whole_group
 
 VICTIMS = {"main process": main_process, "whole group": whole_group, "worker": child_with("spawn_main")}
 

@@ -259,7 +259,7 @@ def test_a_scene_that_is_nested_without_end_is_refused(tmp_path):
     from effectpairs.render.scene.scene import read_scene
 
     (tmp_path / "scene.json").write_text("[" * 100_000)
-    with pytest.raises(ValueError, match=r"scene.json: is no scene: is nested deeper than 64 levels"):
+    with pytest.raises(ValueError, match=r"scene.json: is no scene \(is nested deeper than 64 levels\)"):
         read_scene(tmp_path / "scene.json")
 
 
