@@ -36,14 +36,17 @@ class S3Server:
 
     def __init__(self, folder: Path) -> None:
         self._record, self.port = folder / "requests", free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self._own_url = f"http://127.0.0.1:{self.port}"
+        self._door = CuttingProxy(self.port, share=0.0)
+        self._door.is_open = False  # closed until the record is replayed: nobody misses an object
+        self.url = self._door.url
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
         if self._record.exists():  # what changed objects, whichever proxy it came through
             text = "".join(f"{json.dumps(entry)}\n" for entry in self.requests() if entry["method"] in CHANGES)
-            self._record.write_text(re.sub(r"http://127\.0\.0\.1:\d+/", f"{self.url}/", text))
+            self._record.write_text(re.sub(r"http://127\.0\.0\.1:\d+/", f"{self._own_url}/", text))
         environment = os.environ | {"MOTO_ENABLE_RECORDING": "1", "MOTO_RECORDER_FILEPATH": str(self._record)}
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
         log = subprocess.DEVNULL
@@ -51,11 +54,12 @@ class S3Server:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
-                replay = urllib.request.Request(f"{self.url}/moto-api/recorder/replay-recording", method="POST")
+                replay = urllib.request.Request(f"{self._own_url}/moto-api/recorder/replay-recording", method="POST")
                 if self._record.exists():
                     urllib.request.urlopen(replay, timeout=60).close()
-                create = urllib.request.Request(f"{self.url}/{BUCKET}", method="PUT")
+                create = urllib.request.Request(f"{self._own_url}/{BUCKET}", method="PUT")
                 urllib.request.urlopen(create, timeout=60).close()
+                self._door.is_open = True
                 return
             assert self._process.poll() is None, "moto did not start"
             time.sleep(0.2)
@@ -73,6 +77,7 @@ class S3Server:
 
     def kill(self) -> None:
         assert self._process is not None
+        self._door.is_open = False
         self._process.kill()
         self._process.wait()
 
@@ -82,7 +87,10 @@ class CuttingProxy:
 
     Attributes:
         cuts: connections cut so far.
+        is_open: whether it passes new connections on; else it closes them.
     """
+
+    is_open = True
 
     def __init__(self, port: int, *, share: float, seed: int = 0) -> None:
         self._target, self._share, self._random, self.cuts = port, share, random.Random(seed), 0
@@ -101,6 +109,8 @@ class CuttingProxy:
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
+        if not self.is_open:
+            return client.close()
         with contextlib.suppress(OSError), client, socket.create_connection(("127.0.0.1", self._target)) as server:
             threading.Thread(target=_pump, args=(client, server), daemon=True).start()
             while content := server.recv(1 << 16):

@@ -308,7 +308,7 @@ def test_a_server_that_is_killed_and_comes_back_costs_nothing(workspace, mortal,
     assert worker.returncode == 0
     assert "+ 0 failed" in text
     assert kills
-    # The stand-in forgets what it took just before its end, as no real storage does: the next run sees to that.
+    # The stand-in may forget what it took just before its end, as no real storage does: the next run sees to that.
     assert start_worker(clean[0], workspace, tmp_path / "next").wait(300) == 0
     assert_clean(workspace, clean)
 
