@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from ...digests import digest_of_file
 from .ledger import LedgerLine
 from .location import Location
-from .store import MANIFEST
+from .store import MANIFEST, result_folder
 
 VERSION = 1
 """Raise it when the tables change; a file of another version is begun anew."""
@@ -133,7 +133,7 @@ class WorkspaceIndex:
 
     def look(self, stage: str, key: str) -> tuple[int, tuple[int, int]] | None:
         """Size and times of a result as it is now; None where it is gone."""
-        folder, local = f"store/{stage}/{key[:2]}/{key}", self.workspace.local
+        folder, local = result_folder(stage, key), self.workspace.local
         if local is None:
             size = self._listing(stage).get(f"{folder}/{MANIFEST}")
             return None if size is None else (size, (0, 0))

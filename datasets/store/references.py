@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from .atomic_io import CorruptFile, explain_os_errors
 from .index import ResultStamp
 from .location import Location
-from .store import MANIFEST
+from .store import MANIFEST, result_folder
 
 BLOCK_ROWS = 10_000
 _COLUMNS = pa.schema(
@@ -129,6 +129,6 @@ def list_results(workspace: Location) -> Iterator[tuple[str, str, int]]:
 
 def delete_result(workspace: Location, stage: str, key: str) -> None:
     """Delete one result, its `result.json` first: what is left by a process that is killed counts for nothing."""
-    folder = f"store/{stage}/{key[:2]}/{key}"
+    folder = result_folder(stage, key)
     workspace.remove(f"{folder}/{MANIFEST}")
     Location(workspace.path(folder)).delete()

@@ -162,7 +162,7 @@ class Store:
 
     def get(self, stage: str, key: str) -> StageResult | None:
         """A finished result by its stage and key; a missing one costs a look-up, and no file is opened."""
-        folder = _folder(stage, key)
+        folder = result_folder(stage, key)
         try:
             result = _result(folder, key, unseal_json(self.workspace.read(f"{folder}/{MANIFEST}")))
         except ConnectionError:
@@ -238,7 +238,7 @@ class Store:
     @contextlib.contextmanager
     def _writer(self, key: StageKey, fps: float) -> Iterator[ResultWriter]:
         local = self.workspace.local
-        folder = self.workspace.scratch_folder if local is None else local / _folder(key.stage, key.key)
+        folder = self.workspace.scratch_folder if local is None else local / result_folder(key.stage, key.key)
         partial = partial_beside(folder / key.key if local is None else folder)
         try:
             with explain_os_errors(local or folder, within=local or folder):
@@ -250,7 +250,7 @@ class Store:
             shutil.rmtree(partial, ignore_errors=True)
 
     def _commit(self, key: StageKey, writer: ResultWriter, refused: str | None) -> StageResult:
-        folder = _folder(key.stage, key.key)
+        folder = result_folder(key.stage, key.key)
         manifest = {**vars(key), "refused": refused, "layers": writer.layers, "facts": writer.facts}
         content = seal_json(manifest)
         write_flushed(writer.folder / MANIFEST, content)
@@ -308,7 +308,8 @@ def require_space(folder: Path, name: str) -> None:
         )
 
 
-def _folder(stage: str, key: str) -> str:
+def result_folder(stage: str, key: str) -> str:
+    """Folder of a result below its workspace."""
     return f"store/{stage}/{key[:2]}/{key}"
 
 

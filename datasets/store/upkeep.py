@@ -8,7 +8,7 @@ from .ledger import finished_sources, iter_ledger
 from .location import Location
 from .purges import read_purges
 from .references import StageCost, delete_result, keys_by_stage, list_results, read_references, stage_costs
-from .store import MANIFEST, DamagedLayer, StageKey, Store
+from .store import MANIFEST, DamagedLayer, StageKey, Store, result_folder
 
 UNFINISHED = "batches.partial-"
 """First part of the folder that a run has in its source's as long as it has not ended."""
@@ -91,7 +91,7 @@ def verify_workspace(workspace: Location, step: Callable[[int, int], None] = lam
         if problem is not None:
             sources = owners.get(key, ())
             remedy = f"run {', '.join(sources)} again to re-make it" if sources else "delete it with: effectpairs gc"
-            yield f"{workspace.path(f'store/{stage}/{key[:2]}/{key}')}: {problem}; {remedy}"
+            yield f"{workspace.path(result_folder(stage, key))}: {problem}; {remedy}"
         step(number, len(results))
     for source in finished_sources(workspace):
         try:
@@ -120,7 +120,7 @@ def _owners(workspace: Location) -> dict[str, list[str]]:
 
 def _fault_of(store: Store, stage: str, key: str) -> str | None:
     """The first thing wrong with a result, which is then set aside; None where all is well."""
-    name = f"store/{stage}/{key[:2]}/{key}/{MANIFEST}"
+    name = f"{result_folder(stage, key)}/{MANIFEST}"
     try:
         manifest = unseal_json(store.workspace.read(name))
         is_right = StageKey(**{part: manifest[part] for part in ("stage", "version", "settings", "inputs")}).key == key

@@ -15,7 +15,7 @@ from typing import Any
 from ...datasets.store.atomic_io import unseal_json
 from ...datasets.store.location import Location
 from ...datasets.store.references import StageCost, read_references, stage_costs
-from ...datasets.store.store import MANIFEST, StageKey
+from ...datasets.store.store import MANIFEST, StageKey, result_folder
 from .item import ItemProgress, Stage
 from .run import Run
 
@@ -205,6 +205,6 @@ def changed_settings(past: Any, present: Any, name: str = "") -> list[str]:
 def _read_key(workspace: Location, stage: str, key: str) -> Mapping[str, Any] | None:
     """The description of a result that an earlier report refers to; None where it is gone."""
     try:
-        return unseal_json(workspace.read(f"store/{stage}/{key[:2]}/{key}/{MANIFEST}"))
+        return unseal_json(workspace.read(f"{result_folder(stage, key)}/{MANIFEST}"))
     except (OSError, ValueError):
         return None
