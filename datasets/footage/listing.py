@@ -1,9 +1,10 @@
 """A source's footage, listed: `layouts` finds the files of each clip, this module decides what may be used."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
 from ...untrusted_input import expand_variables
@@ -24,7 +25,8 @@ def list_footage(source: FootageSource) -> list[Footage | UnusableFootage]:
     """
     root = expand_root(source)
     clips = list(LAYOUTS[source.layout][0](source, root))
-    items = [_read_clip(source, root, name, path) for name, path in clips]
+    resolve = cache(Path.resolve)  # of folders: a hundred thousand files lie in few
+    items = [_read_clip(source, root, name, path, resolve) for name, path in clips]
     names, paths = {item.name for item in items}, {path for _, path in clips}
     for place, reason in _unusable_places(root):
         if place.name not in names and (reason == CLOSED or paths.isdisjoint((place, *place.parents))):
@@ -91,15 +93,18 @@ def _unusable_places(root: Path) -> Iterator[tuple[Path, str]]:
                 yield path, "is a link to nothing, or in a circle; delete it, or link to footage"
 
 
-def _read_clip(source: FootageSource, root: Path, name: str, path: Path) -> Footage | UnusableFootage:
+def _read_clip(
+    source: FootageSource, root: Path, name: str, path: Path, resolve: Callable[[Path], Path]
+) -> Footage | UnusableFootage:
     """Footage of one clip; refused where it cannot be used, or any file of it lies elsewhere, by a link or by '..'."""
     plain_name = readable(name)
     try:
         footage = LAYOUTS[source.layout][1](source, root, name, path)
-        files = [footage.video, *(file for _, file in footage.files())]
+        files = list(dict.fromkeys((footage.video, *(file for _, file in footage.files()))))
         for file in files:
             need_plain(file)
-        strangers = [file for file in files if not file.resolve().is_relative_to(root.resolve())]
+        places = {file: file.resolve() if file.is_symlink() else resolve(file.parent) for file in files}
+        strangers = [file for file, place in places.items() if not place.is_relative_to(resolve(root))]
     except ValueError as wrong:
         return UnusableFootage(name=plain_name, reason=readable(wrong))
     except OSError as wrong:
