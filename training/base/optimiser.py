@@ -1,15 +1,46 @@
 """Trainable weights of the transformer, their optimiser, and their exponential moving average."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from ...extras import require
-from ...settings import STRICT
+from ...settings import STRICT, CheckedSettings, InRange
 
 Trainable = Literal["attn1", "transformer_blocks", "all"]
 """attn1: the attention of every block (1.6 of 5.6 billion weights); transformer_blocks: those whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraSettings(CheckedSettings):
+    """Low-rank changes of linear layers, which learn in place of the weights themselves: a card of 24 GB does."""
+
+    table: ClassVar[str] = "lora"
+    rank: Annotated[int, InRange(1, 1024)] = 64
+    alpha: Annotated[float, InRange(0.001, 4096)] | None = None
+    """Factor of the changes, over the rank; None takes the rank, so that a reader that loses it does no harm."""
+    targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
+    """Ends of the names of the layers that change. These are all attention; the feed-forward layers are ff.net.0.proj
+    and ff.net.2 in CogVideoX, ffn.net.0.proj and ffn.net.2 in Wan."""
+    required_packages: ClassVar[Mapping[str, str]] = {"peft": "lora"}
+    merge: bool = False
+    """Also write the whole transformer with the changes in its weights, for programs that load no LoRA."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.targets:
+            raise ValueError("lora.targets is empty, so nothing would learn; name layers, such as to_q")
+
+    @property
+    def effective_alpha(self) -> float:
+        """Alpha as a number."""
+        return float(self.rank if self.alpha is None else self.alpha)
+
+    def changes(self, layer: str) -> bool:
+        """Whether a layer of this name is among the targets, as peft takes them."""
+        return any(layer == target or layer.endswith(f".{target}") for target in self.targets)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +63,20 @@ class OptimiserSettings:
         return self.learning_rate * min(1.0, (step + 1) / max(self.warmup_steps, 1))
 
 
-def select_trainable(transformer: Any, trainable: Trainable, *, frozen_dtype: str = "float32") -> dict[str, Any]:
-    """Freeze all but the selected weights, which become 32-bit masters; return those by name.
+def is_trainable(name: str, trainable: Trainable) -> bool:
+    """Whether a weight of this name learns."""
+    return trainable == "all" or f".{trainable}." in f".{name}"
+
+
+def select_trainable(transformer: Any, trainable: Trainable | None, *, frozen_dtype: str = "float32") -> dict[str, Any]:
+    """Freeze all but the selected weights, which become 32-bit masters; return those by name. None freezes all.
 
     Rounded to 16 bits, two thirds of all updates at this rate would be lost. The frozen ones may be 16-bit.
     """
     torch = require("torch", extra="train")
     weights: dict[str, Any] = {}
     for name, weight in transformer.named_parameters():
-        learns = trainable == "all" or f".{trainable}." in f".{name}"
+        learns = trainable is not None and is_trainable(name, trainable)
         weight.requires_grad_(learns)
         weight.data = weight.data.to(torch.float32 if learns else getattr(torch, frozen_dtype))
         weights |= {name: weight} if learns else {}

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from ...arrays import Matte, Rgb
 from ...extras import require
 from ..base.encoders import frames_to_video, video_to_frames
 from ..base.family import Family
 from ..base.latent_shapes import FRAMES_PER_LATENT, SIDE_MULTIPLE, latent_frames
+from ..base.memory import free_memory_bytes
 from ..base.models import load_scheduler, load_text_model, load_vae, select_device
 from ..base.network import Conditioning, Video
 from ..base.wan import SHIFT, StatelessFlow, WanFamily, encode_image
@@ -172,10 +172,7 @@ def need_memory(weights: WeightsFile, base: Path, device: str, dtype: str) -> No
     Raises:
         TooLittleMemory: naming both.
     """
-    if device.startswith("cuda"):
-        available = int(torch.cuda.mem_get_info(torch.device(device))[0])
-    else:
-        available = int(psutil.virtual_memory().available)
+    available = free_memory_bytes(device)
     size = torch.finfo(getattr(torch, dtype)).bits // 8
     needed = weights.numbers * size + sum(file.stat().st_size for file in (base / "vae").glob("*.safetensors"))
     needed = max(needed, sum(file.stat().st_size for file in (base / "text_encoder").glob("*.safetensors")))

@@ -8,12 +8,12 @@ names, shapes and the memory that they take are known to do.
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from ...extras import require
 from ..base.family import CogVideoXFamily, Family
+from ..base.lora import match_layers
 from ..base.models import read_config
 from ..base.wan import WanFamily
 
@@ -25,19 +25,6 @@ _EMBEDDINGS = {
     "patch_embedding.weight": "WanTransformer3DModel",
 }
 _LORA = (".lora_down.weight", ".lora_up.weight", ".alpha")
-_ORIGINAL_NAMES = (
-    ("condition_embedder.time_embedder.linear_1", "time_embedding.0"),
-    ("condition_embedder.time_embedder.linear_2", "time_embedding.2"),
-    ("condition_embedder.text_embedder.linear_1", "text_embedding.0"),
-    ("condition_embedder.text_embedder.linear_2", "text_embedding.2"),
-    ("condition_embedder.time_proj", "time_projection.1"),
-    ("condition_embedder.image_embedder.ff.net.0.proj", "img_emb.proj.1"),
-    ("condition_embedder.image_embedder.ff.net.2", "img_emb.proj.3"),
-    ("attn1.", "self_attn."), ("attn2.", "cross_attn."), ("to_out.0", "o"), ("to_q", "q"), ("to_k", "k"), ("to_v", "v"),
-    ("add_k_proj", "k_img"), ("add_v_proj", "v_img"), ("ffn.net.0.proj", "ffn.0"), ("ffn.net.2", "ffn.2"),
-    ("proj_out", "head.head"),
-)  # fmt: skip
-"""Names of Wan's linear layers here and originally, in which LoRA files speak of them."""
 
 
 class UnusableWeights(RuntimeError):
@@ -228,25 +215,13 @@ def _check_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]], module: Map
 
 
 def _merge_lora(tensors: dict[str, Any], lora: WeightsFile, factor: float, base: Path) -> None:
-    """Add the changes of a LoRA to the weights: W + factor · alpha / rank · up @ down."""
-    layers: dict[str, dict[str, Any]] = {}
-    for name, value in lora.read(torch.float32).items():
-        ending = next((ending for ending in _LORA if name.endswith(ending)), None)
-        if ending is not None and not name.startswith("lora_te"):
-            layers.setdefault(name.removesuffix(ending).removeprefix("lora_unet").strip("_"), {})[ending] = value
-    targets = {_lora_name(name): name for name in tensors if name.endswith(".weight")}
-    for layer, parts in layers.items():
-        target, down, up = targets.get(layer), parts.get(_LORA[0]), parts.get(_LORA[1])
-        if target is None or down is None or up is None or (len(up), down.shape[1]) != tuple(tensors[target].shape):
-            raise UnusableWeights(
-                f"{lora.path}: changes a layer {layer} that {base} does not have in this size, or in part; name the "
-                "base that it was trained on, or download it again"
-            )
-        scale = factor * float(parts.get(_LORA[2], torch.tensor(len(down)))) / len(down)
-        changed = tensors[target].float() + scale * (up @ down)
-        tensors[target] = changed.to(tensors[target].dtype)
-
-
-def _lora_name(weight: str) -> str:
-    names = reduce(lambda name, pair: name.replace(*pair), _ORIGINAL_NAMES, weight.removesuffix(".weight"))
-    return names.replace(".", "_")
+    """Add the changes of a LoRA to the weights."""
+    matrices = {name: tensor for name, tensor in tensors.items() if name.endswith(".weight") and tensor.ndim == 2}
+    shapes = {name.removesuffix(".weight"): tuple(tensor.shape) for name, tensor in matrices.items()}
+    try:
+        layers = match_layers(lora.read(torch.float32), shapes, label=str(lora.path), base=str(base))
+    except ValueError as error:
+        raise UnusableWeights(str(error)) from error
+    for name, layer in layers.items():
+        weight = tensors[f"{name}.weight"]
+        tensors[f"{name}.weight"] = (weight.float() + layer.change(factor)).to(weight.dtype)
