@@ -125,9 +125,10 @@ def test_a_program_killed_from_outside_leaves_nothing_that_counts(tmp_path):
     assert Store(tmp_path).sweep() == 0, "what a living process is making stays"
     assert len(fixtures_workspaces.read_files(tmp_path)) == 1
     child.kill()
-    child.communicate()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert Store(tmp_path).find(StageKey(stage="draw", version=1, settings={}, inputs={})) is None
-    assert Store(tmp_path).sweep() == 1
+    assert Store(tmp_path).sweep() == 1, "nobody has asked for its exit status, but it has ended"
+    child.communicate()
     assert not fixtures_workspaces.read_files(tmp_path)
 
 

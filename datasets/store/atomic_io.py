@@ -148,8 +148,11 @@ def is_abandoned(partial: Path) -> bool:
     try:
         host, pid = partial.name.rsplit(".partial-", 1)[1].split("-")[:2]
         if host == _host():
-            return not psutil.pid_exists(int(pid))
+            # One that was killed stays in the list until its parent has asked for its status.
+            return psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
         return time.time() - partial.stat().st_mtime > ABANDONED_AFTER_S
+    except psutil.NoSuchProcess:
+        return True
     except (IndexError, ValueError, OSError):
         return False  # not named by us, or gone meanwhile
 

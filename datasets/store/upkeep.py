@@ -10,8 +10,8 @@ from .purges import read_purges
 from .references import StageCost, delete_result, keys_by_stage, list_results, read_references, stage_costs
 from .store import MANIFEST, DamagedLayer, StageKey, Store, result_folder
 
-UNFINISHED = "batches.partial-"
-"""First part of the folder that a run has in its source's as long as it has not ended."""
+BATCHES = "batches"
+"""Folder that a run has in its source's as long as it has not ended; named as partial ones are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def list_garbage(workspace: Location) -> tuple[StoredResult, ...]:
     for source in workspace.top("sources"):
         names = workspace.top(f"sources/{source}")
         is_unfinished = source not in finished and "results.parquet" not in names
-        if is_unfinished or any(name.startswith(UNFINISHED) for name in names):
+        if is_unfinished or any(name.startswith(f"{BATCHES}.partial-") for name in names):
             raise ValueError(
                 f"{workspace.path(f'sources/{source}')}: the last run of '{source}' has not ended, and what it made "
                 f"would be lost; let it end or run it again, or delete this folder to give it up"

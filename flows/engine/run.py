@@ -17,6 +17,7 @@ from ...datasets.store.index import ResultStamp, WorkspaceIndex, code_digest
 from ...datasets.store.location import Location, Place
 from ...datasets.store.purges import read_purges
 from ...datasets.store.store import Store
+from ...datasets.store.upkeep import BATCHES
 from ...requirements import RequirementMissing, check_requirements, weights_versions
 from .batches import BATCH_CLIPS, WORKING_BYTES, Batch, Failure, read_seconds, split_evenly, write_batch
 from .item import Item, ItemKind, ItemProgress, Stage, UnusableItem, progress_tree
@@ -267,7 +268,7 @@ class Run:
         self._progress.clear()
         # A folder for each run: two of one source at once share none, and a killed run's is swept like other partials.
         folder = self.workspace.path(f"sources/{self.source.name}")
-        self._batches = Location(f"{folder}/{partial_beside(Path('batches'))}")
+        self._batches = Location(f"{folder}/{partial_beside(Path(BATCHES))}")
 
     def _purged(self, item: Any) -> Any:
         """An item, or what stands in its place in the report where it was purged."""
