@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from effectpairs.training.base import models
+from effectpairs.training.base.families import open_family
 from effectpairs.training.base.tiny import write_tiny_model
 
 
@@ -45,7 +46,7 @@ def write_cogvideox_removal(folder: Path) -> RemovalFiles:
     from safetensors.torch import save_file
 
     base = write_tiny_model(folder / "base")
-    other = models.load_transformer(write_tiny_model(folder / "other", seed=1))
+    other = tiny_parts(write_tiny_model(folder / "other", seed=1)).transformer
     save_file(dict(other.state_dict()), folder / "casper.safetensors")
     return RemovalFiles(base, folder / "casper.safetensors")
 
@@ -128,6 +129,7 @@ class ModelParts(NamedTuple):
     """A loaded family."""
 
     folder: Path
+    family: Any
     transformer: Any
     vae: Any
     text: models.TextModel
@@ -138,5 +140,6 @@ def tiny_parts(folder: Path) -> ModelParts:
     """Write the tiny model unless it is there, and load all of it."""
     if not (folder / "scheduler").is_dir():
         write_tiny_model(folder)
-    words, transformer = models.load_text_model(folder), models.load_transformer(folder)
-    return ModelParts(folder, transformer, models.load_vae(folder), words, models.load_scheduler(folder))
+    family, words = open_family(folder), models.load_text_model(folder)
+    loaded = family.load_transformer(folder), family.load_vae(folder)
+    return ModelParts(folder, family, *loaded, words, family.load_scheduler(folder))

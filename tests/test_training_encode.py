@@ -18,7 +18,7 @@ from effectpairs.training.base.models import BaseModelRef, locate_model  # noqa:
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
 from effectpairs.training.latents.cache import open_cache, row_path  # noqa: E402
 from effectpairs.training.latents.encode import encode_corpus  # noqa: E402
-from effectpairs.training.latents.encode_plan import CacheSettings, build_recipe, finalize_cache, row_list_paths  # noqa: E402
+from effectpairs.training.latents.encode_plan import build_recipe, finalize_cache, row_list_paths  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -36,21 +36,21 @@ def test_a_row_is_what_the_models_make_of_the_clip(small):
     parts = tiny_parts(small.cache.folder.parent / "model")
     for listed in small.cache.rows:
         clip, row = small.corpus[listed["clip_id"]], small.cache.read(listed["key"])
-        for frames, stored in ((clip.gt, row.gt), (clip.over, row.over)):
+        for frames, stored in ((clip.gt, row.target), (clip.over, row.conditions.get("video"))):
             if frames is None:
                 assert stored is None
                 continue
-            moments = encoders.encode_video(parts.vae, encoders.frames_to_video(frames))
+            moments = parts.family.encode_video(parts.vae, encoders.frames_to_video(frames))
             np.testing.assert_array_equal(stored[0], moments.mean[0].numpy())
             np.testing.assert_array_equal(stored[1], moments.logvar[0].numpy())
         assert (row.mask is None) == (clip.effect_mask is None) == (listed["kind"] == "unpaired")
         assert row.mask is None or (row.mask == clip.effect_mask).all()
-        np.testing.assert_array_equal(row.text, encoders.encode_texts(parts.text, [clip.caption])[0].numpy())
-    np.testing.assert_array_equal(small.cache.no_caption(), encoders.encode_texts(parts.text, [""])[0].numpy())
+        np.testing.assert_array_equal(row.text, parts.family.encode_texts(parts.text, [clip.caption])[0].numpy())
+    np.testing.assert_array_equal(small.cache.no_caption(), parts.family.encode_texts(parts.text, [""])[0].numpy())
 
 
 def test_the_second_run_does_nothing_and_loads_no_model(small, monkeypatch):
-    monkeypatch.setattr("effectpairs.training.latents.encode.load_vae", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("effectpairs.training.base.cogvideox.load_vae", lambda *_, **__: pytest.fail("loaded"))
     assert run(small.corpus, small.model, small.cache.folder) == []
     again = finalize_cache(small.corpus, small.model, small.cache.folder, SETTINGS)
     assert again.digest == small.cache.digest
@@ -145,11 +145,11 @@ def test_clips_may_be_shrunk(small, tmp_path):
     cache = finalize_cache(small.corpus, small.model, tmp_path, less)
     assert {(row["height"], row["width"]) for row in cache.rows} == {(16, 32)}
     row = cache.read(cache.rows[0]["key"])
-    assert row.gt[0].shape == (4, 16, 2, 4)
+    assert row.target.mean.shape == (4, 16, 2, 4)
     assert row.mask.shape == (13, 16, 32)
     assert row.mask.mean() == pytest.approx(small.corpus[row.clip_id].effect_mask.mean(), rel=0.3)
     with pytest.raises(ValueError, match=r"cache.size: 20x32 pixels do not divide by 16; resize it, to 16x32 say"):
-        dataclasses.replace(SETTINGS, size=(20, 32))
+        build_recipe(locate_model(small.model), dataclasses.replace(SETTINGS, size=(20, 32)))
 
 
 def test_half_precision_is_close(small, tmp_path):
@@ -157,7 +157,7 @@ def test_half_precision_is_close(small, tmp_path):
     run(small.corpus, small.model, tmp_path, half)
     cache = finalize_cache(small.corpus, small.model, tmp_path, half)
     for ours, theirs in zip(cache.rows, small.cache.rows, strict=True):
-        found, exact = cache.read(ours["key"]).gt[0], small.cache.read(theirs["key"]).gt[0]
+        found, exact = cache.read(ours["key"]).target.mean, small.cache.read(theirs["key"]).target.mean
         assert np.abs(found - exact).max() <= 2**-11 * np.abs(exact).max()
 
 
@@ -173,9 +173,9 @@ def test_a_damaged_row_is_named(small, tmp_path):
 
 
 @pytest.mark.parametrize("frames", [84, 12, 4, 0])
-def test_a_window_that_is_not_8k_5_is_refused(frames):
+def test_a_window_that_is_not_8k_5_is_refused(small, frames):
     with pytest.raises(ValueError, match=r"not 8k\+5; take"):
-        CacheSettings(frames=frames)
+        build_recipe(locate_model(small.model), dataclasses.replace(SETTINGS, frames=frames))
 
 
 def test_odd_sizes_are_refused(tmp_path):
@@ -193,5 +193,5 @@ def test_an_empty_corpus_is_refused(small, tmp_path, monkeypatch):
 
 def test_a_cache_of_another_format_is_refused(small, tmp_path):
     (tmp_path / "cache.json").write_text(json.dumps(small.cache.manifest | {"format": 1}))
-    with pytest.raises(ValueError, match="has format 1, not 2; encode again into another folder"):
+    with pytest.raises(ValueError, match="has format 1, not 3; encode again into another folder"):
         open_cache(tmp_path)

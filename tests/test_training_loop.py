@@ -18,14 +18,13 @@ for needed in ("diffusers", "accelerate", "tensorboard"):
 from effectpairs.tests.fixtures_latent_cache import DATA, as_toml, make_small_cache, trained_weights, training_settings  # noqa: E402
 from effectpairs.tests.fixtures_video_models import tiny_parts  # noqa: E402
 from effectpairs.training.base import checkpoint, encoders  # noqa: E402
-from effectpairs.training.base.conditioning import encode_mask_channel  # noqa: E402
-from effectpairs.training.base.models import load_transformer  # noqa: E402
-from effectpairs.training.base.network import TrainingBatch, rotary_embedding, velocity_loss  # noqa: E402
+from effectpairs.training.base.cogvideox import rotary_embedding  # noqa: E402
+from effectpairs.training.base.network import TrainingBatch  # noqa: E402
 from effectpairs.training.base.optimiser import OptimiserSettings, select_trainable  # noqa: E402
 from effectpairs.training.configs.config import ValidationSettings  # noqa: E402
 from effectpairs.training.fitting.loop import train  # noqa: E402
 from effectpairs.training.fitting.step_log import read_step_log  # noqa: E402
-from effectpairs.training.latents.cache import CachedRow, LatentCache  # noqa: E402
+from effectpairs.training.latents.cache import CachedRow, LatentCache, LayerMoments  # noqa: E402
 from effectpairs.training.latents.data import CachedSamples, collate, sample_numbers  # noqa: E402
 from effectpairs.training.latents.sampler import SourceMix  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
@@ -69,10 +68,9 @@ def test_a_fixed_batch_overfits(small, trainable, least):
     select_trainable(parts.transformer, trainable)
     learning = [weight for weight in parts.transformer.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(learning, lr=3e-3)
-    rotary = rotary_embedding(parts.transformer.config, *batch.latents.shape[1:2], *batch.latents.shape[3:], "cpu")
     losses = []
     for _ in range(80):
-        loss = velocity_loss(parts.transformer, batch, parts.scheduler.alphas_cumprod, rotary=rotary)
+        loss = parts.family.loss(parts.transformer, batch, parts.scheduler)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -146,7 +144,7 @@ def test_half_precision_keeps_what_learns_in_32_bits(small, tmp_path):
     found = trained_weights(tmp_path)
     assert {str(weight.dtype) for name, weight in found.items() if ".attn1." in name} == {"torch.float32"}
     assert {str(weight.dtype) for name, weight in found.items() if ".attn1." not in name} == {"torch.bfloat16"}
-    load_transformer(tmp_path / "trained")
+    tiny_parts(Path(small.model.id)).family.load_transformer(tmp_path / "trained")
     record = json.loads((tmp_path / "trained" / "training.json").read_text())
     assert record["base"]["id"] == small.model.id
     assert record["corpus"]["version"] == small.corpus.manifest["version"]
@@ -161,21 +159,21 @@ class OnTheFly(LatentCache):
         self.small, self.parts = small, tiny_parts(Path(small.model.id))
 
     def no_caption(self):
-        return encoders.encode_texts(self.parts.text, [""])[0].numpy()
+        return self.parts.family.encode_texts(self.parts.text, [""])[0].numpy()
 
     def read(self, key) -> CachedRow:
         clip = self.small.corpus[next(row["clip_id"] for row in self.rows if row["key"] == key)]
         encoded = []
         for frames in (clip.gt, clip.over):
             moments = (
-                None if frames is None else encoders.encode_video(self.parts.vae, encoders.frames_to_video(frames))
+                None
+                if frames is None
+                else self.parts.family.encode_video(self.parts.vae, encoders.frames_to_video(frames))
             )
-            encoded.append(moments and tuple(part[0].numpy() for part in moments))
-        rows = encoders.encode_texts(self.parts.text, [clip.caption])[0].numpy()
-        mask = clip.effect_mask
-        return CachedRow(
-            key=key, clip_id=clip.clip_id, caption="", start=0, gt=encoded[0], over=encoded[1], mask=mask, text=rows
-        )
+            encoded.append(moments and LayerMoments(*(part[0].numpy() for part in moments)))
+        rows = self.parts.family.encode_texts(self.parts.text, [clip.caption])[0].numpy()
+        mask, conditions = clip.effect_mask, {} if encoded[1] is None else {"video": encoded[1]}
+        return CachedRow(key=key, clip_id=clip.clip_id, target=encoded[0], conditions=conditions, mask=mask, text=rows)
 
 
 def test_the_loss_from_the_cache_is_the_loss_on_the_fly(small):
@@ -185,10 +183,7 @@ def test_the_loss_from_the_cache_is_the_loss_on_the_fly(small):
         given = collate([samples[number] for number in range(12)])
         assert len(set(given["kind"])) == 3
         batch = TrainingBatch(*(given[name] for name in TrainingBatch._fields))
-        rotary = rotary_embedding(parts.transformer.config, 4, 4, 6, "cpu")
-        losses.append(
-            float(velocity_loss(parts.transformer, batch, parts.scheduler.alphas_cumprod, rotary=rotary).detach())
-        )
+        losses.append(float(parts.family.loss(parts.transformer, batch, parts.scheduler).detach()))
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
 
 
@@ -200,7 +195,7 @@ def test_the_velocity_loss_is_the_weighted_loss_of_the_clean_latents(small):
     alpha = parts.scheduler.alphas_cumprod[batch.timesteps].view(-1, 1, 1, 1, 1)
     noisy = alpha.sqrt() * batch.latents + (1 - alpha).sqrt() * batch.noise
     with torch.no_grad():
-        ours = velocity_loss(parts.transformer, batch, parts.scheduler.alphas_cumprod, rotary=rotary)
+        ours = parts.family.loss(parts.transformer, batch, parts.scheduler)
         velocity = parts.transformer(
             torch.cat([noisy, batch.conditioning], 2), batch.text, batch.timesteps, image_rotary_emb=rotary
         ).sample
@@ -253,7 +248,9 @@ def test_what_is_hidden_of_a_mask_is_unknown_and_the_rest_is_as_resized(small):
             continue
         row = next(row for row in small.cache.rows if row["clip_id"] == sample["clip_id"])
         mask = torch.from_numpy(small.cache.read(row["key"]).mask).float()[None]
-        whole, told = encode_mask_channel(mask)[0, :, 0], sample["conditioning"][:, 0]
+        layers = {"video": torch.zeros(1, 4, 16, 4, 6)}
+        whole = samples.family.condition(layers, mask, torch.ones(4, dtype=torch.bool))[0, :, 0]
+        told = sample["conditioning"][:, 0]
         frames = [bool(torch.equal(told[f], whole[f])) for f in range(4)]
         assert all(shown or (told[f] == (1 - 0.5) * 0.7).all() for f, shown in enumerate(frames))
         seen.append(sum(frames))

@@ -40,8 +40,8 @@ def test_old_checkpoints_go(small, tmp_path):
 
 def test_a_loss_that_is_no_number_names_the_clips(small, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "effectpairs.training.fitting.loop.velocity_loss",
-        lambda model, *_, **__: sum((weight * float("nan")).sum() for weight in model.parameters()),
+        "effectpairs.training.base.cogvideox.CogVideoXFamily.loss",
+        lambda family, model, *_: sum((weight * float("nan")).sum() for weight in model.parameters()),
     )
     with pytest.raises(NonFiniteLoss, match=r"step 1: the loss is nan .* on clips tiny-00\d"):
         train(training_settings(small, tmp_path))

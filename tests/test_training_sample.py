@@ -11,7 +11,7 @@ diffusers = pytest.importorskip("diffusers", reason="pip install 'effectpairs[tr
 from effectpairs.tests.fixtures_corpus import square_with_shadow  # noqa: E402
 from effectpairs.tests.fixtures_video_models import tiny_parts  # noqa: E402
 from effectpairs.training.base import checkpoint, conditioning, encoders, models  # noqa: E402
-from effectpairs.training.base.latent_shapes import latent_index  # noqa: E402
+from effectpairs.training.base.cogvideox import CogVideoXFamily, rotary_embedding  # noqa: E402
 from effectpairs.training.sampling.pipeline import EffectPipeline, PipelineInput, reflect_indices  # noqa: E402
 from effectpairs.training.sampling.sample import (  # noqa: E402
     SamplingSettings,
@@ -25,6 +25,8 @@ from effectpairs.training.sampling.sample import (  # noqa: E402
 torch.set_num_threads(1)
 QUICK = SamplingSettings(steps=2, guidance=3.0)
 SMALL = WindowSettings(length=4, overlap=2)
+TRAINED = WindowSettings(length=22)
+COG = CogVideoXFamily()
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def parts(tmp_path_factory):
 
 @pytest.fixture
 def pipe(parts):
-    found = EffectPipeline(parts.text.tokenizer, parts.text.encoder, parts.vae, parts.transformer, parts.scheduler)
+    found = EffectPipeline(parts.family, parts.text, parts.vae, parts.transformer, parts.scheduler)
     found.set_progress_bar_config(disable=True)
     return found
 
@@ -47,10 +49,10 @@ def given(frames=4, channels=17, seed=0):
 
 @pytest.mark.parametrize("frames", range(2, 80, 2))
 @pytest.mark.parametrize(
-    "windows", [WindowSettings(), SMALL, WindowSettings(length=6, overlap=2), WindowSettings(length=8, overlap=0)]
+    "windows", [TRAINED, SMALL, WindowSettings(length=6, overlap=2), WindowSettings(length=8, overlap=0)]
 )
 def test_windows_cover_a_clip_and_their_weights_add_up_to_one(frames, windows):
-    total, cut = np.zeros(frames), window_spans(frames, windows)
+    total, cut = np.zeros(frames), window_spans(COG, frames, windows)
     for window in cut:
         assert window.start % 2 == window.stop % 2 == 0
         assert len(window) <= windows.length
@@ -60,7 +62,7 @@ def test_windows_cover_a_clip_and_their_weights_add_up_to_one(frames, windows):
 
 
 def test_the_windows_of_197_frames():
-    assert [(window.start, window.stop) for window in window_spans(50, WindowSettings())] == [
+    assert [(window.start, window.stop) for window in window_spans(COG, 50, TRAINED)] == [
         (0, 22),
         (18, 40),
         (36, 50),
@@ -70,25 +72,23 @@ def test_the_windows_of_197_frames():
 
 @pytest.mark.parametrize("wrong", [{"length": 5}, {"overlap": 3}, {"length": 4, "overlap": 4}])
 def test_windows_that_do_not_go_are_refused(wrong):
-    with pytest.raises(ValueError, match="both are even"):
-        WindowSettings(**wrong)
+    with pytest.raises(ValueError, match="do not go"):
+        window_spans(COG, 8, WindowSettings(**{"length": 22} | wrong))
 
 
 def test_an_odd_number_of_latent_frames_is_refused():
     with pytest.raises(ValueError, match=r"pad the clip to 8k\+5"):
-        window_spans(5, SMALL)
+        window_spans(COG, 5, SMALL)
 
 
 def test_one_window_is_plain_sampling(parts):
     """Against a loop written out from the formulas, without any window."""
     told, texts = given()
-    found = denoise(parts.transformer, parts.scheduler, told, texts, QUICK)
-    again = denoise(parts.transformer, parts.scheduler, told, texts, dataclasses.replace(QUICK, windows=SMALL))
+    found = denoise(COG, parts.transformer, parts.scheduler, told, texts, QUICK)
+    again = denoise(COG, parts.transformer, parts.scheduler, told, texts, dataclasses.replace(QUICK, windows=SMALL))
     assert torch.equal(found, again)
-    rotary = pytest.importorskip("effectpairs.training.base.network").rotary_embedding(
-        parts.transformer.config, 4, 4, 6, "cpu"
-    )
-    latents, alphas = initial_noise(told, QUICK.seed), [*parts.scheduler.alphas_cumprod.tolist(), 1.0]
+    rotary = rotary_embedding(parts.transformer.config, 4, 4, 6, "cpu")
+    latents, alphas = initial_noise(told, QUICK.seed, 16), [*parts.scheduler.alphas_cumprod.tolist(), 1.0]
     for now, then in ((999, 499), (499, -1)):
         ask = torch.cat([latents, told], 2)
         with torch.no_grad():
@@ -105,7 +105,9 @@ def test_one_window_is_plain_sampling(parts):
 def test_sequential_guidance_is_the_same(parts):
     told, texts = given()
     found = [
-        denoise(parts.transformer, parts.scheduler, told, texts, dataclasses.replace(QUICK, sequential_cfg=one_by_one))
+        denoise(
+            COG, parts.transformer, parts.scheduler, told, texts, dataclasses.replace(QUICK, sequential_cfg=one_by_one)
+        )
         for one_by_one in (False, True)
     ]
     torch.testing.assert_close(*found, atol=1e-5, rtol=1e-4)
@@ -114,7 +116,7 @@ def test_sequential_guidance_is_the_same(parts):
 def test_guidance_of_one_asks_once_and_does_not_see_the_negative_text(parts):
     told, texts = given()
     plain = dataclasses.replace(QUICK, guidance=1.0)
-    found = [denoise(parts.transformer, parts.scheduler, told, (texts[0], other), plain) for other in texts]
+    found = [denoise(COG, parts.transformer, parts.scheduler, told, (texts[0], other), plain) for other in texts]
     assert torch.equal(*found)
 
 
@@ -124,7 +126,7 @@ def test_a_window_does_not_see_what_is_far_away(parts):
     changed = told.clone()
     changed[:, 6:] += 1
     one = dataclasses.replace(QUICK, steps=1, windows=SMALL)
-    first, second = (denoise(parts.transformer, parts.scheduler, some, texts, one) for some in (told, changed))
+    first, second = (denoise(COG, parts.transformer, parts.scheduler, some, texts, one) for some in (told, changed))
     assert torch.equal(first[:, :4], second[:, :4])
     assert not torch.equal(first[:, 4:], second[:, 4:])
 
@@ -132,7 +134,7 @@ def test_a_window_does_not_see_what_is_far_away(parts):
 def test_both_ddim_schedulers_sample_the_same(parts):
     told, texts = given()
     other = diffusers.CogVideoXDDIMScheduler.from_config(parts.scheduler.config, snr_shift_scale=1.0)  # not its own 3.0
-    found = [denoise(parts.transformer, scheduler, told, texts, QUICK) for scheduler in (parts.scheduler, other)]
+    found = [denoise(COG, parts.transformer, scheduler, told, texts, QUICK) for scheduler in (parts.scheduler, other)]
     torch.testing.assert_close(*found, atol=1e-4, rtol=1e-4)
 
 
@@ -140,7 +142,7 @@ def test_schedulers_with_a_memory_are_refused(parts):
     told, texts = given()
     euler = diffusers.EulerDiscreteScheduler()
     with pytest.raises(ValueError, match="EulerDiscreteScheduler keeps state"):
-        denoise(parts.transformer, euler, told, texts, QUICK)
+        denoise(COG, parts.transformer, euler, told, texts, QUICK)
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"guidance": -1.0}])
@@ -164,7 +166,7 @@ class Copying(torch.nn.Module):
 
 
 @pytest.mark.parametrize("frames", [5, 11, 13, 29])
-@pytest.mark.parametrize("windows", [WindowSettings(), SMALL])
+@pytest.mark.parametrize("windows", [TRAINED, SMALL])
 def test_a_model_that_copies_gives_back_the_composite(parts, pipe, frames, windows):
     """What is left is the autoencoder's own error, so paths, scales, padding and crop are right."""
     pipe.register_modules(transformer=Copying(parts))
@@ -172,8 +174,8 @@ def test_a_model_that_copies_gives_back_the_composite(parts, pipe, frames, windo
     found = pipe(PipelineInput(prompt="a shadow", over=over), SamplingSettings(steps=4, windows=windows))
     assert found.shape == over.shape
     index = reflect_indices(frames, {5: 5, 11: 13, 13: 13, 29: 29}[frames])
-    moments = encoders.encode_video(parts.vae, encoders.frames_to_video(over[index]))
-    alone = encoders.video_to_frames(encoders.decode_latents(parts.vae, moments.mean * 0.7))[:frames]
+    moments = COG.encode_video(parts.vae, encoders.frames_to_video(over[index]))
+    alone = encoders.video_to_frames(encoders.decode_latents(COG, parts.vae, moments.mean))[:frames]
     assert np.abs(found.astype(int) - alone.astype(int)).max() <= 1
 
 
@@ -183,15 +185,18 @@ def test_a_keyframe_changes_the_result_there(parts, frame):
     over, texts = given(frames=22, channels=16)
     key = np.zeros((32, 48), np.float32)
     key[8:24, 16:32] = 1
-    held = conditioning.mask_from_keyframes({frame: key}, 85)
-    masks = [conditioning.encode_mask_channel(torch.from_numpy(mask)[None]) for mask in (held, np.full_like(held, 0.5))]
-    made = [
-        denoise(parts.transformer, parts.scheduler, conditioning.concat_conditioning(mask, over), texts, QUICK)
-        for mask in masks
-    ]
+    held = conditioning.mask_from_keyframes({frame: key}, 85, COG.grid)
+    made = []
+    for mask in (held, np.full_like(held, 0.5)):
+        pixels = torch.from_numpy(mask)[None]
+        told = COG.condition({"video": over}, pixels, conditioning.visible_frames(pixels, COG.grid))
+        made.append(denoise(COG, parts.transformer, parts.scheduler, told, texts, QUICK))
     change = (made[0] - made[1]).abs().mean(dim=(0, 2, 3, 4))
-    assert change[latent_index(frame)] > 2 * change.median()
-    assert change.argmax() in (latent_index(frame) // 2 * 2, latent_index(frame) // 2 * 2 + 1)  # a pair is one token
+    assert change[COG.grid.latent_index(frame)] > 2 * change.median()
+    assert change.argmax() in (
+        COG.grid.latent_index(frame) // 2 * 2,
+        COG.grid.latent_index(frame) // 2 * 2 + 1,
+    )  # a pair is one token
 
 
 def test_no_mask_is_an_unknown_one_and_text_alone_is_zeros(pipe):

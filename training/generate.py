@@ -22,8 +22,9 @@ from ..datasets.store.atomic_io import atomic_write, explain_os_errors, json_byt
 from ..stages.composite import over as composite
 from ..stages.normalise import fit_frame, resize
 from .base.conditioning import mask_from_keyframes
-from .base.latent_shapes import SIDE_MULTIPLE, nearest_sides
-from .base.models import BaseModelRef, select_device
+from .base.families import open_family
+from .base.latent_shapes import Downsample, LatentGrid
+from .base.models import BaseModelRef, locate_model, select_device
 from .fitting.step_log import RECORD_FILE
 from .sampling.pipeline import CRF, EffectPipeline, PipelineInput
 from .sampling.sample import SamplingSettings
@@ -47,9 +48,12 @@ class GenerateRequest:
     effect_mask: tuple[str, ...] = ()
     """A video, a folder, one image for all frames, or keyframes FRAME=PNG; none leaves the place to the model."""
     size: tuple[int, int] | None = None
-    """Height and width; None keeps the input's, cropped to sixteens."""
+    """Height and width; None takes those that the model was trained at."""
     frames: int = 85
     """Length of a video of text alone."""
+    mask_downsample: Downsample | None = None
+    """Resize of the effect mask to the latents; None takes max for keyframes and single images, which are drawn and
+    may be thin, and the run's own for videos."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,15 @@ class DeviceSettings:
     device: str = "auto"
     cpu_offload: bool = False
     """Keep on the GPU only the part that works: slower, for small cards."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedOn:
+    """What a model was trained on, and so takes best."""
+
+    grid: LatentGrid
+    size: tuple[int, int]
+    mask_downsample: Downsample = "trilinear"
 
 
 def generate(
@@ -81,7 +94,7 @@ def generate(
         ValueError: the request's files do not go together, or the video's size or length cannot be made.
         CannotWrite: the disk is full.
     """
-    inputs, fps = read_inputs(request)
+    inputs, fps = read_inputs(request, read_training(device))
     result = load_pipeline(device)(inputs, sampling, report=report)
     with explain_os_errors(folder, within=folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +106,7 @@ def generate(
         "fps": fps,
         "prompt": request.prompt,
         "negative": request.negative,
-        "sampling": asdict(sampling),
+        "sampling": asdict(sampling) | {"mask_downsample": inputs.mask_downsample},
         "inputs": files | {"effect_mask": list(request.effect_mask)},
         "model": {"trained": str(device.trained) if device.trained else None, "base": device.base},
     }
@@ -111,16 +124,7 @@ def load_pipeline(settings: DeviceSettings) -> EffectPipeline:
     device = select_device(settings.device)
     if settings.cpu_offload and device == "cpu":
         raise ValueError("cpu_offload moves parts between GPU and memory, and there is no GPU; leave it out")
-    model = BaseModelRef() if settings.base is None else BaseModelRef(id=settings.base)
-    if settings.trained is not None and settings.base is None:
-        try:
-            base = json.loads((settings.trained / RECORD_FILE).read_text())["base"]
-            model = BaseModelRef(id=base["id"], revision=base["revision"])
-        except (OSError, ValueError, KeyError) as error:
-            raise ValueError(
-                f"{settings.trained}: has no {RECORD_FILE} of a finished run; give a run's folder `trained`, or name "
-                "the base model"
-            ) from error
+    model = _base_model(settings)
     pipeline = EffectPipeline.load(model, settings.trained, dtype="float32" if device == "cpu" else "bfloat16")
     pipeline.set_progress_bar_config(disable=True)
     if settings.cpu_offload:
@@ -130,7 +134,23 @@ def load_pipeline(settings: DeviceSettings) -> EffectPipeline:
     return pipeline
 
 
-def read_inputs(request: GenerateRequest) -> tuple[PipelineInput, float]:
+def read_training(settings: DeviceSettings) -> TrainedOn:
+    """Read from the records of model and run what it was trained on; no weight is loaded.
+
+    Raises:
+        WeightsNotFound: the base model is not on this machine.
+        ValueError: it is of no family that is here.
+    """
+    family = open_family(locate_model(_base_model(settings)).path)
+    values: dict[str, Any] = {"grid": family.grid, "size": family.trained_shape[1:]}
+    if settings.trained is not None and (settings.trained / RECORD_FILE).is_file():
+        record = _read_record(settings.trained)
+        values["mask_downsample"] = record["settings"]["data"]["mask_downsample"]
+        values["size"] = tuple(record["latents"].get("size") or values["size"])
+    return TrainedOn(**values)
+
+
+def read_inputs(request: GenerateRequest, trained_on: TrainedOn) -> tuple[PipelineInput, float]:
     """Read all files of a request; return them with the frames per second of the video.
 
     Raises:
@@ -138,13 +158,15 @@ def read_inputs(request: GenerateRequest) -> tuple[PipelineInput, float]:
     """
     layers = check_request(request)
     first, over, effect_mask, fps = request.over or request.foreground, None, None, 16.0
+    size = request.size or trained_on.size
+    trained_on.grid.check_shape(trained_on.grid.shortest, *size, label="--size")
+    is_drawn = any(Path(mask).suffix.lower() in IMAGE_SUFFIXES for mask in request.effect_mask)
     if first is not None:
         info = open_frames(first).info
-        height, width = request.size or (max(SIDE_MULTIPLE, side - side % SIDE_MULTIPLE) for side in info.size)
-        over = _read_rgb(first, (height, width))
+        over = _read_rgb(first, size)
         if layers:
             over = _composite(over, request)
-        effect_mask = _read_effect_mask(request, over)
+        effect_mask = _read_effect_mask(request, over, trained_on.grid)
         # Matroska counts milliseconds, so 24 is measured as 23.993; 23.976 stays what it is.
         fps = float(round(info.fps)) if abs(info.fps - round(info.fps)) < 0.02 and round(info.fps) else info.fps
     inputs = PipelineInput(
@@ -152,7 +174,8 @@ def read_inputs(request: GenerateRequest) -> tuple[PipelineInput, float]:
         negative=request.negative,
         over=over,
         effect_mask=effect_mask,
-        shape=(request.frames, *(request.size or (384, 672))) if over is None else None,
+        shape=(request.frames, *size) if over is None else None,
+        mask_downsample=request.mask_downsample or ("max" if is_drawn else trained_on.mask_downsample),
     )
     return inputs, fps
 
@@ -184,16 +207,12 @@ def parse_size(size: str) -> tuple[int, int]:
     """Parse the value of --size HxW.
 
     Raises:
-        ValueError: it is not two multiples of 16.
+        ValueError: it is not of that form.
     """
     height, _, width = size.partition("x")
     if not (height.isdigit() and width.isdigit()) or 0 in (int(height), int(width)):
         raise ValueError(f"--size {size} is not HxW in pixels; write for example --size 384x672")
-    sides = int(height), int(width)
-    nearest = nearest_sides(*sides)
-    if sides != nearest:
-        raise ValueError(f"--size {size}: sides are multiples of {SIDE_MULTIPLE}; take {nearest[0]}x{nearest[1]}")
-    return sides
+    return int(height), int(width)
 
 
 def parse_keyframes(masks: Sequence[str]) -> dict[int, Path]:
@@ -220,6 +239,25 @@ def difference_map(result: Rgb, over: Rgb) -> Rgb:
         change = cv2.convertScaleAbs(cv2.absdiff(new, old).max(axis=2), alpha=2)
         colours[number] = cv2.applyColorMap(change, cv2.COLORMAP_INFERNO)[..., ::-1]
     return colours
+
+
+def _base_model(settings: DeviceSettings) -> BaseModelRef:
+    """The base model that is named, else the one that the run records, else the default."""
+    if settings.base is not None or settings.trained is None:
+        return BaseModelRef() if settings.base is None else BaseModelRef(id=settings.base)
+    base = _read_record(settings.trained)["base"]
+    return BaseModelRef(id=base["id"], revision=base["revision"])
+
+
+def _read_record(trained: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((trained / RECORD_FILE).read_text())
+        record["base"] = {name: record["base"][name] for name in ("id", "revision")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{trained}: has no {RECORD_FILE} of a finished run; give a run's folder `trained`, or name the base model"
+        ) from error
+    return record
 
 
 def _preview_videos(inputs: PipelineInput, result: Rgb) -> dict[str, Any]:
@@ -252,7 +290,7 @@ def _composite(foreground: Rgb, request: GenerateRequest) -> Rgb:
     return composite(foreground, background, mask)
 
 
-def _read_effect_mask(request: GenerateRequest, over: Rgb) -> np.ndarray | None:
+def _read_effect_mask(request: GenerateRequest, over: Rgb, grid: LatentGrid) -> np.ndarray | None:
     """Read the mask of every frame: levels where it is drawn, 0.5 where nothing is known."""
     masks, frames, size = request.effect_mask, len(over), over.shape[1:3]
     if not masks:
@@ -264,7 +302,7 @@ def _read_effect_mask(request: GenerateRequest, over: Rgb) -> np.ndarray | None:
         return _read_masks(path, size, frames)
     keyframes = parse_keyframes(masks).items()
     images = {frame: fit_frame(load_values(path), size).astype(np.float32) / 255 for frame, path in keyframes}
-    return mask_from_keyframes(images, frames)
+    return mask_from_keyframes(images, frames, grid)
 
 
 def _read_rgb(path: Path, size: tuple[int, int]) -> Rgb:

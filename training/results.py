@@ -62,6 +62,8 @@ def generate_samples(settings: TrainingConfig, count: int) -> Iterator[str]:
         ValueError: the run is not finished, or a clip does not fit the model.
         WeightsNotFound: the base model is not on this machine.
     """
+    from .base.families import open_family
+    from .base.models import locate_model
     from .generate import DeviceSettings, load_pipeline
     from .sampling.pipeline import PipelineInput
     from .sampling.sample import SamplingSettings
@@ -69,7 +71,7 @@ def generate_samples(settings: TrainingConfig, count: int) -> Iterator[str]:
     corpus, cache, validation = open_corpus(settings.corpus), settings.cache, settings.validation
     sampling = SamplingSettings(steps=validation.steps, guidance=validation.guidance, seed=validation.seed)
     trained = settings.output_path / TRAINED_FOLDER
-    pipeline = None
+    pipeline, grid = None, open_family(locate_model(settings.model).path).grid
     weights = sorted((trained / "transformer").glob("*.safetensors"))
     if not weights:
         raise ValueError(f"{trained}: holds no trained weights; train to the last step first")
@@ -82,7 +84,7 @@ def generate_samples(settings: TrainingConfig, count: int) -> Iterator[str]:
         key = digest_of(key_parts)
         path = path_within(settings.output_path, f"{SAMPLES_FOLDER}/{clip_id}.mkv")
         if not _is_sampled(path, key):
-            span = slice(window_length(clip, cache.frames))
+            span = slice(window_length(clip, cache.frames, grid))
             frames: Any = {"over": clip.over, "effect_mask": training_mask(clip, cache)}
             layers: Any = {name: resize_frames(layer[span], cache.size) for name, layer in frames.items()}
             mask_downsample = settings.data.mask_downsample

@@ -15,8 +15,9 @@ import diffusers
 import torch
 from effectpairs.tests.fixtures_corpus import make_small_corpus
 from effectpairs.training.base import encoders
-from effectpairs.training.base.models import BaseModelRef, load_scheduler, load_text_model, load_transformer, load_vae
-from effectpairs.training.base.network import TrainingBatch, rotary_embedding, velocity_loss
+from effectpairs.training.base.families import open_family
+from effectpairs.training.base.models import BaseModelRef, load_text_model
+from effectpairs.training.base.network import TrainingBatch
 from effectpairs.training.base.optimiser import OptimiserSettings
 from effectpairs.training.base.tiny import TEXT_LENGTH, write_tiny_model
 from effectpairs.training.configs.config import TrainingConfig, ValidationSettings
@@ -58,27 +59,22 @@ def waiting(folder: Path, corpus: str, model: BaseModelRef) -> tuple[float, floa
 def step_times(folder: Path, corpus, cache) -> tuple[float, float]:
     """Median seconds of a step of one sample: from the cache, and with clips encoded on the fly."""
     model, samples = folder / "model", CachedSamples(cache, DataSettings(split="all", workers=0), seed=0)
-    transformer, schedule, coder = load_transformer(model), load_scheduler(model), load_vae(model)
+    family = samples.family
+    transformer, schedule, coder = family.load_transformer(model), family.load_scheduler(model), family.load_vae(model)
     words = load_text_model(model)
-    rotary = rotary_embedding(transformer.config, 4, SIZE[0] // 8, SIZE[1] // 8, "cpu")
     paired = [row for row in samples.rows if row["kind"] != "unpaired"]
     numbers = [n for n in range(60) if samples[n]["kind"] != "unpaired"][:12]
 
     def step(number: int) -> None:
         given = collate([samples[number]])
-        loss = velocity_loss(
-            transformer,
-            TrainingBatch(*(given[n] for n in TrainingBatch._fields)),
-            schedule.alphas_cumprod,
-            rotary=rotary,
-        )
-        loss.backward()
+        batch = TrainingBatch(*(given[n] for n in TrainingBatch._fields))
+        family.loss(transformer, batch, schedule).backward()
 
     def encode(number: int) -> None:
         clip = corpus[paired[number % len(paired)]["clip_id"]]
         for frames in (clip.gt, clip.over):
-            encoders.encode_video(coder, encoders.frames_to_video(frames))
-        encoders.encode_texts(words, [clip.caption])
+            family.encode_video(coder, encoders.frames_to_video(frames))
+        family.encode_texts(words, [clip.caption])
 
     cached = [seconds(lambda n=n: step(n)) for n in numbers]
     on_the_fly = [seconds(lambda n=n: (encode(n), step(n))) for n in numbers]
@@ -88,11 +84,12 @@ def step_times(folder: Path, corpus, cache) -> tuple[float, float]:
 def sampling_times(folder: Path) -> tuple[float, float]:
     """Median seconds of 10 guided steps: ours with 33 channels, the library's pipeline with its own 16."""
     plain = write_tiny_model(folder / "plain", in_channels=16)
-    transformer, schedule = load_transformer(folder / "model"), load_scheduler(folder / "model")
+    family = open_family(folder / "model")
+    transformer, schedule = family.load_transformer(folder / "model"), family.load_scheduler(folder / "model")
     pipe = diffusers.CogVideoXPipeline(
         tokenizer=None,
         text_encoder=None,
-        vae=load_vae(plain),
+        vae=family.load_vae(plain),
         transformer=diffusers.CogVideoXTransformer3DModel.from_pretrained(plain / "transformer"),
         scheduler=diffusers.CogVideoXDDIMScheduler.from_config(schedule.config, snr_shift_scale=1.0),
     )
@@ -104,7 +101,9 @@ def sampling_times(folder: Path) -> tuple[float, float]:
     ours, theirs = [], []
     for _ in range(9):
         ours.append(
-            seconds(lambda: denoise(transformer, schedule, told, (texts[0], texts[1]), SamplingSettings(steps=10)))
+            seconds(
+                lambda: denoise(family, transformer, schedule, told, (texts[0], texts[1]), SamplingSettings(steps=10))
+            )
         )
         theirs.append(seconds(lambda: pipe(**asked, **embeds)))
     return statistics.median(ours), statistics.median(theirs)

@@ -1,18 +1,15 @@
-"""Conditioning of the transformer beside text and noise: where the effect may be, and the composite without it.
+"""Effect masks on their way into the conditioning, as every family needs them.
 
-Seventeen channels, concatenated to the sixteen noisy ones: one of the mask, sixteen of the composite's latents. The
-mask is not encoded; it is turned over (the base model reads 0 as "make something here", 1 as "keep"), resized to the
-latents and multiplied by their scaling factor:
+| meaning        | effect mask | keep mask | fed by CogVideoX | by Wan |
+|----------------|-------------|-----------|------------------|--------|
+| effect here    | 1           | 0         | 0                | 0      |
+| unknown        | 0.5         | 0.5       | 0.35             | 0.5    |
+| no effect      | 0           | 1         | 0.7              | 1      |
+| no pair at all | -           | -         | all channels 0   | all 0  |
 
-| meaning        | effect mask | fed to the model |
-|----------------|-------------|------------------|
-| effect here    | 1           | 0                |
-| unknown        | 0.5         | 0.35             |
-| no effect      | 0           | 0.7              |
-| no pair at all | -           | 17 channels of 0 |
-
-Of the four frames behind a latent frame a linear resize looks at the middle two alone. A mask that is drawn on one
-frame is therefore repeated over all frames of its latent frame; otherwise half of all keyframes would do nothing.
+(VACE reads the effect mask itself, not what is to keep.) Of the four frames behind a latent frame a linear resize looks
+at the middle two alone, and VACE at one. A mask that is drawn on one frame is therefore repeated over all frames of its
+latent frame; otherwise half of all keyframes would do nothing.
 """
 
 from collections.abc import Mapping
@@ -24,55 +21,66 @@ from jaxtyping import Float
 
 from ...arrays import Mask, Matte
 from ...extras import require
-from .latent_shapes import PIXELS_PER_LATENT, Downsample, check_shape, frame_range, latent_frames, latent_index
-from .network import Conditioning, LatentMask, Latents, PixelMask, Tensor
+from .latent_shapes import Downsample, LatentGrid
+from .network import Conditioning, Latents, MaskChannels, PixelMask, Tensor
 
 torch = require("torch", extra="train")
 functional: Any = require("torch.nn.functional", extra="train")
 
-SCALE = 0.7
-"""Scaling factor of the latents in every 5B model of the family."""
 UNKNOWN = 0.5
 """Mask of a pixel where the model decides."""
-CHANNELS = 17
 SoftMask = Float[np.ndarray, "F H W"]
 MaskImage = Float[np.ndarray, "H W"]
 
 
-def encode_mask_channel(mask: PixelMask, *, downsample: Downsample = "trilinear", scale: float = SCALE) -> LatentMask:
-    """An effect mask as the model reads it: turned over, resized to the latents, scaled.
+def resize_mask(
+    keep: PixelMask, grid: LatentGrid, *, downsample: Downsample = "trilinear"
+) -> Float[Tensor, "b f 1 h w"]:
+    """Resize a mask to the latents: the first frame makes the first latent frame, every four others make another.
 
-    Raises:
-        ValueError: the length is not 8k+5 or a side does not divide by 16.
+    `max` is that of the effect mask, so it is the least of what is to keep.
     """
-    check_shape(*mask.shape[1:], label="effect mask")
-    return resize_mask(1 - mask, downsample=downsample).unsqueeze(2) * scale
-
-
-def resize_mask(keep: PixelMask, *, downsample: Downsample = "trilinear") -> Float[Tensor, "b f h w"]:
-    """Resize a mask to the latents: the first frame makes the first latent frame, every four others make another."""
-    frames, height, width = latent_frames(keep.shape[1]), *(side // PIXELS_PER_LATENT for side in keep.shape[2:])
+    frames, height, width = grid.latent_shape(*keep.shape[1:])
     resize = {
         "trilinear": partial(functional.interpolate, mode="trilinear", align_corners=False),
         "area": functional.adaptive_avg_pool3d,
-        "max": lambda run, size: -functional.adaptive_max_pool3d(-run, size),  # the mask's maximum is keep's minimum
+        "max": lambda run, size: -functional.adaptive_max_pool3d(-run, size),
     }[downsample]
-    runs = (keep[:, None, :1], 1), (keep[:, None, 1:], frames - 1)
-    return torch.cat([resize(run, (length, height, width)) for run, length in runs], dim=2)[:, 0]
+    runs = [(keep[:, None, :1], 1)] + ([(keep[:, None, 1:], frames - 1)] if frames > 1 else [])
+    return torch.cat([resize(run, (length, height, width)) for run, length in runs], dim=2).transpose(1, 2)
 
 
-def concat_conditioning(mask: LatentMask, over: Latents) -> Conditioning:
-    """The mask's channel first, then the composite's latents (already scaled)."""
-    return torch.cat([mask, over], dim=2)
+def stack_mask(keep: PixelMask, grid: LatentGrid, *, downsample: Downsample = "trilinear") -> MaskChannels:
+    """The frames of each latent frame as channels, resized in space alone; the first frame fills its channels alone."""
+    count, (_, height, width) = grid.frames_per_latent, grid.latent_shape(*keep.shape[1:])
+    packed = torch.cat([keep[:, :1].expand(-1, count, -1, -1), keep[:, 1:]], dim=1).unflatten(1, (-1, count))
+    resize = {
+        "trilinear": partial(functional.interpolate, mode="bilinear", align_corners=False),
+        "area": functional.adaptive_avg_pool2d,
+        "max": lambda frames, size: -functional.adaptive_max_pool2d(-frames, size),
+    }[downsample]
+    return resize(packed.flatten(0, 1), (height, width)).unflatten(0, packed.shape[:2])
 
 
-def empty_conditioning(latents: Latents) -> Conditioning:
-    """No pair: every channel exactly 0, which is how the base model is asked for text-to-video."""
+def hide_frames(channels: MaskChannels, visible: Any, hidden: Any = UNKNOWN) -> MaskChannels:
+    """Mask channels with those of latent frames that are not visible replaced."""
+    return torch.where(visible.to(channels.device).view(1, -1, 1, 1, 1), channels, hidden)
+
+
+def visible_frames(mask: PixelMask, grid: LatentGrid) -> Any:
+    """Latent frames of which some pixel of the mask is known, as a tensor of bool [f]."""
+    known = (mask != UNKNOWN).any(dim=3).any(dim=2)[0]
+    spans = [grid.frame_range(latent) for latent in range(grid.latent_frames(mask.shape[1]))]
+    return torch.stack([known[span.start : span.stop].any() for span in spans])
+
+
+def empty_conditioning(latents: Latents, channels: int) -> Conditioning:
+    """No pair: every channel exactly 0, which is how the base models are asked for text-to-video."""
     batch, frames, _, height, width = latents.shape
-    return latents.new_zeros(batch, frames, CHANNELS, height, width)
+    return latents.new_zeros(batch, frames, channels, height, width)
 
 
-def mask_from_keyframes(keyframes: Mapping[int, MaskImage], frames: int) -> SoftMask:
+def mask_from_keyframes(keyframes: Mapping[int, MaskImage], frames: int, grid: LatentGrid) -> SoftMask:
     """Masks of single frames as the mask of a clip: each repeated over its latent frame, unknown elsewhere.
 
     Two keyframes in one latent frame are united, for the model cannot tell them apart.
@@ -89,7 +97,7 @@ def mask_from_keyframes(keyframes: Mapping[int, MaskImage], frames: int) -> Soft
     if len(sizes) > 1:
         raise ValueError(f"keyframes of {sizes[0]} and {sizes[1]} pixels do not go together; give them all one size")
     clip_mask = np.full((frames, *sizes[0]), UNKNOWN, np.float32)
-    for span in map(frame_range, map(latent_index, keyframes)):
+    for span in map(grid.frame_range, map(grid.latent_index, keyframes)):
         masks = [mask for frame, mask in keyframes.items() if frame in span]
         clip_mask[span.start : span.stop] = np.max(masks, axis=0)
     return clip_mask

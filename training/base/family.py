@@ -1,87 +1,153 @@
-"""Families of video models: what sampling and removal ask of a model, so that both are written once.
+"""Families of video models: everything that the rest of training asks of a model, so that it is written once.
 
-A family is a value without weights; the loaded parts are handed to its methods. All latents are [b, f, 16, h, w] as the
-transformer sees them, whatever order of axes and scale the family's own classes use.
+A family is a frozen value without weights; the loaded parts are handed to its methods. Its fields say how a model's
+folder differs within the family, and go into records by `families.family_record`. All latents are [b, f, c, h, w] as
+the transformer sees them, whatever order of axes and scale the family's own classes use.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Bool
 
-from ...extras import require
-from .conditioning import resize_mask
-from .encoders import decode_in_runs, encode_texts, encode_video
-from .latent_shapes import padded_length
+from ...arrays import Rgb
+from .encoders import Moments
+from .latent_shapes import Downsample, LatentGrid
 from .models import TextModel
-from .network import Conditioning, Latents, PixelMask, Tensor, TextRows, Video, predict_velocity, rotary_embedding
+from .network import Conditioning, Latents, PixelMask, Scalar, Tensor, TextRows, TrainingBatch, Video
 
-torch = require("torch", extra="train")
+Visible = Bool[Tensor, "f"]
+"""Latent frames whose mask is known."""
 
 
 @runtime_checkable
 class Family(Protocol):
-    """Encoding, conditioning, prediction and decoding of one family of video models."""
+    """Lengths, encoding, conditioning, loss, prediction, schedule and decoding of one family of video models."""
 
-    def padded_length(self, frames: int) -> int:
-        """Shortest number of frames that the model takes and that is not below this."""
+    @property
+    def name(self) -> str:
+        """Name in records and settings."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """Name in model cards, as its makers write it."""
+        ...
+
+    @property
+    def grid(self) -> LatentGrid:
+        """Lengths and sizes that the model takes."""
+        ...
+
+    @property
+    def trained_shape(self) -> tuple[int, int, int]:
+        """Frames, height and width that the base model knows best."""
+        ...
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents."""
+        ...
+
+    @property
+    def conditioning_channels(self) -> int:
+        """Channels beside the noisy ones."""
+        ...
+
+    @property
+    def has_full_windows(self) -> bool:
+        """Whether the last window of a long clip begins earlier rather than being shorter."""
+        ...
+
+    @property
+    def adds_noise(self) -> bool:
+        """Whether the base model was trained with noise on its conditioning video."""
+        ...
+
+    @property
+    def transformer_class(self) -> str:
+        """Name of the transformer's class in diffusers."""
+        ...
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Names of the transformer's lists of blocks."""
+        ...
+
+    def load_transformer(self, folder: Path, *, dtype: str | None = "float32") -> Any:
+        """Load the transformer of a model's folder, or of a folder of its own; dtype None leaves each weight's own.
+
+        Raises:
+            ValueError: it is of another family, its weights are damaged or do not fit its config.
+        """
+        ...
+
+    def load_vae(self, folder: Path, *, dtype: str = "float32") -> Any:
+        """Load the video autoencoder of a model's folder, frozen; with `device`, `dtype` and `to` as modules have.
+
+        Raises:
+            ValueError: it is of another family, its weights are damaged or do not fit its config.
+        """
+        ...
+
+    def load_scheduler(self, folder: Path) -> Any:
+        """Load the noise schedule, of a class in `sampling.sample.STATELESS`.
+
+        Raises:
+            ValueError: the folder's schedule is of another kind.
+        """
         ...
 
     def encode_texts(self, model: TextModel, texts: Sequence[str]) -> TextRows:
         """Rows of text as the transformer expects them, in 32-bit."""
         ...
 
-    def encode_video(self, vae: Any, video: Video) -> Latents:
-        """Mode of the latents of a clip, scaled."""
+    def encode_video(self, vae: Any, video: Video) -> Moments:
+        """Distribution of the latents of a clip, scaled, in 32-bit.
+
+        Raises:
+            ValueError: the clip's length or a side is none that the model takes.
+        """
         ...
 
-    def encode_keep(self, vae: Any, keep: PixelMask) -> Float[Tensor, "b f m h w"]:
-        """Mask channels of the conditioning: 1 keep, 0 make anew, in between not known."""
+    def prepare_clip(self, folder: Path, transformer: Any, frames: Rgb) -> "Family":
+        """The family for one clip, where the model in this folder looks at more of it than the conditioning."""
+        ...
+
+    def condition_videos(
+        self, over: Video, mask: PixelMask, visible: Visible | None = None
+    ) -> dict[str, tuple[Video, bool]]:
+        """Videos to encode for the conditioning, by name, and whether training draws from their latents.
+
+        Where it does not, it takes their mean, as sampling always does. `visible` are the latent frames whose mask will
+        be known; None asks for the videos of all such choices, which a cache needs.
+        """
+        ...
+
+    def condition(
+        self, layers: Mapping[str, Latents], mask: PixelMask, visible: Visible, downsample: Downsample = "trilinear"
+    ) -> Conditioning:
+        """Channels of the conditioning out of the latents of `condition_videos`; all channels of no pair are zero.
+
+        Args:
+            layers: latents of the condition videos by name.
+            mask: effect mask in pixels.
+            visible: latent frames whose mask is known; the mask of the others is not looked at.
+            downsample: resize of the mask to the latents.
+        """
+        ...
+
+    def loss(self, transformer: Any, batch: TrainingBatch, scheduler: Any) -> Scalar:
+        """Mean squared error of the prediction, in 32-bit; the transformer may be wrapped, and of another dtype."""
         ...
 
     def predict(
         self, transformer: Any, noisy: Latents, conditioning: Conditioning, text: TextRows, timesteps: Any
     ) -> Latents:
-        """Velocity of noisy latents, in 32-bit; the transformer may be of another dtype."""
+        """Velocity of noisy latents, in 32-bit; the transformer may be wrapped, and of another dtype."""
         ...
 
     def decode_in_runs(self, vae: Any, latents: Latents) -> Iterator[Video]:
         """Decode scaled latents in runs of frames, so that memory does not grow with the clip."""
         ...
-
-
-@dataclass(frozen=True)
-class CogVideoXFamily:
-    """CogVideoX 1.5 and its Fun variants, whose transformer takes latent frames in twos."""
-
-    mask_channels: ClassVar[int] = 1
-
-    def padded_length(self, frames: int) -> int:
-        """Shortest length of 8k+5 that is not below this."""
-        return padded_length(frames)
-
-    def encode_texts(self, model: TextModel, texts: Sequence[str]) -> TextRows:
-        """Every row of the encoder, padding too."""
-        return encode_texts(model, texts)
-
-    def encode_video(self, vae: Any, video: Video) -> Latents:
-        """Mode of the latents, times the scaling factor."""
-        return encode_video(vae, video).mean * vae.config.scaling_factor
-
-    def encode_keep(self, vae: Any, keep: PixelMask) -> Float[Tensor, "b f m h w"]:
-        """One channel: resized to the latents in time and space, times the scaling factor."""
-        return resize_mask(keep).unsqueeze(2) * vae.config.scaling_factor
-
-    def predict(
-        self, transformer: Any, noisy: Latents, conditioning: Conditioning, text: TextRows, timesteps: Any
-    ) -> Latents:
-        """Velocity, with positions counted from the first of these frames."""
-        dtype = next(transformer.parameters()).dtype if hasattr(transformer, "parameters") else torch.float32
-        frames, _, height, width = noisy.shape[1:]
-        rotary = rotary_embedding(transformer.config, frames, height, width, noisy.device)
-        return predict_velocity(transformer, noisy.to(dtype), conditioning, text, timesteps, rotary=rotary).float()
-
-    def decode_in_runs(self, vae: Any, latents: Latents) -> Iterator[Video]:
-        """Decode in runs of at most 8 frames."""
-        return decode_in_runs(vae, latents)

@@ -1,61 +1,98 @@
-"""Lengths and sizes of clips that the model takes, and the latent frames that come of them; needs no torch.
+"""Lengths and sizes of clips that a family of models takes, and the latent frames that come of them; needs no torch.
 
-F frames become f = 1 + (F - 1) / 4 latent frames, which the transformer pairs up, so f is even: F = 8k+5.
+The first frame alone makes the first latent frame, and every `frames_per_latent` others make another.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
-FRAMES_PER_LATENT = 4
-PIXELS_PER_LATENT = 8
-SIDE_MULTIPLE = 16
-"""Pixels: a latent is 8 wide, and the transformer takes patches of 2."""
-SHORTEST = 5
 Downsample = Literal["trilinear", "area", "max"]
-"""Resize of a mask to the latents: trilinear is what the base model learnt with; max keeps thin strokes alive."""
+"""Resize of a mask to the latents: trilinear is what the base models learnt with; max keeps thin strokes alive."""
 
 
-def check_shape(frames: int, height: int, width: int, *, label: str) -> None:
-    """Refuse a clip that the model cannot take.
+@dataclass(frozen=True, kw_only=True)
+class LatentGrid:
+    """Frames and pixels behind a latent, and how many of those the transformer takes as one."""
 
-    Raises:
-        ValueError: with the label, the shape, the rule and the nearest shape that goes.
-    """
-    if frames != padded_length(frames):
-        shorter, longer = longest_valid_length(frames) or SHORTEST, padded_length(frames)
-        raise ValueError(f"{label}: {frames} frames are not 8k+5; take {shorter} or {longer}")
-    rows, columns = nearest_sides(height, width)
-    if (height, width) != (rows, columns):
-        raise ValueError(
-            f"{label}: {height}x{width} pixels do not divide by {SIDE_MULTIPLE}; resize it, to {rows}x{columns} say"
-        )
+    frames_per_latent: int = 4
+    pixels_per_latent: int = 8
+    frames_together: int = 1
+    """Latent frames that the transformer takes as one."""
+    patch: int = 2
+    """Latents, along a side, that the transformer takes as one."""
 
+    @property
+    def side_multiple(self) -> int:
+        """Pixels that height and width divide by."""
+        return self.pixels_per_latent * self.patch
 
-def nearest_sides(height: int, width: int) -> tuple[int, int]:
-    """The nearest height and width that the model takes."""
-    rows, columns = (max(SIDE_MULTIPLE, round(side / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in (height, width))
-    return rows, columns
+    @property
+    def shortest(self) -> int:
+        """Frames of the shortest clip."""
+        return self.frames_per_latent * (self.frames_together - 1) + 1
 
+    @property
+    def step(self) -> int:
+        """Frames from one length to the next."""
+        return self.frames_per_latent * self.frames_together
 
-def longest_valid_length(frames: int) -> int:
-    """The longest length of 8k+5 that is not longer than this; 0 where there is none."""
-    return frames - (frames - SHORTEST) % 8 if frames >= SHORTEST else 0
+    @property
+    def rule(self) -> str:
+        """The lengths as a formula, such as 8k+5."""
+        return f"{self.step}k+{self.shortest % self.step}"
 
+    def check_length(self, frames: int, label: str) -> None:
+        """Refuse a length that does not go.
 
-def padded_length(frames: int) -> int:
-    """The shortest length of 8k+5 that is not shorter than this."""
-    return max(SHORTEST, frames + (SHORTEST - frames) % 8)
+        Raises:
+            ValueError: with the label, the rule and the nearest lengths that go.
+        """
+        if frames != self.padded_length(frames):
+            shorter, longer = self.longest_length(frames) or self.shortest, self.padded_length(frames)
+            lengths = f"{shorter} or {longer}" if shorter != longer else f"{longer} or {longer + self.step}"
+            raise ValueError(f"{label}: {frames} frames are not {self.rule}; take {lengths}")
 
+    def check_shape(self, frames: int, height: int, width: int, *, label: str) -> None:
+        """Refuse a clip that the model cannot take, some of whose frames or rows it would leave out without a word.
 
-def latent_frames(frames: int) -> int:
-    """Number of latent frames of a clip: the first frame alone makes one, every four after it make another."""
-    return (frames - 1) // FRAMES_PER_LATENT + 1
+        Raises:
+            ValueError: with the label, the shape, the rule and the nearest shape that goes.
+        """
+        self.check_length(frames, label)
+        rows, columns = self.nearest_sides(height, width)
+        if (height, width) != (rows, columns):
+            raise ValueError(
+                f"{label}: {height}x{width} pixels do not divide by {self.side_multiple}; resize it, to "
+                f"{rows}x{columns} say"
+            )
 
+    def nearest_sides(self, height: int, width: int) -> tuple[int, int]:
+        """The nearest height and width that the model takes."""
+        unit = self.side_multiple
+        rows, columns = (max(unit, round(side / unit) * unit) for side in (height, width))
+        return rows, columns
 
-def latent_index(frame: int) -> int:
-    """Number of the latent frame that holds a frame."""
-    return 0 if frame == 0 else (frame - 1) // FRAMES_PER_LATENT + 1
+    def longest_length(self, frames: int) -> int:
+        """The longest length that goes and is not longer than this; 0 where there is none."""
+        return frames - (frames - self.shortest) % self.step if frames >= self.shortest else 0
 
+    def padded_length(self, frames: int) -> int:
+        """The shortest length that goes and is not shorter than this."""
+        return max(self.shortest, frames + (self.shortest - frames) % self.step)
 
-def frame_range(latent: int) -> range:
-    """The frames that a latent frame holds."""
-    return range(1) if latent == 0 else range(FRAMES_PER_LATENT * (latent - 1) + 1, FRAMES_PER_LATENT * latent + 1)
+    def latent_frames(self, frames: int) -> int:
+        """Number of latent frames of a clip."""
+        return (frames - 1) // self.frames_per_latent + 1
+
+    def latent_index(self, frame: int) -> int:
+        """Number of the latent frame that holds a frame."""
+        return 0 if frame == 0 else (frame - 1) // self.frames_per_latent + 1
+
+    def frame_range(self, latent: int) -> range:
+        """The frames that a latent frame holds."""
+        size = self.frames_per_latent
+        return range(1) if latent == 0 else range(size * (latent - 1) + 1, size * latent + 1)
+
+    def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
+        """Latent frames, rows and columns of a clip."""
+        return self.latent_frames(frames), height // self.pixels_per_latent, width // self.pixels_per_latent

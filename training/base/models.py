@@ -6,7 +6,7 @@ latents made by it.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -16,13 +16,6 @@ from ...settings import STRICT
 from ...weights import LocalModel, WeightsRef, find_weights
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
-CONDITIONED_CHANNELS = 33
-"""16 noisy, 1 mask, 16 of the composite."""
-NOISY_CHANNELS = 16
-VAES = ("AutoencoderKLCogVideoX", "AutoencoderKLWan")
-"""Classes of video autoencoders that are loaded."""
-_COLUMNS_PER_CHANNEL = 8
-"""Columns of the patch embedding for one channel, side by side: patches of 2 in time, height and width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,46 +61,18 @@ def select_device(name: str = "auto") -> str:
     return device
 
 
-def load_transformer(folder: Path, *, dtype: str | None = "float32") -> Any:
-    """Load the transformer with 33 input channels; one of 16 is widened with zeros, which changes no output.
-
-    Args:
-        folder: folder of the whole model, or of a transformer alone.
-        dtype: type of all weights, by its torch name; None leaves each as it is in the file.
+def load_vae(folder: Path, class_name: str, *, dtype: str = "float32") -> Any:
+    """Load the video autoencoder, frozen.
 
     Raises:
-        ValueError: it is no CogVideoX 1.5 transformer, its weights are damaged or do not fit its config.
-    """
-    diffusers = require("diffusers", extra="train")
-    path = folder / "transformer" if (folder / "transformer").is_dir() else folder
-    config, weights = read_config(path), _load_weights(path, dtype)
-    channels = config.get("in_channels")
-    if config.get("patch_size_t") != 2 or channels not in (NOISY_CHANNELS, CONDITIONED_CHANNELS):
-        raise ValueError(
-            f"{path}: patch_size_t={config.get('patch_size_t')} and in_channels={channels} are not those of a "
-            "CogVideoX 1.5 model (2, and 16 or 33); choose CogVideoX-Fun-V1.5-5b-InP or CogVideoX1.5-5B"
-        )
-    if channels == NOISY_CHANNELS:
-        narrow = weights["patch_embed.proj.weight"]
-        wide = narrow.new_zeros(len(narrow), CONDITIONED_CHANNELS * _COLUMNS_PER_CHANNEL)
-        wide[:, : narrow.shape[1]] = narrow
-        weights["patch_embed.proj.weight"] = wide
-    config["in_channels"] = CONDITIONED_CHANNELS
-    return _assemble(diffusers.CogVideoXTransformer3DModel, config, weights, path)
-
-
-def load_vae(folder: Path, *, dtype: str = "float32") -> Any:
-    """Load the video autoencoder of CogVideoX or Wan, frozen.
-
-    Raises:
-        ValueError: it is of another family, its weights are damaged or do not fit its config.
+        ValueError: it is of another class, its weights are damaged or do not fit its config.
     """
     diffusers, path = require("diffusers", extra="train"), folder / "vae"
     config = read_config(path)
-    name = config.get("_class_name", VAES[0])
-    if name not in VAES:
-        raise ValueError(f"{path}: is of {name}, not of {' or '.join(VAES)}; choose a CogVideoX or Wan model")
-    vae = _assemble(getattr(diffusers, name), config, _load_weights(path, dtype), path)
+    name = config.get("_class_name", class_name)
+    if name != class_name:
+        raise ValueError(f"{path}: is of {name}, not of {class_name} as its transformer wants; choose a whole model")
+    vae = assemble(getattr(diffusers, name), config, load_weights(path, dtype), path)
     return vae.eval().requires_grad_(False)
 
 
@@ -134,25 +99,6 @@ def load_text_model(folder: Path, *, dtype: str = "float32") -> TextModel:
     return TextModel(tokenizer, encoder.eval().requires_grad_(False), length)
 
 
-def load_scheduler(folder: Path) -> Any:
-    """Load the noise schedule as a DDIM scheduler: it keeps no state between steps, which overlapping windows need.
-
-    Raises:
-        ValueError: the schedule is that of the 2B model, which this scheduler would get wrong.
-    """
-    diffusers = require("diffusers", extra="train")
-    path = folder / "scheduler"
-    config = json.loads((path / "scheduler_config.json").read_text())
-    shift, prediction = config.get("snr_shift_scale", 1.0), config.get("prediction_type", "v_prediction")
-    if shift != 1.0 or prediction != "v_prediction":
-        raise ValueError(
-            f"{path}: snr_shift_scale={shift} and prediction_type={prediction} are not 1.0 and v_prediction, those of "
-            "the 5B models; choose a 5B model"
-        )
-    forced = {"timestep_spacing": "trailing", "clip_sample": False, "set_alpha_to_one": True}
-    return diffusers.DDIMScheduler.from_config(config, **forced, prediction_type="v_prediction")
-
-
 def read_config(path: Path) -> dict[str, Any]:
     """Read the config.json of a part of a model.
 
@@ -173,24 +119,30 @@ def _list_safetensors(path: Path) -> list[Path]:
     return files
 
 
-def _load_weights(path: Path, dtype: str | None) -> dict[str, Any]:
-    """Load all shards, with or without an index beside them; copies, so that no file stays mapped into memory."""
+def load_weights(path: Path, dtype: str | None, *, exact: Collection[str] = ()) -> dict[str, Any]:
+    """Load all shards, with or without an index beside them; copies, so that no file stays mapped into memory.
+
+    Weights whose name has a word of `exact` become 32-bit instead.
+    """
     safetensors = require("safetensors", extra="train")
     loader = require("safetensors.torch", extra="train")
-    torch_dtype = None if dtype is None else getattr(require("torch", extra="train"), dtype)
+    torch = require("torch", extra="train")
+    torch_dtype = None if dtype is None else getattr(torch, dtype)
     merged: dict[str, Any] = {}
     for file in _list_safetensors(path):
         try:
-            merged |= {name: weight.to(torch_dtype, copy=True) for name, weight in loader.load_file(file).items()}
+            for name, weight in loader.load_file(file).items():
+                is_exact = torch_dtype is not None and not set(exact).isdisjoint(name.split("."))
+                merged[name] = weight.to(torch.float32 if is_exact else torch_dtype, copy=True)
         except safetensors.SafetensorError as error:
             raise ValueError(f"{file}: is damaged ({error}); fetch the model again") from error
     return merged
 
 
-def _assemble(model_class: Any, config: dict[str, Any], weights: dict[str, Any], path: Path) -> Any:
+def assemble(model_class: Any, config: dict[str, Any], weights: dict[str, Any], path: Path) -> Any:
     """Build a module from its config around these tensors, with none allocated twice."""
-    torch = require("torch", extra="train")
-    with torch.device("meta"):
+    # Buffers are real: Wan's rotary tables are made when it is built and lie in no file.
+    with require("accelerate", extra="train").init_empty_weights(include_buffers=False):
         module = model_class.from_config(config)
     try:
         module.load_state_dict(weights, strict=True, assign=True)

@@ -1,7 +1,7 @@
-"""Types of tensors, one call of the transformer, and the loss: all that training and sampling have in common.
+"""Types of tensors, and what a training step is fed: all that families, training and sampling have in common.
 
-Tensors are of b clips with F frames, H rows and W columns of pixels; f, h, w are the same of latents. F = 4 (f - 1) + 1
-(see `latent_shapes`), H = 8 h, W = 8 w.
+Tensors are of b clips with F frames, H rows and W columns of pixels; f, h, w are the same of latents (see
+`latent_shapes`); z, m and c are channels of latents, masks and conditioning.
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,14 +18,12 @@ else:
 
 Video = Float[Tensor, "b 3 F H W"]  # colour in [-1, 1]
 PixelMask = Float[Tensor, "b F H W"]  # effect mask: 1 effect here, 0 no effect, 0.5 unknown
-LatentMask = Float[Tensor, "b f 1 h w"]  # what the model is fed: 0 effect here, 0.7 no effect, 0.35 unknown
-Latents = Float[Tensor, "b f 16 h w"]  # scaled (CogVideoX: times 0.7), as the transformer sees them
-Conditioning = Float[Tensor, "b f c h w"]  # mask (CogVideoX 1, Wan 4), then 16 of a video; all zero: no conditioning
-TextRows = Float[Tensor, "b L D"]  # every row of the text encoder, padding too
-Timesteps = Int[Tensor, "b"]  # 0 to 999; 999 is pure noise
+MaskChannels = Float[Tensor, "b f m h w"]  # what the model is fed of a mask
+Latents = Float[Tensor, "b f z h w"]  # scaled, as the transformer sees them
+Conditioning = Float[Tensor, "b f c h w"]  # channels beside the noisy ones; all zero: no conditioning
+TextRows = Float[Tensor, "b L D"]  # rows of the text encoder
+Timesteps = Int[Tensor, "b"]  # places in the noise schedule, 0 to 999
 Scalar = Float[Tensor, ""]
-Rotary = tuple[Any, Any]
-"""Cosines and sines of the tokens' places, float [tokens, D] each."""
 
 
 class TrainingBatch(NamedTuple):
@@ -38,46 +36,17 @@ class TrainingBatch(NamedTuple):
     timesteps: Timesteps
 
 
-def rotary_embedding(config: Any, frames: int, height: int, width: int, device: Any) -> Rotary:
-    """Positions of the tokens: cosines and sines over latent frames, rows and columns, counted from 0."""
-    embeddings = require("diffusers.models.embeddings", extra="train")
-    rotary: Rotary = embeddings.get_3d_rotary_pos_embed(
-        embed_dim=config.attention_head_dim,
-        crops_coords=None,
-        grid_size=(height // config.patch_size, width // config.patch_size),
-        temporal_size=(frames + config.patch_size_t - 1) // config.patch_size_t,
-        grid_type="slice",
-        max_size=(config.sample_height // config.patch_size, config.sample_width // config.patch_size),
-        device=device,
-    )
-    return rotary
+def unwrap(transformer: Any) -> Any:
+    """The model itself, out of what accelerate, DeepSpeed or torch wrapped it in."""
+    while wrapped := [name for name in ("module", "_orig_mod") if name in getattr(transformer, "_modules", ())]:
+        transformer = getattr(transformer, wrapped[0])
+    return transformer
 
 
-def predict_velocity(
-    transformer: Any,
-    noisy: Latents,
-    conditioning: Conditioning,
-    text: TextRows,
-    timesteps: Timesteps,
-    *,
-    rotary: Rotary,
-) -> Latents:
-    """The transformer's velocity for noisy latents."""
-    velocity: Latents = transformer(
-        hidden_states=torch.cat([noisy, conditioning.to(noisy.dtype)], dim=2),
-        encoder_hidden_states=text.to(noisy.dtype),
-        timestep=timesteps,
-        image_rotary_emb=rotary,
-        return_dict=False,
-    )[0]
-    return velocity
+def input_dtype(transformer: Any) -> Any:
+    """Dtype in which a transformer takes its inputs: that of the layer which they come to first.
 
-
-def velocity_loss(transformer: Any, batch: TrainingBatch, alphas: Float[Tensor, "1000"], *, rotary: Rotary) -> Scalar:
-    """Mean squared error of the velocity, in 32-bit, each timestep weighted alike; `alphas` are cumulative products."""
-    alpha = alphas.to(batch.latents.device)[batch.timesteps].view(-1, 1, 1, 1, 1)
-    signal, noise_level = alpha.sqrt(), (1 - alpha).sqrt()
-    noisy = signal * batch.latents + noise_level * batch.noise
-    velocity = signal * batch.noise - noise_level * batch.latents
-    predicted = predict_velocity(transformer, noisy, batch.conditioning, batch.text, batch.timesteps, rotary=rotary)
-    return torch.mean((predicted.float() - velocity.float()) ** 2)
+    Where no autocast brings inputs and weights together (DeepSpeed), 32-bit inputs would meet 16-bit weights and raise.
+    """
+    named = transformer.named_parameters() if hasattr(transformer, "named_parameters") else ()
+    return next((weight.dtype for name, weight in named if "patch_embed" in name), torch.float32)

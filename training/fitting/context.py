@@ -5,6 +5,7 @@ Also saves the state as a checkpoint, and exports the trained weights at the end
 
 import dataclasses
 import os
+from collections import Counter
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,8 @@ from ...datasets.store.location import Location
 from ...extras import require
 from ...weights import LocalModel
 from ..base import checkpoint
-from ..base.models import load_scheduler, load_transformer, locate_model
+from ..base.family import Family
+from ..base.models import locate_model
 from ..base.optimiser import Ema, build_optimiser, select_trainable
 from ..configs.config import TrainingConfig
 from ..latents.cache import open_cache
@@ -34,6 +36,7 @@ class TrainingContext:
 
     settings: TrainingConfig
     accelerator: Any
+    family: Family
     samples: CachedSamples
     transformer: Any
     """As accelerate wrapped it."""
@@ -78,17 +81,19 @@ def build_context(settings: TrainingConfig) -> TrainingContext:
     }
     # FSDP keeps weights of one kind together, so all are 32-bit there; elsewhere the frozen ones follow precision.
     half = settings.precision == "bf16" and accelerator.distributed_type.name != "FSDP"
-    transformer = load_transformer(local.path, dtype=None)
+    family = samples.family
+    transformer = family.load_transformer(local.path, dtype=None)
     weights = select_trainable(transformer, settings.trainable, frozen_dtype="bfloat16" if half else "float32")
     context = TrainingContext(
         settings=settings,
         accelerator=accelerator,
+        family=family,
         samples=samples,
         transformer=transformer,
         config=transformer.config,
         weights=weights,
         optimiser=build_optimiser(settings.optimiser, list(weights.values())),
-        scheduler=load_scheduler(local.path),
+        scheduler=family.load_scheduler(local.path),
         model_folder=local.path,
         identity=identity,
     )
@@ -196,15 +201,17 @@ def export_weights(context: TrainingContext) -> Path:
     if context.accelerator.is_main_process:
         if context.ema is not None:
             state = {**state, **context.ema.averages}
+        model_class = getattr(require("diffusers", extra="train"), context.family.transformer_class)
         with torch.device("meta"):
-            transformer = require("diffusers", extra="train").CogVideoXTransformer3DModel.from_config(context.config)
+            transformer = model_class.from_config(context.config)
         transformer.load_state_dict(state, assign=True)
         transformer.save_pretrained(str(folder / "transformer"))
-        cache = context.samples.cache
+        cache, sizes = context.samples.cache, Counter((row["height"], row["width"]) for row in context.samples.rows)
         origin = {  # all that a model card needs
+            "family": cache.manifest["family"],
             "base": cache.manifest["model"] | {"transformer": context.identity["model"]},
             "corpus": cache.manifest["corpus"],
-            "latents": {"digest": cache.digest, "recipe": cache.manifest["recipe"]},
+            "latents": {"digest": cache.digest, "recipe": cache.manifest["recipe"], "size": sizes.most_common(1)[0][0]},
             "settings": dataclasses.asdict(context.settings),
             "processes": context.accelerator.num_processes,
             "conditioning_noise": "none",

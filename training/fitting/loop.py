@@ -1,6 +1,6 @@
 """Fine-tuning on a latent cache: one process or many, as `accelerate launch` says, resumable bit for bit.
 
-The loss is the plain mean squared error of the velocity. Trainable weights are 32-bit; the rest is frozen and, under
+The loss is the family's, a plain mean squared error. Trainable weights are 32-bit; the rest is frozen and, under
 bf16, 16-bit. A step is a pure function of weights, optimiser and the step's number, so a run that was killed and
 resumed from its checkpoint ends in the very weights of one that was not.
 
@@ -21,8 +21,8 @@ from typing import Any
 from ...extras import require
 from ...processes import ChildProcess
 from ...untrusted_input import path_within
-from ..base.conditioning import concat_conditioning, empty_conditioning, encode_mask_channel
-from ..base.network import Latents, Rotary, TrainingBatch, rotary_embedding, velocity_loss
+from ..base.conditioning import empty_conditioning
+from ..base.network import Latents, TrainingBatch
 from ..configs.config import TrainingConfig
 from ..latents.cache import CachedRow
 from ..latents.data import load_batches, sample_numbers
@@ -69,7 +69,6 @@ class _TrainingLoop:
     def __init__(self, context: TrainingContext) -> None:
         self.context, self.settings, self.accelerator = context, context.settings, context.accelerator
         self.accumulate = self.accelerator.gradient_accumulation_steps
-        self.rotary: dict[tuple[int, ...], Rotary] = {}
         self.kinds: Counter[str] = Counter()
         self.wait_s = 0.0
         self.validation_rows = validation_rows(context)
@@ -156,11 +155,7 @@ class _TrainingLoop:
         """Add a batch's gradient; return its loss."""
         device = self.accelerator.device
         batch = TrainingBatch(*(samples[name].to(device, non_blocking=True) for name in TrainingBatch._fields))
-        frames, _, height, width = shape = tuple(batch.latents.shape[1:])
-        if shape not in self.rotary:
-            self.rotary[shape] = rotary_embedding(self.context.config, frames, height, width, device)
-        alphas = self.context.scheduler.alphas_cumprod
-        loss = velocity_loss(self.context.transformer, batch, alphas, rotary=self.rotary[shape])
+        loss = self.context.family.loss(self.context.transformer, batch, self.context.scheduler)
         self.accelerator.backward(loss)
         return float(loss.detach())
 
@@ -207,16 +202,18 @@ def validation_rows(context: TrainingContext) -> list[dict[str, Any]]:
 
 def _sample_row(context: TrainingContext, model: Any, row: CachedRow) -> Latents:
     """Sample a row without chance in its conditioning: its whole mask and the mean of its latents."""
-    settings, device, scale = context.settings.validation, context.accelerator.device, context.samples.scale
-    windows = WindowSettings(length=row.gt[0].shape[0], overlap=0)
+    settings, family = context.settings.validation, context.family
+    windows = WindowSettings(length=len(row.target.mean), overlap=0)
     sampling = SamplingSettings(steps=settings.steps, guidance=settings.guidance, seed=settings.seed, windows=windows)
-    prompt, empty = (torch.from_numpy(rows)[None].to(device) for rows in (row.text, context.samples.cache.no_caption()))
-    conditioning = empty_conditioning(torch.from_numpy(row.gt[0])[None])
-    if row.over is not None and row.mask is not None:
-        channel = encode_mask_channel(torch.from_numpy(row.mask).float()[None], scale=scale)
-        conditioning = concat_conditioning(channel, torch.from_numpy(row.over[0])[None] * scale)
+    device, empty = context.accelerator.device, context.samples.cache.no_caption()
+    texts = tuple(torch.from_numpy(rows)[None].to(device) for rows in (row.text, empty))
+    conditioning = empty_conditioning(torch.from_numpy(row.target.mean)[None], family.conditioning_channels)
+    if row.mask is not None:
+        layers = {name: torch.from_numpy(layer.mean)[None] for name, layer in row.conditions.items()}
+        mask, visible = torch.from_numpy(row.mask).float()[None], torch.ones(len(row.target.mean), dtype=torch.bool)
+        conditioning = family.condition(layers, mask, visible, context.settings.data.mask_downsample)
     with context.accelerator.autocast():
-        return denoise(model, context.scheduler, conditioning.to(device), (prompt, empty), sampling)
+        return denoise(family, model, context.scheduler, conditioning.to(device), texts, sampling)
 
 
 def _check_finite(step: int, loss: float, norm: float, clips: list[str]) -> None:

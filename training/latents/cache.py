@@ -1,17 +1,17 @@
 """Latents on disk: one Parquet file for each window of a clip, and `cache.json`, which says that all are there.
 
 A row holds the output of the video autoencoder and the text encoder for a clip, so neither is needed while training:
-the moments of `gt` and `over` (a sample is drawn anew at every step), all rows of the caption, and the effect mask in
-pixels, bit by bit. A file is named by the digest of its inputs, so no row is made twice, and several processes never
-write the same file. An unpaired clip has neither `over` nor a mask.
+the moments of the target and of the videos that condition it (a sample is drawn anew at every step), all rows of the
+caption, and the effect mask in pixels, bit by bit. A file is named by the digest of its inputs, so no row is made
+twice, and several processes never write the same file. An unpaired clip has neither conditioning nor a mask.
 """
 
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,22 +22,22 @@ from ...arrays import Mask
 from ...datasets.store.atomic_io import atomic_write
 from ...untrusted_input import parse_json, path_within
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when rows, or the settings that decide them, change."""
 MANIFEST = "cache.json"
-LatentArray = Float[np.ndarray, "f 16 h w"]
+TARGET = "target"
+"""Name of the layer that is to come out."""
+LatentArray = Float[np.ndarray, "f c h w"]
 TextArray = Float[np.ndarray, "L D"]
 
+_LAYER = pa.struct([("name", pa.string()), ("mean", pa.binary()), ("logvar", pa.binary())])
 _SCHEMA = pa.schema(
     [
         ("key", pa.string()),
         ("clip_id", pa.string()),
         ("caption", pa.string()),
         ("start", pa.int32()),
-        ("gt_mean", pa.binary()),
-        ("gt_logvar", pa.binary()),
-        ("over_mean", pa.binary()),
-        ("over_logvar", pa.binary()),
+        ("layers", pa.list_(_LAYER)),
         ("latent_shape", pa.list_(pa.int32())),
         ("mask_bits", pa.binary()),
         ("mask_shape", pa.list_(pa.int32())),
@@ -49,18 +49,27 @@ _SCHEMA = pa.schema(
 _COMPRESSION = {name: "ZSTD" if name == "mask_bits" else "NONE" for name in _SCHEMA.names}
 
 
+class LayerMoments(NamedTuple):
+    """Latents of a video, scaled."""
+
+    mean: LatentArray
+    logvar: LatentArray | None = None
+    """None where training does not draw from them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CachedRow:
-    """One window of a clip as the models see it; `over` and `mask` are None where the clip has no pair."""
+    """One window of a clip as the models see it."""
 
     key: str
     clip_id: str = ""
     caption: str = ""
     start: int = 0
     """First frame of the window."""
-    gt: tuple[LatentArray, LatentArray]
-    """Mean and log-variance, not scaled."""
-    over: tuple[LatentArray, LatentArray] | None = None
+    target: LayerMoments
+    """Of the video that is to come out."""
+    conditions: Mapping[str, LayerMoments] = field(default_factory=dict)
+    """By the names of `Family.condition_videos`; empty where the clip has no pair."""
     mask: Mask | None = None
     text: TextArray
 
@@ -89,19 +98,26 @@ class LatentCache:
         except (OSError, IndexError, pa.ArrowException) as error:
             raise ValueError(f"{path}: is gone or damaged; delete it and encode again") from error
 
-        def unpack(column: str, shape: list[int]) -> np.ndarray:
-            return np.frombuffer(values[column], values["storage_dtype"]).reshape(shape).astype(np.float32)
+        def unpack(numbers: bytes | None, shape: list[int]) -> Any:
+            if numbers is None:
+                return None
+            return np.frombuffer(numbers, values["storage_dtype"]).reshape(shape).astype(np.float32)
 
         shape, mask = values["latent_shape"], None
         if values["mask_bits"] is not None:
             bits = np.frombuffer(values["mask_bits"], np.uint8)
             mask = np.unpackbits(bits, count=math.prod(values["mask_shape"])).reshape(values["mask_shape"]).astype(bool)
-        has_pair = values["over_mean"] is not None
+        layers = {
+            layer["name"]: LayerMoments(*(unpack(layer[part], shape) for part in ("mean", "logvar")))
+            for layer in values["layers"]
+        }
+        length, width = values["text_shape"]
+        stored = unpack(values["text"], [-1, width])
         return CachedRow(
-            gt=(unpack("gt_mean", shape), unpack("gt_logvar", shape)),
-            over=(unpack("over_mean", shape), unpack("over_logvar", shape)) if has_pair else None,
+            target=layers.pop(TARGET),
+            conditions=layers,
             mask=mask,
-            text=unpack("text", values["text_shape"]),
+            text=np.pad(stored, ((0, length - len(stored)), (0, 0))),
             **{name: values[name] for name in ("key", "clip_id", "caption", "start")},
         )
 
@@ -153,14 +169,14 @@ def write_row(folder: Path, row: CachedRow, *, storage_dtype: str) -> None:
         return packed.tobytes()
 
     values = {name: getattr(row, name) for name in ("key", "clip_id", "caption", "start")} | {
-        "gt_mean": pack(row.gt[0]),
-        "gt_logvar": pack(row.gt[1]),
-        "over_mean": None if row.over is None else pack(row.over[0]),
-        "over_logvar": None if row.over is None else pack(row.over[1]),
-        "latent_shape": list(row.gt[0].shape),
+        "layers": [
+            {"name": name, "mean": pack(layer.mean), "logvar": None if layer.logvar is None else pack(layer.logvar)}
+            for name, layer in {TARGET: row.target, **row.conditions}.items()
+        ],
+        "latent_shape": list(row.target.mean.shape),
         "mask_bits": None if row.mask is None else np.packbits(row.mask).tobytes(),
         "mask_shape": None if row.mask is None else list(row.mask.shape),
-        "text": pack(row.text),
+        "text": pack(row.text[: int(np.flatnonzero(row.text.any(axis=1)).max(initial=-1)) + 1]),  # zeros at the end go
         "text_shape": list(row.text.shape),
         "storage_dtype": storage_dtype,
     }

@@ -14,10 +14,11 @@ import numpy as np
 
 from ...arrays import Mask
 from ...extras import require
-from ..base.conditioning import UNKNOWN, concat_conditioning, empty_conditioning, encode_mask_channel
+from ..base.conditioning import empty_conditioning
 from ..base.encoders import Moments, sample_latents
-from ..base.network import LatentMask, Latents, TrainingBatch
-from .cache import CachedRow, LatentArray, LatentCache
+from ..base.families import family_of_record
+from ..base.network import Conditioning, Latents, TrainingBatch
+from .cache import CachedRow, LatentCache, LayerMoments
 from .sampler import DataSettings, RowSampler, draw_visible_frames
 
 torch = require("torch", extra="train")
@@ -35,7 +36,7 @@ class CachedSamples(Dataset):  # type: ignore[misc]
         self.cache, self.settings, self.seed = cache, settings, seed
         self.rows = [row for row in cache.rows if settings.split in ("all", row["split"])]
         self.sampler = RowSampler(self.rows, settings.mix, label=f"{cache.folder} (split {settings.split})")
-        self.scale = float(cache.manifest["scale"])
+        self.family = family_of_record(cache.manifest["family"])
         self.no_caption = torch.from_numpy(cache.no_caption())
 
     def __getitem__(self, number: int) -> dict[str, Any]:
@@ -44,11 +45,11 @@ class CachedSamples(Dataset):  # type: ignore[misc]
         row = self.cache.read(entry["key"])
         keep_caption = rng.random() >= self.settings.caption_dropout
         timestep = int(rng.integers(TIMESTEPS))
-        latents = self._draw_latents(row.gt, rng)
-        if row.over is None:
-            conditioning = empty_conditioning(latents)
+        latents = self._draw_latents(row.target, rng)
+        if row.conditions:
+            conditioning = self._draw_conditioning(row, rng)
         else:
-            conditioning = concat_conditioning(self._draw_trimask(row, rng), self._draw_latents(row.over, rng))
+            conditioning = empty_conditioning(latents, self.family.conditioning_channels)
         noise = _normal(latents.shape, rng)
         return {
             "clip_id": row.clip_id,
@@ -60,17 +61,19 @@ class CachedSamples(Dataset):  # type: ignore[misc]
             "timesteps": torch.tensor(timestep),
         }
 
-    def _draw_latents(self, moments: tuple[LatentArray, LatentArray], rng: np.random.Generator) -> Latents:
-        mean, logvar = (torch.from_numpy(values)[None] for values in moments)
-        return sample_latents(Moments(mean, logvar), _normal(mean.shape, rng), self.scale)
+    def _draw_latents(self, layer: LayerMoments, rng: np.random.Generator) -> Latents:
+        mean = torch.from_numpy(layer.mean)[None]
+        if layer.logvar is None:
+            return mean
+        return sample_latents(Moments(mean, torch.from_numpy(layer.logvar)[None]), _normal(mean.shape, rng))
 
-    def _draw_trimask(self, row: CachedRow, rng: np.random.Generator) -> LatentMask:
-        assert row.mask is not None, "a row with over has a mask"
+    def _draw_conditioning(self, row: CachedRow, rng: np.random.Generator) -> Conditioning:
+        assert row.mask is not None, "a row with a pair has a mask"
         mask = jitter_mask(row.mask, self.settings.trimask.jitter_px, rng)
-        pixels = torch.from_numpy(mask.astype(np.float32))[None]
-        channel = encode_mask_channel(pixels, downsample=self.settings.mask_downsample, scale=self.scale)
-        visible = torch.from_numpy(draw_visible_frames(channel.shape[1], self.settings.trimask, rng))
-        return torch.where(visible.view(1, -1, 1, 1, 1), channel, (1 - UNKNOWN) * self.scale)
+        visible = draw_visible_frames(len(row.target.mean), self.settings.trimask, rng)
+        layers = {name: self._draw_latents(layer, rng) for name, layer in row.conditions.items()}
+        pixels, downsample = torch.from_numpy(mask.astype(np.float32))[None], self.settings.mask_downsample
+        return self.family.condition(layers, pixels, torch.from_numpy(visible), downsample)
 
 
 def jitter_mask(mask: Mask, max_px: int, rng: np.random.Generator) -> Mask:

@@ -4,7 +4,7 @@ Encoding a clip costs more than the transformer's own forward pass, and the two 
 run once, before training. Work is shared by clip: process k of n takes every n-th. A run that was killed goes on where
 it stopped, and a corpus that changed in part is encoded in part.
 
-A clip longer than a window becomes several windows; a shorter one is cut to the longest length of 8k+5 in it.
+A clip longer than a window becomes several windows; a shorter one is cut to the longest length that the model takes.
 """
 
 import hashlib
@@ -13,14 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ...arrays import Mask
+from ...arrays import Mask, Rgb
 from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
 from ...datasets.store.atomic_io import atomic_write, digest_of, json_bytes
-from ..base.encoders import encode_texts, encode_video, frames_to_video
-from ..base.latent_shapes import check_shape
-from ..base.models import BaseModelRef, load_text_model, load_vae, locate_model, select_device
-from .cache import CachedRow, LatentArray, TextArray, row_path, write_row
+from ...extras import require
+from ..base.encoders import frames_to_video
+from ..base.families import open_family
+from ..base.family import Family
+from ..base.models import BaseModelRef, load_text_model, locate_model, select_device
+from ..base.network import Video
+from .cache import CachedRow, LayerMoments, TextArray, row_path, write_row
 from .encode_plan import (
     CacheSettings,
     Recipe,
@@ -34,6 +37,8 @@ from .encode_plan import (
     training_mask,
     window_length,
 )
+
+torch = require("torch", extra="train")
 
 
 def encode_corpus(
@@ -54,10 +59,10 @@ def encode_corpus(
     pending = [(clip_id, path) for clip_id, path in row_lists if not is_encoded(path, folder)]
     if not pending and row_path(folder, no_caption).exists():
         return
-    encoders = _Encoders(local.path, settings)
+    encoders = _Encoders(open_family(local.path), local.path, settings)
     if not row_path(folder, no_caption).exists():
-        no_latents = np.zeros((0, 16, 0, 0), np.float32)
-        row = CachedRow(key=no_caption, gt=(no_latents, no_latents), text=encoders.encode_caption(""))
+        nothing = LayerMoments(np.zeros((0, 0, 0, 0), np.float32))
+        row = CachedRow(key=no_caption, target=nothing, text=encoders.encode_caption(""))
         write_row(folder, row, storage_dtype=recipe["storage_dtype"])
     for clip_id, path in pending:
         clip = corpus.clip(clip_id)
@@ -71,20 +76,26 @@ def encode_corpus(
 class _Encoders:
     """The two models on their device."""
 
-    def __init__(self, folder: Path, settings: CacheSettings) -> None:
-        device = select_device(settings.device)
-        self.vae = load_vae(folder, dtype=settings.compute_dtype).to(device)
+    def __init__(self, family: Family, folder: Path, settings: CacheSettings) -> None:
+        device, self.family = select_device(settings.device), family
+        self.vae = family.load_vae(folder, dtype=settings.compute_dtype).to(device)
         self.text = load_text_model(folder, dtype=settings.compute_dtype)
         self.text.encoder.to(device)
 
-    def encode_frames(self, frames: np.ndarray) -> tuple[LatentArray, LatentArray]:
-        """Mean and log-variance of a clip's latents."""
-        moments = encode_video(self.vae, frames_to_video(frames))
-        return moments.mean[0].cpu().numpy(), moments.logvar[0].cpu().numpy()
+    def encode_video(self, video: Video, is_drawn: bool = True) -> LayerMoments:
+        """Mean and, where training draws from it, log-variance of a video's latents."""
+        moments = self.family.encode_video(self.vae, video)
+        return LayerMoments(moments.mean[0].cpu().numpy(), moments.logvar[0].cpu().numpy() if is_drawn else None)
+
+    def encode_conditions(self, over: Rgb, mask: Mask) -> dict[str, LayerMoments]:
+        """The videos that the family conditions with."""
+        pixels = torch.from_numpy(mask.astype(np.float32))[None]
+        videos = self.family.condition_videos(frames_to_video(over), pixels)
+        return {name: self.encode_video(video, is_drawn) for name, (video, is_drawn) in videos.items()}
 
     def encode_caption(self, caption: str) -> TextArray:
         """All rows of a caption."""
-        rows: TextArray = encode_texts(self.text, [caption])[0].cpu().numpy()
+        rows: TextArray = self.family.encode_texts(self.text, [caption])[0].cpu().numpy()
         return rows
 
 
@@ -95,7 +106,7 @@ def _encode_window(clip: Clip, mask: Mask | None, start: int, folder: Path, reci
     key = digest_of([clip.clip_id, clip.caption, start, digests, recipe])
     if row_path(folder, key).exists():
         return key
-    span = slice(start, start + window_length(clip, recipe["frames"]))
+    span = slice(start, start + window_length(clip, recipe["frames"], encoders.family.grid))
     frames = {"gt": clip.gt, "over": clip.over, "mask": mask}
     layers = {name: layer[span] for name, layer in frames.items() if layer is not None}
     label, shape = f"clip '{clip.clip_id}'", layers["gt"].shape[:3]
@@ -105,14 +116,14 @@ def _encode_window(clip: Clip, mask: Mask | None, start: int, folder: Path, reci
         if layer.shape[:3] != shape:
             raise ValueError(f"{label}: {name} is {layer.shape[:3]} and gt {shape} from frame {start}; mend it")
     layers = {name: resize_frames(layer, recipe["size"]) for name, layer in layers.items()}
-    check_shape(*layers["gt"].shape[:3], label=label)
+    encoders.family.grid.check_shape(*layers["gt"].shape[:3], label=label)
     row = CachedRow(
         key=key,
         clip_id=clip.clip_id,
         caption=clip.caption or "",
         start=start,
-        gt=encoders.encode_frames(layers["gt"]),
-        over=encoders.encode_frames(layers["over"]) if "over" in layers else None,
+        target=encoders.encode_video(frames_to_video(layers["gt"])),
+        conditions=encoders.encode_conditions(layers["over"], layers["mask"]) if "over" in layers else {},
         mask=layers.get("mask"),
         text=encoders.encode_caption(clip.caption or ""),
     )

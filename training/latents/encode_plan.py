@@ -22,7 +22,7 @@ from ...datasets.corpus.schema import TRUTH, TRUTH_LAYER
 from ...datasets.store.atomic_io import atomic_write, digest_of, is_abandoned, json_bytes
 from ...settings import STRICT
 from ...weights import LocalModel
-from ..base.latent_shapes import SHORTEST, check_shape, longest_valid_length, padded_length
+from ..base.latent_shapes import LatentGrid
 from ..base.models import BaseModelRef, locate_model
 from .cache import FORMAT, MANIFEST, LatentCache, open_cache, row_path
 
@@ -36,7 +36,7 @@ class CacheSettings:
 
     __pydantic_config__ = STRICT
     frames: int = 85
-    """Longest window, 8k+5 frames (see `latent_shapes`); a shorter clip is one window of its own longest 8k+5."""
+    """Longest window: 8k+5 frames for CogVideoX, 4k+1 for Wan; a shorter clip is one window, as long as goes."""
     size: tuple[int, int] | None = None
     """Height and width that clips are resized to, multiples of 16, e.g. to save memory; None keeps their own."""
     storage_dtype: Literal["float16", "float32"] = "float16"
@@ -51,17 +51,21 @@ class CacheSettings:
     device: str = "auto"
     """auto takes a GPU where there is one; otherwise a torch device by name."""
 
-    def __post_init__(self) -> None:
-        if self.frames != padded_length(self.frames):
-            shorter = longest_valid_length(self.frames) or SHORTEST
-            raise ValueError(f"cache.frames={self.frames} is not 8k+5; take {shorter} or {shorter + 8}")
-        if self.size is not None:
-            check_shape(self.frames, *self.size, label="cache.size")
-
 
 def build_recipe(model: LocalModel, settings: CacheSettings) -> Recipe:
-    """Return the digests of autoencoder and text model, and the settings that decide a row's content."""
+    """Return family, digests of autoencoder and text model, and the settings that decide a row's content.
+
+    Raises:
+        ValueError: the model is of no family that is here, or its family does not take such frames or sides.
+    """
+    from ..base.families import family_record, open_family  # torch stands in its head
+
+    family = open_family(model.path)
+    family.grid.check_length(settings.frames, "cache.frames")
+    if settings.size is not None:
+        family.grid.check_shape(settings.frames, *settings.size, label="cache.size")
     recipe = {
+        "family": family_record(family),
         "vae": model.sha256("vae"),
         "text": model.sha256("text_encoder", "tokenizer"),
         **{name: getattr(settings, name) for name in ("frames", "size", "storage_dtype", "compute_dtype")},
@@ -110,18 +114,20 @@ def finalize_cache(corpus: Corpus, model: BaseModelRef, folder: Path, settings: 
     Raises:
         ValueError: some clips are not encoded yet.
     """
+    from ..base.families import family_of_record
+
     local = locate_model(model)
     recipe = build_recipe(local, settings)
+    grid = family_of_record(recipe["family"]).grid
     pending, row_lists = pending_clip_ids(corpus, folder, recipe), row_list_paths(corpus, folder, recipe)
     if pending:
         raise ValueError(f"{folder}: {len(pending)} clips are not encoded, such as {pending[0]}; encode again")
-    vae_config = json.loads((local.path / "vae" / "config.json").read_text())
     content = {
         "format": FORMAT,
         "recipe": recipe,
-        "scale": float(vae_config["scaling_factor"]),
+        "family": recipe["family"],
         "no_caption": no_caption_key(recipe),
-        "rows": [row for item in row_lists.items() for row in _row_entries(*item, corpus, recipe)],
+        "rows": [row for item in row_lists.items() for row in _row_entries(*item, corpus, recipe, grid)],
     }
     origin = {  # not in the digest: the same latents may come from another copy of corpus or model
         "corpus": {key: corpus.manifest[key] for key in ("name", "version", "digest")} | {"url": corpus.location.url},
@@ -160,15 +166,18 @@ def is_encoded(row_list: Path, folder: Path) -> bool:
     return row_list.exists() and all(row_path(folder, key).exists() for key in _row_keys(row_list))
 
 
-def window_length(clip: Clip, frames: int) -> int:
+def window_length(clip: Clip, frames: int, grid: LatentGrid) -> int:
     """Length of a clip's windows in frames.
 
     Raises:
         ValueError: the clip is too short for any.
     """
-    if clip.num_frames < SHORTEST:
-        raise ValueError(f"clip '{clip.clip_id}': has {clip.num_frames} frames, fewer than {SHORTEST}; leave it out")
-    return min(frames, longest_valid_length(clip.num_frames))
+    longest = grid.longest_length(clip.num_frames)
+    if not longest:
+        raise ValueError(
+            f"clip '{clip.clip_id}': has {clip.num_frames} frames, fewer than {grid.shortest}; leave it out"
+        )
+    return min(frames, longest)
 
 
 def resize_frames(layer: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
@@ -194,9 +203,11 @@ def _row_keys(row_list: Path) -> list[str]:
     return keys
 
 
-def _row_entries(clip_id: str, row_list: Path, corpus: Corpus, recipe: Recipe) -> list[dict[str, Any]]:
+def _row_entries(
+    clip_id: str, row_list: Path, corpus: Corpus, recipe: Recipe, grid: LatentGrid
+) -> list[dict[str, Any]]:
     clip = corpus.clip(clip_id)
     labels = {name: getattr(clip, name) for name in ("clip_id", "kind", "source", "split")}
     height, width = recipe["size"] or (clip.height, clip.width)
-    shape = {"frames": window_length(clip, recipe["frames"]), "height": height, "width": width}
+    shape = {"frames": window_length(clip, recipe["frames"], grid), "height": height, "width": width}
     return [{"key": key, **shape, **labels} for key in _row_keys(row_list)]

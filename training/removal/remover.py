@@ -8,7 +8,7 @@ padded by reflection, to the model's window at least; longer ones go in overlapp
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,16 @@ import numpy as np
 from ...arrays import Matte, Rgb
 from ...extras import require
 from ..base.encoders import frames_to_video, video_to_frames
-from ..base.family import Family
-from ..base.latent_shapes import FRAMES_PER_LATENT, SIDE_MULTIPLE, latent_frames
 from ..base.memory import free_memory_bytes
-from ..base.models import load_scheduler, load_text_model, load_vae, select_device
+from ..base.models import load_text_model, select_device
 from ..base.network import Conditioning, Video
-from ..base.wan import SHIFT, StatelessFlow, WanFamily, encode_image
 from ..sampling.pipeline import reflect_indices
-from ..sampling.sample import SamplingSettings, WanWindows, WindowSettings, denoise
+from ..sampling.sample import SamplingSettings, WindowSettings, denoise
 from .transformer import UnusableWeights, WeightsFile, load_removal_transformer, open_transformer, open_weights
 
 torch = require("torch", extra="train")
 CONDITIONING_NOISE = 0.0563
 """Deviation of the noise that a base with `add_noise_in_inpaint_model` gets on its conditioning video, in [-1, 1]."""
-WINDOW_FRAMES = {"CogVideoXFamily": 85, "WanFamily": 81}
-"""Frames that each family was trained on."""
 
 
 class TooLittleMemory(RuntimeError):
@@ -80,9 +75,8 @@ class Remover:
         )
         self.windows = self._windows()
         self.transformer = transformer.to(self.device)
-        self.vae = load_vae(self.folder, dtype=self.dtype).to(self.device)
-        is_wan = isinstance(self.family, WanFamily)
-        self.scheduler = StatelessFlow(shift=SHIFT) if is_wan else load_scheduler(self.folder)
+        self.vae = self.family.load_vae(self.folder, dtype=self.dtype).to(self.device)
+        self.scheduler = self.family.load_scheduler(self.folder)
         self.encode_prompt = functools.cache(self._encode_prompt)
 
     def remove(self, gt: Rgb, trimask: Matte, prompt: str) -> Rgb:
@@ -95,7 +89,7 @@ class Remover:
         """
         height, width = gt.shape[1:3]
         index = self._padded_frames(len(gt))
-        sides = ((0, 0), (0, -height % SIDE_MULTIPLE), (0, -width % SIDE_MULTIPLE))
+        sides = ((0, 0), *((0, -side % self.family.grid.side_multiple) for side in (height, width)))
         clip = np.pad(gt[index], (*sides, (0, 0)), "edge")
         conditioning = self.conditioning(clip, np.pad(trimask[index], sides, "edge"))
         settings = self.settings
@@ -103,44 +97,40 @@ class Remover:
             steps=settings.steps, guidance=settings.guidance, seed=settings.seed, windows=self.windows
         )
         texts = tuple(rows.to(self.device) for rows in self.encode_prompt(prompt))
-        latents = denoise(
-            self.transformer, self.scheduler, conditioning, texts, sampling, family=self._family_of_clip(clip)
-        )
+        family = self.family.prepare_clip(self.folder, self.transformer, clip)
+        latents = denoise(family, self.transformer, self.scheduler, conditioning, texts, sampling)
         runs = [video_to_frames(run) for run in self.family.decode_in_runs(self.vae, latents)]
         return np.ascontiguousarray(np.concatenate(runs)[: len(gt), :height, :width])
 
     def conditioning(self, gt: Rgb, trimask: Matte) -> Conditioning:
         """Mask and video channels of a clip that the model can take."""
         video = self._disturb(frames_to_video(gt)).to(self.device)
-        keep = torch.from_numpy(trimask.astype(np.float32) / 255)[None].to(self.device)
-        channels = self.family.encode_keep(self.vae, keep), self.family.encode_video(self.vae, video)
-        return torch.cat(channels, dim=2)
+        mask = 1 - torch.from_numpy(trimask.astype(np.float32) / 255)[None].to(self.device)
+        visible = torch.ones(self.family.grid.latent_frames(len(gt)), dtype=torch.bool)
+        videos = self.family.condition_videos(video, mask, visible)
+        layers = {name: self.family.encode_video(self.vae, video).mean for name, (video, _) in videos.items()}
+        return self.family.condition(layers, mask, visible)
 
     def _windows(self) -> WindowSettings:
         """Windows in latent frames."""
-        frames = self.settings.window_frames or WINDOW_FRAMES[type(self.family).__name__]
-        counts = {"length": latent_frames(frames), "overlap": self.settings.overlap_frames // FRAMES_PER_LATENT}
+        grid = self.family.grid
         try:
-            return WanWindows(**counts) if isinstance(self.family, WanFamily) else WindowSettings(**counts)
+            grid.check_length(self._window_frames, "decompose.window_frames")
+            overlap = self.settings.overlap_frames // grid.frames_per_latent
+            return WindowSettings(length=grid.latent_frames(self._window_frames), overlap=overlap)
         except ValueError as error:
             raise UnusableWeights(
-                f"{self.settings.weights}: cannot take decompose.window_frames={frames} at once; CogVideoX takes 8k+5, "
-                "and decompose.overlap_frames is at most half of it"
+                f"{self.settings.weights}: cannot take decompose.window_frames={self._window_frames} at once; it takes "
+                f"{grid.rule}, and decompose.overlap_frames is at most half of it"
             ) from error
+
+    @property
+    def _window_frames(self) -> int:
+        return self.settings.window_frames or self.family.trained_shape[0]
 
     def _padded_frames(self, frames: int) -> np.ndarray:
         """Numbers of the frames of a clip that the model takes: its own, then those before its end, reflected."""
-        window = self.settings.window_frames or WINDOW_FRAMES[type(self.family).__name__]
-        return reflect_indices(frames, self.family.padded_length(max(frames, window)))
-
-    def _family_of_clip(self, gt: Rgb) -> Family:
-        """The family, with the rows of the clip's first frame where the base has an encoder of pictures."""
-        folder = self.folder / "image_encoder"
-        if not isinstance(self.family, WanFamily) or not self.transformer.config.image_dim or not folder.is_dir():
-            return self.family
-        vision = require("transformers", extra="train").CLIPVisionModel
-        encoder = vision.from_pretrained(folder, local_files_only=True, use_safetensors=True).to(self.device)
-        return replace(self.family, image_rows=encode_image(encoder, gt[0]).to(self.device))
+        return reflect_indices(frames, self.family.grid.padded_length(max(frames, self._window_frames)))
 
     def _disturb(self, video: Video) -> Video:
         """Noise on the conditioning video where the base was trained with it; pixels of exactly -1 stay."""

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ...extras import require
-from ..base.family import CogVideoXFamily, Family
+from ..base.cogvideox import CogVideoXFamily
+from ..base.family import Family
 from ..base.lora import match_layers
 from ..base.models import read_config
 from ..base.wan import WanFamily

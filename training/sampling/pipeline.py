@@ -1,8 +1,8 @@
 """Pipeline from a composite without effects to a video with them, in the manner of diffusers.
 
 `EffectPipeline.load(BaseModelRef(id=...), trained)` takes the base model's parts and the weights of a training run;
-`save_pretrained`, `from_pretrained`, `to` and `enable_model_cpu_offload` are the library's own. Any length goes: the
-clip is padded by reflection to 8k+5 frames, sampled in overlapping windows, and cropped back.
+`save_pretrained`, `to` and `enable_model_cpu_offload` are the library's own. Any length goes: the clip is padded by
+reflection to a length that the family takes, sampled in overlapping windows, and cropped back.
 """
 
 from collections.abc import Callable
@@ -17,15 +17,11 @@ from ...datasets.gallery.thumbnails import encode_mp4
 from ...datasets.store.atomic_io import atomic_write
 from ...extras import require
 from ..base import checkpoint, encoders, models
-from ..base.conditioning import (
-    CHANNELS,
-    UNKNOWN,
-    concat_conditioning,
-    encode_mask_channel,
-    to_soft_mask,
-)
-from ..base.latent_shapes import PIXELS_PER_LATENT, Downsample, check_shape, latent_frames, padded_length
-from ..base.network import Conditioning, Latents
+from ..base.conditioning import UNKNOWN, empty_conditioning, to_soft_mask, visible_frames
+from ..base.families import family_of_record, open_family
+from ..base.family import Family
+from ..base.latent_shapes import Downsample
+from ..base.network import Conditioning, Latents, PixelMask, Video
 from ..latents.cache import open_cache
 from .sample import SamplingSettings, denoise
 
@@ -76,11 +72,11 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     model_cpu_offload_seq = "text_encoder->vae->transformer"
 
-    def __init__(self, tokenizer: Any, text_encoder: Any, vae: Any, transformer: Any, scheduler: Any) -> None:
+    def __init__(self, family: Family, text: models.TextModel, vae: Any, transformer: Any, scheduler: Any) -> None:
         super().__init__()
-        self.register_modules(
-            tokenizer=tokenizer, text_encoder=text_encoder, vae=vae, transformer=transformer, scheduler=scheduler
-        )
+        self.family, self.text_rows = family, text.length
+        parts = {"text_encoder": text.encoder, "vae": vae, "transformer": transformer, "scheduler": scheduler}
+        self.register_modules(tokenizer=text.tokenizer, **parts)
 
     @classmethod
     def load(
@@ -93,9 +89,9 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
             ValueError: the trained weights do not fit it.
         """
         folder = models.locate_model(model).path
-        text = models.load_text_model(folder, dtype=dtype)
+        family, text = open_family(folder), models.load_text_model(folder, dtype=dtype)
         overlay = trained is not None and (trained / checkpoint.MANIFEST).exists()
-        transformer = models.load_transformer(folder if trained is None or overlay else trained, dtype=dtype)
+        transformer = family.load_transformer(folder if trained is None or overlay else trained, dtype=dtype)
         if trained is not None and overlay:
             checkpoint.read_manifest(trained)  # refuses a damaged one
             tensors = checkpoint.read_tensors(trained, checkpoint.EMA)  # the moving average, where there is one
@@ -107,8 +103,8 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
                     f"{trained}: weight {unfit[0]} does not fit the base model; take the one it was trained on"
                 )
             checkpoint.copy_tensors(weights, tensors)
-        parts = models.load_vae(folder, dtype=dtype), transformer.eval(), models.load_scheduler(folder)
-        return cls(text.tokenizer, text.encoder, *parts)
+        vae, scheduler = family.load_vae(folder, dtype=dtype), family.load_scheduler(folder)
+        return cls(family, text, vae, transformer.eval(), scheduler)
 
     def __call__(
         self, inputs: PipelineInput, sampling: SamplingSettings = SamplingSettings(), *, report: Report | None = None
@@ -116,42 +112,47 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
         """Make a video of the length and size of the inputs; equal seeds give equal videos.
 
         Raises:
-            ValueError: a side does not divide by 16.
+            ValueError: a side is none that the model takes.
         """
         latents = self.latents(inputs, sampling, report=report)
         self._move_to_device(self.vae)
-        runs = [encoders.video_to_frames(run) for run in encoders.decode_in_runs(self.vae, latents)]
+        runs = [encoders.video_to_frames(run) for run in self.family.decode_in_runs(self.vae, latents)]
         frames: Rgb = np.concatenate(runs)[: inputs.size[0]]
         self.maybe_free_model_hooks()
         return frames
 
     def latents(self, inputs: PipelineInput, sampling: SamplingSettings, *, report: Report | None = None) -> Latents:
         """Latents of the video before decoding, of the padded length."""
-        length = int(getattr(self.transformer.config, "max_text_seq_length", 226))
         self._move_to_device(self.text_encoder)
-        model = models.TextModel(self.tokenizer, self.text_encoder, length)
-        rows = encoders.encode_texts(model, [inputs.prompt, inputs.negative]).to(self._execution_device)
+        model = models.TextModel(self.tokenizer, self.text_encoder, self.text_rows)
+        rows = self.family.encode_texts(model, [inputs.prompt, inputs.negative]).to(self._execution_device)
         conditioning = self.conditioning(inputs).to(self._execution_device)
         self._move_to_device(self.transformer)
-        return denoise(self.transformer, self.scheduler, conditioning, (rows[:1], rows[1:]), sampling, report=report)
+        texts = rows[:1], rows[1:]
+        return denoise(self.family, self.transformer, self.scheduler, conditioning, texts, sampling, report=report)
 
     def conditioning(self, inputs: PipelineInput) -> Conditioning:
         """Conditioning channels of the composite and the mask, for the padded length."""
-        frames, height, width = inputs.size
-        length = padded_length(frames)
-        check_shape(length, height, width, label="the video")
+        (frames, *sides), grid = inputs.size, self.family.grid
+        length = grid.padded_length(frames)
+        grid.check_shape(length, *sides, label="the video")
         if inputs.over is None:
-            sides = (side // PIXELS_PER_LATENT for side in (height, width))
-            return torch.zeros(1, latent_frames(length), CHANNELS, *sides)
+            latents = torch.zeros(1, grid.latent_frames(length), 1, *grid.latent_shape(length, *sides)[1:])
+            return empty_conditioning(latents, self.family.conditioning_channels)
         index = reflect_indices(frames, length)
         mask = np.full(inputs.size, UNKNOWN, np.float32)
         if inputs.effect_mask is not None:
             mask = to_soft_mask(inputs.effect_mask)
-        pixels, scale = torch.from_numpy(mask[index])[None], float(self.vae.config.scaling_factor)
-        channel = encode_mask_channel(pixels, downsample=inputs.mask_downsample, scale=scale)
+        pixels = torch.from_numpy(mask[index])[None]
+        return self._condition(encoders.frames_to_video(inputs.over[index]), pixels, inputs.mask_downsample)
+
+    def _condition(self, over: Video, mask: PixelMask, downsample: Downsample) -> Conditioning:
+        """Conditioning of a clip that the model can take."""
         self._move_to_device(self.vae)
-        over = encoders.encode_video(self.vae, encoders.frames_to_video(inputs.over[index])).mean * scale
-        return concat_conditioning(channel.to(over.device), over)
+        visible = visible_frames(mask, self.family.grid)
+        videos = self.family.condition_videos(over, mask, visible)
+        layers = {name: self.family.encode_video(self.vae, video).mean for name, (video, _) in videos.items()}
+        return self.family.condition(layers, mask, visible, downsample)
 
     def _move_to_device(self, module: Any) -> None:
         """Under offload a module moves when its forward is called; we call its parts, so we ask for the move."""
@@ -163,13 +164,15 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
 def decode_folder(folder: Path, cache_folder: Path, model: Path, device: str) -> None:
     """Decode all latents in a folder into videos: composite, result and truth side by side."""
     safetensors, device = require("safetensors", extra="train"), models.select_device(device)
-    vae = models.load_vae(model, dtype="float32" if device == "cpu" else "bfloat16").to(device)
-    cache, scale = open_cache(cache_folder), vae.config.scaling_factor
+    cache = open_cache(cache_folder)
+    family = family_of_record(cache.manifest["family"])
+    vae = family.load_vae(model, dtype="float32" if device == "cpu" else "bfloat16").to(device)
     for path in sorted(folder.glob("*.safetensors")):
         with safetensors.safe_open(path, framework="pt") as file:
             row, latents = cache.read(file.metadata()["key"]), file.get_tensor("latents")
-        over, gt = (None if layer is None else torch.from_numpy(layer[0])[None] * scale for layer in (row.over, row.gt))
-        parts = [encoders.decode_latents(vae, part) for part in (over, latents, gt) if part is not None]
+        layers = [row.conditions.get("video"), row.target]
+        over, gt = (None if layer is None else torch.from_numpy(layer.mean)[None] for layer in layers)
+        parts = [encoders.decode_latents(family, vae, part) for part in (over, latents, gt) if part is not None]
         columns = np.concatenate([encoders.video_to_frames(part) for part in parts], axis=2)
         atomic_write(path.with_suffix(".mp4"), encode_mp4(columns, fps=FPS, crf=CRF))
 

@@ -1,23 +1,23 @@
-"""Noise to latents with classifier-free guidance, for clips of any length and models of either family.
+"""Noise to latents with classifier-free guidance, for clips of any length and models of any family.
 
 Both halves of the guidance see the same conditioning channels; they differ in the text alone. The scheduler must keep
 no state between its steps, for a step is taken once for every window.
 
 Clips longer than the model takes at once are cut into overlapping windows that are blended at every denoising step.
-With CogVideoX a window is 22 latent frames (85 frames) and shares 4 with the next. All counts are of latent frames; its
-are even, because the transformer takes them in twos.
+With CogVideoX a window is 22 latent frames (85 frames) and shares 4 with the next; its counts are even, because the
+transformer takes latent frames in twos. With Wan it is 21 (81 frames).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
 from ...extras import require
 from ...settings import STRICT, CheckedSettings, InRange
-from ..base.family import CogVideoXFamily, Family
+from ..base.family import Family
 from ..base.network import Conditioning, Latents, TextRows
 
 torch = require("torch", extra="train")
@@ -29,29 +29,15 @@ class WindowSettings:
     """Windows that a long clip is cut into, in latent frames."""
 
     __pydantic_config__ = STRICT
-    together: ClassVar[int] = 2
-    """Latent frames that the transformer takes as one."""
-    all_full: ClassVar[bool] = False
-    """Whether the last window begins earlier rather than being shorter."""
-    length: int = 22
+    length: int
     overlap: int = 4
 
     def __post_init__(self) -> None:
-        uneven = self.length % self.together or self.overlap % self.together
-        if uneven or not 0 <= self.overlap <= self.length // 2 or self.length < 2:
+        if not 0 <= self.overlap <= self.length // 2 or self.length < 1:
             raise ValueError(
-                f"windows of length={self.length} and overlap={self.overlap} latent frames do not go; both are even, "
-                "and the overlap is at most half the length"
+                f"windows of length={self.length} and overlap={self.overlap} latent frames do not go; the overlap is "
+                "at most half the length"
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class WanWindows(WindowSettings):
-    """Windows of Wan, in latent frames: 81 frames, of any number of latent frames, all of full length."""
-
-    together: ClassVar[int] = 1
-    all_full: ClassVar[bool] = True
-    length: int = 21
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,69 +51,77 @@ class SamplingSettings(CheckedSettings):
     seed: int = 43
     sequential_cfg: bool = False
     """Ask with and without the text one after the other: half the memory of activations."""
-    windows: WindowSettings = field(default_factory=WindowSettings)
+    windows: WindowSettings | None = None
+    """None takes windows of the length that the base model was trained on."""
 
 
 def denoise(
+    family: Family,
     transformer: Any,
     scheduler: Any,
     conditioning: Conditioning,
     texts: tuple[TextRows, TextRows],
     sampling: SamplingSettings,
     *,
-    family: Family = CogVideoXFamily(),
     report: Callable[[int, int], None] | None = None,
 ) -> Latents:
     """Sample latents for a conditioning, which also says how long and large the clip is.
 
     Args:
+        family: the transformer's.
         transformer: on its device.
         scheduler: without memory; a copy is used.
         conditioning: mask and video.
         texts: rows of the prompt and of the negative one; the second is not looked at with guidance 1.
         sampling: steps, guidance, seed and windows.
-        family: the transformer's.
         report: receives each step's number from 1, and the number of steps.
 
     Raises:
-        ValueError: the scheduler keeps state between steps, or the clip is of an odd number of latent frames.
+        ValueError: the scheduler keeps state between steps, or clip or windows are of latent frames that do not go.
     """
     name = type(scheduler).__name__
     if name not in STATELESS:
         raise ValueError(f"{name} keeps state between steps, so windows cannot share it; use {' or '.join(STATELESS)}")
     scheduler = type(scheduler).from_config(scheduler.config)
     scheduler.set_timesteps(sampling.steps)
-    latents = initial_noise(conditioning, sampling.seed)
+    latents = initial_noise(conditioning, sampling.seed, family.latent_channels)
+    windows = sampling.windows or WindowSettings(length=family.grid.latent_frames(family.trained_shape[0]))
+    cut = _ClipWindows(window_spans(family, latents.shape[1], windows), windows.overlap)
     model = _GuidedModel(family, transformer, texts, sampling)
     with torch.no_grad():
         for number, timestep in enumerate(scheduler.timesteps, start=1):
-            latents = _denoise_step(model, scheduler, latents, conditioning, timestep)
+            latents = _denoise_step(model, scheduler, latents, conditioning, timestep, cut)
             if report is not None:
                 report(number, sampling.steps)
     return latents
 
 
-def initial_noise(conditioning: Conditioning, seed: int) -> Latents:
+def initial_noise(conditioning: Conditioning, seed: int, channels: int) -> Latents:
     """The noise that sampling starts from: the same for a seed on every device, and the same at the start of a clip
     whatever its length.
     """
     batch, frames, _, height, width = conditioning.shape
     generator = torch.Generator().manual_seed(seed)
-    noise = [torch.randn(batch, 16, height, width, generator=generator) for _ in range(frames)]
+    noise = [torch.randn(batch, channels, height, width, generator=generator) for _ in range(frames)]
     return torch.stack(noise, dim=1).to(conditioning.device)
 
 
-def window_spans(frames: int, windows: WindowSettings) -> list[range]:
-    """The windows of a clip; a clip that fits is one, and the last may be shorter (see `WindowSettings.all_full`).
+def window_spans(family: Family, frames: int, windows: WindowSettings) -> list[range]:
+    """The windows of a clip; one that fits is one, and the last may be shorter (see `Family.has_full_windows`).
 
     Raises:
-        ValueError: the number of latent frames is odd where the model takes them in twos.
+        ValueError: latent frames of clip or windows make no whole tokens.
     """
-    if frames % windows.together or frames < windows.together:
-        raise ValueError(f"{frames} latent frames are not an even number; pad the clip to 8k+5 frames")
+    together = family.grid.frames_together
+    uneven = [count for count in (frames, windows.length, windows.overlap) if count % together]
+    if uneven or not frames:
+        raise ValueError(
+            f"{frames} latent frames in windows of {windows.length} that share {windows.overlap} do not go; each "
+            f"divides by {together}, pad the clip to {family.grid.rule} frames"
+        )
     starts = range(0, max(frames - windows.overlap, 1), windows.length - windows.overlap)
     spans = [range(start, min(start + windows.length, frames)) for start in starts]
-    if windows.all_full:
+    if family.has_full_windows:
         spans[-1] = range(max(frames - windows.length, 0), frames)
     return spans
 
@@ -143,6 +137,13 @@ def window_weights(window: range, frames: int, overlap: int) -> Float32[np.ndarr
     if window.stop < frames:
         weights[-overlap:] = ramp[::-1]
     return weights
+
+
+class _ClipWindows(NamedTuple):
+    """Windows of one clip, and how many latent frames each blends into the next."""
+
+    spans: Sequence[range]
+    overlap: int
 
 
 class _GuidedModel:
@@ -172,15 +173,19 @@ class _GuidedModel:
 
 
 def _denoise_step(
-    model: _GuidedModel, scheduler: Any, latents: Latents, conditioning: Conditioning, timestep: Any
+    model: _GuidedModel,
+    scheduler: Any,
+    latents: Latents,
+    conditioning: Conditioning,
+    timestep: Any,
+    windows: _ClipWindows,
 ) -> Latents:
     """One denoising step over all windows."""
-    frames, windows = latents.shape[1], model.sampling.windows
-    spans = window_spans(frames, windows)
-    if len(spans) == 1:
+    if len(windows.spans) == 1:
         return scheduler.step(model(latents, conditioning, timestep), timestep, latents, return_dict=False)[0]
+    frames = latents.shape[1]
     blended, total_weight = torch.zeros_like(latents), latents.new_zeros(1, frames, 1, 1, 1)
-    for span in spans:
+    for span in windows.spans:
         part = slice(span.start, span.stop)
         velocity = model(latents[:, part], conditioning[:, part], timestep)
         denoised = scheduler.step(velocity, timestep, latents[:, part], return_dict=False)[0]

@@ -1,0 +1,51 @@
+"""The families there are: which one a model's folder is of, and how records name it."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .cogvideox import CogVideoXFamily
+from .family import Family
+from .models import read_config
+from .wan import WanFamily
+
+FAMILIES: dict[str, Any] = {family.name: family for family in (CogVideoXFamily, WanFamily)}
+
+
+def open_family(folder: Path) -> Family:
+    """The family of a model's folder, or of a folder that holds a transformer alone; no weight is read.
+
+    Raises:
+        ValueError: its transformer is of a class that no family has.
+    """
+    path = folder / "transformer" if (folder / "transformer").is_dir() else folder
+    config = read_config(path)
+    for family_class in FAMILIES.values():
+        family: Family | None = family_class.recognise(folder, config)
+        if family is not None:
+            return family
+    names = " or ".join(FAMILIES)
+    raise ValueError(
+        f"{path}: is a {config.get('_class_name')}, which is no transformer of {names}; choose another model"
+    )
+
+
+def family_record(family: Family) -> dict[str, Any]:
+    """A family as a record of caches and trained weights."""
+    fields = {field.name: getattr(family, field.name) for field in dataclasses.fields(family)}  # type: ignore[arg-type]
+    return {"name": family.name} | {name: value for name, value in fields.items() if value is not None}
+
+
+def family_of_record(record: Mapping[str, Any]) -> Family:
+    """The family of a record.
+
+    Raises:
+        ValueError: it names no family that is here.
+    """
+    fields = dict(record)
+    family_class = FAMILIES.get(fields.pop("name"))
+    if family_class is None:
+        raise ValueError(f"the record names the family {record['name']}, which is not one of {', '.join(FAMILIES)}")
+    family: Family = family_class(**fields)
+    return family
