@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -203,15 +204,45 @@ def run_program(
         ProgramKilled: a signal ended it.
         ProgramFailed: it ended with an error, in its own words.
     """
-    with log.open("a", encoding="utf-8") as stream:
-        stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n")
-    env = os.environ | {"PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
-    with ChildProcess(command, log, env=env) as child:
-        while child.wait(POLL_EVERY_S) is None:
+    run_programs([Program(command=command, log=log)], on_poll, on_line)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A command, its log, and what its environment has beside this process's."""
+
+    command: Sequence[str]
+    log: Path
+    """A file in an existing folder, of this program alone while it runs."""
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def run_programs(
+    programs: Sequence[Program],
+    on_poll: Callable[[], None] = lambda: None,
+    on_line: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Run programs side by side to their end, as `run_program` does; the first that fails ends the others.
+
+    Raises:
+        ProgramKilled: a signal ended one.
+        ProgramFailed: one ended with an error, in its own words.
+    """
+    with contextlib.ExitStack() as stack:
+        children = []
+        for program in programs:
+            with program.log.open("a", encoding="utf-8") as stream:
+                stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(program.command)}\n")
+            env = os.environ | {"PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"} | program.env
+            children.append(stack.enter_context(ChildProcess(program.command, program.log, env=env)))
+        running = list(children)
+        while running:
+            for child in list(running):
+                is_over = child.wait(POLL_EVERY_S / len(running)) is not None
+                for line in child.read_lines():
+                    on_line(line)
+                if is_over:
+                    running.remove(child)
+                    if child.returncode:
+                        raise child.failure()
             on_poll()
-            for line in child.read_lines():
-                on_line(line)
-        for line in child.read_lines():
-            on_line(line)
-        if child.returncode:
-            raise child.failure()

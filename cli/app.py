@@ -7,7 +7,7 @@ import traceback
 import typer
 
 from ..untrusted_input import printable
-from . import corpus, data, machine, models, workspace
+from . import benchmark, corpus, data, machine, models, workspace
 from .console import err, user_message
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 for commands in (data.commands, workspace.commands, corpus.commands, models.commands, machine.commands):
     app.add_typer(commands)
+app.add_typer(benchmark.commands, name="benchmark")
 
 RENAMED_OPTIONS = {
     "--direct": "--no-prefect",

@@ -38,6 +38,7 @@ SettingOverrides = Annotated[list[str] | None, Option("--set", metavar="KEY=VALU
 NoPrefect = Annotated[bool, Option("--no-prefect", help="Run without Prefect: same steps, same result.")]
 EngineOption = Annotated[str, Option("--engine", help="What runs the work: local, dask or ray.")]
 EngineAddress = Annotated[str, Option(help="Address of a Dask scheduler or Ray head that runs.")]
+ProcessCount = Annotated[int, Option("--processes", min=0, help="Programs side by side; 0 for one a GPU, or one.")]
 WorkerCount = Annotated[int, Option("--workers", min=0, help="Worker processes; 0 for what the machine carries.")]
 
 

@@ -79,6 +79,9 @@ def publish(
     include: Annotated[str, Option(help="Verdicts to include: accept, review, reject, with commas.")] = "accept",
     validation: Annotated[float, Option(help="Share of groups that go to the validation split.")] = 0.05,
     test: Annotated[float, Option(help="Share of groups that go to the test split.")] = 0.05,
+    benchmark: Annotated[
+        list[Path] | None, Option(help="Benchmark whose clips, and their like, stay out of training; repeatable.")
+    ] = None,
     name: Annotated[str | None, Option(help="Title of the data card; the corpus's folder if not given.")] = None,
     no_prefect: NoPrefect = False,
     engine: EngineOption = "local",
@@ -91,6 +94,10 @@ def publish(
     chosen_engine = choose_engine(engine, engine_address, no_prefect)
     values = {"storage": storage, "include": include.split(","), "validation_share": validation, "test_share": test}
     with usage_errors():
+        if benchmark:
+            from ..training.benchmark.pinned import read_benchmark
+
+            values["held_out"] = sorted({word for place in benchmark for word in read_benchmark(place).held_out})
         settings = settings_from(PublishSettings, values)
     _publish(corpus, workspace, settings, name, chosen_engine)
 

@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from .console import CorpusPlace, NoPrefect, SettingOverrides, out, prepare_prefect, progress_bar, usage_errors
+from .console import (
+    CorpusPlace,
+    NoPrefect,
+    ProcessCount,
+    SettingOverrides,
+    out,
+    prepare_prefect,
+    progress_bar,
+    usage_errors,
+)
 
 commands = typer.Typer()
 
@@ -45,7 +54,7 @@ def train(
 
 @commands.command(epilog='Example: effectpairs generate --trained runs/first/trained --over car.mp4 --prompt "Dust."')
 def generate(
-    prompt: Annotated[str, Option(help="Text of what is to be seen; name the effect.")],
+    prompt: Annotated[str, Option(help="Text of what is to be seen; name the effect.")] = "",
     over: Annotated[Path | None, Option(help="Composite without effects: a video or a folder of images.")] = None,
     foreground: Annotated[Path | None, Option(help="Video of the subject, to be composed instead of --over.")] = None,
     mask: Annotated[Path | None, Option(help="Coverage of --foreground: one picture a frame.")] = None,
@@ -64,14 +73,41 @@ def generate(
     device: Annotated[str, Option(help="Device: auto, cpu, cuda, cuda:1, ...")] = "auto",
     cpu_offload: Annotated[bool, Option("--cpu-offload", help="Keep idle parts of the model off the GPU.")] = False,
     sequential_cfg: Annotated[bool, Option("--sequential-cfg", help="Do guidance in two passes.")] = False,
+    corpus: Annotated[str, Option(help="Make a video of every pair of this corpus instead.")] = "",
+    split: Annotated[str, Option(help="Split of --corpus.")] = "test",
+    benchmark: Annotated[Path | None, Option(help="Benchmark whose clips are taken instead of a split.")] = None,
+    mode: Annotated[str, Option(help="For --corpus: mask, nomask, keyframes or text.")] = "mask",
+    keyframes: Annotated[int, Option(min=1, help="Number of masks in the mode keyframes.")] = 3,
+    processes: ProcessCount = 0,
     out_dir: Annotated[Path, Option("--out", help="Folder for the videos.")] = Path("generated"),
 ) -> None:
-    """Put effects into a composite. Writes the video, a map of what changed, and both side by side."""
+    """Put effects into a composite, or into those of a corpus.
+
+    Writes the video, a map of what changed, and both side by side. With --corpus one video a clip, named by its id; the
+    same command goes on where it was cut off.
+    """
     from ..training.generate import DeviceSettings, GenerateRequest, check_request, parse_size
     from ..training.generate import generate as make_video
     from ..training.sampling.sample import SamplingSettings
 
+    settings = DeviceSettings(trained=trained, base=base, device=device, cpu_offload=cpu_offload)
+    if corpus:
+        from ..training.corpus_videos import choose_request, make_corpus_videos
+
+        with usage_errors():
+            if prompt or over or foreground or mask or background or effect_mask:
+                raise ValueError("--corpus has prompts, composites and masks of its own; leave out those options")
+            sampling = SamplingSettings(steps=steps, guidance=guidance, seed=seed, sequential_cfg=sequential_cfg)
+            values = {"mode": mode, "keyframes": keyframes, "negative": negative, "folder": out_dir}
+            values |= {"size": parse_size(size) if size else None, "model": settings, "sampling": sampling}
+            request = choose_request(corpus, split, benchmark, **values)
+        with progress_bar() as show:
+            make_corpus_videos(request, processes, partial(show, "generate"))
+        out.print(f"videos: {len(request.clip_ids)} clips in {out_dir}", markup=False)
+        return
     with usage_errors():
+        if not prompt:
+            raise ValueError("--prompt is missing; say what is to be seen, or name a --corpus")
         request = GenerateRequest(
             prompt=prompt,
             negative=negative,
@@ -85,7 +121,6 @@ def generate(
         )
         check_request(request)
         sampling = SamplingSettings(steps=steps, guidance=guidance, seed=seed, sequential_cfg=sequential_cfg)
-    settings = DeviceSettings(trained=trained, base=base, device=device, cpu_offload=cpu_offload)
     with progress_bar() as show:
         video = make_video(request, sampling, settings, out_dir, partial(show, "generate"))
     out.print(f"video: {video}; what changed and both side by side are in {out_dir}", markup=False)
@@ -100,6 +135,7 @@ def evaluate(
     out_dir: Annotated[Path, Option("--out", help="Folder for the tables.")] = Path("evaluation"),
     split: Annotated[str | None, Option(help="Split to measure; all if not given.")] = None,
     frames: Annotated[int | None, Option(min=1, help="Frames to measure of every clip, at most.")] = None,
+    processes: ProcessCount = 0,
     allow_missing: Annotated[bool, Option("--allow-missing", help="Succeed even if a metric is unavailable.")] = False,
 ) -> None:
     """Measure the videos of methods against a corpus.
@@ -108,8 +144,9 @@ def evaluate(
     OUT/clips, so the same command goes on where it was cut off.
     """
     from ..datasets.corpus.reader import open_corpus
+    from ..training.base.shares import share_count
     from ..training.evaluation.evaluate import EvaluationSettings, ResultCache, missing_metrics
-    from ..training.evaluation.evaluate import evaluate as measure_methods
+    from ..training.evaluation.sharing import evaluate_shared
     from ..training.evaluation.tables import write_tables
     from ..training.evaluation.videos import parse_method
 
@@ -117,7 +154,8 @@ def evaluate(
         methods = [parse_method(option) for option in method]
     settings = EvaluationSettings(split=split, frames=frames, cache=ResultCache(folder=out_dir / "clips"))
     with progress_bar() as show:
-        measurements = measure_methods(open_corpus(corpus), methods, settings, partial(show, "evaluate"))
+        count, report = share_count(processes), partial(show, "evaluate")
+        measurements = evaluate_shared(open_corpus(corpus), methods, settings, count, report)
     write_tables(measurements, out_dir, f"Evaluation on {corpus}")
     out.print(f"tables: {out_dir / 'table.md'}", markup=False)
     reasons = missing_metrics(measurements)

@@ -141,7 +141,7 @@ def store_clip(
         "width": width,
         "fps": fps,
         "quality": quality,
-        "provenance": _provenance(count),
+        "provenance": provenance(clip_id, count),
         TRUTH: truth_effects(layers),
     } | row
     verdict, reasons = columns["quality"]["verdict"], tuple(columns["quality"]["reasons"])
@@ -155,11 +155,11 @@ def _measured(layers: dict, facts: dict) -> dict:
     return {**numbers, "verdict": verdict.verdict, "reasons": list(verdict.reasons)}
 
 
-def _provenance(frames: int) -> dict:
+def provenance(clip_id: str, frames: int) -> dict:
     return {
         "origin": "drawn by the tests",
         "licence": "CC0-1.0",
-        "inputs": [{"role": "video", "sha256": "0" * 64}],
+        "inputs": [{"role": "video", "sha256": hashlib.sha256(clip_id.encode()).hexdigest()}],
         "start_s": 0.0,
         "source_frames": list(range(frames)),
         "subject": 0,

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -156,3 +159,25 @@ def test_a_large_file_is_read_once_on_a_machine(tmp_path, monkeypatch):
     (tmp_path / "cache" / "effectpairs" / "sha256").chmod(0o500)
     assert digest_in_a_new_process() == digests.hashlib.sha256(b"again!!").hexdigest()
     (tmp_path / "cache" / "effectpairs" / "sha256").chmod(0o700)
+
+
+def test_of_processes_that_begin_together_one_reads_a_large_file(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"weights" * 1000)
+    program = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from effectpairs import digests\n"
+        "digests.REMEMBERED_BYTES, read = 4, digests._read_digest\n"
+        "def slow_read(path):\n"
+        "    print('read')\n"
+        "    time.sleep(1)\n"
+        "    return read(path)\n"
+        "digests._read_digest = slow_read\n"
+        "print(digests.digest_of_file(Path(sys.argv[1])))\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "model.safetensors")]
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    processes = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    words = [word for process in processes for word in process.communicate(timeout=120)[0].split()]
+    assert words.count("read") == 1
+    assert len(set(words)) == 2, "all have the same digest"

@@ -1,8 +1,8 @@
 """Program of a training run's steps, for `accelerate launch` and for the driver in `run`.
 
-`python -m effectpairs.training STEP ...` with the steps encode, train, sample, measure and decode; `--help` of each
-names its arguments. What a user can mend ends the program with one sentence and status 2; a run that diverged, or ran
-out of memory, with status 3.
+`python -m effectpairs.training STEP ...` with the steps encode, train, sample, measure, score, videos and decode;
+`--help` of each names its arguments. What a user can mend ends the program with one sentence and status 2; a run that
+diverged, or ran out of memory, with status 3.
 
 A driver that is killed leaves its children behind, and a second run would train into the same folder beside them. With
 `--end-with-stdin` the program therefore ends, with status 4, when its standard input closes, of which the driver holds
@@ -20,6 +20,7 @@ from ..datasets.corpus.reader import open_corpus
 from ..datasets.store.atomic_io import CannotWrite
 from ..weights import WeightsNotFound
 from .base.models import locate_model, select_device
+from .base.shares import parse_share
 from .configs.config import TrainingConfig, load_training
 from .fitting.step_log import TrainingStopped
 from .latents.encode_plan import build_recipe, finalize_cache, pending_clip_ids
@@ -55,6 +56,18 @@ def _run(options: argparse.Namespace) -> None:
 
         decode_folder(Path(options.folder), Path(options.cache), Path(options.model), options.device)
         return
+    if options.step == "videos":
+        from .corpus_videos import make_videos, read_request
+
+        for clip_id in make_videos(read_request(Path(options.request)), parse_share(options.share)):
+            print(f"sampled {clip_id}", flush=True)
+        return
+    if options.step == "score":
+        from .evaluation.sharing import measure_job
+
+        for clip_id in measure_job(Path(options.job), parse_share(options.share)):
+            print(f"measured {clip_id}", flush=True)
+        return
     settings = load_training(Path(options.config), options.set)
     if options.step == "encode":
         _encode(settings, options)
@@ -66,10 +79,10 @@ def _run(options: argparse.Namespace) -> None:
     elif options.step == "sample":
         from .results import generate_samples
 
-        for clip_id in generate_samples(settings, options.count):
+        for clip_id in generate_samples(settings, options.count, parse_share(options.share)):
             print(f"sampled {clip_id}", flush=True)
     else:
-        _measure(settings)
+        _measure(settings, parse_share(options.share))
 
 
 def _encode(settings: TrainingConfig, options: argparse.Namespace) -> None:
@@ -77,12 +90,10 @@ def _encode(settings: TrainingConfig, options: argparse.Namespace) -> None:
     from .base.tiny import write_tiny_model
     from .latents.encode import encode_corpus
 
-    number, _, count = options.share.partition("/")
-    if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
-        raise ValueError(f"--share {options.share!r} is not K/N with K from 0 to N-1; write for example --share 0/2")
+    share = parse_share(options.share)
     if options.tiny_model and not Path(settings.model.id, "scheduler").exists():
         write_tiny_model(Path(settings.model.id))
-    corpus, folder, share = open_corpus(settings.corpus), settings.cache_path, (int(number), int(count))
+    corpus, folder = open_corpus(settings.corpus), settings.cache_path
     for clip_id in encode_corpus(corpus, settings.model, folder, settings.cache, share=share):
         print(f"encoded {clip_id}", flush=True)
     recipe = build_recipe(locate_model(settings.model), settings.cache)
@@ -90,8 +101,13 @@ def _encode(settings: TrainingConfig, options: argparse.Namespace) -> None:
         finalize_cache(corpus, settings.model, folder, settings.cache)
 
 
-def _measure(settings: TrainingConfig) -> None:
-    from .results import evaluate_samples
+def _measure(settings: TrainingConfig, share: tuple[int, int]) -> None:
+    from .results import evaluate_samples, measure_samples
+
+    if share != (0, 1):
+        for clip_id in measure_samples(settings, share):
+            print(f"measured {clip_id}", flush=True)
+        return
 
     def print_progress(count: int, total: int) -> None:
         if count:  # the first call comes before anything is measured
@@ -108,13 +124,18 @@ def _parser() -> argparse.ArgumentParser:
     run = argparse.ArgumentParser(add_help=False, parents=[common])
     run.add_argument("config", help="a TOML file of settings")
     run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
-    encode = steps.add_parser("encode", parents=[run], help="encode the corpus as latents")
-    encode.add_argument("--share", default="0/1", metavar="K/N", help="encode every N-th clip, from the K-th")
+    share = argparse.ArgumentParser(add_help=False)
+    share.add_argument("--share", default="0/1", metavar="K/N", help="take every N-th clip, from the K-th")
+    encode = steps.add_parser("encode", parents=[run, share], help="encode the corpus as latents")
     encode.add_argument("--tiny-model", action="store_true", help="write the model in miniature into model.id first")
     steps.add_parser("train", parents=[run], help="train from the newest checkpoint on")
-    sample = steps.add_parser("sample", parents=[run], help="sample videos of held-out clips")
+    sample = steps.add_parser("sample", parents=[run, share], help="sample videos of held-out clips")
     sample.add_argument("--count", type=int, default=8, help="number of clips; 0 takes all")
-    steps.add_parser("measure", parents=[run], help="measure the samples against their truth")
+    steps.add_parser("measure", parents=[run, share], help="measure the samples against their truth")
+    score = steps.add_parser("score", parents=[common, share], help="measure clips of an evaluation into its cache")
+    score.add_argument("job", help="file of the evaluation")
+    videos = steps.add_parser("videos", parents=[common, share], help="make videos of a corpus's clips")
+    videos.add_argument("request", help="file of the request")
     decode = steps.add_parser("decode", parents=[common], help="make FOLDER/CLIP.mp4 of each FOLDER/CLIP.safetensors")
     for name in ("folder", "cache", "model", "device"):
         decode.add_argument(name)

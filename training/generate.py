@@ -124,7 +124,7 @@ def load_pipeline(settings: DeviceSettings) -> EffectPipeline:
     device = select_device(settings.device)
     if settings.cpu_offload and device == "cpu":
         raise ValueError("cpu_offload moves parts between GPU and memory, and there is no GPU; leave it out")
-    model = _base_model(settings)
+    model = base_model(settings)
     pipeline = EffectPipeline.load(model, settings.trained, dtype="float32" if device == "cpu" else "bfloat16")
     pipeline.set_progress_bar_config(disable=True)
     if settings.cpu_offload:
@@ -141,7 +141,7 @@ def read_training(settings: DeviceSettings) -> TrainedOn:
         WeightsNotFound: the base model is not on this machine.
         ValueError: it is of no family that is here.
     """
-    family = open_family(locate_model(_base_model(settings)).path)
+    family = open_family(locate_model(base_model(settings)).path)
     values: dict[str, Any] = {"grid": family.grid, "size": family.trained_shape[1:]}
     if settings.trained is not None and (settings.trained / RECORD_FILE).is_file():
         record = _read_record(settings.trained)
@@ -241,7 +241,7 @@ def difference_map(result: Rgb, over: Rgb) -> Rgb:
     return colours
 
 
-def _base_model(settings: DeviceSettings) -> BaseModelRef:
+def base_model(settings: DeviceSettings) -> BaseModelRef:
     """The base model that is named, else the one that the run records, else the default."""
     if settings.base is not None or settings.trained is None:
         return BaseModelRef() if settings.base is None else BaseModelRef(id=settings.base)

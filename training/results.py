@@ -20,7 +20,7 @@ from ..datasets.store.atomic_io import atomic_write, digest_of, json_bytes
 from ..digests import digest_of_file
 from ..untrusted_input import markdown_text, path_within
 from .configs.config import TrainingConfig
-from .evaluation.evaluate import EvaluationSettings, ResultCache, evaluate
+from .evaluation.evaluate import EvaluationSettings, ResultCache, evaluate, measure_share
 from .evaluation.tables import write_tables
 from .evaluation.videos import Method
 from .fitting.step_log import EVALUATION_FOLDER, RECORD_FILE, SAMPLES_FOLDER, TRAINED_FOLDER, read_step_log
@@ -53,10 +53,11 @@ def describe_clips(split: str, count: int, *, trained_on: str) -> str:
     return f"{clips} of the {split} split, on which this run was trained"
 
 
-def generate_samples(settings: TrainingConfig, count: int) -> Iterator[str]:
+def generate_samples(settings: TrainingConfig, count: int, share: tuple[int, int] = (0, 1)) -> Iterator[str]:
     """Generate OUTPUT/samples/CLIP.mkv for each evaluation clip with the run's weights; yield its id when it is there.
 
-    A video that the same weights made with the same settings is not made again.
+    Of the clips those of a share (number, of how many) are taken. A video that the same weights made with the same
+    settings is not made again.
 
     Raises:
         ValueError: the run is not finished, or a clip does not fit the model.
@@ -76,14 +77,14 @@ def generate_samples(settings: TrainingConfig, count: int) -> Iterator[str]:
     if not weights:
         raise ValueError(f"{trained}: holds no trained weights; train to the last step first")
     weights_digest = digest_of([digest_of_file(path) for path in weights])
-    for clip_id in select_evaluation_clips(corpus, count)[1]:
+    for clip_id in select_evaluation_clips(corpus, count)[1][share[0] :: share[1]]:
         clip = corpus.clip(clip_id)
         # The corpus's digest changes with any caption or frame of it.
         key_parts = [weights_digest, dataclasses.asdict(sampling), corpus.manifest["digest"], clip_id]
         key_parts += [cache.size, cache.frames, cache.mask, cache.truth_threshold, settings.data.mask_downsample]
         key = digest_of(key_parts)
         path = path_within(settings.output_path, f"{SAMPLES_FOLDER}/{clip_id}.mkv")
-        if not _is_sampled(path, key):
+        if not is_sampled(path, key):
             span = slice(window_length(clip, cache.frames, grid))
             frames: Any = {"over": clip.over, "effect_mask": training_mask(clip, cache)}
             layers: Any = {name: resize_frames(layer[span], cache.size) for name, layer in frames.items()}
@@ -103,22 +104,42 @@ def evaluate_samples(settings: TrainingConfig, report: Callable[[int, int], None
     Raises:
         ValueError: there are no samples, or they do not fit the corpus.
     """
-    corpus, size = open_corpus(settings.corpus), settings.cache.size
+    corpus, folder = open_corpus(settings.corpus), settings.output_path / EVALUATION_FOLDER
+    methods, evaluation = _sample_evaluation(settings, corpus, (0, 1))
+    measurements = evaluate(corpus, methods, evaluation, report)
+    count = len(evaluation.clip_ids or ())
+    clips = describe_clips(select_evaluation_clips(corpus, 0)[0], count, trained_on=settings.data.split)
+    write_tables(measurements, folder, f"{clips}; {settings.validation.steps} steps of sampling")
+
+
+def measure_samples(settings: TrainingConfig, share: tuple[int, int]) -> Iterator[str]:
+    """Measure a share (number, of how many) of the samples into the cache of `evaluate_samples`; yield each clip's id.
+
+    Raises:
+        ValueError: there are no samples, or they do not fit the corpus.
+    """
+    corpus = open_corpus(settings.corpus)
+    methods, evaluation = _sample_evaluation(settings, corpus, share)
+    yield from measure_share(corpus, methods, evaluation, share)
+
+
+def _sample_evaluation(
+    settings: TrainingConfig, corpus: Corpus, share: tuple[int, int]
+) -> tuple[list[Method], EvaluationSettings]:
+    """Methods and settings by which a run's samples are measured; a share's composites are written."""
     samples, folder = settings.output_path / SAMPLES_FOLDER, settings.output_path / EVALUATION_FOLDER
     clip_ids = [clip_id for clip_id in corpus.ids if path_within(samples, f"{clip_id}.mkv").exists()]
     if not clip_ids:
         raise ValueError(f"{samples}: has no videos of clips of {settings.corpus}; sample first")
-    for clip_id in clip_ids:
+    size = settings.cache.size
+    for clip_id in clip_ids[share[0] :: share[1]]:
         clip = corpus[clip_id]
         assert clip.over is not None, "pairs have an over"
         composite = resize_frames(clip.over, size)
         atomic_write(path_within(folder, f"composite/{clip_id}.mkv"), codec.encode(composite, fps=clip.fps))
     methods = [Method(name="trained", folder=samples), Method(name="composite", folder=folder / "composite")]
     cache = ResultCache(folder=folder / "clips")
-    evaluation = EvaluationSettings(clip_ids=tuple(clip_ids), size=size, cache=cache)
-    measurements = evaluate(corpus, methods, evaluation, report)
-    clips = describe_clips(select_evaluation_clips(corpus, 0)[0], len(clip_ids), trained_on=settings.data.split)
-    write_tables(measurements, folder, f"{clips}; {settings.validation.steps} steps of sampling")
+    return methods, EvaluationSettings(clip_ids=tuple(clip_ids), size=size, cache=cache)
 
 
 def write_model_card(output: Path, *, is_measured: bool = False) -> Path:
@@ -166,7 +187,7 @@ def average_steps(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _is_sampled(path: Path, key: str) -> bool:
+def is_sampled(path: Path, key: str) -> bool:
     """Return whether a video was made under this key."""
     try:
         return path.exists() and json.loads(path.with_suffix(".json").read_text())["key"] == key

@@ -17,6 +17,7 @@ from ..datasets.corpus.reader import open_corpus
 from ..datasets.store.atomic_io import explain_os_errors
 from ..extras import require
 from ..processes import run_program
+from .base.shares import PROGRAM, run_shares, share_count
 from .configs.config import TrainingConfig, check_counts, load_training
 from .evaluation.tables import write_ablation_tables
 from .fitting.step_log import read_step_log
@@ -24,7 +25,6 @@ from .latents.sampler import kind_weights
 from .results import describe_clips, select_evaluation_clips, write_model_card
 
 CONFIGS = Path(__file__).parent / "configs"
-PROGRAM = "effectpairs.training"
 TINY = "tiny"
 """As a model's id: the model in miniature, written into the run's folder."""
 ReportProgress = Callable[[str, int, int], None]
@@ -124,7 +124,12 @@ def run_step(
             count += 1
             report_step(count, max(total, count))
 
-    _run_program(job, [sys.executable, "-m", PROGRAM, *words], on_line=count_line)
+    count_of_shares = 1 if job.uses_tiny_model else share_count(job.processes if not job.accelerate else 0)
+    log, arguments = job.settings.output_path / "run.log", [str(job.config), *_override_words(job)]
+    bind_gpus = step != "encode" or job.settings.cache.device == "auto"
+    run_shares([*words, *arguments], count_of_shares, log, count_line, bind_gpus=bind_gpus)
+    if step == "evaluate" and count_of_shares > 1:  # what the shares measured is in the cache; the tables are of all
+        run_shares([*words, *arguments], 1, log)
     report_step(max(total, count), max(total, count))  # no line is printed for clips that were encoded already
     return count
 
@@ -200,11 +205,15 @@ def _train(job: TrainingJob, report: Callable[[int, int], None], on_record: Call
 
 
 def _run_program(job: TrainingJob, words: Sequence[str], **callbacks: Callable[..., None]) -> None:
-    overrides = [word for override in job.overrides for word in ("--set", override)]
     output = job.settings.output_path
     with explain_os_errors(output):
         output.mkdir(parents=True, exist_ok=True)
-    run_program([*words, str(job.config), *overrides, "--end-with-stdin"], output / "run.log", **callbacks)
+    command = [*words, str(job.config), *_override_words(job), "--end-with-stdin"]
+    run_program(command, output / "run.log", **callbacks)
+
+
+def _override_words(job: TrainingJob) -> list[str]:
+    return [word for override in job.overrides for word in ("--set", override)]
 
 
 def _launcher(job: TrainingJob) -> list[str]:

@@ -25,7 +25,7 @@ from ..store.location import Location, Place
 from ..store.store import DamagedLayer, LayerRef, Store
 from . import shards
 from .announcements import NOTE, announce, withdraw
-from .schema import COLOUR_LAYERS, SCHEMA_VERSION, SPLITS
+from .schema import COLOUR_LAYERS, SCHEMA_VERSION, SPLITS, footage_digests
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,8 @@ class PublishSettings:
     """Share of groups in the validation split."""
     test_share: float = 0.05
     """Share of groups in the test split."""
+    held_out: tuple[str, ...] = ()
+    """Ids of clips, groups and SHA-256 of footage that a benchmark pins: all groups with any of them are in test."""
     shard_bytes: int = 512 * 1024**2
     """A shard is closed before it grows past this size, or past MAX_SHARD_CLIPS; one clip is never divided."""
 
@@ -72,6 +74,8 @@ class ClipRef:
     """Size of its layers."""
     digest: str
     """Digest of its row and layers."""
+    held_out: bool
+    """Whether a benchmark pins it, its group or its footage."""
 
 
 def included_clips(workspace: Place, settings: PublishSettings) -> tuple[ClipRef, ...]:
@@ -81,7 +85,7 @@ def included_clips(workspace: Place, settings: PublishSettings) -> tuple[ClipRef
         ValueError: nothing is finished, two pairs have the same id, or none has an included verdict.
         CorruptFile: a ledger is.
     """
-    return _included(Location.of(workspace), settings.include, ledger_stamp(workspace))
+    return _included(Location.of(workspace), settings.include, frozenset(settings.held_out), ledger_stamp(workspace))
 
 
 def split_of(group: str, settings: PublishSettings) -> str:
@@ -93,7 +97,9 @@ def split_of(group: str, settings: PublishSettings) -> str:
 
 
 @lru_cache(maxsize=2)
-def _included(workspace: Location, include: tuple[str, ...], stamp: object) -> tuple[ClipRef, ...]:
+def _included(
+    workspace: Location, include: tuple[str, ...], held_out: frozenset[str], stamp: object
+) -> tuple[ClipRef, ...]:
     """`included_clips`, anew for every stamp of the ledgers."""
     sources = finished_sources(workspace)
     if not sources:
@@ -119,6 +125,9 @@ def _included(workspace: Location, include: tuple[str, ...], stamp: object) -> t
                 kind=entry.row["kind"],
                 size_bytes=sum(layer["size_bytes"] for layer in entry.layers.values()),
                 digest=_digest_of_entry(entry),
+                held_out=not held_out.isdisjoint(
+                    (entry.name, entry.row["group"], *footage_digests(entry.row["provenance"]))
+                ),
             )
     if not clip_by_id:
         raise ValueError(
@@ -131,8 +140,10 @@ def _included(workspace: Location, include: tuple[str, ...], stamp: object) -> t
 def packed(clips: Sequence[ClipRef], settings: PublishSettings) -> Iterator[tuple[str, str, list[ClipRef]]]:
     """Runs of clips of one split and kind, each below the size of a shard."""
     by_split_and_kind: dict[tuple[str, str], list[ClipRef]] = {}
+    held_out = {clip.group for clip in clips if clip.held_out}
     for clip in clips:
-        by_split_and_kind.setdefault((split_of(clip.group, settings), clip.kind), []).append(clip)
+        split = "test" if clip.group in held_out else split_of(clip.group, settings)
+        by_split_and_kind.setdefault((split, clip.kind), []).append(clip)
     for split, kind in sorted(by_split_and_kind, key=lambda key: (SPLITS.index(key[0]), key[1])):
         group: list[ClipRef] = []
         size = 0
@@ -210,14 +221,27 @@ def plan_shards(workspace: Place, corpus: Location, settings: PublishSettings) -
     """Divide the finished pairs into shards, and announce them to any publishing beside this one.
 
     Raises:
-        ValueError: nothing is finished, two pairs have the same id, or the folder holds something else.
+        ValueError: nothing is finished, two pairs have the same id, the folder holds something else, or a corpus that
+            kept a benchmark out of training.
         CannotWrite: the corpus cannot be written.
     """
     refuse_foreign(corpus)
     plans = list(shards_in_order(workspace, settings))
-    present = {file["path"]: file["sha256"] for file in present_manifest(corpus).get("files", [])}
+    manifest = present_manifest(corpus)
+    _keep_held_out(corpus, manifest, settings)
+    present = {file["path"]: file["sha256"] for file in manifest.get("files", [])}
     note = announce(corpus, [plan.path for plan in plans])
     return [replace(plan, sha256=present.get(plan.path), note=note) for plan in plans]
+
+
+def _keep_held_out(corpus: Location, manifest: Mapping[str, Any], settings: PublishSettings) -> None:
+    """Refuse to put clips of a benchmark into training where the present corpus keeps them out."""
+    released = set(manifest.get("settings", {}).get("publishing", {}).get("held_out") or ()) - set(settings.held_out)
+    if released:
+        raise ValueError(
+            f"{corpus.url} keeps the clips of a benchmark out of training, such as {min(released)}; name it again by "
+            "--benchmark, or publish to another folder"
+        )
 
 
 def write_planned(plan: ShardPlan, workspace: Place, corpus: Location, settings: PublishSettings) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The row: one clip's columns as Arrow types (SPEC section 3), and the words that may stand in them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -118,6 +118,11 @@ def is_layer(name: str) -> bool:
 def truth_effects(layers: Iterable[str]) -> list[dict[str, str]]:
     """`effect_truth` of a plain row whose clip has these layers, in their order."""
     return [{"effect": name.removeprefix(TRUTH_LAYER)} for name in layers if name.startswith(TRUTH_LAYER)]
+
+
+def footage_digests(provenance: Mapping[str, Any]) -> tuple[str, ...]:
+    """SHA-256 of the video, or of each of the images, that a clip was cut from, by the record in its row."""
+    return tuple(entry["sha256"] for entry in provenance["inputs"] or () if entry["role"].startswith("video"))
 
 
 def shard_schema() -> pa.Schema:

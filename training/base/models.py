@@ -6,7 +6,8 @@ latents made by it.
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -59,6 +60,21 @@ def select_device(name: str = "auto") -> str:
     if device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
     return device
+
+
+@contextmanager
+def exact_inference() -> Iterator[None]:
+    """Compute without gradients and with all digits of a float32, so that a GPU's measures are those of a CPU."""
+    torch = require("torch", extra="train")
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        yield
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """Names, as CUDA_VISIBLE_DEVICES takes them, of the GPUs that this process may use."""
+    count = require("torch", extra="train").cuda.device_count()
+    names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return tuple(names[:count] if names else map(str, range(count)))
 
 
 def load_vae(folder: Path, class_name: str, *, dtype: str = "float32") -> Any:

@@ -19,6 +19,7 @@ from ...datasets.store.atomic_io import digest_of
 from ...digests import digest_of_file
 from ...extras import require
 from ...weights import WeightsNotFound, WeightsRef, find_weights
+from ..base.models import exact_inference, select_device
 from .metric import MetricValue, Sample, Unavailable, Weights, metric_value, unavailable, undefined
 
 NO_CHANGE = 1e-6
@@ -109,29 +110,29 @@ def _load_clip(ref: WeightsRef) -> tuple[Any, Any, Weights]:
     # Training moves the temperature of every CLIP; one that stands where it began was never trained.
     if abs(model.logit_scale.item() - model.config.logit_scale_init_value) < NO_CHANGE:
         raise Unavailable(f"{name} holds weights that were never trained; choose a trained CLIP")
-    return model.eval(), tokenizer, Weights(id=name, sha256=digest)
+    return model.eval().to(select_device()), tokenizer, Weights(id=name, sha256=digest)
 
 
 def _embed_frames(model: Any, frames: Rgb) -> Vectors:
     torch = require("torch", extra="train")
     side = model.config.vision_config.image_size
     batches = []
-    with torch.inference_mode():
+    with exact_inference():
         for start in range(0, len(frames), BATCH):
             pixels = np.stack([_preprocess(frame, side) for frame in frames[start : start + BATCH]])
-            output = model.get_image_features(pixel_values=torch.from_numpy(pixels))
-            batches.append(getattr(output, "pooler_output", output).double().numpy())
+            output = model.get_image_features(pixel_values=torch.from_numpy(pixels).to(model.device))
+            batches.append(getattr(output, "pooler_output", output).cpu().double().numpy())
     vectors: Vectors = _unit_length(np.concatenate(batches))
     return vectors
 
 
 def _embed_caption(model: Any, tokenizer: Any, caption: str) -> Float[np.ndarray, " width"]:
-    torch = require("torch", extra="train")
     max_length = model.config.text_config.max_position_embeddings
-    tokens = tokenizer([caption], truncation=True, max_length=max_length, return_tensors="pt")
-    with torch.inference_mode():
+    tokens = tokenizer([caption], truncation=True, max_length=max_length, return_tensors="pt").to(model.device)
+    with exact_inference():
         output = model.get_text_features(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
-    vector: Float[np.ndarray, " width"] = _unit_length(getattr(output, "pooler_output", output).double().numpy())[0]
+    rows = getattr(output, "pooler_output", output).cpu().double().numpy()
+    vector: Float[np.ndarray, " width"] = _unit_length(rows)[0]
     return vector
 
 

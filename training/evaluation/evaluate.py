@@ -10,7 +10,7 @@ weights that it takes. An unavailable value is never kept: it may be available t
 
 import io
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,12 @@ from ...datasets.gallery.thumbnails import encode_mp4
 from ...datasets.store.atomic_io import atomic_write, digest_of, json_bytes
 from ...untrusted_input import path_within
 from ..latents.encode_plan import resize_frames
+from .bootstrap import with_fvd_interval, with_mean_interval
 from .clip_similarity import ClipSimilarity
 from .frame_metrics import Lpips, PixelMetrics, Vmaf
 from .metric import Measurement, MetricValue, Sample, Scorer, Unavailable, Weights, group_clips, mean, unavailable
 from .video_metrics import Features, Fvd, VBench, video_distance
-from .videos import Method, crop_to_even, find_video, pixels_digest, read_video, require_videos
+from .videos import Method, crop_to_even, find_video, pixels_digest, read_conformed, read_video, require_videos
 
 FORMAT = 1
 """Higher where a metric's code comes to give other numbers; then all is measured anew."""
@@ -53,7 +54,7 @@ class ResultCache:
         key = [repr(scorer), asdict(weights) if weights else None, sample_key]
         values = self.read(key)
         if values is None:
-            values = {name: list(numbers) for name, numbers in scorer.score(sample).items()}
+            values = {name: list(numbers) for name, numbers in sorted(scorer.score(sample).items())}  # as they are read
             self.write(key, values)
         return values
 
@@ -104,6 +105,10 @@ class EvaluationSettings:
     """Ids of the clips; None takes all."""
     cache: ResultCache | None = None
     """Results of clips, so that an evaluation that was cut off goes on; None keeps none."""
+    conform: bool = False
+    """Bring videos of any size and rate to the clip's by the rules of `read_conformed`, instead of refusing them."""
+    intervals: bool = False
+    """Add 95 % bootstrap intervals over clips to the values of all clips."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,13 +137,8 @@ def evaluate(
         ValueError: there is no pair, a method twice, a clip without a video, or one of another size.
     """
     clip_ids = _pair_ids(corpus, settings)
-    if not methods or len({method.name for method in methods}) < len(methods):
-        raise ValueError("methods must have names that differ; give each as --method NAME=FOLDER")
     require_videos(methods, clip_ids)
-    try:
-        network: Weights | MetricValue = settings.fvd.load()
-    except Unavailable as error:
-        network = unavailable("fvd", str(error))
+    network = _fvd_network(settings.fvd)
     results: dict[str, list[_ClipResult]] = {method.name: [] for method in methods}
     with_vbench = settings.vbench.missing_reason() is None
     with tempfile.TemporaryDirectory() as folder:
@@ -154,13 +154,38 @@ def evaluate(
                     path.write_bytes(encode_mp4(crop_to_even(sample.result), fps=sample.fps))
         _add_vbench(settings.vbench, cache, results, videos)
         report(len(clip_ids), len(clip_ids))
-    return [row for name, clips in results.items() for row in _measurements(name, clips, network)]
+    return [row for name, clips in results.items() for row in _measurements(name, clips, network, settings.intervals)]
+
+
+def measure_share(
+    corpus: Corpus, methods: Sequence[Method], settings: EvaluationSettings, share: tuple[int, int]
+) -> Iterator[str]:
+    """Measure a share (number, of how many) of the clips into the settings' cache; yield each clip's id when done.
+
+    `evaluate` then finds the values there, and they are the same whatever the number of shares. VBench, which is
+    started once for all videos, is left to it.
+    """
+    assert settings.cache is not None, "shares meet in the cache"
+    network, (number, count) = _fvd_network(settings.fvd), share
+    for clip_id in _pair_ids(corpus, settings)[number::count]:
+        clip = corpus[clip_id]
+        for sample in _samples(clip, methods, settings).values():
+            _measure_clip(clip, sample, settings, settings.cache, network)
+        yield clip_id
 
 
 def missing_metrics(measurements: Sequence[Measurement]) -> dict[str, str]:
     """Return the metrics that are unavailable, each with its reason."""
     values = [row.value for row in measurements if row.level == "all" and row.value.status == "unavailable"]
     return {value.name: value.reason for value in values}
+
+
+def _fvd_network(fvd: Fvd) -> Weights | MetricValue:
+    """Load FVD's network; return its weights, or the value that says why there is none."""
+    try:
+        return fvd.load()
+    except Unavailable as error:
+        return unavailable("fvd", str(error))
 
 
 def _pair_ids(corpus: Corpus, settings: EvaluationSettings) -> list[str]:
@@ -188,6 +213,9 @@ def _samples(clip: Clip, methods: Sequence[Method], settings: EvaluationSettings
     for method in methods:
         path = find_video(method.folder, clip.clip_id)
         assert path is not None, "looked for before"
+        if settings.conform:
+            videos[method.name] = read_conformed(path, truth.shape[:3], clip.fps)
+            continue
         video = videos[method.name] = read_video(path)
         if video.shape[1:] != truth.shape[1:]:
             sizes = [f"{height}x{width}" for height, width in (video.shape[1:3], truth.shape[1:3])]
@@ -231,7 +259,9 @@ def _add_vbench(vbench: VBench, cache: ResultCache, results: Mapping[str, list[_
             cache.write(pending[path].vbench_key, {"vbench": [value]})
 
 
-def _measurements(method: str, results: Sequence[_ClipResult], network: Weights | MetricValue) -> list[Measurement]:
+def _measurements(
+    method: str, results: Sequence[_ClipResult], network: Weights | MetricValue, intervals: bool
+) -> list[Measurement]:
     rows: list[Measurement] = []
     for result in results:
         clip_id = str(result.clip["clip_id"])
@@ -245,11 +275,15 @@ def _measurements(method: str, results: Sequence[_ClipResult], network: Weights 
     for (level, key), indices in group_clips([result.clip for result in results]).items():
         members = [results[index] for index in indices]
         for name in members[0].values:
-            group_values = [value for result in members for value in result.values[name]]
-            rows.append(Measurement(method=method, level=level, key=key, value=mean(name, group_values)))
+            value = mean(name, [value for result in members for value in result.values[name]])
+            if intervals and level == "all":
+                value = with_mean_interval(value, [mean(name, result.values[name]) for result in members])
+            rows.append(Measurement(method=method, level=level, key=key, value=value))
         fvd = network
         if isinstance(fvd, Weights):
             truth, ours = ([result.features[side] for result in members] for side in (0, 1))
             fvd = video_distance(truth, ours, fvd)
+            if intervals and level == "all":
+                fvd = with_fvd_interval(fvd, truth, ours)
         rows.append(Measurement(method=method, level=level, key=key, value=fvd))
     return rows

@@ -6,6 +6,7 @@ LPIPS (AlexNet, version 0.1), the distance of deep features, is written out from
 AlexNet, of which only the five convolutions are needed, so torchvision itself is not; the learned weights of the five
 layers come with the package lpips. A trunk that is not the one published is refused: any weights give numbers, and
 numbers of other weights cannot be compared.
+It runs on the GPU where there is one.
 
 VMAF runs inside the ffmpeg that imageio-ffmpeg brings. Its model is part of the program, so the weights recorded are
 the program's bytes. Brightness it hardly sees: +25 % on the ground of a clip left 99 of 100.
@@ -28,6 +29,7 @@ from ...arrays import Rgb
 from ...digests import digest_of_file
 from ...extras import require
 from ...weights import WeightsRef
+from ..base.models import exact_inference, select_device
 from .metric import MetricValue, Sample, Unavailable, Weights, metric_value, unavailable, undefined
 
 SSIM_WINDOW_PX = 7
@@ -116,8 +118,8 @@ class Lpips:
 def lpips_distances(network: Mapping[str, Any], first: Rgb, second: Rgb) -> list[float]:
     """LPIPS of frame pairs by a network of `trunk` (AlexNet's state) and `heads` (the layers' weights)."""
     torch = require("torch", extra="train")
-    with torch.inference_mode():
-        total = torch.zeros(len(first), dtype=torch.float64)
+    with exact_inference():
+        total = torch.zeros(len(first), dtype=torch.float64, device=network["heads"][0].device)
         features = (_alexnet_features(network["trunk"], frames) for frames in (first, second))
         for first_layer, second_layer, head in zip(*features, network["heads"], strict=True):
             squares = (_unit_length(first_layer) - _unit_length(second_layer)) ** 2
@@ -149,8 +151,10 @@ class Vmaf:
 
 def _alexnet_features(trunk: Mapping[str, Any], frames: Rgb) -> list[Any]:
     torch = require("torch", extra="train")
-    pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    value = (pixels - torch.tensor(_SHIFT).view(3, 1, 1)) / torch.tensor(_SCALE).view(3, 1, 1)
+    device = trunk["features.0.weight"].device
+    pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    shift, scale = (torch.tensor(values, device=device).view(3, 1, 1) for values in (_SHIFT, _SCALE))
+    value = (pixels - shift) / scale
     features = []
     for number, stride, padding in ALEXNET_LAYERS:
         if number in POOLED_BEFORE:
@@ -177,9 +181,10 @@ def _load_lpips(settings: Lpips) -> tuple[Mapping[str, Any], Weights]:
             f"{trunk} has SHA-256 {digest[:8]}..., not {settings.trunk_sha256 or 'one that is named'}..., so it is "
             f"not the published AlexNet; get it with: curl -o {trunk} {ALEXNET_URL}"
         )
-    heads = torch.load(settings.heads or packaged_lpips_heads(), map_location="cpu", weights_only=True)
+    device = select_device()
+    heads = torch.load(settings.heads or packaged_lpips_heads(), map_location=device, weights_only=True)
     layers = [heads[f"lin{number}.model.1.weight"] for number in range(len(ALEXNET_LAYERS))]
-    state = torch.load(trunk, map_location="cpu", weights_only=True)
+    state = torch.load(trunk, map_location=device, weights_only=True)
     return {"trunk": state, "heads": layers}, Weights(id=f"lpips-0.1-alex/{trunk.name}", sha256=digest)
 
 

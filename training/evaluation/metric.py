@@ -42,6 +42,9 @@ class MetricValue:
     """Number of frames, clips or videos behind the value."""
     left_out: int = 0
     """Number of those for which the metric is undefined."""
+    low: float | None = None
+    """Lower end of the 95 % bootstrap interval over clips; None where there is none."""
+    high: float | None = None
 
     def __post_init__(self) -> None:
         if (self.status == "ok") != (self.value is not None and math.isfinite(self.value)):

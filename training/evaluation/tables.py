@@ -3,8 +3,8 @@
 An ablation's tables set its variants beside each other, each with the kinds of clips that it was trained on.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ from ..configs.config import AblationVariant
 from ..fitting.step_log import EVALUATION_FOLDER
 from ..latents.sampler import KINDS
 from .metric import COLUMNS, Column, Level, Measurement, MetricValue, Weights
+from .table_markup import LATEX, MARKDOWN, Markup, cells, group_values, latex_table, latex_text, markdown_table, titles
 
 SCHEMA = pa.schema(
     [
@@ -31,46 +32,22 @@ SCHEMA = pa.schema(
         ("weights_sha256", pa.string()),
         ("n", pa.int64()),
         ("left_out", pa.int64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
     ]
 )
-NUMBERS = ("value", "status", "reason", "n", "left_out")
+NUMBERS = ("value", "status", "reason", "n", "left_out", "low", "high")
 """Columns that are a `MetricValue`'s own fields."""
-LATEX_SIGNS = (r"\textbackslash{}", r"\textasciitilde{}", r"\textasciicircum{}")
-"""A backslash, a tilde and a circumflex as LaTeX prints them."""
 TRAINED_METHOD = "trained"
 """Row of a run's own evaluation that is its model's."""
 CLIP_COLUMNS = COLUMNS[:3]
 """Columns of an ablation's table."""
-GroupValues = dict[str, dict[str, MetricValue]]
-"""Values of one group of clips, by method and metric."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Markup:
-    """Signs of a table's format."""
-
-    best: str
-    second: str
-    unavailable: str
-    arrows: Mapping[str, str]
-    ticks: tuple[str, str]
-    """Signs of yes and no."""
-
-
-_MARKDOWN = _Markup(best="**%s**", second="%s", unavailable="–", arrows={"higher": "↑", "lower": "↓"}, ticks=("✓", "✗"))
-_LATEX = _Markup(
-    best=r"\textbf{%s}",
-    second=r"\underline{%s}",
-    unavailable="--",
-    arrows={"higher": r"$\uparrow$", "lower": r"$\downarrow$"},
-    ticks=(r"$\checkmark$", r"$\times$"),
-)
 
 
 def write_tables(measurements: Sequence[Measurement], folder: Path, title: str) -> None:
     """Write `metrics.parquet`, `table.md` and `table.tex` into folder, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_parquet(folder / "metrics.parquet", to_arrow(measurements))
+    write_parquet(folder / "metrics.parquet", to_arrow(measurements))
     atomic_write(folder / "table.md", to_markdown(measurements, title).encode())
     atomic_write(folder / "table.tex", to_latex(measurements).encode())
 
@@ -88,7 +65,7 @@ def read_measurements(path: Path) -> list[Measurement]:
     measurements = []
     for row in (row for row in rows if row["level"] != "frame"):
         weights = Weights(id=row["weights"], sha256=row["weights_sha256"]) if row["weights"] is not None else None
-        value = MetricValue(name=row["metric"], weights=weights, **{name: row[name] for name in NUMBERS})
+        value = MetricValue(name=row["metric"], weights=weights, **{name: row.get(name) for name in NUMBERS})
         measurements.append(Measurement(method=row["method"], level=row["level"], key=row["key"], value=value))
     return measurements
 
@@ -113,17 +90,14 @@ def to_markdown(measurements: Sequence[Measurement], title: str) -> str:
     for level in levels:
         for key in dict.fromkeys(row.key for row in measurements if row.level == level):
             parts += ["", f"## {level.capitalize()}: {markdown_text(key)}", "", *_method_rows(measurements, level, key)]
-    return "\n".join([*parts, "", *_notes(measurements), ""])
+    return "\n".join([*parts, "", *measurement_notes(measurements), ""])
 
 
 def to_latex(measurements: Sequence[Measurement], columns: Sequence[Column] = COLUMNS) -> str:
     """Table of all clips for booktabs: the best value in bold, the second underlined."""
-    values = _group_values(measurements, "all", "")
-    escapes = str.maketrans(
-        {letter: f"\\{letter}" for letter in "&%$#_{}"} | dict(zip("\\~^", LATEX_SIGNS, strict=True))
-    )
-    rows = [[method.translate(escapes), *_cells(values, method, columns, _LATEX)] for method in values]
-    return _latex_table(f"l{'r' * len(columns)}", ["Method", *_titles(columns, _LATEX)], rows)
+    values = group_values(measurements, "all", "")
+    rows = [[latex_text(method), *cells(values, method, columns, LATEX)] for method in values]
+    return latex_table(f"l{'r' * len(columns)}", ["Method", *titles(columns, LATEX)], rows)
 
 
 def write_ablation_tables(output: Path, variants: Sequence[AblationVariant], title: str) -> Path:
@@ -144,68 +118,63 @@ def write_ablation_tables(output: Path, variants: Sequence[AblationVariant], tit
                 f"{output / name}: was measured on other clips than {first}; delete both folders' "
                 f"{EVALUATION_FOLDER} and samples, and run again"
             )
-    measurements = [row for rows in by_variant.values() for row in rows]
+    return write_source_tables(
+        [row for rows in by_variant.values() for row in rows], variants, output, "ablation", title
+    )
+
+
+def write_source_tables(
+    measurements: Sequence[Measurement],
+    variants: Sequence[AblationVariant],
+    folder: Path,
+    name: str,
+    title: str,
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write the paper's Table 3 as NAME.parquet, .md and .tex, a row for each variant's method; return the Markdown."""
     kinds = {variant.name: variant.kinds for variant in variants}
     table = to_arrow(measurements)
     for kind in KINDS:
         flags = [kind in kinds[name] for name in table.column("method").to_pylist()]
         table = table.append_column(kind, pa.array(flags, pa.bool_()))
-    _write_parquet(output / "ablation.parquet", table)
+    write_parquet(folder / f"{name}.parquet", table)
     alignment = "c" * len(KINDS) + "r" * len(CLIP_COLUMNS)
-    latex = _latex_table(alignment, *_ablation_rows(measurements, variants, _LATEX))  # needs booktabs and amssymb
-    atomic_write(output / "ablation.tex", latex.encode())
-    grid = _markdown_table(alignment, *_ablation_rows(measurements, variants, _MARKDOWN))
+    latex = latex_table(alignment, *_ablation_rows(measurements, variants, LATEX))  # needs booktabs and amssymb
+    atomic_write(folder / f"{name}.tex", latex.encode())
+    grid = markdown_table(alignment, *_ablation_rows(measurements, variants, MARKDOWN))
     details = to_markdown(measurements, "All columns").splitlines()
     lower = [f"#{line}" if line.startswith("#") else line for line in details]
-    lines = [f"# {markdown_text(title)}", "", *grid, "", *lower, ""]
-    page = output / "ablation.md"
+    lines = [f"# {markdown_text(title)}", "", *grid, "", *notes, "", *lower, ""]
+    page = folder / f"{name}.md"
     atomic_write(page, "\n".join(lines).encode())
     return page
 
 
 def _ablation_rows(
-    measurements: Sequence[Measurement], variants: Sequence[AblationVariant], markup: _Markup
+    measurements: Sequence[Measurement], variants: Sequence[AblationVariant], markup: Markup
 ) -> tuple[list[str], list[list[str]]]:
     """Head and rows of an ablation's table."""
-    values = _group_values(measurements, "all", "")
+    values = group_values(measurements, "all", "")
     yes, no = markup.ticks
     rows = [
-        [yes if kind in variant.kinds else no for kind in KINDS] + _cells(values, variant.name, CLIP_COLUMNS, markup)
+        [yes if kind in variant.kinds else no for kind in KINDS] + cells(values, variant.name, CLIP_COLUMNS, markup)
         for variant in variants
     ]
-    return [*(kind.capitalize() for kind in KINDS), *_titles(CLIP_COLUMNS, markup)], rows
+    return [*(kind.capitalize() for kind in KINDS), *titles(CLIP_COLUMNS, markup)], rows
 
 
 def _method_rows(measurements: Sequence[Measurement], level: Level, key: str) -> list[str]:
-    values = _group_values(measurements, level, key)
-    rows = [[markdown_text(method), *_cells(values, method, COLUMNS, _MARKDOWN)] for method in values]
-    return _markdown_table(f"l{'r' * len(COLUMNS)}", ["method", *_titles(COLUMNS, _MARKDOWN)], rows)
+    values = group_values(measurements, level, key)
+    rows = [[markdown_text(method), *cells(values, method, COLUMNS, MARKDOWN)] for method in values]
+    return markdown_table(f"l{'r' * len(COLUMNS)}", ["method", *titles(COLUMNS, MARKDOWN)], rows)
 
 
-def _markdown_table(alignment: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    rules = {"l": "---", "c": ":---:", "r": "---:"}
-    return [
-        f"| {' | '.join(head)} |",
-        f"|{'|'.join(rules[letter] for letter in alignment)}|",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]
-
-
-def _latex_table(alignment: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    top = [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", rf"{' & '.join(head)} \\", r"\midrule"]
-    return "\n".join([*top, *(rf"{' & '.join(row)} \\" for row in rows), r"\bottomrule", r"\end{tabular}", ""])
-
-
-def _titles(columns: Sequence[Column], markup: _Markup) -> list[str]:
-    return [f"{column.title} {markup.arrows[column.better]}" for column in columns]
-
-
-def _notes(measurements: Sequence[Measurement]) -> list[str]:
-    """Counts, weights and reasons behind the table of all clips."""
+def measurement_notes(measurements: Sequence[Measurement]) -> list[str]:
+    """Lines on counts, weights and reasons behind the table of all clips."""
     notes = []
-    titles = {column.name: column.title for column in COLUMNS}
+    names = {column.name: column.title for column in COLUMNS}
     for row in (row for row in measurements if row.level == "all"):
-        value, title = row.value, titles[row.value.name]
+        value, title = row.value, names[row.value.name]
         if value.status != "ok":
             owner = "" if value.status == "unavailable" else f" of {markdown_text(row.method)}"
             notes.append(f"- {title}{owner} is {value.status}: {markdown_text(value.reason)}.")
@@ -219,31 +188,8 @@ def _notes(measurements: Sequence[Measurement]) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _group_values(measurements: Sequence[Measurement], level: Level, key: str) -> GroupValues:
-    values: GroupValues = {}
-    for row in measurements:
-        if (row.level, row.key) == (level, key):
-            values.setdefault(row.method, {})[row.value.name] = row.value
-    return values
-
-
-def _cells(values: GroupValues, method: str, columns: Sequence[Column], markup: _Markup) -> list[str]:
-    """Format a method's values, or the signs of missing ones; the best and the second are marked."""
-    cells = []
-    for column in columns:
-        numbers = [metrics[column.name].value for metrics in values.values() if column.name in metrics]
-        as_printed = {round(number, column.decimals) for number in numbers if number is not None}
-        ranking = sorted(as_printed, reverse=column.better == "higher") if len(values) > 1 else []
-        value, form = values[method].get(column.name), "%s"
-        text = "undef." if value is not None and value.status == "undefined" else markup.unavailable
-        if value is not None and value.value is not None:
-            text, number = f"{value.value:.{column.decimals}f}", round(value.value, column.decimals)
-            form = markup.best if [number] == ranking[:1] else markup.second if [number] == ranking[1:2] else "%s"
-        cells.append(form % text)
-    return cells
-
-
-def _write_parquet(path: Path, table: pa.Table) -> None:
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a table, whole or not at all."""
     stream = pa.BufferOutputStream()
     pq.write_table(table, stream)
     atomic_write(path, stream.getvalue().to_pybytes())

@@ -28,6 +28,7 @@ from ...digests import digest_of_file
 from ...extras import require
 from ...requirements import Lack
 from ...weights import WeightsRef
+from ..base.models import exact_inference, select_device
 from .metric import MetricValue, Unavailable, Weights, metric_value, unavailable, undefined
 
 FVD_WINDOW = 16
@@ -75,13 +76,13 @@ class Fvd:
 
     def features(self, frames: Rgb) -> Features:
         """One row for each complete window of a video; none for a video shorter than a window."""
-        torch = require("torch", extra="train")
         model, _, prepare = _load_videomae(self.weights)
         rows = []
         for start in range(0, len(frames) - FVD_WINDOW + 1, FVD_WINDOW):
             window = np.ascontiguousarray(frames[None, start : start + FVD_WINDOW])
-            with torch.inference_mode():
-                rows.append(model.forward_features(prepare(window)).double().numpy()[0])
+            with exact_inference():
+                pixels = prepare(window).to(select_device())
+                rows.append(model.forward_features(pixels).cpu().double().numpy()[0])
         return np.stack(rows) if rows else np.zeros((0, 0))
 
 
@@ -119,7 +120,7 @@ def _load_videomae(path: Path | None) -> tuple[Any, Weights, Any]:
     if not path.is_file():
         raise Unavailable(f"the weights of VideoMAE v2 are not at {path}; put {VIDEOMAE_FILE} there")
     torch = require("torch", extra="train")
-    model = package.load_videomae_model(torch.device("cpu"), str(path)).eval()
+    model = package.load_videomae_model(torch.device(select_device()), str(path)).eval()
     if bool((model.blocks[0].norm1.weight == 1).all()):  # as a layer norm begins, and no training leaves it
         raise Unavailable(f"{path} holds weights that were never trained; put {VIDEOMAE_FILE} there")
     return model, Weights(id=f"videomae-v2-g/{path.name}", sha256=digest_of_file(path)), package.preprocess_videomae

@@ -1,0 +1,188 @@
+"""A corpus to a benchmark: clips are chosen and pinned, and what any baseline needs for them is written as files.
+
+The paper's form: real clips alone, and none whose footage, or nearly the same footage, is in training. Clips that are
+named are pinned wherever they are; publishing again with the benchmark then takes them, and what is like them, out of
+training. The truth itself is not written, but for its first frame, which some baselines start from.
+
+A folder is filled in any number of goes: `clip.json` is written last for each clip, `benchmark.json` last of all.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+import numpy as np
+
+from ...datasets.corpus.clip import Clip
+from ...datasets.corpus.reader import Corpus
+from ...datasets.corpus.schema import footage_digests
+from ...datasets.gallery.thumbnails import encode_mp4
+from ...datasets.store import codec
+from ...datasets.store.atomic_io import atomic_write, json_bytes
+from ...untrusted_input import csv_text, markdown_text, path_within
+from ..evaluation.videos import crop_to_even
+from .pinned import MANIFEST, Benchmark, PinnedClip, pin_clip, read_benchmark, write_benchmark
+
+README, INDEX, CLIPS_FOLDER = "README.md", "clips.csv", "clips"
+README_MARK = "<!-- benchmark by effectpairs -->"
+"""First line of the page: a README.md without it is somebody else's and stays."""
+CRF = 12
+"""Quality of the H.264 copies: no loss is seen."""
+_INDEX_COLUMNS = ("clip_id", "num_frames", "fps", "height", "width", "effects", "caption")
+
+
+def choose_clips(
+    corpus: Corpus, *, split: str = "test", clip_ids: Sequence[str] = ()
+) -> tuple[list[str], dict[str, str]]:
+    """Choose the clips of a benchmark; return their ids, and the reason for each clip of the split that stays out.
+
+    Args:
+        corpus: a published one.
+        split: of it all real pairs are taken that share nothing with training.
+        clip_ids: take these instead, even if they are in training now.
+
+    Raises:
+        ValueError: a named clip is not there or not real, or nothing is left.
+    """
+    rows = {
+        row["clip_id"]: row
+        for row in corpus.columns(["clip_id", "kind", "split", "group", "provenance.inputs"]).to_pylist()
+    }
+    for clip_id in clip_ids:
+        if clip_id not in rows:
+            raise ValueError(f"{corpus.location.url} has no clip '{clip_id}'; name clips as effectpairs inspect does")
+        if rows[clip_id]["kind"] != "real":
+            raise ValueError(f"clip '{clip_id}' is {rows[clip_id]['kind']}; a benchmark is of real clips alone")
+    if clip_ids:
+        return list(dict.fromkeys(clip_ids)), {}
+    training = {clip_id: row for clip_id, row in rows.items() if row["split"] == "train"}
+    chosen, left_out = [], {}
+    for clip_id, row in rows.items():
+        if row["split"] == split:
+            twins = [] if row["kind"] != "real" else sorted(linked_clips({clip_id: row}, training))
+            if row["kind"] != "real":
+                left_out[clip_id] = f"it is {row['kind']}, not real"
+            elif twins:
+                left_out[clip_id] = f"training has its footage, in {twins[0]}"
+            else:
+                chosen.append(clip_id)
+    if not chosen:
+        raise ValueError(
+            f"{corpus.location.url}: the {split} split has no real clip that shares nothing with training; name clips "
+            "by --clip, and publish again with --benchmark"
+        )
+    return chosen, left_out
+
+
+def linked_clips(chosen: Mapping[str, Mapping[str, Any]], rows: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Ids of the rows that share a group or footage with a chosen clip."""
+    groups = {row["group"] for row in chosen.values()}
+    footage = {digest for row in chosen.values() for digest in footage_digests(row["provenance"])}
+    return {
+        clip_id
+        for clip_id, row in rows.items()
+        if row["group"] in groups or not footage.isdisjoint(footage_digests(row["provenance"]))
+    }
+
+
+def build_benchmark(
+    corpus: Corpus,
+    clip_ids: Sequence[str],
+    folder: Path,
+    name: str,
+    left_out: Mapping[str, str],
+    report: Callable[[int, int], None] = lambda *_: None,
+) -> Benchmark:
+    """Pin clips, and write them for baselines into a folder; return the benchmark.
+
+    Raises:
+        ValueError: the folder holds something else or another benchmark, or a clip lacks a layer.
+        CannotWrite: the disk is full.
+    """
+    refuse_foreign_files(folder)
+    rows = {row["clip_id"]: row for row in corpus.columns(["clip_id", "group", "provenance.inputs"]).to_pylist()}
+    linked = linked_clips({clip_id: rows[clip_id] for clip_id in clip_ids}, rows)
+    report(0, len(clip_ids))
+    pinned = []
+    for number, clip_id in enumerate(clip_ids, start=1):
+        pinned.append(pin_clip(corpus[clip_id]))
+        report(number, len(clip_ids))
+    benchmark = Benchmark(
+        name=name,
+        corpus=corpus.manifest["version"],
+        clips=tuple(pinned),
+        held_out_groups=tuple(sorted({rows[clip_id]["group"] for clip_id in linked})),
+        left_out=dict(left_out),
+    )
+    if (folder / MANIFEST).exists() and read_benchmark(folder).clips != benchmark.clips:
+        raise ValueError(f"{folder} holds another benchmark; choose a new folder, so that results are not mixed up")
+    atomic_write(folder / README, _render_readme(benchmark).encode())  # first: it marks the folder as ours
+    for clip in pinned:
+        _write_clip(corpus[clip.clip_id], clip, path_within(folder, f"{CLIPS_FOLDER}/{clip.clip_id}"))
+    atomic_write(folder / INDEX, _render_index(pinned).encode())
+    write_benchmark(benchmark, folder)
+    return benchmark
+
+
+def refuse_foreign_files(folder: Path) -> None:
+    """Refuse a folder with other things in it.
+
+    Raises:
+        ValueError: naming the first of them.
+    """
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    ours = (README, INDEX, CLIPS_FOLDER, MANIFEST)
+    foreign = [name for name in names if name.split(".partial-")[0] not in ours]
+    if README in names and README_MARK not in (folder / README).read_text(encoding="utf-8", errors="replace"):
+        foreign.append(README)
+    if names and not foreign and README not in names:
+        foreign = names
+    if folder.exists() and not folder.is_dir():
+        foreign = [folder.name]
+    if foreign:
+        raise ValueError(f"{folder} has other things in it ({foreign[0]}); choose a new or an empty folder")
+
+
+def _write_clip(clip: Clip, pinned: PinnedClip, folder: Path) -> None:
+    """Write a clip's files, unless they are there as it is pinned."""
+    record = json_bytes({name: getattr(pinned, name) for name in _INDEX_COLUMNS} | {"gt": pinned.layers["gt"].pixels})
+    mark = folder / "clip.json"
+    if mark.exists() and mark.read_bytes() == record:
+        return
+    names = {"over": "over", "mask": "effect_mask", "foreground": "foreground", "background": "background"}
+    layers: dict[str, Any] = {name: clip.decode(layer) for name, layer in names.items()}
+    layers["subject_mask"] = clip.decode("subject_mask")
+    # What was decomposed holds effects that hang on the subject: they are what is asked for.
+    layers["foreground"] = np.where(layers["subject_mask"][..., None] > 0, layers["foreground"], np.uint8(0))
+    for name, frames in layers.items():
+        atomic_write(folder / f"{name}.mkv", codec.encode(frames, fps=clip.fps))
+    grey = np.repeat(layers["mask"].astype(np.uint8)[..., None] * np.uint8(255), 3, axis=3)
+    for name, frames in (("over", layers["over"]), ("mask", grey)):
+        atomic_write(folder / f"{name}.mp4", encode_mp4(crop_to_even(frames), fps=clip.fps, crf=CRF))
+    first = clip.frames("gt", 0, 1)
+    assert first is not None, "every clip has a gt"
+    atomic_write(folder / "first_gt.png", cv2.imencode(".png", first[0][..., ::-1])[1].tobytes())
+    atomic_write(folder / "prompt.txt", f"{pinned.caption}\n".encode())
+    atomic_write(mark, record)
+
+
+def _render_index(clips: Sequence[PinnedClip]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_INDEX_COLUMNS)
+    for clip in clips:
+        values = {name: getattr(clip, name) for name in _INDEX_COLUMNS} | {"effects": " ".join(clip.effects)}
+        writer.writerow([csv_text(value) if isinstance(value, str) else value for value in values.values()])
+    return text.getvalue()
+
+
+def _render_readme(benchmark: Benchmark) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    environment.filters["text"] = markdown_text
+    return environment.get_template("README.md.j2").render(benchmark=benchmark, mark=README_MARK)
