@@ -7,7 +7,7 @@ import traceback
 import typer
 
 from ..untrusted_input import printable
-from . import benchmark, corpus, data, machine, models, workspace
+from . import benchmark, corpus, data, exports, machine, models, workspace
 from .console import err, user_message
 
 app = typer.Typer(
@@ -19,7 +19,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (data.commands, workspace.commands, corpus.commands, models.commands, machine.commands):
+for commands in (
+    data.commands,
+    workspace.commands,
+    corpus.commands,
+    exports.commands,
+    models.commands,
+    machine.commands,
+):
     app.add_typer(commands)
 app.add_typer(benchmark.commands, name="benchmark")
 

@@ -26,9 +26,15 @@ Movies, of OmnimatteRF; one folder a clip:
 Its code says nothing of where the clean plate lies, nor that there is one: the setting `background` names it, relative
 to the clip's folder, with {stem} for the clip's name ("bg", "../{stem}_bg/rgb_1x"). A plate lacks every object of the
 scene, so here too all masks together are one subject; a plate without one object alone is a clip of its own.
+
+VOID, one folder a clip: pairs as Kubric pairs, but for the mask, which is a quadmask (`mask_meaning.py`); or clips
+without a plate, input_video.mp4 with quadmask_0.mp4, quadmask_1.mp4, ..., each of one subject. prompt.json, the depth
+and the warped noise are not read: the prompt describes the scene without the subject. A plate shows what happens where
+the subject never was, so things may fall in it that did not in the video.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +43,7 @@ import numpy as np
 from ...untrusted_input import fill_pattern
 from ..sources.source import FootageSource
 from .images import is_palette, load_values
+from .metadata_table import find_listed, read_listed
 from .prompts import is_prompts_file, read_prompts
 from .types import Footage, SubjectFiles, beside, folders, image_files, is_image_folder
 
@@ -193,6 +200,17 @@ def read_kubric_pair(source: FootageSource, root: Path, name: str, clip: Path) -
     return Footage(name=name, video=video, subjects=(subject,), background=plate)
 
 
+def read_void(source: FootageSource, root: Path, name: str, clip: Path) -> Footage:
+    """List video, quadmask and, where there is one, clean plate of one clip."""
+    meaning, video = source.mask_meaning or "quadmask", _part(clip, "input_video")
+    if video is None:
+        return read_kubric_pair(replace(source, mask_meaning=meaning), root, name, clip)
+    masks = sorted(path for path in clip.glob("quadmask_*.*") if path.suffix.lower() in VIDEOS)
+    if not masks:
+        raise ValueError(_no_mask(name, video, clip / "quadmask_0.mp4"))
+    return Footage(name=name, video=video, subjects=tuple(SubjectFiles(masks=mask, meaning=meaning) for mask in masks))
+
+
 def read_movie(source: FootageSource, root: Path, name: str, clip: Path) -> Footage:
     """List CLIP/rgb_1x, CLIP/masks/mask, and the clean plate where `background` says."""
     video, masks = clip / "rgb_1x", clip / "masks" / "mask"
@@ -228,5 +246,7 @@ LAYOUTS: dict[
     "videos": (find_videos, read_video),
     "movies": (partial(find_folders, signs=("rgb_1x", "masks")), read_movie),
     "kubric-pairs": (partial(find_folders, signs=("rgb_full", "rgb_removed", "trimask")), read_kubric_pair),
+    "void": (partial(find_folders, signs=("rgb_full", "rgb_removed", "input_video", "quadmask_0")), read_void),
+    "metadata": (find_listed, read_listed),
 }
 """Functions of each layout: one finds the clips under a root, one lists the files of a clip."""

@@ -115,4 +115,4 @@ def _read_clip(
     if odd := next((file for file in files if readable(file) != str(file)), None):
         reason = f"{readable(odd)}: its name is no UTF-8, which no table can hold; rename it (convmv -f latin1 -t utf8)"
         return UnusableFootage(name=plain_name, reason=reason)
-    return replace(footage, caption=source.fixed_caption, image_fps=source.image_fps)
+    return replace(footage, caption=source.fixed_caption or footage.caption, image_fps=source.image_fps)

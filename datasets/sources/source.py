@@ -43,7 +43,7 @@ class FootageSource(Source):
 
     root: str
     """Folder of the footage; ~ and ${VARIABLE} are expanded when it is listed, never before."""
-    layout: Literal["davis", "gen-omnimatte", "videos", "movies", "kubric-pairs"]
+    layout: Literal["davis", "gen-omnimatte", "videos", "movies", "kubric-pairs", "void", "metadata"]
     resolution: str | None = None
     """Layout "davis": which folder under JPEGImages; None takes 480p, or the only one there is."""
     image_fps: float = 24.0
@@ -55,6 +55,11 @@ class FootageSource(Source):
     mask_meaning: Literal["subject", "quadmask", "trimask", "inverted"] | None = None
     """Meaning of the masks' values: subject, white on black; quadmask, 0 and 63 are the subject; trimask, 0 is;
     inverted, black on white. Left out, white is the subject, and what looks like another is refused by its name."""
+    metadata: str = "metadata.csv"
+    """Layout "metadata": the table, a .csv, .json or .jsonl file in root; `video`, `masks`, `background`, `foreground`
+    and `alpha` are then names of its columns."""
+    caption_column: str | None = None
+    """Layout "metadata": column of words that describe the video; they stay as they are and are only augmented."""
     keys: str | None = None
     """Layout "videos": a prompts file (points, boxes, masks, nouns of several subjects; `datasets/footage/prompts.py`),
     a polygons JSON or a folder of FRAME.png, beside each video; {stem} as above."""
@@ -81,6 +86,7 @@ class FootageSource(Source):
         if not self.root:
             raise ValueError("root='' names no folder; set it to the folder of the footage")
         check_pattern(self.video)
+        check_pattern(self.metadata)
         if self.video.startswith(".."):
             raise ValueError(f"pattern {shortened(self.video)!r} leads out of root; write it from there")
         for pattern in (*self.masks, self.keys, self.background, self.foreground, self.alpha):

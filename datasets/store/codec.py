@@ -18,6 +18,7 @@ from typing import Any, Literal
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import ColorRange
 from jaxtyping import Bool, UInt8
 
 from ...arrays import Matte, Rgb
@@ -35,6 +36,10 @@ _CODINGS: dict[str, tuple[str, str, str, dict[str, str]]] = {
     "compact": ("matroska", "libx264", "yuv444p", _X264),
 }
 """Container, encoder, pixel format and options of colour in each storage."""
+_GREY = ("matroska", "ffv1", "gray", _FFV1)
+_LOSSLESS = {"qp": "0", "preset": "veryfast"}
+_H264_COLOUR = ("mp4", "libx264rgb", "rgb24", _LOSSLESS)
+_H264_GREY = ("mp4", "libx264", "gray", _LOSSLESS)
 
 Frames = UInt8[np.ndarray, "T H W 3"] | UInt8[np.ndarray, "T H W"] | Bool[np.ndarray, "T H W"]
 
@@ -61,6 +66,22 @@ def encode(frames: Frames, *, fps: float, storage: Storage = "exact", threads: i
     Raises:
         ValueError: no frames, no pixels to speak of, or no frame rate.
     """
+    return _encode(frames, _CODINGS[storage] if frames.ndim == 4 else _GREY, fps, threads)
+
+
+def encode_h264(frames: Frames, *, fps: float) -> bytes:
+    """Encode colour, a matte or a mask as lossless H.264 in MP4, which decoders made with ffmpeg give back bit for bit.
+
+    Colour is stored as RGB, so no reader can guess the matrix wrong. Grey says in the file that it has the full range:
+    without that, PyAV, OpenCV, imageio and decord all return 127 as 129 and cut what is above 235.
+
+    Raises:
+        ValueError: as `encode`.
+    """
+    return _encode(frames, _H264_COLOUR if frames.ndim == 4 else _H264_GREY, fps, 1)
+
+
+def _encode(frames: Frames, coding: tuple[str, str, str, dict[str, str]], fps: float, threads: int) -> bytes:
     if len(frames) == 0:
         raise ValueError("a clip of 0 frames cannot be encoded; a clip has at least 5")
     height, width = frames.shape[1:3]
@@ -70,7 +91,7 @@ def encode(frames: Frames, *, fps: float, storage: Storage = "exact", threads: i
         raise ValueError(f"fps={fps} is not a frame rate; give a positive number")
     buffer = io.BytesIO()
     colour = frames.ndim == 4
-    form, coder, pixel_format, options = _CODINGS[storage] if colour else ("matroska", "ffv1", "gray", _FFV1)
+    form, coder, pixel_format, options = coding
     with av.open(buffer, "w", format=form, options={"fflags": "+bitexact"}) as container:
         stream: Any = container.add_stream(coder, options=options)
         stream.height, stream.width, stream.pix_fmt = height, width, pixel_format
@@ -78,6 +99,8 @@ def encode(frames: Frames, *, fps: float, storage: Storage = "exact", threads: i
         context.flags |= BITEXACT
         context.thread_count, context.framerate = threads, Fraction(fps).limit_denominator(1001)
         context.time_base = 1 / context.framerate
+        if coding is _H264_GREY:
+            context.color_range = ColorRange.JPEG
         layers: Iterable[Any] = frames
         for index, frame in enumerate(layers):
             beat()
