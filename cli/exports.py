@@ -1,5 +1,6 @@
 """Command that gives a corpus to other programs: export."""
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,6 +46,10 @@ def export(
 
     values: dict[str, Any] = {"direction": direction, "caption": caption, "storage": storage, "alpha": alpha}
     values |= {name: value for name, value in (("fps", fps), ("frames", frames), ("split", split)) if value is not None}
+    if re.match(r"[a-z0-9]+:/", str(out_dir)):
+        raise typer.BadParameter(
+            f"--out {out_dir} is a URL; exports are written into a folder, from which they are copied"
+        )
     with usage_errors():
         if size is not None:
             apply_override(values, f"size={size}")

@@ -150,7 +150,9 @@ def _musubi(folder: Path) -> list[ReadPair]:
 def _simpletuner(folder: Path) -> list[ReadPair]:
     backends = {entry["id"]: entry for entry in json.loads((folder / "multidatabackend.json").read_text())}
     target = backends["target"]
-    assert [backends[name]["source_dataset_id"] for name in target["conditioning_data"]] == ["target", "target"]
+    assert backends[target["conditioning_data"]]["instance_data_dir"].endswith("input")
+    assert {backends[name]["source_dataset_id"] for name in ("input", "mask")} == {"target"}
+    assert backends["mask"]["disabled"]
     pairs = []
     for video in sorted(Path(target["instance_data_dir"]).glob("*.mp4")):
         source, mask = (decode(Path(backends[name]["instance_data_dir"], video.name)) for name in ("input", "mask"))

@@ -210,7 +210,7 @@ def test_compact_keeps_masks_and_is_smaller(corpus, tmp_path):
         ("void", {"fps": 24.0}, "no clip of 3 fits format void"),
         ("void", {"size": (640, 960)}, "smaller than 640x960"),
         ("videox-fun", {"caption": "augmented-7"}, "it has no augmented-7"),
-        ("lerobot", {"fps": 12.5}, "LeRobot's rate is a whole number"),
+        ("lerobot", {"fps": 12.5}, "12.5 fps, and LeRobot's rate is a whole number; give --fps"),
     ],
 )
 def test_what_does_not_fit_is_said(corpus, name, settings, sentence, tmp_path):
@@ -351,7 +351,13 @@ def test_the_command(corpus, tmp_path):
     assert result.exit_code == 0, result.output
     assert "2 of 3 clips, 26 frames" in result.output
     assert "left out 1: unpaired" in result.output
-    for wrong in (["--size", "32by48"], ["--direction", "up"], ["--storage", "tiny"], ["--frames", "6"]):
+    for wrong in (
+        ["--size", "32by48"],
+        ["--direction", "up"],
+        ["--storage", "tiny"],
+        ["--out", "s3://bucket/x"],
+        ["--frames", "6"],
+    ):
         assert run(app, [*arguments, *wrong]).exit_code == 2, wrong
     result = run(app, ["export", "videox", corpus.location.url, "--out", str(tmp_path / "x")])
     assert result.exit_code == 2

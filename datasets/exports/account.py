@@ -37,7 +37,7 @@ class ExportAccount:
             self._file: IO[bytes] = self._path.open("a+b")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as busy:
+        except BlockingIOError as busy:
             self._file.close()
             raise ValueError(
                 f"{folder}: another export is writing there; wait for it, or choose another --out"

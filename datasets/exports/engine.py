@@ -8,7 +8,7 @@ import dataclasses
 import io
 import itertools
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def export_corpus(
         ValueError: the format does not take such settings, the folder has other things in it, or no clip fits.
         CannotWrite: the disk is full or the folder cannot be written; run again to go on.
     """
-    settings = _with_size(corpus, layout, settings)
+    settings = _made_uniform(corpus, layout, settings)
     check_settings(layout.fit, settings)
     folder = folder.absolute()
     units = _units(corpus, layout.archive_clips)
@@ -173,15 +173,25 @@ def _units(corpus: Corpus, archive_clips: int) -> list[tuple[str, ...]]:
     return units
 
 
-def _with_size(corpus: Corpus, layout: Format, settings: ExportSettings) -> ExportSettings:
-    """Set the size that most clips have, where a format wants one size and none was chosen."""
-    if settings.size is not None or not layout.fit.one_size or not len(corpus):
+def _made_uniform(corpus: Corpus, layout: Format, settings: ExportSettings) -> ExportSettings:
+    """Set the size, and the rate, that most clips have, where a format wants one and none was chosen."""
+    if not layout.fit.uniform or not len(corpus):
         return settings
-    table = corpus.columns(["height", "width"])
-    sizes = collections.Counter(zip(table.column("height").to_pylist(), table.column("width").to_pylist(), strict=True))
-    height, width = max(sizes, key=lambda size: (sizes[size], size))
-    multiple = layout.fit.multiple
-    return dataclasses.replace(settings, size=(height // multiple * multiple, width // multiple * multiple))
+    table = corpus.columns(["height", "width", "fps"])
+    if settings.size is None:
+        height, width = _most_frequent(
+            zip(*(table.column(name).to_pylist() for name in ("height", "width")), strict=True)
+        )
+        multiple = layout.fit.multiple
+        settings = dataclasses.replace(settings, size=(height // multiple * multiple, width // multiple * multiple))
+    if settings.fps == 0:
+        settings = dataclasses.replace(settings, fps=_most_frequent(table.column("fps").to_pylist()))
+    return settings
+
+
+def _most_frequent(values: Iterable[Any]) -> Any:
+    counts = collections.Counter(values)
+    return max(counts, key=lambda value: (counts[value], value))
 
 
 def _finish(account: ExportAccount, layout: Format, settings: ExportSettings, head: Row) -> ExportSummary:

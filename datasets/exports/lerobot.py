@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Int64
 
 from ..store.atomic_io import json_bytes
-from .fitting import ExportClip
+from .fitting import DoesNotFit, ExportClip
 from .neutral import LAYERS, describe
 from .settings import ANY_LENGTH, ExportSettings, Files, Fit, Row
 
@@ -45,13 +45,13 @@ class LeRobot:
 
     name: str = "lerobot"
     reader: str = "LeRobotDataset v3.0"
-    fit: Fit = Fit(rule=ANY_LENGTH, fps=16.0, multiple=2, keeps_splits=True, one_size=True)
+    fit: Fit = Fit(rule=ANY_LENGTH, fps=16.0, multiple=2, keeps_splits=True, uniform=True)
     archive_clips: int = 0
 
     def files(self, clip: ExportClip, settings: ExportSettings) -> Files:
         """Yield a video for each camera."""
         if clip.fps != round(clip.fps):
-            raise ValueError(f"LeRobot's rate is a whole number, and this clip's is {clip.fps:g}; give --fps")
+            raise DoesNotFit(f"{clip.fps:g} fps, and LeRobot's rate is a whole number; give --fps")
         for layer, camera in CAMERAS.items():
             path = VIDEO_PATH.format(video_key=camera, chunk_index=clip.number // CHUNK, file_index=clip.number % CHUNK)
             yield path, clip.video(clip.frames(layer))
@@ -90,8 +90,9 @@ class LeRobot:
 
 def _histogram(frames: Any) -> Histogram:
     values = frames.view(np.uint8) * np.uint8(255) if frames.dtype == bool else frames
-    channels = [values[..., channel] for channel in range(3)] if values.ndim == 4 else [values] * 3
-    return np.stack([np.bincount(channel.ravel(), minlength=256) for channel in channels])
+    channels = [values[..., channel] for channel in range(3)] if values.ndim == 4 else [values]
+    counts = np.stack([np.bincount(channel.ravel(), minlength=256) for channel in channels])
+    return np.broadcast_to(counts, (3, 256))
 
 
 def _statistics(histogram: Histogram) -> dict[str, list[float]]:
@@ -182,9 +183,10 @@ def _info(clips: list[Row], tasks: int) -> Row:
         }
         for camera in CAMERAS.values()
     }
-    features |= {field.name: {"dtype": str(field.type), "shape": [1], "names": None} for field in FRAME_ROW}
-    for name, kind in (("timestamp", "float32"),):
-        features[name]["dtype"] = kind
+    features |= {
+        field.name: {"dtype": str(field.type.to_pandas_dtype().__name__), "shape": [1], "names": None}
+        for field in FRAME_ROW
+    }
     splits: dict[str, list[int]] = {}
     for number, row in enumerate(clips):
         splits.setdefault(row["split"], []).append(number)

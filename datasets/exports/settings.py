@@ -92,5 +92,5 @@ class Fit:
     keeps_splits: bool = False
     """Whether its files say which split a clip is of; others take the clips for training unless told otherwise."""
     several_captions: bool = False
-    one_size: bool = False
-    """Whether all clips must have one size."""
+    uniform: bool = False
+    """Whether all clips must have one size and one rate."""

@@ -191,6 +191,7 @@ def _toml_table(head: str, values: dict[str, Any]) -> str:
 
 
 def _simpletuner_index(rows: list[Row], folder: Path) -> Files:
+    """Yield the data backends; that of the masks is off, because of several conditions the trainer draws one."""
     frames = min(row["frames"] for row in rows)
     sides = round(math.sqrt(max(row["width"] * row["height"] for row in rows)))
     size = {"resolution": sides, "resolution_type": "pixel_area", "minimum_image_size": 0}
@@ -204,7 +205,7 @@ def _simpletuner_index(rows: list[Row], folder: Path) -> Files:
             "dataset_type": "video",
             "instance_data_dir": str(folder / "target"),
             "caption_strategy": "textfile",
-            "conditioning_data": ["input", "mask"],
+            "conditioning_data": "input",
             "cache_dir_vae": str(folder / "cache" / "target"),
         },
         *(
@@ -215,6 +216,7 @@ def _simpletuner_index(rows: list[Row], folder: Path) -> Files:
                 "conditioning_type": kind,
                 "instance_data_dir": str(folder / name),
                 "cache_dir_vae": str(folder / "cache" / name),
+                "disabled": name == "mask",
             }
             for name, kind in (("input", "reference_strict"), ("mask", "mask"))
         ),
