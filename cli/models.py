@@ -68,7 +68,11 @@ def generate(
     guidance: Annotated[float, Option(help="Weight of the prompt; 1 is no guidance, twice as fast.")] = 6.0,
     seed: Annotated[int, Option(help="Seed of the noise; equal seeds make equal videos.")] = 43,
     steps: Annotated[int, Option(help="Number of denoising steps.")] = 50,
-    size: Annotated[str | None, Option(metavar="HxW", help="Size in sixteens; the input's if not given.")] = None,
+    weights: Annotated[Path | None, Option(help="Published transformer, such as Casper's, for the base's.")] = None,
+    size: Annotated[str | None, Option(metavar="HxW", help="Size in sixteens; the trained one if not given.")] = None,
+    mask_downsample: Annotated[
+        str | None, Option(help="Mask's way to the latents: trilinear, area or max; drawn ones max.")
+    ] = None,
     frames: Annotated[int, Option(help="Length of a video that is made of text alone.")] = 85,
     device: Annotated[str, Option(help="Device: auto, cpu, cuda, cuda:1, ...")] = "auto",
     cpu_offload: Annotated[bool, Option("--cpu-offload", help="Keep idle parts of the model off the GPU.")] = False,
@@ -86,11 +90,18 @@ def generate(
     Writes the video, a map of what changed, and both side by side. With --corpus one video a clip, named by its id; the
     same command goes on where it was cut off.
     """
-    from ..training.generate import DeviceSettings, GenerateRequest, check_request, parse_size
+    from ..training.generate import (
+        DeviceSettings,
+        GenerateRequest,
+        check_request,
+        parse_downsample,
+        parse_size,
+        read_training,
+    )
     from ..training.generate import generate as make_video
     from ..training.sampling.sample import SamplingSettings
 
-    settings = DeviceSettings(trained=trained, base=base, device=device, cpu_offload=cpu_offload)
+    settings = DeviceSettings(trained=trained, base=base, weights=weights, device=device, cpu_offload=cpu_offload)
     if corpus:
         from ..training.corpus_videos import choose_request, make_corpus_videos
 
@@ -118,9 +129,13 @@ def generate(
             effect_mask=tuple(effect_mask or ()),
             size=parse_size(size) if size else None,
             frames=frames,
+            mask_downsample=parse_downsample(mask_downsample),
         )
         check_request(request)
         sampling = SamplingSettings(steps=steps, guidance=guidance, seed=seed, sequential_cfg=sequential_cfg)
+    if request.size is None:
+        height, width = read_training(settings).size
+        out.print(f"size: {height}x{width}, at which the model was trained; --size takes another", markup=False)
     with progress_bar() as show:
         video = make_video(request, sampling, settings, out_dir, partial(show, "generate"))
     out.print(f"video: {video}; what changed and both side by side are in {out_dir}", markup=False)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from effectpairs.training.base import models
 from effectpairs.training.base.families import open_family
-from effectpairs.training.base.tiny import write_tiny_model
+from effectpairs.training.base.tiny import WAN_TRANSFORMER, WAN_VAE, write_tiny_model
 
 
 def write_tiny_pipeline(folder: Path) -> Path:
@@ -94,12 +94,8 @@ def original_wan_names(weights: dict[str, Any]) -> dict[str, Any]:
     return original
 
 
-TINY_WAN = {
-    "patch_size": (1, 2, 2), "num_attention_heads": 2, "attention_head_dim": 12, "in_channels": 16, "out_channels": 16,
-    "text_dim": 32, "freq_dim": 32, "ffn_dim": 32, "num_layers": 2, "cross_attn_norm": True,
-    "qk_norm": "rms_norm_across_heads", "rope_max_seq_len": 32,
-}  # fmt: skip
-"""Wan's architecture, as small as it goes."""
+TINY_WAN = WAN_TRANSFORMER | {"in_channels": 16}
+"""Wan's architecture without conditioning."""
 
 
 def write_tiny_wan(folder: Path, tokenizer: Path) -> Path:
@@ -115,9 +111,7 @@ def write_tiny_wan(folder: Path, tokenizer: Path) -> Path:
     pipeline = diffusers.WanPipeline(
         tokenizer=words,
         text_encoder=transformers.UMT5EncoderModel(text),
-        vae=diffusers.AutoencoderKLWan(
-            base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
-        ),
+        vae=diffusers.AutoencoderKLWan(**WAN_VAE),
         transformer=transformer,
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
     )

@@ -16,11 +16,12 @@ from effectpairs.tests.fixtures_video_models import (  # noqa: E402
     write_cogvideox_removal,
     write_wan_removal,
 )
-from effectpairs.training.base.models import load_transformer  # noqa: E402
+from effectpairs.training.base.cogvideox import CogVideoXFamily  # noqa: E402
+from effectpairs.training.base.published import UnusableWeights, open_weights  # noqa: E402
 from effectpairs.training.removal import casper as casper_module  # noqa: E402
 from effectpairs.training.removal import remover  # noqa: E402
 from effectpairs.training.removal.casper import Casper  # noqa: E402
-from effectpairs.training.removal.transformer import UnusableWeights, load_removal_transformer, open_weights  # noqa: E402
+from effectpairs.training.removal.remover import load_removal_transformer  # noqa: E402
 from effectpairs.weights import WeightsNotFound  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
@@ -126,7 +127,7 @@ def test_weights_that_lack_some_are_refused(cog, tmp_path):
 def test_weights_of_another_size_are_refused(cog, wan, tmp_path):
     wide = torch.nn.functional.pad(load_file(cog.weights)["proj_out.weight"], (0, 8))
     other = load_file(cog.weights) | {"proj_out.weight": wide}
-    with pytest.raises(UnusableWeights, match=r"is of another size than its base .*decompose\.base"):
+    with pytest.raises(UnusableWeights, match=r"is of another size than its base .*name the base"):
         load(save(tmp_path / "wide.safetensors", other), cog.base)
     deeper = load_file(wan.weights)
     deeper |= {name.replace("blocks.1.", "blocks.2."): weight.clone() for name, weight in deeper.items()}
@@ -137,7 +138,7 @@ def test_weights_of_another_size_are_refused(cog, wan, tmp_path):
 def test_weights_with_another_mask_encoding_or_of_the_other_family_are_refused(cog, wan, tmp_path):
     weights = load_file(cog.weights)
     narrow = weights | {"patch_embed.proj.weight": weights["patch_embed.proj.weight"][:, : 16 * 8]}
-    with pytest.raises(UnusableWeights, match="takes 16 channels, not 33"):
+    with pytest.raises(UnusableWeights, match=r"in_channels=16 are not those of a CogVideoX 1.5 model"):
         load(save(tmp_path / "narrow.safetensors", narrow), cog.base)
     with pytest.raises(
         UnusableWeights, match=r"is of WanTransformer3DModel and the base .* of CogVideoXTransformer3DMod"
@@ -154,7 +155,7 @@ def casper(files, **changes):
 
 def test_windows_that_the_family_does_not_take_are_refused_before_a_clip_is(cog):
     scene = sliding_square(5, 32, 32)
-    with pytest.raises(UnusableWeights, match=r"cannot take decompose\.window_frames=9 at once; CogVideoX takes 8k.5"):
+    with pytest.raises(UnusableWeights, match=r"cannot take decompose\.window_frames=9 at once; it takes 8k.5"):
         casper(cog, window_frames=9).decompose(scene.gt, scene.subject_mask, None, None)
 
 
@@ -229,7 +230,7 @@ def test_original_names_are_those_of_the_library_own_converter():
 
 def test_the_trained_model_of_this_project_is_a_removal_model_too(cog, tmp_path):
     """A folder of safetensors, as `train` exports them, does as well as one file."""
-    load_transformer(cog.base).save_pretrained(tmp_path / "trained")
+    CogVideoXFamily().load_transformer(cog.base).save_pretrained(tmp_path / "trained")
     config = json.loads((tmp_path / "trained" / "config.json").read_text())
     assert config["in_channels"] == 33
     assert load(tmp_path / "trained", cog.base).config.in_channels == 33

@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except RuntimeError as error:
+        if getattr(error, "is_unavailable", False):
+            print(f"error: {error}", file=sys.stderr)
+            return 2
         stopped = isinstance(error, TrainingStopped)
         if not stopped and type(error).__name__ != "OutOfMemoryError":
             raise
@@ -92,7 +95,8 @@ def _encode(settings: TrainingConfig, options: argparse.Namespace) -> None:
 
     share = parse_share(options.share)
     if options.tiny_model and not Path(settings.model.id, "scheduler").exists():
-        write_tiny_model(Path(settings.model.id))
+        tiny = Path(settings.model.id)
+        write_tiny_model(tiny, kind=tiny.name)  # type: ignore[arg-type]
     corpus, folder = open_corpus(settings.corpus), settings.cache_path
     for clip_id in encode_corpus(corpus, settings.model, folder, settings.cache, share=share):
         print(f"encoded {clip_id}", flush=True)

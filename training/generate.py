@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ from ..datasets.store.atomic_io import atomic_write, explain_os_errors, json_byt
 from ..stages.composite import over as composite
 from ..stages.normalise import fit_frame, resize
 from .base.conditioning import mask_from_keyframes
-from .base.families import open_family
+from .base.families import family_of_model, family_of_record
 from .base.latent_shapes import Downsample, LatentGrid
 from .base.models import BaseModelRef, locate_model, select_device
 from .fitting.step_log import RECORD_FILE
@@ -64,6 +64,8 @@ class DeviceSettings:
     """A run's `trained` folder or a checkpoint; None takes the base model as it is."""
     base: str | None = None
     """Folder or hub name; None takes the one that `trained` records, or the default."""
+    weights: Path | None = None
+    """File of a published transformer in place of the base's own (see `BaseModelRef`)."""
     device: str = "auto"
     cpu_offload: bool = False
     """Keep on the GPU only the part that works: slower, for small cards."""
@@ -125,8 +127,12 @@ def load_pipeline(settings: DeviceSettings) -> EffectPipeline:
     if settings.cpu_offload and device == "cpu":
         raise ValueError("cpu_offload moves parts between GPU and memory, and there is no GPU; leave it out")
     model = base_model(settings)
-    pipeline = EffectPipeline.load(model, settings.trained, dtype="float32" if device == "cpu" else "bfloat16")
+    record = _record_of(settings)
+    family = None if record is None else family_of_record(record["family"])
+    dtype = "float32" if device == "cpu" else "bfloat16"
+    pipeline = EffectPipeline.load(model, settings.trained, family=family, dtype=dtype)
     pipeline.set_progress_bar_config(disable=True)
+    pipeline.conditioning_noise = record["settings"]["cache"]["conditioning_noise"] if record else "from_config"
     if settings.cpu_offload:
         pipeline.enable_model_cpu_offload(device=device)
     else:
@@ -141,13 +147,15 @@ def read_training(settings: DeviceSettings) -> TrainedOn:
         WeightsNotFound: the base model is not on this machine.
         ValueError: it is of no family that is here.
     """
-    family = open_family(locate_model(base_model(settings)).path)
-    values: dict[str, Any] = {"grid": family.grid, "size": family.trained_shape[1:]}
-    if settings.trained is not None and (settings.trained / RECORD_FILE).is_file():
-        record = _read_record(settings.trained)
-        values["mask_downsample"] = record["settings"]["data"]["mask_downsample"]
-        values["size"] = tuple(record["latents"].get("size") or values["size"])
-    return TrainedOn(**values)
+    record = _record_of(settings)
+    if record is None:
+        family = family_of_model(locate_model(base_model(settings)))
+        return TrainedOn(grid=family.grid, size=family.trained_shape[1:])
+    return TrainedOn(
+        grid=family_of_record(record["family"]).grid,
+        size=tuple(record["latents"]["size"]),
+        mask_downsample=record["settings"]["data"]["mask_downsample"],
+    )
 
 
 def read_inputs(request: GenerateRequest, trained_on: TrainedOn) -> tuple[PipelineInput, float]:
@@ -215,6 +223,17 @@ def parse_size(size: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def parse_downsample(name: str | None) -> Downsample | None:
+    """Check the value of --mask-downsample.
+
+    Raises:
+        ValueError: it is no resize.
+    """
+    if name is not None and name not in get_args(Downsample):
+        raise ValueError(f"--mask-downsample {name} is not one of {', '.join(get_args(Downsample))}")
+    return cast("Downsample | None", name)
+
+
 def parse_keyframes(masks: Sequence[str]) -> dict[int, Path]:
     """Parse FRAME=PNG each into files by frame.
 
@@ -244,15 +263,23 @@ def difference_map(result: Rgb, over: Rgb) -> Rgb:
 def base_model(settings: DeviceSettings) -> BaseModelRef:
     """The base model that is named, else the one that the run records, else the default."""
     if settings.base is not None or settings.trained is None:
-        return BaseModelRef() if settings.base is None else BaseModelRef(id=settings.base)
+        names = {} if settings.base is None else {"id": settings.base}
+        return BaseModelRef(**names, weights=str(settings.weights or ""))
     base = _read_record(settings.trained)["base"]
     return BaseModelRef(id=base["id"], revision=base["revision"])
+
+
+def _record_of(settings: DeviceSettings) -> dict[str, Any] | None:
+    """The record of the run, where its folder `trained` is given; a checkpoint has none."""
+    if settings.trained is None or not (settings.trained / RECORD_FILE).is_file():
+        return None
+    return _read_record(settings.trained)
 
 
 def _read_record(trained: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads((trained / RECORD_FILE).read_text())
-        record["base"] = {name: record["base"][name] for name in ("id", "revision")}
+        record = {name: record[name] for name in ("base", "family", "latents", "settings")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{trained}: has no {RECORD_FILE} of a finished run; give a run's folder `trained`, or name the base model"

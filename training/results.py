@@ -63,7 +63,7 @@ def generate_samples(settings: TrainingConfig, count: int, share: tuple[int, int
         ValueError: the run is not finished, or a clip does not fit the model.
         WeightsNotFound: the base model is not on this machine.
     """
-    from .base.families import open_family
+    from .base.families import family_of_model
     from .base.models import locate_model
     from .generate import DeviceSettings, load_pipeline
     from .sampling.pipeline import PipelineInput
@@ -72,7 +72,7 @@ def generate_samples(settings: TrainingConfig, count: int, share: tuple[int, int
     corpus, cache, validation = open_corpus(settings.corpus), settings.cache, settings.validation
     sampling = SamplingSettings(steps=validation.steps, guidance=validation.guidance, seed=validation.seed)
     trained = settings.output_path / TRAINED_FOLDER
-    pipeline, grid = None, open_family(locate_model(settings.model).path).grid
+    pipeline, grid = None, family_of_model(locate_model(settings.model)).grid
     weights = sorted((trained / "transformer").glob("*.safetensors"))
     if not weights:
         raise ValueError(f"{trained}: holds no trained weights; train to the last step first")

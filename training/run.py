@@ -25,8 +25,8 @@ from .latents.sampler import kind_weights
 from .results import describe_clips, select_evaluation_clips, write_model_card
 
 CONFIGS = Path(__file__).parent / "configs"
-TINY = "tiny"
-"""As a model's id: the model in miniature, written into the run's folder."""
+TINY = ("tiny", "tiny-wan", "tiny-vace")
+"""As a model's id: a model in miniature, written into the run's folder."""
 ReportProgress = Callable[[str, int, int], None]
 """Receives a step's label, the number of pieces done and their total."""
 
@@ -78,9 +78,9 @@ def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> Train
             names = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.toml")))
             raise ValueError(f"{config}: is neither a settings file nor one of {names}; give the file's path")
     settings = load_training(path, overrides)
-    uses_tiny_model = settings.model.id == TINY
+    uses_tiny_model = settings.model.id in TINY
     if uses_tiny_model:
-        overrides = (*overrides, f'model.id="{settings.output_path.absolute() / TINY}"')
+        overrides = (*overrides, f'model.id="{settings.output_path.absolute() / settings.model.id}"')
         settings = load_training(path, overrides)
     job = TrainingJob(
         config=path, settings=settings, overrides=tuple(overrides), uses_tiny_model=uses_tiny_model, **launch

@@ -26,7 +26,7 @@ from ...extras import require
 from .conditioning import UNKNOWN, hide_frames, resize_mask, stack_mask
 from .encoders import Moments
 from .latent_shapes import Downsample, LatentGrid
-from .models import TextModel, assemble, load_vae, load_weights, read_config
+from .models import Layout, TextModel, assemble, load_vae, read_config
 from .network import (
     Conditioning,
     Latents,
@@ -38,6 +38,7 @@ from .network import (
     input_dtype,
     unwrap,
 )
+from .published import WeightsFile, read_transformer
 
 torch = require("torch", extra="train")
 MASK_CHANNELS = {"resize": 1, "stack": 4, "vae": 16}
@@ -65,14 +66,24 @@ class CogVideoXFamily:
     adds_noise: bool = False
 
     @classmethod
-    def recognise(cls, folder: Path, config: Mapping[str, Any]) -> "CogVideoXFamily | None":
-        """The family of a model's folder by its transformer's config; None where it is another."""
+    def recognise(cls, folder: Path, config: Mapping[str, Any], layout: Layout = "auto") -> "CogVideoXFamily | None":
+        """The family of a model's folder by its transformer's config; None where it is another.
+
+        Raises:
+            ValueError: its weights cannot be brought to the layout.
+        """
         if config.get("_class_name", cls.transformer_class) != cls.transformer_class:
             return None
-        channels = int(config.get("in_channels", 0)) - 2 * NOISY
+        own = int(config.get("in_channels", 0)) - 2 * NOISY
+        channels = MASK_CHANNELS.get(layout, own if own in MASK_CHANNELS.values() else 1)
+        if layout not in ("auto", *MASK_CHANNELS) or (own > 1 and own != channels):
+            raise ValueError(
+                f"{folder}: holds masks in {max(own, 0)} channels, which do not become model.layout={layout!r}; set "
+                f"model.layout to auto{' or one of ' + ', '.join(MASK_CHANNELS) if own <= 1 else ''}"
+            )
         scale = read_config(folder / "vae").get("scaling_factor", cls.scale) if (folder / "vae").is_dir() else cls.scale
         return cls(
-            mask_channels=channels if channels in MASK_CHANNELS.values() else 1,
+            mask_channels=channels,
             scale=float(scale),
             adds_noise=bool(config.get("add_noise_in_inpaint_model", False)),
         )
@@ -82,18 +93,24 @@ class CogVideoXFamily:
         """Those of the mask and of the composite."""
         return self.mask_channels + NOISY
 
-    def load_transformer(self, folder: Path, *, dtype: str | None = "float32") -> Any:
-        """Load the transformer; one without conditioning is widened with zeros, which changes no output."""
-        path = folder / "transformer" if (folder / "transformer").is_dir() else folder
-        config, weights = read_config(path), load_weights(path, dtype)
+    def load_transformer(
+        self, folder: Path, *, dtype: str | None = "float32", published: WeightsFile | None = None
+    ) -> Any:
+        """Load the transformer; a folder's that holds masks in fewer channels, or none, is widened.
+
+        Without conditioning it gets zeros, which changes no output; more mask channels share the response of the one.
+        """
+        path, config, weights = read_transformer(folder, published, dtype=dtype)
         channels, wide = config.get("in_channels"), NOISY + self.conditioning_channels
-        if config.get("patch_size_t") != 2 or channels not in (NOISY, wide):
+        known = {wide, 2 * NOISY + 1} | ({NOISY} if published is None else set())
+        if config.get("patch_size_t") != 2 or channels not in known:
             raise ValueError(
                 f"{path}: patch_size_t={config.get('patch_size_t')} and in_channels={channels} are not those of a "
-                f"CogVideoX 1.5 model (2, and 16 or {wide}); choose CogVideoX-Fun-V1.5-5b-InP or CogVideoX1.5-5B"
+                f"CogVideoX 1.5 model (2, and {' or '.join(map(str, sorted(known)))}); choose "
+                "CogVideoX-Fun-V1.5-5b-InP, Casper or VOID"
             )
-        if channels == NOISY:
-            weights["patch_embed.proj.weight"] = _widen(weights["patch_embed.proj.weight"], wide)
+        if channels != wide:
+            weights["patch_embed.proj.weight"] = _widen(weights["patch_embed.proj.weight"], self.mask_channels)
         config["in_channels"] = wide
         return assemble(require("diffusers", extra="train").CogVideoXTransformer3DModel, config, weights, path)
 
@@ -229,7 +246,10 @@ def _nearest_visible(visible: Any, grid: LatentGrid) -> list[int]:
     return frames
 
 
-def _widen(narrow: Any, channels: int) -> Any:
-    wide = narrow.new_zeros(len(narrow), channels * _COLUMNS)
-    wide[:, : narrow.shape[1]] = narrow
-    return wide
+def _widen(narrow: Any, mask_channels: int) -> Any:
+    """Patch embedding with mask and composite behind the noisy channels; a mask's columns are shared out among more."""
+    noisy, rest = narrow[:, : NOISY * _COLUMNS], narrow[:, NOISY * _COLUMNS :]
+    if not rest.shape[1]:
+        rest = narrow.new_zeros(len(narrow), (1 + NOISY) * _COLUMNS)
+    mask = rest[:, :_COLUMNS].repeat(1, mask_channels) / mask_channels
+    return torch.cat([noisy, mask, rest[:, _COLUMNS:]], dim=1)

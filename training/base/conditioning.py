@@ -14,7 +14,7 @@ latent frame; otherwise half of all keyframes would do nothing.
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -22,11 +22,15 @@ from jaxtyping import Float
 from ...arrays import Mask, Matte
 from ...extras import require
 from .latent_shapes import Downsample, LatentGrid
-from .network import Conditioning, Latents, MaskChannels, PixelMask, Tensor
+from .network import Conditioning, Latents, MaskChannels, PixelMask, Tensor, Video
 
 torch = require("torch", extra="train")
 functional: Any = require("torch.nn.functional", extra="train")
 
+NoiseSetting = Literal["none", "from_config"] | float
+"""Deviation of noise on the conditioning video, in [-1, 1]; from_config is as the base model was trained."""
+SAMPLING_NOISE = 0.0563
+"""Deviation in sampling with a base model that was trained with noise; in training it is exp(N(-3, 0.5))."""
 UNKNOWN = 0.5
 """Mask of a pixel where the model decides."""
 SoftMask = Float[np.ndarray, "F H W"]
@@ -72,6 +76,23 @@ def visible_frames(mask: PixelMask, grid: LatentGrid) -> Any:
     known = (mask != UNKNOWN).any(dim=3).any(dim=2)[0]
     spans = [grid.frame_range(latent) for latent in range(grid.latent_frames(mask.shape[1]))]
     return torch.stack([known[span.start : span.stop].any() for span in spans])
+
+
+def noise_level(setting: NoiseSetting, *, adds_noise: bool, rng: np.random.Generator | None = None) -> float:
+    """Deviation of the noise for one clip: drawn from `rng` in training, fixed in sampling, where it is None."""
+    if setting == "none" or (setting == "from_config" and not adds_noise):
+        return 0.0
+    if setting != "from_config":
+        return float(setting)
+    return SAMPLING_NOISE if rng is None else float(np.exp(rng.normal(-3.0, 0.5)))
+
+
+def add_noise(video: Video, level: float, *, seed: int) -> Video:
+    """The conditioning video with normal noise of this deviation; pixels of exactly -1 stay, as in the base."""
+    if level == 0:
+        return video
+    noise = torch.randn(video.shape, generator=torch.Generator().manual_seed(seed)) * level
+    return video + torch.where(video == -1, torch.zeros_like(noise), noise.to(video.device))
 
 
 def empty_conditioning(latents: Latents, channels: int) -> Conditioning:

@@ -7,28 +7,40 @@ from typing import Any
 
 from .cogvideox import CogVideoXFamily
 from .family import Family
-from .models import read_config
+from .models import Layout, LocalBase, read_config
+from .published import WeightsFile, open_weights, published_config
 from .wan import WanFamily
 
 FAMILIES: dict[str, Any] = {family.name: family for family in (CogVideoXFamily, WanFamily)}
 
 
-def open_family(folder: Path) -> Family:
+def open_family(folder: Path, *, published: WeightsFile | None = None, layout: Layout = "auto") -> Family:
     """The family of a model's folder, or of a folder that holds a transformer alone; no weight is read.
 
     Raises:
-        ValueError: its transformer is of a class that no family has.
+        UnusableWeights: the published transformer is of no class that is here, or of another than the folder's.
+        ValueError: its transformer is of a class that no family has, or cannot be brought to the layout.
     """
     path = folder / "transformer" if (folder / "transformer").is_dir() else folder
-    config = read_config(path)
+    config = read_config(path) if published is None else published_config(published, folder)
     for family_class in FAMILIES.values():
-        family: Family | None = family_class.recognise(folder, config)
+        family: Family | None = family_class.recognise(folder, config, layout)
         if family is not None:
             return family
     names = " or ".join(FAMILIES)
     raise ValueError(
         f"{path}: is a {config.get('_class_name')}, which is no transformer of {names}; choose another model"
     )
+
+
+def family_of_model(model: LocalBase) -> Family:
+    """The family of a base model on this machine."""
+    return open_family(model.path, published=_published(model), layout=model.layout)
+
+
+def load_transformer(model: LocalBase, *, dtype: str | None = "float32") -> Any:
+    """Load the transformer that a base model on this machine begins with."""
+    return family_of_model(model).load_transformer(model.path, dtype=dtype, published=_published(model))
 
 
 def family_record(family: Family) -> dict[str, Any]:
@@ -49,3 +61,7 @@ def family_of_record(record: Mapping[str, Any]) -> Family:
         raise ValueError(f"the record names the family {record['name']}, which is not one of {', '.join(FAMILIES)}")
     family: Family = family_class(**fields)
     return family
+
+
+def _published(model: LocalBase) -> WeightsFile | None:
+    return None if model.weights is None else open_weights(model.weights)

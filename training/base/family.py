@@ -16,6 +16,7 @@ from .encoders import Moments
 from .latent_shapes import Downsample, LatentGrid
 from .models import TextModel
 from .network import Conditioning, Latents, PixelMask, Scalar, Tensor, TextRows, TrainingBatch, Video
+from .published import WeightsFile
 
 Visible = Bool[Tensor, "f"]
 """Latent frames whose mask is known."""
@@ -75,10 +76,15 @@ class Family(Protocol):
         """Names of the transformer's lists of blocks."""
         ...
 
-    def load_transformer(self, folder: Path, *, dtype: str | None = "float32") -> Any:
+    def load_transformer(
+        self, folder: Path, *, dtype: str | None = "float32", published: WeightsFile | None = None
+    ) -> Any:
         """Load the transformer of a model's folder, or of a folder of its own; dtype None leaves each weight's own.
 
+        A published one is loaded in its place, as large as the folder's config says.
+
         Raises:
+            UnusableWeights: the published file is of another family or size than the folder's model, or cut short.
             ValueError: it is of another family, its weights are damaged or do not fit its config.
         """
         ...

@@ -10,12 +10,13 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from ...extras import require
 from ...settings import STRICT
 from ...weights import LocalModel, WeightsRef, find_weights
 
+Layout = Literal["auto", "resize", "stack", "vae", "fun-inp", "vace"]
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
@@ -28,6 +29,12 @@ class BaseModelRef:
     """A folder, or the name of a hub repository that was fetched before."""
     revision: str | None = None
     """Commit, tag or branch of the repository; None takes what was fetched as main, and its commit is recorded."""
+    weights: str = ""
+    """File of a published transformer, recognised by its shapes, in place of the model's own: CogVideoX-Fun InP,
+    Casper, VOID, Wan Fun InP or Wan VACE; the model brings the rest."""
+    layout: Layout = "auto"
+    """Way of the conditioning into the transformer. CogVideoX holds a mask in 1 channel (resize), 4 (stack) or 16
+    (vae), and learns to do so where its weights have fewer; Wan is fun-inp or vace. auto is as the weights are."""
 
     required_packages: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("torch", "diffusers", "transformers", "accelerate", "safetensors"), "train"
@@ -37,17 +44,36 @@ class BaseModelRef:
 
     @property
     def required_weights(self) -> tuple[WeightsRef, ...]:
-        """The model with all its parts."""
-        return (WeightsRef(model=self.id, revision=self.revision, parts=PARTS),)
+        """The model with all its parts, and the published transformer."""
+        remedy = "download the file and give its path as model.weights"
+        published = (WeightsRef(model=self.weights, parts=(), remedy=remedy),) if self.weights else ()
+        return (WeightsRef(model=self.id, revision=self.revision, parts=PARTS), *published)
 
 
-def locate_model(model: BaseModelRef) -> LocalModel:
+@dataclass(frozen=True, kw_only=True)
+class LocalBase(LocalModel):
+    """A base model on this machine."""
+
+    weights: Path | None = None
+    """The published transformer in place of its own."""
+    layout: Layout = "auto"
+
+    def sha256(self, *parts: str) -> str:
+        """SHA-256 over the files of some parts; that of the published transformer in place of its own."""
+        if self.weights is not None and parts == ("transformer",):
+            return LocalModel(id=self.id, path=self.weights, revision=None).sha256()
+        return super().sha256(*parts)
+
+
+def locate_model(model: BaseModelRef) -> LocalBase:
     """Find a model on this machine, all its parts.
 
     Raises:
         WeightsNotFound: it is not there, or a part of it is not.
     """
-    return find_weights(model.required_weights[0])
+    local, *published = (find_weights(ref) for ref in model.required_weights)
+    weights = published[0].path if published else None
+    return LocalBase(id=local.id, path=local.path, revision=local.revision, weights=weights, layout=model.layout)
 
 
 def select_device(name: str = "auto") -> str:

@@ -1,12 +1,12 @@
-"""Tiny base model: random weights, the real architecture, 0.15 million parameters, a folder of 1 MB.
+"""Tiny base models: random weights, the real architectures, 0.15 million parameters, folders of 1 MB.
 
-For tests, the demo and continuous integration. It has the layout of a CogVideoX-Fun InP folder (transformer with 33
-input channels, vae, text_encoder, tokenizer, scheduler), so everything that loads the real one loads it.
+For tests, the demo and continuous integration. They have the layout of a real model's folder (transformer, vae,
+text_encoder, tokenizer, scheduler), so everything that loads the real one loads them.
 """
 
 import string
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ...extras import require
 
@@ -48,6 +48,28 @@ TEXT_ENCODER = {
     "num_heads": 4,
     "feed_forward_proj": "gated-gelu",
 }
+WAN_TRANSFORMER = {
+    "patch_size": (1, 2, 2),
+    "num_attention_heads": 2,
+    "attention_head_dim": 12,
+    "in_channels": 36,
+    "out_channels": 16,
+    "text_dim": 32,
+    "freq_dim": 32,
+    "ffn_dim": 32,
+    "num_layers": 2,
+    "cross_attn_norm": True,
+    "qk_norm": "rms_norm_across_heads",
+    "rope_max_seq_len": 32,
+}
+WAN_VAE = {
+    "base_dim": 4,
+    "z_dim": 16,
+    "dim_mult": [1, 1, 1, 1],
+    "num_res_blocks": 1,
+    "temperal_downsample": [False, True, True],
+}
+VACE = {"in_channels": 16, "vace_layers": [0], "vace_in_channels": 96}
 SCHEDULER = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -60,8 +82,12 @@ SCHEDULER = {
 }
 
 
-def write_tiny_model(folder: Path, *, seed: int = 0, **transformer: Any) -> Path:
-    """Write the model into a folder, the same for the same seed; transformer settings may be changed by name."""
+Kind = Literal["tiny", "tiny-wan", "tiny-vace"]
+"""CogVideoX-Fun InP, Wan 2.1 Fun InP without its encoder of pictures, Wan 2.1 VACE."""
+
+
+def write_tiny_model(folder: Path, *, kind: Kind = "tiny", seed: int = 0, **transformer: Any) -> Path:
+    """Write a model into a folder, the same for the same seed; transformer settings may be changed by name."""
     torch, diffusers = require("torch", extra="train"), require("diffusers", extra="train")
     transformers = require("transformers", extra="train")
     transformers.utils.logging.disable_progress_bar()
@@ -70,16 +96,26 @@ def write_tiny_model(folder: Path, *, seed: int = 0, **transformer: Any) -> Path
     letters = [(letter, -8.0) for letter in ("▁", *string.ascii_letters, *string.digits, *string.punctuation)]
     vocabulary = [*special, *letters, *((f"▁{word}", -4.0) for word in _WORDS)]
     tokenizer = transformers.T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=TEXT_LENGTH)
-    text_config = transformers.T5Config(vocab_size=len(tokenizer), dropout_rate=0.0, **TEXT_ENCODER)
+    text = {"vocab_size": len(tokenizer), "dropout_rate": 0.0, **TEXT_ENCODER}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        parts = {
-            "transformer": diffusers.CogVideoXTransformer3DModel(**TRANSFORMER | transformer),
-            "vae": diffusers.AutoencoderKLCogVideoX(**VAE),
-            "text_encoder": transformers.T5EncoderModel(text_config),
-            "tokenizer": tokenizer,
-            "scheduler": diffusers.DDIMScheduler(**SCHEDULER),
-        }
+        if kind == "tiny":
+            parts = {
+                "transformer": diffusers.CogVideoXTransformer3DModel(**TRANSFORMER | transformer),
+                "vae": diffusers.AutoencoderKLCogVideoX(**VAE),
+                "text_encoder": transformers.T5EncoderModel(transformers.T5Config(**text)),
+                "scheduler": diffusers.DDIMScheduler(**SCHEDULER),
+            }
+        else:
+            is_vace = kind == "tiny-vace"
+            model = diffusers.WanVACETransformer3DModel if is_vace else diffusers.WanTransformer3DModel
+            parts = {
+                "transformer": model(**WAN_TRANSFORMER | (VACE if is_vace else {}) | transformer),
+                "vae": diffusers.AutoencoderKLWan(**WAN_VAE),
+                "text_encoder": transformers.UMT5EncoderModel(transformers.UMT5Config(**text)),
+                "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+            }
+        parts["tokenizer"] = tokenizer
     for name, part in parts.items():
         part.save_pretrained(folder / name)
     return folder

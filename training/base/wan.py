@@ -22,7 +22,7 @@ from ...extras import require
 from .conditioning import hide_frames, stack_mask
 from .encoders import Moments
 from .latent_shapes import Downsample, LatentGrid
-from .models import TextModel, assemble, load_vae, load_weights, read_config
+from .models import Layout, TextModel, assemble, load_vae
 from .network import (
     Conditioning,
     Latents,
@@ -36,6 +36,7 @@ from .network import (
     input_dtype,
     unwrap,
 )
+from .published import WeightsFile, read_transformer
 
 torch = require("torch", extra="train")
 functional: Any = require("torch.nn.functional", extra="train")
@@ -45,8 +46,8 @@ TEXT_ROWS = 512
 IMAGE_ROWS = 257
 SHIFT = 5.0
 """Shift of the noise schedule that the Fun models were trained with."""
-Layout = Literal["fun-inp", "vace"]
-CLASSES = {"fun-inp": "WanTransformer3DModel", "vace": "WanVACETransformer3DModel"}
+WanLayout = Literal["fun-inp", "vace"]
+CLASSES: dict[WanLayout, str] = {"fun-inp": "WanTransformer3DModel", "vace": "WanVACETransformer3DModel"}
 CONDITIONING = {"fun-inp": 20, "vace": 96}
 """Channels of the conditioning."""
 NOISY = 16
@@ -63,16 +64,24 @@ class WanFamily:
     latent_channels: ClassVar[int] = NOISY
     has_full_windows: ClassVar[bool] = True
     adds_noise: ClassVar[bool] = False
-    layout: Layout = "fun-inp"
+    layout: WanLayout = "fun-inp"
     image_rows: Any = None
     """Rows of the clip's first frame (see `encode_image`); None feeds zeros where the transformer asks for them."""
 
     @classmethod
-    def recognise(cls, folder: Path, config: Mapping[str, Any]) -> "WanFamily | None":
-        """The family of a model's folder by its transformer's config; None where it is another."""
-        layouts: dict[Any, Layout] = {CLASSES["fun-inp"]: "fun-inp", CLASSES["vace"]: "vace"}
-        layout = layouts.get(config.get("_class_name"))
-        return None if layout is None else cls(layout=layout)
+    def recognise(cls, folder: Path, config: Mapping[str, Any], layout: Layout = "auto") -> "WanFamily | None":
+        """The family of a model's folder by its transformer's config; None where it is another.
+
+        Raises:
+            ValueError: its weights have another layout.
+        """
+        layouts = {class_name: own for own, class_name in CLASSES.items()}
+        own = layouts.get(config.get("_class_name", ""))
+        if own is None:
+            return None
+        if layout not in ("auto", own):
+            raise ValueError(f"{folder}: has the layout {own}, not model.layout={layout!r}; set model.layout to auto")
+        return cls(layout=own)
 
     @property
     def title(self) -> str:
@@ -94,24 +103,23 @@ class WanFamily:
         """20, or 96 of VACE."""
         return CONDITIONING[self.layout]
 
-    def load_transformer(self, folder: Path, *, dtype: str | None = "float32") -> Any:
+    def load_transformer(
+        self, folder: Path, *, dtype: str | None = "float32", published: WeightsFile | None = None
+    ) -> Any:
         """Load the transformer; what its class keeps in 32 bits stays so.
 
         Raises:
             ValueError: it takes other channels, its weights are damaged or do not fit its config.
         """
-        path = folder / "transformer" if (folder / "transformer").is_dir() else folder
-        config = read_config(path)
-        wanted = {"fun-inp": ("in_channels", 36), "vace": ("vace_in_channels", 96)}
-        name, channels = wanted[self.layout]
+        path, config, weights = read_transformer(folder, published, dtype=dtype)
+        name, channels = {"fun-inp": ("in_channels", 36), "vace": ("vace_in_channels", 96)}[self.layout]
         if config.get("_class_name") != self.transformer_class or config.get(name) != channels:
             raise ValueError(
-                f"{path}: is {config.get('_class_name')} with {name}={config.get(name)}, not {self.transformer_class} "
-                f"with {channels}; choose Wan2.1-Fun-1.3B-InP or Wan2.1-VACE-1.3B"
+                f"{path}: is a {config.get('_class_name')} that takes {config.get(name)} channels, not a "
+                f"{self.transformer_class} that takes {channels}; choose the weights of Wan2.1-Fun-1.3B-InP, as "
+                "model.weights, or of Wan2.1-VACE-1.3B"
             )
-        model_class = getattr(require("diffusers", extra="train"), self.transformer_class)
-        weights = load_weights(path, dtype, exact=model_class._keep_in_fp32_modules)
-        return assemble(model_class, config, weights, path)
+        return assemble(getattr(require("diffusers", extra="train"), self.transformer_class), config, weights, path)
 
     def load_vae(self, folder: Path, *, dtype: str = "float32") -> Any:
         """Load AutoencoderKLWan."""

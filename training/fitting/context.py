@@ -18,6 +18,7 @@ from ...datasets.store.location import Location
 from ...extras import require
 from ...weights import LocalModel
 from ..base import checkpoint
+from ..base.families import load_transformer
 from ..base.family import Family
 from ..base.models import locate_model
 from ..base.optimiser import Ema, build_optimiser, select_trainable
@@ -82,7 +83,7 @@ def build_context(settings: TrainingConfig) -> TrainingContext:
     # FSDP keeps weights of one kind together, so all are 32-bit there; elsewhere the frozen ones follow precision.
     half = settings.precision == "bf16" and accelerator.distributed_type.name != "FSDP"
     family = samples.family
-    transformer = family.load_transformer(local.path, dtype=None)
+    transformer = load_transformer(local, dtype=None)
     weights = select_trainable(transformer, settings.trainable, frozen_dtype="bfloat16" if half else "float32")
     context = TrainingContext(
         settings=settings,

@@ -69,9 +69,14 @@ class CachedRow:
     target: LayerMoments
     """Of the video that is to come out."""
     conditions: Mapping[str, LayerMoments] = field(default_factory=dict)
-    """By the names of `Family.condition_videos`; empty where the clip has no pair."""
+    """By the names of `Family.condition_videos`; empty where the clip has no pair. Further draws have `draw_name`s."""
     mask: Mask | None = None
     text: TextArray
+
+
+def draw_name(name: str, draw: int) -> str:
+    """Name of a condition as encoded with one draw of noise; the first has the plain name."""
+    return f"{name}.{draw}" if draw else name
 
 
 class LatentCache:

@@ -18,7 +18,7 @@ from ..base.conditioning import empty_conditioning
 from ..base.encoders import Moments, sample_latents
 from ..base.families import family_of_record
 from ..base.network import Conditioning, Latents, TrainingBatch
-from .cache import CachedRow, LatentCache, LayerMoments
+from .cache import CachedRow, LatentCache, LayerMoments, draw_name
 from .sampler import DataSettings, RowSampler, draw_visible_frames
 
 torch = require("torch", extra="train")
@@ -36,6 +36,7 @@ class CachedSamples(Dataset):  # type: ignore[misc]
         self.cache, self.settings, self.seed = cache, settings, seed
         self.rows = [row for row in cache.rows if settings.split in ("all", row["split"])]
         self.sampler = RowSampler(self.rows, settings.mix, label=f"{cache.folder} (split {settings.split})")
+        self.draws = int(cache.manifest["recipe"]["noise_draws"])
         self.family = family_of_record(cache.manifest["family"])
         self.no_caption = torch.from_numpy(cache.no_caption())
 
@@ -71,7 +72,12 @@ class CachedSamples(Dataset):  # type: ignore[misc]
         assert row.mask is not None, "a row with a pair has a mask"
         mask = jitter_mask(row.mask, self.settings.trimask.jitter_px, rng)
         visible = draw_visible_frames(len(row.target.mean), self.settings.trimask, rng)
-        layers = {name: self._draw_latents(layer, rng) for name, layer in row.conditions.items()}
+        draw = int(rng.integers(self.draws)) if self.draws > 1 else 0
+        layers = {
+            name: self._draw_latents(row.conditions.get(draw_name(name, draw), layer), rng)
+            for name, layer in row.conditions.items()
+            if "." not in name
+        }
         pixels, downsample = torch.from_numpy(mask.astype(np.float32))[None], self.settings.mask_downsample
         return self.family.condition(layers, pixels, torch.from_numpy(visible), downsample)
 

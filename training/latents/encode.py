@@ -10,6 +10,7 @@ A clip longer than a window becomes several windows; a shorter one is cut to the
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +19,13 @@ from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
 from ...datasets.store.atomic_io import atomic_write, digest_of, json_bytes
 from ...extras import require
+from ..base.conditioning import add_noise, noise_level
 from ..base.encoders import frames_to_video
-from ..base.families import open_family
+from ..base.families import family_of_model
 from ..base.family import Family
 from ..base.models import BaseModelRef, load_text_model, locate_model, select_device
 from ..base.network import Video
-from .cache import CachedRow, LayerMoments, TextArray, row_path, write_row
+from .cache import CachedRow, LayerMoments, TextArray, draw_name, row_path, write_row
 from .encode_plan import (
     CacheSettings,
     Recipe,
@@ -59,7 +61,7 @@ def encode_corpus(
     pending = [(clip_id, path) for clip_id, path in row_lists if not is_encoded(path, folder)]
     if not pending and row_path(folder, no_caption).exists():
         return
-    encoders = _Encoders(open_family(local.path), local.path, settings)
+    encoders = _Encoders(family_of_model(local), local.path, settings)
     if not row_path(folder, no_caption).exists():
         nothing = LayerMoments(np.zeros((0, 0, 0, 0), np.float32))
         row = CachedRow(key=no_caption, target=nothing, text=encoders.encode_caption(""))
@@ -87,11 +89,20 @@ class _Encoders:
         moments = self.family.encode_video(self.vae, video)
         return LayerMoments(moments.mean[0].cpu().numpy(), moments.logvar[0].cpu().numpy() if is_drawn else None)
 
-    def encode_conditions(self, over: Rgb, mask: Mask) -> dict[str, LayerMoments]:
-        """The videos that the family conditions with."""
-        pixels = torch.from_numpy(mask.astype(np.float32))[None]
-        videos = self.family.condition_videos(frames_to_video(over), pixels)
-        return {name: self.encode_video(video, is_drawn) for name, (video, is_drawn) in videos.items()}
+    def encode_conditions(self, over: Rgb, mask: Mask, recipe: Recipe, key: str) -> dict[str, LayerMoments]:
+        """The videos that the family conditions with; where noise is added, of each draw those that it changes."""
+        pixels, setting = torch.from_numpy(mask.astype(np.float32))[None], recipe["conditioning_noise"]
+        layers: dict[str, LayerMoments] = {}
+        first: dict[str, Any] = {}
+        for draw in range(recipe["noise_draws"]):
+            rng = np.random.default_rng([int(key[:16], 16), draw])
+            level, seed = noise_level(setting, adds_noise=self.family.adds_noise, rng=rng), int(rng.integers(2**31))
+            noisy = add_noise(frames_to_video(over), level, seed=seed)
+            for name, (video, is_drawn) in self.family.condition_videos(noisy, pixels).items():
+                if draw == 0 or not torch.equal(video, first[name]):
+                    layers[draw_name(name, draw)] = self.encode_video(video, is_drawn)
+                first.setdefault(name, video)
+        return layers
 
     def encode_caption(self, caption: str) -> TextArray:
         """All rows of a caption."""
@@ -123,7 +134,7 @@ def _encode_window(clip: Clip, mask: Mask | None, start: int, folder: Path, reci
         caption=clip.caption or "",
         start=start,
         target=encoders.encode_video(frames_to_video(layers["gt"])),
-        conditions=encoders.encode_conditions(layers["over"], layers["mask"]) if "over" in layers else {},
+        conditions=encoders.encode_conditions(layers["over"], layers["mask"], recipe, key) if "over" in layers else {},
         mask=layers.get("mask"),
         text=encoders.encode_caption(clip.caption or ""),
     )

@@ -21,9 +21,8 @@ from ...datasets.corpus.reader import Corpus
 from ...datasets.corpus.schema import TRUTH, TRUTH_LAYER
 from ...datasets.store.atomic_io import atomic_write, digest_of, is_abandoned, json_bytes
 from ...settings import STRICT
-from ...weights import LocalModel
 from ..base.latent_shapes import LatentGrid
-from ..base.models import BaseModelRef, locate_model
+from ..base.models import BaseModelRef, LocalBase, locate_model
 from .cache import FORMAT, MANIFEST, LatentCache, open_cache, row_path
 
 Recipe = dict[str, Any]
@@ -48,19 +47,25 @@ class CacheSettings:
     truth_threshold: Annotated[int, Field(ge=1, le=255)] = 51
     """Strength, of 255, from which a pixel of `effect_truth` is effect: others would mean "unknown". At a fifth it
     agrees with `effect_mask` at an IoU of 0.64 to 0.87 on the demo's rendered clips (0.45 to 0.79 at 1)."""
+    conditioning_noise: Literal["none", "from_config"] | Annotated[float, Field(ge=0, le=1)] = "none"
+    """Noise on the composite before it is encoded, of deviation 0 to 1 in [-1, 1]. from_config draws exp(N(-3, 0.5))
+    for each encoding where the base model was trained so, and takes 0.0563 in sampling; it blurs the composite."""
+    noise_draws: Annotated[int, Field(ge=1, le=64)] = 4
+    """Encodings of each composite with noise, of which every sample takes one; one without noise."""
     device: str = "auto"
     """auto takes a GPU where there is one; otherwise a torch device by name."""
 
 
-def build_recipe(model: LocalModel, settings: CacheSettings) -> Recipe:
+def build_recipe(model: LocalBase, settings: CacheSettings) -> Recipe:
     """Return family, digests of autoencoder and text model, and the settings that decide a row's content.
 
     Raises:
         ValueError: the model is of no family that is here, or its family does not take such frames or sides.
     """
-    from ..base.families import family_record, open_family  # torch stands in its head
+    from ..base.conditioning import noise_level
+    from ..base.families import family_of_model, family_record  # torch stands in its head
 
-    family = open_family(model.path)
+    family = family_of_model(model)
     family.grid.check_length(settings.frames, "cache.frames")
     if settings.size is not None:
         family.grid.check_shape(settings.frames, *settings.size, label="cache.size")
@@ -69,6 +74,10 @@ def build_recipe(model: LocalModel, settings: CacheSettings) -> Recipe:
         "vae": model.sha256("vae"),
         "text": model.sha256("text_encoder", "tokenizer"),
         **{name: getattr(settings, name) for name in ("frames", "size", "storage_dtype", "compute_dtype")},
+        "conditioning_noise": settings.conditioning_noise,
+        "noise_draws": settings.noise_draws
+        if noise_level(settings.conditioning_noise, adds_noise=family.adds_noise)
+        else 1,
         "format": FORMAT,
     }
     if settings.mask == TRUTH:
@@ -131,7 +140,7 @@ def finalize_cache(corpus: Corpus, model: BaseModelRef, folder: Path, settings: 
     }
     origin = {  # not in the digest: the same latents may come from another copy of corpus or model
         "corpus": {key: corpus.manifest[key] for key in ("name", "version", "digest")} | {"url": corpus.location.url},
-        "model": {"id": local.id, "revision": local.revision},
+        "model": {"id": local.id, "revision": local.revision, "weights": model.weights, "layout": model.layout},
     }
     atomic_write(folder / MANIFEST, json_bytes(content | origin | {"digest": digest_of(content)}))
     for partial in folder.rglob("*.partial-*"):

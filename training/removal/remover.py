@@ -16,17 +16,19 @@ import numpy as np
 
 from ...arrays import Matte, Rgb
 from ...extras import require
+from ..base.conditioning import add_noise, noise_level
 from ..base.encoders import frames_to_video, video_to_frames
+from ..base.families import open_family
+from ..base.family import Family
+from ..base.lora import match_layers, merge_lora
 from ..base.memory import free_memory_bytes
 from ..base.models import load_text_model, select_device
-from ..base.network import Conditioning, Video
+from ..base.network import Conditioning
+from ..base.published import UnusableWeights, WeightsFile, class_of, open_weights
 from ..sampling.pipeline import reflect_indices
 from ..sampling.sample import SamplingSettings, WindowSettings, denoise
-from .transformer import UnusableWeights, WeightsFile, load_removal_transformer, open_transformer, open_weights
 
 torch = require("torch", extra="train")
-CONDITIONING_NOISE = 0.0563
-"""Deviation of the noise that a base with `add_noise_in_inpaint_model` gets on its conditioning video, in [-1, 1]."""
 
 
 class TooLittleMemory(RuntimeError):
@@ -104,7 +106,8 @@ class Remover:
 
     def conditioning(self, gt: Rgb, trimask: Matte) -> Conditioning:
         """Mask and video channels of a clip that the model can take."""
-        video = self._disturb(frames_to_video(gt)).to(self.device)
+        level = noise_level("from_config", adds_noise=self.family.adds_noise)
+        video = add_noise(frames_to_video(gt), level, seed=self.settings.seed).to(self.device)
         mask = 1 - torch.from_numpy(trimask.astype(np.float32) / 255)[None].to(self.device)
         visible = torch.ones(self.family.grid.latent_frames(len(gt)), dtype=torch.bool)
         videos = self.family.condition_videos(video, mask, visible)
@@ -132,14 +135,6 @@ class Remover:
         """Numbers of the frames of a clip that the model takes: its own, then those before its end, reflected."""
         return reflect_indices(frames, self.family.grid.padded_length(max(frames, self._window_frames)))
 
-    def _disturb(self, video: Video) -> Video:
-        """Noise on the conditioning video where the base was trained with it; pixels of exactly -1 stay."""
-        if not getattr(self.transformer.config, "add_noise_in_inpaint_model", False):
-            return video
-        generator = torch.Generator().manual_seed(self.settings.seed)
-        noise = torch.randn(video.shape, generator=generator) * CONDITIONING_NOISE
-        return video + torch.where(video == -1, torch.zeros_like(noise), noise)
-
     def _encode_prompt(self, prompt: str) -> tuple[Any, Any]:
         """Rows of the prompt and of an empty text; the encoder, as large as the transformer, takes its place."""
         self.transformer.to("cpu")
@@ -148,6 +143,41 @@ class Remover:
         del model
         self.transformer.to(self.device)
         return rows[:1], rows[1:]
+
+
+def open_transformer(weights: WeightsFile, base: Path, lora_base: Path | None) -> WeightsFile:
+    """Open the whole transformer: the weights themselves, or what a LoRA changes, of the base where none is named."""
+    return open_weights(lora_base or base / "transformer") if weights.is_lora else weights
+
+
+def load_removal_transformer(
+    weights: WeightsFile, base: Path, *, lora_base: Path | None = None, lora_weight: float = 1.0, dtype: str = "float32"
+) -> tuple[Family, Any]:
+    """Load the transformer onto the CPU, frozen, with its family.
+
+    Args:
+        weights: a whole transformer, or a LoRA.
+        base: folder of the base model, whose `transformer/config.json` says how large it is.
+        lora_base: file or folder of the transformer that a LoRA changes; None takes the base's.
+        lora_weight: factor of a LoRA's changes.
+        dtype: torch's name of the weights' type; those that the class wants exact stay 32-bit.
+
+    Raises:
+        UnusableWeights: the weights are of another family, size or mask encoding than the base, or are cut short.
+    """
+    class_of(weights)  # refuses what is neither
+    published = open_transformer(weights, base, lora_base)
+    try:
+        family = open_family(base, published=published)
+        transformer = family.load_transformer(base, dtype=dtype, published=published)
+        if weights.is_lora:
+            matrices = {name: weight for name, weight in transformer.named_parameters() if weight.ndim == 2}
+            shapes = {name.removesuffix(".weight"): tuple(weight.shape) for name, weight in matrices.items()}
+            layers = match_layers(weights.read(torch.float32), shapes, label=str(weights.path), base=str(base))
+            merge_lora(transformer, layers, lora_weight)
+    except ValueError as error:
+        raise UnusableWeights(str(error)) from error
+    return family, transformer.eval().requires_grad_(False)
 
 
 @functools.lru_cache(maxsize=1)

@@ -17,8 +17,16 @@ from ...datasets.gallery.thumbnails import encode_mp4
 from ...datasets.store.atomic_io import atomic_write
 from ...extras import require
 from ..base import checkpoint, encoders, models
-from ..base.conditioning import UNKNOWN, empty_conditioning, to_soft_mask, visible_frames
-from ..base.families import family_of_record, open_family
+from ..base.conditioning import (
+    UNKNOWN,
+    NoiseSetting,
+    add_noise,
+    empty_conditioning,
+    noise_level,
+    to_soft_mask,
+    visible_frames,
+)
+from ..base.families import family_of_model, family_of_record, load_transformer
 from ..base.family import Family
 from ..base.latent_shapes import Downsample
 from ..base.network import Conditioning, Latents, PixelMask, Video
@@ -46,6 +54,8 @@ class PipelineInput:
     """Every frame's pixels: effect (True, 1 or 255), no effect (0), not known (0.5 or 128). None: not known at all."""
     shape: tuple[int, int, int] | None = None
     """Frames, height and width of a video of text alone."""
+    noise_seed: int = 43
+    """Seed of the noise on the composite, where the model takes it with noise."""
     mask_downsample: Downsample = "trilinear"
     """Resize of the mask to the latents: trilinear as while training; max keeps thin strokes that were drawn."""
 
@@ -75,23 +85,35 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
     def __init__(self, family: Family, text: models.TextModel, vae: Any, transformer: Any, scheduler: Any) -> None:
         super().__init__()
         self.family, self.text_rows = family, text.length
+        self.conditioning_noise: NoiseSetting = "none"
         parts = {"text_encoder": text.encoder, "vae": vae, "transformer": transformer, "scheduler": scheduler}
         self.register_modules(tokenizer=text.tokenizer, **parts)
 
     @classmethod
     def load(
-        cls, model: models.BaseModelRef, trained: Path | None = None, *, dtype: str = "bfloat16"
+        cls,
+        model: models.BaseModelRef,
+        trained: Path | None = None,
+        *,
+        family: Family | None = None,
+        dtype: str = "bfloat16",
     ) -> "EffectPipeline":
         """Put a base model together with a run's `trained` folder, or with one of its checkpoints, all as one dtype.
+
+        The family is the base model's where none is named.
 
         Raises:
             WeightsNotFound: the base model is not on this machine.
             ValueError: the trained weights do not fit it.
         """
-        folder = models.locate_model(model).path
-        family, text = open_family(folder), models.load_text_model(folder, dtype=dtype)
+        local = models.locate_model(model)
+        folder, family = local.path, family or family_of_model(local)
+        text = models.load_text_model(folder, dtype=dtype)
         overlay = trained is not None and (trained / checkpoint.MANIFEST).exists()
-        transformer = family.load_transformer(folder if trained is None or overlay else trained, dtype=dtype)
+        if trained is None or overlay:
+            transformer = load_transformer(local, dtype=dtype)
+        else:
+            transformer = family.load_transformer(trained, dtype=dtype)
         if trained is not None and overlay:
             checkpoint.read_manifest(trained)  # refuses a damaged one
             tensors = checkpoint.read_tensors(trained, checkpoint.EMA)  # the moving average, where there is one
@@ -144,7 +166,9 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
         if inputs.effect_mask is not None:
             mask = to_soft_mask(inputs.effect_mask)
         pixels = torch.from_numpy(mask[index])[None]
-        return self._condition(encoders.frames_to_video(inputs.over[index]), pixels, inputs.mask_downsample)
+        level = noise_level(self.conditioning_noise, adds_noise=self.family.adds_noise)
+        over = add_noise(encoders.frames_to_video(inputs.over[index]), level, seed=inputs.noise_seed)
+        return self._condition(over, pixels, inputs.mask_downsample)
 
     def _condition(self, over: Video, mask: PixelMask, downsample: Downsample) -> Conditioning:
         """Conditioning of a clip that the model can take."""
