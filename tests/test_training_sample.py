@@ -36,7 +36,7 @@ def parts(tmp_path_factory):
 
 @pytest.fixture
 def pipe(parts):
-    found = EffectPipeline(parts.family, parts.text, parts.vae, parts.transformer, parts.scheduler)
+    found = EffectPipeline(parts.text.tokenizer, parts.text.encoder, parts.vae, parts.transformer, parts.scheduler)
     found.set_progress_bar_config(disable=True)
     return found
 

@@ -26,7 +26,7 @@ from ...extras import require
 from .conditioning import UNKNOWN, hide_frames, resize_mask, stack_mask
 from .encoders import Moments
 from .latent_shapes import Downsample, LatentGrid
-from .models import Layout, TextModel, assemble, load_vae, read_config
+from .models import Layout, TextModel, assemble, load_vae
 from .network import (
     Conditioning,
     Latents,
@@ -66,8 +66,10 @@ class CogVideoXFamily:
     adds_noise: bool = False
 
     @classmethod
-    def recognise(cls, folder: Path, config: Mapping[str, Any], layout: Layout = "auto") -> "CogVideoXFamily | None":
-        """The family of a model's folder by its transformer's config; None where it is another.
+    def recognise(
+        cls, config: Mapping[str, Any], vae: Mapping[str, Any], layout: Layout = "auto"
+    ) -> "CogVideoXFamily | None":
+        """The family of a model by its transformer's and its autoencoder's config; None where it is another.
 
         Raises:
             ValueError: its weights cannot be brought to the layout.
@@ -78,13 +80,12 @@ class CogVideoXFamily:
         channels = MASK_CHANNELS.get(layout, own if own in MASK_CHANNELS.values() else 1)
         if layout not in ("auto", *MASK_CHANNELS) or (own > 1 and own != channels):
             raise ValueError(
-                f"{folder}: holds masks in {max(own, 0)} channels, which do not become model.layout={layout!r}; set "
-                f"model.layout to auto{' or one of ' + ', '.join(MASK_CHANNELS) if own <= 1 else ''}"
+                f"model.layout={layout!r} is not for these weights of CogVideoX, which hold a mask in {max(own, 0)} "
+                f"channels; set it to auto{' or one of ' + ', '.join(MASK_CHANNELS) if own <= 1 else ''}"
             )
-        scale = read_config(folder / "vae").get("scaling_factor", cls.scale) if (folder / "vae").is_dir() else cls.scale
         return cls(
             mask_channels=channels,
-            scale=float(scale),
+            scale=float(vae.get("scaling_factor", cls.scale)),
             adds_noise=bool(config.get("add_noise_in_inpaint_model", False)),
         )
 

@@ -23,14 +23,23 @@ def open_family(folder: Path, *, published: WeightsFile | None = None, layout: L
     """
     path = folder / "transformer" if (folder / "transformer").is_dir() else folder
     config = read_config(path) if published is None else published_config(published, folder)
+    try:
+        return family_of_configs(config, read_config(folder / "vae") if (folder / "vae").is_dir() else {}, layout)
+    except ValueError as error:
+        raise ValueError(f"{path if published is None else published.path}: {error}") from error
+
+
+def family_of_configs(config: Mapping[str, Any], vae: Mapping[str, Any], layout: Layout = "auto") -> Family:
+    """The family of a model by the configs of its transformer and its autoencoder.
+
+    Raises:
+        ValueError: the transformer is of a class that no family has, or cannot be brought to the layout.
+    """
     for family_class in FAMILIES.values():
-        family: Family | None = family_class.recognise(folder, config, layout)
+        family: Family | None = family_class.recognise(config, vae, layout)
         if family is not None:
             return family
-    names = " or ".join(FAMILIES)
-    raise ValueError(
-        f"{path}: is a {config.get('_class_name')}, which is no transformer of {names}; choose another model"
-    )
+    raise ValueError(f"{config.get('_class_name')} is no transformer of {' or '.join(FAMILIES)}; choose another model")
 
 
 def family_of_model(model: LocalBase) -> Family:

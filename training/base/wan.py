@@ -69,8 +69,10 @@ class WanFamily:
     """Rows of the clip's first frame (see `encode_image`); None feeds zeros where the transformer asks for them."""
 
     @classmethod
-    def recognise(cls, folder: Path, config: Mapping[str, Any], layout: Layout = "auto") -> "WanFamily | None":
-        """The family of a model's folder by its transformer's config; None where it is another.
+    def recognise(
+        cls, config: Mapping[str, Any], vae: Mapping[str, Any], layout: Layout = "auto"
+    ) -> "WanFamily | None":
+        """The family of a model by its transformer's config; None where it is another.
 
         Raises:
             ValueError: its weights have another layout.
@@ -80,7 +82,9 @@ class WanFamily:
         if own is None:
             return None
         if layout not in ("auto", own):
-            raise ValueError(f"{folder}: has the layout {own}, not model.layout={layout!r}; set model.layout to auto")
+            raise ValueError(
+                f"model.layout={layout!r} is not for these weights of Wan, which are {own}; set it to auto"
+            )
         return cls(layout=own)
 
     @property

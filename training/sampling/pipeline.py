@@ -26,7 +26,7 @@ from ..base.conditioning import (
     to_soft_mask,
     visible_frames,
 )
-from ..base.families import family_of_model, family_of_record, load_transformer
+from ..base.families import family_of_configs, family_of_model, family_of_record, load_transformer
 from ..base.family import Family
 from ..base.latent_shapes import Downsample
 from ..base.network import Conditioning, Latents, PixelMask, Video
@@ -82,12 +82,13 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     model_cpu_offload_seq = "text_encoder->vae->transformer"
 
-    def __init__(self, family: Family, text: models.TextModel, vae: Any, transformer: Any, scheduler: Any) -> None:
+    def __init__(self, tokenizer: Any, text_encoder: Any, vae: Any, transformer: Any, scheduler: Any) -> None:
         super().__init__()
-        self.family, self.text_rows = family, text.length
+        self.family: Family = family_of_configs(transformer.config, vae.config)
         self.conditioning_noise: NoiseSetting = "none"
-        parts = {"text_encoder": text.encoder, "vae": vae, "transformer": transformer, "scheduler": scheduler}
-        self.register_modules(tokenizer=text.tokenizer, **parts)
+        self.register_modules(
+            tokenizer=tokenizer, text_encoder=text_encoder, vae=vae, transformer=transformer, scheduler=scheduler
+        )
 
     @classmethod
     def load(
@@ -126,7 +127,7 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
                 )
             checkpoint.copy_tensors(weights, tensors)
         vae, scheduler = family.load_vae(folder, dtype=dtype), family.load_scheduler(folder)
-        return cls(family, text, vae, transformer.eval(), scheduler)
+        return cls(text.tokenizer, text.encoder, vae, transformer.eval(), scheduler)
 
     def __call__(
         self, inputs: PipelineInput, sampling: SamplingSettings = SamplingSettings(), *, report: Report | None = None
@@ -146,7 +147,8 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
     def latents(self, inputs: PipelineInput, sampling: SamplingSettings, *, report: Report | None = None) -> Latents:
         """Latents of the video before decoding, of the padded length."""
         self._move_to_device(self.text_encoder)
-        model = models.TextModel(self.tokenizer, self.text_encoder, self.text_rows)
+        length = int(getattr(self.transformer.config, "max_text_seq_length", 226))
+        model = models.TextModel(self.tokenizer, self.text_encoder, length)
         rows = self.family.encode_texts(model, [inputs.prompt, inputs.negative]).to(self._execution_device)
         conditioning = self.conditioning(inputs).to(self._execution_device)
         self._move_to_device(self.transformer)
