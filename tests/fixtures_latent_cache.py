@@ -32,10 +32,12 @@ class SmallCache(NamedTuple):
     cache: LatentCache
 
 
-def make_small_cache(folder: Path, *, clips: int = 6, settings: CacheSettings = SETTINGS, **corpus) -> SmallCache:
+def make_small_cache(
+    folder: Path, *, clips: int = 6, settings: CacheSettings = SETTINGS, kind: str = "tiny", **corpus
+) -> SmallCache:
     """Six clips of 13 frames of 32x48, two of each kind, encoded in 32-bit."""
     small_corpus = make_small_corpus(folder, clips=clips, size=(32, 48), **corpus)
-    model = BaseModelRef(id=str(write_tiny_model(folder / "model")))
+    model = BaseModelRef(id=str(write_tiny_model(folder / "model", kind=kind)))
     list(encode_corpus(small_corpus, model, folder / "cache", settings))
     return SmallCache(small_corpus, model, finalize_cache(small_corpus, model, folder / "cache", settings))
 

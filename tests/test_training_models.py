@@ -11,6 +11,7 @@ pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
 from effectpairs.tests.fixtures_video_models import tiny_parts  # noqa: E402
 from effectpairs.training.base import encoders, models  # noqa: E402
 from effectpairs.training.base.cogvideox import CogVideoXFamily  # noqa: E402
+from effectpairs.training.base.family import decode_latents  # noqa: E402
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
 from effectpairs.weights import WeightsNotFound  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
@@ -150,7 +151,7 @@ def test_decoding_gives_back_as_many_frames(parts, frames):
     video = torch.rand(1, 3, frames, 16, 16) * 2 - 1
     moments = COG.encode_video(parts.vae, video)
     assert moments.mean.shape == (1, (frames - 1) // 4 + 1, 16, 2, 2)
-    assert encoders.decode_latents(COG, parts.vae, moments.mean).shape == video.shape
+    assert decode_latents(COG, parts.vae, moments.mean).shape == video.shape
 
 
 def test_decoding_begins_with_the_first_latent_alone(parts):
@@ -158,7 +159,7 @@ def test_decoding_begins_with_the_first_latent_alone(parts):
     latents = torch.randn(1, 4, 16, 2, 2)
     changed = latents.clone()
     changed[:, 3] += 1
-    first, second = encoders.decode_latents(COG, parts.vae, latents), encoders.decode_latents(COG, parts.vae, changed)
+    first, second = decode_latents(COG, parts.vae, latents), decode_latents(COG, parts.vae, changed)
     assert torch.equal(first[:, :, :9], second[:, :, :9])
     assert not torch.equal(first[:, :, 9:], second[:, :, 9:])
 

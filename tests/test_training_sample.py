@@ -12,6 +12,7 @@ from effectpairs.tests.fixtures_corpus import square_with_shadow  # noqa: E402
 from effectpairs.tests.fixtures_video_models import tiny_parts  # noqa: E402
 from effectpairs.training.base import checkpoint, conditioning, encoders, models  # noqa: E402
 from effectpairs.training.base.cogvideox import CogVideoXFamily, rotary_embedding  # noqa: E402
+from effectpairs.training.base.family import decode_latents  # noqa: E402
 from effectpairs.training.sampling.pipeline import EffectPipeline, PipelineInput, reflect_indices  # noqa: E402
 from effectpairs.training.sampling.sample import (  # noqa: E402
     SamplingSettings,
@@ -175,7 +176,7 @@ def test_a_model_that_copies_gives_back_the_composite(parts, pipe, frames, windo
     assert found.shape == over.shape
     index = reflect_indices(frames, {5: 5, 11: 13, 13: 13, 29: 29}[frames])
     moments = COG.encode_video(parts.vae, encoders.frames_to_video(over[index]))
-    alone = encoders.video_to_frames(encoders.decode_latents(COG, parts.vae, moments.mean))[:frames]
+    alone = encoders.video_to_frames(decode_latents(COG, parts.vae, moments.mean))[:frames]
     assert np.abs(found.astype(int) - alone.astype(int)).max() <= 1
 
 

@@ -73,7 +73,7 @@ class DeviceSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedOn:
-    """What a model was trained on, and so takes best."""
+    """Lengths, size and masks that a model was trained on, and so takes best."""
 
     grid: LatentGrid
     size: tuple[int, int]

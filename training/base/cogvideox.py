@@ -53,7 +53,6 @@ class CogVideoXFamily:
     """CogVideoX 1.5 with conditioning channels."""
 
     name: ClassVar[str] = "cogvideox"
-    title: ClassVar[str] = "CogVideoX-Fun InP"
     grid: ClassVar[LatentGrid] = LatentGrid(frames_together=2)
     trained_shape: ClassVar[tuple[int, int, int]] = (85, 384, 672)
     latent_channels: ClassVar[int] = NOISY
@@ -88,6 +87,12 @@ class CogVideoXFamily:
             scale=float(vae.get("scaling_factor", cls.scale)),
             adds_noise=bool(config.get("add_noise_in_inpaint_model", False)),
         )
+
+    @property
+    def title(self) -> str:
+        """Name in model cards."""
+        masks = "" if self.mask_channels == 1 else f" with masks in {self.mask_channels} channels"
+        return f"CogVideoX-Fun InP{masks}"
 
     @property
     def conditioning_channels(self) -> int:
@@ -182,7 +187,7 @@ class CogVideoXFamily:
         return torch.cat([channels.to(layers["video"].device), layers["video"]], dim=2)
 
     def loss(self, transformer: Any, batch: TrainingBatch, scheduler: Any) -> Scalar:
-        """Of the velocity, each timestep weighted alike."""
+        """Error of the velocity, each timestep weighted alike."""
         alpha = scheduler.alphas_cumprod.to(batch.latents.device)[batch.timesteps].view(-1, 1, 1, 1, 1)
         signal, noise_level = alpha.sqrt(), (1 - alpha).sqrt()
         noisy = signal * batch.latents + noise_level * batch.noise

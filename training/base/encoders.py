@@ -1,15 +1,12 @@
-"""Between 8-bit frames and a family's latents: distributions of latents, samples of them, and decoding."""
+"""Between 8-bit frames and a family's latents: distributions of latents, and samples of them."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ...arrays import Rgb
 from ...extras import require
 from .network import Latents, Video
-
-if TYPE_CHECKING:
-    from .family import Family
 
 torch = require("torch", extra="train")
 
@@ -36,8 +33,3 @@ def video_to_frames(video: Video) -> Rgb:
     scaled = ((video[0].float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     frames: Rgb = np.ascontiguousarray(scaled.permute(1, 2, 3, 0).cpu().numpy())
     return frames
-
-
-def decode_latents(family: "Family", vae: Any, latents: Latents) -> Video:
-    """Decode scaled latents to all frames of the clip."""
-    return torch.cat(list(family.decode_in_runs(vae, latents)), dim=2)

@@ -12,12 +12,14 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Bool
 
 from ...arrays import Rgb
+from ...extras import require
 from .encoders import Moments
 from .latent_shapes import Downsample, LatentGrid
 from .models import TextModel
 from .network import Conditioning, Latents, PixelMask, Scalar, Tensor, TextRows, TrainingBatch, Video
 from .published import WeightsFile
 
+torch = require("torch", extra="train")
 Visible = Bool[Tensor, "f"]
 """Latent frames whose mask is known."""
 
@@ -157,3 +159,8 @@ class Family(Protocol):
     def decode_in_runs(self, vae: Any, latents: Latents) -> Iterator[Video]:
         """Decode scaled latents in runs of frames, so that memory does not grow with the clip."""
         ...
+
+
+def decode_latents(family: Family, vae: Any, latents: Latents) -> Video:
+    """Decode scaled latents to all frames of the clip."""
+    return torch.cat(list(family.decode_in_runs(vae, latents)), dim=2)

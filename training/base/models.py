@@ -16,6 +16,8 @@ from ...extras import require
 from ...settings import STRICT
 from ...weights import LocalModel, WeightsRef, find_weights
 
+DENOISING_STEPS = 50
+"""Steps of sampling where no setting says otherwise."""
 Layout = Literal["auto", "resize", "stack", "vae", "fun-inp", "vace"]
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 

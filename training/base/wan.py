@@ -185,7 +185,7 @@ class WanFamily:
         return torch.cat([*videos, channels.to(videos[0].device)], dim=2)
 
     def loss(self, transformer: Any, batch: TrainingBatch, scheduler: Any) -> Scalar:
-        """Of the flow from clip to noise, each timestep weighted alike."""
+        """Error of the flow from clip to noise, each timestep weighted alike."""
         device = batch.latents.device
         sigma = scheduler.sigmas.to(device)[batch.timesteps].view(-1, 1, 1, 1, 1)
         noisy = (1 - sigma) * batch.latents + sigma * batch.noise

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ...settings import STRICT, ErrorWording, read_settings
-from ..base.models import BaseModelRef
+from ..base.models import DENOISING_STEPS, BaseModelRef
 from ..base.optimiser import OptimiserSettings, Trainable
 from ..latents.encode_plan import CacheSettings
 from ..latents.sampler import KINDS, DataSettings
@@ -40,7 +40,7 @@ class ValidationSettings:
     clips: tuple[str, ...] = ()
     """Their ids; none names the first `count` clips of the validation split, or of training where that is empty."""
     count: Annotated[int, Field(ge=0)] = 2
-    steps: Annotated[int, Field(ge=1)] = 20
+    steps: Annotated[int, Field(ge=1)] = DENOISING_STEPS
     guidance: Annotated[float, Field(ge=0)] = 6.0
     seed: int = 43
     decode_on: str = "auto"

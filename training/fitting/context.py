@@ -215,7 +215,9 @@ def export_weights(context: TrainingContext) -> Path:
             "latents": {"digest": cache.digest, "recipe": cache.manifest["recipe"], "size": sizes.most_common(1)[0][0]},
             "settings": dataclasses.asdict(context.settings),
             "processes": context.accelerator.num_processes,
-            "conditioning_noise": "none",
+            "title": context.family.title,
+            "trained_shape": context.family.trained_shape,
+            "adds_noise": context.family.adds_noise,
             "software": f"effectpairs {version('effectpairs')}",
         }
         atomic_write(folder / RECORD_FILE, json_bytes(origin))

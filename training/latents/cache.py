@@ -67,9 +67,9 @@ class CachedRow:
     start: int = 0
     """First frame of the window."""
     target: LayerMoments
-    """Of the video that is to come out."""
+    """Moments of the video that is to come out."""
     conditions: Mapping[str, LayerMoments] = field(default_factory=dict)
-    """By the names of `Family.condition_videos`; empty where the clip has no pair. Further draws have `draw_name`s."""
+    """Moments by the names of `Family.condition_videos`; empty where the clip has no pair."""
     mask: Mask | None = None
     text: TextArray
 

@@ -27,7 +27,7 @@ from ..base.conditioning import (
     visible_frames,
 )
 from ..base.families import family_of_configs, family_of_model, family_of_record, load_transformer
-from ..base.family import Family
+from ..base.family import Family, decode_latents
 from ..base.latent_shapes import Downsample
 from ..base.network import Conditioning, Latents, PixelMask, Video
 from ..latents.cache import open_cache
@@ -198,7 +198,7 @@ def decode_folder(folder: Path, cache_folder: Path, model: Path, device: str) ->
             row, latents = cache.read(file.metadata()["key"]), file.get_tensor("latents")
         layers = [row.conditions.get("video"), row.target]
         over, gt = (None if layer is None else torch.from_numpy(layer.mean)[None] for layer in layers)
-        parts = [encoders.decode_latents(family, vae, part) for part in (over, latents, gt) if part is not None]
+        parts = [decode_latents(family, vae, part) for part in (over, latents, gt) if part is not None]
         columns = np.concatenate([encoders.video_to_frames(part) for part in parts], axis=2)
         atomic_write(path.with_suffix(".mp4"), encode_mp4(columns, fps=FPS, crf=CRF))
 

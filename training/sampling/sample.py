@@ -18,6 +18,7 @@ from jaxtyping import Float32
 from ...extras import require
 from ...settings import STRICT, CheckedSettings, InRange
 from ..base.family import Family
+from ..base.models import DENOISING_STEPS
 from ..base.network import Conditioning, Latents, TextRows
 
 torch = require("torch", extra="train")
@@ -45,7 +46,7 @@ class SamplingSettings(CheckedSettings):
     """Denoising steps, guidance, seed and windows of one video."""
 
     table: ClassVar[str] = "sampling"
-    steps: Annotated[int, InRange(1, 1000)] = 50
+    steps: Annotated[int, InRange(1, 1000)] = DENOISING_STEPS
     guidance: Annotated[float, InRange(0, 100)] = 6.0
     """1 asks the model once per step, without a negative text; high values shift colours."""
     seed: int = 43

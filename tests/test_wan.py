@@ -1,0 +1,318 @@
+"""Wan in both layouts: masks and loss against twins written from the formulas, silent traps refused, corpus to card."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
+for needed in ("diffusers", "accelerate", "tensorboard"):
+    pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
+from effectpairs.settings import read_settings  # noqa: E402
+from effectpairs.tests.fixtures_latent_cache import as_toml, make_small_cache, trained_weights, training_settings  # noqa: E402
+from effectpairs.tests.fixtures_video_models import original_wan_names  # noqa: E402
+from effectpairs.training.base import conditioning, models  # noqa: E402
+from effectpairs.training.base.cogvideox import CogVideoXFamily  # noqa: E402
+from effectpairs.training.base.families import (  # noqa: E402
+    family_of_model,
+    family_of_record,
+    family_record,
+    load_transformer,
+    open_family,
+)
+from effectpairs.training.base.family import Family, decode_latents  # noqa: E402
+from effectpairs.training.base.models import BaseModelRef, locate_model  # noqa: E402
+from effectpairs.training.base.network import TrainingBatch  # noqa: E402
+from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
+from effectpairs.training.base.wan import WanFamily, pack_pixels  # noqa: E402
+from effectpairs.training.configs.config import TrainingConfig, ValidationSettings  # noqa: E402
+from effectpairs.training.fitting.loop import train  # noqa: E402
+from effectpairs.training.generate import DeviceSettings, load_pipeline  # noqa: E402
+from effectpairs.training.latents.data import CachedSamples, collate  # noqa: E402
+from effectpairs.training.latents.encode_plan import build_recipe  # noqa: E402
+from effectpairs.training.results import evaluate_samples, generate_samples, write_model_card  # noqa: E402
+from effectpairs.training.run import CONFIGS  # noqa: E402
+from effectpairs.training.sampling.pipeline import PipelineInput  # noqa: E402
+from effectpairs.training.sampling.sample import SamplingSettings, WindowSettings, denoise  # noqa: E402
+
+torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("fresh_accelerator")
+FUN, VACE, STACK = WanFamily(), WanFamily(layout="vace"), CogVideoXFamily(mask_channels=4)
+KINDS = ("tiny-wan", "tiny-vace")
+
+
+@pytest.fixture(scope="module")
+def caches(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wan")
+    return {kind: make_small_cache(folder / kind, clips=3, kind=kind) for kind in KINDS}
+
+
+def nearest_exact(frames, latents, latent):
+    return int(np.floor((latent + 0.5) * frames / latents))
+
+
+@pytest.mark.parametrize("downsample", ["trilinear", "max"])
+def test_fun_inp_masks_equal_a_slow_twin(downsample):
+    mask = np.random.default_rng(0).random((13, 16, 32)).astype(np.float32)
+    expected = np.empty((4, 4, 2, 4))
+    for f in range(4):
+        for m in range(4):
+            keep = 1 - mask[0 if f == 0 else 4 * f - 3 + m]
+            for y in range(2):
+                for x in range(4):
+                    middle = keep[8 * y + 3 : 8 * y + 5, 8 * x + 3 : 8 * x + 5].mean()
+                    least = keep[8 * y : 8 * y + 8, 8 * x : 8 * x + 8].min()
+                    expected[f, m, y, x] = middle if downsample == "trilinear" else least
+    visible, layers = torch.ones(4, dtype=torch.bool), {"video": torch.full((1, 4, 16, 2, 4), 7.0)}
+    for family, scale in ((FUN, 1.0), (STACK, 0.7)):
+        fed = family.condition(layers, torch.from_numpy(mask)[None], visible, downsample)[0]
+        np.testing.assert_allclose(fed[:, :4].numpy(), expected * scale, atol=1e-6)
+        assert (fed[:, 4:] == 7).all()
+
+
+def test_vace_masks_equal_a_slow_twin():
+    mask = np.random.default_rng(0).random((21, 16, 24)).astype(np.float32)
+    fed = pack_pixels(torch.from_numpy(mask)[None], VACE.grid)[0].numpy()
+    for f in range(6):
+        behind = [0] if f == 0 else range(4 * f - 3, 4 * f + 1)
+        frame = min(behind, key=lambda frame: abs(frame - nearest_exact(21, 6, f)))
+        for channel in range(64):
+            expected = mask[frame][channel // 8 :: 8, channel % 8 :: 8]
+            np.testing.assert_array_equal(fed[f, channel], expected)
+
+
+@pytest.mark.parametrize("family", [FUN, VACE, STACK], ids=["fun-inp", "vace", "stack"])
+def test_a_keyframe_anywhere_acts_on_its_latent_frame_alone(family):
+    """Frame 0 too, at which VACE's own resize never looks."""
+    scale, change = (1 if family is VACE else 0), 0.7 if family is STACK else 1.0
+    for frame in (0, 1, 4, 5, 28, 50, 80, 84):
+        mask = conditioning.mask_from_keyframes({frame: np.ones((16, 16), np.float32)}, 85, family.grid)
+        pixels = torch.from_numpy(mask)[None]
+        visible = conditioning.visible_frames(pixels, family.grid)
+        layers = {name: torch.zeros(1, 22, 16, 2, 2) for name in ("video", "grey")}
+        fed = family.condition(layers, pixels, visible)[0]
+        channels = fed[:, 32:] if family is VACE else fed[:, :4]
+        expected = torch.full((22,), 0.5 * change)
+        expected[family.grid.latent_index(frame)] = scale
+        torch.testing.assert_close(channels, expected.view(-1, 1, 1, 1).expand_as(channels))
+
+
+def test_vace_splits_the_composite_by_a_whole_mask_and_keeps_it_whole_otherwise():
+    over = torch.rand(1, 3, 5, 16, 16) * 2 - 1
+    mask = (torch.rand(1, 5, 16, 16) > 0.5).float()
+    videos = VACE.condition_videos(over, mask, torch.ones(2, dtype=torch.bool))
+    assert list(videos) == ["inactive", "reactive"]
+    (inactive, drawn), (reactive, _) = videos["inactive"], videos["reactive"]
+    assert not drawn
+    assert torch.equal(inactive + reactive, over)
+    assert (inactive[:, :, mask[0] == 1] == 0).all()
+    assert (reactive[:, :, mask[0] == 0] == 0).all()
+    hidden = VACE.condition_videos(over, mask, torch.tensor([True, False]))
+    assert torch.equal(hidden["video"][0], over)
+    assert not hidden["grey"][0].any()
+    assert {*VACE.condition_videos(over, mask)} == {"video", "grey", "inactive", "reactive"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_equals_a_slow_twin(caches, kind):
+    """x = (1 - sigma) clip + sigma noise, and the answer is noise - clip; sigma is the timestep over 1000."""
+    model, cache = Path(caches[kind].model.id), caches[kind].cache
+    family = open_family(model)
+    transformer, scheduler = family.load_transformer(model), family.load_scheduler(model)
+    torch.testing.assert_close(scheduler.sigmas, scheduler.timesteps / 1000)
+    shifted = 5 * 0.5 / (1 + 4 * 0.5)
+    assert float(scheduler.sigmas[500]) == pytest.approx(shifted, abs=2e-3)
+    samples = CachedSamples(cache, training_settings(caches[kind], "").data, seed=3)
+    values = collate([samples[number] for number in range(4)])
+    batch = TrainingBatch(*(values[name] for name in TrainingBatch._fields))
+    errors = []
+    for n in range(4):
+        sigma = scheduler.sigmas[batch.timesteps[n]]
+        noisy = ((1 - sigma) * batch.latents[n] + sigma * batch.noise[n])[None]
+        shown = {"hidden_states": torch.cat([noisy, batch.conditioning[n][None]], 2).transpose(1, 2)}
+        if kind == "tiny-vace":
+            shown = {
+                "hidden_states": noisy.transpose(1, 2),
+                "control_hidden_states": batch.conditioning[n][None].transpose(1, 2),
+            }
+        with torch.no_grad():
+            answer = transformer(timestep=1000 * sigma[None], encoder_hidden_states=batch.text[n][None], **shown).sample
+        errors.append((answer[0].transpose(0, 1) - (batch.noise[n] - batch.latents[n])) ** 2)
+    ours = float(family.loss(transformer, batch, scheduler).detach())
+    assert ours == pytest.approx(float(torch.stack(errors).mean()), rel=1e-5)
+
+
+def test_text_of_another_length_than_512_rows_is_refused(caches):
+    model = Path(caches["tiny-wan"].model.id)
+    family = open_family(model)
+    rows = family.encode_texts(models.load_text_model(model), ["dust", ""])
+    assert rows.shape[1] == 512
+    assert not rows[:, 32:].any()
+    noisy, told = torch.zeros(1, 2, 16, 4, 6), torch.zeros(1, 2, 20, 4, 6)
+    with pytest.raises(ValueError, match="a text of 226 rows would be mistaken for a picture; pad it to 512"):
+        family.predict(family.load_transformer(model), noisy, told, rows[:1, :226], torch.tensor([500.0]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"), [((6, 32, 48), r"6 frames are not 4k\+1; take 5 or 9"), ((5, 40, 48), "40x48 .* divide by 16")]
+)
+def test_frames_and_sides_that_would_be_dropped_are_refused(caches, shape, words):
+    model = Path(caches["tiny-wan"].model.id)
+    with pytest.raises(ValueError, match=words):
+        FUN.encode_video(FUN.load_vae(model), torch.zeros(1, 3, *shape))
+    settings = dataclasses.replace(training_settings(caches["tiny-wan"], "").cache, frames=shape[0], size=shape[1:])
+    with pytest.raises(ValueError, match=f"cache.*{words}"):
+        build_recipe(locate_model(caches["tiny-wan"].model), settings)
+
+
+def test_latents_are_normalised_and_come_back(caches):
+    model = Path(caches["tiny-wan"].model.id)
+    vae, video = FUN.load_vae(model), torch.rand(1, 3, 9, 32, 48) * 2 - 1
+    moments, posterior = FUN.encode_video(vae, video), vae.encode(video).latent_dist
+    mean, deviation = (
+        torch.tensor(values).view(1, -1, 1, 1, 1) for values in (vae.config.latents_mean, vae.config.latents_std)
+    )
+    torch.testing.assert_close(moments.mean.transpose(1, 2) * deviation + mean, posterior.mean)
+    torch.testing.assert_close(moments.logvar.transpose(1, 2).div(2).exp() * deviation, posterior.std)
+    torch.testing.assert_close(decode_latents(FUN, vae, moments.mean), vae.decode(posterior.mean).sample.clamp(-1, 1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_from_corpus_to_card_and_back(caches, kind, tmp_path):
+    small = caches[kind]
+    validation = ValidationSettings(every_steps=4, steps=2, count=1, decode_on="cpu")
+    settings = training_settings(small, tmp_path, validation=validation)
+    train(settings)
+    assert len(list((tmp_path / "validation").rglob("*.mp4"))) == 1
+    assert list(generate_samples(settings, 1)) == ["tiny-000"]
+    evaluate_samples(settings, lambda *_: None)
+    card = write_model_card(tmp_path, is_measured=True).read_text()
+    title = {"tiny-wan": "Wan 2.1 Fun InP", "tiny-vace": "Wan 2.1 VACE"}[kind]
+    assert f"A {title} transformer" in card
+    assert "81 frames at 480x832" in card
+    assert "SSIM" in card
+    record = json.loads((tmp_path / "trained" / "training.json").read_text())
+    assert family_of_record(record["family"]) == open_family(Path(small.model.id))
+    pipe = load_pipeline(DeviceSettings(trained=tmp_path / "trained", device="cpu"))
+    clip = small.corpus["tiny-000"]
+    quick = SamplingSettings(steps=2, windows=WindowSettings(length=3, overlap=1))
+    video = pipe(PipelineInput(prompt="dust", over=clip.over[:11], effect_mask=clip.effect_mask[:11]), quick)
+    assert video.shape == clip.over[:11].shape
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_run_ends_in_the_very_weights_of_an_unbroken_one(caches, kind, tmp_path):
+    """Killed at a step that chance chooses, then gone on with to step 12."""
+    settings = training_settings(caches[kind], tmp_path / "killed", steps=12, checkpoint_every=1, keep_checkpoints=99)
+    train(dataclasses.replace(settings, output=str(tmp_path / "unbroken")))
+    config = tmp_path / "endless.toml"
+    config.write_text(as_toml(dataclasses.replace(settings, steps=100_000, keep_checkpoints=1000)))
+    program = [sys.executable, "-m", "effectpairs.training", "train", str(config)]
+    running, stop = (
+        subprocess.Popen(program, env=os.environ | {"OMP_NUM_THREADS": "1"}),
+        np.random.default_rng().integers(1, 9),
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while len(list((tmp_path / "killed" / "checkpoints").glob("step-*"))) < stop:
+            assert running.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+    finally:
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+    for path in (tmp_path / "killed" / "checkpoints").glob("step-*"):
+        if path.name > "step-00000008" and (path / "checkpoint.json").exists():
+            (path / "checkpoint.json").unlink()
+    train(settings)
+    ours, theirs = trained_weights(tmp_path / "killed"), trained_weights(tmp_path / "unbroken")
+    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
+
+
+def test_two_windows_are_shared_by_a_flow_without_memory(caches):
+    """A model that knows the answer gives it back, in one window or in several."""
+    truth = torch.randn(1, 7, 16, 2, 2)
+
+    class Knowing(WanFamily):
+        def predict(self, transformer, noisy, conditioning, text, timesteps):
+            return (noisy - conditioning[:, :, -16:]) / (timesteps.view(-1, 1, 1, 1, 1) / 1000)
+
+    told, text = torch.cat([torch.zeros(1, 7, 4, 2, 2), truth], 2), torch.zeros(1, 512, 32)
+    for windows in (WindowSettings(length=7), WindowSettings(length=4, overlap=1)):
+        sampling = SamplingSettings(steps=4, guidance=1.0, windows=windows)
+        found = denoise(Knowing(), None, FUN.load_scheduler(Path()), told, (text, text), sampling)
+        torch.testing.assert_close(found, truth, atol=1e-4, rtol=1e-4)
+
+
+def test_published_files_are_recognised_by_their_shapes(tmp_path):
+    from safetensors.torch import save_file
+
+    vace = write_tiny_model(tmp_path / "vace", kind="tiny-vace")
+    plain = write_tiny_model(tmp_path / "plain", kind="tiny-wan", in_channels=16)
+    weights = dict(open_family(vace).load_transformer(vace).state_dict())
+    names = original_wan_names(weights)
+    save_file(names, tmp_path / "vace.safetensors")
+    model = locate_model(BaseModelRef(id=str(plain), weights=str(tmp_path / "vace.safetensors")))
+    assert family_of_model(model) == VACE
+    loaded = load_transformer(model).state_dict()
+    assert all(torch.equal(loaded[name], weight) for name, weight in weights.items())
+    with pytest.raises(ValueError, match="takes 16 channels, not a WanTransformer3DModel that takes 36"):
+        load_transformer(locate_model(BaseModelRef(id=str(plain))))
+    with pytest.raises(ValueError, match=r"model.layout='fun-inp' is not for these weights, which are vace"):
+        family_of_model(dataclasses.replace(model, layout="fun-inp"))
+    cog = write_tiny_model(tmp_path / "cog")
+    with pytest.raises(RuntimeError, match=r"vace.safetensors: is of WanVACE.* and the base .*cog of CogVideoX"):
+        family_of_model(locate_model(BaseModelRef(id=str(cog), weights=str(tmp_path / "vace.safetensors"))))
+
+
+@pytest.mark.parametrize(("layout", "channels"), [("stack", 4), ("vae", 16)])
+def test_masks_of_more_channels_begin_with_the_answers_of_one(tmp_path, layout, channels):
+    """As Casper's stacked and VOID's encoded masks: where the channels agree, nothing changes."""
+    folder = write_tiny_model(tmp_path / "model")
+    model = locate_model(BaseModelRef(id=str(folder), layout=layout))
+    family = family_of_model(model)
+    assert (family.mask_channels, family_of_record(family_record(family))) == (channels, family)
+    wide, narrow = load_transformer(model), CogVideoXFamily().load_transformer(folder)
+    noisy, mask, over = torch.randn(1, 2, 16, 4, 6), torch.randn(1, 2, 1, 4, 6), torch.randn(1, 2, 16, 4, 6)
+    text, step = torch.randn(1, 32, 32), torch.tensor([500])
+    with torch.no_grad():
+        ours = family.predict(wide, noisy, torch.cat([mask.expand(-1, -1, channels, -1, -1), over], 2), text, step)
+        theirs = CogVideoXFamily().predict(narrow, noisy, torch.cat([mask, over], 2), text, step)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"model.layout='fun-inp' is not for these weights of CogVideoX"):
+        family_of_model(dataclasses.replace(model, layout="fun-inp"))
+
+
+def test_an_encoded_mask_is_a_grey_video_and_hidden_frames_follow_the_known_one():
+    family, mask = CogVideoXFamily(mask_channels=16), torch.zeros(1, 13, 16, 16)
+    mask[:, 1:5], mask[:, 5:] = 1, 0.5
+    over = torch.rand(1, 3, 13, 16, 16)
+    videos = {
+        name: video
+        for name, (video, _) in family.condition_videos(over, mask, torch.tensor([True, True, False, False])).items()
+    }
+    assert torch.equal(videos["video"], over)
+    assert (videos["keep"][:, :, 0] == 1).all()
+    assert not videos["keep"][:, :, 1:].any()
+    assert (videos["unknown"] == 0.5).all()
+    layers = {
+        name: torch.full((1, 4, 16, 2, 2), value) for name, value in (("video", 1.0), ("keep", 2.0), ("unknown", 3.0))
+    }
+    fed = family.condition(layers, mask, torch.tensor([True, True, False, False]))
+    assert fed[0, :, 0, 0, 0].tolist() == [2, 2, 3, 3]
+    assert (fed[:, :, 16:] == 1).all()
+
+
+@pytest.mark.parametrize("name", ["wan-fun-1gpu", "wan-vace-1gpu"])
+def test_the_presets_are_settings_that_the_family_takes(name):
+    settings = read_settings(TrainingConfig, CONFIGS / f"{name}.toml", ())
+    FUN.grid.check_shape(settings.cache.frames, *settings.cache.size, label=name)
+    assert isinstance(FUN, Family)
+    assert isinstance(STACK, Family)
