@@ -263,8 +263,7 @@ def difference_map(result: Rgb, over: Rgb) -> Rgb:
 def base_model(settings: DeviceSettings) -> BaseModelRef:
     """The base model that is named, else the one that the run records, else the default."""
     if settings.base is not None or settings.trained is None:
-        names = {} if settings.base is None else {"id": settings.base}
-        return BaseModelRef(**names, weights=str(settings.weights or ""))
+        return BaseModelRef(id=settings.base or BaseModelRef.id, weights=str(settings.weights or ""))
     base = _read_record(settings.trained)["base"]
     return BaseModelRef(id=base["id"], revision=base["revision"])
 
