@@ -1,4 +1,4 @@
-"""Commands on a published corpus: inspect, verify, report, caption."""
+"""Commands on a published corpus: inspect, verify, report, review, caption."""
 
 import json
 from pathlib import Path
@@ -86,6 +86,30 @@ def report(
 ) -> None:
     """Write a static gallery of a corpus. Its index.html needs no server and no network."""
     out.print(f"gallery: {write_gallery(corpus, out_dir)}", markup=False)
+
+
+@commands.command(
+    epilog="Example: effectpairs review workspace; effectpairs review corpus --merge from-ana/decisions.jsonl"
+)
+def review(
+    place: Annotated[str, Argument(metavar="CORPUS|WORKSPACE", help="Folder of a corpus or of a workspace.")],
+    port: Annotated[int, Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")] = 0,
+    host: Annotated[str, Option(help="Address to listen on; by default only this machine can connect.")] = "127.0.0.1",
+    merge: Annotated[list[Path] | None, Option(help="Take in this file of decisions, and end; repeatable.")] = None,
+) -> None:
+    """Serve a page on which people accept and reject clips. Their decisions are honoured by publish.
+
+    They lie in decisions.jsonl in the corpus or workspace. Several people may use the page at once; Ctrl-C ends it.
+    """
+    from ..datasets.review.clips import open_place
+    from ..datasets.review.server import serve
+    from ..datasets.store.decisions import merge_files
+
+    if merge:
+        count = merge_files(merge, open_place(place).folder)
+        out.print(f"{place}: {count} decisions are new", style="bold", markup=False)
+        return
+    serve(place, host=host, port=port, announce=lambda url: out.print(f"review: {url}", markup=False))
 
 
 @commands.command(epilog="Example: effectpairs caption corpus --set caption.kind=openai --set caption.model=NAME")

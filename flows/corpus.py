@@ -10,6 +10,7 @@ from prefect.futures import as_completed
 
 from ..datasets.corpus.finalize import finalize
 from ..datasets.corpus.publish import PublishSettings, ShardPlan, plan_shards, write_planned
+from ..datasets.store.decisions import read_decisions
 from ..datasets.store.location import Location, Place
 from ..datasets.store.store import DamagedLayer
 from .engine.run import ProgressCounter, ReportProgress, ignore_progress
@@ -59,7 +60,8 @@ def publish_with_prefect(
 ) -> dict[str, Any]:
     """Publish with a task for each shard, inside a flow."""
     location = Location.of(corpus)
-    plans = plan_shards(workspace, location, settings)
+    decisions = read_decisions(workspace, location)
+    plans = plan_shards(workspace, location, settings, decisions)
     files = []
     counter = ProgressCounter("shards", len(plans), report_progress)
     damage: list[DamagedLayer] = []
@@ -73,7 +75,7 @@ def publish_with_prefect(
         counter.advance()
     if damage:
         raise damage[0]
-    manifest = finalize(workspace, location, files, settings, name or location.title)
+    manifest = finalize(workspace, location, files, settings, name or location.title, decisions)
     counts = [{"what": key, "count": value} for key, value in manifest["counts"].items() if isinstance(value, int)]
     create_table_artifact(counts, key="corpus-counts", description=f"{corpus}, version {manifest['version']}")
     return dict(manifest["counts"])

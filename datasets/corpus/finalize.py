@@ -15,7 +15,8 @@ import numpy as np
 
 from ...untrusted_input import markdown_text
 from ..store.atomic_io import CorruptFile, digest_of, json_bytes
-from ..store.ledger import RunSummary, finished_sources, iter_ledger, read_account
+from ..store.decisions import Decisions, read_decisions, share_decisions
+from ..store.ledger import ClipOutcome, RunSummary, account_of, finished_sources, iter_ledger, read_account
 from ..store.location import Location, Place
 from .announcements import NOTE, announced_paths, own_notes, withdraw
 from .publish import (
@@ -26,7 +27,6 @@ from .publish import (
     ShardPlan,
     is_ours,
     listed_files,
-    read_clips,
     shards_in_order,
     write_planned,
 )
@@ -35,7 +35,12 @@ from .words import OUTCOMES, WORDS, put_table
 
 
 def finalize(
-    workspace: Place, corpus: Location, files: Sequence[Mapping[str, Any]], settings: PublishSettings, name: str
+    workspace: Place,
+    corpus: Location,
+    files: Sequence[Mapping[str, Any]],
+    settings: PublishSettings,
+    name: str,
+    decisions: Decisions | None = None,
 ) -> dict[str, Any]:
     """Write the account, the data card and `corpus.json`, then remove what no longer belongs; return the manifest.
 
@@ -45,6 +50,8 @@ def finalize(
         files: the shards' entries, in any order.
         settings: those that the shards were written with.
         name: title of the data card.
+        decisions: those that the shards were planned with; without any, all that lie beside workspace and corpus now.
+            They are kept beside both.
 
     Raises:
         CorruptFile: the ledgers changed since the shards were planned.
@@ -53,7 +60,8 @@ def finalize(
     notes = own_notes(corpus, [file["path"] for file in files])
     try:
         by_content = {file["content"]: file for file in files}
-        plans = list(shards_in_order(workspace, settings))
+        decisions = read_decisions(workspace, corpus) if decisions is None else decisions
+        plans = list(shards_in_order(workspace, settings, decisions))
         if sorted(by_content) != sorted(plan.content for plan in plans):
             raise CorruptFile(
                 f"{workspace}: its pairs changed while they were published; publish again when no run is on"
@@ -63,22 +71,34 @@ def finalize(
             by_content[plan.content] if corpus.exists(plan.path) else write_planned(plan, workspace, corpus, settings)
             for plan in plans
         ]
-        manifest, rows, outcomes = _unfinished(workspace, list(zip(plans, written, strict=True)), settings, name)
+        shards = list(zip(plans, written, strict=True))
+        manifest, rows, outcomes = _unfinished(workspace, shards, settings, name, decisions)
+        share_decisions(decisions, workspace, corpus)
         return commit_manifest(corpus, manifest, rows, outcomes, Location.of(workspace).scratch_folder, notes)
     finally:
         withdraw(corpus, *notes)
 
 
 def _unfinished(
-    workspace: Place, shards: Sequence[tuple[ShardPlan, Mapping[str, Any]]], settings: PublishSettings, name: str
+    workspace: Place,
+    shards: Sequence[tuple[ShardPlan, Mapping[str, Any]]],
+    settings: PublishSettings,
+    name: str,
+    decisions: Decisions,
 ) -> tuple[dict[str, Any], Iterator[Mapping[str, Any]], Iterator[Mapping[str, Any]]]:
     """Arguments of `commit_manifest` for shards that are all there, each by its plan and entry, in order."""
+
+    def judged_entries(source: str) -> Iterator[ClipOutcome]:
+        return (decisions.apply(entry) for _, entry in iter_ledger(workspace, source))
+
     files = [file for _, file in shards]
     sources = finished_sources(workspace)
     summaries: dict[str, RunSummary] = {}
     source_settings: dict[str, Any] = {}
     for source in sources:
         summaries[source], source_settings[source] = read_account(workspace, source)
+        if decisions.decisions:
+            summaries[source] = account_of(source, judged_entries(source))
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "name": name,
@@ -88,13 +108,11 @@ def _unfinished(
         "account": {"sources": {source: asdict(summary) for source, summary in summaries.items()}},
         "files": files,
     }
-    rows = (
-        {**(entry.row or {}), "split": plan.split} for plan, _ in shards for entry in read_clips(workspace, plan.clips)
-    )
+    rows = ({**(entry.row or {}), "split": plan.split} for plan, _ in shards for entry in plan.read_clips(workspace))
     outcomes = (
         {"source": source, "name": entry.name, "outcome": entry.outcome, "stage": entry.stage, "reasons": entry.reasons}
         for source in sources
-        for _, entry in iter_ledger(workspace, source)
+        for entry in judged_entries(source)
     )
     return manifest, rows, outcomes
 

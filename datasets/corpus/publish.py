@@ -20,6 +20,8 @@ from ...untrusted_input import is_id, parse_json, shortened
 from ..store import codec
 from ..store.atomic_io import CorruptFile, digest_of, explain_os_errors, key_digest
 from ..store.codec import Storage
+from ..store.decisions import FILE as DECISIONS
+from ..store.decisions import Decisions, read_decisions
 from ..store.ledger import ClipOutcome, finished_sources, iter_ledger, ledger_stamp, read_entries
 from ..store.location import Location, Place
 from ..store.store import DamagedLayer, LayerRef, Store
@@ -78,14 +80,15 @@ class ClipRef:
     """Whether a benchmark pins it, its group or its footage."""
 
 
-def included_clips(workspace: Place, settings: PublishSettings) -> tuple[ClipRef, ...]:
-    """The finished pairs that get in, sorted by id; read once as long as no ledger changes.
+def included_clips(workspace: Place, settings: PublishSettings, decisions: Decisions) -> tuple[ClipRef, ...]:
+    """The finished pairs that get in as people judged them, sorted by id; read once as long as no ledger changes.
 
     Raises:
         ValueError: nothing is finished, two pairs have the same id, or none has an included verdict.
         CorruptFile: a ledger is.
     """
-    return _included(Location.of(workspace), settings.include, frozenset(settings.held_out), ledger_stamp(workspace))
+    held_out = frozenset(settings.held_out)
+    return _included(Location.of(workspace), settings.include, held_out, decisions, ledger_stamp(workspace))
 
 
 def split_of(group: str, settings: PublishSettings) -> str:
@@ -98,7 +101,7 @@ def split_of(group: str, settings: PublishSettings) -> str:
 
 @lru_cache(maxsize=2)
 def _included(
-    workspace: Location, include: tuple[str, ...], held_out: frozenset[str], stamp: object
+    workspace: Location, include: tuple[str, ...], held_out: frozenset[str], decisions: Decisions, stamp: object
 ) -> tuple[ClipRef, ...]:
     """`included_clips`, anew for every stamp of the ledgers."""
     sources = finished_sources(workspace)
@@ -106,7 +109,8 @@ def _included(
         raise ValueError(f"{workspace}: no finished source is there; run one first: effectpairs run SOURCE")
     clip_by_id: dict[str, ClipRef] = {}
     for source in sources:
-        for start, entry in iter_ledger(workspace, source):
+        for start, ledger_entry in iter_ledger(workspace, source):
+            entry = decisions.apply(ledger_entry)
             if entry.outcome not in include:
                 continue
             if entry.row is None or entry.layers is None:
@@ -161,8 +165,8 @@ def content_of_clips(clips: Sequence[ClipRef], split: str, settings: PublishSett
     return digest_of([SCHEMA_VERSION, settings.storage, split, [clip.digest for clip in clips]])
 
 
-def read_clips(workspace: Place, clips: Sequence[ClipRef]) -> Iterator[ClipOutcome]:
-    """The ledgers' entries of clips, in their order, one in memory at a time.
+def read_clips(workspace: Place, clips: Sequence[ClipRef], decisions: Decisions) -> Iterator[ClipOutcome]:
+    """The ledgers' entries of clips as people judged them, in their order, one in memory at a time.
 
     Raises:
         CorruptFile: a ledger changed since the clips were planned.
@@ -171,7 +175,8 @@ def read_clips(workspace: Place, clips: Sequence[ClipRef]) -> Iterator[ClipOutco
     for source, group in groupby(clips, key=lambda clip: clip.source):
         planned = list(group)
         try:
-            for clip, entry in zip(planned, read_entries(workspace, source, (c.start for c in planned)), strict=True):
+            entries = map(decisions.apply, read_entries(workspace, source, (clip.start for clip in planned)))
+            for clip, entry in zip(planned, entries, strict=True):
                 if entry.name != clip.clip_id or _digest_of_entry(entry) != clip.digest:
                     raise CorruptFile(changed)
                 yield entry
@@ -203,22 +208,38 @@ class ShardPlan:
     """SHA-256 of the file, if the present corpus lists it."""
     note: str = ""
     """Name of the note that announces it (see `announcements`)."""
+    decisions: Decisions = Decisions()
+    """Those about its clips, as they were when it was planned."""
+
+    def read_clips(self, workspace: Place) -> Iterator[ClipOutcome]:
+        """`read_clips` of the shard."""
+        return read_clips(workspace, self.clips, self.decisions)
 
 
-def shards_in_order(workspace: Place, settings: PublishSettings) -> Iterator[ShardPlan]:
+def shards_in_order(workspace: Place, settings: PublishSettings, decisions: Decisions) -> Iterator[ShardPlan]:
     """The shards that the finished pairs make, in the order of the corpus.
 
     Raises:
         ValueError: nothing is finished, two pairs have the same id, or an id is none.
     """
-    for split, kind, group in packed(included_clips(workspace, settings), settings):
+    for split, kind, group in packed(included_clips(workspace, settings, decisions), settings):
         content = content_of_clips(group, split, settings)
         path = shard_path(split, kind, content)
-        yield ShardPlan(path=path, split=split, kind=kind, content=content, clips=tuple(group))
+        words = decisions.words_about(clip.clip_id for clip in group)
+        yield ShardPlan(path=path, split=split, kind=kind, content=content, clips=tuple(group), decisions=words)
 
 
-def plan_shards(workspace: Place, corpus: Location, settings: PublishSettings) -> list[ShardPlan]:
+def plan_shards(
+    workspace: Place, corpus: Location, settings: PublishSettings, decisions: Decisions | None = None
+) -> list[ShardPlan]:
     """Divide the finished pairs into shards, and announce them to any publishing beside this one.
+
+    Args:
+        workspace: where the pairs come from.
+        corpus: where the shards are to be.
+        settings: which pairs get in, and how they are divided.
+        decisions: those that are honoured; without any, all that lie beside workspace and corpus now. Whoever goes on
+            to `finalize` gives both the same, so that reviewers may go on meanwhile.
 
     Raises:
         ValueError: nothing is finished, two pairs have the same id, the folder holds something else, or a corpus that
@@ -226,7 +247,8 @@ def plan_shards(workspace: Place, corpus: Location, settings: PublishSettings) -
         CannotWrite: the corpus cannot be written.
     """
     refuse_foreign(corpus)
-    plans = list(shards_in_order(workspace, settings))
+    decisions = read_decisions(workspace, corpus) if decisions is None else decisions
+    plans = list(shards_in_order(workspace, settings, decisions))
     manifest = present_manifest(corpus)
     _keep_held_out(corpus, manifest, settings)
     present = {file["path"]: file["sha256"] for file in manifest.get("files", [])}
@@ -323,7 +345,7 @@ def refuse_foreign(corpus: Location) -> None:
 def _is_left_over(name: str) -> bool:
     """Is this what an interrupted first publishing leaves?"""
     final_name = name.split(".partial-")[0]
-    return is_ours(final_name) or final_name in (MANIFEST, CARD, NOTE)
+    return is_ours(final_name) or final_name in (MANIFEST, CARD, NOTE, DECISIONS)
 
 
 def shard_path(split: str, kind: str, content: str) -> str:
@@ -334,12 +356,12 @@ def shard_path(split: str, kind: str, content: str) -> str:
 def _write(plan: ShardPlan, store: Store, corpus: Location, settings: PublishSettings) -> None:
     rows = (
         shards.Row(columns={**(entry.row or {}), "split": plan.split}, layer=_reader(entry, store, settings.storage))
-        for entry in read_clips(store.workspace, plan.clips)
+        for entry in plan.read_clips(store.workspace)
     )
     try:
         put_shard(corpus, plan.path, rows, content=plan.content, scratch=store.workspace.scratch_folder)
     except DamagedLayer:
-        _report_damage(read_clips(store.workspace, plan.clips), store)
+        _report_damage(plan.read_clips(store.workspace), store)
         raise
 
 

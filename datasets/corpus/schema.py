@@ -77,6 +77,7 @@ _PROVENANCE = pa.struct(
         ("facts", pa.string()),  # JSON: of a rendered clip all that a caption may say; null for others
         ("captions", pa.string()),  # JSON: how the words came about: every answer, model, prompt; augmented captions
         ("software", pa.string()),
+        ("layers_sha256", pa.string()),  # fingerprint of the stored layers, which a person's decision is about
     ]
 )
 

@@ -19,7 +19,7 @@ from .announcements import announce
 from .schema import PLAIN_ROW, SCHEMA_VERSION
 
 _VERSION_KEY = b"effectpairs.words"
-WORDS = PLAIN_ROW.with_metadata({_VERSION_KEY: f"{SCHEMA_VERSION}.1".encode()})
+WORDS = PLAIN_ROW.with_metadata({_VERSION_KEY: f"{SCHEMA_VERSION}.2".encode()})
 """Columns of the table of words; raise the second number of its version when they change."""
 OUTCOMES = pa.schema(
     [*((name, pa.string()) for name in ("source", "name", "outcome", "stage")), ("reasons", pa.list_(pa.string()))]

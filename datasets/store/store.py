@@ -16,6 +16,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from .atomic_io import (
     write_flushed,
 )
 from .codec import Frames
+from .decisions import Decisions, read_decisions
 from .location import Location, Place
 
 MANIFEST = "result.json"
@@ -150,6 +152,11 @@ class Store:
         self.cache = LayerCache(budget_bytes=cache_bytes)
         self.index = index
         self._touched: list[StageResult] | None = None if index is None else []
+
+    @cached_property
+    def decisions(self) -> Decisions:
+        """Decisions of people as they were when they were first asked for."""
+        return read_decisions(self.workspace)
 
     def take_touched(self) -> tuple[StageResult, ...]:
         """Results that were read or made since the store was opened; from now on they are not noted."""

@@ -119,6 +119,8 @@ class Stage:
     """Noun by which batches of the phase are called."""
     batch_items: int = 0
     """Items of one unit of scheduled work, worth 30 to 300 s; 0 takes as many clips as fit a worker's cache."""
+    replaces: str = ""
+    """Stage whose facts its own stand in for: it mends the result of that one, for the few items that need it."""
     optional: bool = False
     """Whether an item is finished without it: its absence is told in the row and does not fail the clip."""
     stall_s: float = math.inf
@@ -204,7 +206,7 @@ class ItemProgress:
         self._position = self.stages.index(stage) + 1
         self.results[stage.name] = result
         if result.refused is None:
-            self.facts[stage.name] = result.facts
+            self.facts[stage.replaces or stage.name] = result.facts
             self.layers |= result.layers
         elif not stage.optional:
             self.refusal = (stage.name, result.refused)

@@ -5,6 +5,7 @@ from typing import Any
 
 from ...datasets.corpus.finalize import finalize
 from ...datasets.corpus.publish import PublishSettings, plan_shards, write_planned
+from ...datasets.store.decisions import read_decisions
 from ...datasets.store.ledger import RunSummary
 from ...datasets.store.location import Location, Place, StorageError
 from ...datasets.store.store import DamagedLayer
@@ -50,7 +51,8 @@ def publish_locally(
 ) -> dict[str, Any]:
     """Publish the finished pairs of a workspace as a corpus; return its counts."""
     location = Location(corpus)
-    plans = plan_shards(workspace, location, settings)
+    decisions = read_decisions(workspace, location)
+    plans = plan_shards(workspace, location, settings, decisions)
     files = []
     counter = ProgressCounter("shards", len(plans), report_progress)
     damage: list[DamagedLayer] = []
@@ -62,7 +64,7 @@ def publish_locally(
         counter.advance()
     if damage:
         raise damage[0]
-    return dict(finalize(workspace, location, files, settings, name or location.title)["counts"])
+    return dict(finalize(workspace, location, files, settings, name or location.title, decisions)["counts"])
 
 
 def _run_phase(run: Run, phase: Phase, batch: Batch, pool: WorkerPool, counter: ProgressCounter) -> list[Failure]:

@@ -82,7 +82,7 @@ def plan_run(run: Run) -> RunPlan:
     for part in run.iter_selected():
         assert part.next_stage is not None, "only items with something to do are selected"
         reason = past.reason(part, part.next_stage)
-        coming = [stage for stage in run.stages if stage in _coming(part, run)]
+        coming = [stage for stage in run.stages if stage in _coming(part, run) and _is_due(stage, part, run)]
         for stage in run.selection.stages_of(tuple(coming)):
             plan = plans[stage.name]
             splits = stage.name not in {own.name for own in part.stages}
@@ -132,6 +132,11 @@ def _coming(part: ItemProgress, run: Run) -> Sequence[Stage]:
     own = part.stages[names.index(part.next_stage.name) :]
     last = run.stages.index(part.stages[-1])
     return (*own, *(run.stages[last + 1 :] if part.stages[-1].splits else ()))
+
+
+def _is_due(stage: Stage, part: ItemProgress, run: Run) -> bool:
+    """Whether a stage counts: one that mends results is for few items, and for none before they are known."""
+    return not stage.replaces or stage.applies(part.stage_input(stage, run.store))
 
 
 class _PastRun:

@@ -101,7 +101,7 @@ class Run:
         self.listing = self.store.take_touched()
         self.failures: dict[str, Failure] = {}
         stage_values = [(stage.name, stage.version, stage.settings) for stage in self.stages]
-        versions = [code_digest(), weights_versions(source), self.purges.digest]
+        versions = [code_digest(), weights_versions(source), self.purges.digest, self.store.decisions.overlays_digest]
         self._salt = key_digest([repr(source), stage_values, versions])
         self._fingerprints: dict[str, str] = {}
         self._finished: set[int] = set()

@@ -28,6 +28,7 @@ from ..engine.batches import Failure
 from ..engine.item import Item, ItemKind, ItemProgress, Stage, StageInput, UnusableItem, slugify
 from ..engine.report import clip_row, settings_json
 from .ingest import ClipReader, NormalizedClip
+from .mending import MENDED, mend_stage, overlays_for
 from .scan import PlannedClip, scan_footage
 from .source import RealSource
 
@@ -75,6 +76,8 @@ class ClipItem(CaptionedItem):
     clip: Mapping[str, Any]
     """Facts of stage 1 about the clip: index, start_s, source_frames, shape, notes."""
     subject: int
+    overlays: tuple[Mapping[str, Any], ...] = ()
+    """Paintings of people on its masks, as JSON values of `Decision`."""
 
 
 def list_items(source: RealSource, store: Store) -> Iterator[Item | UnusableItem]:
@@ -156,7 +159,7 @@ def stages(source: RealSource) -> tuple[Stage, ...]:
         batch_items=BATCH_CLIPS,
         stall_s=STALL_S,
     )
-    pair_stages = (
+    pair_stages = [
         Stage(
             name=name,
             version=pair.version_of(name, source.stage_settings(name)),
@@ -171,7 +174,10 @@ def stages(source: RealSource) -> tuple[Stage, ...]:
             uses=("gpu",) if getattr(source.stage_settings(name), "required_weights", ()) else ("cpu",),
         )
         for name, spec in pair.STAGES.items()
-    )
+    ]
+    for maker in MENDED:
+        position = next(number for number, stage in enumerate(pair_stages) if stage.name == maker)
+        pair_stages.insert(position + 1, mend_stage(maker))
     return (scan, normalise_stage, *pair_stages, *caption_stages(source))
 
 
@@ -360,8 +366,9 @@ def _clip_item(stage_input: StageInput, clip: Mapping[str, Any], subject: Mappin
     picture = {role: digest for role, digest in inputs.items() if role.startswith("video")}
     stored_as = {name: name for name in ("gt", *pair.GIVEN)}
     stored_as |= {name: f"{name}_{number:02d}" for name in ("given_mask", "keys", "other_keys", "others")}
+    clip_id = f"{source.name}-{slugify(footage.name)}-{clip['index']:03d}-s{number:02d}-{identity[:8]}"
     return ClipItem(
-        id=f"{source.name}-{slugify(footage.name)}-{clip['index']:03d}-s{number:02d}-{identity[:8]}",
+        id=clip_id,
         fps=float(clip["fps"]),
         inputs=inputs,
         layers={name: stage_input.layers[file] for name, file in stored_as.items() if file in stage_input.layers},
@@ -369,6 +376,7 @@ def _clip_item(stage_input: StageInput, clip: Mapping[str, Any], subject: Mappin
         group=digest_of(picture)[:16],
         clip=clip,
         subject=number,
+        overlays=overlays_for(clip_id, stage_input.store),
         expected_effects=plain_effects(source.effects),
         hint=footage.name,
         fixed_caption=footage.caption or source.fixed_caption,
