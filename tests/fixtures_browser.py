@@ -67,7 +67,8 @@ class Page:
     def press(self, key: str) -> None:
         """Press a key and let it go."""
         for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, text=key if kind == "keyDown" else "")
+            text = key if kind == "keyDown" and len(key) == 1 else ""  # a named key, such as Enter, writes nothing
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, text=text)
 
     def screenshot(self) -> bytes:
         """The window as PNG."""

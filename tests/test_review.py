@@ -60,10 +60,10 @@ def served(corpus, tmp_path_factory):
         yield url
 
 
-def verdict(url, clip, value="accept", number=1, **parts):
+def verdict(url, name, value="accept", number=1, **parts):
     origin = url.rsplit("/", 2)[0]
-    body = {"id": f"{number:032x}", "clip": clip, "what": "verdict", "value": value, "by": "Ana",
-            "layers": json.loads(ask(url, f"clip/{clip}")[2])["fingerprint"]} | parts  # fmt: skip
+    body = {"id": f"{number:032x}", "clip": name, "what": "verdict", "value": value, "by": "Ana",
+            "layers": json.loads(ask(url, f"clip/{name}")[2])["fingerprint"]} | parts  # fmt: skip
     return ask(url, "decide", method="POST", body=body, Origin=origin, Content_Type="application/json")
 
 

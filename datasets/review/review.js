@@ -275,6 +275,7 @@ class Pane {
     this.element.querySelector(".caption").textContent = clip.caption || "No caption.";
     this.slider.max = clip.shape[0] - 1;
     this.slider.setAttribute("aria-label", `frame of ${clip.id}`);
+    this.canvas.setAttribute("aria-label", `gt of ${clip.id}`);
     this.showVerdict();
     this.still = new Image();
     this.still.onload = () => this.draw();
@@ -422,15 +423,15 @@ function edit(what) {
   $("editor-title").textContent = $("editor-label").textContent = title;
   $("editor-help").textContent = help;
   $("editor-text").value = text(details.state);
-  editor.returnValue = "";
-  editor.onclose = () => {
+  saveEdit = () => {
     const value = $("editor-text").value.replace(/\s+/g, " ").trim();
-    if (editor.returnValue !== "save") return;
     decide(what, what === "effects" ? value.split(",").map(word => word.trim()).filter(Boolean) : value || null, clip);
   };
   editor.showModal();
 }
-$("editor-text").addEventListener("keydown", event => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("editor").close("save"); });
+let saveEdit = () => {};
+$("editor").addEventListener("submit", event => { if (event.submitter.value === "save") saveEdit(); });
+$("editor-text").addEventListener("keydown", event => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { saveEdit(); $("editor").close(); } });
 
 // ------------------------------------------------------------------ painting
 let painting = null;
@@ -567,7 +568,8 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 addEventListener("keydown", event => {
   const { target } = event;
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]") || !current) return;
-  if (target.matches?.("textarea, select, input:not([type=checkbox]):not([type=range])")) return;
+  // A dialog that was closed just now may have the focus for a moment more.
+  if (!target.closest?.("dialog") && target.matches?.("select, input:not([type=checkbox]):not([type=range])")) return;
   if (painting && (event.key in ARROWS || event.key === "Enter") && !target.matches?.("input, button, summary")) {
     event.preventDefault();
     if (event.key === "Enter") return painting.dab();

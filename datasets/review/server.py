@@ -153,43 +153,44 @@ def serve(place: str, *, host: str = LOOPBACK, port: int = 0, announce: Callable
         make_app(session, address), log_level="warning", access_log=False, server_header=False, lifespan="off"
     )
     with listener:
-        announce(address.url)
         try:
+            announce(address.url)
             uvicorn.Server(config).run(sockets=[listener])
         finally:
             memory.unlink(missing_ok=True)  # stopped, not killed: the next one has another token
 
 
 def _listen(host: str, port: int, memory: Path) -> tuple[socket.socket, Address]:
-    """Open the port, that of a killed review of the same place if it is free, with its token."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    token = secrets.token_urlsafe(32)
+    """Open the port: that of a killed review of the same place, with its token, if it is free."""
     try:
         before = Address(**json.loads(memory.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        before = None
-    if before is not None and before.host == host and port in (0, before.port):
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, before.port))
-            return listener, before
-        except OSError:  # the review goes on, or somebody else is there
-            listener.close()
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if before.host == host and port in (0, before.port):
+            return _bind(host, before.port), before
+    except (OSError, ValueError, TypeError):  # none was killed, or somebody else is there now
+        pass
     try:
-        listener.bind((host, port))
+        listener = _bind(host, port)
     except OSError as problem:
-        listener.close()
         raise OSError(
             problem.errno, f"cannot listen on {host}:{port} ({problem.strerror}); choose another --port or --host"
         ) from problem
-    address = Address(host=host, port=listener.getsockname()[1], token=token)
+    address = Address(host=host, port=listener.getsockname()[1], token=secrets.token_urlsafe(32))
     memory.parent.mkdir(parents=True, exist_ok=True)
     memory.parent.chmod(0o700)  # the token is for its user alone
     atomic_write(memory, json.dumps(vars(address)).encode())
     return listener, address
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen()  # whoever comes before the server is up waits
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _memory_of(folder: Path) -> Path:
