@@ -1,5 +1,6 @@
 """Types of footage: one video with the files beside it, its size and rate, or why it cannot be read."""
 
+import contextlib
 import errno
 import glob
 import os
@@ -256,4 +257,8 @@ def readable(text: object) -> str:
 
 def beside(video: Path, pattern: str, stem: str = "") -> list[Path]:
     """Return the paths that a glob pattern finds in a video's folder; {stem} is the video's name, or the one given."""
-    return sorted(video.parent.glob(fill_pattern(pattern, stem=glob.escape(stem or video.stem))))
+    name = fill_pattern(pattern, stem=glob.escape(stem or video.stem))
+    if not glob.has_magic(name):  # nothing to search for
+        with contextlib.suppress(PermissionError):
+            return [path] if (path := video.parent / name).exists() else []
+    return sorted(video.parent.glob(name))
