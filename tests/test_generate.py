@@ -1,5 +1,6 @@
 """`effectpairs generate`: what a request's files become, what is written, and what is refused in one sentence."""
 
+import inspect
 import json
 from pathlib import Path
 
@@ -7,12 +8,24 @@ import cv2
 import numpy as np
 import pytest
 
-for needed in ("torch", "diffusers"):
-    pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
+torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
+pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
 from effectpairs.datasets.store import codec  # noqa: E402
 from effectpairs.tests.fixtures_corpus import square_with_shadow  # noqa: E402
+from effectpairs.training.base.cogvideox import CogVideoXFamily  # noqa: E402
+from effectpairs.training.base.families import family_record  # noqa: E402
 from effectpairs.training.base.latent_shapes import LatentGrid  # noqa: E402
-from effectpairs.training.generate import GenerateRequest, TrainedOn, parse_keyframes, parse_size, read_inputs  # noqa: E402
+from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
+from effectpairs.training.generate import (  # noqa: E402
+    DeviceSettings,
+    GenerateRequest,
+    TrainedOn,
+    parse_downsample,
+    parse_keyframes,
+    parse_size,
+    read_inputs,
+    read_training,
+)
 
 FRAMES, SIZE = 29, (32, 48)
 
@@ -30,6 +43,57 @@ def files(tmp_path_factory):
 
 def inputs_of(request: GenerateRequest):
     return read_inputs(request, TrainedOn(grid=LatentGrid(frames_together=2), size=SIZE))
+
+
+def test_drawn_strokes_take_max_and_the_rest_what_the_run_took(files):
+    folder = files[0]
+    trained_on = TrainedOn(grid=LatentGrid(frames_together=2), size=SIZE, mask_downsample="area")
+    masks = {"effect_mask.mkv": "area", "mask.png": "max", f"20={folder / 'mask.png'}": "max"}
+    for mask, expected in masks.items():
+        name = mask if "=" in mask else str(folder / mask)
+        inputs, _ = read_inputs(asked(folder, over="over.mkv", effect_mask=(name,)), trained_on)
+        assert inputs.mask_downsample == expected
+        request = asked(folder, over="over.mkv", effect_mask=(name,), mask_downsample="trilinear")
+        assert read_inputs(request, trained_on)[0].mask_downsample == "trilinear"
+    assert parse_downsample("max") == "max"
+    with pytest.raises(ValueError, match="--mask-downsample cubic is not one of trilinear, area, max"):
+        parse_downsample("cubic")
+
+
+@pytest.mark.parametrize("top", range(8))
+def test_a_drawn_stroke_of_three_pixels_is_seen_at_every_height(files, top, tmp_path):
+    stroke = np.zeros(SIZE, np.uint8)
+    stroke[8 + top : 11 + top] = 255
+    cv2.imwrite(str(tmp_path / "stroke.png"), stroke)
+    inputs, _ = inputs_of(asked(files[0], over="over.mkv", effect_mask=(f"5={tmp_path / 'stroke.png'}",)))
+    pixels = torch.from_numpy(inputs.effect_mask)[None]
+    visible, layers = torch.ones(8, dtype=torch.bool), {"video": torch.zeros(1, 8, 16, 4, 6)}
+    fed = CogVideoXFamily().condition(layers, pixels, visible, inputs.mask_downsample)
+    assert (fed[0, 2, 0].amin(dim=0) == 0).all()
+
+
+def test_without_a_size_the_one_that_was_trained_is_taken(files, tmp_path):
+    trained, base = tmp_path / "trained", write_tiny_model(tmp_path / "model")
+    trained.mkdir()
+    record = {
+        "base": {"id": str(base), "revision": None},
+        "family": family_record(CogVideoXFamily()),
+        "latents": {"size": [16, 32]},
+        "settings": {"data": {"mask_downsample": "area"}},
+    }
+    (trained / "training.json").write_text(json.dumps(record))
+    inputs, _ = read_inputs(asked(files[0], over="over.mkv"), read_training(DeviceSettings(trained=trained)))
+    assert (inputs.over.shape[1:3], inputs.mask_downsample) == ((16, 32), "area")
+    assert read_training(DeviceSettings(base=str(base))).size == (384, 672)
+
+
+def test_steps_of_denoising_have_one_default():
+    from effectpairs.cli.models import generate
+    from effectpairs.training.configs.config import ValidationSettings
+    from effectpairs.training.sampling.sample import SamplingSettings
+
+    given = inspect.signature(generate).parameters["steps"].default
+    assert given == ValidationSettings().steps == SamplingSettings().steps == 50
 
 
 def asked(folder: Path, **given) -> GenerateRequest:

@@ -75,10 +75,12 @@ def select_trainable(transformer: Any, trainable: Trainable | None, *, frozen_dt
     """
     torch = require("torch", extra="train")
     weights: dict[str, Any] = {}
+    exact = set(getattr(transformer, "_keep_in_fp32_modules", None) or ())  # which its class computes in 32 bits
     for name, weight in transformer.named_parameters():
         learns = trainable is not None and is_trainable(name, trainable)
         weight.requires_grad_(learns)
-        weight.data = weight.data.to(torch.float32 if learns else getattr(torch, frozen_dtype))
+        is_exact = learns or not exact.isdisjoint(name.split("."))
+        weight.data = weight.data.to(torch.float32 if is_exact else getattr(torch, frozen_dtype))
         weights |= {name: weight} if learns else {}
     return weights
 

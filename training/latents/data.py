@@ -36,8 +36,18 @@ class CachedSamples(Dataset):  # type: ignore[misc]
         self.cache, self.settings, self.seed = cache, settings, seed
         self.rows = [row for row in cache.rows if settings.split in ("all", row["split"])]
         self.sampler = RowSampler(self.rows, settings.mix, label=f"{cache.folder} (split {settings.split})")
-        self.draws = int(cache.manifest["recipe"]["noise_draws"])
         self.family = family_of_record(cache.manifest["family"])
+        paired = next((row["key"] for row in self.rows if row["kind"] != "unpaired"), None)
+        if (
+            settings.trimask.jitter_px
+            and paired
+            and {name.split(".")[0] for name in cache.read(paired).conditions} != {"video"}
+        ):
+            raise ValueError(
+                f"data.trimask.jitter_px={settings.trimask.jitter_px} does not go with {self.family.title}, which is "
+                "encoded with its masks; set it to 0"
+            )
+        self.draws = int(cache.manifest["recipe"]["noise_draws"])
         self.no_caption = torch.from_numpy(cache.no_caption())
 
     def __getitem__(self, number: int) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def denoise(
     scheduler = type(scheduler).from_config(scheduler.config)
     scheduler.set_timesteps(sampling.steps)
     latents = initial_noise(conditioning, sampling.seed, family.latent_channels)
-    windows = sampling.windows or WindowSettings(length=family.grid.latent_frames(family.trained_shape[0]))
+    windows = sampling.windows or trained_windows(family)
     cut = _ClipWindows(window_spans(family, latents.shape[1], windows), windows.overlap)
     model = _GuidedModel(family, transformer, texts, sampling)
     with torch.no_grad():
@@ -95,6 +95,12 @@ def denoise(
             if report is not None:
                 report(number, sampling.steps)
     return latents
+
+
+def trained_windows(family: Family) -> WindowSettings:
+    """Windows of the length that the base model was trained on, which share four latent frames, or half of them."""
+    length, together = family.grid.latent_frames(family.trained_shape[0]), family.grid.frames_together
+    return WindowSettings(length=length, overlap=min(4, length // 2 // together * together))
 
 
 def initial_noise(conditioning: Conditioning, seed: int, channels: int) -> Latents:
