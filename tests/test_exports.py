@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -152,6 +153,14 @@ def test_exr_gives_every_8_bit_value_back(tmp_path, alpha):
             assert np.array_equal(nearest, getattr(clip, layer)[number][shown])
         assert np.array_equal(channels["effect_mask.A"] > 0.5, clip.effect_mask[number])
         assert np.array_equal(np.rint(channels["foreground.A"].astype(np.float32) * 255), clip.alpha[number])
+
+
+def test_exr_says_at_once_what_it_needs(corpus, tmp_path, monkeypatch):
+    pytest.importorskip("OpenEXR")
+    monkeypatch.setitem(sys.modules, "opentimelineio", None)
+    with pytest.raises(ImportError, match=r"pip install 'effectpairs\[compositing\]'"):
+        export(corpus, "exr", tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.exr"))
 
 
 # ---------------------------------------------------------------- words, rate, length, size

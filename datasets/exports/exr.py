@@ -49,7 +49,8 @@ class Exr:
 
     def files(self, clip: ExportClip, settings: ExportSettings) -> Files:
         """Yield one file a frame."""
-        require("OpenEXR", extra="compositing")
+        for package in ("OpenEXR", "opentimelineio"):  # the second is needed at the end, and missed now
+            require(package, extra="compositing")
         layers = {name: clip.frames(name) for name in (*COLOUR, "subject_mask", "effect_mask")}
         if clip.has("alpha"):
             layers["alpha"] = clip.frames("alpha")
