@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -109,12 +109,12 @@ def generate(
             if prompt or over or foreground or mask or background or effect_mask:
                 raise ValueError("--corpus has prompts, composites and masks of its own; leave out those options")
             sampling = SamplingSettings(steps=steps, guidance=guidance, seed=seed, sequential_cfg=sequential_cfg)
-            values = {"mode": mode, "keyframes": keyframes, "negative": negative, "folder": out_dir}
+            values: Any = {"mode": mode, "keyframes": keyframes, "negative": negative, "folder": out_dir}
             values |= {"size": parse_size(size) if size else None, "model": settings, "sampling": sampling}
-            request = choose_request(corpus, split, benchmark, **values)
+            videos = choose_request(corpus, split, benchmark, **values)
         with progress_bar() as show:
-            make_corpus_videos(request, processes, partial(show, "generate"))
-        out.print(f"videos: {len(request.clip_ids)} clips in {out_dir}", markup=False)
+            make_corpus_videos(videos, processes, partial(show, "generate"))
+        out.print(f"videos: {len(videos.clip_ids)} clips in {out_dir}", markup=False)
         return
     with usage_errors():
         if not prompt:

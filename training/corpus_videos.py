@@ -167,7 +167,7 @@ def make_videos(request: CorpusVideos, share: tuple[int, int] = (0, 1)) -> Itera
 def clip_input(clip: Clip, request: CorpusVideos, trained_on: TrainedOn) -> PipelineInput:
     """Input of the model for a clip, in the mode of the request."""
     size = request.size or trained_on.size
-    texts = {"prompt": clip.caption or "", "negative": request.negative}
+    texts: Any = {"prompt": clip.caption or "", "negative": request.negative}
     if request.mode == "text":
         return PipelineInput(**texts, shape=(clip.num_frames, *size))
     over: Any = resize_frames(clip.decode("over"), size)  # type: ignore[arg-type]

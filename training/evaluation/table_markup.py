@@ -103,5 +103,5 @@ def latex_table(alignment: str, head: Sequence[str], rows: Sequence[Sequence[str
 
 def latex_text(text: str) -> str:
     """Text as LaTeX prints it letter by letter."""
-    signs = {letter: f"\\{letter}" for letter in "&%$#_{}"} | dict(zip("\\~^", LATEX_SIGNS, strict=True))
-    return text.translate(str.maketrans(signs))
+    signs: dict[str, str | int | None] = {letter: f"\\{letter}" for letter in "&%$#_{}"}
+    return text.translate(str.maketrans(signs | dict(zip("\\~^", LATEX_SIGNS, strict=True))))

@@ -5,6 +5,7 @@ name "ours" or "ours without mask"; intervals are Wilson's.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -86,9 +87,7 @@ def _rate_of_ours(rate: WinRate, folder: Path) -> WinRate:
             f"{folder} compares {rate.method} and {rate.opponent}; one of them must be named '{OURS}' or "
             f"'{OURS_WITHOUT_MASK}': effectpairs study ours=FOLDER ..."
         )
-    names = {"method": rate.opponent, "opponent": rate.method, "wins": rate.answers - rate.wins}
-    counts = {name: getattr(rate, name) for name in ("question", "answers", "participants", "pairs")}
-    return WinRate(**names, **counts)
+    return replace(rate, method=rate.opponent, opponent=rate.method, wins=rate.answers - rate.wins)
 
 
 def _rate_cell(rate: WinRate | None, markup: Markup) -> str:
