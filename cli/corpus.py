@@ -1,4 +1,4 @@
-"""Commands on a published corpus: inspect, verify, report, review, caption."""
+"""Commands on a published corpus: inspect, verify, report, review, caption, push."""
 
 import json
 from pathlib import Path
@@ -137,6 +137,42 @@ def caption(
     out.print(f"{out_place or corpus}: {captioned} of {summary.inputs} clips captioned", style="bold", markup=False)
     if failures and not captioned:
         raise typer.Exit(1)
+
+
+@commands.command(epilog="Example: effectpairs push corpus OWNER/NAME --dry-run; effectpairs push corpus OWNER/NAME")
+def push(
+    corpus: CorpusPlace,
+    repository: Annotated[str, Argument(metavar="OWNER/NAME", help="Data set repository of the hub.")],
+    private: Annotated[bool, Option("--private", help="Make a new repository private.")] = False,
+    endpoint: Annotated[str | None, Option(help="Address of the hub; HF_ENDPOINT or Hugging Face's if none.")] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
+) -> None:
+    """Push a corpus to a Hugging Face hub. What is there already is not sent again; corpus.json comes last.
+
+    The token is that of `hf auth login` or HF_TOKEN.
+    """
+    from ..datasets.corpus.hub import plan_push
+    from ..datasets.corpus.hub import push as push_corpus
+    from ..datasets.corpus.reader import open_corpus
+    from ..flows.engine.plan import format_bytes
+
+    published = open_corpus(corpus)
+    plan = plan_push(published, repository, endpoint)
+    place = f"{plan.endpoint}/datasets/{plan.repository}"
+    for note in plan.notes:
+        err.print(f"note: {note}", markup=False)
+    parts = f"{len(plan.shards) + len(plan.documents)} files, {format_bytes(plan.size_bytes)}"
+    parts += f", {len(plan.stale)} old ones go" * bool(plan.stale) + ", in a new repository" * plan.is_new
+    if dry_run:
+        for path in (*plan.shards, *plan.documents):
+            out.print(f"  send {path}", markup=False)
+        for path in plan.stale:
+            out.print(f"  take away {path}", markup=False)
+        out.print(f"would push {parts} to {place}", style="bold", markup=False)
+        return
+    with progress_bar() as show:
+        push_corpus(published, plan, private=private, step=lambda done, total: show("push", done, total))
+    out.print(f"pushed {parts} to {place}", style="bold", markup=False)
 
 
 def _only_one(corpus: str | None, workspace: str | None) -> str | None:

@@ -25,6 +25,7 @@ from .console import (
     usage_errors,
     write_gallery,
 )
+from .machine import make_blender
 from .workspace import ClipPatterns, ItemLimit, OnlyStages, open_runs
 
 if TYPE_CHECKING:
@@ -83,6 +84,15 @@ def publish(
         list[Path] | None, Option(help="Benchmark whose clips, and their like, stay out of training; repeatable.")
     ] = None,
     name: Annotated[str | None, Option(help="Title of the data card; the corpus's folder if not given.")] = None,
+    licence_allow: Annotated[
+        str, Option(metavar="LICENCE,...", help="Licences to take: SPDX, patterns, or commercial; all if not given.")
+    ] = "",
+    duplicates: Annotated[
+        str, Option(help="Clips of the same footage: group, drop (the rarer copy) or ignore.")
+    ] = "group",
+    url: Annotated[str, Option(help="Address of the corpus, for croissant.json.")] = "",
+    creator: Annotated[str, Option(help="Who publishes it, for croissant.json.")] = "",
+    date: Annotated[str, Option(help="Day of publication, YYYY-MM-DD; that of its first publishing.")] = "",
     no_prefect: NoPrefect = False,
     engine: EngineOption = "local",
     engine_address: EngineAddress = "",
@@ -93,6 +103,8 @@ def publish(
 
     chosen_engine = choose_engine(engine, engine_address, no_prefect)
     values = {"storage": storage, "include": include.split(","), "validation_share": validation, "test_share": test}
+    values |= {"duplicates": duplicates, "url": url, "creator": creator, "date_published": date or _first_day(corpus)}
+    values |= {"licence_allow": [part.strip() for part in licence_allow.split(",") if part.strip()]}
     with usage_errors():
         if benchmark:
             from ..training.benchmark.pinned import read_benchmark
@@ -224,12 +236,16 @@ def demo(
     corpus: Annotated[Path, Option(help="Folder of the corpus.")] = Path("demo/corpus"),
     no_prefect: NoPrefect = False,
 ) -> None:
-    """Make a small corpus and its gallery, start to end. It holds a real clip and rendered scenes and takes minutes."""
+    """Make a small corpus and its gallery, start to end. It holds a real clip and rendered scenes and takes minutes.
+
+    Where Blender has no environment yet, one is made first: 1 GB in the user's data folder.
+    """
     from ..datasets.corpus.publish import PublishSettings
     from ..flows.footage.demo import CREDIT, lay_out_footage
     from ..flows.sources import load_any, open_run
 
     out.print(CREDIT, markup=False)
+    make_blender()
     chosen_engine = choose_engine("local", "", no_prefect)
     settings = [load_any("demo", [f"root={lay_out_footage(workspace)}"]), load_any("demo-scenes")]
     summaries = [_run_source(open_run(source_settings, workspace), chosen_engine) for source_settings in settings]
@@ -269,7 +285,21 @@ def _run_source(source_run: "Run", engine: "Engine | None") -> "RunSummary":
     return summary
 
 
+def _first_day(corpus: str) -> str:
+    """Day on which a corpus was first published; today, where there is none yet."""
+    from datetime import date
+
+    from ..datasets.corpus.publish import present_manifest
+    from ..datasets.store.location import Location
+
+    publishing = present_manifest(Location.of(corpus)).get("settings", {}).get("publishing", {})
+    return str(publishing.get("date_published") or date.today().isoformat())
+
+
 def _publish(corpus: str, workspace: str, settings: Any, name: str | None, engine: "Engine | None") -> None:
+    from ..datasets.corpus.reader import open_corpus
+    from ..untrusted_input import printable
+
     with progress_bar() as show:
         if engine is None:
             from ..flows.engine.local_runner import publish_locally
@@ -282,4 +312,13 @@ def _publish(corpus: str, workspace: str, settings: Any, name: str | None, engin
 
             body = partial(publish_with_prefect, corpus, workspace, settings, name, show, engine)
             counts = run_in_flow("corpus", Path(corpus).name, body)
+    manifest = open_corpus(corpus).manifest
+    left_out = manifest["left_out"]
+    for licence, count in left_out["by_licence"].items():
+        out.print(printable(f"  {count} left out: licence {licence}"), markup=False)
+    for pair in left_out["near_duplicates"]:
+        fate = f"{pair['dropped']} left out" if pair["dropped"] else "one group"
+        out.print(f"  same footage, {fate}: {', '.join(pair['clips'])}", markup=False)
+    for warning in manifest["licence_warnings"]:
+        err.print(printable(f"warning: {warning}"), style="yellow", markup=False)
     out.print(f"{corpus}: {counts['clips']} clips, {counts['seconds']:g} s", style="bold", markup=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from .console import SettingOverrides, out, usage_errors
+from .console import SettingOverrides, err, out, usage_errors
 
 if TYPE_CHECKING:
     from ..flows.doctor import BackendState
@@ -26,6 +26,7 @@ def doctor(
     ] = None,
     overrides: SettingOverrides = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON instead of a table.")] = False,
+    make: Annotated[bool, Option("--make", help="Make Blender's environment if there is none: 1 GB, minutes.")] = False,
 ) -> None:
     """Say what can run on this machine, and what the rest lacks.
 
@@ -34,6 +35,8 @@ def doctor(
     from ..flows.doctor import can_run, survey_machine, survey_source
     from ..flows.sources import load_any
 
+    if make:
+        make_blender()
     with usage_errors():
         sources = [load_any(name, overrides or ()) for name in source or ()]
     states = [state for settings in sources for state in survey_source(settings)] if sources else survey_machine()
@@ -47,6 +50,20 @@ def doctor(
         out.print(f"{subject} can run here" if passes else f"{subject} cannot run here", style="bold", markup=False)
     if not passes:
         raise typer.Exit(1)
+
+
+def make_blender() -> None:
+    """Make the environment that Blender runs in, unless there is one."""
+    from ..render.blender.environment import environment_folder, make_environment
+    from ..render.blender.process import BlenderNotFound, find_python
+
+    try:
+        find_python()
+    except BlenderNotFound:
+        if os.environ.get("EFFECTPAIRS_BLENDER"):
+            raise  # the user named another one
+        with err.status(f"making Blender's environment in {environment_folder()}: 1 GB, some minutes"):
+            make_environment()
 
 
 def _machine_facts() -> dict[str, Any]:

@@ -63,7 +63,7 @@ def plan(
         out.print(str(run_plan), style="bold", markup=False)
 
 
-@commands.command(epilog="Example: effectpairs purge --licence 'CC BY-NC*' --workspace work --corpus corpus --yes")
+@commands.command(epilog="Example: effectpairs purge --licence 'CC-BY-NC*' --workspace work --corpus corpus --yes")
 def purge(
     source: Annotated[str | None, Option(help="All clips of the sources of that name.")] = None,
     licence: Annotated[str | None, Option(help="All clips of sources under that licence.")] = None,

@@ -58,7 +58,7 @@ class Core:
     """Packages and memory that every run needs."""
 
     required_packages: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("numpy", "av", "cv2", "skimage", "scipy", "pyarrow", "prefect", "pydantic", "psutil"), ""
+        ("numpy", "av", "cv2", "skimage", "scipy", "pyarrow", "prefect", "pydantic", "psutil", "OpenEXR"), ""
     )
 
     @property

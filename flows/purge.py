@@ -12,6 +12,7 @@ from ..datasets.store.ledger import ClipOutcome, finished_sources, iter_ledger, 
 from ..datasets.store.location import Location
 from ..datasets.store.purges import Purge, Purges, Subject, read_purges, write_purges
 from ..datasets.store.references import delete_result, list_results, read_references, write_references
+from ..licences import matches_licence
 from ..settings import settings_from
 from .engine.local_runner import publish_locally
 
@@ -111,4 +112,5 @@ def _matches(entry: ClipOutcome, source: str, by: Subject, pattern: str) -> bool
     values: dict[str, Any] = {"source": source, "clip": entry.name}
     if entry.row is not None:
         values |= {name: entry.row["provenance"][name] or "unknown" for name in ("licence", "origin")}
-    return entry.outcome != "purged" and fnmatchcase(values.get(by, ""), pattern)
+    matches = matches_licence if by == "licence" else fnmatchcase
+    return entry.outcome != "purged" and matches(values.get(by, ""), pattern)

@@ -34,11 +34,12 @@ def run_source(source: CaptionedSource, workspace: Place, workers: int = 0) -> R
 def fill_workspace(
     workspace: Path, names: list[str], *, source: str = "tiny", kind: str = "real", **row
 ) -> list[ClipOutcome]:
-    """Finish a source with a pair of each name."""
+    """Finish a source with a pair of each name; sources of other names than "tiny" have footage of their own."""
     entries = []
     effects = row.pop("effects", ["shadow"])
+    first_seed = 0 if source == "tiny" else 6 * sum(source.encode())
     for number, name in enumerate(names):
-        layers = square_with_shadow(FRAMES, SIZE, seed=number)
+        layers = square_with_shadow(FRAMES, SIZE, seed=first_seed + number)
         if kind == "unpaired":
             layers = {"gt": layers["gt"]}
         quality = {"quality": accepted_quality()}

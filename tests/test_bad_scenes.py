@@ -205,7 +205,7 @@ def test_what_blender_refuses(found, folder):
 def test_no_blender_environment(found, folder, tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, "/nowhere/python")
     entry = run(source_of(tmp_path, scene("fine")), tmp_path / "w")["fine-one"]
-    assert "/nowhere/python is no program; run `make blender`, or set EFFECTPAIRS_BLENDER" in reason(entry)
+    assert "/nowhere/python is no program; run `effectpairs doctor --make`, or set EFFECTPAIRS_BLENDER" in reason(entry)
 
 
 # ---------------------------------------------------------------- what users bring

@@ -165,12 +165,14 @@ def test_frames_of_another_plan_are_taken_away(fake, tmp_path):
 
 def test_without_an_environment_one_sentence_says_what_to_do(monkeypatch):
     monkeypatch.setenv(VARIABLE, "/nowhere/python")
-    with pytest.raises(BlenderNotFound, match=f"/nowhere/python is no program; run `make blender`, or set {VARIABLE}"):
+    with pytest.raises(
+        BlenderNotFound, match=f"/nowhere/python is no program; run `effectpairs doctor --make`, or set {VARIABLE}"
+    ):
         find_python()
 
 
 def test_a_python_without_blender_is_told_at_once(tmp_path):
-    with pytest.raises(BlenderNotFound, match=r"cannot be loaded .*bpy.*; run `make blender`"):
+    with pytest.raises(BlenderNotFound, match=r"cannot be loaded .*bpy.*; run `effectpairs doctor --make`"):
         render_frames(a_plan(), tmp_path, Blender(python_path=sys.executable))
     assert blender_version(Path(sys.executable)) is None
 

@@ -234,7 +234,7 @@ def _changed(folder, **changes):
         (("counts", "by_kind"), {"real": "x\x1b[2J"}, "counts.by_kind.real is not there"),
         (("counts", "clips"), True, "counts.clips is not there"),
         (("quality",), [], "quality is not there"),
-        (("card",), "README.md", "card is not there"),
+        (("documents",), "README.md", "documents is not there"),
         (("words",), {"path": "../../x", "rows": 1, "size_bytes": 1, "sha256": "0" * 64}, "is no file of a corpus"),
         (("name",), 10**30, "name is a whole number that 64 bits do not hold"),
         (("settings", "sources"), {"a": {"b": [[[[]]]]}}, None),

@@ -23,6 +23,7 @@ DOORS = {
     "__main__": {"cli"},
     "settings": {"untrusted_input"},
     "permissions": {"settings", "untrusted_input"},
+    "licences": {"settings"},
     "weights": {"digests", "extras"},
     "requirements": {"weights"},
 }

@@ -229,7 +229,9 @@ def test_without_blender_one_sentence_says_so(tmp_path, monkeypatch):
     path.write_text(json.dumps(dump_scene(SCENE)))
     result = CliRunner().invoke(app, ["render", str(path), "--frame", "2", "--out", str(tmp_path / "out")])
     assert result.exit_code == 1
-    assert user_message(result.exception).startswith("/nowhere/python is no program; run `make blender`, or set ")
+    assert user_message(result.exception).startswith(
+        "/nowhere/python is no program; run `effectpairs doctor --make`, or set "
+    )
 
 
 @pytest.mark.parametrize("size", [(48, 80), (96, 168), (192, 336), (384, 672)])

@@ -1,4 +1,4 @@
-"""The last step of publishing: statistics, data card and, last, `corpus.json`: its presence says that all is there."""
+"""The last step of publishing: statistics, documents and, last, `corpus.json`: its presence says that all is there."""
 
 import hashlib
 import json
@@ -10,28 +10,31 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
-from ...untrusted_input import markdown_text
+from ...licences import read_licence, warnings_of
 from ..store.atomic_io import CorruptFile, digest_of, json_bytes
 from ..store.decisions import Decisions, read_decisions, share_decisions
 from ..store.ledger import ClipOutcome, RunSummary, account_of, finished_sources, iter_ledger, read_account
 from ..store.location import Location, Place
 from .announcements import NOTE, announced_paths, own_notes, withdraw
+from .documents import render_documents
 from .publish import (
-    CARD,
-    CARD_MARK,
+    DOCUMENT_MARKS,
     MANIFEST,
     PublishSettings,
     ShardPlan,
     is_ours,
     listed_files,
+    select_clips,
     shards_in_order,
     write_planned,
 )
 from .schema import QUALITY_NUMBERS, SCHEMA_VERSION, TRUTH
 from .words import OUTCOMES, WORDS, put_table
+
+MAX_WORKS = 1000
+"""Works of a source that are named one by one; of more, the author is, and each clip's `provenance` names its work."""
 
 
 def finalize(
@@ -42,7 +45,7 @@ def finalize(
     name: str,
     decisions: Decisions | None = None,
 ) -> dict[str, Any]:
-    """Write the account, the data card and `corpus.json`, then remove what no longer belongs; return the manifest.
+    """Write the account, the documents and `corpus.json`, then remove what no longer belongs; return the manifest.
 
     Args:
         workspace: where the pairs come from.
@@ -107,6 +110,7 @@ def _unfinished(
         "settings": {"publishing": asdict(settings), "sources": source_settings},
         "account": {"sources": {source: asdict(summary) for source, summary in summaries.items()}},
         "files": files,
+        "left_out": _left_out(workspace, settings, decisions),
     }
     rows = ({**(entry.row or {}), "split": plan.split} for plan, _ in shards for entry in plan.read_clips(workspace))
     outcomes = (
@@ -117,6 +121,16 @@ def _unfinished(
     return manifest, rows, outcomes
 
 
+def _left_out(workspace: Place, settings: PublishSettings, decisions: Decisions) -> dict[str, Any]:
+    """Clips that stay out though their verdict would let them in, and pairs of clips with the same footage."""
+    selection = select_clips(workspace, settings, decisions)
+    return {
+        "by_licence": dict(sorted(Counter(clip.licence for clip in selection.refused_licences).items())),
+        "duplicates": sorted({pair.dropped for pair in selection.duplicates if pair.dropped}),
+        "near_duplicates": [asdict(pair) for pair in selection.duplicates],
+    }
+
+
 def commit_manifest(
     corpus: Location,
     manifest: dict[str, Any],
@@ -125,7 +139,7 @@ def commit_manifest(
     scratch: Path,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write words and outcomes of all clips, the data card and, last, `corpus.json`; then remove what is not in it.
+    """Write words and outcomes of all clips, the documents and, last, `corpus.json`; then remove what is not in it.
 
     Files of an earlier corpus or of an interrupted publishing are deleted. Return the whole manifest.
 
@@ -137,20 +151,25 @@ def commit_manifest(
         scratch: a local folder for files on their way to a remote place.
         notes: those that announced the shards, withdrawn once `corpus.json` lists them.
     """
-    statistics = CorpusStatistics()
+    sources = manifest["settings"]["sources"]
+    statistics = CorpusStatistics({name: settings.get("origin") for name, settings in sources.items()})
     manifest["words"] = put_table(corpus, "words", WORDS, statistics.tally(rows), scratch)
     manifest["account"]["clips"] = put_table(corpus, "account", OUTCOMES, outcomes, scratch)
     manifest |= statistics.values()
     manifest = json.loads(json_bytes(manifest))  # as it will be read, and in that order
-    card = _render_card(manifest)
-    manifest["card"] = {"path": CARD, "size_bytes": len(card), "sha256": hashlib.sha256(card).hexdigest()}
+    documents = render_documents(manifest)
+    manifest["documents"] = [
+        {"path": name, "size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in documents.items()
+    ]
     manifest["digest"] = digest_of(manifest)
-    corpus.write(CARD, card)
+    for document, content in documents.items():
+        corpus.write(document, content)
     corpus.write(MANIFEST, json_bytes(manifest))
     tables = (manifest["words"], manifest["account"]["clips"])
     withdraw(corpus, *notes, *(note for table in tables for note in own_notes(corpus, [table["path"]])))
     _remove_stale(corpus)
-    _settle_card(corpus)
+    _settle_documents(corpus)
     return manifest
 
 
@@ -165,7 +184,7 @@ def _remove_stale(corpus: Location) -> None:
     for name in corpus.names():
         final_name, _, partial = name.partition(".partial-")
         if partial:
-            if (is_ours(final_name) or final_name in (CARD, MANIFEST, NOTE)) and corpus.is_abandoned(name):
+            if (is_ours(final_name) or final_name in (MANIFEST, NOTE, *DOCUMENT_MARKS)) and corpus.is_abandoned(name):
                 corpus.remove(name)
         elif name not in current_files and is_ours(name) and name not in announced_paths(corpus):
             if corpus.read(MANIFEST) != content:
@@ -174,13 +193,18 @@ def _remove_stale(corpus: Location) -> None:
     return None
 
 
-def _settle_card(corpus: Location) -> None:
-    """Write the data card of whatever `corpus.json` is there, if another publishing put its own between the two."""
+def _settle_documents(corpus: Location) -> None:
+    """Write the documents of whatever `corpus.json` is there, if another publishing put its own between the two."""
     while True:  # ends when no other publishing comes between
         manifest = json.loads(corpus.read(MANIFEST))
-        if "card" not in manifest or corpus.digest(CARD) == manifest["card"]["sha256"]:
+        stale = [
+            file["path"] for file in manifest.get("documents", ()) if corpus.digest(file["path"]) != file["sha256"]
+        ]
+        if not stale:
             return
-        corpus.write(CARD, _render_card(manifest))
+        documents = render_documents({name: manifest[name] for name in manifest if name not in ("documents", "digest")})
+        for name in stale:
+            corpus.write(name, documents[name])
 
 
 def corpus_version(files: Sequence[Mapping[str, Any]]) -> str:
@@ -191,7 +215,10 @@ def corpus_version(files: Sequence[Mapping[str, Any]]) -> str:
 class CorpusStatistics:
     """Counts, licences, and least, median and largest value of each quality number, of rows that pass by."""
 
-    def __init__(self) -> None:
+    def __init__(self, origins: Mapping[str, Any]) -> None:
+        """Begin with no row; origins are those of the sources, with which each of their clips' own begins."""
+        self._origin_by_source = origins
+        self._works: dict[tuple[str, str, str], Counter[str]] = {}
         self._licences: dict[str, set[str]] = {}
         self._with_truth = 0
         self._groups: set[str] = set()
@@ -224,10 +251,26 @@ class CorpusStatistics:
         }
         by_words = {f"by_{name}": dict(sorted(counter.items())) for name, counter in self._counters.items()}
         licences = {source: sorted(names) for source, names in sorted(self._licences.items())}
-        return {"counts": counts | by_words, "quality": quality, "licences": licences}
+        origins = [
+            {
+                **dict(zip(("source", "licence", "origin"), key, strict=True)),
+                "clips": works.total(),
+                "works": sorted(works) if len(works) <= MAX_WORKS else [],
+            }
+            for key, works in sorted(self._works.items())
+        ]
+        distinct = {read_licence(name) for names in self._licences.values() for name in names}
+        terms = {"origins": origins, "licence_warnings": warnings_of(distinct)}
+        return {"counts": counts | by_words, "quality": quality, "licences": licences, **terms}
 
     def _count(self, row: Mapping[str, Any]) -> None:
-        self._licences.setdefault(row["source"], set()).add(row["provenance"]["licence"] or "unknown")
+        licence, origin = (row["provenance"][name] or "unknown" for name in ("licence", "origin"))
+        self._licences.setdefault(row["source"], set()).add(licence)
+        author = self._origin_by_source.get(row["source"]) or ""
+        is_part = bool(author) and origin.startswith(f"{author}: ")
+        works = self._works.setdefault((row["source"], licence, author if is_part else origin), Counter())
+        work = origin.removeprefix(f"{author}: ") if is_part else ""
+        works[work if len(works) <= MAX_WORKS and read_licence(licence).terms.attribution is not False else ""] += 1
         self._with_truth += bool(row.get(TRUTH))
         self._clips += 1
         self._frames += row["num_frames"]
@@ -250,13 +293,3 @@ def _captioner_of(row: Mapping[str, Any]) -> str | None:
         return None
     record = json.loads(row["provenance"].get("captions") or "{}")
     return str(record.get("caption_by") or "a person")
-
-
-def _render_card(manifest: Mapping[str, Any]) -> bytes:
-    """The data card, by `corpus.json` alone: whoever reads that can write it again."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True, autoescape=False
-    )
-    environment.filters["text"] = markdown_text
-    page = environment.get_template("card.md.j2").render(corpus=manifest, mark=CARD_MARK, dumps=json.dumps)
-    return page.encode()

@@ -11,11 +11,13 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
+from ...licences import check_allowed, is_allowed
 from ...untrusted_input import is_id, parse_json, shortened
 from ..store import codec
 from ..store.atomic_io import CorruptFile, digest_of, explain_os_errors, key_digest
@@ -27,6 +29,7 @@ from ..store.location import Location, Place
 from ..store.store import DamagedLayer, LayerRef, Store
 from . import shards
 from .announcements import NOTE, announce, withdraw
+from .near_duplicates import ClipRef, NearDuplicate, merged_groups, near_duplicates, pixels_digest, read_fingerprints
 from .schema import COLOUR_LAYERS, SCHEMA_VERSION, SPLITS, footage_digests
 
 
@@ -45,6 +48,17 @@ class PublishSettings:
     """Share of groups in the test split."""
     held_out: tuple[str, ...] = ()
     """Ids of clips, groups and SHA-256 of footage that a benchmark pins: all groups with any of them are in test."""
+    licence_allow: tuple[str, ...] = ()
+    """Licences that get in: SPDX identifiers, names of texts, patterns of them, or "commercial"; empty takes all."""
+    duplicates: Literal["group", "drop", "ignore"] = "group"
+    """group: clips of the same footage share a group, and so a split. drop: of such clips whose effect is the same too
+    the one of the smaller source stays out. ignore: nothing is compared."""
+    url: str = ""
+    """Address of the corpus, for `croissant.json`; empty where it has none yet."""
+    creator: str = ""
+    """Name of the publisher, for `croissant.json`."""
+    date_published: str = ""
+    """Day of publication as YYYY-MM-DD; empty leaves it out. The command takes the day on which it is run."""
     shard_bytes: int = 512 * 1024**2
     """A shard is closed before it grows past this size, or past MAX_SHARD_CLIPS; one clip is never divided."""
 
@@ -56,39 +70,41 @@ class PublishSettings:
             raise ValueError("validation_share + test_share leave nothing to train on; give less than 1 in all")
         if self.shard_bytes < 1:
             raise ValueError(f"shard_bytes={self.shard_bytes} is not positive")
+        check_allowed(self.licence_allow)
+        if self.url and not re.fullmatch(r"https?://[^\s<>\"]+", self.url):
+            raise ValueError(f"url={shortened(self.url)!r} is no address; write it whole: https://...")
+        if self.date_published:
+            try:
+                date.fromisoformat(self.date_published)
+            except ValueError as wrong:
+                raise ValueError(
+                    f"date_published={shortened(self.date_published)!r} is no day; write YYYY-MM-DD"
+                ) from wrong
 
 
 MAX_SHARD_CLIPS = 1000
 """A clip's row group takes 19 kB of its shard's footer, all of which is read to find any of them."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClipRef:
-    """A finished pair that gets into a corpus, by reference: 100,000 of them take 60 MB, their rows as values 3 GB."""
+@dataclass(frozen=True, kw_only=True)
+class ClipSelection:
+    """Finished pairs that get into a corpus, and those that stay out though their verdict would let them in."""
 
-    clip_id: str
-    source: str
-    start: int
-    """Byte of the source's ledger at which its entry begins."""
-    group: str
-    kind: str
-    size_bytes: int
-    """Size of its layers."""
-    digest: str
-    """Digest of its row and layers."""
-    held_out: bool
-    """Whether a benchmark pins it, its group or its footage."""
+    clips: tuple[ClipRef, ...]
+    """Sorted by id; clips of the same footage have one group."""
+    refused_licences: tuple[ClipRef, ...]
+    duplicates: tuple[NearDuplicate, ...]
+    """Pairs of clips with the same footage, also of those of which one stays out."""
 
 
-def included_clips(workspace: Place, settings: PublishSettings, decisions: Decisions) -> tuple[ClipRef, ...]:
-    """The finished pairs that get in as people judged them, sorted by id; read once as long as no ledger changes.
+def select_clips(workspace: Place, settings: PublishSettings, decisions: Decisions) -> ClipSelection:
+    """Select the finished pairs that get in as people judged them; read once as long as no ledger changes.
 
     Raises:
-        ValueError: nothing is finished, two pairs have the same id, or none has an included verdict.
+        ValueError: nothing is finished, two pairs have the same id, or none has an included verdict or licence.
         CorruptFile: a ledger is.
     """
-    held_out = frozenset(settings.held_out)
-    return _included(Location.of(workspace), settings.include, held_out, decisions, ledger_stamp(workspace))
+    return _selected(Location.of(workspace), settings, decisions, ledger_stamp(workspace))
 
 
 def split_of(group: str, settings: PublishSettings) -> str:
@@ -97,6 +113,36 @@ def split_of(group: str, settings: PublishSettings) -> str:
     if draw < settings.test_share:
         return "test"
     return "validation" if draw < settings.test_share + settings.validation_share else "train"
+
+
+@lru_cache(maxsize=2)
+def _selected(workspace: Location, settings: PublishSettings, decisions: Decisions, stamp: object) -> ClipSelection:
+    """`select_clips`, anew for every stamp of the ledgers."""
+    included = _included(workspace, settings.include, frozenset(settings.held_out), decisions, stamp)
+    is_fit = {name: is_allowed(name, settings.licence_allow) for name in {clip.licence for clip in included}}
+    clips = [clip for clip in included if is_fit[clip.licence] or not settings.licence_allow]
+    if not clips:
+        raise ValueError(
+            f"{workspace}: no pair has a licence among {', '.join(settings.licence_allow)}; there are "
+            f"{', '.join(sorted(shortened(name) for name in is_fit))}"
+        )
+    duplicates: list[NearDuplicate] = []
+    if settings.duplicates != "ignore":
+        fingerprints = read_fingerprints(workspace, included)
+        duplicates = near_duplicates(clips, fingerprints, drop=settings.duplicates == "drop")
+        groups = merged_groups(clips, duplicates, lambda group: (-SPLITS.index(split_of(group, settings)), group))
+        pinned = {groups.get(clip.group, clip.group) for clip in clips if clip.held_out}
+        dropped = {duplicate.dropped for duplicate in duplicates}
+        clips = [
+            replace(clip, group=group, held_out=group in pinned)
+            for clip in clips
+            if (group := groups.get(clip.group, clip.group)) and clip.clip_id not in dropped
+        ]
+    return ClipSelection(
+        clips=tuple(clips),
+        refused_licences=tuple(clip for clip in included if settings.licence_allow and not is_fit[clip.licence]),
+        duplicates=tuple(duplicates),
+    )
 
 
 @lru_cache(maxsize=2)
@@ -132,6 +178,8 @@ def _included(
                 held_out=not held_out.isdisjoint(
                     (entry.name, entry.row["group"], *footage_digests(entry.row["provenance"]))
                 ),
+                licence=entry.row["provenance"]["licence"] or "unknown",
+                pixels=pixels_digest(entry.layers),
             )
     if not clip_by_id:
         raise ValueError(
@@ -162,7 +210,8 @@ def packed(clips: Sequence[ClipRef], settings: PublishSettings) -> Iterator[tupl
 
 def content_of_clips(clips: Sequence[ClipRef], split: str, settings: PublishSettings) -> str:
     """Digest of all that decides the bytes of a shard."""
-    return digest_of([SCHEMA_VERSION, settings.storage, split, [clip.digest for clip in clips]])
+    rows = [[clip.digest, clip.group] for clip in clips]
+    return digest_of([SCHEMA_VERSION, shards.LAYOUT_VERSION, settings.storage, split, rows])
 
 
 def read_clips(workspace: Place, clips: Sequence[ClipRef], decisions: Decisions) -> Iterator[ClipOutcome]:
@@ -179,7 +228,7 @@ def read_clips(workspace: Place, clips: Sequence[ClipRef], decisions: Decisions)
             for clip, entry in zip(planned, entries, strict=True):
                 if entry.name != clip.clip_id or _digest_of_entry(entry) != clip.digest:
                     raise CorruptFile(changed)
-                yield entry
+                yield replace(entry, row={**(entry.row or {}), "group": clip.group})
         except ValueError as broken:
             raise CorruptFile(changed) from broken
 
@@ -190,8 +239,14 @@ def _digest_of_entry(entry: ClipOutcome) -> str:
 
 MANIFEST = "corpus.json"
 CARD = "README.md"
-CARD_MARK = "# data card written by effectpairs"
-"""A line of the data card's front matter: a README.md without it is somebody else's and stays."""
+ATTRIBUTION = "ATTRIBUTION.md"
+CROISSANT = "croissant.json"
+DOCUMENT_MARKS = {
+    CARD: "# data card written by effectpairs",
+    ATTRIBUTION: "<!-- attribution written by effectpairs -->",
+    CROISSANT: '"effectpairs"',
+}
+"""Documents beside `corpus.json`, each with a piece of its text: one without it is somebody else's and stays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +277,7 @@ def shards_in_order(workspace: Place, settings: PublishSettings, decisions: Deci
     Raises:
         ValueError: nothing is finished, two pairs have the same id, or an id is none.
     """
-    for split, kind, group in packed(included_clips(workspace, settings, decisions), settings):
+    for split, kind, group in packed(select_clips(workspace, settings, decisions).clips, settings):
         content = content_of_clips(group, split, settings)
         path = shard_path(split, kind, content)
         words = decisions.words_about(clip.clip_id for clip in group)
@@ -331,11 +386,10 @@ def refuse_foreign(corpus: Location) -> None:
     if corpus.exists(MANIFEST):
         return
     top = corpus.top()
-    foreign = [name for name in top if name not in ("data", CARD) and not _is_left_over(name)]
-    if CARD in top and CARD_MARK.encode() not in corpus.read(CARD):
-        foreign.append(CARD)
+    foreign = [name for name in top if name != "data" and not _is_left_over(name)]
+    foreign += [name for name, mark in DOCUMENT_MARKS.items() if name in top and mark.encode() not in corpus.read(name)]
     if not foreign and "data" in top:
-        foreign = [name for name in corpus.names() if name != CARD and not _is_left_over(name)]
+        foreign = [name for name in corpus.names() if not _is_left_over(name)]
     if foreign:
         raise ValueError(
             f"{corpus.url} holds no corpus but other things ({foreign[0]}); choose a new or an empty folder"
@@ -345,7 +399,7 @@ def refuse_foreign(corpus: Location) -> None:
 def _is_left_over(name: str) -> bool:
     """Is this what an interrupted first publishing leaves?"""
     final_name = name.split(".partial-")[0]
-    return is_ours(final_name) or final_name in (MANIFEST, CARD, NOTE, DECISIONS)
+    return is_ours(final_name) or final_name in (MANIFEST, NOTE, DECISIONS, *DOCUMENT_MARKS)
 
 
 def shard_path(split: str, kind: str, content: str) -> str:

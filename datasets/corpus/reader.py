@@ -15,7 +15,7 @@ from ...untrusted_input import find_mismatch, is_id, parse_json, shortened
 from ..store.location import Location
 from . import shards
 from .clip import Clip
-from .publish import MANIFEST, is_ours, listed_files
+from .publish import DOCUMENT_MARKS, MANIFEST, is_ours, listed_files
 from .schema import NULLABLE, OLDEST_READABLE, PLAIN_COLUMNS, PLAIN_ROW, SCHEMA_VERSION
 from .windows import OpenLayer
 from .words import OUTCOMES, read_words
@@ -34,7 +34,14 @@ MANIFEST_SHAPE = {
     "account": {"sources": {"*": _SUMS}, "clips": _FILE},
     "files": [{**_FILE, "split": str, "kind": str, "content": str}],
     "words?": _FILE,
-    "card?": {"sha256": str},
+    "documents?": [{"path": str, "size_bytes": int, "sha256": str}],
+    "licences?": {"*": [str]},
+    "origins?": [{"source": str, "licence": str, "origin": str, "clips": int, "works": [str]}],
+    "left_out?": {
+        "by_licence": {"*": int},
+        "duplicates": [str],
+        "near_duplicates": [{"clips": [str], "frames": float}],
+    },
 }
 """Parts of `corpus.json` that its readers count on, as `find_mismatch` takes them."""
 UNREADABLE = (FileNotFoundError, pa.ArrowException, LookupError, TypeError, ValueError)
@@ -316,6 +323,9 @@ def _problem_of(manifest: dict[str, Any]) -> str | None:
     wrong = find_mismatch(manifest, MANIFEST_SHAPE)
     if wrong:
         return f"{wrong} is not there, or of another form"
+    strangers = [file["path"] for file in manifest.get("documents", ()) if file["path"] not in DOCUMENT_MARKS]
+    if strangers:
+        return f"{shortened(strangers[0])!r} is no document of a corpus"
     for file in listed_files(manifest):
         if not is_ours(file["path"]):
             return f"{shortened(file['path'])!r} is no file of a corpus"

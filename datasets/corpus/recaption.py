@@ -36,7 +36,7 @@ def recaption(
     """
     refuse_foreign(location)
     present_manifest(location)  # refuses one that is damaged
-    manifest = {name: value for name, value in corpus.manifest.items() if name not in ("digest", "card")}
+    manifest = {name: value for name, value in corpus.manifest.items() if name not in ("digest", "card", "documents")}
     entries: list[ClipOutcome] = []
     files: list[dict[str, Any]] = []
     notes: list[str] = []
@@ -53,7 +53,7 @@ def recaption(
                 )
             stays = is_current and rows == [clip.row for clip in clips] and corpus.location.url == location.url
             if not stays:
-                content = digest_of([SCHEMA_VERSION, file["sha256"], rows])
+                content = digest_of([SCHEMA_VERSION, shards.LAYOUT_VERSION, file["sha256"], rows])
                 file |= {"content": content, "path": shard_path(file["split"], file["kind"], content)}
             notes.append(announce(location, [file["path"]]))
             files.append(file if stays else _write(file, clips, rows, location, scratch))

@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 from .schema import LAYERS, PLAIN_COLUMNS, PLAIN_ROW, ROW, TRUTH, TRUTH_LAYER, fitted, shard_schema
 
 CONTENT_KEY = b"effectpairs.content"
+LAYOUT_VERSION = 2
+"""Raise it when the bytes of a shard change though its rows do not; 2 has a page index."""
 _TRUTH_EFFECT, _TRUTH_VIDEO = (f"{TRUTH}.list.element.{field}" for field in ("effect", "strength"))
 PAGE_HEAD_BYTES = 256
 """Bytes of a column chunk among which its video begins; the header of its only page takes about 40."""
@@ -40,6 +42,7 @@ def write_shard(path: Path, rows: Iterator[Row], *, content: str) -> int:
         "compression": {leaf: "zstd" if leaf in words else "none" for leaf in leaves},
         "use_dictionary": False,
         "write_statistics": words,
+        "write_page_index": True,  # with it a viewer finds one clip's pages without reading the row group before
         "store_schema": True,
     }
     metadata = {**(schema.metadata or {}), CONTENT_KEY: content.encode()}

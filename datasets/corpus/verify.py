@@ -16,7 +16,7 @@ from ..store import codec
 from ..store.atomic_io import digest_of, json_bytes
 from . import shards
 from .clip import RECORD_SHAPES, record_fault
-from .publish import CARD, MANIFEST, is_ours, listed_files
+from .publish import ATTRIBUTION, CARD, CROISSANT, MANIFEST, is_ours, listed_files
 from .reader import Corpus
 from .schema import (
     COLOUR_LAYERS,
@@ -35,6 +35,7 @@ from .words import is_current, iter_words
 
 MAX_FPS = 1000.0
 """Frames per second that a source may have (`image_fps`); high-speed footage is played at less."""
+DOCUMENT_TITLES = {CARD: "data card", ATTRIBUTION: "attribution", CROISSANT: "Croissant description"}
 Row = dict[str, Any]
 File = Mapping[str, Any]
 
@@ -212,10 +213,13 @@ def _faults_around(corpus: Corpus) -> Iterator[IntegrityError]:
     elif manifest["counts"]["clips"] != len(corpus):
         problem = f"counts {manifest['counts']['clips']} clips and lists {len(corpus)}; publish the corpus again"
         yield IntegrityError(file=MANIFEST, problem=problem)
-    if not corpus.location.exists(CARD):
-        yield IntegrityError(file=CARD, problem="the data card is missing; publish the corpus again")
-    elif "card" in manifest and corpus.location.digest(CARD) != manifest["card"]["sha256"]:  # earlier ones have none
-        yield IntegrityError(file=CARD, problem="the data card was changed or damaged; publish the corpus again")
+    for document in manifest.get("documents", [{"path": CARD}]):  # of the card of earlier ones there is no digest
+        name, sha256 = document["path"], document.get("sha256")
+        problem = f"the {DOCUMENT_TITLES[name]}"
+        if not corpus.location.exists(name):
+            yield IntegrityError(file=name, problem=f"{problem} is missing; publish the corpus again")
+        elif sha256 and corpus.location.digest(name) != sha256:
+            yield IntegrityError(file=name, problem=f"{problem} was changed or damaged; publish the corpus again")
     manifest_files = {file["path"] for file in listed_files(manifest)}
     for name in corpus.location.names():
         if name not in manifest_files and (is_ours(name) or (name.startswith("data/") and name.endswith(".parquet"))):

@@ -39,7 +39,7 @@ def put_table(
     rows, count = iter(rows), 0
     try:
         with explain_os_errors(partial.parent), partial.open("wb") as file:
-            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            with pq.ParquetWriter(file, schema, compression="zstd", write_page_index=True) as writer:
                 while block := list(islice(rows, BLOCK_ROWS)):
                     writer.write_table(pa.Table.from_pylist(block, schema=schema))
                     count += len(block)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from ...licences import check_licence
 from ...settings import nearest, read_values, settings_from
 from ...untrusted_input import check_pattern, shortened
 
@@ -22,6 +23,7 @@ class Source:
     flow: Literal["real-pairs", "synthetic-pairs", "unpaired"] = "real-pairs"
     """Flow that reads it; the truth of rendered sets is known, so their clips are synthetic."""
     licence: str = "unknown"
+    """SPDX expression, such as CC-BY-4.0, or the name of a text: "LicenseRef-NAME", or words."""
     origin: str = "unknown"
     """Author and place of origin."""
 
@@ -30,6 +32,7 @@ class Source:
             raise ValueError(
                 f"name={shortened(self.name)!r} is not a plain name; use up to 50 letters, digits, '.', '_' and '-'"
             )
+        check_licence(self.licence)
 
     @property
     def kind(self) -> str:

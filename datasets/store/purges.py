@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Literal, get_args
 
+from ...licences import matches_licence
 from .atomic_io import CorruptFile, key_digest, seal_json, unseal_json
 from .location import Location, Place
 
@@ -24,7 +25,7 @@ class Purge:
 
     def matches(self, by: Subject, value: str) -> bool:
         """Whether a value of that kind is purged."""
-        return self.by == by and fnmatchcase(value, self.pattern)
+        return self.by == by and (matches_licence if by == "licence" else fnmatchcase)(value, self.pattern)
 
 
 @dataclass(frozen=True, kw_only=True)

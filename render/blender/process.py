@@ -20,6 +20,7 @@ from typing import Annotated, Any, ClassVar
 from ...processes import ChildProcess
 from ...requirements import Lack
 from ...settings import CheckedSettings, InRange
+from .environment import find_environment
 from .exr_frames import area_path, read_boxes
 
 HOME = Path(__file__).parents[1]
@@ -57,9 +58,10 @@ class RenderFailed(RuntimeError):
 class Blender(CheckedSettings):
     """Blender's environment, its processes, and when they are given up."""
 
-    required_packages: ClassVar[Mapping[str, str]] = {"OpenEXR": "render"}
+    required_packages: ClassVar[Mapping[str, str]] = {"OpenEXR": ""}
     python_path: str | None = None
-    """A Python with Blender's module; None: the variable EFFECTPAIRS_BLENDER, else the one that `make blender` made."""
+    """A Python with Blender's module; None: the variable EFFECTPAIRS_BLENDER, else the one that `make blender` or
+    `effectpairs doctor --make` made."""
     processes: Annotated[int, InRange(1, 256)] = 1
     """Processes that render one clip together, one thread each; as many clips as cores are better still."""
     frame_timeout_s: Annotated[float, InRange(1, 86400)] = 300.0
@@ -85,9 +87,13 @@ def find_python(settings: Blender = Blender()) -> Path:
     named = settings.python_path or os.environ.get(VARIABLE)
     default = HOME.parent / ".venv-blender" / "bin" / "python"
     python = shutil.which(Path(named).expanduser() if named else default)
+    if not named and python is None and (made := find_environment()):
+        python = str(made)
     if python is None:
         wrong = f"{named} is no program" if named else "there is no Blender environment"
-        raise BlenderNotFound(f"{wrong}; run `make blender`, or set {VARIABLE} to a Python 3.11 that has bpy==4.5.*")
+        raise BlenderNotFound(
+            f"{wrong}; run `effectpairs doctor --make`, or set {VARIABLE} to a Python 3.11 that has bpy==4.5.*"
+        )
     return Path(python).absolute()
 
 
@@ -175,7 +181,9 @@ class RenderProcess:
         elif last.get("event") == "refused":
             raise ValueError(str(last["reason"]))
         elif last.get("event") == "unusable":
-            raise BlenderNotFound(f"{self.python}: {last['reason']}; run `make blender`, which says what is missing")
+            raise BlenderNotFound(
+                f"{self.python}: {last['reason']}; run `effectpairs doctor --make`, which says what is missing"
+            )
         else:
             self._record_failure(
                 worker, f"made no frame for {self.timeout_s:.0f} s" if hangs else f"ended with code {code}"
