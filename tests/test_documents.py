@@ -79,7 +79,7 @@ def test_documents_are_made_of_corpus_json_alone_and_checked_by_verify(corpus, t
 
 
 def test_hostile_words_leave_no_table_card_or_script(tmp_path):
-    provenance = {**fixtures_corpus._provenance(5), "licence": EVIL, "origin": EVIL}
+    provenance = {**fixtures_corpus.provenance("clip", 5), "licence": EVIL, "origin": EVIL}
     row = {"caption": EVIL, "effects": [EVIL], "provenance": provenance}
     fixtures_workspaces.fill_workspace(tmp_path / "w", ["clip-a"], **row)
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", creator=EVIL)

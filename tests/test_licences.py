@@ -99,7 +99,11 @@ def test_warnings_are_for_what_does_not_go_together():
 def mixed_workspace(tmp_path_factory):
     workspace = tmp_path_factory.mktemp("licences") / "w"
     for source, licence in {"free": "CC0-1.0", "named": BY, "closed": BY_NC}.items():
-        provenance = {**fixtures_corpus._provenance(5), "licence": licence, "origin": f"{source} <b>films</b>: one"}
+        provenance = {
+            **fixtures_corpus.provenance("clip", 5),
+            "licence": licence,
+            "origin": f"{source} <b>films</b>: one",
+        }
         names = [f"{source}-a"]
         fixtures_workspaces.fill_workspace(workspace, names, source=source, provenance=provenance, group=f"{source}-a")
     return workspace

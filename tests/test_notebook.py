@@ -97,7 +97,7 @@ def test_it_selects_clips_by_pandas_and_duckdb(executed):
 
 
 def test_hostile_words_run_no_script_and_steer_no_terminal_in_a_notebook(tmp_path):
-    provenance = {**fixtures_corpus._provenance(5), "origin": EVIL, "licence": EVIL}
+    provenance = {**fixtures_corpus.provenance("clip", 5), "origin": EVIL, "licence": EVIL}
     quality = {**fixtures_workspaces.accepted_quality(), "reasons": [EVIL]}
     entries = fixtures_workspaces.fill_workspace(tmp_path / "w", ["clip-a"], caption=EVIL, provenance=provenance)
     entries[0].row["quality"] = quality

@@ -199,7 +199,7 @@ def test_what_steers_a_terminal_is_written_out():
 def test_no_clip_steers_the_terminal_or_the_page(tmp_path):
     """Names, captions, licences and reasons of a corpus, as `inspect`, `verify`, the data card and the gallery show."""
     evil = "\x1b[2J\x1b]0;owned\x07<script>alert(1)</script> [free](https://evil.example)"
-    row = {"caption": evil, "provenance": {**fixtures_corpus._provenance(5), "licence": evil, "origin": evil}}
+    row = {"caption": evil, "provenance": {**fixtures_corpus.provenance("clip", 5), "licence": evil, "origin": evil}}
     fixtures_workspaces.fill_workspace(tmp_path / "w", ["clip-a"], effects=[evil], **row)
     corpus = tmp_path / "corpus"
     location, settings = Location(str(corpus)), PublishSettings()
