@@ -104,7 +104,7 @@ def test_the_flow_runs_under_prefect_to_the_card(corpus, tmp_path):
         ((), {"processes": 3}, "does not divide by batch=1 x 3 processes"),
         ((), {"processes": 0}, "--processes 0 is below 1"),
         ((), {"accelerate": "gone.yaml"}, "gone.yaml: is not there; write it with: accelerate config"),
-        (("cache.frames=12",), {}, "cache.frames=12 is not 8k\\+5"),
+        (("cache.frames=12",), {}, "cache.frames: 12 frames are not 8k\\+5"),
         (("cache.size=[20, 48]",), {}, "do not divide by 16"),
         (("nonsense=1",), {}, "nonsense = 1: is no setting"),
         (("data.split=test",), {}, "split test\\): has no clips to train on"),

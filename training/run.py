@@ -17,10 +17,13 @@ from ..datasets.corpus.reader import open_corpus
 from ..datasets.store.atomic_io import explain_os_errors
 from ..extras import require
 from ..processes import run_program
+from ..weights import WeightsNotFound
+from .base.models import locate_model
 from .base.shares import PROGRAM, run_shares, share_count
 from .configs.config import TrainingConfig, check_counts, load_training
 from .evaluation.tables import write_ablation_tables
 from .fitting.step_log import read_step_log
+from .latents.encode_plan import check_shape
 from .latents.sampler import kind_weights
 from .results import describe_clips, select_evaluation_clips, write_model_card
 
@@ -79,6 +82,7 @@ def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> Train
             raise ValueError(f"{config}: is neither a settings file nor one of {names}; give the file's path")
     settings = load_training(path, overrides)
     uses_tiny_model = settings.model.id in TINY
+    _check_shape(settings, uses_tiny_model)
     if uses_tiny_model:
         overrides = (*overrides, f'model.id="{settings.output_path.absolute() / settings.model.id}"')
         settings = load_training(path, overrides)
@@ -97,6 +101,22 @@ def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> Train
     kind_weights(counts, settings.data.mix, label=f"{settings.corpus} (split {split})")
     check_counts(settings.ablation, counts, settings.corpus)
     return job
+
+
+def _check_shape(settings: TrainingConfig, uses_tiny_model: bool) -> None:
+    """Refuse frames and sides that the model's family cannot take, where the model is on this machine."""
+    from .base.families import family_of_configs, family_of_model
+    from .base.tiny import tiny_config
+
+    try:
+        model = settings.model
+        if uses_tiny_model:
+            family = family_of_configs(tiny_config(model.id), {}, model.layout)  # type: ignore[arg-type]
+        else:
+            family = family_of_model(locate_model(model, download=False))
+    except WeightsNotFound:
+        return  # encoding says so, or downloads it
+    check_shape(family.grid, settings.cache)
 
 
 def run_step(

@@ -67,13 +67,13 @@ class LocalBase(LocalModel):
         return super().sha256(*parts)
 
 
-def locate_model(model: BaseModelRef) -> LocalBase:
-    """Find a model on this machine, all its parts.
+def locate_model(model: BaseModelRef, *, download: bool = True) -> LocalBase:
+    """Find a model on this machine, all its parts, or download it where that is allowed.
 
     Raises:
         WeightsNotFound: it is not there, or a part of it is not.
     """
-    local, *published = (find_weights(ref) for ref in model.required_weights)
+    local, *published = (find_weights(ref, download=download) for ref in model.required_weights)
     weights = published[0].path if published else None
     return LocalBase(id=local.id, path=local.path, revision=local.revision, weights=weights, layout=model.layout)
 

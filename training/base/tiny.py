@@ -86,6 +86,13 @@ Kind = Literal["tiny", "tiny-wan", "tiny-vace"]
 """CogVideoX-Fun InP, Wan 2.1 Fun InP without its encoder of pictures, Wan 2.1 VACE."""
 
 
+def tiny_config(kind: Kind) -> dict[str, Any]:
+    """Config of a kind's transformer as far as it tells the family."""
+    classes = {"tiny": "CogVideoXTransformer3DModel", "tiny-wan": "WanTransformer3DModel"}
+    channels = (TRANSFORMER if kind == "tiny" else WAN_TRANSFORMER)["in_channels"]
+    return {"_class_name": classes.get(kind, "WanVACETransformer3DModel"), "in_channels": channels}
+
+
 def write_tiny_model(folder: Path, *, kind: Kind = "tiny", seed: int = 0, **transformer: Any) -> Path:
     """Write a model into a folder, the same for the same seed; transformer settings may be changed by name."""
     torch, diffusers = require("torch", extra="train"), require("diffusers", extra="train")
@@ -107,10 +114,9 @@ def write_tiny_model(folder: Path, *, kind: Kind = "tiny", seed: int = 0, **tran
                 "scheduler": diffusers.DDIMScheduler(**SCHEDULER),
             }
         else:
-            is_vace = kind == "tiny-vace"
-            model = diffusers.WanVACETransformer3DModel if is_vace else diffusers.WanTransformer3DModel
+            model = getattr(diffusers, tiny_config(kind)["_class_name"])
             parts = {
-                "transformer": model(**WAN_TRANSFORMER | (VACE if is_vace else {}) | transformer),
+                "transformer": model(**WAN_TRANSFORMER | (VACE if kind == "tiny-vace" else {}) | transformer),
                 "vae": diffusers.AutoencoderKLWan(**WAN_VAE),
                 "text_encoder": transformers.UMT5EncoderModel(transformers.UMT5Config(**text)),
                 "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),

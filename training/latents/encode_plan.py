@@ -66,9 +66,7 @@ def build_recipe(model: LocalBase, settings: CacheSettings) -> Recipe:
     from ..base.families import family_of_model, family_record  # torch stands in its head
 
     family = family_of_model(model)
-    family.grid.check_length(settings.frames, "cache.frames")
-    if settings.size is not None:
-        family.grid.check_shape(settings.frames, *settings.size, label="cache.size")
+    check_shape(family.grid, settings)
     recipe = {
         "family": family_record(family),
         "vae": model.sha256("vae"),
@@ -83,6 +81,17 @@ def build_recipe(model: LocalBase, settings: CacheSettings) -> Recipe:
     if settings.mask == TRUTH:
         recipe |= {"mask": settings.mask, "truth_threshold": settings.truth_threshold}
     return recipe
+
+
+def check_shape(grid: LatentGrid, settings: CacheSettings) -> None:
+    """Refuse windows or sizes that the model cannot take.
+
+    Raises:
+        ValueError: naming the setting and the nearest value that goes.
+    """
+    grid.check_length(settings.frames, "cache.frames")
+    if settings.size is not None:
+        grid.check_shape(settings.frames, *settings.size, label="cache.size")
 
 
 def check_masks(corpus: Corpus, settings: CacheSettings) -> None:
