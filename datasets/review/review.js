@@ -2,7 +2,7 @@
 // The page of a review. All that is shown of data is set as text, never as markup.
 (() => {
 const $ = id => document.getElementById(id);
-const PAGE = 20, FILMS = 3, POLL_MS = 3000, TINTS = { effect_mask: [255, 0, 200], subject_mask: [0, 190, 255] };
+const PAGE = 20, AHEAD = 2, FILMS = 4, POLL_MS = 3000, TINTS = { effect_mask: [255, 0, 200], subject_mask: [0, 190, 255] };
 const VIEWS = { gt: "gt", over: "over", difference: "difference ×4", background: "background", effect_mask: "effect mask", subject_mask: "subject mask" };
 const WORDS = { accept: "accepted", review: "for review", reject: "rejected" };
 let clips = [], byId = new Map(), numbers = [], shown = [], current = null, pinned = null, count = 0, generation = 0, page = 0;
@@ -290,7 +290,7 @@ class Pane {
       this.video.src = info.url;
       if (playing) this.video.play().catch(() => {});
       this.showTracks();
-      if (this === panes[0]) { fillViews(); const next = shown[shown.indexOf(clip) + 1]; if (next) film(next); }
+      if (this === panes[0]) { fillViews(); const at = shown.indexOf(clip); for (const next of shown.slice(at + 1, at + 1 + AHEAD)) film(next); }
       this.tick();
     }, problem => { if (this.clip === clip) this.wait.textContent = problem.message; });
   }
