@@ -17,6 +17,7 @@ from effectpairs.cli.app import app
 from effectpairs.datasets.corpus.reader import open_corpus
 from effectpairs.datasets.exports import engine
 from effectpairs.datasets.exports.exr import FIRST_FRAME, LINEAR
+from effectpairs.datasets.exports.fitting import DoesNotFit, _sample_times
 from effectpairs.datasets.exports.formats import FORMATS
 from effectpairs.datasets.exports.settings import ExportSettings
 from effectpairs.datasets.exports.trainers import given_cells
@@ -198,6 +199,14 @@ def test_rate_length_and_size(corpus, tmp_path):
     assert same.mean() > 0.8, "where gt and over are equal they stay so"
     assert set(np.unique(pair.mask)) == {0, 1}
     assert summary.left_out["3 frames at 8 fps, fewer than --frames 9"] == 1
+
+
+@pytest.mark.parametrize(("own", "wanted"), [(24000 / 1001, 24.0), (16.0, 16.0)])
+def test_nearly_equal_rates_are_one(own, wanted):
+    assert _sample_times(21, own, wanted) == (wanted, tuple(range(21)))
+    assert _sample_times(21, own, 0.0) == (own, tuple(range(21)))
+    with pytest.raises(DoesNotFit, match="frames are never doubled"):
+        _sample_times(21, own, own + 1)
 
 
 def test_compact_keeps_masks_and_is_smaller(corpus, tmp_path):

@@ -14,6 +14,8 @@ from ..store import codec
 from .settings import ExportSettings, Fit
 
 COMPACT_CRF = 12
+SAME_RATE = 0.01
+"""Difference of rates, as a share, that counts as none: 23.976 frames a second are shown as 24."""
 AnyLayer = UInt8[np.ndarray, "T H W *c"] | Bool[np.ndarray, "T H W"]
 FittedLayer = UInt8[np.ndarray, "t h w *c"] | Bool[np.ndarray, "t h w"]
 
@@ -77,8 +79,8 @@ def check_settings(fit: Fit, settings: ExportSettings) -> None:
 
 def _sample_times(count: int, own_fps: float, fps: float) -> tuple[float, tuple[int, ...]]:
     """Rate of the export, and the frame nearest to each of its instants; of two equally near, the earlier."""
-    if not fps or abs(fps - own_fps) < 1e-3:
-        return own_fps, tuple(range(count))
+    if not fps or abs(fps - own_fps) <= SAME_RATE * own_fps:
+        return fps or own_fps, tuple(range(count))
     if fps > own_fps:
         raise DoesNotFit(
             f"{own_fps:g} fps, fewer than {fps:g}, and frames are never doubled; --fps {own_fps:g} takes it"

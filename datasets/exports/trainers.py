@@ -88,8 +88,8 @@ def given_cells(effect: Mask) -> Bool[np.ndarray, "t h w"]:
     given = np.empty_like(effect)
     for latent in range(-(-count // LATENT_FRAMES)):
         first = max(0, LATENT_FRAMES * (latent - 1) + 1)
-        changes: Any = cells[first : LATENT_FRAMES * latent + 1].any(axis=0)
-        pixels = np.kron(changes, np.ones((LATENT_CELL_PX, LATENT_CELL_PX), bool))
+        changes = cells[first : LATENT_FRAMES * latent + 1].any(axis=0)
+        pixels: Any = np.kron(changes, np.ones((LATENT_CELL_PX, LATENT_CELL_PX), bool))
         given[LATENT_FRAMES * latent : LATENT_FRAMES * (latent + 1)] = ~pixels[:height, :width]
     return given
 
