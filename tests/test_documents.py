@@ -6,6 +6,7 @@ import effectpairs
 import mlcroissant
 import pyarrow.parquet as pq
 import pytest
+from effectpairs.datasets.corpus import finalize
 from effectpairs.datasets.corpus.croissant import CONFORMS_TO
 from effectpairs.datasets.corpus.documents import render_documents
 from effectpairs.datasets.corpus.publish import DOCUMENT_MARKS
@@ -116,3 +117,17 @@ def test_shards_have_a_page_index_and_a_row_group_a_clip(corpus):
         chunks = [metadata.row_group(0).column(column) for column in range(metadata.num_columns)]
         assert all(chunk.has_offset_index for chunk in chunks)
         assert any(chunk.has_column_index for chunk in chunks)
+
+
+def test_works_are_named_one_by_one_as_long_as_they_are_few(monkeypatch):
+    """One author in common whatever stands in the names, and no list that grows with the corpus."""
+    origins = finalize._Origins()
+    for work in ("clips: one", "clips: two"):
+        origins.add(f"Somebody, https://example.org: {work}")
+    assert origins.values() == {"origin": "Somebody, https://example.org: clips", "works": ["one", "two"]}
+    monkeypatch.setattr(finalize, "MAX_WORKS", 5)
+    many = finalize._Origins()
+    for number in range(1000):
+        many.add(f"Somebody: {number}")
+    assert (many.clips, many.values()) == (1000, {"origin": "Somebody", "works": []})
+    assert len(many._works) == 6

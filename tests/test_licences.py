@@ -116,7 +116,7 @@ def test_only_allowed_licences_are_published_and_the_rest_is_counted(mixed_works
     assert corpus.manifest["left_out"]["by_licence"] == {BY_NC: 1}
     assert corpus.manifest["licence_warnings"] == []
     attribution = (tmp_path / "corpus" / "ATTRIBUTION.md").read_text()
-    assert "| 1 | `named <b>films</b>: one` |" in attribution
+    assert "| 1 | `named <b>films</b>` | one | CC-BY-4.0 |" in attribution
     assert "https://spdx.org/licenses/CC-BY-4.0.html" in attribution
     assert "free" not in attribution, "who asks for no name is not named"
     with pytest.raises(

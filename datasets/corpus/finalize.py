@@ -151,8 +151,7 @@ def commit_manifest(
         scratch: a local folder for files on their way to a remote place.
         notes: those that announced the shards, withdrawn once `corpus.json` lists them.
     """
-    sources = manifest["settings"]["sources"]
-    statistics = CorpusStatistics({name: settings.get("origin") for name, settings in sources.items()})
+    statistics = CorpusStatistics()
     manifest["words"] = put_table(corpus, "words", WORDS, statistics.tally(rows), scratch)
     manifest["account"]["clips"] = put_table(corpus, "account", OUTCOMES, outcomes, scratch)
     manifest |= statistics.values()
@@ -212,13 +211,38 @@ def corpus_version(files: Sequence[Mapping[str, Any]]) -> str:
     return digest_of([file["content"] for file in files])[:12]
 
 
+class _Origins:
+    """Origins of the clips of one source under one licence: "AUTHOR: WORK", with an author in common."""
+
+    def __init__(self) -> None:
+        self.clips = 0
+        self._common: str | None = None
+        self._works: set[str] = set()
+
+    def add(self, origin: str) -> None:
+        """Count a clip."""
+        self.clips += 1
+        common = origin if self._common is None else self._common
+        length = next((n for n, signs in enumerate(zip(common, origin, strict=False)) if len(set(signs)) > 1), None)
+        self._common = common[: min(len(common), len(origin)) if length is None else length]
+        if len(self._works) <= MAX_WORKS:
+            self._works.add(origin)
+
+    def values(self) -> dict[str, Any]:
+        """The author, and the works unless they are too many to be named."""
+        common = self._common or ""
+        author = common.rpartition(": ")[0]
+        if len(self._works) == 1 and not author:
+            return {"origin": common, "works": []}
+        works = sorted(origin.removeprefix(f"{author}: ") for origin in self._works)
+        return {"origin": author or "various", "works": works if len(works) <= MAX_WORKS else []}
+
+
 class CorpusStatistics:
     """Counts, licences, and least, median and largest value of each quality number, of rows that pass by."""
 
-    def __init__(self, origins: Mapping[str, Any]) -> None:
-        """Begin with no row; origins are those of the sources, with which each of their clips' own begins."""
-        self._origin_by_source = origins
-        self._works: dict[tuple[str, str, str], Counter[str]] = {}
+    def __init__(self) -> None:
+        self._origins: dict[tuple[str, str], _Origins] = {}
         self._licences: dict[str, set[str]] = {}
         self._with_truth = 0
         self._groups: set[str] = set()
@@ -252,12 +276,8 @@ class CorpusStatistics:
         by_words = {f"by_{name}": dict(sorted(counter.items())) for name, counter in self._counters.items()}
         licences = {source: sorted(names) for source, names in sorted(self._licences.items())}
         origins = [
-            {
-                **dict(zip(("source", "licence", "origin"), key, strict=True)),
-                "clips": works.total(),
-                "works": sorted(works) if len(works) <= MAX_WORKS else [],
-            }
-            for key, works in sorted(self._works.items())
+            {"source": source, "licence": licence, "clips": found.clips, **found.values()}
+            for (source, licence), found in sorted(self._origins.items())
         ]
         distinct = {read_licence(name) for names in self._licences.values() for name in names}
         terms = {"origins": origins, "licence_warnings": warnings_of(distinct)}
@@ -266,11 +286,7 @@ class CorpusStatistics:
     def _count(self, row: Mapping[str, Any]) -> None:
         licence, origin = (row["provenance"][name] or "unknown" for name in ("licence", "origin"))
         self._licences.setdefault(row["source"], set()).add(licence)
-        author = self._origin_by_source.get(row["source"]) or ""
-        is_part = bool(author) and origin.startswith(f"{author}: ")
-        works = self._works.setdefault((row["source"], licence, author if is_part else origin), Counter())
-        work = origin.removeprefix(f"{author}: ") if is_part else ""
-        works[work if len(works) <= MAX_WORKS and read_licence(licence).terms.attribution is not False else ""] += 1
+        self._origins.setdefault((row["source"], licence), _Origins()).add(origin)
         self._with_truth += bool(row.get(TRUTH))
         self._clips += 1
         self._frames += row["num_frames"]
