@@ -37,8 +37,8 @@ METRICS = EvaluationSettings(scorers=(PixelMetrics(),))
 def store(workspace: Path, source: str, names: dict[str, str], *, kind: str = "real", **row) -> None:
     """Finish a source with clips, each of a group."""
     entries = []
-    for number, (name, group) in enumerate(names.items()):
-        layers = square_with_shadow(FRAMES, SIZE, seed=number)
+    for name, group in names.items():
+        layers = square_with_shadow(FRAMES, SIZE, seed=sum(name.encode()))
         quality = {"quality": fixtures_workspaces.accepted_quality()}
         entries.append(store_clip(workspace, name, kind, layers, effects=["shadow"], group=group, **quality, **row))
     write_ledger(workspace, source, entries, {"made": "by the tests"})
@@ -276,6 +276,17 @@ def test_without_names_the_real_clips_of_the_split_are_taken_that_training_does_
         "camel-again": "training has its footage, in camel",
         "drawn": "it is synthetic, not real",
     }
+    near = tmp_path / "near"
+    store(near, "real-source", {"camel": "camel", "boat": "boat"})
+    layers = square_with_shadow(FRAMES, SIZE, seed=sum(b"camel"))
+    quality = {"quality": fixtures_workspaces.accepted_quality()}
+    darker = {name: frames // 2 if frames.ndim == 4 else frames for name, frames in layers.items()}
+    entry = store_clip(near, "dark-camel", "real", darker, effects=["shadow"], group="dark", **quality)
+    write_ledger(near, "others", [entry], {"made": "by the tests"})
+    apart = publish(near, tmp_path / "apart", duplicates="ignore", held_out=("camel", "boat"))
+    assert choose_clips(apart) == (["boat"], {"camel": "training has its footage, in dark-camel"})
+    pinned = build_benchmark(apart, ["camel"], tmp_path / "pinned", "one", {})
+    assert pinned.held_out_groups == ("camel", "dark")
     with pytest.raises(ValueError, match="has no clip 'cat'"):
         choose_clips(mixed, clip_ids=["cat"])
     with pytest.raises(ValueError, match="'drawn' is synthetic; a benchmark is of real clips alone"):

@@ -18,6 +18,7 @@ import jinja2
 import numpy as np
 
 from ...datasets.corpus.clip import Clip
+from ...datasets.corpus.near_duplicates import FRAMES_PER_SECOND, ClipRef, fingerprint, near_duplicates
 from ...datasets.corpus.reader import Corpus
 from ...datasets.corpus.schema import footage_digests
 from ...datasets.gallery.thumbnails import encode_mp4
@@ -60,10 +61,11 @@ def choose_clips(
     if clip_ids:
         return list(dict.fromkeys(clip_ids)), {}
     training = {clip_id: row for clip_id, row in rows.items() if row["split"] == "train"}
+    pairs = near_pairs(corpus)
     chosen, left_out = [], {}
     for clip_id, row in rows.items():
         if row["split"] == split:
-            twins = [] if row["kind"] != "real" else sorted(linked_clips({clip_id: row}, training))
+            twins = [] if row["kind"] != "real" else sorted(linked_clips({clip_id: row}, training, pairs))
             if row["kind"] != "real":
                 left_out[clip_id] = f"it is {row['kind']}, not real"
             elif twins:
@@ -78,14 +80,39 @@ def choose_clips(
     return chosen, left_out
 
 
-def linked_clips(chosen: Mapping[str, Mapping[str, Any]], rows: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """Ids of the rows that share a group or footage with a chosen clip."""
+def near_pairs(corpus: Corpus) -> list[tuple[str, str]]:
+    """Pairs of ids of clips of nearly the same footage that are not in one group.
+
+    A corpus whose publishing looked for them has none: it put them into one group. Of any other the frames are compared
+    as publishing does.
+    """
+    if corpus.manifest["settings"]["publishing"].get("duplicates", "ignore") != "ignore":
+        return []
+    refs, fingerprints = [], {}
+    for clip_id in corpus.ids:
+        clip = corpus[clip_id]
+        frames = range(0, clip.num_frames, max(1, round(clip.fps / FRAMES_PER_SECOND)))
+        gt: Any = np.concatenate([clip.frames("gt", frame, 1) for frame in frames])  # type: ignore[misc]
+        fingerprints[clip_id] = fingerprint(gt, None)
+        names = {name: clip.row[name] for name in ("clip_id", "source", "group", "kind")}
+        unused: Any = {"start": 0, "size_bytes": 0, "digest": "", "licence": "", "held_out": False}
+        refs.append(ClipRef(**names, **unused, pixels=clip_id))
+    return [pair.clips for pair in near_duplicates(refs, fingerprints, drop=False)]
+
+
+def linked_clips(
+    chosen: Mapping[str, Mapping[str, Any]],
+    rows: Mapping[str, Mapping[str, Any]],
+    pairs: Sequence[tuple[str, str]],
+) -> set[str]:
+    """Ids of the rows that share a group or footage with a chosen clip, or make a pair with one."""
     groups = {row["group"] for row in chosen.values()}
     footage = {digest for row in chosen.values() for digest in footage_digests(row["provenance"])}
+    near = {clip_id for pair in pairs if not chosen.keys().isdisjoint(pair) for clip_id in pair}
     return {
         clip_id
         for clip_id, row in rows.items()
-        if row["group"] in groups or not footage.isdisjoint(footage_digests(row["provenance"]))
+        if row["group"] in groups or clip_id in near or not footage.isdisjoint(footage_digests(row["provenance"]))
     }
 
 
@@ -105,7 +132,7 @@ def build_benchmark(
     """
     refuse_foreign_files(folder)
     rows = {row["clip_id"]: row for row in corpus.columns(["clip_id", "group", "provenance.inputs"]).to_pylist()}
-    linked = linked_clips({clip_id: rows[clip_id] for clip_id in clip_ids}, rows)
+    linked = linked_clips({clip_id: rows[clip_id] for clip_id in clip_ids}, rows, near_pairs(corpus))
     report(0, len(clip_ids))
     pinned = []
     for number, clip_id in enumerate(clip_ids, start=1):

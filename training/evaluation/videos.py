@@ -14,7 +14,7 @@ import av
 import cv2
 import numpy as np
 
-from ...arrays import Mask, Rgb
+from ...arrays import Mask, Matte, Rgb
 from ...datasets.footage.reader import open_frames
 from ...datasets.store import codec
 from ...stages.normalise import resize, sample_indices
@@ -182,7 +182,7 @@ def crop_to_even(frames: Rgb) -> Rgb:
     return frames[:, :height, :width]
 
 
-def pixels_digest(frames: Rgb | Mask) -> str:
+def pixels_digest(frames: Rgb | Matte | Mask) -> str:
     """SHA-256 of a video's shape and pixels."""
     digest = hashlib.sha256(str(frames.shape).encode())
     for frame in frames:
