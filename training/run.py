@@ -144,7 +144,8 @@ def run_step(
             count += 1
             report_step(count, max(total, count))
 
-    count_of_shares = 1 if job.uses_tiny_model else share_count(job.processes if not job.accelerate else 0)
+    writes_model = step == "encode" and job.uses_tiny_model  # one program alone may write it
+    count_of_shares = 1 if writes_model else share_count(0 if job.accelerate else job.processes)
     log, arguments = job.settings.output_path / "run.log", [str(job.config), *_override_words(job)]
     bind_gpus = step != "encode" or job.settings.cache.device == "auto"
     run_shares([*words, *arguments], count_of_shares, log, count_line, bind_gpus=bind_gpus)
