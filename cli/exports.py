@@ -34,6 +34,9 @@ def export(
 ) -> None:
     """Write a corpus in the layout of a trainer or a program.
 
+    Formats: gen-omnimatte, void, videox-fun, diffsynth-vace, ltx, finetrainers, musubi, simpletuner, videofolder,
+    webdataset, lerobot, exr.
+
     Clips that do not fit are left out and counted, with the reason. After an interruption the same command goes on
     where it was, to the same bytes.
     """

@@ -1,5 +1,6 @@
 """Exports: read back by readers written from the formats' rules, killed and resumed, refused in one sentence."""
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from effectpairs.cli.app import app
 from effectpairs.datasets.corpus.reader import open_corpus
-from effectpairs.datasets.exports import engine
+from effectpairs.datasets.exports import engine, exr
 from effectpairs.datasets.exports.exr import FIRST_FRAME, LINEAR
 from effectpairs.datasets.exports.fitting import DoesNotFit, _sample_times
 from effectpairs.datasets.exports.formats import FORMATS
@@ -131,7 +132,7 @@ def test_lerobot(corpus, tmp_path):
 
 @pytest.mark.parametrize("alpha", ["straight", "premultiplied"])
 def test_exr_gives_every_8_bit_value_back(tmp_path, alpha):
-    exr, otio = pytest.importorskip("OpenEXR"), pytest.importorskip("opentimelineio")
+    openexr, otio = pytest.importorskip("OpenEXR"), pytest.importorskip("opentimelineio")
     corpus = exportable_corpus(tmp_path, lengths=(5,), size=(32, 48))
     export(corpus, "exr", tmp_path / "out", alpha=alpha)
     (clip,) = paired(corpus, "exr")
@@ -141,7 +142,7 @@ def test_exr_gives_every_8_bit_value_back(tmp_path, alpha):
     for number in range(5):
         path = tmp_path / "out" / reference.target_url_for_image_number(number)
         channels = {
-            name: channel.pixels for name, channel in exr.File(str(path), separate_channels=True).channels().items()
+            name: channel.pixels for name, channel in openexr.File(str(path), separate_channels=True).channels().items()
         }
         cover = clip.alpha[number] / np.float32(255)
         for layer, prefix in (("gt", ""), ("over", "over."), ("foreground", "foreground.")):
@@ -228,6 +229,7 @@ def test_compact_keeps_masks_and_is_smaller(corpus, tmp_path):
         ("void", {"fps": 24.0}, "no clip of 3 fits format void"),
         ("void", {"size": (640, 960)}, "smaller than 640x960"),
         ("videox-fun", {"caption": "augmented-7"}, "it has no augmented-7"),
+        ("musubi", {"split": "validation"}, "split train, not validation; --split all takes every one"),
         ("lerobot", {"fps": 12.5}, "12.5 fps, and LeRobot's rate is a whole number; give --fps"),
     ],
 )
@@ -307,6 +309,11 @@ def test_folders_of_others_are_left_alone(corpus, tmp_path):
             export(corpus, "musubi", tmp_path / "out", **changed)
     with pytest.raises(ValueError, match="other format"):
         export(corpus, "finetrainers", tmp_path / "out")
+    account = tmp_path / "out/effectpairs-export.jsonl"
+    for first, sentence in ((b"[]", "its account is damaged"), (account.read_bytes()[:-3], "of another version")):
+        account.write_bytes(first.split(b"\n")[0].replace(b'{"corpus"', b'{"also": 1, "corpus"') + b"\n")
+        with pytest.raises(ValueError, match=sentence):
+            export(corpus, "musubi", tmp_path / "out")
 
     def another(*_):
         with pytest.raises(ValueError, match="another export is writing there"):
@@ -348,6 +355,21 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_goes_on(corpus, tmp_path, 
     assert export(corpus, "musubi", tmp_path / "out").exported == 2
 
 
+def test_what_a_clip_lacks_and_where_nothing_can_be_written(tmp_path, monkeypatch):
+    corpus = exportable_corpus(tmp_path, lengths=(13,), size=(20, 24))
+    with pytest.raises(ValueError, match="1 x 20x24, smaller than 32 a side"):
+        export(corpus, "ltx", tmp_path / "small")
+    with monkeypatch.context() as patch:
+        real = type(corpus)._layer
+        patch.setattr(type(corpus), "_layer", lambda self, *at: None if at[2] == "effect_mask" else real(self, *at))
+        with pytest.raises(ValueError, match="1 x it has no effect_mask"):
+            export(corpus, "diffsynth-vace", tmp_path / "without")
+    pytest.importorskip("OpenEXR")
+    monkeypatch.setattr(exr.tempfile, "TemporaryDirectory", lambda: contextlib.nullcontext(str(tmp_path / "gone")))
+    with pytest.raises(atomic_io.CannotWrite, match=r"no EXR file can be written there .*; free some space"):
+        export(corpus, "exr", tmp_path / "exr")
+
+
 def test_memory_does_not_grow_with_the_corpus(tmp_path):
     peaks = []
     for clips in (2, 8):
@@ -377,6 +399,7 @@ def test_the_command(corpus, tmp_path):
         ["--frames", "6"],
     ):
         assert run(app, [*arguments, *wrong]).exit_code == 2, wrong
+    assert all(name in run(app, ["export", "--help"]).output for name in FORMATS)
     result = run(app, ["export", "videox", corpus.location.url, "--out", str(tmp_path / "x")])
     assert result.exit_code == 2
     assert "videox-fun" in result.output

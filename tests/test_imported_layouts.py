@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from effectpairs.datasets.footage import metadata_table
 from effectpairs.datasets.footage.listing import Footage, SubjectFiles, UnusableFootage, list_footage
 from effectpairs.datasets.sources.source import load_source
 from effectpairs.datasets.store.codec import decode
@@ -103,6 +104,13 @@ def test_tables_that_are_none(tmp_path, text, sentence):
     with pytest.raises(ValueError) as problem:
         listed("diffsynth", tmp_path, "metadata=metadata.json")
     assert sentence in str(problem.value)
+
+
+def test_a_table_too_large_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(metadata_table, "MAX_JSON_BYTES", 1)
+    (tmp_path / "metadata.json").write_text("[]")
+    with pytest.raises(ValueError, match="above the limit of 0; divide it"):
+        listed("diffsynth", tmp_path, "metadata=metadata.json")
 
 
 def test_a_row_leads_nowhere_else(tmp_path):

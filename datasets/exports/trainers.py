@@ -84,12 +84,12 @@ def given_cells(effect: Mask) -> Bool[np.ndarray, "t h w"]:
     rows, columns = -(-height // LATENT_CELL_PX), -(-width // LATENT_CELL_PX)
     padded = np.zeros((count, rows * LATENT_CELL_PX, columns * LATENT_CELL_PX), bool)
     padded[:, :height, :width] = effect
-    cells = padded.reshape(count, rows, LATENT_CELL_PX, columns, LATENT_CELL_PX).any(axis=(2, 4))
+    cells: Any = padded.reshape(count, rows, LATENT_CELL_PX, columns, LATENT_CELL_PX).any(axis=(2, 4))
     given = np.empty_like(effect)
     for latent in range(-(-count // LATENT_FRAMES)):
         first = max(0, LATENT_FRAMES * (latent - 1) + 1)
         changes = cells[first : LATENT_FRAMES * latent + 1].any(axis=0)
-        pixels: Any = np.kron(changes, np.ones((LATENT_CELL_PX, LATENT_CELL_PX), bool))
+        pixels = np.kron(changes, np.ones((LATENT_CELL_PX, LATENT_CELL_PX), bool))
         given[LATENT_FRAMES * latent : LATENT_FRAMES * (latent + 1)] = ~pixels[:height, :width]
     return given
 
