@@ -26,7 +26,7 @@ from .console import (
     write_gallery,
 )
 from .machine import make_blender
-from .workspace import ClipPatterns, ItemLimit, OnlyStages, open_runs
+from .workspace import ClipPatterns, ItemLimit, OnlyStages, open_runs, print_some
 
 if TYPE_CHECKING:
     from ..datasets.store.ledger import RunSummary
@@ -313,12 +313,11 @@ def _publish(corpus: str, workspace: str, settings: Any, name: str | None, engin
             body = partial(publish_with_prefect, corpus, workspace, settings, name, show, engine)
             counts = run_in_flow("corpus", Path(corpus).name, body)
     manifest = open_corpus(corpus).manifest
-    left_out = manifest["left_out"]
+    left_out, near_duplicates = manifest["left_out"], manifest["left_out"]["near_duplicates"]
     for licence, count in left_out["by_licence"].items():
         out.print(printable(f"  {count} left out: licence {licence}"), markup=False)
-    for pair in left_out["near_duplicates"]:
-        fate = f"{pair['dropped']} left out" if pair["dropped"] else "one group"
-        out.print(f"  same footage, {fate}: {', '.join(pair['clips'])}", markup=False)
+    fates = ((pair, f"{pair['dropped']} left out" if pair["dropped"] else "one group") for pair in near_duplicates)
+    print_some([f"  same footage, {fate}: {', '.join(pair['clips'])}" for pair, fate in fates])
     for warning in manifest["licence_warnings"]:
         err.print(printable(f"warning: {warning}"), style="yellow", markup=False)
     out.print(f"{corpus}: {counts['clips']} clips, {counts['seconds']:g} s", style="bold", markup=False)

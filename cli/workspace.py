@@ -89,7 +89,7 @@ def purge(
     ((by, pattern),) = given_choices.items()
     purge_plan = plan_purge(location, by, pattern)
     for name, ids in purge_plan.clips.items():
-        _print_some([f"  {name}: {clip_id}" for clip_id in ids])
+        print_some([f"  {name}: {clip_id}" for clip_id in ids])
     count = sum(map(len, purge_plan.clips.values()))
     results = f"{count} clips, {len(purge_plan.results)} results, {_size(purge_plan.size_bytes)}"
     if not yes:
@@ -213,7 +213,8 @@ def _plan_values(run_plan: "RunPlan") -> dict[str, Any]:
     return {"source": run_plan.source, "workers": run_plan.workers, **totals, "stages": stages}
 
 
-def _print_some(lines: list[str]) -> None:
+def print_some(lines: list[str]) -> None:
+    """Print the first lines of a list, and how many more there are."""
     for line in lines[:LISTED]:
         out.print(line, markup=False)
     if len(lines) > LISTED:

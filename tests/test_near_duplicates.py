@@ -128,6 +128,11 @@ def test_fingerprints_are_made_once_and_a_damaged_file_of_them_is_made_anew(foot
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "third")
     assert calls
     assert (tmp_path / "w" / near_duplicates.FILE).read_bytes() == kept
+    publish._selected.cache_clear()
+    (tmp_path / "w" / near_duplicates.FILE).unlink()
+    (tmp_path / "w" / near_duplicates.FILE).mkdir()  # as good as a disk that takes nothing
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "fourth")
+    assert fixtures_workspaces.read_files(tmp_path / "fourth") == fixtures_workspaces.read_files(tmp_path / "again")
 
 
 def refs(prints) -> list[ClipRef]:

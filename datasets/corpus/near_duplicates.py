@@ -10,6 +10,7 @@ Two clips are of the same footage if half the frames of one have such a frame of
 those frames, the effect masks cover the same cells too.
 """
 
+import contextlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -105,9 +106,6 @@ def read_fingerprints(workspace: Location, clips: Sequence[ClipRef]) -> dict[str
     """Fingerprints of clips by their `pixels`, out of the workspace's file; those that it lacks are made and added.
 
     A clip whose layers are damaged has none; who reads those layers next says so.
-
-    Raises:
-        CannotWrite: the disk is full.
     """
     present = _read_file(workspace)
     lacking = {clip.pixels: clip for clip in clips if clip.pixels not in present}
@@ -127,7 +125,8 @@ def read_fingerprints(workspace: Location, clips: Sequence[ClipRef]) -> dict[str
     ]
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), buffer, compression="zstd")
-    workspace.write(FILE, buffer.getvalue())
+    with contextlib.suppress(OSError):  # read-only or full: they are made again the next time
+        workspace.write(FILE, buffer.getvalue())
     return present
 
 
