@@ -1,7 +1,7 @@
 """Painting on masks: the strokes, and what a run makes anew because of them."""
 
 import base64
-import hashlib
+import shutil
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ from effectpairs.datasets.store.references import list_results
 from effectpairs.datasets.store.store import LayerRef, Store
 from effectpairs.flows.sources import load_any
 from effectpairs.stages.mend import track_between
+from effectpairs.tests.fixtures_scene import sliding_square, write_h264
 from effectpairs.tests.fixtures_workspaces import run_source
 
 CAPTIONS = {"tags", "describe", "refine", "augment"}
@@ -47,6 +48,27 @@ def test_frames_between_corrected_ones_are_tracked_and_others_stay(scene):
     assert (alone.mask == lost).all()
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The settings of a source of two clips, and a workspace in which it was run."""
+    folder = tmp_path_factory.mktemp("mending")
+    footage = sliding_square(29, seed=1)
+    write_h264(folder / "footage" / "first" / "input_video.mp4", footage.gt)
+    write_h264(folder / "footage" / "first" / "mask_00.mp4", footage.subject_mask)
+    (folder / "tiny.toml").write_text(
+        f'root = "{folder / "footage"}"\nlayout = "gen-omnimatte"\nlicence = "CC0"\norigin = "made by the tests"\n'
+        'effects = ["shadow"]\n[normalise]\nsize = [48, 80]\nmax_frames = 13\n'
+    )
+    source = load_any(folder / "tiny.toml")
+    run_source(source, folder / "w", workers=1)
+    return source, folder / "w"
+
+
+@pytest.fixture
+def workspace(finished, tmp_path):
+    return shutil.copytree(finished[1], tmp_path / "w")
+
+
 def results(workspace):
     return {(stage, key) for stage, key, _ in list_results(Store(workspace).workspace)}
 
@@ -76,9 +98,8 @@ def mask_of(workspace, entry, layer):
     return Store(workspace).layer(LayerRef(**entry.layers[layer]))
 
 
-def test_a_run_takes_strokes_in_and_makes_anew_what_follows_alone(source_file, tmp_path):
-    workspace, source = tmp_path / "w", load_any(source_file)
-    run_source(source, workspace, workers=1)
+def test_a_run_takes_strokes_in_and_makes_anew_what_follows_alone(finished, workspace):
+    source = finished[0]
     made, before = results(workspace), entries(workspace)
     clip, other = sorted(before)[:2]
     painting(workspace, before[clip], "effect_mask", [2], number=1)
@@ -92,9 +113,15 @@ def test_a_run_takes_strokes_in_and_makes_anew_what_follows_alone(source_file, t
     assert (np.delete(new, 2, axis=0) == np.delete(old, 2, axis=0)).all()
     assert "effect_mask was painted by Ana in frame 2." in after[clip].row["provenance"]["notes"]
 
+    painting(workspace, after[clip], "effect_mask", [5], number=2)
+    run_source(source, workspace, workers=1)
+    after = entries(workspace)
+    twice = mask_of(workspace, after[clip], "effect_mask")
+    assert (twice[[2, 5], :10, :12] == 255).all(), "strokes on a mended mask add to it"
+
     made = results(workspace)
-    painting(workspace, after[clip], "subject_mask", [0, 4], number=2, by="Ben")
-    painting(workspace, after[clip], "effect_mask", [3], number=3)
+    painting(workspace, after[clip], "subject_mask", [0, 4], number=3, by="Ben")
+    painting(workspace, after[clip], "effect_mask", [3], number=4)
     run_source(source, workspace, workers=1)
     stages = {stage for stage, _ in results(workspace) - made}
     assert {"mend_subject", "decompose", "composite", "effect_mask", "quality"} <= stages
@@ -107,21 +134,7 @@ def test_a_run_takes_strokes_in_and_makes_anew_what_follows_alone(source_file, t
     assert results(workspace) == made
 
 
-def test_strokes_on_a_mended_mask_add_to_it(source_file, tmp_path):
-    workspace, source = tmp_path / "w", load_any(source_file)
-    run_source(source, workspace, workers=1)
-    clip = min(entries(workspace))
-    for number, frame in ((1, 2), (2, 5)):
-        painting(workspace, entries(workspace)[clip], "effect_mask", [frame], number=number)
-        run_source(source, workspace, workers=1)
-    mask = mask_of(workspace, entries(workspace)[clip], "effect_mask")
-    assert (mask[[2, 5], :10, :12] == 255).all()
-    assert hashlib.sha256(mask.tobytes())
-
-
-def test_strokes_that_do_not_fit_are_refused(source_file, tmp_path):
-    workspace = tmp_path / "w"
-    run_source(load_any(source_file), workspace, workers=1)
+def test_strokes_that_do_not_fit_are_refused(workspace):
     entry = min(entries(workspace).values(), key=lambda entry: entry.name)
     with pytest.raises(ValueError, match="has no frame 99"):
         painting(workspace, entry, "effect_mask", [99], number=1)

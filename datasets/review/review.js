@@ -4,6 +4,7 @@
 const $ = id => document.getElementById(id);
 const PAGE = 20, AHEAD = 2, FILMS = 4, POLL_MS = 3000, TINTS = { effect_mask: [255, 0, 200], subject_mask: [0, 190, 255] };
 const VIEWS = { gt: "gt", over: "over", difference: "difference ×4", background: "background", effect_mask: "effect mask", subject_mask: "subject mask" };
+const STORED = ["gt", "over", "background", "effect_mask", "subject_mask"];
 const WORDS = { accept: "accepted", review: "for review", reject: "rejected" };
 let clips = [], byId = new Map(), numbers = [], shown = [], current = null, pinned = null, count = 0, generation = 0, page = 0;
 
@@ -262,6 +263,7 @@ class Pane {
     this.button.addEventListener("click", () => this.toggle());
     this.slider.addEventListener("input", () => this.seek(Number(this.slider.value)));
     for (const name of ["seeked", "loadeddata"]) this.video.addEventListener(name, () => this.draw());
+    this.video.addEventListener("seeked", () => this.sharpen());
     this.frame = 0;
   }
   show(clip) {
@@ -300,7 +302,7 @@ class Pane {
     element.textContent = `${WORDS[state.verdict]}${state.disputed ? ", disputed" : ""}${mine ? `, by you: ${mine}` : ""}`;
   }
   get count() { return this.clip.shape[0]; }
-  toggle() { playing = this.video.paused; for (const pane of panes) if (pane.info) playing ? pane.video.play().catch(() => {}) : pane.video.pause(); this.tick(); this.tell(); }
+  toggle() { playing = this.video.paused; for (const pane of panes) if (pane.info) playing ? pane.video.play().catch(() => {}) : pane.video.pause(); this.tick(); this.tell(); redraw(); }
   seek(frame) {
     playing = false;
     this.video.pause();
@@ -308,6 +310,13 @@ class Pane {
     if (this.info) this.video.currentTime = (this.frame + 0.5) / this.clip.fps;
     this.tell();
     if (painting && this === panes[0]) painting.open(this.frame);
+  }
+  sharpen() { // a frame that stands still is shown as it is stored
+    const view = $("view").value, key = `${path("frame", this.clip.id, view, this.frame)}?g=${generation}.${confirmed.length}`;
+    if (!STORED.includes(view) || !this.video.paused || painting || this.sharp?.key === key) return;
+    const image = new Image();
+    image.onload = () => { this.sharp = { key, image, view, frame: this.frame, clip: this.clip }; this.draw(); };
+    image.src = key;
   }
   tick() {
     if (!this.clip || !this.info) return;
@@ -355,9 +364,12 @@ class Pane {
       context.drawImage(this.still, 0, 0);
       return;
     }
-    const [width, height] = this.info.size, view = this.info.views[$("view").value] ? $("view").value : "gt", corner = this.info.views[view];
+    const view = this.info.views[$("view").value] ? $("view").value : "gt", { sharp } = this;
+    const isSharp = this.video.paused && sharp?.clip === this.clip && sharp.view === view && sharp.frame === this.frame;
+    const [width, height] = isSharp ? [sharp.image.naturalWidth, sharp.image.naturalHeight] : this.info.size;
     if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
-    context.drawImage(this.video, ...corner, width, height, 0, 0, width, height);
+    if (isSharp) context.drawImage(sharp.image, 0, 0);
+    else context.drawImage(this.video, ...this.info.views[view], width, height, 0, 0, width, height);
     this.canvas.setAttribute("aria-label", `${VIEWS[view]} of ${this.clip.id}, frame ${this.frame + 1}`);
     for (const [box, layer] of [["effect", "effect_mask"], ["subject", "subject_mask"]])
       if ($(box).checked && this.info.views[layer] && view !== layer) this.lay(context, this.info.views[layer], TINTS[layer]);
@@ -372,13 +384,13 @@ class Pane {
       [data[at], data[at + 1], data[at + 2]] = tint;
     }
     brush.putImageData(pixels, 0, 0);
-    context.drawImage(this.mask, 0, 0);
+    context.drawImage(this.mask, 0, 0, context.canvas.width, context.canvas.height);
   }
 }
 let playing = !matchMedia("(prefers-reduced-motion: reduce)").matches;
 const panes = [new Pane()];
 $("panes").append(panes[0].element);
-function redraw() { for (const pane of panes) pane.draw(); painting?.draw(); }
+function redraw() { for (const pane of panes) { pane.draw(); if (pane.info) pane.sharpen(); } painting?.draw(); }
 function fillViews() {
   const select = $("view"), before = select.value || "gt", names = Object.keys(VIEWS).filter(name => panes[0].info.views[name]);
   select.replaceChildren(...names.map(name => new Option(VIEWS[name], name)));

@@ -201,7 +201,7 @@ def _memory_of(folder: Path) -> Path:
 
 
 def _frame(session: ReviewSession, path: Mapping[str, Any]) -> bytes:
-    if path["layer"] not in ("gt", "effect_mask", "subject_mask"):
+    if path["layer"] not in ("gt", "over", "background", "effect_mask", "subject_mask"):
         raise Conflict(f"{path['layer']} is not shown by itself")
     return session.frame(path["name"], path["layer"], path["frame"])
 
