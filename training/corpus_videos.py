@@ -96,11 +96,11 @@ def open_folder(request: CorpusVideos) -> None:
     path = request.folder / RECORD
     try:
         present = json.loads(path.read_text()) if path.exists() else record
-        other = next((name for name in record if present.get(name) != record[name]), None)
+        difference = next((name for name in record if present.get(name) != record[name]), None)
     except (ValueError, AttributeError):
-        other = "record, which is damaged"
-    if other is not None:
-        raise ValueError(f"{request.folder} holds videos made with another {other}; choose a new folder for these")
+        difference = "record, which is damaged"
+    if difference is not None:
+        raise ValueError(f"{request.folder} holds videos made with another {difference}; choose a new folder for these")
     atomic_write(path, json_bytes(record))
 
 
@@ -115,18 +115,18 @@ def make_corpus_videos(
         ProgramFailed: one of several programs ended with an error; videos that are done stay.
     """
     open_folder(request)
-    total, done, count = len(request.clip_ids), 0, share_count(processes)
+    total, finished, count = len(request.clip_ids), 0, share_count(processes)
     report(0, total)
     if count == 1:
-        for done, _ in enumerate(make_videos(request), start=1):
-            report(done, total)
+        for finished, _ in enumerate(make_videos(request), start=1):
+            report(finished, total)
         return
 
     def count_line(line: str) -> None:
-        nonlocal done
+        nonlocal finished
         if line.startswith("sampled "):
-            done += 1
-            report(done, total)
+            finished += 1
+            report(finished, total)
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "request.json")

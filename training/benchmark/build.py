@@ -62,7 +62,7 @@ def choose_clips(
         return list(dict.fromkeys(clip_ids)), {}
     training = {clip_id: row for clip_id, row in rows.items() if row["split"] == "train"}
     pairs = near_pairs(corpus)
-    chosen, left_out = [], {}
+    selected, left_out = [], {}
     for clip_id, row in rows.items():
         if row["split"] == split:
             twins = [] if row["kind"] != "real" else sorted(linked_clips({clip_id: row}, training, pairs))
@@ -71,13 +71,13 @@ def choose_clips(
             elif twins:
                 left_out[clip_id] = f"training has its footage, in {twins[0]}"
             else:
-                chosen.append(clip_id)
-    if not chosen:
+                selected.append(clip_id)
+    if not selected:
         raise ValueError(
             f"{corpus.location.url}: the {split} split has no real clip that shares nothing with training; name clips "
             "by --clip, and publish again with --benchmark"
         )
-    return chosen, left_out
+    return selected, left_out
 
 
 def near_pairs(corpus: Corpus) -> list[tuple[str, str]]:
@@ -101,18 +101,18 @@ def near_pairs(corpus: Corpus) -> list[tuple[str, str]]:
 
 
 def linked_clips(
-    chosen: Mapping[str, Mapping[str, Any]],
+    selected: Mapping[str, Mapping[str, Any]],
     rows: Mapping[str, Mapping[str, Any]],
     pairs: Sequence[tuple[str, str]],
 ) -> set[str]:
     """Ids of the rows that share a group or footage with a chosen clip, or make a pair with one."""
-    groups = {row["group"] for row in chosen.values()}
-    footage = {digest for row in chosen.values() for digest in footage_digests(row["provenance"])}
-    near = {clip_id for pair in pairs if not chosen.keys().isdisjoint(pair) for clip_id in pair}
+    groups = {row["group"] for row in selected.values()}
+    footage = {digest for row in selected.values() for digest in footage_digests(row["provenance"])}
+    similar = {clip_id for pair in pairs if not selected.keys().isdisjoint(pair) for clip_id in pair}
     return {
         clip_id
         for clip_id, row in rows.items()
-        if row["group"] in groups or clip_id in near or not footage.isdisjoint(footage_digests(row["provenance"]))
+        if row["group"] in groups or clip_id in similar or not footage.isdisjoint(footage_digests(row["provenance"]))
     }
 
 

@@ -103,13 +103,13 @@ def write_benchmark(benchmark: Benchmark, folder: Path) -> Path:
     return path
 
 
-def read_benchmark(place: Path) -> Benchmark:
+def read_benchmark(location: Path) -> Benchmark:
     """Read a benchmark by its folder or file.
 
     Raises:
         ValueError: there is none, it was changed by hand, or it has a format that is not read here.
     """
-    path = place / MANIFEST if place.is_dir() else place
+    path = location / MANIFEST if location.is_dir() else location
     try:
         content = unseal_json(path.read_bytes())
         if content.pop("format") != FORMAT:
@@ -129,14 +129,14 @@ def check_pinned(benchmark: Benchmark, corpus: Corpus) -> None:
     Raises:
         ValueError: clips are gone or changed, or may have been trained on; in one sentence with their number and names.
     """
-    gone = [clip_id for clip_id in benchmark.clip_ids if clip_id not in corpus]
+    missing = [clip_id for clip_id in benchmark.clip_ids if clip_id not in corpus]
     changes = {
         pinned.clip_id: changes
         for pinned in benchmark.clips
         if pinned.clip_id in corpus and (changes := _changes(pinned, corpus[pinned.clip_id]))
     }
-    if gone or changes:
-        faults = [f"{clip_id} is gone" for clip_id in gone]
+    if missing or changes:
+        faults = [f"{clip_id} is gone" for clip_id in missing]
         faults += [f"{clip_id} has another {' and '.join(names)}" for clip_id, names in changes.items()]
         raise ValueError(
             f"{corpus.location.url} does not hold the benchmark '{benchmark.name}': of {len(benchmark.clips)} pinned "
