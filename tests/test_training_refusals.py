@@ -138,7 +138,6 @@ def test_a_disk_that_really_is_full_is_one_sentence(tmp_path):
     [
         ("steps = 0", "steps=0 is below 1"),
         ("[optimiser]\nlr = 1", "c.toml: optimiser.lr = 1: is no setting; mend its name"),
-        ("[cache]\nframes = 84", r"frames=84 is not 8k\+5; take 77 or 85"),
         ('trainable = "attention"', "trainable = 'attention'"),
         ("[data.mix]\nreal = -1", "mix weights"),
         ("steps = [", "not valid TOML"),

@@ -33,6 +33,7 @@ from effectpairs.training.base.families import (  # noqa: E402
 from effectpairs.training.base.family import Family, decode_latents  # noqa: E402
 from effectpairs.training.base.models import BaseModelRef, locate_model  # noqa: E402
 from effectpairs.training.base.network import TrainingBatch  # noqa: E402
+from effectpairs.training.base.optimiser import select_trainable  # noqa: E402
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
 from effectpairs.training.base.wan import WanFamily, pack_pixels  # noqa: E402
 from effectpairs.training.configs.config import TrainingConfig, ValidationSettings  # noqa: E402
@@ -43,7 +44,7 @@ from effectpairs.training.generate import DeviceSettings, load_pipeline  # noqa:
 from effectpairs.training.latents.data import CachedSamples, collate  # noqa: E402
 from effectpairs.training.latents.encode import encode_corpus  # noqa: E402
 from effectpairs.training.latents.encode_plan import build_recipe, finalize_cache  # noqa: E402
-from effectpairs.training.latents.sampler import TriMaskSettings  # noqa: E402
+from effectpairs.training.latents.sampler import SourceMix, TriMaskSettings  # noqa: E402
 from effectpairs.training.results import evaluate_samples, generate_samples, write_model_card  # noqa: E402
 from effectpairs.training.run import CONFIGS  # noqa: E402
 from effectpairs.training.sampling.pipeline import PipelineInput  # noqa: E402
@@ -392,3 +393,37 @@ def test_noise_on_the_composite_is_as_the_base_was_trained(tmp_path):
     pipe.conditioning_noise = "none"
     assert not torch.equal(noisy, pipe.conditioning(inputs))
     assert "noise on the composite | from_config" in write_model_card(tmp_path / "run").read_text()
+
+
+def test_a_cache_for_another_layout_is_refused_though_its_encoders_are_the_same(caches, tmp_path):
+    settings = training_settings(caches["tiny-wan"], tmp_path, model=caches["tiny-vace"].model)
+    with pytest.raises(ValueError, match=r"was made for Wan 2.1 Fun InP, and .* is Wan 2.1 VACE; encode with this"):
+        train(settings)
+
+
+def test_what_learns_is_named_alike_in_all_families(caches):
+    def learning(kind, trainable):
+        model = Path(caches[kind].model.id)
+        return select_trainable(open_family(model).load_transformer(model), trainable, frozen_dtype="bfloat16")
+
+    assert all(name.startswith("vace_blocks.") for name in learning("tiny-vace", "vace_blocks"))
+    names = learning("tiny-vace", "transformer_blocks")
+    assert {name.split(".")[0] for name in names} == {"blocks", "vace_blocks"}
+    assert all(".attn1." in name for name in learning("tiny-wan", "attn1"))
+    with pytest.raises(ValueError, match="'vace_blocks' names no weights of WanTransformer3DModel; take attn1"):
+        learning("tiny-wan", "vace_blocks")
+
+
+def test_validation_resizes_masks_as_the_run_does(caches, tmp_path, monkeypatch):
+    condition, resizes = WanFamily.condition, []
+
+    def spy(family, layers, mask, visible, downsample="trilinear"):
+        resizes.append(downsample)
+        return condition(family, layers, mask, visible, downsample)
+
+    monkeypatch.setattr(WanFamily, "condition", spy)
+    unpaired = SourceMix(real=0.0, synthetic=0.0)  # so that the only masks are those of validation
+    data = dataclasses.replace(DATA, mask_downsample="area", mix=unpaired)
+    validation = ValidationSettings(every_steps=1, steps=1, count=1, decode_on="", clips=("tiny-000",))
+    train(training_settings(caches["tiny-wan"], tmp_path, steps=1, data=data, validation=validation))
+    assert resizes == ["area"]

@@ -73,11 +73,6 @@ class Family(Protocol):
         """Name of the transformer's class in diffusers."""
         ...
 
-    @property
-    def blocks(self) -> tuple[str, ...]:
-        """Names of the transformer's lists of blocks."""
-        ...
-
     def load_transformer(
         self, folder: Path, *, dtype: str | None = "float32", published: WeightsFile | None = None
     ) -> Any:

@@ -9,8 +9,11 @@ from pydantic import Field
 from ...extras import require
 from ...settings import STRICT, CheckedSettings, InRange
 
-Trainable = Literal["attn1", "transformer_blocks", "all"]
-"""attn1: the attention of every block (1.6 of 5.6 billion weights); transformer_blocks: those whole."""
+Trainable = Literal["attn1", "transformer_blocks", "vace_blocks", "all"]
+"""attn1: the self-attention of every block (1.6 of 5.6 billion weights); transformer_blocks: the blocks whole, whatever
+their list is called; vace_blocks: those of VACE's branch alone."""
+_BLOCKS = ("transformer_blocks", "blocks", "vace_blocks")
+"""Names of lists of blocks in the transformers that are trained here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +68,17 @@ class OptimiserSettings:
 
 def is_trainable(name: str, trainable: Trainable) -> bool:
     """Whether a weight of this name learns."""
-    return trainable == "all" or f".{trainable}." in f".{name}"
+    words = _BLOCKS if trainable == "transformer_blocks" else (trainable,)
+    return trainable == "all" or any(f".{word}." in f".{name}" for word in words)
 
 
 def select_trainable(transformer: Any, trainable: Trainable | None, *, frozen_dtype: str = "float32") -> dict[str, Any]:
     """Freeze all but the selected weights, which become 32-bit masters; return those by name. None freezes all.
 
     Rounded to 16 bits, two thirds of all updates at this rate would be lost. The frozen ones may be 16-bit.
+
+    Raises:
+        ValueError: the transformer has no such weights.
     """
     torch = require("torch", extra="train")
     weights: dict[str, Any] = {}
@@ -82,6 +89,8 @@ def select_trainable(transformer: Any, trainable: Trainable | None, *, frozen_dt
         is_exact = learns or not exact.isdisjoint(name.split("."))
         weight.data = weight.data.to(torch.float32 if is_exact else getattr(torch, frozen_dtype))
         weights |= {name: weight} if learns else {}
+    if trainable is not None and not weights:
+        raise ValueError(f"trainable='{trainable}' names no weights of {type(transformer).__name__}; take attn1 or all")
     return weights
 
 

@@ -98,11 +98,6 @@ class WanFamily:
         return CLASSES[self.layout]
 
     @property
-    def blocks(self) -> tuple[str, ...]:
-        """Lists of blocks; VACE has those of its branch too."""
-        return ("blocks", "vace_blocks") if self.layout == "vace" else ("blocks",)
-
-    @property
     def conditioning_channels(self) -> int:
         """20, or 96 of VACE."""
         return CONDITIONING[self.layout]

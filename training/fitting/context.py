@@ -18,7 +18,7 @@ from ...datasets.store.location import Location
 from ...extras import require
 from ...weights import LocalModel
 from ..base import checkpoint
-from ..base.families import load_transformer
+from ..base.families import family_of_model, load_transformer
 from ..base.family import Family
 from ..base.models import locate_model
 from ..base.optimiser import Ema, build_optimiser, select_trainable
@@ -151,6 +151,11 @@ def check_cache(samples: CachedSamples, local: LocalModel, settings: TrainingCon
         raise ValueError(
             f"{cache.folder}: has windows of {shapes[0]} and {shapes[-1]}, which make no batch of {settings.batch}; "
             "set batch = 1, global_batch stays"
+        )
+    if family_of_model(local) != samples.family:
+        raise ValueError(
+            f"{cache.folder}: was made for {samples.family.title}, and {local.id} is {family_of_model(local).title}; "
+            "encode with this model, into another folder"
         )
     model = " ".join(filter(None, (cache.manifest["model"][key] for key in ("id", "revision"))))
     for part, folders in (("vae", ("vae",)), ("text", ("text_encoder", "tokenizer"))):
