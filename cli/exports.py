@@ -57,10 +57,10 @@ def export(
         if size is not None:
             apply_override(values, f"size={size}")
         settings = settings_from(ExportSettings, values)
-        chosen = find_format(layout)
-        check_settings(chosen.fit, settings)
+        chosen_format = find_format(layout)
+        check_settings(chosen_format.fit, settings)
     with progress_bar() as show:
-        summary = export_corpus(open_corpus(corpus), chosen, settings, out_dir, step=partial(show, "export"))
+        summary = export_corpus(open_corpus(corpus), chosen_format, settings, out_dir, step=partial(show, "export"))
     for reason, count in list(summary.left_out.items())[:REASONS_SHOWN]:
         out.print(f"  left out {count}: {reason}", markup=False)
     if hidden := list(summary.left_out.values())[REASONS_SHOWN:]:
@@ -68,7 +68,7 @@ def export(
     left_out = sum(summary.left_out.values())
     out.print(
         f"{out_dir}: {summary.exported} of {summary.exported + left_out} clips, {summary.frames} frames, for "
-        f"{chosen.reader}",
+        f"{chosen_format.reader}",
         style="bold",
         markup=False,
     )

@@ -134,8 +134,8 @@ def _check_folder(folder: Path, account: Path) -> None:
             if is_abandoned(partial):
                 partial.unlink(missing_ok=True)
         return
-    if others := sorted(path.name for path in folder.iterdir()):
-        names = ", ".join(shortened(name, 40) for name in others[:3])
+    if strangers := sorted(path.name for path in folder.iterdir()):
+        names = ", ".join(shortened(name, 40) for name in strangers[:3])
         raise ValueError(f"{folder}: has other things in it ({names}); choose an empty folder with --out")
 
 

@@ -104,7 +104,7 @@ def _channels(layers: dict[str, UInt8[np.ndarray, "h w *c"] | Any], association:
             if name == "foreground" and alpha is not None and association == "premultiplied":
                 light = light * (alpha[..., None] / np.float32(255))
             prefix = "" if name == "gt" else f"{name}."
-            channels |= {f"{prefix}{sign}": light[..., place].astype(np.float16) for place, sign in enumerate("RGB")}
+            channels |= {f"{prefix}{sign}": light[..., index].astype(np.float16) for index, sign in enumerate("RGB")}
         else:
             layer = "foreground" if name == "alpha" else name.replace("/", "_").replace(".", "_")
             cover = pixels.astype(np.float32) if pixels.dtype == bool else pixels / np.float32(255)

@@ -52,8 +52,8 @@ def plan_fit(clip: Clip, fit: Fit, settings: ExportSettings) -> FitPlan:
     fps, indices = _sample_times(row["num_frames"], row["fps"], fit.fps if settings.fps is None else settings.fps)
     count = settings.frames or fit.rule.longest(len(indices))
     if not count or count > len(indices):
-        wanted = f"fewer than --frames {settings.frames}" if settings.frames else f"not {fit.rule}"
-        raise DoesNotFit(f"{len(indices)} frames at {fps:g} fps, {wanted}")
+        rule = f"fewer than --frames {settings.frames}" if settings.frames else f"not {fit.rule}"
+        raise DoesNotFit(f"{len(indices)} frames at {fps:g} fps, {rule}")
     size, scale_to = _plan_size((row["height"], row["width"]), fit.multiple, settings.size)
     captions = _captions(clip, settings.caption)
     return FitPlan(indices=indices[:count], fps=fps, size=size, scale_to=scale_to, captions=captions)
@@ -66,8 +66,8 @@ def check_settings(fit: Fit, settings: ExportSettings) -> None:
         ValueError: a length, size or choice of captions that its readers do not take.
     """
     if settings.frames is not None and fit.rule.longest(settings.frames) != settings.frames:
-        near = fit.rule.longest(settings.frames) or fit.rule.least
-        raise ValueError(f"frames={settings.frames} is not {fit.rule}; use {near}")
+        usable = fit.rule.longest(settings.frames) or fit.rule.least
+        raise ValueError(f"frames={settings.frames} is not {fit.rule}; use {usable}")
     if settings.size is not None and any(side % fit.multiple for side in settings.size):
         height, width = settings.size
         raise ValueError(
@@ -91,19 +91,19 @@ def _sample_times(count: int, own_fps: float, fps: float) -> tuple[float, tuple[
 
 
 def _plan_size(
-    own: tuple[int, int], multiple: int, size: tuple[int, int] | None
+    clip_size: tuple[int, int], multiple: int, size: tuple[int, int] | None
 ) -> tuple[tuple[int, int], tuple[int, int] | None]:
     """Size of the fitted frames, and the one to which they are scaled first."""
     if size is None:
-        size = own[0] // multiple * multiple, own[1] // multiple * multiple
+        size = clip_size[0] // multiple * multiple, clip_size[1] // multiple * multiple
         if not min(size):
-            raise DoesNotFit(f"{own[0]}x{own[1]}, smaller than {multiple} a side")
+            raise DoesNotFit(f"{clip_size[0]}x{clip_size[1]}, smaller than {multiple} a side")
         return size, None
-    if own[0] < size[0] or own[1] < size[1]:
-        raise DoesNotFit(f"{own[0]}x{own[1]}, smaller than {size[0]}x{size[1]}")
-    scale = max(size[0] / own[0], size[1] / own[1])
-    scaled = max(round(own[0] * scale), size[0]), max(round(own[1] * scale), size[1])
-    return size, None if scaled == own else scaled
+    if clip_size[0] < size[0] or clip_size[1] < size[1]:
+        raise DoesNotFit(f"{clip_size[0]}x{clip_size[1]}, smaller than {size[0]}x{size[1]}")
+    scale = max(size[0] / clip_size[0], size[1] / clip_size[1])
+    scaled = max(round(clip_size[0] * scale), size[0]), max(round(clip_size[1] * scale), size[1])
+    return size, None if scaled == clip_size else scaled
 
 
 def _captions(clip: Clip, choice: str) -> tuple[str, ...]:
@@ -201,5 +201,5 @@ def fit_frames(frames: AnyLayer, plan: FitPlan) -> FittedLayer:
         pixels = frames.view(np.uint8) * np.uint8(255) if frames.dtype == bool else frames
         scaled = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in pixels])
         frames = scaled > 127 if frames.dtype == bool else scaled
-    top, left = ((own - side) // 2 for own, side in zip(frames.shape[1:3], plan.size, strict=True))
-    return np.ascontiguousarray(frames[:, top : top + plan.size[0], left : left + plan.size[1]])
+    top, first_column = ((length - side) // 2 for length, side in zip(frames.shape[1:3], plan.size, strict=True))
+    return np.ascontiguousarray(frames[:, top : top + plan.size[0], first_column : first_column + plan.size[1]])

@@ -59,25 +59,27 @@ class ExportSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameRule:
-    """Counts of frames that a model's autoencoder takes: `step` n + `rest`, from `least` on."""
+    """Counts of frames that a model's autoencoder takes: `step` n + `remainder`, from `least` on."""
 
     step: int = 1
-    rest: int = 0
+    remainder: int = 0
     least: int = 1
 
     def __str__(self) -> str:
-        return f"{self.step}k+{self.rest} frames, from {self.least}" if self.step > 1 else f"from {self.least} frames"
+        return (
+            f"{self.step}k+{self.remainder} frames, from {self.least}" if self.step > 1 else f"from {self.least} frames"
+        )
 
     def longest(self, available: int) -> int:
         """Longest count not above the available one; 0 where there is none."""
-        count = available - (available - self.rest) % self.step
+        count = available - (available - self.remainder) % self.step
         return count if count >= self.least else 0
 
 
 ANY_LENGTH = FrameRule()
-WAN_LENGTH = FrameRule(step=4, rest=1, least=5)
+WAN_LENGTH = FrameRule(step=4, remainder=1, least=5)
 """Autoencoders of Wan 2.1 and CogVideoX make one latent frame of the first frame, and one of each four that follow."""
-LTX_LENGTH = FrameRule(step=8, rest=1, least=9)
+LTX_LENGTH = FrameRule(step=8, remainder=1, least=9)
 
 
 @dataclass(frozen=True, kw_only=True)

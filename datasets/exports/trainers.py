@@ -85,13 +85,13 @@ def given_cells(effect: Mask) -> Bool[np.ndarray, "t h w"]:
     padded = np.zeros((count, rows * LATENT_CELL_PX, columns * LATENT_CELL_PX), bool)
     padded[:, :height, :width] = effect
     cells: Any = padded.reshape(count, rows, LATENT_CELL_PX, columns, LATENT_CELL_PX).any(axis=(2, 4))
-    given = np.empty_like(effect)
+    keep = np.empty_like(effect)
     for latent in range(-(-count // LATENT_FRAMES)):
         first = max(0, LATENT_FRAMES * (latent - 1) + 1)
         changes = cells[first : LATENT_FRAMES * latent + 1].any(axis=0)
         pixels = np.kron(changes, np.ones((LATENT_CELL_PX, LATENT_CELL_PX), bool))
-        given[LATENT_FRAMES * latent : LATENT_FRAMES * (latent + 1)] = ~pixels[:height, :width]
-    return given
+        keep[LATENT_FRAMES * latent : LATENT_FRAMES * (latent + 1)] = ~pixels[:height, :width]
+    return keep
 
 
 def json_lines(rows: Iterable[Row]) -> bytes:

@@ -59,8 +59,8 @@ def _read_rows(source: FootageSource, root: Path) -> Rows:
     columns = (source.video, *source.masks, source.background, source.foreground, source.alpha, source.caption_column)
     names = {name for row in rows for name in row}
     if missing := [column for column in columns if column and column not in names]:
-        there = ", ".join(sorted(map(str, names))[:12])
-        raise ValueError(f"{path}: has no column {missing[0]!r}; it has {there or 'none'}; name one in the settings")
+        present = ", ".join(sorted(map(str, names))[:12])
+        raise ValueError(f"{path}: has no column {missing[0]!r}; it has {present or 'none'}; name one in the settings")
     return {root / _text(row, source.video): row for row in rows if _text(row, source.video)}
 
 
