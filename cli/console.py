@@ -74,15 +74,17 @@ def choose_engine(name: str, address: str, no_prefect: bool) -> "Engine | None":
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """Show progress on standard error; yields a function of task, pieces done and pieces in all."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+    from rich import progress as bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err) as progress:
-        tasks: dict[str, TaskID] = {}
+    columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn())
+    times = bars.TimeElapsedColumn(), bars.TimeRemainingColumn()
+    # A piece may take minutes, such as a step of training: speed is that of the last hour.
+    with bars.Progress(*columns, *times, console=err, speed_estimate_period=3600) as progress:
+        tasks: dict[str, bars.TaskID] = {}
 
         def show(task: str, done_count: int, total: int) -> None:
             if task not in tasks:
-                tasks[task] = progress.add_task(task, total=total)
+                tasks[task] = progress.add_task(task, total=total, completed=done_count)  # not part of the speed
             progress.update(tasks[task], completed=done_count, total=total)
 
         yield show

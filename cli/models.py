@@ -39,6 +39,7 @@ def train(
 
     with usage_errors():
         job = open_job(config, overrides or (), processes=processes, accelerate=accelerate, eval_clips=eval_clips)
+    out.print(job.note, markup=False)
     if no_prefect:
         with progress_bar() as show:
             page = run_training(job, show)
@@ -62,9 +63,16 @@ def generate(
     effect_mask: Annotated[
         list[str] | None, Option(metavar="MASK|FRAME=PNG", help="Video, image or keyframes.")
     ] = None,
+    video: Annotated[Path | None, Option(help="Video to take something out of, by a model trained to remove.")] = None,
+    subject_mask: Annotated[Path | None, Option(help="Masks of the subject in --video: one picture a frame.")] = None,
     negative: Annotated[str, Option(help="Text of what is not to be seen.")] = "",
     trained: Annotated[Path | None, Option(help="Folder `trained` of a run; the base model if not given.")] = None,
     base: Annotated[str | None, Option(help="Base model: folder or hub name; that of --trained if not given.")] = None,
+    lora: Annotated[
+        Path | None, Option(help="LoRA on top of the model: its file, or a run's folder `trained`.")
+    ] = None,
+    lora_scale: Annotated[float, Option(help="Factor of the LoRA's changes.")] = 1.0,
+    merge_lora: Annotated[bool, Option("--merge-lora", help="Add the LoRA to the weights: faster.")] = False,
     guidance: Annotated[float, Option(help="Weight of the prompt; 1 is no guidance, twice as fast.")] = 6.0,
     seed: Annotated[int, Option(help="Seed of the noise; equal seeds make equal videos.")] = 43,
     steps: Annotated[int, Option(help="Number of denoising steps.")] = 50,
@@ -85,7 +93,7 @@ def generate(
     processes: ProcessCount = 0,
     out_dir: Annotated[Path, Option("--out", help="Folder for the videos.")] = Path("generated"),
 ) -> None:
-    """Put effects into a composite, or into those of a corpus.
+    """Put effects into a composite, or into those of a corpus, or take something out of a video.
 
     Writes the video, a map of what changed, and both side by side. With --corpus one video a clip, named by its id; the
     same command goes on where it was cut off.
@@ -99,14 +107,18 @@ def generate(
         read_training,
     )
     from ..training.generate import generate as make_video
+    from ..training.sampling.pipeline import LoraRequest
     from ..training.sampling.sample import SamplingSettings
 
-    settings = DeviceSettings(trained=trained, base=base, weights=weights, device=device, cpu_offload=cpu_offload)
+    adapter = LoraRequest(path=lora, factor=lora_scale, merge=merge_lora) if lora is not None else None
+    settings = DeviceSettings(
+        trained=trained, base=base, weights=weights, lora=adapter, device=device, cpu_offload=cpu_offload
+    )
     if corpus:
         from ..training.corpus_videos import choose_request, make_corpus_videos
 
         with usage_errors():
-            if prompt or over or foreground or mask or background or effect_mask:
+            if prompt or over or foreground or mask or background or video or subject_mask or effect_mask:
                 raise ValueError("--corpus has prompts, composites and masks of its own; leave out those options")
             sampling = SamplingSettings(steps=steps, guidance=guidance, seed=seed, sequential_cfg=sequential_cfg)
             values: Any = {"mode": mode, "keyframes": keyframes, "negative": negative, "folder": out_dir}
@@ -117,7 +129,7 @@ def generate(
         out.print(f"videos: {len(videos.clip_ids)} clips in {out_dir}", markup=False)
         return
     with usage_errors():
-        if not prompt:
+        if not prompt and video is None:
             raise ValueError("--prompt is missing; say what is to be seen, or name a --corpus")
         request = GenerateRequest(
             prompt=prompt,
@@ -126,6 +138,8 @@ def generate(
             foreground=foreground,
             mask=mask,
             background=background,
+            video=video,
+            subject_mask=subject_mask,
             effect_mask=tuple(effect_mask or ()),
             size=parse_size(size) if size else None,
             frames=frames,
@@ -137,8 +151,8 @@ def generate(
         height, width = read_training(settings).size
         out.print(f"size: {height}x{width}, at which the model was trained; --size takes another", markup=False)
     with progress_bar() as show:
-        video = make_video(request, sampling, settings, out_dir, partial(show, "generate"))
-    out.print(f"video: {video}; what changed and both side by side are in {out_dir}", markup=False)
+        result = make_video(request, sampling, settings, out_dir, partial(show, "generate"))
+    out.print(f"video: {result}; what changed and both side by side are in {out_dir}", markup=False)
 
 
 @commands.command(

@@ -1,102 +1,205 @@
-"""Cost of training the real model, computed from its shapes: `python docs/training_cost.py`.
+"""Cost of training the real models, computed from their shapes: `python docs/training_cost.py`.
 
-Writes docs/training_cost.md. Nothing here was measured on a GPU; the utilisations below are assumptions.
+Writes docs/training_cost.md. Nothing here was measured on a GPU; the utilisations below are assumptions. Memory is
+estimated by `training/base/memory.py`, as a run estimates its own before it loads anything.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-LAYERS, WIDTH, HEADS, TIME, TEXT_WIDTH, TEXT_ROWS = 42, 3072, 48, 512, 4096, 226
+import diffusers
+import torch
+from effectpairs.training.base.memory import GB, TrainingPlan, estimate_memory, lora_parameters, token_count
+from effectpairs.training.base.optimiser import LoraSettings, is_trainable
+from effectpairs.training.configs.config import load_training
+from effectpairs.training.run import CONFIGS
+
 FRAMES, HEIGHT, ROW = 85, 384, 672
-GLOBAL_BATCH, STEPS = 32, 1000
-GB, TERA = 1e9, 1e12
-VAE_ENCODE, VAE_DECODE, T5 = 192.0, 427.0, 2.1
-"""TFLOP of a clip; the autoencoder's by PyTorch's counter, decoded as `training/base/encoders.py` does."""
-CARDS = {"RTX A6000 48 GB": (155, 0.35), "A100 80 GB": (312, 0.40), "H100 80 GB": (989, 0.40)}
-"""Dense bf16 TFLOP/s by the maker, and the share of it that is assumed to be reached."""
+LATENTS = ((FRAMES - 1) // 4 + 1, HEIGHT // 8, ROW // 8)
+STEPS = 1000
+TERA = 1e12
+CARDS = {"24 GB (RTX 4090)": (24, 165, 0.35), "48 GB (RTX A6000)": (48, 155, 0.35), "80 GB (A100)": (80, 312, 0.40)}
+"""Memory, dense bf16 TFLOP/s by the maker, and the share of it that is assumed to be reached."""
+USABLE = 0.95
+"""Share of a card's memory that a process gets."""
+COUNTS = (1, 2, 4, 8)
+METHODS = {"full attention": (None, 32), "LoRA, rank 64": (LoraSettings(rank=64), 8)}
+"""The low-rank changes, if any, and samples in a step."""
+PRESETS = {"overpp-8gpu": "cogvideox", "overpp-lora-24gb": "cogvideox", "overpp-lora-48gb": "cogvideox",
+           "wan-fun-1gpu": "wan-fun", "wan-vace-1gpu": "wan-vace", "wan-fun-lora-24gb": "wan-fun",
+           "wan-fun-lora-48gb": "wan-fun"}  # fmt: skip
+WAN = {
+    "patch_size": (1, 2, 2), "num_attention_heads": 12, "attention_head_dim": 128, "text_dim": 4096, "freq_dim": 256,
+    "ffn_dim": 8960, "num_layers": 30, "cross_attn_norm": True, "qk_norm": "rms_norm_across_heads",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
-    """Parameters of the transformer, by part."""
+class Family:
+    """A published transformer, with the cost of its autoencoder and text encoder in TFLOP a clip."""
 
-    attention: int = LAYERS * (4 * (WIDTH * WIDTH + WIDTH) + 4 * (WIDTH // HEADS))
-    feed_forward: int = LAYERS * (2 * WIDTH * 4 * WIDTH + 5 * WIDTH)
-    norms: int = LAYERS * 2 * (TIME * 6 * WIDTH + 6 * WIDTH + 2 * WIDTH)
-    embeddings: int = 264 * WIDTH + WIDTH + TEXT_WIDTH * WIDTH + WIDTH
-    rest: int = (
-        (WIDTH * TIME + TIME + TIME * TIME + TIME)
-        + (2 * WIDTH) * 2
-        + (TIME * 2 * WIDTH + 2 * WIDTH)
-        + WIDTH * 128
-        + 128
-    )
-
-    @property
-    def all(self) -> int:
-        """Parameters of the whole transformer."""
-        return self.attention + self.feed_forward + self.norms + self.embeddings + self.rest
+    title: str
+    model: str
+    config: Mapping[str, Any]
+    encode: float | None = None
+    decode: float | None = None
+    text: float | None = None
 
 
-def tokens() -> int:
-    """Latent frames in twos, patches of 16x16 pixels, and the text."""
-    return (((FRAMES - 1) // 4 + 1) // 2) * (HEIGHT // 16) * (ROW // 16) + TEXT_ROWS
+FAMILIES = {
+    # The autoencoder's by PyTorch's counter, decoded as `training/base/encoders.py` does.
+    "cogvideox": Family(
+        title="CogVideoX-Fun V1.5 5B InP", model="CogVideoXTransformer3DModel", encode=192.0, decode=427.0, text=2.1,
+        config={"num_attention_heads": 48, "attention_head_dim": 64, "in_channels": 33, "out_channels": 16,
+                "time_embed_dim": 512, "text_embed_dim": 4096, "num_layers": 42, "sample_width": 300,
+                "sample_height": 300, "sample_frames": 81, "patch_size": 2, "patch_size_t": 2,
+                "max_text_seq_length": 226, "use_rotary_positional_embeddings": True},
+    ),
+    "wan-fun": Family(
+        title="Wan 2.1 Fun 1.3B InP", model="WanTransformer3DModel",
+        config=WAN | {"in_channels": 36, "out_channels": 16, "image_dim": 1280, "added_kv_proj_dim": 1536},
+    ),
+    "wan-vace": Family(
+        title="Wan 2.1 VACE 1.3B", model="WanVACETransformer3DModel",
+        config=WAN | {"in_channels": 16, "out_channels": 16, "vace_in_channels": 96,
+                      "vace_layers": list(range(0, 30, 2))},
+    ),
+}  # fmt: skip
 
 
-def step_tflop(weights: Weights) -> dict[str, float]:
-    """Operations for one sample; multiply-adds count twice."""
-    n = tokens()
-    linear = 2 * n * (weights.attention + weights.feed_forward) / TERA
-    scores = 4 * n * n * WIDTH * LAYERS / TERA
-    forward = linear + scores
-    backward = linear + 2 * scores + 2 * n * weights.attention / TERA
-    return {"forward": forward, "backward": backward, "step": 2 * forward + backward}
+def weight_shapes(family: Family) -> dict[str, tuple[int, ...]]:
+    """Shapes of all weights, by name; none is allocated."""
+    with torch.device("meta"):
+        transformer = getattr(diffusers, family.model)(**family.config)
+    return {name: tuple(weight.shape) for name, weight in transformer.named_parameters()}
 
 
-def memory_gb(weights: Weights, cards: int) -> dict[str, float]:
-    """Attention learns in 32 bits, the rest is frozen in 16; blocks are computed again in the backward pass.
+def step_tflop(family: Family, shapes: Mapping[str, tuple[int, ...]], lora: LoraSettings | None) -> dict[str, float]:
+    """Operations for one sample; multiply-adds count twice. Blocks are computed again in the backward pass."""
+    tokens = token_count(family.config, LATENTS)
+    rows = {name: _rows(name, tokens) for name, shape in shapes.items() if "blocks." in name and len(shape) == 2}
+    work = {name: 2 * count * math.prod(shapes[name]) for name, count in rows.items()}
+    blocks = len({name.split(".attn1.")[0] for name in rows if ".attn1." in name})
+    width = family.config["num_attention_heads"] * family.config["attention_head_dim"]
+    read = tokens + (512 if any(".attn2." in name for name in rows) else 0)
+    read += 257 if any(".add_k_proj." in name for name in rows) else 0
+    scores = 4 * tokens * read * width * blocks
+    if lora is None:
+        extra, learning = 0, sum(count for name, count in work.items() if is_trainable(name, "attn1"))
+    else:
+        extra = learning = 2 * tokens * lora_parameters(shapes, lora)
+    forward = sum(work.values()) + scores + extra
+    backward = sum(work.values()) + 2 * scores + extra + learning
+    return {"forward": forward / TERA, "backward": backward / TERA, "step": (2 * forward + backward) / TERA}
 
-    On one card or under DDP each holds all; ZeRO-2 shares gradients and optimiser out among the cards.
-    """
-    learns, frozen = 4 * weights.attention, 2 * (weights.all - weights.attention)
-    activations = 2 * tokens() * WIDTH * (LAYERS + 16)  # the blocks' inputs, and about 16 tensors of the one at work
-    fixed = frozen + learns + learns // 2 + activations  # autocast keeps 16-bit copies of what learns
-    optimiser = 3 * learns  # gradient and two moments
-    return {"ddp": (fixed + optimiser) / GB, "zero2": (fixed + optimiser / cards) / GB}
+
+def learning_count(shapes: Mapping[str, tuple[int, ...]], lora: LoraSettings | None) -> int:
+    """Count of the numbers that learn."""
+    if lora is not None:
+        return lora_parameters(shapes, lora)
+    return sum(math.prod(shape) for name, shape in shapes.items() if is_trainable(name, "attn1"))
 
 
-def lines() -> list[str]:
+def memory_gb(family: Family, shapes: Mapping[str, tuple[int, ...]], lora: LoraSettings | None, cards: int) -> float:
+    """Memory of each card under ZeRO-2, or of one."""
+    plan = TrainingPlan(trainable="attn1", lora=lora, bf16=True, gradient_checkpointing=True, batch=1,
+                        processes=cards, sharing="optimiser")  # fmt: skip
+    return estimate_memory(shapes, family.config, LATENTS, plan).total / GB
+
+
+def _rows(name: str, tokens: int) -> int:
+    """Rows that a linear layer of a block is applied to."""
+    if ".norm" in name or "scale_shift_table" in name:
+        return 1
+    if ".add_" in name:
+        return 257
+    return 512 if ".attn2.to_k." in name or ".attn2.to_v." in name else tokens
+
+
+def cost_rows(family: Family) -> list[str]:
+    """Rows of a family: each method on each card."""
+    shapes, lines = weight_shapes(family), []
+    for method, (lora, samples) in METHODS.items():
+        learning = learning_count(shapes, lora)
+        step = step_tflop(family, shapes, lora)["step"]
+        for card, (size, peak, share) in CARDS.items():
+            needs = {count: memory_gb(family, shapes, lora, count) for count in COUNTS}
+            fitting = next((count for count, need in needs.items() if need <= USABLE * size), None)
+            start = f"| {family.title} | {method} | {learning / 1e6:,.0f} M | {card} | {needs[1]:.0f} | "
+            if fitting is None:
+                lines.append(f"{start}none of {', '.join(map(str, COUNTS))} | {needs[COUNTS[-1]]:.0f} | - | - |")
+                continue
+            seconds = step / (peak * share) * samples / fitting
+            hours = seconds * STEPS / 3600
+            lines.append(f"{start}{fitting} | {needs[fitting]:.0f} | {samples}: {seconds:,.0f} | {hours:,.0f} |")
+    return lines
+
+
+def preset_rows() -> list[str]:
+    """Memory of the configs of training/configs, each on one card, or on eight under ZeRO-2."""
+    lines = []
+    for name, family_name in PRESETS.items():
+        settings, family = load_training(CONFIGS / f"{name}.toml"), FAMILIES[family_name]
+        plan = settings.memory_plan(8 if "8gpu" in name else 1, "optimiser")
+        estimate = estimate_memory(weight_shapes(family), family.config, LATENTS, plan)
+        parts = (estimate.weights, estimate.gradient + estimate.moments, estimate.activations, estimate.total)
+        lines.append(f"| `{name}` | {plan.processes} | " + " | ".join(f"{part / GB:.1f}" for part in parts) + " |")
+    return lines
+
+
+def family_lines(family: Family) -> list[str]:
+    """A family's size and work."""
+    shapes = weight_shapes(family)
+    full, low = (step_tflop(family, shapes, lora) for lora, _ in METHODS.values())
+    learning = {method: learning_count(shapes, lora) for method, (lora, _) in METHODS.items()}
+    lines = [
+        f"- **{family.title}**: {sum(map(math.prod, shapes.values())):,} weights, "
+        f"{token_count(family.config, LATENTS):,} tokens a clip. Forward pass {full['forward']:.0f} TFLOP; a training "
+        f"sample {full['step']:.0f} where attention learns, {low['step']:.0f} with LoRA. 50 guided steps of sampling "
+        f"take {full['forward'] / 10:.1f} PFLOP. A checkpoint has {12 * learning['full attention'] / GB:.1f} GB, with "
+        f"LoRA {12 * learning['LoRA, rank 64'] / GB:.1f}: 12 bytes for each number that learns."
+    ]
+    if family.encode is not None and family.text is not None:
+        lines[0] += (
+            f" Encoding a pair and its caption on the fly would add {2 * family.encode + family.text:.0f}, decoding a "
+            f"clip takes {family.decode:.0f}."
+        )
+    return lines
+
+
+def page() -> list[str]:
     """The page."""
-    weights, work = Weights(), step_tflop(Weights())
-    page = [
+    assumed = ", ".join(f"{share:.0%} of {peak} TFLOP/s on {card}" for card, (_, peak, share) in CARDS.items())
+    return [
         "# What training should cost: an estimate",
         "",
-        "Computed from the model's shapes by `docs/training_cost.py`; **nothing on this page was measured**.",
-        f"A clip of {FRAMES}x{HEIGHT}x{ROW} has {tokens():,} tokens, the transformer has {weights.all:,} weights.",
-        f"The {weights.attention:,} of attention learn. {STEPS:,} steps of {GLOBAL_BATCH} samples, latents cached.",
+        "Computed from the models' shapes by `docs/training_cost.py`; **nothing on this page was measured**.",
+        f"A clip has {FRAMES}x{HEIGHT}x{ROW}; its latents are cached, the batch of a card is 1, blocks are computed",
+        "again in the backward pass. What learns is kept in 32 bits, the rest in 16.",
         "",
-        f"- Forward pass {work['forward']:.0f} TFLOP, backward {work['backward']:.0f}, with recomputation "
-        f"{work['step']:.0f} a sample.",
-        f"- Encoding the videos of a pair and its caption on the fly would add {2 * VAE_ENCODE + T5:.0f} TFLOP.",
-        f"- Sampling a clip in 50 guided steps takes {100 * work['forward'] / 1000:.1f} PFLOP, decoding it "
-        f"{VAE_DECODE:.0f} TFLOP.",
-        f"- A checkpoint has {12 * weights.attention / GB:.1f} GB (what learns and its two moments, in 32 bits), "
-        f"{16 * weights.attention / GB:.1f} GB with a running mean.",
+        *(line for family in FAMILIES.values() for line in family_lines(family)),
         "",
-        "| cards | count | s a step | hours | GB a card, DDP | GB a card, ZeRO-2 |",
+        "\"Cards\" is the least number of 1, 2, 4 and 8 on which it fits, which share gradient and moments (ZeRO-2); "
+        f"{USABLE:.0%} of a card counts as usable. Hours are of {STEPS:,} steps.",
+        "",
+        "| family | method | learns | card | GB on one | cards | GB on each | samples: s a step | hours |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(line for family in FAMILIES.values() for line in cost_rows(family)),
+        "",
+        f"Assumed to be reached: {assumed}.",
+        "Communication between cards, loading and validation are not counted.",
+        "",
+        "| config | cards | GB of weights | of gradient and moments | of activations | in all, with 1 GB in reserve |",
         "|---|---|---|---|---|---|",
-    ]
-    for card, (peak, share) in CARDS.items():
-        for count in (1, 2, 4, 8):
-            seconds = work["step"] / (peak * share) * GLOBAL_BATCH / count
-            held = memory_gb(weights, count)
-            page.append(
-                f"| {card} (at {share:.0%}) | {count} | {seconds:.0f} | {seconds * STEPS / 3600:.0f} | "
-                f"{held['ddp']:.0f} | {held['zero2']:.0f} |"
-            )
-    page += ["", "Communication between cards, loading and validation are not counted. The batch of a card is 1."]
-    return page
+        *preset_rows(),
+        "",
+        "A run makes the same estimate of itself before it loads weights, and is refused where it does not fit",
+        "(`check_memory = false` takes it all the same).",
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":
-    Path(__file__).with_suffix(".md").write_text("\n".join(lines()) + "\n")
+    Path(__file__).with_suffix(".md").write_text("\n".join(page()) + "\n")

@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from ..processes import ProgramKilled
 from ..training import run
+from ..training.fitting.step_log import describe_step
 from .cluster_runner import artifact_key
 from .engine.run import ReportProgress, ignore_progress
 from .prefect_runner import check_parameters
@@ -43,7 +44,7 @@ def run_step(step: str, job: run.TrainingJob, report: ReportProgress) -> int:
             update_progress_artifact(artifact, 100 * share)
 
     def log_record(record: Mapping[str, Any]) -> None:
-        log.info("step %d: loss %.4f, gradient %.3g", record["step"], record["loss"], record["grad_norm"])
+        log.info("%s, gradient %.3g", describe_step(record), record["grad_norm"])
 
     return run.run_step(step, job, show_progress, log_record)
 

@@ -9,6 +9,7 @@ for needed in ("diffusers", "peft"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[lora]'")
 import diffusers  # noqa: E402
 from effectpairs.tests.fixtures_video_models import TINY_WAN, original_wan_names, tiny_wan_inpainter  # noqa: E402
+from effectpairs.training.base.cogvideox import rotary_embedding  # noqa: E402
 from effectpairs.training.base.lora import (  # noqa: E402
     COMFYUI_FILE,
     DIFFUSERS_FILE,
@@ -21,7 +22,6 @@ from effectpairs.training.base.lora import (  # noqa: E402
     write_lora,
 )
 from effectpairs.training.base.memory import lora_parameters  # noqa: E402
-from effectpairs.training.base.network import rotary_embedding  # noqa: E402
 from effectpairs.training.base.optimiser import LoraSettings, select_trainable  # noqa: E402
 from effectpairs.training.base.tiny import TRANSFORMER  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402

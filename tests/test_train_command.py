@@ -14,7 +14,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 for needed in ("diffusers", "accelerate", "tensorboard"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
-from effectpairs import processes  # noqa: E402
+from effectpairs import processes, requirements  # noqa: E402
 from effectpairs.tests.fixtures_corpus import make_small_corpus  # noqa: E402
 from effectpairs.training import run as training_run  # noqa: E402
 from effectpairs.training.base import checkpoint  # noqa: E402
@@ -115,6 +115,24 @@ def test_what_cannot_be_is_refused_before_anything_starts(corpus, tmp_path, chan
     with pytest.raises(ValueError, match=said):
         training_run.open_job("tiny", asked(corpus, tmp_path / "run", *changes), **launch)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("line", ["distributed_type: DEEPSPEED", '  "distributed_type": "FSDP",'])
+def test_sharding_without_gpus_is_refused_before_anything_starts(corpus, tmp_path, line):
+    if torch.accelerator.is_available():
+        pytest.skip("this machine has a GPU, so it can share")
+    file = tmp_path / "sharded.yaml"
+    file.write_text(f"compute_environment: LOCAL_MACHINE\n{line}\nnum_processes: 2\n")
+    with pytest.raises(ValueError, match=r"sharded\.yaml: shares the model out by (DEEPSPEED|FSDP), which wants GPUs"):
+        training_run.open_job("tiny", asked(corpus, tmp_path / "run"), accelerate=str(file))
+
+
+def test_a_lora_without_peft_is_refused_before_anything_starts(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(requirements, "is_installed", lambda module: module != "peft")
+    with pytest.raises(
+        requirements.RequirementMissing, match=r"peft is not installed; pip install .*effectpairs\[lora\]"
+    ):
+        training_run.open_job("tiny", asked(corpus, tmp_path / "run", "lora.rank=4"))
 
 
 def test_a_corpus_or_a_config_that_is_not_there_is_named(corpus, tmp_path):

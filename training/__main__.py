@@ -95,14 +95,14 @@ def _encode(settings: TrainingConfig, options: argparse.Namespace) -> None:
 
     share = parse_share(options.share)
     if options.tiny_model and not Path(settings.model.id, "scheduler").exists():
-        tiny = Path(settings.model.id)
-        write_tiny_model(tiny, kind=tiny.name)  # type: ignore[arg-type]
-    corpus, folder = open_corpus(settings.corpus), settings.cache_path
-    for clip_id in encode_corpus(corpus, settings.model, folder, settings.cache, share=share):
+        folder = Path(settings.model.id)
+        write_tiny_model(folder, kind=folder.name)  # type: ignore[arg-type]
+    corpus, folder, task = open_corpus(settings.corpus), settings.cache_path, settings.learning_task
+    for clip_id in encode_corpus(corpus, settings.model, folder, settings.cache, task=task, share=share):
         print(f"encoded {clip_id}", flush=True)
-    recipe = build_recipe(locate_model(settings.model), settings.cache)
+    recipe = build_recipe(locate_model(settings.model), settings.cache, task)
     if not pending_clip_ids(corpus, folder, recipe):
-        finalize_cache(corpus, settings.model, folder, settings.cache)
+        finalize_cache(corpus, settings.model, folder, settings.cache, task)
 
 
 def _measure(settings: TrainingConfig, share: tuple[int, int]) -> None:

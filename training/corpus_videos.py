@@ -23,6 +23,7 @@ from ..datasets.store.atomic_io import atomic_write, digest_of, json_bytes
 from ..digests import digest_of_file
 from ..untrusted_input import path_within
 from .base.conditioning import mask_from_keyframes
+from .base.lora import lora_file
 from .base.models import locate_model
 from .base.shares import run_shares, share_count
 from .benchmark.pinned import check_pinned, read_benchmark
@@ -150,6 +151,10 @@ def make_videos(request: CorpusVideos, share: tuple[int, int] = (0, 1)) -> Itera
         CannotWrite: the disk is full.
     """
     corpus, recipe, trained_on = open_corpus(request.corpus), _recipe(request), read_training(request.model)
+    if trained_on.task.removes:
+        raise ValueError(
+            "the model was trained to remove, and --corpus asks for effects; name another, or give --video"
+        )
     pipeline = None
     for clip_id in request.clip_ids[share[0] :: share[1]]:
         clip = corpus.clip(clip_id)
@@ -190,4 +195,6 @@ def _recipe(request: CorpusVideos) -> dict[str, Any]:
         if isinstance(value, Path):
             files = [value] if value.is_file() else sorted(value.rglob("*.safetensors"))
             weights[name] = [digest_of_file(file) for file in files]
+    if request.model.lora is not None:
+        weights["lora"] = [digest_of_file(lora_file(request.model.lora.path)), request.model.lora.factor]
     return {name: getattr(request, name) for name in names} | {"sampling": asdict(request.sampling), "weights": weights}

@@ -21,12 +21,14 @@ from ..datasets.store import codec
 from ..datasets.store.atomic_io import atomic_write, explain_os_errors, json_bytes
 from ..stages.composite import over as composite
 from ..stages.normalise import fit_frame, resize
-from .base.conditioning import mask_from_keyframes
+from .base.conditioning import mask_from_keyframes, to_soft_mask
 from .base.families import family_of_model, family_of_record
 from .base.latent_shapes import Downsample, LatentGrid
+from .base.lora import read_origin
 from .base.models import BaseModelRef, locate_model, select_device
 from .fitting.step_log import RECORD_FILE
-from .sampling.pipeline import CRF, EffectPipeline, PipelineInput
+from .latents.task import SUBJECT_LEVEL, Task
+from .sampling.pipeline import CRF, EffectPipeline, LoraRequest, PipelineInput
 from .sampling.sample import SamplingSettings
 
 LAYERS = ("foreground", "mask", "background")
@@ -36,7 +38,8 @@ LAYERS = ("foreground", "mask", "background")
 class GenerateRequest:
     """Prompt and files of `effectpairs generate`."""
 
-    prompt: str
+    prompt: str = ""
+    """Empty takes that of a model that was trained to remove."""
     negative: str = ""
     over: Path | None = None
     """A composite without effects; or the three that it is made of by Eq. 2:"""
@@ -45,6 +48,10 @@ class GenerateRequest:
     """The subject's coverage, one picture a frame."""
     background: Path | None = None
     """A video, or one image for all frames."""
+    video: Path | None = None
+    """A video that something is taken out of, by a model that was trained to remove."""
+    subject_mask: Path | None = None
+    """Masks of its subject, one picture a frame."""
     effect_mask: tuple[str, ...] = ()
     """A video, a folder, one image for all frames, or keyframes FRAME=PNG; none leaves the place to the model."""
     size: tuple[int, int] | None = None
@@ -67,6 +74,8 @@ class DeviceSettings:
     weights: Path | None = None
     """File of a published transformer in place of the base's own (see `BaseModelRef`)."""
     device: str = "auto"
+    lora: LoraRequest | None = None
+    """On top of the model; it names the base where neither `trained` nor `base` does."""
     cpu_offload: bool = False
     """Keep on the GPU only the part that works: slower, for small cards."""
 
@@ -78,6 +87,7 @@ class TrainedOn:
     grid: LatentGrid
     size: tuple[int, int]
     mask_downsample: Downsample = "trilinear"
+    task: Task = Task()
 
 
 def generate(
@@ -103,14 +113,19 @@ def generate(
     atomic_write(folder / "video.mkv", codec.encode(result, fps=fps))
     for name, frames in _preview_videos(inputs, result).items():
         atomic_write(folder / f"{name}.mp4", encode_mp4(frames, fps=fps, crf=CRF))
-    files = {name: str(path) for name in ("over", *LAYERS) if (path := getattr(request, name)) is not None}
+    files = {
+        name: str(path)
+        for name in ("over", "video", "subject_mask", *LAYERS)
+        if (path := getattr(request, name)) is not None
+    }
     record = dict(zip(("num_frames", "height", "width"), inputs.size, strict=True)) | {
         "fps": fps,
-        "prompt": request.prompt,
+        "prompt": inputs.prompt,
         "negative": request.negative,
         "sampling": asdict(sampling) | {"mask_downsample": inputs.mask_downsample},
         "inputs": files | {"effect_mask": list(request.effect_mask)},
-        "model": {"trained": str(device.trained) if device.trained else None, "base": device.base},
+        "model": {"trained": str(device.trained) if device.trained else None, "base": device.base}
+        | ({} if device.lora is None else {"lora": asdict(device.lora) | {"path": str(device.lora.path)}}),
     }
     atomic_write(folder / "generate.json", json_bytes(record))
     return folder / "video.mp4"
@@ -127,10 +142,10 @@ def load_pipeline(settings: DeviceSettings) -> EffectPipeline:
     if settings.cpu_offload and device == "cpu":
         raise ValueError("cpu_offload moves parts between GPU and memory, and there is no GPU; leave it out")
     model = base_model(settings)
-    record = _record_of(settings)
-    family = None if record is None else family_of_record(record["family"])
+    record = read_record(settings)
+    family = family_of_record(record["family"]) if record else None
     dtype = "float32" if device == "cpu" else "bfloat16"
-    pipeline = EffectPipeline.load(model, settings.trained, family=family, dtype=dtype)
+    pipeline = EffectPipeline.load(model, settings.trained, family=family, lora=settings.lora, dtype=dtype)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.conditioning_noise = record["settings"]["cache"]["conditioning_noise"] if record else "from_config"
     if settings.cpu_offload:
@@ -147,15 +162,39 @@ def read_training(settings: DeviceSettings) -> TrainedOn:
         WeightsNotFound: the base model is not on this machine.
         ValueError: it is of no family that is here.
     """
-    record = _record_of(settings)
-    if record is None:
+    record = read_record(settings)
+    if not record:
         family = family_of_model(locate_model(base_model(settings)))
         return TrainedOn(grid=family.grid, size=family.trained_shape[1:])
     return TrainedOn(
         grid=family_of_record(record["family"]).grid,
         size=tuple(record["latents"]["size"]),
         mask_downsample=record["settings"]["data"]["mask_downsample"],
+        task=Task(**(record["task"] or {})),
     )
+
+
+def read_record(settings: DeviceSettings) -> dict[str, Any]:
+    """Record of the run that trained a model: of its folder, else in its LoRA; empty where there is none.
+
+    Raises:
+        ValueError: `trained` has none, and no base is named.
+    """
+    if settings.trained is None:
+        return {} if settings.lora is None else read_origin(settings.lora.path)
+    try:
+        record: dict[str, Any] = json.loads((settings.trained / RECORD_FILE).read_text())
+        record = {name: record[name] for name in ("base", "family", "latents", "settings")} | {
+            "task": record.get("task")
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if settings.base is not None:
+            return {}
+        raise ValueError(
+            f"{settings.trained}: has no {RECORD_FILE} of a finished run; give a run's folder `trained`, or name the "
+            "base model"
+        ) from error
+    return record
 
 
 def read_inputs(request: GenerateRequest, trained_on: TrainedOn) -> tuple[PipelineInput, float]:
@@ -164,8 +203,9 @@ def read_inputs(request: GenerateRequest, trained_on: TrainedOn) -> tuple[Pipeli
     Raises:
         ValueError: the options do not go together, or a file cannot be used.
     """
-    layers = check_request(request)
-    first, over, effect_mask, fps = request.over or request.foreground, None, None, 16.0
+    layers, task = check_request(request), trained_on.task
+    _check_task(request, task)
+    first, over, effect_mask, fps = request.over or request.foreground or request.video, None, None, 16.0
     size = request.size or trained_on.size
     trained_on.grid.check_shape(trained_on.grid.shortest, *size, label="--size")
     is_drawn = any(Path(mask).suffix.lower() in IMAGE_SUFFIXES for mask in request.effect_mask)
@@ -175,10 +215,12 @@ def read_inputs(request: GenerateRequest, trained_on: TrainedOn) -> tuple[Pipeli
         if layers:
             over = _composite(over, request)
         effect_mask = _read_effect_mask(request, over, trained_on.grid)
+        if request.video is not None:
+            effect_mask = _removal_mask(request, task, over, effect_mask)
         # Matroska counts milliseconds, so 24 is measured as 23.993; 23.976 stays what it is.
         fps = float(round(info.fps)) if abs(info.fps - round(info.fps)) < 0.02 and round(info.fps) else info.fps
     inputs = PipelineInput(
-        prompt=request.prompt,
+        prompt=request.prompt or task.prompt or "",
         negative=request.negative,
         over=over,
         effect_mask=effect_mask,
@@ -202,7 +244,11 @@ def check_request(request: GenerateRequest) -> list[str]:
         raise ValueError(
             f"--{layers[0]} is there and --{absent} is not; a composite needs both and the third, or --over"
         )
-    if request.effect_mask and not layers and request.over is None:
+    if request.video is not None and (request.over is not None or layers):
+        raise ValueError("--video is for taking out, --over for putting in; leave out one of them")
+    if request.subject_mask is not None and request.video is None:
+        raise ValueError("--subject-mask is of the subject in --video; give --video as well, or leave it out")
+    if request.effect_mask and not layers and request.over is None and request.video is None:
         raise ValueError("--effect-mask needs a composite; give --over, or --foreground, --mask and --background")
     if request.frames < 1:
         raise ValueError(f"--frames {request.frames} is below 1; the model knows 85")
@@ -251,6 +297,29 @@ def parse_keyframes(masks: Sequence[str]) -> dict[int, Path]:
     return paths
 
 
+def _check_task(request: GenerateRequest, task: Task) -> None:
+    """Refuse a request that is none of what the model was trained for."""
+    if task.removes and request.video is None:
+        raise ValueError("the model was trained to remove; give --video and --subject-mask instead of a composite")
+    if task.target == "background" and request.subject_mask is None:
+        raise ValueError("--video needs --subject-mask, a mask of what is to go; give one picture for every frame")
+    if not task.removes and request.video is not None:
+        raise ValueError("--video needs a model that was trained with task = 'remove'; name it by --trained or --lora")
+    if not (request.prompt or task.prompt):
+        raise ValueError("--prompt is empty; write what is to be seen, with the effect")
+
+
+def _removal_mask(request: GenerateRequest, task: Task, video: Rgb, effect_mask: np.ndarray | None) -> np.ndarray:
+    """Mask of what changes; where no effect mask is given, the model finds the effects by itself."""
+    shape, subject = video.shape[:3], None
+    if request.subject_mask is not None:
+        subject = _read_masks(request.subject_mask, (shape[1], shape[2]), shape[0]) >= SUBJECT_LEVEL
+    mask = task.hint(shape, subject) if effect_mask is None else to_soft_mask(effect_mask)
+    if task.target == "background" and subject is not None:
+        mask[subject] = 1
+    return mask
+
+
 def difference_map(result: Rgb, over: Rgb) -> Rgb:
     """Colour each pixel by its change from the composite: black for none, through red to pale yellow for 128 levels."""
     colours = np.empty_like(result)
@@ -262,28 +331,10 @@ def difference_map(result: Rgb, over: Rgb) -> Rgb:
 
 def base_model(settings: DeviceSettings) -> BaseModelRef:
     """The base model that is named, else the one that the run records, else the default."""
-    if settings.base is not None or settings.trained is None:
+    record = {} if settings.base is not None else read_record(settings)
+    if not record:
         return BaseModelRef(id=settings.base or BaseModelRef.id, weights=str(settings.weights or ""))
-    base = _read_record(settings.trained)["base"]
-    return BaseModelRef(id=base["id"], revision=base["revision"])
-
-
-def _record_of(settings: DeviceSettings) -> dict[str, Any] | None:
-    """The record of the run, where its folder `trained` is given; a checkpoint has none."""
-    if settings.trained is None or not (settings.trained / RECORD_FILE).is_file():
-        return None
-    return _read_record(settings.trained)
-
-
-def _read_record(trained: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads((trained / RECORD_FILE).read_text())
-        record = {name: record[name] for name in ("base", "family", "latents", "settings")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{trained}: has no {RECORD_FILE} of a finished run; give a run's folder `trained`, or name the base model"
-        ) from error
-    return record
+    return BaseModelRef(id=record["base"]["id"], revision=record["base"]["revision"])
 
 
 def _preview_videos(inputs: PipelineInput, result: Rgb) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Results of a finished run: videos of held-out clips, their measures against the truth, and the model card.
 
 Clips of the test split are taken, else of validation, else of training; the first window of each, at the size of the
-cache. The evaluation has two rows: the run's own videos, and the composites as they are, which any method has to beat.
+cache. The evaluation has two rows: the run's own videos, and what the model was shown as it is (composites, or the
+videos that something is taken out of), which any method has to beat.
 Measures and model card need no torch.
 """
 
@@ -24,7 +25,7 @@ from .evaluation.evaluate import EvaluationSettings, ResultCache, evaluate, meas
 from .evaluation.tables import write_tables
 from .evaluation.videos import Method
 from .fitting.step_log import EVALUATION_FOLDER, RECORD_FILE, SAMPLES_FOLDER, TRAINED_FOLDER, read_step_log
-from .latents.encode_plan import resize_frames, training_mask, window_length
+from .latents.encode_plan import change_mask, resize_frames, window_length
 
 SPLITS = ("test", "validation", "train")
 """Splits to hold clips out of, by preference."""
@@ -71,9 +72,9 @@ def generate_samples(settings: TrainingConfig, count: int, share: tuple[int, int
 
     corpus, cache, validation = open_corpus(settings.corpus), settings.cache, settings.validation
     sampling = SamplingSettings(steps=validation.steps, guidance=validation.guidance, seed=validation.seed)
-    trained = settings.output_path / TRAINED_FOLDER
+    trained, task = settings.output_path / TRAINED_FOLDER, settings.learning_task
     pipeline, grid = None, family_of_model(locate_model(settings.model)).grid
-    weights = sorted((trained / "transformer").glob("*.safetensors"))
+    weights = sorted(path for folder in (trained, trained / "transformer") for path in folder.glob("*.safetensors"))
     if not weights:
         raise ValueError(f"{trained}: holds no trained weights; train to the last step first")
     weights_digest = digest_of([digest_of_file(path) for path in weights])
@@ -82,22 +83,23 @@ def generate_samples(settings: TrainingConfig, count: int, share: tuple[int, int
         # The corpus's digest changes with any caption or frame of it.
         key_parts = [weights_digest, dataclasses.asdict(sampling), corpus.manifest["digest"], clip_id]
         key_parts += [cache.size, cache.frames, cache.mask, cache.truth_threshold, settings.data.mask_downsample]
-        key = digest_of(key_parts)
+        key = digest_of([*key_parts, *task.record().values()])
         path = path_within(settings.output_path, f"{SAMPLES_FOLDER}/{clip_id}.mkv")
         if not is_sampled(path, key):
             span = slice(window_length(clip, cache.frames, grid))
-            frames: Any = {"over": clip.over, "effect_mask": training_mask(clip, cache)}
+            frames: Any = {"over": getattr(clip, task.video), "effect_mask": change_mask(clip, cache, task)}
             layers: Any = {name: resize_frames(layer[span], cache.size) for name, layer in frames.items()}
             mask_downsample = settings.data.mask_downsample
-            inputs = PipelineInput(prompt=clip.caption or "", mask_downsample=mask_downsample, **layers)
+            prompt = (clip.caption or "") if task.prompt is None else task.prompt
+            inputs = PipelineInput(prompt=prompt, mask_downsample=mask_downsample, **layers)
             pipeline = pipeline or load_pipeline(DeviceSettings(trained=trained))
             atomic_write(path, codec.encode(pipeline(inputs, sampling), fps=clip.fps))
-            atomic_write(path.with_suffix(".json"), json_bytes({"key": key, "caption": clip.caption}))
+            atomic_write(path.with_suffix(".json"), json_bytes({"key": key, "caption": prompt}))
         yield clip_id
 
 
 def evaluate_samples(settings: TrainingConfig, report: Callable[[int, int], None]) -> None:
-    """Measure samples and plain composites at the trained size; write tables and composites to OUTPUT/evaluation.
+    """Measure samples and what the model was shown at the trained size; write tables to OUTPUT/evaluation.
 
     `report` receives the number of clips measured and their total.
 
@@ -126,7 +128,9 @@ def measure_samples(settings: TrainingConfig, share: tuple[int, int]) -> Iterato
 def _sample_evaluation(
     settings: TrainingConfig, corpus: Corpus, share: tuple[int, int]
 ) -> tuple[list[Method], EvaluationSettings]:
-    """Methods and settings by which a run's samples are measured; a share's composites are written."""
+    """Methods and settings by which a run's samples are measured; a share of what was shown is written."""
+    task = settings.learning_task
+    input_name = "input" if task.removes else "composite"
     samples, folder = settings.output_path / SAMPLES_FOLDER, settings.output_path / EVALUATION_FOLDER
     clip_ids = [clip_id for clip_id in corpus.ids if path_within(samples, f"{clip_id}.mkv").exists()]
     if not clip_ids:
@@ -134,12 +138,12 @@ def _sample_evaluation(
     size = settings.cache.size
     for clip_id in clip_ids[share[0] :: share[1]]:
         clip = corpus[clip_id]
-        assert clip.over is not None, "pairs have an over"
-        composite = resize_frames(clip.over, size)
-        atomic_write(path_within(folder, f"composite/{clip_id}.mkv"), codec.encode(composite, fps=clip.fps))
-    methods = [Method(name="trained", folder=samples), Method(name="composite", folder=folder / "composite")]
+        frames = resize_frames(getattr(clip, task.video), size)
+        atomic_write(path_within(folder, f"{input_name}/{clip_id}.mkv"), codec.encode(frames, fps=clip.fps))
+    methods = [Method(name="trained", folder=samples), Method(name=input_name, folder=folder / input_name)]
     cache = ResultCache(folder=folder / "clips")
-    return methods, EvaluationSettings(clip_ids=tuple(clip_ids), size=size, cache=cache)
+    layers: Any = {"truth": task.target, "input": task.video, "prompt": task.prompt}
+    return methods, EvaluationSettings(clip_ids=tuple(clip_ids), size=size, cache=cache, **layers)
 
 
 def write_model_card(output: Path, *, is_measured: bool = False) -> Path:

@@ -5,6 +5,7 @@ is done is not done twice, and what was cut off goes on. The programs end when t
 """
 
 import dataclasses
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +18,15 @@ from ..datasets.corpus.reader import open_corpus
 from ..datasets.store.atomic_io import explain_os_errors
 from ..extras import require
 from ..processes import run_program
+from ..requirements import check_requirements
 from ..weights import WeightsNotFound
 from .base.models import locate_model
 from .base.shares import PROGRAM, run_shares, share_count
 from .configs.config import TrainingConfig, check_counts, load_training
 from .evaluation.tables import write_ablation_tables
 from .fitting.step_log import read_step_log
-from .latents.encode_plan import check_shape
-from .latents.sampler import kind_weights
+from .latents.encode_plan import check_layers, check_shape, is_rendered
+from .latents.sampler import count_unpaired, describe_unpaired, kind_weights, takes_row
 from .results import describe_clips, select_evaluation_clips, write_model_card
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -50,6 +52,8 @@ class TrainingJob:
     """Write the model in miniature before encoding."""
     variant: str = ""
     """Name of the ablation's variant; empty for a run of its own."""
+    note: str = ""
+    """Sentence about the corpus, to be shown at the start."""
 
     @property
     def title(self) -> str:
@@ -72,6 +76,7 @@ def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> Train
 
     Raises:
         ValueError: settings, corpus or number of processes are wrong, or do not belong together.
+        RequirementMissing: a LoRA is asked for, and peft is not installed.
         FileNotFoundError: there is no such corpus.
     """
     path = Path(config)
@@ -95,12 +100,24 @@ def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> Train
         raise ValueError(f"{job.accelerate}: is not there; write it with: accelerate config --config_file FILE")
     if not job.accelerate:
         settings.accumulation_steps(job.processes)
-    rows = open_corpus(settings.corpus).table.select(["kind", "split"]).to_pylist()
-    split = settings.data.split
-    counts = Counter(row["kind"] for row in rows if split in ("all", row["split"]))
-    kind_weights(counts, settings.data.mix, label=f"{settings.corpus} (split {split})")
+    else:
+        _check_sharding(Path(job.accelerate))
+    check_requirements(settings.lora)
+    return dataclasses.replace(job, note=_check_corpus(settings))
+
+
+def _check_corpus(settings: TrainingConfig) -> str:
+    """Refuse a corpus that a run cannot learn from; return the sentence about its unpaired clips."""
+    corpus = open_corpus(settings.corpus)
+    rows = corpus.table.select(["kind", "split", "provenance"]).to_pylist()
+    rows = [row | {"rendered": is_rendered(row)} for row in rows]
+    task = settings.learning_task
+    check_layers(corpus, settings.cache, task)
+    counts = Counter(row["kind"] for row in rows if takes_row(row, settings.data))
+    kind_weights(counts, task.mix(settings.data.mix), label=f"{settings.corpus} (split {settings.data.split})")
     check_counts(settings.ablation, counts, settings.corpus)
-    return job
+    note = describe_unpaired(count_unpaired(rows, settings.data), settings.data)
+    return "unpaired: left out, they teach no removal" if task.removes else note
 
 
 def _check_shape(settings: TrainingConfig, uses_tiny_model: bool) -> None:
@@ -207,9 +224,22 @@ def write_ablation(job: TrainingJob) -> Path:
     return write_ablation_tables(settings.output_path, settings.ablation, title)
 
 
+def _check_sharding(config: Path) -> None:
+    """Refuse a file of `accelerate config` that shares the model out among GPUs where there are none."""
+    kind = re.search(r"^\W*distributed_type\W+(DEEPSPEED|FSDP)\b", config.read_text(), re.MULTILINE)
+    if kind and not require("torch", extra="train").accelerator.is_available():
+        raise ValueError(
+            f"{config}: shares the model out by {kind[1]}, which wants GPUs, and there are none here; write another "
+            "with: accelerate config"
+        )
+
+
 def _train(job: TrainingJob, report: Callable[[int, int], None], on_record: Callable[[Mapping[str, Any]], None]) -> int:
     """Train from the newest checkpoint on, and follow the step log; return the number of steps done."""
     step, total = 0, job.settings.steps
+    records = read_step_log(job.settings.output_path)
+    if records:
+        step = min(records[-1]["step"], total)
 
     def read_log() -> None:
         nonlocal step
@@ -219,7 +249,7 @@ def _train(job: TrainingJob, report: Callable[[int, int], None], on_record: Call
             report(min(step, total), total)
             on_record(records[-1])
 
-    report(0, total)  # before the program's first words, which take some seconds
+    report(step, total)  # before the program's first words, which take some seconds
     _run_program(job, [*_launcher(job), "train"], on_poll=read_log)
     read_log()
     return step

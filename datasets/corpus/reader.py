@@ -186,6 +186,21 @@ class Corpus:
         spots = [(file["path"], row) for file in self.manifest["files"] for row in range(file["rows"])]
         return {clip_id: (*spot, row) for row, (clip_id, spot) in enumerate(zip(ids, spots, strict=True))}
 
+    def ids_without(self, layer: str) -> list[str]:
+        """Ids of the clips that lack a layer; no video is read.
+
+        Raises:
+            ValueError: a shard is missing or damaged.
+        """
+        present: list[bool] = []
+        for file in self.manifest["files"]:
+            try:
+                column = self._shard(file["path"]).read(columns=[f"{layer}.path"], use_threads=False).column(layer)
+            except UNREADABLE as broken:
+                raise ValueError(self._unreadable(file["path"])) from broken
+            present += column.is_valid().to_pylist()
+        return [clip_id for clip_id, there in zip(self.ids, present, strict=True) if not there]
+
     def clip(self, clip_id: str, *, threads: int | None = None) -> Clip:
         """One clip by its id.
 

@@ -58,6 +58,7 @@ class CogVideoXFamily:
     latent_channels: ClassVar[int] = NOISY
     has_full_windows: ClassVar[bool] = False
     transformer_class: ClassVar[str] = "CogVideoXTransformer3DModel"
+    has_original_names: ClassVar[bool] = False
     mask_channels: int = 1
     scale: float = 0.7
     """Factor of the latents and of the mask: 0.7 in every 5B model."""

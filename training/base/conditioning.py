@@ -21,6 +21,7 @@ from jaxtyping import Float
 
 from ...arrays import Mask, Matte
 from ...extras import require
+from .latent_shapes import UNKNOWN as UNKNOWN
 from .latent_shapes import Downsample, LatentGrid
 from .network import Conditioning, Latents, MaskChannels, PixelMask, Tensor, Video
 
@@ -31,8 +32,6 @@ NoiseSetting = Literal["none", "from_config"] | float
 """Deviation of noise on the conditioning video, in [-1, 1]; from_config is as the base model was trained."""
 SAMPLING_NOISE = 0.0563
 """Deviation in sampling with a base model that was trained with noise; in training it is exp(N(-3, 0.5))."""
-UNKNOWN = 0.5
-"""Mask of a pixel where the model decides."""
 SoftMask = Float[np.ndarray, "F H W"]
 MaskImage = Float[np.ndarray, "H W"]
 

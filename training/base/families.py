@@ -52,6 +52,12 @@ def load_transformer(model: LocalBase, *, dtype: str | None = "float32") -> Any:
     return family_of_model(model).load_transformer(model.path, dtype=dtype, published=_published(model))
 
 
+def transformer_config(model: LocalBase) -> dict[str, Any]:
+    """Config of the transformer that a base model on this machine begins with; no weight is read."""
+    published = _published(model)
+    return read_config(model.path / "transformer") if published is None else published_config(published, model.path)
+
+
 def family_record(family: Family) -> dict[str, Any]:
     """A family as a record of caches and trained weights."""
     fields = {field.name: getattr(family, field.name) for field in dataclasses.fields(family)}  # type: ignore[arg-type]

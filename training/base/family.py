@@ -73,6 +73,11 @@ class Family(Protocol):
         """Name of the transformer's class in diffusers."""
         ...
 
+    @property
+    def has_original_names(self) -> bool:
+        """Whether its weights were first published under other names than those of diffusers."""
+        ...
+
     def load_transformer(
         self, folder: Path, *, dtype: str | None = "float32", published: WeightsFile | None = None
     ) -> Any:

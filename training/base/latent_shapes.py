@@ -8,6 +8,8 @@ from typing import Literal
 
 Downsample = Literal["trilinear", "area", "max"]
 """Resize of a mask to the latents: trilinear is what the base models learnt with; max keeps thin strokes alive."""
+UNKNOWN = 0.5
+"""Mask of a pixel where the model decides."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from jaxtyping import Float
 
 from ...datasets.store.atomic_io import atomic_write
 from ...extras import require
+from ...untrusted_input import parse_json
 from .network import Tensor
 from .optimiser import LoraSettings
 
@@ -67,7 +68,7 @@ class LoraFile(NamedTuple):
     path: Path
     layers: dict[str, LoraLayer]
     origin: dict[str, Any]
-    """Base, corpus and settings of the run that wrote it; empty in files of other programs."""
+    """Record of the run that wrote it; empty in files of other programs."""
 
 
 def add_lora(transformer: Any, settings: LoraSettings, *, seed: int) -> dict[str, Any]:
@@ -80,9 +81,9 @@ def add_lora(transformer: Any, settings: LoraSettings, *, seed: int) -> dict[str
     layers = linear_shapes(transformer)
     for target in settings.targets:
         if not any(LoraSettings(targets=(target,)).changes(name) for name in layers):
-            known = ", ".join(sorted({name.rsplit("blocks.", 1)[-1].split(".", 1)[-1] for name in layers})[:8])
+            layer_names = ", ".join(sorted({name.rsplit("blocks.", 1)[-1].split(".", 1)[-1] for name in layers})[:8])
             raise ValueError(
-                f"lora.targets names '{target}', which is no linear layer of the transformer; it has {known}"
+                f"lora.targets names '{target}', which is no linear layer of the transformer; it has {layer_names}"
             )
     config = peft.LoraConfig(
         r=settings.rank, lora_alpha=settings.effective_alpha, target_modules=list(settings.targets), lora_bias=False
@@ -144,18 +145,24 @@ def read_lora(path: Path, shapes: Mapping[str, tuple[int, int]], *, base: str) -
     Raises:
         ValueError: it is damaged, of another base, or its parts do not fit each other.
     """
-    safetensors = require("safetensors", extra="train")
-    path = path / DIFFUSERS_FILE if path.is_dir() else path
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
-        config, origin = (json.loads(metadata.get(key, "{}")) for key in (_METADATA, _ORIGIN))
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise ValueError(f"{path}: is no LoRA that can be read ({reason}); give a .safetensors file") from error
-    config = {key.removeprefix("transformer."): value for key, value in config.items()}
+    path = lora_file(path)
+    config, origin = _open(path)
+    tensors = require("safetensors.torch", extra="train").load_file(path)
     return LoraFile(path, match_layers(tensors, shapes, label=str(path), base=base, config=config), origin)
+
+
+def read_origin(path: Path) -> dict[str, Any]:
+    """Record of the run that wrote a LoRA, as in its `trained` folder; empty in files of other programs.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    return _open(lora_file(path))[1]
+
+
+def lora_file(path: Path) -> Path:
+    """File of a LoRA that is named by itself or by a run's `trained` folder."""
+    return path / DIFFUSERS_FILE if path.is_dir() else path
 
 
 def match_layers(
@@ -174,17 +181,18 @@ def match_layers(
     config = config or {}
     parts: dict[str, dict[str, Any]] = {}
     for name, tensor in tensors.items():
-        end = next((end for end in (*_DOWN, *_UP, _ALPHA) if name.replace(f".{_ADAPTER}.", ".").endswith(end)), None)
-        if end is not None and not name.startswith(("lora_te", "text_encoder")):
-            layer = _strip(name.replace(f".{_ADAPTER}.", ".").removesuffix(end))
-            parts.setdefault(layer, {})["down" if end in _DOWN else "up" if end in _UP else "alpha"] = tensor
+        name = name.replace(f".{_ADAPTER}.", ".")
+        for half, ends in {"down": _DOWN, "up": _UP, "alpha": (_ALPHA,)}.items():
+            for end in ends:
+                if name.endswith(end) and not name.startswith(("lora_te", "text_encoder")):
+                    parts.setdefault(_strip(name.removesuffix(end)), {})[half] = tensor
     if not parts:
         raise ValueError(f"{label}: holds no LoRA; give a file of one, with names such as *.lora_A.weight")
     names = {alias: name for name in shapes for alias in _aliases(name)}
     layers = {}
     for layer, part in parts.items():
-        name, down, up = names.get(layer), part.get("down"), part.get("up")
-        if name is None or down is None or up is None or (len(up), down.shape[1]) != tuple(shapes[name]):
+        target, down, up = names.get(layer), part.get("down"), part.get("up")
+        if target is None or down is None or up is None or (len(up), down.shape[1]) != tuple(shapes[target]):
             raise ValueError(
                 f"{label}: changes a layer {layer} that {base} does not have in this size, or in part; name the base "
                 "that it was trained on, or download it again"
@@ -195,7 +203,7 @@ def match_layers(
                 f"{config.get('r', len(down))}; download it again"
             )
         alpha = part.get("alpha", config.get("lora_alpha", len(down)))
-        layers[name] = LoraLayer(down, up, float(alpha))
+        layers[target] = LoraLayer(down, up, float(alpha))
     return layers
 
 
@@ -240,6 +248,19 @@ def layers_of(weights: Mapping[str, Any], settings: LoraSettings) -> dict[str, L
 def original_name(layer: str) -> str:
     """Name under which a linear layer of Wan was first published."""
     return reduce(lambda name, pair: name.replace(*pair), ORIGINAL_NAMES, layer)
+
+
+def _open(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Peft's configuration and the origin in the metadata of a file."""
+    safetensors = require("safetensors", extra="train")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        config, origin = (dict(parse_json(metadata.get(key, "{}"))) for key in (_METADATA, _ORIGIN))
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ValueError(f"{path}: is no LoRA that can be read ({reason}); give a .safetensors file") from error
+    return {key.removeprefix("transformer."): value for key, value in config.items()}, origin
 
 
 def _aliases(layer: str) -> Iterable[str]:

@@ -16,7 +16,7 @@ import psutil
 from ...extras import require
 from .optimiser import LoraSettings, Trainable, is_trainable
 
-RECOMPUTED, KEPT, KEPT_BY_ALL = 16, 22, 32
+RECOMPUTED_TENSORS, SAVED_TENSORS, SAVED_BY_ALL = 16, 22, 32
 """Tensors of a token's width: of the block at work, and of every block without gradient checkpointing."""
 RESERVE = 1.0e9
 """Bytes of the device's own context and of what lies between allocations."""
@@ -43,7 +43,7 @@ class TrainingPlan:
 class MemoryEstimate:
     """Bytes of a process, by part."""
 
-    learning: float
+    learning: int
     """Count of the numbers that learn, not bytes."""
     weights: float
     gradient: float
@@ -68,12 +68,12 @@ def estimate_memory(
         plan: the run.
     """
     counts = {name: math.prod(shape) for name, shape in shapes.items()}
-    whole = sum(counts.values())
+    count = sum(counts.values())
     if plan.lora is None:
-        learning = sum(count for name, count in counts.items() if is_trainable(name, plan.trainable))
-        frozen = whole - learning
+        learning = sum(each for name, each in counts.items() if is_trainable(name, plan.trainable))
+        frozen = count - learning
     else:
-        learning, frozen = lora_parameters(shapes, plan.lora), whole
+        learning, frozen = lora_parameters(shapes, plan.lora), count
     item = 2 if plan.bf16 else 4
     copies = 2 * learning if plan.bf16 else 0
     shared = {"none": (1, 1), "optimiser": (1, plan.processes), "all": (plan.processes, plan.processes)}
@@ -83,7 +83,7 @@ def estimate_memory(
         weights=(frozen * item + learning * (8 if plan.ema else 4)) / weight_share + copies,
         gradient=4 * learning / state_share,
         moments=8 * learning / state_share,
-        activations=plan.batch * token_count(config, latents) * item * _kept_width(config, plan),
+        activations=float(plan.batch * token_count(config, latents) * item * _kept_width(config, plan)),
     )
 
 
@@ -97,7 +97,7 @@ def token_count(config: Mapping[str, Any], latents: tuple[int, int, int]) -> int
     """Tokens of a sample: patches of its latents, and the text where it goes through the same blocks (CogVideoX)."""
     patch = config["patch_size"]
     patch = patch if isinstance(patch, tuple | list) else (config.get("patch_size_t") or 1, patch, patch)
-    patches = math.prod(side // size for side, size in zip(latents, patch, strict=True))
+    patches = int(math.prod(side // size for side, size in zip(latents, patch, strict=True)))
     return patches + int(config.get("max_text_seq_length", 0))
 
 
@@ -129,6 +129,6 @@ def _kept_width(config: Mapping[str, Any], plan: TrainingPlan) -> int:
     width = config["num_attention_heads"] * config["attention_head_dim"]
     blocks = config["num_layers"] + len(config.get("vace_layers") or ())
     if plan.gradient_checkpointing:
-        return int(width * (blocks + RECOMPUTED))
-    kept = KEPT_BY_ALL if plan.lora is None and plan.trainable != "attn1" else KEPT
-    return int(width * blocks * kept)
+        return int(width * (blocks + RECOMPUTED_TENSORS))
+    tensors = SAVED_BY_ALL if plan.lora is None and plan.trainable != "attn1" else SAVED_TENSORS
+    return int(width * blocks * tensors)

@@ -41,8 +41,8 @@ class BaseModelRef:
     required_packages: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("torch", "diffusers", "transformers", "accelerate", "safetensors"), "train"
     )
-    required_gpu_bytes: ClassVar[int] = 24 * 10**9
-    """Bytes of each of eight GPUs under ZeRO-2, as `docs/training_cost.md` estimates; one GPU alone needs 41 GB."""
+    required_gpu_bytes: ClassVar[int] = 18 * 10**9
+    """Bytes of a LoRA of the default model, as `docs/training_cost.md` estimates; its attention needs 42 GB."""
 
     @property
     def required_weights(self) -> tuple[WeightsRef, ...]:

@@ -58,6 +58,7 @@ _CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.2613
 class WanFamily:
     """Wan 2.1 Fun InP or Wan 2.1 VACE."""
 
+    has_original_names: ClassVar[bool] = True
     name: ClassVar[str] = "wan"
     grid: ClassVar[LatentGrid] = LatentGrid()
     trained_shape: ClassVar[tuple[int, int, int]] = (81, 480, 832)

@@ -14,10 +14,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ...settings import STRICT, ErrorWording, read_settings
+from ..base.memory import Sharing, TrainingPlan
 from ..base.models import DENOISING_STEPS, BaseModelRef
-from ..base.optimiser import OptimiserSettings, Trainable
+from ..base.optimiser import LoraSettings, OptimiserSettings, Trainable
 from ..latents.encode_plan import CacheSettings
 from ..latents.sampler import KINDS, DataSettings
+from ..latents.task import RemovalTarget, Task, TaskName
 
 Kind = Literal["real", "synthetic", "unpaired"]
 
@@ -78,6 +80,12 @@ class TrainingConfig:
     """Folder or URL of a published corpus."""
     output: str
     """Folder for checkpoints, logs, videos and the trained weights."""
+    task: TaskName = "add"
+    """"add" puts effects into `over`; "remove" takes subject and effects out of `gt`."""
+    remove_to: RemovalTarget = "background"
+    """Layer that comes out of "remove": the background, or `over`, where the subject stays."""
+    remove_prompt: str = "a video of a clean and beautiful background."
+    """Text of every clip for "remove": captions describe what is taken out."""
     cache_folder: str = ""
     """Folder of the latent cache; "" is `cache` in the output."""
     model: BaseModelRef = field(default_factory=BaseModelRef)
@@ -86,6 +94,8 @@ class TrainingConfig:
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     trainable: Trainable = "attn1"
+    lora: LoraSettings | None = None
+    """Low-rank changes that learn in place of `trainable`; None trains the weights themselves."""
     steps: int = 1000
     global_batch: int = 32
     """Samples in a step, over all processes; with fewer GPUs more of them come one after another."""
@@ -95,11 +105,13 @@ class TrainingConfig:
     precision: Literal["bf16", "no"] = "bf16"
     """bf16 computes in 16 bits and keeps what learns in 32; "no" does all in 32."""
     gradient_checkpointing: bool = True
+    check_memory: bool = True
+    """Refuse a run that does not fit the device by the estimate of `base/memory.py`, before weights are loaded."""
     checkpoint_every: int = 100
     keep_checkpoints: int = 3
     """Checkpoints that stay; the oldest goes first."""
     trackers: tuple[str, ...] = ()
-    """Beside TensorBoard, by accelerate's names: wandb, mlflow, comet_ml, ..."""
+    """Beside TensorBoard, by accelerate's names: wandb, trackio, mlflow, comet_ml, ..."""
     ablation: tuple[AblationVariant, ...] = ()
     """Several runs instead of one, each without some kinds of clips, and a table of their measures."""
 
@@ -140,11 +152,42 @@ class TrainingConfig:
         """Path to the latent cache."""
         return Path(self.cache_folder).expanduser() if self.cache_folder else self.output_path / "cache"
 
+    @property
+    def learning_task(self) -> Task:
+        """Layers and prompt of the task."""
+        return Task() if self.task == "add" else Task(name="remove", target=self.remove_to, prompt=self.remove_prompt)
+
+    def memory_plan(self, processes: int = 1, sharing: Sharing = "none") -> TrainingPlan:
+        """The settings that decide the memory of a training step."""
+        return TrainingPlan(
+            trainable=self.trainable,
+            lora=self.lora,
+            bf16=self.precision == "bf16",
+            gradient_checkpointing=self.gradient_checkpointing,
+            batch=self.batch,
+            ema=self.optimiser.ema is not None,
+            processes=processes,
+            sharing=sharing,
+        )
+
     def identity(self) -> dict[str, Any]:
         """Settings that must not change between a checkpoint and the run that resumes from it."""
         settings = dataclasses.asdict(self)
         del settings["data"]["workers"]
-        names = ("trainable", "global_batch", "seed", "precision", "optimiser", "data")
+        if self.lora is not None:
+            del settings["lora"]["merge"]
+        names = (
+            "task",
+            "remove_to",
+            "remove_prompt",
+            "trainable",
+            "lora",
+            "global_batch",
+            "seed",
+            "precision",
+            "optimiser",
+            "data",
+        )
         return {name: settings[name] for name in names}
 
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -95,6 +95,12 @@ class EvaluationSettings:
     scorers: tuple[Scorer, ...] = (ClipSimilarity(), PixelMetrics(), Lpips(), Vmaf())
     fvd: Fvd = Fvd()
     vbench: VBench = VBench()
+    truth: Literal["gt", "background", "over"] = "gt"
+    """Layer that the methods should have made."""
+    input: Literal["over", "gt"] = "over"
+    """Layer that they were given."""
+    prompt: str | None = None
+    """Text that all clips were made with; None takes the captions."""
     frames: int | None = None
     """Limit on the frames of every clip; None takes all that every method has."""
     size: tuple[int, int] | None = None
@@ -207,8 +213,7 @@ def _pair_ids(corpus: Corpus, settings: EvaluationSettings) -> list[str]:
 
 def _samples(clip: Clip, methods: Sequence[Method], settings: EvaluationSettings) -> dict[str, Sample]:
     """Read each method's video of a clip, and cut all to one length."""
-    assert clip.over is not None, "pairs have an over"
-    truth, over = resize_frames(clip.gt, settings.size), resize_frames(clip.over, settings.size)
+    truth, over = (resize_frames(getattr(clip, layer), settings.size) for layer in (settings.truth, settings.input))
     videos: dict[str, Rgb] = {}
     for method in methods:
         path = find_video(method.folder, clip.clip_id)
@@ -222,7 +227,7 @@ def _samples(clip: Clip, methods: Sequence[Method], settings: EvaluationSettings
             raise ValueError(f"{path} has frames of {sizes[0]}, the corpus of {sizes[1]}; scale it to {sizes[1]}")
     length = min(len(truth), settings.frames or len(truth), *(len(video) for video in videos.values()))
     shared = {"clip_id": clip.clip_id, "gt": truth[:length], "over": over[:length]}
-    texts = {"caption": clip.caption, "fps": clip.fps}
+    texts = {"caption": clip.caption if settings.prompt is None else settings.prompt, "fps": clip.fps}
     return {name: Sample(**shared, **texts, result=video[:length]) for name, video in videos.items()}
 
 
@@ -236,10 +241,10 @@ def _measure_clip(
     if isinstance(network, Weights):
         features = [cache.features(video, network, settings.fvd.features) for video in (sample.gt, sample.result)]
     return _ClipResult(
-        clip={name: clip.row[name] for name in ("clip_id", "source", "effects", "caption")},
+        clip={name: clip.row[name] for name in ("clip_id", "source", "effects")} | {"caption": sample.caption},
         values=values,
         features=features,
-        vbench_key=[repr(settings.vbench), sample.digests[2], clip.row["caption"]],
+        vbench_key=[repr(settings.vbench), sample.digests[2], sample.caption],
     )
 
 

@@ -1,31 +1,30 @@
 """Context of a run: settings, data, model and optimiser that belong together, resumed from the newest checkpoint.
 
-Also saves the state as a checkpoint, and exports the trained weights at the end.
+Also saves the state as a checkpoint; the weights of the end are written by `export`.
 """
 
 import dataclasses
+import math
 import os
-from collections import Counter
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ...datasets.corpus.publish import MANIFEST
 from ...datasets.corpus.reader import open_corpus
-from ...datasets.store.atomic_io import atomic_write, json_bytes
 from ...datasets.store.location import Location
 from ...extras import require
 from ...weights import LocalModel
 from ..base import checkpoint
-from ..base.families import family_of_model, load_transformer
+from ..base.families import family_of_model, load_transformer, transformer_config
 from ..base.family import Family
+from ..base.lora import add_lora
+from ..base.memory import Sharing, check_memory, estimate_memory, free_memory_bytes
 from ..base.models import locate_model
 from ..base.optimiser import Ema, build_optimiser, select_trainable
 from ..configs.config import TrainingConfig
 from ..latents.cache import open_cache
 from ..latents.data import CachedSamples
-from .step_log import RECORD_FILE, TRAINED_FOLDER
 
 torch = require("torch", extra="train")
 SHARDED = ("FSDP", "DEEPSPEED")
@@ -80,11 +79,11 @@ def build_context(settings: TrainingConfig) -> TrainingContext:
         "latents": cache.digest,
         "model": local.sha256("transformer") if accelerator.is_main_process else "",
     }
-    # FSDP keeps weights of one kind together, so all are 32-bit there; elsewhere the frozen ones follow precision.
-    half = settings.precision == "bf16" and accelerator.distributed_type.name != "FSDP"
     family = samples.family
+    if settings.check_memory:
+        need_memory(settings, accelerator, samples, transformer_config(local))
     transformer = load_transformer(local, dtype=None)
-    weights = select_trainable(transformer, settings.trainable, frozen_dtype="bfloat16" if half else "float32")
+    weights = _select_weights(transformer, settings, accelerator.distributed_type.name)
     context = TrainingContext(
         settings=settings,
         accelerator=accelerator,
@@ -101,6 +100,25 @@ def build_context(settings: TrainingConfig) -> TrainingContext:
     return _resume(context)
 
 
+def need_memory(settings: TrainingConfig, accelerator: Any, samples: CachedSamples, config: dict[str, Any]) -> None:
+    """Refuse a run whose step does not fit the device, as estimated before any weight is loaded.
+
+    Raises:
+        ValueError: with the estimate.
+    """
+    model_class = getattr(require("diffusers", extra="train"), samples.family.transformer_class)
+    with torch.device("meta"):
+        weights = model_class.from_config(config).named_parameters()
+    shapes = {name: tuple(weight.shape) for name, weight in weights}
+    sides = {samples.family.grid.latent_shape(row["frames"], row["height"], row["width"]) for row in samples.rows}
+    plugin, kind = accelerator.state.deepspeed_plugin, accelerator.distributed_type.name
+    shares_all = kind == "FSDP" or (plugin is not None and plugin.zero_stage == 3)
+    sharing: Sharing = "all" if shares_all else "optimiser" if kind == "DEEPSPEED" else "none"
+    plan = settings.memory_plan(accelerator.num_processes, sharing)
+    estimate = estimate_memory(shapes, config, max(sides, key=math.prod), plan)
+    check_memory(estimate, free_memory_bytes(str(accelerator.device)), str(accelerator.device))
+
+
 def build_accelerator(settings: TrainingConfig) -> Any:
     """Build the accelerator as `accelerate launch` configured it, with our batch and precision."""
     accelerate = require("accelerate", extra="train")
@@ -109,7 +127,9 @@ def build_accelerator(settings: TrainingConfig) -> Any:
         cpu="MASTER_ADDR" in os.environ and not torch.accelerator.is_available(),
         mixed_precision=settings.precision,
         log_with=["tensorboard", *settings.trackers],
-        project_dir=str(settings.output_path),
+        project_config=require("accelerate.utils", extra="train").ProjectConfiguration(
+            project_dir=str(settings.output_path), logging_dir=str(settings.output_path / "logs")
+        ),
     )
     installed = {str(getattr(tracker, "value", tracker)) for tracker in accelerator.log_with}
     missing = [name for name in settings.trackers if name not in installed]
@@ -157,6 +177,11 @@ def check_cache(samples: CachedSamples, local: LocalModel, settings: TrainingCon
             f"{cache.folder}: was made for {samples.family.title}, and {local.id} is {family_of_model(local).title}; "
             "encode with this model, into another folder"
         )
+    if samples.task != settings.learning_task:
+        raise ValueError(
+            f"{cache.folder}: was encoded for {samples.task}, not for {settings.learning_task}; encode again, into "
+            "another cache_folder if both are wanted"
+        )
     model = " ".join(filter(None, (cache.manifest["model"][key] for key in ("id", "revision"))))
     for part, folders in (("vae", ("vae",)), ("text", ("text_encoder", "tokenizer"))):
         if cache.manifest["recipe"][part] != local.sha256(*folders):
@@ -182,7 +207,7 @@ def save_state(context: TrainingContext, step: int) -> None:
     path = context.checkpoint_path(step)
     if context.sharded:  # accelerate writes every process's part before our manifest says that all is there
         context.accelerator.save_state(str(_shards_path(path)))
-        state = _gather_weights(context)
+        state = gather_weights(context)
         tensors = {checkpoint.WEIGHTS: {name: state[name] for name in context.weights if name in state}}
     else:
         tensors = {
@@ -197,37 +222,16 @@ def save_state(context: TrainingContext, step: int) -> None:
     context.accelerator.wait_for_everyone()
 
 
-def export_weights(context: TrainingContext) -> Path:
-    """Write the whole transformer as `save_pretrained` does, with the moving average where there is one.
+def _select_weights(transformer: Any, settings: TrainingConfig, distributed: str) -> dict[str, Any]:
+    """Freeze all but what learns, and return that: some weights, or an adapter's.
 
-    The library saves a model's own weights alone, not others that it is given, so they get a model of their own.
+    FSDP keeps weights of one kind together, so all are 32-bit there; elsewhere the frozen ones follow precision.
     """
-    folder = context.settings.output_path / TRAINED_FOLDER
-    state = _gather_weights(context)
-    if context.accelerator.is_main_process:
-        if context.ema is not None:
-            state = {**state, **context.ema.averages}
-        model_class = getattr(require("diffusers", extra="train"), context.family.transformer_class)
-        with torch.device("meta"):
-            transformer = model_class.from_config(context.config)
-        transformer.load_state_dict(state, assign=True)
-        transformer.save_pretrained(str(folder / "transformer"))
-        cache, sizes = context.samples.cache, Counter((row["height"], row["width"]) for row in context.samples.rows)
-        origin = {  # all that a model card needs
-            "family": cache.manifest["family"],
-            "base": cache.manifest["model"] | {"transformer": context.identity["model"]},
-            "corpus": cache.manifest["corpus"],
-            "latents": {"digest": cache.digest, "recipe": cache.manifest["recipe"], "size": sizes.most_common(1)[0][0]},
-            "settings": dataclasses.asdict(context.settings),
-            "processes": context.accelerator.num_processes,
-            "title": context.family.title,
-            "trained_shape": context.family.trained_shape,
-            "adds_noise": context.family.adds_noise,
-            "software": f"effectpairs {version('effectpairs')}",
-        }
-        atomic_write(folder / RECORD_FILE, json_bytes(origin))
-    context.accelerator.wait_for_everyone()
-    return folder
+    frozen_dtype = "bfloat16" if settings.precision == "bf16" and distributed != "FSDP" else "float32"
+    if settings.lora is None:
+        return select_trainable(transformer, settings.trainable, frozen_dtype=frozen_dtype)
+    select_trainable(transformer, None, frozen_dtype=frozen_dtype)
+    return add_lora(transformer, settings.lora, seed=settings.seed)
 
 
 def _resume(context: TrainingContext) -> TrainingContext:
@@ -263,7 +267,7 @@ def _resume(context: TrainingContext) -> TrainingContext:
     )
 
 
-def _gather_weights(context: TrainingContext) -> dict[str, Any]:
+def gather_weights(context: TrainingContext) -> dict[str, Any]:
     """All weights on the main process; the others may get none (FSDP's first version gives them none).
 
     Weights that are gathered on a CPU may still be on their way, in a wrapper that no file format takes.

@@ -26,9 +26,10 @@ from ..base.network import Latents, TrainingBatch
 from ..configs.config import TrainingConfig
 from ..latents.cache import CachedRow
 from ..latents.data import load_batches, sample_numbers
-from ..latents.sampler import KINDS
+from ..latents.sampler import KINDS, count_unpaired, describe_unpaired
 from ..sampling.sample import SamplingSettings, WindowSettings, denoise
-from .context import TrainingContext, build_context, export_weights, save_state
+from .context import TrainingContext, build_context, save_state
+from .export import export_weights
 from .step_log import StepLog, TrainingStopped
 
 torch = require("torch", extra="train")
@@ -52,14 +53,16 @@ def train(settings: TrainingConfig) -> Path:
         CannotWrite: a checkpoint could not be written; older ones stay.
     """
     context = build_context(settings)
+    if context.accelerator.is_main_process and not context.samples.task.removes:
+        counts = count_unpaired(context.samples.cache.rows, settings.data)
+        print(describe_unpaired(counts, settings.data), flush=True)
     loop = _TrainingLoop(context)
     loop.run()
     trained = export_weights(context)
+    context.accelerator.trackers = []  # they still wait for the last videos
     context.accelerator.end_training()  # the processes part here
-    for decoder in loop.decoders:
-        if decoder.process.wait() != 0:
-            warnings.warn(f"no video of validation samples was made; see {decoder.log}", stacklevel=2)
-        decoder.end()
+    loop.log_strips(settings.steps, wait=True)
+    loop.log.finish()
     return trained
 
 
@@ -72,16 +75,20 @@ class _TrainingLoop:
         self.kinds: Counter[str] = Counter()
         self.wait_s = 0.0
         self.validation_rows = validation_rows(context)
-        self.decoders: list[ChildProcess] = []
-        """Processes that make videos of validation samples."""
+        self.log = StepLog(
+            self.accelerator,
+            self.settings.output_path,
+            str(self.settings),
+            first_step=context.first_step,
+            steps=self.settings.steps,
+        )
+        self.decoders: dict[int, ChildProcess] = {}
+        """Processes that make videos of validation samples, by the step that these were sampled after."""
 
     def run(self) -> None:
         """Take the remaining steps."""
         first = self.context.first_step
         self.context.transformer.train()
-        tracked, tensorboard = {"settings": str(self.settings)}, {"purge_step": first + 1}
-        self.accelerator.init_trackers("logs", config=tracked, init_kwargs={"tensorboard": tensorboard})
-        log = StepLog(self.accelerator, self.settings.output_path, first_step=first)
         numbers = sample_numbers(
             range(first, self.settings.steps),
             batch=self.settings.batch,
@@ -91,7 +98,8 @@ class _TrainingLoop:
         )
         batches = load_batches(self.context.samples, numbers)
         for step in range(first, self.settings.steps):
-            log.log(*self._train_step(step, batches))
+            self.log.log(*self._train_step(step, batches))
+            self.log_strips(step + 1)
             is_last, done = step + 1 == self.settings.steps, step + 1
             if is_last or done % self.settings.checkpoint_every == 0:
                 save_state(self.context, done)
@@ -99,6 +107,18 @@ class _TrainingLoop:
             if every_steps and (is_last or done % every_steps == 0):
                 self._validate(done)
                 self.context.transformer.train()
+
+    def log_strips(self, step: int, *, wait: bool = False) -> None:
+        """Hand the validation videos that are ready to the trackers; or wait for all of them."""
+        for sampled_at, decoder in list(self.decoders.items()):
+            status = decoder.process.wait() if wait else decoder.returncode
+            if status is None:
+                continue
+            decoder.end()
+            del self.decoders[sampled_at]
+            if status != 0:
+                warnings.warn(f"no video of validation samples was made; see {decoder.log}", stacklevel=2)
+            self.log.log_strips(decoder.log.parent, sampled_at=sampled_at, step=step)
 
     def _train_step(self, step: int, batches: Iterator[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, int]]:
         """Take one step of the optimiser; return its numbers over all processes, and its clips of each kind."""
@@ -179,7 +199,7 @@ class _TrainingLoop:
             # Not waited for: a full card fails the video, never the training; the decoder ends with this process.
             arguments = [folder, context.samples.cache.folder, context.model_folder, self.settings.validation.decode_on]
             command = [sys.executable, "-m", "effectpairs.training", "decode", "--end-with-stdin", *map(str, arguments)]
-            self.decoders.append(ChildProcess(command, folder / "decoding.log"))
+            self.decoders[step] = ChildProcess(command, folder / "decoding.log")
 
 
 def validation_rows(context: TrainingContext) -> list[dict[str, Any]]:

@@ -27,6 +27,8 @@ FORMAT = 3
 MANIFEST = "cache.json"
 TARGET = "target"
 """Name of the layer that is to come out."""
+HINT = "hint/"
+"""Before the name of a conditioning video: as it is where the effect mask is hidden (see `task`)."""
 LatentArray = Float[np.ndarray, "f c h w"]
 TextArray = Float[np.ndarray, "L D"]
 
@@ -41,12 +43,13 @@ _SCHEMA = pa.schema(
         ("latent_shape", pa.list_(pa.int32())),
         ("mask_bits", pa.binary()),
         ("mask_shape", pa.list_(pa.int32())),
+        ("subject_bits", pa.binary()),
         ("text", pa.binary()),
         ("text_shape", pa.list_(pa.int32())),
         ("storage_dtype", pa.string()),
     ]
 )
-_COMPRESSION = {name: "ZSTD" if name == "mask_bits" else "NONE" for name in _SCHEMA.names}
+_COMPRESSION = {name: "ZSTD" if name.endswith("_bits") else "NONE" for name in _SCHEMA.names}
 
 
 class LayerMoments(NamedTuple):
@@ -71,6 +74,9 @@ class CachedRow:
     conditions: Mapping[str, LayerMoments] = field(default_factory=dict)
     """Moments by the names of `Family.condition_videos`; empty where the clip has no pair."""
     mask: Mask | None = None
+    """Pixels that change."""
+    subject: Mask | None = None
+    """Pixels of the subject, where the task wants them."""
     text: TextArray
 
 
@@ -108,10 +114,13 @@ class LatentCache:
                 return None
             return np.frombuffer(numbers, values["storage_dtype"]).reshape(shape).astype(np.float32)
 
-        shape, mask = values["latent_shape"], None
-        if values["mask_bits"] is not None:
-            bits = np.frombuffer(values["mask_bits"], np.uint8)
-            mask = np.unpackbits(bits, count=math.prod(values["mask_shape"])).reshape(values["mask_shape"]).astype(bool)
+        def unpack_mask(bits: bytes | None) -> Mask | None:
+            if bits is None:
+                return None
+            sides = values["mask_shape"]
+            return np.unpackbits(np.frombuffer(bits, np.uint8), count=math.prod(sides)).reshape(sides).astype(bool)
+
+        shape = values["latent_shape"]
         layers = {
             layer["name"]: LayerMoments(*(unpack(layer[part], shape) for part in ("mean", "logvar")))
             for layer in values["layers"]
@@ -121,7 +130,8 @@ class LatentCache:
         return CachedRow(
             target=layers.pop(TARGET),
             conditions=layers,
-            mask=mask,
+            mask=unpack_mask(values["mask_bits"]),
+            subject=unpack_mask(values["subject_bits"]),
             text=np.pad(stored, ((0, length - len(stored)), (0, 0))),
             **{name: values[name] for name in ("key", "clip_id", "caption", "start")},
         )
@@ -181,6 +191,7 @@ def write_row(folder: Path, row: CachedRow, *, storage_dtype: str) -> None:
         "latent_shape": list(row.target.mean.shape),
         "mask_bits": None if row.mask is None else np.packbits(row.mask).tobytes(),
         "mask_shape": None if row.mask is None else list(row.mask.shape),
+        "subject_bits": None if row.subject is None else np.packbits(row.subject).tobytes(),
         "text": pack(row.text[: int(np.flatnonzero(row.text.any(axis=1)).max(initial=-1)) + 1]),  # zeros at the end go
         "text_shape": list(row.text.shape),
         "storage_dtype": storage_dtype,

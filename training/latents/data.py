@@ -14,12 +14,13 @@ import numpy as np
 
 from ...arrays import Mask
 from ...extras import require
-from ..base.conditioning import empty_conditioning
+from ..base.conditioning import empty_conditioning, visible_frames
 from ..base.encoders import Moments, sample_latents
 from ..base.families import family_of_record
 from ..base.network import Conditioning, Latents, TrainingBatch
-from .cache import CachedRow, LatentCache, LayerMoments, draw_name
-from .sampler import DataSettings, RowSampler, draw_visible_frames
+from .cache import HINT, CachedRow, LatentCache, LayerMoments, draw_name
+from .sampler import DataSettings, RowSampler, draw_visible_frames, takes_row
+from .task import task_of_recipe
 
 torch = require("torch", extra="train")
 _data = require("torch.utils.data", extra="train")
@@ -34,8 +35,10 @@ class CachedSamples(Dataset):  # type: ignore[misc]
 
     def __init__(self, cache: LatentCache, settings: DataSettings, *, seed: int) -> None:
         self.cache, self.settings, self.seed = cache, settings, seed
-        self.rows = [row for row in cache.rows if settings.split in ("all", row["split"])]
-        self.sampler = RowSampler(self.rows, settings.mix, label=f"{cache.folder} (split {settings.split})")
+        self.rows = [row for row in cache.rows if takes_row(row, settings)]
+        self.task = task_of_recipe(cache.manifest["recipe"])
+        mix = self.task.mix(settings.mix)
+        self.sampler = RowSampler(self.rows, mix, label=f"{cache.folder} (split {settings.split})")
         self.family = family_of_record(cache.manifest["family"])
         paired = next((row["key"] for row in self.rows if row["kind"] != "unpaired"), None)
         if (
@@ -81,15 +84,18 @@ class CachedSamples(Dataset):  # type: ignore[misc]
     def _draw_conditioning(self, row: CachedRow, rng: np.random.Generator) -> Conditioning:
         assert row.mask is not None, "a row with a pair has a mask"
         mask = jitter_mask(row.mask, self.settings.trimask.jitter_px, rng)
-        visible = draw_visible_frames(len(row.target.mean), self.settings.trimask, rng)
+        visible = torch.from_numpy(draw_visible_frames(len(row.target.mean), self.settings.trimask, rng))
         draw = int(rng.integers(self.draws)) if self.draws > 1 else 0
-        layers = {
-            name: self._draw_latents(row.conditions.get(draw_name(name, draw), layer), rng)
-            for name, layer in row.conditions.items()
-            if "." not in name
-        }
-        pixels, downsample = torch.from_numpy(mask.astype(np.float32))[None], self.settings.mask_downsample
-        return self.family.condition(layers, pixels, torch.from_numpy(visible), downsample)
+        pixels, hint = torch.from_numpy(mask.astype(np.float32))[None], ""
+        if self.task.removes and not visible.all():  # the effect's mask is hidden in all frames, the subject's in none
+            pixels, hint = torch.from_numpy(self.task.hint(mask.shape, row.subject))[None], HINT
+            visible = visible_frames(pixels, self.family.grid)
+        layers = {}
+        for name in (name for name in row.conditions if "." not in name and not name.startswith(HINT)):
+            choices = (draw_name(hint + name, draw), hint + name, draw_name(name, draw), name)
+            layer = next(row.conditions[choice] for choice in choices if choice in row.conditions)
+            layers[name] = self._draw_latents(layer, rng)
+        return self.family.condition(layers, pixels, visible, self.settings.mask_downsample)
 
 
 def jitter_mask(mask: Mask, max_px: int, rng: np.random.Generator) -> Mask:

@@ -8,7 +8,7 @@ A clip longer than a window becomes several windows; a shorter one is cut to the
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,12 @@ from ..base.families import family_of_model
 from ..base.family import Family
 from ..base.models import BaseModelRef, load_text_model, locate_model, select_device
 from ..base.network import Video
-from .cache import CachedRow, LayerMoments, TextArray, draw_name, row_path, write_row
+from .cache import HINT, CachedRow, LayerMoments, TextArray, draw_name, row_path, write_row
 from .encode_plan import (
     CacheSettings,
     Recipe,
     build_recipe,
-    check_masks,
+    check_layers,
     is_encoded,
     mask_layers,
     no_caption_key,
@@ -39,23 +39,30 @@ from .encode_plan import (
     training_mask,
     window_length,
 )
+from .task import SUBJECT_LEVEL, Task, task_of_recipe
 
 torch = require("torch", extra="train")
 
 
 def encode_corpus(
-    corpus: Corpus, model: BaseModelRef, folder: Path, settings: CacheSettings, *, share: tuple[int, int] = (0, 1)
+    corpus: Corpus,
+    model: BaseModelRef,
+    folder: Path,
+    settings: CacheSettings,
+    *,
+    task: Task = Task(),
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[str]:
     """Encode this process's share (number, of how many) of the clips; yield each clip's id when it is done.
 
     Raises:
-        ValueError: the corpus is empty, its pairs lack the mask that is asked for, or a clip cannot be encoded; rows
+        ValueError: the corpus is empty, its pairs lack a layer that is needed, or a clip cannot be encoded; rows
             that are done stay.
         WeightsNotFound: the model is not on this machine.
     """
-    check_masks(corpus, settings)
+    check_layers(corpus, settings, task)
     local = locate_model(model)
-    recipe = build_recipe(local, settings)
+    recipe = build_recipe(local, settings, task)
     no_caption, (number, count) = no_caption_key(recipe), share
     row_lists = list(row_list_paths(corpus, folder, recipe).items())[number::count]
     pending = [(clip_id, path) for clip_id, path in row_lists if not is_encoded(path, folder)]
@@ -89,19 +96,29 @@ class _Encoders:
         moments = self.family.encode_video(self.vae, video)
         return LayerMoments(moments.mean[0].cpu().numpy(), moments.logvar[0].cpu().numpy() if is_drawn else None)
 
-    def encode_conditions(self, over: Rgb, mask: Mask, recipe: Recipe, key: str) -> dict[str, LayerMoments]:
-        """The videos that the family conditions with; where noise is added, of each draw those that it changes."""
-        pixels, setting = torch.from_numpy(mask.astype(np.float32))[None], recipe["conditioning_noise"]
+    def encode_conditions(
+        self, over: Rgb, masks: Mapping[str, np.ndarray], recipe: Recipe, key: str
+    ) -> dict[str, LayerMoments]:
+        """The videos that the family conditions with; those that another mask or draw of noise changes, too.
+
+        Masks are by the prefix of their videos' names, that of the first is empty.
+        """
+        pixels = {prefix: torch.from_numpy(mask.astype(np.float32))[None] for prefix, mask in masks.items()}
         layers: dict[str, LayerMoments] = {}
         first: dict[str, Any] = {}
         for draw in range(recipe["noise_draws"]):
             rng = np.random.default_rng([int(key[:16], 16), draw])
+            setting = recipe["conditioning_noise"]
             level, seed = noise_level(setting, adds_noise=self.family.adds_noise, rng=rng), int(rng.integers(2**31))
             noisy = add_noise(frames_to_video(over), level, seed=seed)
-            for name, (video, is_drawn) in self.family.condition_videos(noisy, pixels).items():
-                if draw == 0 or not torch.equal(video, first[name]):
-                    layers[draw_name(name, draw)] = self.encode_video(video, is_drawn)
-                first.setdefault(name, video)
+            first_masked: dict[str, Any] = {}
+            for prefix, mask in pixels.items():
+                for name, (video, is_drawn) in self.family.condition_videos(noisy, mask).items():
+                    alike = first_masked.get(name, first.get(name))
+                    if alike is None or not torch.equal(video, alike):
+                        layers[draw_name(prefix + name, draw)] = self.encode_video(video, is_drawn)
+                    first_masked.setdefault(name, video)
+                    first.setdefault(name, video)
         return layers
 
     def encode_caption(self, caption: str) -> TextArray:
@@ -112,31 +129,45 @@ class _Encoders:
 
 def _encode_window(clip: Clip, mask: Mask | None, start: int, folder: Path, recipe: Recipe, encoders: _Encoders) -> str:
     """Write the row of one window unless it exists; return its key."""
-    names = ("gt", "over", *mask_layers(clip, recipe))
-    digests = [hashlib.sha256(clip.encoded(layer) or b"").hexdigest() for layer in names]
-    key = digest_of([clip.clip_id, clip.caption, start, digests, recipe])
+    task = task_of_recipe(recipe)
+    caption = (clip.caption or "") if task.prompt is None else task.prompt
+    digests = [
+        hashlib.sha256(clip.encoded(layer) or b"").hexdigest() for layer in (*task.layers, *mask_layers(clip, recipe))
+    ]
+    key = digest_of([clip.clip_id, caption, start, digests, recipe])
     if row_path(folder, key).exists():
         return key
     span = slice(start, start + window_length(clip, recipe["frames"], encoders.family.grid))
-    frames = {"gt": clip.gt, "over": clip.over, "mask": mask}
+    subject = None if not task.removes else clip.decode("subject_mask")
+    frames: dict[str, Any] = {"target": getattr(clip, task.target), "video": getattr(clip, task.video), "mask": mask}
+    frames["subject"] = None if subject is None else subject >= SUBJECT_LEVEL
     layers = {name: layer[span] for name, layer in frames.items() if layer is not None}
-    label, shape = f"clip '{clip.clip_id}'", layers["gt"].shape[:3]
-    if ("over" in layers) != ("mask" in layers):
-        raise ValueError(f"{label}: has only one of over and mask; publish it with both, or as unpaired")
+    label, shape = f"clip '{clip.clip_id}'", layers["target"].shape[:3]
+    if ("video" in layers) != ("mask" in layers):
+        raise ValueError(f"{label}: has only one of {task.video} and mask; publish it with both, or as unpaired")
     for name, layer in layers.items():
         if layer.shape[:3] != shape:
-            raise ValueError(f"{label}: {name} is {layer.shape[:3]} and gt {shape} from frame {start}; mend it")
+            raise ValueError(
+                f"{label}: {getattr(task, name, name)} is {layer.shape[:3]} and {task.target} {shape} from frame "
+                f"{start}; mend it"
+            )
     layers = {name: resize_frames(layer, recipe["size"]) for name, layer in layers.items()}
-    encoders.family.grid.check_shape(*layers["gt"].shape[:3], label=label)
+    encoders.family.grid.check_shape(*layers["target"].shape[:3], label=label)
+    changes, conditions = None, {}
+    if "video" in layers:
+        changes = task.change_mask(layers["mask"], layers.get("subject"))
+        masks = {"": changes} | ({HINT: task.hint(changes.shape, layers["subject"])} if task.removes else {})
+        conditions = encoders.encode_conditions(layers["video"], masks, recipe, key)
     row = CachedRow(
         key=key,
         clip_id=clip.clip_id,
-        caption=clip.caption or "",
+        caption=caption,
         start=start,
-        target=encoders.encode_video(frames_to_video(layers["gt"])),
-        conditions=encoders.encode_conditions(layers["over"], layers["mask"], recipe, key) if "over" in layers else {},
-        mask=layers.get("mask"),
-        text=encoders.encode_caption(clip.caption or ""),
+        target=encoders.encode_video(frames_to_video(layers["target"])),
+        conditions=conditions,
+        mask=changes,
+        subject=layers.get("subject"),
+        text=encoders.encode_caption(caption),
     )
     write_row(folder, row, storage_dtype=recipe["storage_dtype"])
     return key

@@ -7,6 +7,7 @@ not read any video to see that nothing is left to do.
 
 import itertools
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +25,7 @@ from ...settings import STRICT
 from ..base.latent_shapes import LatentGrid
 from ..base.models import BaseModelRef, LocalBase, locate_model
 from .cache import FORMAT, MANIFEST, LatentCache, open_cache, row_path
+from .task import SUBJECT_LEVEL, Task, task_of_recipe
 
 Recipe = dict[str, Any]
 """Settings and digests of models that, with the clip, decide a row's content."""
@@ -56,7 +58,7 @@ class CacheSettings:
     """auto takes a GPU where there is one; otherwise a torch device by name."""
 
 
-def build_recipe(model: LocalBase, settings: CacheSettings) -> Recipe:
+def build_recipe(model: LocalBase, settings: CacheSettings, task: Task = Task()) -> Recipe:
     """Return family, digests of autoencoder and text model, and the settings that decide a row's content.
 
     Raises:
@@ -77,7 +79,7 @@ def build_recipe(model: LocalBase, settings: CacheSettings) -> Recipe:
         if noise_level(settings.conditioning_noise, adds_noise=family.adds_noise)
         else 1,
         "format": FORMAT,
-    }
+    } | task.record()
     if settings.mask == TRUTH:
         recipe |= {"mask": settings.mask, "truth_threshold": settings.truth_threshold}
     return recipe
@@ -94,15 +96,25 @@ def check_shape(grid: LatentGrid, settings: CacheSettings) -> None:
         grid.check_shape(settings.frames, *settings.size, label="cache.size")
 
 
-def check_masks(corpus: Corpus, settings: CacheSettings) -> None:
-    """Refuse a corpus whose pairs do not all have the mask that the settings ask for; no video is read.
+def check_layers(corpus: Corpus, settings: CacheSettings, task: Task = Task()) -> None:
+    """Refuse a corpus whose pairs do not all have the layers of the task and the mask that the settings ask for.
+
+    No video is read.
 
     Raises:
-        ValueError: naming a pair without `effect_truth`.
+        ValueError: naming a pair without one.
     """
+    rows = corpus.table.select(["clip_id", "kind", TRUTH]).to_pylist()
+    pairs = {row["clip_id"] for row in rows if row["kind"] != "unpaired"}
+    for layer in task.layers if len(corpus) else ():  # that there are no clips is said later
+        absent = [clip_id for clip_id in corpus.ids_without(layer) if clip_id in pairs]
+        if absent:
+            raise ValueError(
+                f"{corpus.location.url}: pairs without {layer}, which task = '{task.name}' needs: {len(absent)}, such "
+                f"as clip '{absent[0]}'; leave them out, or train another task"
+            )
     if settings.mask != TRUTH:
         return
-    rows = corpus.table.select(["clip_id", "kind", TRUTH]).to_pylist()
     lacking = [f"{row['kind']} clip '{row['clip_id']}'" for row in rows if row["kind"] != "unpaired" and not row[TRUTH]]
     if lacking:
         raise ValueError(
@@ -126,7 +138,18 @@ def training_mask(clip: Clip, settings: CacheSettings) -> Mask | None:
     return None if strength is None else strength >= settings.truth_threshold
 
 
-def finalize_cache(corpus: Corpus, model: BaseModelRef, folder: Path, settings: CacheSettings) -> LatentCache:
+def change_mask(clip: Clip, settings: CacheSettings, task: Task) -> Mask | None:
+    """Pixels of a clip that a task changes; None where the clip has no pair."""
+    mask = training_mask(clip, settings)
+    if mask is None or not task.removes:
+        return mask
+    subject = clip.decode("subject_mask")
+    return task.change_mask(mask, None if subject is None else subject >= SUBJECT_LEVEL)
+
+
+def finalize_cache(
+    corpus: Corpus, model: BaseModelRef, folder: Path, settings: CacheSettings, task: Task = Task()
+) -> LatentCache:
     """Write `cache.json` once every clip is encoded, delete abandoned partial files, and open the cache.
 
     Raises:
@@ -135,7 +158,7 @@ def finalize_cache(corpus: Corpus, model: BaseModelRef, folder: Path, settings: 
     from ..base.families import family_of_record
 
     local = locate_model(model)
-    recipe = build_recipe(local, settings)
+    recipe = build_recipe(local, settings, task)
     grid = family_of_record(recipe["family"]).grid
     pending, row_lists = pending_clip_ids(corpus, folder, recipe), row_list_paths(corpus, folder, recipe)
     if pending:
@@ -161,15 +184,19 @@ def finalize_cache(corpus: Corpus, model: BaseModelRef, folder: Path, settings: 
 def row_list_paths(corpus: Corpus, folder: Path, recipe: Recipe) -> dict[str, Path]:
     """Path by clip id to the list of the clip's rows; its name digests shard, id and recipe, so no video is read.
 
+    A removal learns nothing from an unpaired clip, so those are passed over.
+
     Raises:
         ValueError: there is no clip.
     """
     if not len(corpus):
         raise ValueError(f"{corpus.location.url}: has no clips; publish some before training on it")
     shards = itertools.chain.from_iterable([shard["sha256"]] * shard["rows"] for shard in corpus.manifest["files"])
+    kinds, removes = corpus.table.column("kind").to_pylist(), task_of_recipe(recipe).removes
     return {
         clip_id: folder / "clips" / f"{digest_of([shard_digest, clip_id, recipe])}.json"
-        for clip_id, shard_digest in zip(corpus.ids, shards, strict=True)
+        for clip_id, kind, shard_digest in zip(corpus.ids, kinds, shards, strict=True)
+        if kind != "unpaired" or not removes
     }
 
 
@@ -208,6 +235,11 @@ def resize_frames(layer: np.ndarray, size: tuple[int, int] | None) -> np.ndarray
     return frames >= 0.5 if layer.dtype == bool else frames
 
 
+def is_rendered(row: Mapping[str, Any]) -> bool:
+    """Whether a corpus's clip was drawn by a renderer, by the models that its provenance names."""
+    return any(model["id"] == "blender" for model in row["provenance"]["models"] or ())
+
+
 def no_caption_key(recipe: Recipe) -> str:
     """Key of the row of an empty caption."""
     return digest_of(["no caption", recipe])
@@ -226,6 +258,7 @@ def _row_entries(
 ) -> list[dict[str, Any]]:
     clip = corpus.clip(clip_id)
     labels = {name: getattr(clip, name) for name in ("clip_id", "kind", "source", "split")}
+    labels["rendered"] = is_rendered(clip.row)
     height, width = recipe["size"] or (clip.height, clip.width)
     shape = {"frames": window_length(clip, recipe["frames"], grid), "height": height, "width": width}
     return [{"key": key, **shape, **labels} for key in _row_keys(row_list)]

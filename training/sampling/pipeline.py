@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from ...arrays import Rgb
 from ...datasets.gallery.thumbnails import encode_mp4
 from ...datasets.store.atomic_io import atomic_write
 from ...extras import require
+from ...weights import LocalModel
 from ..base import checkpoint, encoders, models
 from ..base.conditioning import (
     UNKNOWN,
@@ -29,7 +31,9 @@ from ..base.conditioning import (
 from ..base.families import family_of_configs, family_of_model, family_of_record, load_transformer
 from ..base.family import Family, decode_latents
 from ..base.latent_shapes import Downsample
+from ..base.lora import attach_lora, layers_of, linear_shapes, merge_lora, read_lora
 from ..base.network import Conditioning, Latents, PixelMask, Video
+from ..base.optimiser import LoraSettings
 from ..latents.cache import open_cache
 from .sample import SamplingSettings, denoise
 
@@ -37,6 +41,8 @@ torch = require("torch", extra="train")
 DiffusionPipeline: Any = require("diffusers", extra="train").DiffusionPipeline
 FPS = 16.0
 """Frame rate of decoded validation samples."""
+STRIP_FRAMES = 4
+"""Rows of the picture of a validation sample."""
 CRF = 17
 """Quality of H.264 at which no loss is seen, for videos by a model."""
 Report = Callable[[int, int], None]
@@ -77,6 +83,17 @@ class PipelineInput:
         return frames, height, width
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoraRequest:
+    """A LoRA to be put onto the transformer."""
+
+    path: Path
+    """File in any of the names of `base/lora.py`, or a run's `trained` folder."""
+    factor: float = 1.0
+    merge: bool = False
+    """Add it to the weights, which is faster; otherwise it stays beside them, which needs peft."""
+
+
 class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
     """Tokenizer, text encoder, video autoencoder, transformer and schedule, working together."""
 
@@ -97,6 +114,7 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
         trained: Path | None = None,
         *,
         family: Family | None = None,
+        lora: LoraRequest | None = None,
         dtype: str = "bfloat16",
     ) -> "EffectPipeline":
         """Put a base model together with a run's `trained` folder, or with one of its checkpoints, all as one dtype.
@@ -105,27 +123,21 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         Raises:
             WeightsNotFound: the base model is not on this machine.
-            ValueError: the trained weights do not fit it.
+            ValueError: the trained weights or the LoRA do not fit it.
         """
         local = models.locate_model(model)
         folder, family = local.path, family or family_of_model(local)
         text = models.load_text_model(folder, dtype=dtype)
-        overlay = trained is not None and (trained / checkpoint.MANIFEST).exists()
-        if trained is None or overlay:
-            transformer = load_transformer(local, dtype=dtype)
-        else:
+        if trained is not None and (trained / "transformer").is_dir():
             transformer = family.load_transformer(trained, dtype=dtype)
-        if trained is not None and overlay:
-            checkpoint.read_manifest(trained)  # refuses a damaged one
-            tensors = checkpoint.read_tensors(trained, checkpoint.EMA)  # the moving average, where there is one
-            tensors = tensors or checkpoint.read_tensors(trained, checkpoint.WEIGHTS)
-            weights = dict(transformer.named_parameters())
-            unfit = [name for name in tensors if name not in weights or weights[name].shape != tensors[name].shape]
-            if unfit:
-                raise ValueError(
-                    f"{trained}: weight {unfit[0]} does not fit the base model; take the one it was trained on"
-                )
-            checkpoint.copy_tensors(weights, tensors)
+        else:
+            transformer = load_transformer(local, dtype=dtype)
+            if trained is not None and (trained / checkpoint.MANIFEST).exists():
+                _load_checkpoint(transformer, trained)
+            elif trained is not None:
+                apply_lora(transformer, LoraRequest(path=trained), local)
+        if lora is not None:
+            apply_lora(transformer, lora, local)
         vae, scheduler = family.load_vae(folder, dtype=dtype), family.load_scheduler(folder)
         return cls(text.tokenizer, text.encoder, vae, transformer.eval(), scheduler)
 
@@ -187,8 +199,43 @@ class EffectPipeline(DiffusionPipeline):  # type: ignore[misc]
             hook.pre_forward(module)
 
 
+def apply_lora(transformer: Any, request: LoraRequest, base: LocalModel) -> None:
+    """Put a LoRA onto a transformer, beside its weights or into them.
+
+    Raises:
+        ValueError: it cannot be read, or was trained on another base.
+    """
+    file = read_lora(request.path, linear_shapes(transformer), base=base.id)
+    trained_on = file.origin.get("base", {})
+    if trained_on and trained_on["transformer"] != base.sha256("transformer"):
+        raise ValueError(
+            f"{request.path}: was trained on {trained_on['id']}, whose weights are others than those of {base.id}; "
+            "take that base"
+        )
+    (merge_lora if request.merge else attach_lora)(transformer, file.layers, request.factor)
+
+
+def _load_checkpoint(transformer: Any, path: Path) -> None:
+    """Lay a checkpoint's weights over the transformer's own, or put its LoRA beside them."""
+    manifest = checkpoint.read_manifest(path)  # refuses a damaged one
+    tensors = checkpoint.read_tensors(path, checkpoint.EMA)  # the moving average, where there is one
+    tensors = tensors or checkpoint.read_tensors(path, checkpoint.WEIGHTS)
+    lora = manifest["identity"].get("lora")
+    if lora is not None:
+        attach_lora(transformer, layers_of(tensors, LoraSettings(**lora | {"targets": tuple(lora["targets"])})))
+        return
+    weights = dict(transformer.named_parameters())
+    unfit = [name for name in tensors if name not in weights or weights[name].shape != tensors[name].shape]
+    if unfit:
+        raise ValueError(f"{path}: weight {unfit[0]} does not fit the base model; take the one it was trained on")
+    checkpoint.copy_tensors(weights, tensors)
+
+
 def decode_folder(folder: Path, cache_folder: Path, model: Path, device: str) -> None:
-    """Decode all latents in a folder into videos: composite, result and truth side by side."""
+    """Decode all latents in a folder into strips of what was shown, its mask, the result and the truth, side by side.
+
+    Each becomes a video, and a picture of four of its frames.
+    """
     safetensors, device = require("safetensors", extra="train"), models.select_device(device)
     cache = open_cache(cache_folder)
     family = family_of_record(cache.manifest["family"])
@@ -199,8 +246,15 @@ def decode_folder(folder: Path, cache_folder: Path, model: Path, device: str) ->
         layers = [row.conditions.get("video"), row.target]
         over, gt = (None if layer is None else torch.from_numpy(layer.mean)[None] for layer in layers)
         parts = [decode_latents(family, vae, part) for part in (over, latents, gt) if part is not None]
-        columns = np.concatenate([encoders.video_to_frames(part) for part in parts], axis=2)
-        atomic_write(path.with_suffix(".mp4"), encode_mp4(columns, fps=FPS, crf=CRF))
+        columns = [encoders.video_to_frames(part) for part in parts]
+        if row.mask is not None:
+            grey = row.mask.astype(np.uint8) * np.uint8(255)
+            columns.insert(1, np.repeat(grey[..., None], 3, axis=3))
+        strip = np.concatenate(columns, axis=2)
+        numbers = np.linspace(0, len(strip) - 1, min(STRIP_FRAMES, len(strip))).round().astype(int)
+        picture = np.concatenate(list(strip[numbers]))
+        atomic_write(path.with_suffix(".mp4"), encode_mp4(strip, fps=FPS, crf=CRF))
+        atomic_write(path.with_suffix(".png"), cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
 
 
 def reflect_indices(frames: int, length: int) -> np.ndarray:
