@@ -186,6 +186,16 @@ def test_places_that_cannot_be_reviewed_are_named(tmp_path):
         ReviewSession("memory://corpus")
 
 
+def test_an_address_that_cannot_be_taken_is_named(corpus, served):
+    port = str(urlsplit(served).port)
+    for options, sentence in ((["--host", "0.0.0.0"], "every address"), (["--port", port], "choose another --port")):
+        command = [sys.executable, "-m", "effectpairs", "review", corpus.location.url, *options]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert ended.returncode == 1
+        assert sentence in ended.stderr
+        assert len(ended.stderr.strip().splitlines()) == 1
+
+
 def test_files_of_decisions_merge_by_the_command(tmp_path):
     workspace = tmp_path / "w"
     fixtures_workspaces.fill_workspace(workspace, ["a"])

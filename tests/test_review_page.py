@@ -82,8 +82,9 @@ def test_a_clip_is_judged_by_keys_alone_and_the_page_is_accessible(workspace, tm
         page.wait("review.confirmed.length === 4")
         assert page.ask(CURRENT) == "clip-1"
         page.wait("document.getElementById('judgement').textContent.includes('note <img')")
+        page.wait(READY)
         page.press("p")
-        page.wait("document.querySelector('canvas').width === 24")
+        assert page.ask("!document.getElementById('paint').hidden")
         for key in ("ArrowRight", "Enter", "s"):
             page.press(key)
         page.wait("review.confirmed.length === 5")

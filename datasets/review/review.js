@@ -422,7 +422,7 @@ function judge(verdict) {
   if ($("advance").checked) go(1);
 }
 function undo() {
-  send({ undo: true }, kept => { const clip = byId.get(kept.clip); if (clip) { forgetFilms(clip.id); show(clip); } });
+  send({ undo: true }, kept => { const clip = byId.get(kept.clip); if (!clip) return; if (kept.history.at(-1).what === "mask") forgetFilms(clip.id); show(clip); });
 }
 const EDITS = {
   note: ["Note", "A sentence for the others; it stands in the published clip's reasons. Empty takes it back.", state => state.by?.note?.[who()] ?? ""],

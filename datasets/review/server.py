@@ -143,9 +143,14 @@ def serve(place: str, *, host: str = LOOPBACK, port: int = 0, announce: Callable
         announce: called with the page's address once it can be opened.
 
     Raises:
-        ValueError: the place cannot be reviewed.
+        ValueError: the place cannot be reviewed, or the host stands for all addresses.
         OSError: the port is taken, or the host is none of this machine.
     """
+    if host in ("", "0.0.0.0", "::"):
+        raise ValueError(
+            f"--host {host or 'of nothing'} stands for every address, and the page answers to one name alone; give the "
+            "address by which browsers are to reach it"
+        )
     session = ReviewSession(place)
     memory = _memory_of(session.place.folder)
     listener, address = _listen(host, port, memory)
