@@ -14,13 +14,12 @@ from ...datasets.corpus.publish import MANIFEST
 from ...datasets.corpus.reader import open_corpus
 from ...datasets.store.location import Location
 from ...extras import require
-from ...weights import LocalModel
 from ..base import checkpoint
 from ..base.families import family_of_model, load_transformer, transformer_config
 from ..base.family import Family
 from ..base.lora import add_lora
 from ..base.memory import Sharing, check_memory, estimate_memory, free_memory_bytes
-from ..base.models import locate_model
+from ..base.models import LocalBase, locate_model
 from ..base.optimiser import Ema, build_optimiser, select_trainable
 from ..configs.config import TrainingConfig
 from ..latents.cache import open_cache
@@ -160,7 +159,7 @@ def build_accelerator(settings: TrainingConfig) -> Any:
     return accelerator
 
 
-def check_cache(samples: CachedSamples, local: LocalModel, settings: TrainingConfig) -> None:
+def check_cache(samples: CachedSamples, local: LocalBase, settings: TrainingConfig) -> None:
     """Refuse a cache that does not fit the run.
 
     Raises:
