@@ -129,6 +129,8 @@ def generate(
         out.print(f"videos: {len(videos.clip_ids)} clips in {out_dir}", markup=False)
         return
     with usage_errors():
+        if benchmark:
+            raise ValueError("--benchmark names clips of a corpus; give --corpus too")
         if not prompt and video is None:
             raise ValueError("--prompt is missing; say what is to be seen, or name a --corpus")
         request = GenerateRequest(

@@ -115,6 +115,7 @@ def test_other_videos_and_bad_options_are_refused_in_one_sentence(corpus, model,
     for options, message in (
         (["--corpus", corpus.location.url, "--prompt", "Dust."], "leave out those options"),
         ([], "--prompt is missing"),
+        (["--benchmark", str(tmp_path), "--prompt", "Dust."], "give --corpus too"),
         (["--corpus", corpus.location.url, "--benchmark", str(tmp_path)], "name a folder of: benchmark build"),
     ):
         run = CliRunner().invoke(app, ["generate", *options])

@@ -159,11 +159,11 @@ def conformed_lengths(
             except (ValueError, OSError) as error:
                 faults.append(f"{clip_id} does not decode ({error})")
                 continue
-            length = 0 if path is None else len(_frame_order(path, times_s, num_frames, clip["fps"]))
+            length = len(_frame_order(path, times_s, num_frames, clip["fps"])) if path and times_s else 0
             lengths[method.name][clip_id] = length
             if path is None:
                 faults.append(f"{clip_id} is missing")
-            elif length < num_frames and not trim:
+            elif not length or (length < num_frames and not trim):
                 faults.append(f"{clip_id} has {length} of {num_frames} frames")
         if faults:
             examples = ", ".join(faults[:3]) + (", ..." if len(faults) > 3 else "")
