@@ -21,6 +21,7 @@ from effectpairs.training.corpus_videos import (  # noqa: E402
     read_request,
 )
 from effectpairs.training.generate import DeviceSettings, read_training  # noqa: E402
+from effectpairs.training.sampling.pipeline import LoraRequest  # noqa: E402
 from effectpairs.training.sampling.sample import SamplingSettings  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
@@ -101,10 +102,13 @@ def test_a_request_travels_to_other_programs(corpus, model, tmp_path, monkeypatc
 def test_other_videos_and_bad_options_are_refused_in_one_sentence(corpus, model, tmp_path):
     first = request(corpus, model, tmp_path / "out")
     corpus_videos.open_folder(first)
+    lora = tmp_path / "lora.safetensors"
+    lora.write_bytes(b"weights")
     for change, name in (
         ({"mode": "nomask"}, "mode"),
         ({"sampling": SamplingSettings(steps=2, guidance=1.0)}, "sampling"),
         ({"model": dataclasses.replace(model, base=str(write_tiny_model(tmp_path / "other", seed=1)))}, "weights"),
+        ({"model": dataclasses.replace(model, lora=LoraRequest(path=lora))}, "weights"),
     ):
         with pytest.raises(ValueError, match=f"holds videos made with another {name}; choose a new folder"):
             corpus_videos.open_folder(dataclasses.replace(first, **change))
