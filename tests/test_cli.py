@@ -24,6 +24,7 @@ COMMANDS = (
     "inspect",
     "verify",
     "report",
+    "push",
     "doctor",
 )
 

@@ -12,9 +12,10 @@ those frames, the effect masks cover the same cells too.
 
 import contextlib
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -133,21 +134,41 @@ def read_fingerprints(workspace: Location, clips: Sequence[ClipRef]) -> dict[str
 def near_duplicates(
     clips: Sequence[ClipRef], fingerprints: Mapping[str, Fingerprint], *, drop: bool
 ) -> list[NearDuplicate]:
-    """Find clips of the same footage in different groups, sorted by their ids.
+    """Find clips of the same footage in different groups, sorted by their ids: as many pairs as join them all.
 
     Args:
         clips: those to compare, sorted by id.
         fingerprints: of the clips, by their `pixels`.
         drop: name the copy that stays out: the one whose source has fewer clips.
     """
-    pairs = []
-    for first, second in sorted(_candidate_pairs(clips, fingerprints)):
-        one, other = clips[first], clips[second]
+    order = _by_rank(clips)
+    ranked = [clips[number] for number in order]
+    roots = list(range(len(ranked)))
+
+    def root_of(rank: int) -> int:
+        while roots[rank] != rank:
+            roots[rank] = rank = roots[roots[rank]]
+        return rank
+
+    pairs: list[NearDuplicate] = []
+    copies: set[int] = set()  # by rank: of these one that ranks higher has been met
+    for later, earlier in _candidate_pairs(ranked, fingerprints):
+        is_joined = root_of(later) == root_of(earlier)
+        if is_joined and (later in copies or earlier in copies or not drop):
+            continue
+        one, other = ranked[earlier], ranked[later]
         share, overlap = _compare(fingerprints[one.pixels], fingerprints[other.pixels])
-        if share >= MIN_SHARE:
-            is_copy = one.kind == other.kind and overlap >= MIN_OVERLAP
-            pairs.append(NearDuplicate(clips=(one.clip_id, other.clip_id), frames=round(share, 3), same_effect=is_copy))
-    return _with_dropped(clips, pairs) if drop else pairs
+        is_copy = one.kind == other.kind and overlap >= MIN_OVERLAP
+        if share < MIN_SHARE or (is_joined and not is_copy):
+            continue
+        roots[root_of(later)] = root_of(earlier)
+        is_dropped = drop and is_copy and earlier not in copies and later not in copies
+        if is_dropped:
+            copies.add(later)
+        first, second = sorted((one.clip_id, other.clip_id))
+        dropped = other.clip_id if is_dropped else None
+        pairs.append(NearDuplicate(clips=(first, second), frames=round(share, 3), same_effect=is_copy, dropped=dropped))
+    return sorted(pairs, key=lambda pair: pair.clips)
 
 
 def merged_groups(
@@ -220,18 +241,29 @@ def _read_file(workspace: Location) -> dict[str, Fingerprint]:
     }
 
 
-def _candidate_pairs(clips: Sequence[ClipRef], fingerprints: Mapping[str, Fingerprint]) -> set[tuple[int, int]]:
-    """Numbers of clips of different groups that have one frame, or all pixels, in common.
+def _candidate_pairs(clips: Sequence[ClipRef], fingerprints: Mapping[str, Fingerprint]) -> Iterator[tuple[int, int]]:
+    """Numbers of clips of different groups with one frame, or all pixels, in common: the later and the earlier, sorted.
 
     Frames within 7 bits differ in at most one bit of one of the four bands, so clips are looked up by each band and all
-    its neighbours: what is compared grows with the number of clips and no faster, as long as they differ.
+    its neighbours: what is compared grows with the number of clips and little faster, as long as they differ. Of clips
+    that are equal each is compared with the first.
     """
-    numbers = [number for number, clip in enumerate(clips) if clip.pixels in fingerprints]
+    first_by_pixels: dict[str, int] = {}
+    firsts = [first_by_pixels.setdefault(clip.pixels, number) for number, clip in enumerate(clips)]
+    count = len(clips)
+    numbers = [number for pixels, number in first_by_pixels.items() if pixels in fingerprints]
     unique = [np.unique(fingerprints[clips[number].pixels].frames[:, 0]) for number in numbers]
     unique = [frames[frames != 0] for frames in unique]
     owners = np.repeat(np.array(numbers, np.int64), [len(frames) for frames in unique])
     hashes = np.concatenate([np.empty(0, np.uint64), *unique])
-    pairs = set(_same_pixels(clips))
+    pairs = np.array(
+        [
+            number * count + first
+            for number, first in enumerate(firsts)
+            if first != number and clips[number].pixels in fingerprints
+        ],
+        np.int64,
+    )
     for band in range(_BANDS):
         keys = ((hashes >> np.uint64(band * _BAND_BITS)) & np.uint64(0xFFFF)).astype(np.int64)
         order = np.argsort(keys, kind="stable")
@@ -241,18 +273,12 @@ def _candidate_pairs(clips: Sequence[ClipRef], fingerprints: Mapping[str, Finger
             for rows, columns in _expanded(starts[targets], starts[targets + 1]):
                 partners = order[columns]
                 bits = np.bitwise_count(hashes[rows] ^ hashes[partners])
-                is_near = (bits <= MAX_BITS[0]) & (owners[rows] < owners[partners])
-                near = np.unique(np.stack([owners[rows[is_near]], owners[partners[is_near]]]), axis=1)
-                pairs |= set(zip(*near.tolist(), strict=True))
-    return {pair for pair in pairs if clips[pair[0]].group != clips[pair[1]].group}
-
-
-def _same_pixels(clips: Sequence[ClipRef]) -> Iterator[tuple[int, int]]:
-    first_by_pixels: dict[str, int] = {}
-    for number, clip in enumerate(clips):
-        first = first_by_pixels.setdefault(clip.pixels, number)
-        if first != number:
-            yield first, number
+                is_near = (bits <= MAX_BITS[0]) & (owners[partners] < owners[rows])
+                pairs = np.union1d(pairs, owners[rows[is_near]] * count + owners[partners[is_near]])
+    for pair in pairs:
+        later, earlier = divmod(int(pair), count)
+        if clips[later].group != clips[earlier].group:
+            yield later, earlier
 
 
 def _expanded(starts: Any, ends: Any) -> Iterator[tuple[Any, Any]]:
@@ -292,29 +318,15 @@ def _compare(one: Fingerprint, other: Fingerprint) -> tuple[float, float]:
     return share, float(overlap.mean()) if len(rows) else 0.0
 
 
-def _with_dropped(clips: Sequence[ClipRef], pairs: Sequence[NearDuplicate]) -> list[NearDuplicate]:
-    """Name in each pair of copies the one that stays out: what a benchmark pins is kept, then larger sources."""
-    sizes: dict[str, int] = {}
-    for clip in clips:
-        sizes[clip.source] = sizes.get(clip.source, 0) + 1
-    by_id = {clip.clip_id: clip for clip in clips}
-
-    def order(name: str) -> tuple[bool, int, str, str]:
-        clip = by_id[name]
-        return not clip.held_out, -sizes[clip.source], clip.source, name
-
-    copies: dict[str, set[str]] = {}
-    for pair in pairs:
-        if pair.same_effect:
-            copies.setdefault(pair.clips[0], set()).add(pair.clips[1])
-            copies.setdefault(pair.clips[1], set()).add(pair.clips[0])
-    dropped: set[str] = set()
-    for name in sorted(copies, key=order):
-        if name not in dropped:
-            dropped |= copies[name]
-    return [
-        replace(pair, dropped=next((name for name in reversed(pair.clips) if name in dropped), None))
-        if pair.same_effect
-        else pair
-        for pair in pairs
-    ]
+def _by_rank(clips: Sequence[ClipRef]) -> list[int]:
+    """Numbers of clips, those first that rather stay: what a benchmark pins, then clips of larger sources."""
+    sizes = Counter(clip.source for clip in clips)
+    return sorted(
+        range(len(clips)),
+        key=lambda number: (
+            not clips[number].held_out,
+            -sizes[clips[number].source],
+            clips[number].source,
+            clips[number].clip_id,
+        ),
+    )
