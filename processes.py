@@ -233,7 +233,7 @@ def run_programs(
         for program in programs:
             with program.log.open("a", encoding="utf-8") as stream:
                 stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(program.command)}\n")
-            env = os.environ | {"PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"} | program.env
+            env = os.environ | {"PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"} | dict(program.env)
             children.append(stack.enter_context(ChildProcess(program.command, program.log, env=env)))
         running = list(children)
         while running:

@@ -149,7 +149,7 @@ def is_abandoned(partial: Path) -> bool:
         host, pid = partial.name.rsplit(".partial-", 1)[1].split("-")[:2]
         if host == _host():
             # One that was killed stays in the list until its parent has asked for its status.
-            return psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
+            return bool(psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE)
         return time.time() - partial.stat().st_mtime > ABANDONED_AFTER_S
     except psutil.NoSuchProcess:
         return True

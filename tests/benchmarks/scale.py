@@ -2,7 +2,7 @@
 
 One small clip goes through all stages. Then every further clip of a source gets the same layers with a mark of its own
 in each, and the same facts: the listing, the keys, the store, the index, the report and the publishing are the real
-ones, the pictures alone are not computed.
+ones, the pictures alone are not computed. They all show the same, so near-duplicates are not looked for.
 
     python -m effectpairs.tests.benchmarks.scale --clips 100000 --folder /tmp/scale
 """
@@ -41,7 +41,7 @@ Template = dict[str, tuple[dict[str, Any], dict[str, bytes]]]
 STEPS = {
     "plan": "plan {folder}/many.toml --workspace {folder}/workspace",
     "run again": "run {folder}/many.toml --workspace {folder}/workspace --no-prefect",
-    "publish": "publish {folder}/corpus --workspace {folder}/workspace --no-prefect",
+    "publish": "publish {folder}/corpus --workspace {folder}/workspace --duplicates ignore --no-prefect",
     "inspect": "inspect {folder}/corpus",
     "inspect --json": "inspect {folder}/corpus --json",
     "verify": "verify {folder}/corpus",
