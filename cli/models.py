@@ -51,6 +51,10 @@ def train(
         with progress_bar() as show:
             page = run_in_flow("training", Path(config).stem, partial(train_with_prefect, job, show))
     out.print(f"{'table' if job.settings.ablation else 'model card'}: {page}", markup=False)
+    if job.settings.drawing is not None:
+        from ..training.effect_check import describe_check
+
+        out.print(describe_check(job.settings.output_path), markup=False)
 
 
 @commands.command(epilog='Example: effectpairs generate --trained runs/first/trained --over car.mp4 --prompt "Dust."')

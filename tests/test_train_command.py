@@ -138,8 +138,8 @@ def test_a_lora_without_peft_is_refused_before_anything_starts(corpus, tmp_path,
 def test_a_corpus_or_a_config_that_is_not_there_is_named(corpus, tmp_path):
     with pytest.raises((ValueError, FileNotFoundError), match="nowhere"):
         training_run.open_job("tiny", asked(str(tmp_path / "nowhere"), tmp_path))
-    with pytest.raises(ValueError, match="small: is neither a settings file nor one of overpp-8gpu, overpp-ab"):
-        training_run.open_job("small")
+    with pytest.raises(ValueError, match="huge: is neither a settings file nor one of overpp-8gpu, overpp-ab"):
+        training_run.open_job("huge")
 
 
 def test_every_config_of_the_house_is_valid(corpus, tmp_path):

@@ -1,8 +1,8 @@
 """Program of a training run's steps, for `accelerate launch` and for the driver in `run`.
 
-`python -m effectpairs.training STEP ...` with the steps encode, train, sample, measure, score, videos and decode;
-`--help` of each names its arguments. What a user can mend ends the program with one sentence and status 2; a run that
-diverged, or ran out of memory, with status 3.
+`python -m effectpairs.training STEP ...` with the steps draw, encode, train, sample, measure, check, score, videos and
+decode; `--help` of each names its arguments. What a user can mend ends the program with one sentence and status 2; a
+run that diverged, or ran out of memory, with status 3.
 
 A driver that is killed leaves its children behind, and a second run would train into the same folder beside them. With
 `--end-with-stdin` the program therefore ends, with status 4, when its standard input closes, of which the driver holds
@@ -72,7 +72,9 @@ def _run(options: argparse.Namespace) -> None:
             print(f"measured {clip_id}", flush=True)
         return
     settings = load_training(Path(options.config), options.set)
-    if options.step == "encode":
+    if options.step == "draw":
+        _draw(settings)
+    elif options.step == "encode":
         _encode(settings, options)
     elif options.step == "train":
         from .fitting.loop import train
@@ -84,19 +86,37 @@ def _run(options: argparse.Namespace) -> None:
 
         for clip_id in generate_samples(settings, options.count, parse_share(options.share)):
             print(f"sampled {clip_id}", flush=True)
+    elif options.step == "check":
+        from .effect_check import check_effects
+
+        for clip_id in check_effects(settings, options.count):
+            print(f"checked {clip_id}", flush=True)
     else:
         _measure(settings, parse_share(options.share))
 
 
+def _draw(settings: TrainingConfig) -> None:
+    from .shadow_corpus import draw_corpus
+
+    if settings.drawing is None:
+        raise ValueError("the settings have no table [drawing]; add one, or train on a corpus that is there")
+    for clip_id in draw_corpus(settings.drawing, settings.output_path / "drawing", settings.corpus):
+        print(f"drew {clip_id}", flush=True)
+
+
 def _encode(settings: TrainingConfig, options: argparse.Namespace) -> None:
     """Encode a share of the corpus; the program that finds nothing left to encode finishes the cache."""
+    from .base.pixel_shuffle import write_small_model
     from .base.tiny import write_tiny_model
     from .latents.encode import encode_corpus
 
     share = parse_share(options.share)
     if options.tiny_model and not Path(settings.model.id, "scheduler").exists():
         folder = Path(settings.model.id)
-        write_tiny_model(folder, kind=folder.name)  # type: ignore[arg-type]
+        if folder.name == "small":
+            write_small_model(folder)
+        else:
+            write_tiny_model(folder, kind=folder.name)  # type: ignore[arg-type]
     corpus, folder, task = open_corpus(settings.corpus), settings.cache_path, settings.learning_task
     for clip_id in encode_corpus(corpus, settings.model, folder, settings.cache, task=task, share=share):
         print(f"encoded {clip_id}", flush=True)
@@ -130,11 +150,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
     share = argparse.ArgumentParser(add_help=False)
     share.add_argument("--share", default="0/1", metavar="K/N", help="take every N-th clip, from the K-th")
+    steps.add_parser("draw", parents=[run, share], help="draw the clips of [drawing] and publish them as the corpus")
     encode = steps.add_parser("encode", parents=[run, share], help="encode the corpus as latents")
     encode.add_argument("--tiny-model", action="store_true", help="write the model in miniature into model.id first")
     steps.add_parser("train", parents=[run], help="train from the newest checkpoint on")
     sample = steps.add_parser("sample", parents=[run, share], help="sample videos of held-out clips")
-    sample.add_argument("--count", type=int, default=8, help="number of clips; 0 takes all")
+    check = steps.add_parser("check", parents=[run, share], help="check the samples at the masks of their clips")
+    for step in (sample, check):
+        step.add_argument("--count", type=int, default=8, help="number of clips; 0 takes all")
     steps.add_parser("measure", parents=[run, share], help="measure the samples against their truth")
     score = steps.add_parser("score", parents=[common, share], help="measure clips of an evaluation into its cache")
     score.add_argument("job", help="file of the evaluation")

@@ -1,7 +1,8 @@
 """Driver of a training run, or of an ablation's runs: starts their steps as programs and follows them.
 
-The steps are encode, train, sample and evaluate (see `training/__main__`). Each can be started again at any time: what
-is done is not done twice, and what was cut off goes on. The programs end when the driver does.
+The steps are encode, train, sample and evaluate, of a drawn corpus also draw and check (see `training/__main__`). Each
+can be started again at any time: what is done is not done twice, and what was cut off goes on. The programs end when
+the driver does.
 """
 
 import dataclasses
@@ -30,7 +31,7 @@ from .latents.sampler import count_unpaired, describe_unpaired, kind_weights, ta
 from .results import describe_clips, select_evaluation_clips, write_model_card
 
 CONFIGS = Path(__file__).parent / "configs"
-TINY = ("tiny", "tiny-wan", "tiny-vace")
+TINY = ("tiny", "tiny-wan", "tiny-vace", "small")
 """As a model's id: a model in miniature, written into the run's folder."""
 ReportProgress = Callable[[str, int, int], None]
 """Receives a step's label, the number of pieces done and their total."""
@@ -103,7 +104,8 @@ def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> Train
     else:
         _check_sharding(Path(job.accelerate))
     check_requirements(settings.lora)
-    return dataclasses.replace(job, note=_check_corpus(settings))
+    note = "" if settings.drawing is not None else _check_corpus(settings)
+    return dataclasses.replace(job, note=note)
 
 
 def _check_corpus(settings: TrainingConfig) -> str:
@@ -139,20 +141,14 @@ def _check_shape(settings: TrainingConfig, uses_tiny_model: bool) -> None:
 def run_step(
     step: str, job: TrainingJob, report: ReportProgress, on_record: Callable[[Mapping[str, Any]], None] = lambda _: None
 ) -> int:
-    """Run encode, train, sample or evaluate from where it was; return the number of clips done, or of training steps.
+    """Run a step from where it was; return the number of clips done, or of training steps.
 
     `on_record` receives the newest record of the step log while training.
     """
     report_step = partial(report, job.label(step))
     if step == "train":
         return _train(job, report_step, on_record)
-    corpus, count = open_corpus(job.settings.corpus), 0
-    held_out = len(select_evaluation_clips(corpus, job.eval_clips)[1])
-    words, verb, total = {
-        "encode": (["encode", *(["--tiny-model"] if job.uses_tiny_model else [])], "encoded ", len(corpus)),
-        "sample": (["sample", "--count", str(job.eval_clips)], "sampled ", held_out),
-        "evaluate": (["measure"], "measured ", held_out),
-    }[step]
+    count, (words, verb, total) = 0, _step_words(step, job)
     report_step(count, total)
 
     def count_line(line: str) -> None:
@@ -161,8 +157,9 @@ def run_step(
             count += 1
             report_step(count, max(total, count))
 
-    writes_model = step == "encode" and job.uses_tiny_model  # one program alone may write it
-    count_of_shares = 1 if writes_model else share_count(0 if job.accelerate else job.processes)
+    writes_model = step == "encode" and job.uses_tiny_model
+    is_single = writes_model or step in ("draw", "check")  # one program alone may write what they write
+    count_of_shares = 1 if is_single else share_count(0 if job.accelerate else job.processes)
     log, arguments = job.settings.output_path / "run.log", [str(job.config), *_override_words(job)]
     bind_gpus = step != "encode" or job.settings.cache.device == "auto"
     run_shares([*words, *arguments], count_of_shares, log, count_line, bind_gpus=bind_gpus)
@@ -186,9 +183,13 @@ def run_training(
         for variant in ablation_jobs(job):
             run_training(variant, report, step, write_page)
         return write_page("ablation", job, partial(write_ablation, job))
+    if job.settings.drawing is not None:
+        step("draw", job, report)
     step("encode", job, report)
     step("train", job, report)
     is_measured = step("sample", job, report) > 0 and step("evaluate", job, report) > 0
+    if job.settings.drawing is not None:
+        step("check", job, report)
     return write_page("model-card", job, partial(write_model_card, job.settings.output_path, is_measured=is_measured))
 
 
@@ -232,6 +233,20 @@ def _check_sharding(config: Path) -> None:
             f"{config}: shares the model out by {kind[1]}, which wants GPUs, and there are none here; write another "
             "with: accelerate config"
         )
+
+
+def _step_words(step: str, job: TrainingJob) -> tuple[list[str], str, int]:
+    """Arguments of a step's program, the verb of its line for each clip, and the number of clips."""
+    if step == "draw":
+        return ["draw"], "drew ", job.settings.drawing.clips if job.settings.drawing else 0
+    corpus = open_corpus(job.settings.corpus)
+    held_out = len(select_evaluation_clips(corpus, job.eval_clips)[1])
+    return {
+        "encode": (["encode", *(["--tiny-model"] if job.uses_tiny_model else [])], "encoded ", len(corpus)),
+        "sample": (["sample", "--count", str(job.eval_clips)], "sampled ", held_out),
+        "evaluate": (["measure"], "measured ", held_out),
+        "check": (["check", "--count", str(job.eval_clips)], "checked ", held_out),
+    }[step]
 
 
 def _train(job: TrainingJob, report: Callable[[int, int], None], on_record: Callable[[Mapping[str, Any]], None]) -> int:

@@ -18,6 +18,7 @@ BENCHMARKS: tuple[tuple[str, ...], ...] = (
     ("caption_rate.py",),
     ("render_cost.py", "--quick"),
     ("training_rates.py",),
+    ("train_small.py",),
 )
 """What is called, and with what: without arguments some measure for an hour."""
 

@@ -8,10 +8,11 @@ from typing import Any
 from .cogvideox import CogVideoXFamily
 from .family import Family
 from .models import Layout, LocalBase, read_config
+from .pixel_shuffle import PixelShuffleFamily
 from .published import WeightsFile, open_weights, published_config
 from .wan import WanFamily
 
-FAMILIES: dict[str, Any] = {family.name: family for family in (CogVideoXFamily, WanFamily)}
+FAMILIES: dict[str, Any] = {family.name: family for family in (PixelShuffleFamily, CogVideoXFamily, WanFamily)}
 
 
 def open_family(folder: Path, *, published: WeightsFile | None = None, layout: Layout = "auto") -> Family:

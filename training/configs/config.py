@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ...render.shadow_clips import ShadowClips
 from ...settings import STRICT, ErrorWording, read_settings
 from ..base.memory import Sharing, TrainingPlan
 from ..base.models import DENOISING_STEPS, BaseModelRef
@@ -88,6 +89,8 @@ class TrainingConfig:
     """Text of every clip for "remove": captions describe what is taken out."""
     cache_folder: str = ""
     """Folder of the latent cache; "" is `cache` in the output."""
+    drawing: ShadowClips | None = None
+    """Clips that are drawn first and published as the corpus; None trains on a corpus that is there."""
     model: BaseModelRef = field(default_factory=BaseModelRef)
     cache: CacheSettings = field(default_factory=CacheSettings)
     data: DataSettings = field(default_factory=DataSettings)
