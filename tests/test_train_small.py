@@ -1,5 +1,6 @@
 """`effectpairs train small`: the clips it draws, the encoder without loss, its measures, and that it learns masks."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,10 @@ from effectpairs.training import effect_check  # noqa: E402
 from effectpairs.training.base.encoders import frames_to_video, video_to_frames  # noqa: E402
 from effectpairs.training.base.families import open_family  # noqa: E402
 from effectpairs.training.base.pixel_shuffle import PixelShuffleFamily, write_small_model  # noqa: E402
-from effectpairs.training.run import open_job  # noqa: E402
+from effectpairs.training.generate import DeviceSettings, load_pipeline  # noqa: E402
+from effectpairs.training.results import select_evaluation_clips  # noqa: E402
+from effectpairs.training.run import open_job, run_step  # noqa: E402
+from effectpairs.training.sampling.pipeline import PipelineInput  # noqa: E402
 from effectpairs.training.sampling.sample import SamplingSettings  # noqa: E402
 from effectpairs.training.shadow_corpus import draw_corpus  # noqa: E402
 
@@ -98,3 +102,28 @@ def test_what_cannot_be_drawn_is_refused(changes, said):
 def test_steps_out_of_order_are_refused_in_one_sentence(tmp_path, capsys):
     assert program.main(["draw", str(Path("training/configs/tiny.toml").absolute())]) == 2
     assert "have no table [drawing]" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_it_learns_to_darken_where_the_mask_says_so(tmp_path):
+    """From random weights in two minutes, through every step of the run but the evaluation."""
+    changes = (
+        *(f'corpus="{tmp_path / "corpus"}"', f'output="{tmp_path / "run"}"'),
+        *("drawing.clips=60", "drawing.frames=5", "drawing.size=[32, 48]", "cache.frames=5"),
+        *("steps=450", "optimiser.ema=0.98", "validation.every_steps=0", "validation.steps=1"),
+    )
+    job = open_job("small", changes)
+    for step in ("draw", "encode", "train", "sample", "check"):
+        run_step(step, job, lambda *_: None)
+    record = json.loads((job.settings.output_path / "evaluation" / effect_check.RECORD).read_text())
+    assert record["inside_ratio"] < 0.9
+    assert record["outside_ratio"] < 1.4
+
+    pipeline = load_pipeline(DeviceSettings(trained=job.settings.output_path / "trained"))
+    corpus = open_corpus(job.settings.corpus)
+    darker = {"as it is": 0.0, "turned over": 0.0}
+    for clip in map(corpus.clip, select_evaluation_clips(corpus, 3)[1]):
+        for name, mask in zip(darker, (clip.effect_mask, ~clip.effect_mask), strict=True):
+            video = pipeline(PipelineInput(prompt="", over=clip.over, effect_mask=mask), ONE)
+            darker[name] += effect_check.darkening(video, clip.over, clip.effect_mask)
+    assert darker["as it is"] > 2 * darker["turned over"], "where the mask says keep, nothing darkens"

@@ -125,11 +125,15 @@ def _check_corpus(settings: TrainingConfig) -> str:
 def _check_shape(settings: TrainingConfig, uses_tiny_model: bool) -> None:
     """Refuse frames and sides that the model's family cannot take, where the model is on this machine."""
     from .base.families import family_of_configs, family_of_model
+    from .base.family import Family
+    from .base.pixel_shuffle import PixelShuffleFamily
     from .base.tiny import tiny_config
 
     try:
         model = settings.model
-        if uses_tiny_model:
+        if model.id == "small":
+            family: Family = PixelShuffleFamily()
+        elif uses_tiny_model:
             family = family_of_configs(tiny_config(model.id), {}, model.layout)  # type: ignore[arg-type]
         else:
             family = family_of_model(locate_model(model, download=False))
