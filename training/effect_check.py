@@ -32,7 +32,7 @@ from .results import select_evaluation_clips
 
 RECORD, STRIP = "effect_check.json", "effect_check.png"
 STRIP_CLIPS = 4
-MOVES = (-0.5, -0.35, -0.25, 0.0, 0.25, 0.35, 0.5)
+MOVES = tuple(step / 20 for step in range(-16, 17))
 """Shares of height and width by which a mask may be moved."""
 GOALS = {"inside": 0.6, "outside": 1.2}
 """Largest ratios to the error of `over` with which a run counts as having learnt."""
