@@ -21,7 +21,7 @@ def export(
     layout: Annotated[str, Argument(metavar="FORMAT", help="Name of the format, e.g. gen-omnimatte or videofolder.")],
     corpus: CorpusPlace,
     out_dir: Annotated[Path, Option("--out", help="Folder for the export; empty, or one that was interrupted.")],
-    direction: Annotated[str, Option(help="add (from without the effect to with it) or remove (the reverse).")] = "add",
+    direction: Annotated[str, Option(help="Direction: add (from without the effect to with it) or remove.")] = "add",
     caption: Annotated[
         str, Option(metavar="CHOICE", help="caption, dense, augmented-N, all, none, or text:WORDS.")
     ] = "caption",

@@ -97,7 +97,7 @@ def generate(
     processes: ProcessCount = 0,
     out_dir: Annotated[Path, Option("--out", help="Folder for the videos.")] = Path("generated"),
 ) -> None:
-    """Put effects into a composite, or into those of a corpus, or take something out of a video.
+    """Put effects into videos, or take something out of them.
 
     Writes the video, a map of what changed, and both side by side. With --corpus one video a clip, named by its id; the
     same command goes on where it was cut off.
