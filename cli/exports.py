@@ -23,13 +23,15 @@ def export(
     out_dir: Annotated[Path, Option("--out", help="Folder for the export; empty, or one that was interrupted.")],
     direction: Annotated[str, Option(help="Direction: add (from without the effect to with it) or remove.")] = "add",
     caption: Annotated[
-        str, Option(metavar="CHOICE", help="caption, dense, augmented-N, all, none, or text:WORDS.")
+        str, Option(metavar="CHOICE", help="Caption to write: caption, dense, augmented-N, all, none, or text:WORDS.")
     ] = "caption",
     fps: Annotated[float | None, Option(help="Frames per second; 0 keeps each clip's own.")] = None,
     frames: Annotated[int | None, Option(help="Frames of each clip; shorter clips are left out.")] = None,
     size: Annotated[str | None, Option(metavar="HxW", help="Size; smaller clips are left out.")] = None,
     split: Annotated[str | None, Option(help="Split to take: train, validation, test or all.")] = None,
-    storage: Annotated[str, Option(help="exact (lossless H.264 in RGB) or compact (what browsers play).")] = "exact",
+    storage: Annotated[
+        str, Option(help="Coding: exact (lossless H.264 in RGB) or compact (what browsers play).")
+    ] = "exact",
     alpha: Annotated[str, Option(help="Colour beside an alpha, in exr: straight or premultiplied.")] = "straight",
 ) -> None:
     """Write a corpus in the layout of a trainer or a program.
