@@ -95,7 +95,7 @@ def test_the_corpus_holds_the_pairs_exactly(done, tmp_path):
         assert clip.num_frames == len(clip.gt) == 13
         assert clip.effects == ["shadow"]
         provenance = clip.provenance
-        assert provenance["licence"] == "CC0"
+        assert provenance["licence"] == "CC0-1.0"
         assert json.loads(provenance["settings"])["normalise"]["size"] == [48, 80]
         assert {item["role"] for item in provenance["inputs"]} == {"video", "masks-0"}
 

@@ -58,6 +58,17 @@ def run(model, gt, trimask):
     return removed, calls
 
 
+def fed_video(model, gt, trimask, monkeypatch):
+    """The video that goes into the autoencoder."""
+    videos, encode = [], type(model.family).encode_video
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            type(model.family), "encode_video", lambda own, vae, video: videos.append(video) or encode(own, vae, video)
+        )
+        model.conditioning(gt, trimask)
+    return videos[0]
+
+
 def noise(shape):
     return torch.randn(shape, generator=torch.Generator().manual_seed(43))
 
@@ -114,17 +125,18 @@ def test_cogvideox_steps_are_those_of_a_zero_snr_ddim_scheduler(files):
         torch.testing.assert_close(after["hidden_states"][:, :, :16], stepped, atol=1e-5, rtol=1e-4)
 
 
-def test_a_base_with_noise_on_its_conditioning_gets_it_and_black_stays(files, tmp_path):
+def test_a_base_with_noise_on_its_conditioning_gets_it_and_black_stays(files, tmp_path, monkeypatch):
     base = shutil.copytree(files["cogvideox"].base, tmp_path / "base")
     config = base / "transformer" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"add_noise_in_inpaint_model": True}))
-    model = removal_model(files["cogvideox"]._replace(base=base))
-    video = torch.zeros(1, 3, 13, 32, 48)
-    video[..., :8] = -1
-    disturbed = model._disturb(video)
-    assert torch.equal(disturbed[..., :8], video[..., :8])
-    assert float(disturbed[..., 8:].std()) == pytest.approx(0.0563, rel=0.02)
-    assert torch.equal(removal_model(files["cogvideox"])._disturb(video), video)
+    gt, trimask = clip_and_trimask(WINDOW)
+    gt[..., :8, :] = 0
+    disturbed = fed_video(removal_model(files["cogvideox"]._replace(base=base)), gt, trimask, monkeypatch)
+    plain = fed_video(removal_model(files["cogvideox"]), gt, trimask, monkeypatch)
+    assert torch.equal(plain, torch.from_numpy(gt).permute(3, 0, 1, 2)[None].float() / 127.5 - 1)
+    assert torch.equal(disturbed[..., :8], plain[..., :8])
+    shows = plain > -1
+    assert float((disturbed - plain)[shows].std()) == pytest.approx(0.0563, rel=0.02)
 
 
 def test_wan_is_fed_packed_masks_normalised_latents_and_masked_text(files):
