@@ -15,7 +15,8 @@ from effectpairs.tests.fixtures_hub import TOKEN, serve_hub
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    for name, value in {"HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "hf")}.items():
+    settings = {"HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "hf")}
+    for name, value in settings.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     with serve_hub() as served:
