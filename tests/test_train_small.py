@@ -16,7 +16,8 @@ from effectpairs.training import __main__ as program  # noqa: E402
 from effectpairs.training import effect_check  # noqa: E402
 from effectpairs.training.base.encoders import frames_to_video, video_to_frames  # noqa: E402
 from effectpairs.training.base.families import open_family  # noqa: E402
-from effectpairs.training.base.pixel_shuffle import PixelShuffleFamily, write_small_model  # noqa: E402
+from effectpairs.training.base.pixel_shuffle import PixelShuffleFamily  # noqa: E402
+from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
 from effectpairs.training.generate import DeviceSettings, load_pipeline  # noqa: E402
 from effectpairs.training.results import select_evaluation_clips  # noqa: E402
 from effectpairs.training.run import open_job, run_step  # noqa: E402
@@ -57,7 +58,7 @@ def test_a_drawn_corpus_is_sound_and_drawn_once(tmp_path):
 
 
 def test_pixels_become_channels_and_come_back_bit_for_bit(tmp_path):
-    family = open_family(write_small_model(tmp_path / "model"))
+    family = open_family(write_tiny_model(tmp_path / "model", kind="small"))
     assert family == PixelShuffleFamily()
     frames = np.random.default_rng(0).integers(0, 256, (13, 16, 24, 3), np.uint8)
     vae = family.load_vae(tmp_path / "model")

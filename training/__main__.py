@@ -106,17 +106,13 @@ def _draw(settings: TrainingConfig) -> None:
 
 def _encode(settings: TrainingConfig, options: argparse.Namespace) -> None:
     """Encode a share of the corpus; the program that finds nothing left to encode finishes the cache."""
-    from .base.pixel_shuffle import write_small_model
     from .base.tiny import write_tiny_model
     from .latents.encode import encode_corpus
 
     share = parse_share(options.share)
     if options.tiny_model and not Path(settings.model.id, "scheduler").exists():
-        folder = Path(settings.model.id)
-        if folder.name == "small":
-            write_small_model(folder)
-        else:
-            write_tiny_model(folder, kind=folder.name)  # type: ignore[arg-type]
+        model = Path(settings.model.id)
+        write_tiny_model(model, kind=model.name)  # type: ignore[arg-type]
     corpus, folder, task = open_corpus(settings.corpus), settings.cache_path, settings.learning_task
     for clip_id in encode_corpus(corpus, settings.model, folder, settings.cache, task=task, share=share):
         print(f"encoded {clip_id}", flush=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ..datasets.corpus.reader import open_corpus
 from ..datasets.store.atomic_io import explain_os_errors
@@ -23,6 +23,7 @@ from ..requirements import check_requirements
 from ..weights import WeightsNotFound
 from .base.models import locate_model
 from .base.shares import PROGRAM, run_shares, share_count
+from .base.tiny import Kind, tiny_config
 from .configs.config import TrainingConfig, check_counts, load_training
 from .evaluation.tables import write_ablation_tables
 from .fitting.step_log import read_step_log
@@ -31,8 +32,6 @@ from .latents.sampler import count_unpaired, describe_unpaired, kind_weights, ta
 from .results import describe_clips, select_evaluation_clips, write_model_card
 
 CONFIGS = Path(__file__).parent / "configs"
-TINY = ("tiny", "tiny-wan", "tiny-vace", "small")
-"""As a model's id: a model in miniature, written into the run's folder."""
 ReportProgress = Callable[[str, int, int], None]
 """Receives a step's label, the number of pieces done and their total."""
 
@@ -87,7 +86,7 @@ def open_job(config: str, overrides: Sequence[str] = (), **launch: Any) -> Train
             names = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.toml")))
             raise ValueError(f"{config}: is neither a settings file nor one of {names}; give the file's path")
     settings = load_training(path, overrides)
-    uses_tiny_model = settings.model.id in TINY
+    uses_tiny_model = settings.model.id in get_args(Kind)  # written into the run's folder
     _check_shape(settings, uses_tiny_model)
     if uses_tiny_model:
         overrides = (*overrides, f'model.id="{settings.output_path.absolute() / settings.model.id}"')
@@ -125,15 +124,10 @@ def _check_corpus(settings: TrainingConfig) -> str:
 def _check_shape(settings: TrainingConfig, uses_tiny_model: bool) -> None:
     """Refuse frames and sides that the model's family cannot take, where the model is on this machine."""
     from .base.families import family_of_configs, family_of_model
-    from .base.family import Family
-    from .base.pixel_shuffle import PixelShuffleFamily
-    from .base.tiny import tiny_config
 
     try:
         model = settings.model
-        if model.id == "small":
-            family: Family = PixelShuffleFamily()
-        elif uses_tiny_model:
+        if uses_tiny_model:
             family = family_of_configs(tiny_config(model.id), {}, model.layout)  # type: ignore[arg-type]
         else:
             family = family_of_model(locate_model(model, download=False))

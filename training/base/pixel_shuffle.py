@@ -12,7 +12,6 @@ this size would take many hours to learn to copy; the loss is still that of the 
 """
 
 import functools
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from .latent_shapes import LatentGrid
 from .models import Layout, assemble, load_weights, read_config
 from .network import Conditioning, Latents, TextRows, Video
 from .published import WeightsFile
-from .tiny import SCHEDULER, TEXT_LENGTH, write_tiny_model
+from .tiny import SCHEDULER
 
 torch = require("torch", extra="train")
 Module: Any = torch.nn.Module
@@ -33,17 +32,6 @@ RESIDUAL = 0.15
 """Standard deviation, in latents, by which a clip is expected to differ from its composite."""
 LOGVAR = -30.0
 """Log-variance of latents that are no distribution: a draw differs from the mean by a millionth of its scale."""
-TRANSFORMER: dict[str, Any] = {
-    "num_attention_heads": 4,
-    "attention_head_dim": 64,
-    "in_channels": 100,
-    "out_channels": 48,
-    "time_embed_dim": 64,
-    "num_layers": 3,
-    "patch_size_t": 1,
-    "max_text_seq_length": TEXT_LENGTH,
-}
-"""Changes of the tiny transformer."""
 
 
 class PixelShuffle(Module):  # type: ignore[misc]
@@ -148,12 +136,3 @@ class PixelShuffleFamily(CogVideoXFamily):
 @functools.cache
 def _alphas() -> Any:
     return require("diffusers", extra="train").DDIMScheduler(**SCHEDULER).alphas_cumprod
-
-
-def write_small_model(folder: Path, *, seed: int = 0) -> Path:
-    """Write the untrained model into a folder, the same for the same seed."""
-    write_tiny_model(folder, seed=seed, **TRANSFORMER)
-    for path in (folder / "vae").iterdir():
-        path.unlink()
-    (folder / "vae" / "config.json").write_text(json.dumps({"_class_name": PixelShuffle.__name__}))
-    return folder

@@ -4,6 +4,8 @@ For tests, the demo and continuous integration. They have the layout of a real m
 text_encoder, tokenizer, scheduler), so everything that loads the real one loads them.
 """
 
+import json
+import shutil
 import string
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +42,16 @@ TRANSFORMER = {
     "use_rotary_positional_embeddings": True,
     "patch_bias": False,
 }
+SMALL = {
+    "num_attention_heads": 4,
+    "attention_head_dim": 64,
+    "in_channels": 100,
+    "out_channels": 48,
+    "time_embed_dim": 64,
+    "num_layers": 3,
+    "patch_size_t": 1,
+}
+"""Changes of the tiny transformer in the one that a CPU trains, on pixels (see `pixel_shuffle`)."""
 TEXT_ENCODER = {
     "d_model": 32,
     "d_kv": 8,
@@ -82,15 +94,17 @@ SCHEDULER = {
 }
 
 
-Kind = Literal["tiny", "tiny-wan", "tiny-vace"]
-"""CogVideoX-Fun InP, Wan 2.1 Fun InP without its encoder of pictures, Wan 2.1 VACE."""
+Kind = Literal["tiny", "tiny-wan", "tiny-vace", "small"]
+"""CogVideoX-Fun InP, Wan 2.1 Fun InP without its encoder of pictures, Wan 2.1 VACE; CogVideoX on pixels, which has
+3 million weights."""
 
 
 def tiny_config(kind: Kind) -> dict[str, Any]:
     """Config of a kind's transformer as far as it tells the family."""
-    classes = {"tiny": "CogVideoXTransformer3DModel", "tiny-wan": "WanTransformer3DModel"}
-    channels = (TRANSFORMER if kind == "tiny" else WAN_TRANSFORMER)["in_channels"]
-    return {"_class_name": classes.get(kind, "WanVACETransformer3DModel"), "in_channels": channels}
+    wan = {"tiny-wan": "WanTransformer3DModel", "tiny-vace": "WanVACETransformer3DModel"}
+    config = WAN_TRANSFORMER if kind in wan else TRANSFORMER | (SMALL if kind == "small" else {})
+    channels = {name: config[name] for name in ("in_channels", "out_channels")}
+    return {"_class_name": wan.get(kind, "CogVideoXTransformer3DModel"), **channels}
 
 
 def write_tiny_model(folder: Path, *, kind: Kind = "tiny", seed: int = 0, **transformer: Any) -> Path:
@@ -106,9 +120,10 @@ def write_tiny_model(folder: Path, *, kind: Kind = "tiny", seed: int = 0, **tran
     text = {"vocab_size": len(tokenizer), "dropout_rate": 0.0, **TEXT_ENCODER}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if kind == "tiny":
+        if kind in ("tiny", "small"):
+            changes = (SMALL if kind == "small" else {}) | transformer
             parts = {
-                "transformer": diffusers.CogVideoXTransformer3DModel(**TRANSFORMER | transformer),
+                "transformer": diffusers.CogVideoXTransformer3DModel(**TRANSFORMER | changes),
                 "vae": diffusers.AutoencoderKLCogVideoX(**VAE),
                 "text_encoder": transformers.T5EncoderModel(transformers.T5Config(**text)),
                 "scheduler": diffusers.DDIMScheduler(**SCHEDULER),
@@ -124,4 +139,8 @@ def write_tiny_model(folder: Path, *, kind: Kind = "tiny", seed: int = 0, **tran
         parts["tokenizer"] = tokenizer
     for name, part in parts.items():
         part.save_pretrained(folder / name)
+    if kind == "small":
+        shutil.rmtree(folder / "vae")
+        (folder / "vae").mkdir()
+        (folder / "vae" / "config.json").write_text(json.dumps({"_class_name": "PixelShuffle"}))
     return folder
