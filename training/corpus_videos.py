@@ -18,7 +18,6 @@ from pydantic import TypeAdapter
 
 from ..datasets.corpus.clip import Clip
 from ..datasets.corpus.reader import open_corpus
-from ..datasets.store import codec
 from ..datasets.store.atomic_io import atomic_write, digest_of, json_bytes
 from ..digests import digest_of_file
 from ..untrusted_input import path_within
@@ -29,7 +28,7 @@ from .base.shares import run_shares, share_count
 from .benchmark.pinned import check_pinned, read_benchmark
 from .generate import DeviceSettings, TrainedOn, base_model, load_pipeline, read_training
 from .latents.encode_plan import resize_frames
-from .results import is_sampled
+from .results import is_sampled, write_sample
 from .sampling.pipeline import PipelineInput
 from .sampling.sample import SamplingSettings
 
@@ -164,8 +163,7 @@ def make_videos(request: CorpusVideos, share: tuple[int, int] = (0, 1)) -> Itera
         if not is_sampled(path, key):
             pipeline = pipeline or load_pipeline(request.model)
             video = pipeline(clip_input(clip, request, trained_on), request.sampling)
-            atomic_write(path, codec.encode(video, fps=clip.fps))
-            atomic_write(path.with_suffix(".json"), json_bytes({"key": key, "caption": clip.caption}))
+            write_sample(path, video, key=key, caption=clip.caption, fps=clip.fps)
         yield clip_id
 
 

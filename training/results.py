@@ -15,6 +15,7 @@ from typing import Any
 
 import jinja2
 
+from ..arrays import Rgb
 from ..datasets.corpus.reader import Corpus, open_corpus
 from ..datasets.store import codec
 from ..datasets.store.atomic_io import atomic_write, digest_of, json_bytes
@@ -93,8 +94,7 @@ def generate_samples(settings: TrainingConfig, count: int, share: tuple[int, int
             prompt = (clip.caption or "") if task.prompt is None else task.prompt
             inputs = PipelineInput(prompt=prompt, mask_downsample=mask_downsample, **layers)
             pipeline = pipeline or load_pipeline(DeviceSettings(trained=trained))
-            atomic_write(path, codec.encode(pipeline(inputs, sampling), fps=clip.fps))
-            atomic_write(path.with_suffix(".json"), json_bytes({"key": key, "caption": prompt}))
+            write_sample(path, pipeline(inputs, sampling), key=key, caption=prompt, fps=clip.fps)
         yield clip_id
 
 
@@ -191,8 +191,14 @@ def average_steps(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def write_sample(path: Path, video: Rgb, *, key: str, caption: str | None, fps: float) -> None:
+    """Write a video by a model, without loss, and last its key: present means whole."""
+    atomic_write(path, codec.encode(video, fps=fps))
+    atomic_write(path.with_suffix(".json"), json_bytes({"key": key, "caption": caption}))
+
+
 def is_sampled(path: Path, key: str) -> bool:
-    """Return whether a video was made under this key."""
+    """Return whether `write_sample` wrote a video under this key."""
     try:
         return path.exists() and json.loads(path.with_suffix(".json").read_text())["key"] == key
     except (OSError, ValueError, KeyError):
