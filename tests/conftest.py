@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -89,3 +90,12 @@ def fresh_accelerator() -> Iterator[None]:
     """Forget the state that accelerate keeps for the whole process, once the test is over."""
     yield
     pytest.importorskip("accelerate.state").AcceleratorState._reset_state(True)
+
+
+@pytest.fixture(scope="module")
+def wan_caches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Caches of three clips for a tiny Wan of each layout, with their models, by kind."""
+    from effectpairs.tests.fixtures_latent_cache import WAN_KINDS, make_small_cache
+
+    folder = tmp_path_factory.mktemp("wan")
+    return {kind: make_small_cache(folder / kind, clips=3, kind=kind) for kind in WAN_KINDS}

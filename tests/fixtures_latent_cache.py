@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 
 SETTINGS = CacheSettings(frames=13, storage_dtype="float32", compute_dtype="float32", device="cpu")
 DATA = DataSettings(split="all", workers=0)
+WAN_KINDS = ("tiny-wan", "tiny-vace")
 
 
 class SmallCache(NamedTuple):

@@ -14,6 +14,7 @@ for needed in ("diffusers", "accelerate", "tensorboard"):
 from effectpairs.tests.fixtures_latent_cache import (  # noqa: E402
     DATA,
     SETTINGS,
+    WAN_KINDS,
     SmallCache,
     make_small_cache,
     trained_weights,
@@ -48,19 +49,12 @@ from effectpairs.training.sampling.sample import SamplingSettings, WindowSetting
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.usefixtures("fresh_accelerator")
-FUN, VACE, STACK = WanFamily(), WanFamily(layout="vace"), CogVideoXFamily(mask_channels=4)
-KINDS = ("tiny-wan", "tiny-vace")
+VACE = WanFamily(layout="vace")
 
 
-@pytest.fixture(scope="module")
-def caches(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wan")
-    return {kind: make_small_cache(folder / kind, clips=3, kind=kind) for kind in KINDS}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_from_corpus_to_card_and_back(caches, kind, tmp_path):
-    small = caches[kind]
+@pytest.mark.parametrize("kind", WAN_KINDS)
+def test_from_corpus_to_card_and_back(wan_caches, kind, tmp_path):
+    small = wan_caches[kind]
     validation = ValidationSettings(every_steps=4, steps=2, count=1, decode_on="cpu")
     settings = training_settings(small, tmp_path, validation=validation)
     train(settings)
@@ -81,11 +75,11 @@ def test_from_corpus_to_card_and_back(caches, kind, tmp_path):
     assert video.shape == clip.over[:11].shape
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WAN_KINDS)
 def test_a_run_interrupted_at_random_steps_ends_in_the_very_weights_of_an_unbroken_one(
-    caches, kind, tmp_path, monkeypatch
+    wan_caches, kind, tmp_path, monkeypatch
 ):
-    settings = training_settings(caches[kind], tmp_path / "broken", steps=9, checkpoint_every=2)
+    settings = training_settings(wan_caches[kind], tmp_path / "broken", steps=9, checkpoint_every=2)
     train(dataclasses.replace(settings, output=str(tmp_path / "unbroken")))
     rng, loss, calls = np.random.default_rng(), WanFamily.loss, []
 
@@ -165,11 +159,13 @@ def test_an_encoded_mask_is_a_grey_video_and_hidden_frames_follow_the_known_one(
     assert (fed[:, :, 16:] == 1).all()
 
 
-def test_masks_that_are_encoded_are_not_changed_afterwards(caches):
-    jitter = dataclasses.replace(training_settings(caches["tiny-vace"], "").data, trimask=TriMaskSettings(jitter_px=3))
-    CachedSamples(caches["tiny-wan"].cache, jitter, seed=0)
+def test_masks_that_are_encoded_are_not_changed_afterwards(wan_caches):
+    jitter = dataclasses.replace(
+        training_settings(wan_caches["tiny-vace"], "").data, trimask=TriMaskSettings(jitter_px=3)
+    )
+    CachedSamples(wan_caches["tiny-wan"].cache, jitter, seed=0)
     with pytest.raises(ValueError, match=r"jitter_px=3 does not go with Wan 2.1 VACE, .* set it to 0"):
-        CachedSamples(caches["tiny-vace"].cache, jitter, seed=0)
+        CachedSamples(wan_caches["tiny-vace"].cache, jitter, seed=0)
 
 
 class Engine(torch.nn.Module):
@@ -183,9 +179,9 @@ class Engine(torch.nn.Module):
         return self.module(*values, **named)
 
 
-@pytest.mark.parametrize("kind", ["tiny", *KINDS])
-def test_a_run_without_autocast_steps_in_half_precision(caches, kind, tmp_path, monkeypatch):
-    small = caches.get(kind) or make_small_cache(tmp_path / "small", clips=3)
+@pytest.mark.parametrize("kind", ["tiny", *WAN_KINDS])
+def test_a_run_without_autocast_steps_in_half_precision(wan_caches, kind, tmp_path, monkeypatch):
+    small = wan_caches.get(kind) or make_small_cache(tmp_path / "small", clips=3)
     build = context.build_accelerator
 
     def build_stub(settings):
@@ -238,15 +234,15 @@ def test_noise_on_the_composite_is_as_the_base_was_trained(tmp_path):
     assert "noise on the composite | from_config" in write_model_card(tmp_path / "run").read_text()
 
 
-def test_a_cache_for_another_layout_is_refused_though_its_encoders_are_the_same(caches, tmp_path):
-    settings = training_settings(caches["tiny-wan"], tmp_path, model=caches["tiny-vace"].model)
+def test_a_cache_for_another_layout_is_refused_though_its_encoders_are_the_same(wan_caches, tmp_path):
+    settings = training_settings(wan_caches["tiny-wan"], tmp_path, model=wan_caches["tiny-vace"].model)
     with pytest.raises(ValueError, match=r"was made for Wan 2.1 Fun InP, and .* is Wan 2.1 VACE; encode with this"):
         train(settings)
 
 
-def test_what_learns_is_named_alike_in_all_families(caches):
+def test_what_learns_is_named_alike_in_all_families(wan_caches):
     def learning(kind, trainable):
-        model = Path(caches[kind].model.id)
+        model = Path(wan_caches[kind].model.id)
         return select_trainable(open_family(model).load_transformer(model), trainable, frozen_dtype="bfloat16")
 
     assert all(name.startswith("vace_blocks.") for name in learning("tiny-vace", "vace_blocks"))
@@ -257,7 +253,7 @@ def test_what_learns_is_named_alike_in_all_families(caches):
         learning("tiny-wan", "vace_blocks")
 
 
-def test_validation_resizes_masks_as_the_run_does(caches, tmp_path, monkeypatch):
+def test_validation_resizes_masks_as_the_run_does(wan_caches, tmp_path, monkeypatch):
     condition, resizes = WanFamily.condition, []
 
     def spy(family, layers, mask, visible, downsample="trilinear"):
@@ -268,5 +264,5 @@ def test_validation_resizes_masks_as_the_run_does(caches, tmp_path, monkeypatch)
     unpaired = SourceMix(real=0.0, synthetic=0.0)  # so that the only masks are those of validation
     data = dataclasses.replace(DATA, mask_downsample="area", mix=unpaired)
     validation = ValidationSettings(every_steps=1, steps=1, count=1, decode_on="", clips=("tiny-000",))
-    train(training_settings(caches["tiny-wan"], tmp_path, steps=1, data=data, validation=validation))
+    train(training_settings(wan_caches["tiny-wan"], tmp_path, steps=1, data=data, validation=validation))
     assert resizes == ["area"]

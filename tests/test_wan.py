@@ -11,7 +11,7 @@ for needed in ("diffusers", "accelerate", "tensorboard"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[train]'")
 from effectpairs.settings import read_settings  # noqa: E402
 from effectpairs.tests.fixtures_latent_cache import (  # noqa: E402
-    make_small_cache,
+    WAN_KINDS,
     training_settings,
 )
 from effectpairs.training.base import conditioning, models  # noqa: E402
@@ -32,13 +32,6 @@ from effectpairs.training.sampling.sample import SamplingSettings, WindowSetting
 torch.set_num_threads(1)
 pytestmark = pytest.mark.usefixtures("fresh_accelerator")
 FUN, VACE, STACK = WanFamily(), WanFamily(layout="vace"), CogVideoXFamily(mask_channels=4)
-KINDS = ("tiny-wan", "tiny-vace")
-
-
-@pytest.fixture(scope="module")
-def caches(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wan")
-    return {kind: make_small_cache(folder / kind, clips=3, kind=kind) for kind in KINDS}
 
 
 def nearest_exact(frames, latents, latent):
@@ -107,16 +100,16 @@ def test_vace_splits_the_composite_by_a_whole_mask_and_keeps_it_whole_otherwise(
     assert {*VACE.condition_videos(over, mask)} == {"video", "grey", "inactive", "reactive"}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_loss_equals_a_slow_twin(caches, kind):
+@pytest.mark.parametrize("kind", WAN_KINDS)
+def test_the_loss_equals_a_slow_twin(wan_caches, kind):
     """x = (1 - sigma) clip + sigma noise, and the answer is noise - clip; sigma is the timestep over 1000."""
-    model, cache = Path(caches[kind].model.id), caches[kind].cache
+    model, cache = Path(wan_caches[kind].model.id), wan_caches[kind].cache
     family = open_family(model)
     transformer, scheduler = family.load_transformer(model), family.load_scheduler(model)
     torch.testing.assert_close(scheduler.sigmas, scheduler.timesteps / 1000)
     shifted = 5 * 0.5 / (1 + 4 * 0.5)
     assert float(scheduler.sigmas[500]) == pytest.approx(shifted, abs=2e-3)
-    samples = CachedSamples(cache, training_settings(caches[kind], "").data, seed=3)
+    samples = CachedSamples(cache, training_settings(wan_caches[kind], "").data, seed=3)
     values = collate([samples[number] for number in range(4)])
     batch = TrainingBatch(*(values[name] for name in TrainingBatch._fields))
     errors = []
@@ -136,8 +129,8 @@ def test_the_loss_equals_a_slow_twin(caches, kind):
     assert ours == pytest.approx(float(torch.stack(errors).mean()), rel=1e-5)
 
 
-def test_text_of_another_length_than_512_rows_is_refused(caches):
-    model = Path(caches["tiny-wan"].model.id)
+def test_text_of_another_length_than_512_rows_is_refused(wan_caches):
+    model = Path(wan_caches["tiny-wan"].model.id)
     family = open_family(model)
     rows = family.encode_texts(models.load_text_model(model), ["dust", ""])
     assert rows.shape[1] == 512
@@ -150,17 +143,17 @@ def test_text_of_another_length_than_512_rows_is_refused(caches):
 @pytest.mark.parametrize(
     ("shape", "words"), [((6, 32, 48), r"6 frames are not 4k\+1; take 5 or 9"), ((5, 40, 48), "40x48 .* divide by 16")]
 )
-def test_frames_and_sides_that_would_be_dropped_are_refused(caches, shape, words):
-    model = Path(caches["tiny-wan"].model.id)
+def test_frames_and_sides_that_would_be_dropped_are_refused(wan_caches, shape, words):
+    model = Path(wan_caches["tiny-wan"].model.id)
     with pytest.raises(ValueError, match=words):
         FUN.encode_video(FUN.load_vae(model), torch.zeros(1, 3, *shape))
-    settings = dataclasses.replace(training_settings(caches["tiny-wan"], "").cache, frames=shape[0], size=shape[1:])
+    settings = dataclasses.replace(training_settings(wan_caches["tiny-wan"], "").cache, frames=shape[0], size=shape[1:])
     with pytest.raises(ValueError, match=f"cache.*{words}"):
-        build_recipe(locate_model(caches["tiny-wan"].model), settings)
+        build_recipe(locate_model(wan_caches["tiny-wan"].model), settings)
 
 
-def test_latents_are_normalised_and_come_back(caches):
-    model = Path(caches["tiny-wan"].model.id)
+def test_latents_are_normalised_and_come_back(wan_caches):
+    model = Path(wan_caches["tiny-wan"].model.id)
     vae, video = FUN.load_vae(model), torch.rand(1, 3, 9, 32, 48) * 2 - 1
     moments, posterior = FUN.encode_video(vae, video), vae.encode(video).latent_dist
     mean, deviation = (
@@ -171,7 +164,7 @@ def test_latents_are_normalised_and_come_back(caches):
     torch.testing.assert_close(decode_latents(FUN, vae, moments.mean), vae.decode(posterior.mean).sample.clamp(-1, 1))
 
 
-def test_two_windows_are_shared_by_a_flow_without_memory(caches):
+def test_two_windows_are_shared_by_a_flow_without_memory(wan_caches):
     """A model that knows the answer gives it back, in one window or in several."""
     truth = torch.randn(1, 7, 16, 2, 2)
 
