@@ -103,7 +103,7 @@ def review(
     """
     from ..datasets.review.clips import open_place
     from ..datasets.review.server import serve
-    from ..datasets.store.decisions import merge_files
+    from ..datasets.store.decision_log import merge_files
 
     if merge:
         count = merge_files(merge, open_place(place).folder)

@@ -98,7 +98,7 @@ def publish(
     engine_address: EngineAddress = "",
 ) -> None:
     """Publish the finished pairs of a workspace as a corpus. Its corpus.json is written last."""
-    from ..datasets.corpus.publish import PublishSettings
+    from ..datasets.corpus.selection import PublishSettings
     from ..settings import settings_from
 
     chosen_engine = choose_engine(engine, engine_address, no_prefect)
@@ -240,7 +240,7 @@ def demo(
 
     Where Blender has no environment yet, one is made first: 1 GB in the user's data folder.
     """
-    from ..datasets.corpus.publish import PublishSettings
+    from ..datasets.corpus.selection import PublishSettings
     from ..flows.footage.demo import CREDIT, lay_out_footage
     from ..flows.sources import load_any, open_run
 

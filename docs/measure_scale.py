@@ -66,7 +66,7 @@ def _tasks(run: Any) -> float:
 def _measure_stages(footage: str, folder: Path) -> dict[str, Any]:
     """Seconds and bytes of a clip of the working size: stages, publishing in two storages, verifying."""
     import effectpairs
-    from effectpairs.datasets.corpus.publish import PublishSettings
+    from effectpairs.datasets.corpus.selection import PublishSettings
     from effectpairs.datasets.corpus.verify import verify
     from effectpairs.flows.engine.local_runner import publish_locally
 
@@ -117,7 +117,7 @@ def _count_requests(footage: str) -> dict[str, dict[str, float]]:
     """Requests to object storage for each clip, by what is done and by method."""
     import effectpairs
     import fsspec
-    from effectpairs.datasets.corpus.publish import PublishSettings
+    from effectpairs.datasets.corpus.selection import PublishSettings
     from effectpairs.datasets.corpus.verify import verify
     from effectpairs.flows.engine.local_runner import publish_locally
     from moto.server import ThreadedMotoServer

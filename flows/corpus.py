@@ -9,8 +9,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 
 from ..datasets.corpus.finalize import finalize
-from ..datasets.corpus.publish import PublishSettings, ShardPlan, plan_shards, write_planned
-from ..datasets.store.decisions import read_decisions
+from ..datasets.corpus.publish import ShardPlan, plan_shards, write_planned
+from ..datasets.corpus.selection import PublishSettings
+from ..datasets.store.decision_log import read_decisions
 from ..datasets.store.location import Location, Place
 from ..datasets.store.store import DamagedLayer
 from .engine.run import ProgressCounter, ReportProgress, ignore_progress

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ..datasets.corpus.publish import PublishSettings
 from ..datasets.corpus.reader import open_corpus
+from ..datasets.corpus.selection import PublishSettings
 from ..datasets.store.index import ResultStamp
 from ..datasets.store.ledger import ClipOutcome, finished_sources, iter_ledger, read_account, write_ledger
 from ..datasets.store.location import Location

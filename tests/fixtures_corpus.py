@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 from effectpairs.datasets.corpus.finalize import finalize
-from effectpairs.datasets.corpus.publish import PublishSettings, plan_shards, write_planned
+from effectpairs.datasets.corpus.publish import plan_shards, write_planned
 from effectpairs.datasets.corpus.reader import Corpus, open_corpus
 from effectpairs.datasets.corpus.schema import LAYERS, QUALITY_NUMBERS, TRUTH, TRUTH_LAYER, truth_effects
+from effectpairs.datasets.corpus.selection import PublishSettings
 from effectpairs.datasets.store import codec
 from effectpairs.datasets.store.atomic_io import digest_of, json_bytes
 from effectpairs.datasets.store.ledger import ClipOutcome, write_ledger

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from effectpairs.datasets.corpus.finalize import finalize
-from effectpairs.datasets.corpus.publish import PublishSettings, plan_shards, write_planned
+from effectpairs.datasets.corpus.publish import plan_shards, write_planned
+from effectpairs.datasets.corpus.selection import PublishSettings
 from effectpairs.datasets.store.ledger import ClipOutcome, RunSummary, write_ledger
 from effectpairs.datasets.store.location import Location, Place
 from effectpairs.flows.captions.stages import CaptionedSource

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from effectpairs.captioning.config import CAPTION_STEPS
 from effectpairs.captioning.rule_based.captioner import MODEL
-from effectpairs.datasets.corpus.publish import PublishSettings
 from effectpairs.datasets.corpus.reader import open_corpus
+from effectpairs.datasets.corpus.selection import PublishSettings
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.flows.captions import stages as caption_stages

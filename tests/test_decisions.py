@@ -9,17 +9,15 @@ from dataclasses import replace
 
 import effectpairs
 import pytest
-from effectpairs.datasets.store.decisions import (
+from effectpairs.datasets.store.decision_log import (
     FILE,
-    Decision,
     DecisionLog,
-    Decisions,
     merge_files,
     parse_decisions,
     read_decisions,
     share_decisions,
-    weigh_decisions,
 )
+from effectpairs.datasets.store.decisions import Decision, Decisions, weigh_decisions
 from effectpairs.datasets.store.ledger import iter_ledger
 from effectpairs.tests import fixtures_workspaces
 

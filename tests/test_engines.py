@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from effectpairs.datasets.corpus.publish import PublishSettings
+from effectpairs.datasets.corpus.selection import PublishSettings
 from effectpairs.datasets.sources.source import load_source
 from effectpairs.datasets.store.ledger import read_account, read_ledger
 from effectpairs.flows.engine.local_runner import publish_locally, run_locally

@@ -5,7 +5,7 @@ import sys
 
 import effectpairs
 import pytest
-from effectpairs.datasets.corpus.publish import PublishSettings
+from effectpairs.datasets.corpus.selection import PublishSettings
 from effectpairs.datasets.sources.source import SOURCES, Source
 from effectpairs.licences import UNKNOWN, check_allowed, is_allowed, pairing, read_licence, warnings_of
 from effectpairs.settings import read_values

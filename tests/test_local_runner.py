@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from effectpairs.captioning.config import CAPTION_STEPS
-from effectpairs.datasets.corpus.publish import PublishSettings
 from effectpairs.datasets.corpus.reader import open_corpus
+from effectpairs.datasets.corpus.selection import PublishSettings
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.sources.source import load_source
 from effectpairs.datasets.store.ledger import read_account, read_ledger

@@ -10,7 +10,7 @@ from pathlib import Path
 import effectpairs
 import numpy as np
 import pytest
-from effectpairs.datasets.corpus.publish import PublishSettings
+from effectpairs.datasets.corpus.selection import PublishSettings
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store import location as locations
 from effectpairs.datasets.store.ledger import read_ledger

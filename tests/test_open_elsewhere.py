@@ -125,7 +125,8 @@ def test_the_data_card_names_every_split(tmp_path, hugging_face):
 def test_any_title_makes_a_valid_data_card(tmp_path, title):
     yaml = pytest.importorskip("yaml")
     from effectpairs.datasets.corpus.finalize import finalize
-    from effectpairs.datasets.corpus.publish import PublishSettings, plan_shards, write_planned
+    from effectpairs.datasets.corpus.publish import plan_shards, write_planned
+    from effectpairs.datasets.corpus.selection import PublishSettings
     from effectpairs.datasets.store.location import Location
 
     fixtures_workspaces.fill_workspace(tmp_path / "w", ["clip-a"])

@@ -13,9 +13,10 @@ import effectpairs
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from effectpairs.datasets.corpus import publish, shards
+from effectpairs.datasets.corpus import selection, shards
 from effectpairs.datasets.corpus.finalize import finalize
-from effectpairs.datasets.corpus.publish import DOCUMENT_MARKS, PublishSettings, plan_shards, split_of, write_planned
+from effectpairs.datasets.corpus.publish import DOCUMENT_MARKS, plan_shards, write_planned
+from effectpairs.datasets.corpus.selection import PublishSettings, split_of
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.gallery.report import write_report
 from effectpairs.datasets.store import ledger
@@ -375,8 +376,8 @@ def test_pairs_that_change_while_they_are_published_are_noticed(tmp_path):
 
 def test_ledgers_are_read_once(tmp_path, monkeypatch):
     reads = []
-    real = publish.iter_ledger
-    monkeypatch.setattr(publish, "iter_ledger", lambda *where: (reads.append(where), real(*where))[1])
+    real = selection.iter_ledger
+    monkeypatch.setattr(selection, "iter_ledger", lambda *where: (reads.append(where), real(*where))[1])
     fixtures_workspaces.fill_workspace(tmp_path / "w", [f"clip-{number}" for number in range(6)])
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", shard_bytes=1)
     assert len(reads) == 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from effectpairs.datasets.corpus.publish import PublishSettings
+from effectpairs.datasets.corpus.selection import PublishSettings
 from effectpairs.datasets.sources.source import load_source, source_names
 from effectpairs.flows.deployments import FLOWS
 from effectpairs.flows.engine.batches import Failure, is_transient

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import effectpairs
 import pytest
-from effectpairs.datasets.corpus.publish import PublishSettings
+from effectpairs.datasets.corpus.selection import PublishSettings
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.datasets.store.store import DamagedLayer, Store

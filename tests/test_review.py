@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from effectpairs.datasets.review.session import Conflict, PlaceMissing, ReviewSession
-from effectpairs.datasets.store.decisions import FILE, read_decisions
+from effectpairs.datasets.store.decision_log import FILE, read_decisions
 from effectpairs.tests import fixtures_workspaces
 from effectpairs.tests.fixtures_corpus import make_small_corpus
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from effectpairs.datasets.store.decisions import read_decisions
+from effectpairs.datasets.store.decision_log import read_decisions
 from effectpairs.datasets.store.ledger import write_ledger
 from effectpairs.tests import fixtures_browser, fixtures_workspaces
 from effectpairs.tests.test_review import HOSTILE, reviewing

@@ -7,7 +7,7 @@ from collections import Counter
 import effectpairs
 import pyarrow.parquet as pq
 import pytest
-from effectpairs.datasets.corpus import publish, words
+from effectpairs.datasets.corpus import selection, words
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.gallery import tables
 from effectpairs.datasets.store import index, ledger, references
@@ -76,8 +76,8 @@ def test_publishing_reads_each_entry_a_fixed_number_of_times(filled, tmp_path, m
     counts = []
     for clips, folder in filled.items():
         with monkeypatch.context() as patch:
-            calls = counted(patch, (ledger, "_entry"), (publish, "_digest_of_entry"), (Store, "read"))
-            publish._included.cache_clear()
+            calls = counted(patch, (ledger, "_entry"), (selection, "_digest_of_entry"), (Store, "read"))
+            selection._included.cache_clear()
             fixtures_workspaces.publish(folder / "workspace", tmp_path / f"corpus-{clips}")
             counts.append(calls)
         corpus = effectpairs.open(tmp_path / f"corpus-{clips}")
@@ -109,7 +109,7 @@ def test_memory_of_a_report_and_of_publishing_does_not_hold_the_rows(filled, tmp
     peaks = []
     for clips, folder in filled.items():
         (folder / "workspace" / "index.sqlite").unlink()
-        publish._included.cache_clear()
+        selection._included.cache_clear()
         tracemalloc.start()
         write_report(Run(FOOTAGE, load_any(folder / "many.toml"), folder / "workspace", 1))
         fixtures_workspaces.publish(folder / "workspace", tmp_path / f"m{clips}", shard_bytes=1 << 16)

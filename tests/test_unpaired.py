@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effectpairs.datasets.corpus.publish import PublishSettings
 from effectpairs.datasets.corpus.reader import open_corpus
+from effectpairs.datasets.corpus.selection import PublishSettings
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.flows.engine.item import UnusableItem

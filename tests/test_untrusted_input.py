@@ -11,7 +11,8 @@ import pytest
 import yaml
 from effectpairs.cli.app import app
 from effectpairs.datasets.corpus.finalize import finalize
-from effectpairs.datasets.corpus.publish import PublishSettings, plan_shards, write_planned
+from effectpairs.datasets.corpus.publish import plan_shards, write_planned
+from effectpairs.datasets.corpus.selection import PublishSettings
 from effectpairs.datasets.gallery.report import write_report
 from effectpairs.datasets.store.location import Location
 from effectpairs.settings import settings_from

@@ -6,7 +6,7 @@ import effectpairs
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from effectpairs.datasets.corpus import publish, shards, words
+from effectpairs.datasets.corpus import selection, shards, words
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store.atomic_io import digest_of, json_bytes
 from effectpairs.digests import digest_of_file
@@ -125,7 +125,7 @@ def test_rows_come_in_the_order_of_the_shards_across_row_groups(corpus, monkeypa
 
 
 def test_a_shard_of_small_clips_is_closed_at_a_number_of_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(publish, "MAX_SHARD_CLIPS", 2)
+    monkeypatch.setattr(selection, "MAX_SHARD_CLIPS", 2)
     fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     manifest = fixtures_workspaces.publish(tmp_path / "w", tmp_path / "c", validation_share=0.0, test_share=0.0)
     assert [file["rows"] for file in manifest["files"]] == [2, 2, 1]

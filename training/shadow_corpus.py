@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets.corpus.finalize import finalize
-from ..datasets.corpus.publish import PublishSettings, plan_shards, write_planned
+from ..datasets.corpus.publish import plan_shards, write_planned
 from ..datasets.corpus.schema import QUALITY_NUMBERS, TRUTH, TRUTH_LAYER, is_layer, truth_effects
+from ..datasets.corpus.selection import PublishSettings
 from ..datasets.store.atomic_io import digest_of, json_bytes
 from ..datasets.store.ledger import ClipOutcome, write_ledger
 from ..datasets.store.location import Location

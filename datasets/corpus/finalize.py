@@ -14,23 +14,15 @@ import numpy as np
 
 from ...licences import read_licence, warnings_of
 from ..store.atomic_io import CorruptFile, digest_of, json_bytes
-from ..store.decisions import Decisions, read_decisions, share_decisions
+from ..store.decision_log import read_decisions, share_decisions
+from ..store.decisions import Decisions
 from ..store.ledger import ClipOutcome, RunSummary, account_of, finished_sources, iter_ledger, read_account
 from ..store.location import Location, Place
 from .announcements import NOTE, announced_paths, own_notes, withdraw
 from .documents import render_documents
-from .publish import (
-    DOCUMENT_MARKS,
-    MANIFEST,
-    PublishSettings,
-    ShardPlan,
-    is_ours,
-    listed_files,
-    select_clips,
-    shards_in_order,
-    write_planned,
-)
+from .publish import DOCUMENT_MARKS, MANIFEST, ShardPlan, is_ours, listed_files, shards_in_order, write_planned
 from .schema import QUALITY_NUMBERS, SCHEMA_VERSION, TRUTH
+from .selection import PublishSettings, select_clips
 from .words import OUTCOMES, WORDS, put_table
 
 MAX_WORKS = 1000

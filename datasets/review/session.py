@@ -15,7 +15,8 @@ from typing import Any
 
 from ..corpus.schema import QUALITY_NUMBERS
 from ..gallery.tables import NUMBERS, format_number
-from ..store.decisions import Decision, DecisionLog, check_reviewer, overlays_of, weigh_decisions
+from ..store.decision_log import DecisionLog
+from ..store.decisions import Decision, check_reviewer, overlays_of, weigh_decisions
 from . import film, painting
 from .clips import ReviewClip, open_place
 

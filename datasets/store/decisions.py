@@ -1,29 +1,20 @@
-"""Decisions of people about clips: an append-only file of JSON lines that lies beside a workspace or a corpus.
+"""Decisions of people about clips, and what they come to together.
 
-A line says who decided what about which layers, when, and what stood there before. Lines are never changed: to undo is
-a line too. A line is on the disk before it counts as kept, ends with a digest of itself, and has an id, so that a line
-that was cut off by a kill is passed over, one that comes twice counts once, and files merge in any order.
+A decision says who decided what about which layers, when, and what stood there before. `decision_log` keeps them.
 """
 
-import contextlib
-import fcntl
-import hashlib
 import json
-import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ...untrusted_input import is_id, parse_json, printable, shortened
-from .atomic_io import explain_os_errors, flush_folder, json_bytes, key_digest
+from ...untrusted_input import is_id, printable, shortened
+from .atomic_io import json_bytes, key_digest
 from .ledger import ClipOutcome
-from .location import Location, Place
 
-FILE = "decisions.jsonl"
 Topic = Literal["verdict", "note", "caption", "effects", "mask"]
 VERDICT_WORDS = {"accept": "accepted", "review": "sent to review", "reject": "rejected"}
 MENDABLE = ("effect_mask", "subject_mask")
@@ -33,7 +24,6 @@ MAX_TEXT = 4000
 MAX_EFFECTS, MAX_WORD = 16, 60
 _HEX = re.compile("[0-9a-f]{8,64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-_DIGITS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,148 +210,6 @@ class Decisions:
             row["provenance"]["captions"] = json_bytes(record | corrected, indent=None).decode()
             row["caption"] = judgement.caption
         return replace(entry, outcome=outcome, reasons=reasons, row=row)
-
-
-class DecisionLog:
-    """The decisions file of a local folder, to read on in and to append to; several processes may share it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / FILE
-        self.ids: set[str] = set()
-        self.damaged = 0
-        """Lines that were passed over: cut off by a kill, or damaged."""
-        self._offset = 0
-
-    def read_new(self) -> list[Decision]:
-        """Decisions that came since the last reading, by whomever; each once."""
-        try:
-            with self.path.open("rb") as file:
-                return self._read_on(file.fileno())
-        except FileNotFoundError:
-            self._offset = 0
-            return []
-
-    def append(self, decisions: Iterable[Decision]) -> list[Decision]:
-        """Append decisions and wait until they are on the disk; return those that are new, others' among them.
-
-        Raises:
-            FileNotFoundError: the folder is gone.
-            CannotWrite: the disk is full, or the file cannot be written; nothing of them is in it.
-        """
-        is_first = not self.path.exists()
-        with explain_os_errors(self.path), _locked(self.path) as descriptor:
-            news = self._read_on(descriptor)
-            missing = [decision for decision in decisions if decision.id not in self.ids]
-            size = os.fstat(descriptor).st_size
-            cut_off = size > self._offset  # a killed process left half a line: it ends here
-            content = b"\n" * cut_off + b"".join(map(_line_of, missing))
-            try:
-                written = 0
-                while written < len(content):
-                    written += os.pwrite(descriptor, content[written:], size + written)
-                os.fsync(descriptor)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.ftruncate(descriptor, size)
-                raise
-            if is_first:
-                flush_folder(self.path.parent)
-            return [*news, *self._read_on(descriptor)]
-
-    def _read_on(self, descriptor: int) -> list[Decision]:
-        """Read the whole lines behind those that were read."""
-        size = os.fstat(descriptor).st_size
-        if size < self._offset:  # another file has taken its place
-            self._offset = 0
-        content = os.pread(descriptor, size - self._offset, self._offset)
-        content = content[: content.rfind(b"\n") + 1]
-        self._offset += len(content)
-        decisions = []
-        for line in content.splitlines():
-            decision = _parse_line(line)
-            self.damaged += decision is None and bool(line)
-            if decision is not None and decision.id not in self.ids:
-                self.ids.add(decision.id)
-                decisions.append(decision)
-        return decisions
-
-
-def read_decisions(*places: Place) -> Decisions:
-    """The decisions that lie beside workspaces and corpora, together."""
-    decisions: list[Decision] = []
-    for place in places:
-        with contextlib.suppress(FileNotFoundError):
-            decisions += parse_decisions(Location.of(place).read(FILE))
-    return Decisions.of(decisions)
-
-
-def parse_decisions(content: bytes) -> Iterator[Decision]:
-    """The decisions in a file's content; lines that were cut off or damaged are passed over."""
-    return (decision for line in content.splitlines() if (decision := _parse_line(line)) is not None)
-
-
-def merge_files(files: Iterable[Path], folder: Path) -> int:
-    """Take the decisions of files into those of a corpus or workspace; return how many are new.
-
-    Raises:
-        ValueError: a file has none.
-        OSError: a file cannot be read, or the folder not be written.
-    """
-    decisions: list[Decision] = []
-    for file in files:
-        parsed = list(parse_decisions(file.read_bytes()))
-        if not parsed:
-            raise ValueError(f"{file}: holds no decision, so nothing was merged; name a {FILE} of a review")
-        decisions += parsed
-    log = DecisionLog(folder)
-    present = len(log.read_new())
-    log.append(decisions)
-    return len(log.ids) - present
-
-
-def share_decisions(decisions: Decisions, *places: Place) -> None:
-    """Let each workspace or corpus have all decisions; nothing is taken from any.
-
-    Raises:
-        CannotWrite: the disk is full, or a place cannot be written.
-    """
-    for place in places:
-        location = Location.of(place)
-        present = read_decisions(location)
-        if {decision.id for decision in decisions.decisions} <= {decision.id for decision in present.decisions}:
-            continue
-        if location.local is not None:
-            DecisionLog(location.local).append(decisions.decisions)
-        else:
-            both = Decisions.of((*present.decisions, *decisions.decisions))
-            location.write(FILE, b"".join(map(_line_of, both.decisions)))
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """The open file, which no other process appends to meanwhile."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _line_of(decision: Decision) -> bytes:
-    content = json_bytes(asdict(decision), indent=None)
-    return content[:-1] + b', "digest": "%s"}\n' % hashlib.sha256(content).hexdigest()[:_DIGITS].encode()
-
-
-def _parse_line(line: bytes) -> Decision | None:
-    try:
-        values = parse_json(line)
-        digest = values.pop("digest")
-        decision = Decision(**values)
-        content = json_bytes(asdict(decision), indent=None)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return decision if hashlib.sha256(content).hexdigest()[:_DIGITS] == digest else None
 
 
 def _check_value(what: str, value: Any) -> None:

@@ -37,7 +37,8 @@ from .atomic_io import (
     write_flushed,
 )
 from .codec import Frames
-from .decisions import Decisions, read_decisions
+from .decision_log import read_decisions
+from .decisions import Decisions
 from .location import Location, Place
 
 MANIFEST = "result.json"

@@ -4,8 +4,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from ...datasets.corpus.finalize import finalize
-from ...datasets.corpus.publish import PublishSettings, plan_shards, write_planned
-from ...datasets.store.decisions import read_decisions
+from ...datasets.corpus.publish import plan_shards, write_planned
+from ...datasets.corpus.selection import PublishSettings
+from ...datasets.store.decision_log import read_decisions
 from ...datasets.store.ledger import RunSummary
 from ...datasets.store.location import Location, Place, StorageError
 from ...datasets.store.store import DamagedLayer
