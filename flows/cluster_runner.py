@@ -4,13 +4,14 @@ A worker that dies costs the calls it was in a second try; an engine that is los
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 
 from ..datasets.store.location import Location
 from ..requirements import check_requirements
@@ -22,6 +23,9 @@ from .engine.run import Phase, ProgressCounter, ReportProgress, Run
 from .engine.run_lease import SIGN, hold_lease
 from .engine.workers import Demand, Engine
 from .task_runners import open_cluster
+
+MAX_LIMITS = 200
+"""Limits that Prefect's server lists at once."""
 
 
 def call_phase(batch: Batch, phase: str, call: Callable[[], list[Failure]]) -> list[Failure]:
@@ -70,7 +74,7 @@ def run_on_cluster(run: Run, engine: Engine, report_progress: ReportProgress) ->
             counter = ProgressCounter(phase.name, len(calls), report_progress)
             show_share = progress_artifact(run, phase, len(calls))
             try:
-                for name, outcome in cluster.run_tasks(tagged(run_phase, *phase.stages), calls, run.demand(phase)):
+                for name, outcome in cluster.run_tasks(tagged(run_phase, phase.stages), calls, run.demand(phase)):
                     batch = batches.pop(name)
                     run.record_failures(
                         _failures(run, phase, batch, outcome) if isinstance(outcome, Exception) else outcome
@@ -84,9 +88,16 @@ def run_on_cluster(run: Run, engine: Engine, report_progress: ReportProgress) ->
     return None
 
 
-def tagged(task: Any, *stages: Stage) -> Any:
-    """Return a task that carries what its stages use as tags, for Prefect's limits on how many run at once."""
-    return task.with_options(tags={resource for stage in stages for resource in stage.uses})
+def tagged(task: Any, stages: Sequence[Stage]) -> Any:
+    """Return a task that carries what its stages use as tags, where Prefect's server limits how many of those run.
+
+    A tag without a limit would cost a write to the server's database at each start of a task. With SQLite such a write
+    meets another one now and then; Prefect's client then waits two seconds, and the worker with it.
+    """
+    tags = {resource for stage in stages for resource in stage.uses}
+    with contextlib.suppress(Exception), get_client(sync_client=True) as client:  # a server that stumbles limits all
+        tags &= {limit.tag for limit in client.read_concurrency_limits(limit=MAX_LIMITS, offset=0)}
+    return task.with_options(tags=tags)
 
 
 def progress_artifact(run: Run, phase: Phase, total: int) -> Callable[[], None]:

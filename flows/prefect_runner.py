@@ -194,6 +194,9 @@ def _run_batches(run: Run, phase: Phase, pool: WorkerPool, report_progress: Repo
         return
     show_share = progress_artifact(run, phase, len(batches))
     counter = ProgressCounter(phase.name, len(batches) * len(phase.stages), report_progress)
+    # A batch of one stage is one task. One of several has no tags: it would hold a slot that its stages wait for.
+    tasks = {stage.name: tagged(run_stage, [stage]) for stage in phase.stages}
+    batch_task = tasks[phase.stages[0].name] if len(phase.stages) == 1 else run_phase
 
     def call_phase(batch: Batch) -> list[Failure]:
         failures: list[Failure] = []
@@ -202,13 +205,11 @@ def _run_batches(run: Run, phase: Phase, pool: WorkerPool, report_progress: Repo
                 call = partial(run_in_worker, run.kind, run.source, run.workspace, stage, batch, worker)
                 if len(phase.stages) == 1:
                     return call()
-                failures += _failures_of(partial(tagged(run_stage, stage), batch, stage.name, call))
+                failures += _failures_of(partial(tasks[stage.name], batch, stage.name, call))
                 counter.advance()
         return failures
 
-    # A batch of one stage is one task. One of several has no tags: it would hold a slot that its stages wait for.
-    task = tagged(run_stage, *phase.stages) if len(phase.stages) == 1 else run_phase
-    futures = [task.submit(batch, phase.name, partial(call_phase, batch)) for batch in batches]
+    futures = [batch_task.submit(batch, phase.name, partial(call_phase, batch)) for batch in batches]
     for future in as_completed(futures):
         run.record_failures(_failures_of(future.result))
         show_share()

@@ -75,6 +75,24 @@ def when_busy(workspace: Path, act: Callable[[], object], *, tasks: int = 1) -> 
     return thread
 
 
+@pytest.mark.parametrize("limit", [None, 1])
+def test_a_limit_on_a_tag_holds_for_the_tasks_that_use_it_and_others_carry_no_tag(prefect_server, tmp_path, limit):
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    with get_client(sync_client=True) as client:
+        if limit:
+            client.create_concurrency_limit("cpu", limit)
+        run_toys(tmp_path, "wait1 wait1 wait1;wait1 wait1 wait1", Engine(name="local"))
+        if limit:
+            client.delete_concurrency_limit_by_tag("cpu")
+        newest = max(client.read_flow_runs(), key=lambda flow_run: flow_run.start_time)
+        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [newest.id]}))
+    spelling = sorted((task.start_time, task.end_time) for task in tasks if task.name.startswith("spell"))
+    assert {tag for task in tasks for tag in task.tags} == ({"cpu"} if limit else set())
+    assert (spelling[1][0] >= spelling[0][1]) == bool(limit)
+
+
 def failure_reasons(workspace: Path) -> set[str]:
     return {clip.reasons[0] for clip in read_ledger(workspace, "toys") if clip.outcome == "fail"}
 
