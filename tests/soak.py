@@ -4,7 +4,8 @@
 
 After each disturbance the run is started again; its corpus, its account and its results must then be those of a run
 that nobody disturbed, with no process left over. A scenario ends with its share of the time; what it could not do here
-(no root for a small disk, no Blender) it says. `tests/test_resume.py` and others are the short form.
+(no root for a small disk, no Blender) it says. Two scenarios go on at once. `tests/test_resume.py` and others are the
+short form.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,10 @@ from effectpairs.tests.fixtures_scene import sliding_square, write_h264
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 BLENDER = Path(__file__).parents[1] / ".venv-blender"
+
+
+AT_ONCE = 2
+"""Scenarios that go on at once, each with runs of its own."""
 
 
 @dataclass
@@ -60,13 +66,13 @@ class Soak:
 
     def footage(self) -> Path:
         """Settings of a source of two tiny videos, four clips in all."""
-        root = self.folder / "footage"
+        root, path = self.folder / "footage", self.folder / "tiny.toml"
+        if path.exists():
+            return path
         for name, seed in (("first", 1), ("second", 2)):
-            if not (root / name).exists():
-                scene = sliding_square(29, seed=seed)
-                write_h264(root / name / "input_video.mp4", scene.gt)
-                write_h264(root / name / "mask_00.mp4", scene.subject_mask)
-        path = self.folder / "tiny.toml"
+            scene = sliding_square(29, seed=seed)
+            write_h264(root / name / "input_video.mp4", scene.gt)
+            write_h264(root / name / "mask_00.mp4", scene.subject_mask)
         path.write_text(
             f'root = "{root}"\nlayout = "gen-omnimatte"\nlicence = "CC0"\norigin = "made for tests"\n'
             "[normalise]\nsize = [48, 80]\nmax_frames = 13\n"
@@ -86,7 +92,7 @@ class Soak:
         """Disturb a trial in turn, and check it after each time, until the scenario's share of the time is over."""
         tally, begun = Tally(name), time.monotonic()
         self.tallies.append(tally)
-        while time.monotonic() < begun + share * self.minutes * 60:
+        while time.monotonic() < begun + share * self.minutes * 60 * AT_ONCE:
             disturb = disturbances[(tally.disturbances + tally.started_too_late) % len(disturbances)]
             if trial.disturb(disturb, self.rng):
                 tally.disturbances += 1
@@ -105,7 +111,7 @@ def local_kills(soak: Soak) -> None:
         ("kill -9 of a worker", child_with("spawn_main")),
     ):
         trial = Trial(source=soak.footage(), folder=soak.folder / name.replace(" ", "-"))
-        soak.repeat(name, trial, kill(victim), share=0.12)
+        soak.repeat(name, trial, kill(victim), share=0.10)
 
 
 def blender_kills(soak: Soak) -> None:
@@ -114,7 +120,7 @@ def blender_kills(soak: Soak) -> None:
         soak.tallies.append(Tally("kill -9 of Blender", remark="not run: make blender"))
         return
     trial = Trial(source=soak.scenes(), folder=soak.folder / "blender")
-    soak.repeat("kill -9 of Blender or of the main process", trial, kill(_blender), kill(main_process), share=0.12)
+    soak.repeat("kill -9 of Blender or of the main process", trial, kill(_blender), kill(main_process), share=0.10)
 
 
 def object_storage(soak: Soak) -> None:
@@ -131,7 +137,7 @@ def object_storage(soak: Soak) -> None:
             return True
 
         name = "S3: kill -9 of the server, which comes back, or of the main process"
-        soak.repeat(name, trial, restart, kill(main_process), share=0.12)
+        soak.repeat(name, trial, restart, kill(main_process), share=0.10)
 
 
 def engines(soak: Soak) -> None:
@@ -140,7 +146,7 @@ def engines(soak: Soak) -> None:
         options = ("--engine", engine, "--workers", "2")
         environment = PREFECT_SETTINGS | {"PREFECT_HOME": str(soak.folder / engine / "prefect")}
         trial = Trial(source=soak.footage(), folder=soak.folder / engine, options=options, environment=environment)
-        soak.repeat(f"kill -9 of a {engine.title()} worker", trial, kill(child_with(words)), share=0.08)
+        soak.repeat(f"kill -9 of a {engine.title()} worker", trial, kill(child_with(words)), share=0.06)
 
 
 def prefect_and_postgres(soak: Soak) -> None:
@@ -164,13 +170,13 @@ def prefect_and_postgres(soak: Soak) -> None:
             return disturb
 
         name = "kill -9 of Prefect's server or of PostgreSQL, which come back"
-        soak.repeat(name, trial, restart(prefect), restart(postgres), share=0.12)
+        soak.repeat(name, trial, restart(prefect), restart(postgres), share=0.10)
 
 
 def memory_and_clock(soak: Soak) -> None:
     """A worker that gets no more memory; and a clock that is ten days behind in every second run."""
     trial = Trial(source=soak.footage(), folder=soak.folder / "memory")
-    soak.repeat("a worker gets no more memory", trial, _stop_memory, share=0.05)
+    soak.repeat("a worker gets no more memory", trial, _stop_memory, share=0.04)
     if not FAKETIME.exists():
         soak.tallies.append(Tally("a clock that jumps back", remark="not run: apt-get install faketime"))
         return
@@ -180,7 +186,7 @@ def memory_and_clock(soak: Soak) -> None:
         trial.environment = {} if trial.environment else {"LD_PRELOAD": str(FAKETIME), "FAKETIME": "-10d"}
         return kill(main_process)(process)
 
-    soak.repeat("a clock that jumps ten days back and forth, and a kill", trial, forward_again, share=0.05)
+    soak.repeat("a clock that jumps ten days back and forth, and a kill", trial, forward_again, share=0.04)
 
 
 def full_disk(soak: Soak) -> None:
@@ -207,7 +213,7 @@ def full_disk(soak: Soak) -> None:
             process.wait(120)
             return _remount(disk, "rw")
 
-        soak.repeat(name, trial, fill, write_protect, share=0.06)
+        soak.repeat(name, trial, fill, write_protect, share=0.05)
 
 
 def meetings(soak: Soak) -> None:
@@ -218,7 +224,7 @@ def meetings(soak: Soak) -> None:
         return trial.start().wait(300) in (0, 1)
 
     name = "two runs and publishings of one source at once"
-    soak.repeat(name, trial, second_run, share=0.05)
+    soak.repeat(name, trial, second_run, share=0.04)
 
 
 def damaged_media(soak: Soak) -> None:
@@ -297,9 +303,12 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="effectpairs-soak-") as folder:
         soak = Soak(folder=Path(folder), minutes=options.minutes, rng=random.Random(options.seed))
-        for scenario in SCENARIOS:
-            if options.only in ("", scenario.__name__):
-                scenario(soak)
+        soak.footage()
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            chosen = [scenario for scenario in SCENARIOS if options.only in ("", scenario.__name__)]
+            ends = [threads.submit(scenario, soak) for scenario in chosen]
+        for end in ends:
+            end.result()
         if options.out:
             write_page(soak, options.out)
 
