@@ -75,7 +75,7 @@ def publish(
     corpus: CorpusPlace,
     workspace: Workspace = "workspace",
     storage: Annotated[
-        str, Option(help="Coding: exact, fast (exact too, but larger) or compact (visually lossless).")
+        str, Option(help="Coding: exact; fast, raw (exact too, but larger, much larger); compact (visually lossless).")
     ] = "exact",
     include: Annotated[str, Option(help="Verdicts to include: accept, review, reject, with commas.")] = "accept",
     validation: Annotated[float, Option(help="Share of groups that go to the validation split.")] = 0.05,

@@ -19,7 +19,7 @@ def test_every_bit_comes_back(size, seed):
     rng = np.random.default_rng(seed)
     colour = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
     matte = rng.integers(0, 256, size, dtype=np.uint8)
-    for storage in ("exact", "fast"):
+    for storage in ("exact", "fast", "raw"):
         assert np.array_equal(codec.decode(codec.encode(colour, fps=16.0, storage=storage)), colour)
     assert np.array_equal(codec.decode(codec.encode(matte, fps=16.0)), matte)
     assert np.array_equal(codec.decode(codec.encode(matte > 99, fps=16.0)) > 127, matte > 99)
@@ -36,7 +36,7 @@ def test_a_mask_is_stored_as_0_and_255(scene):
     assert set(np.unique(codec.decode(codec.encode(scene.shadow, fps=16.0)))) == {0, 255}
 
 
-@pytest.mark.parametrize("storage", ["exact", "fast", "compact"])
+@pytest.mark.parametrize("storage", ["exact", "fast", "raw", "compact"])
 def test_bytes_depend_on_the_pixels_alone(scene, storage):
     first = codec.encode(scene.gt, fps=16.0, storage=storage)
     assert codec.encode(scene.gt.copy(), fps=16.0, storage=storage) == first
@@ -44,7 +44,7 @@ def test_bytes_depend_on_the_pixels_alone(scene, storage):
     assert codec.encode(not_contiguous, fps=16.0, storage=storage) == first
 
 
-@pytest.mark.parametrize("storage", ["exact", "fast"])
+@pytest.mark.parametrize("storage", ["exact", "fast", "raw"])
 def test_the_number_of_threads_changes_nothing(scene, storage):
     one = codec.encode(scene.gt, fps=16.0, storage=storage, threads=1)
     assert codec.encode(scene.gt, fps=16.0, storage=storage, threads=4) == one
@@ -75,7 +75,7 @@ def test_a_player_sees_rate_and_length(scene):
     assert np.allclose(times, np.arange(len(scene.gt)) * 1001 / 24000, atol=1e-3)
 
 
-@pytest.mark.parametrize("storage", ["exact", "fast"])
+@pytest.mark.parametrize("storage", ["exact", "fast", "raw"])
 def test_every_frame_is_a_key_frame(scene, storage):
     with av.open(io.BytesIO(codec.encode(scene.gt, fps=16.0, storage=storage))) as container:
         assert all(packet.is_keyframe for packet in container.demux(video=0) if packet.size)

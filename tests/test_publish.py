@@ -399,18 +399,21 @@ def test_compact_storage_keeps_masks_exact_and_says_so(tmp_path):
     assert compact.manifest["settings"]["publishing"]["storage"] == "compact"
 
 
-def test_fast_storage_keeps_every_bit(tmp_path):
+@pytest.mark.parametrize(
+    ("storage", "suffix", "words"), [("fast", "mov", "coded for fast decoding"), ("raw", "mov", "not coded at all")]
+)
+def test_storage_for_fast_decoding_keeps_every_bit(tmp_path, storage, suffix, words):
     fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "exact")
-    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "fast", storage="fast")
+    fixtures_workspaces.publish(tmp_path / "w", tmp_path / "fast", storage=storage)
     exact, fast = effectpairs.open(tmp_path / "exact"), effectpairs.open(tmp_path / "fast")
     assert not verify(fast)
     for layer in ("gt", "over", "background", "foreground", "alpha", "subject_mask", "effect_mask"):
         assert np.array_equal(getattr(fast[NAMES[0]], layer), getattr(exact[NAMES[0]], layer))
     videos = pq.read_table(next((tmp_path / "fast").glob("data/*/*.parquet"))).to_pylist()[0]
-    assert videos["gt"]["path"] == f"{videos['clip_id']}.gt.mov"
+    assert videos["gt"]["path"] == f"{videos['clip_id']}.gt.{suffix}"
     assert videos["alpha"]["path"] == f"{videos['clip_id']}.alpha.mkv"
-    assert "coded for fast decoding" in (tmp_path / "fast" / "README.md").read_text()
+    assert words in (tmp_path / "fast" / "README.md").read_text()
 
 
 def test_the_account_lists_every_clip(tmp_path):

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 LAYERS = ("gt", "over", "background", "foreground", "subject_mask", "effect_mask")
-STORAGES = ("exact", "fast", "compact")
+STORAGES = ("exact", "fast", "raw", "compact")
 RATES = (16.0, 24000 / 1001, 29.97, 60.0, 7.5, 0.5)
 
 
@@ -67,7 +67,7 @@ def test_true_masks_too_and_none_where_there_is_none(tmp_path):
     assert len(unpaired.frames("gt", 0, 5)) == 5
 
 
-@pytest.mark.parametrize("name", ["exact", "fast", "remote"])
+@pytest.mark.parametrize("name", ["exact", "fast", "raw", "remote"])
 def test_the_rest_of_the_layer_is_not_read(corpora, name, monkeypatch):
     reads = []
     read_range = Location.read_range

@@ -97,7 +97,7 @@ def publish(folder: Path) -> dict[str, Corpus]:
         entries.append(replace(stored["gt"], name=row["clip_id"], row=row, layers=files))
     write_ledger(workspace, "bench", entries, {})
     corpora = {}
-    for storage in ("fast", "exact"):
+    for storage in ("raw", "fast", "exact"):
         place, accepted = folder / storage, {"include": ("accept", "review", "reject"), "shard_bytes": 1 << 32}
         fixtures_workspaces.publish(workspace, place, storage=storage, **accepted)
         corpora[storage] = effectpairs.open(place)
