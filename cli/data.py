@@ -98,12 +98,20 @@ def publish(
     engine_address: EngineAddress = "",
 ) -> None:
     """Publish the finished pairs of a workspace as a corpus. Its corpus.json is written last."""
+    from ..datasets.corpus.publish import first_day
     from ..datasets.corpus.selection import PublishSettings
+    from ..datasets.store.location import Location
     from ..settings import settings_from
 
     chosen_engine = choose_engine(engine, engine_address, no_prefect)
-    values = {"storage": storage, "include": include.split(","), "validation_share": validation, "test_share": test}
-    values |= {"duplicates": duplicates, "url": url, "creator": creator, "date_published": date or _first_day(corpus)}
+    values: dict[str, Any] = {
+        "storage": storage,
+        "include": include.split(","),
+        "validation_share": validation,
+        "test_share": test,
+    }
+    values |= {"duplicates": duplicates, "url": url, "creator": creator}
+    values["date_published"] = date or first_day(Location.of(corpus))
     values |= {"licence_allow": [part.strip() for part in licence_allow.split(",") if part.strip()]}
     with usage_errors():
         if benchmark:
@@ -283,17 +291,6 @@ def _run_source(source_run: "Run", engine: "Engine | None") -> "RunSummary":
             out.print(f"  {clip.outcome} {clip.name}: {'; '.join(clip.reasons)}", markup=False)
     out.print(str(summary), style="bold", markup=False)
     return summary
-
-
-def _first_day(corpus: str) -> str:
-    """Day on which a corpus was first published; today, where there is none yet."""
-    from datetime import date
-
-    from ..datasets.corpus.publish import present_manifest
-    from ..datasets.store.location import Location
-
-    publishing = present_manifest(Location.of(corpus)).get("settings", {}).get("publishing", {})
-    return str(publishing.get("date_published") or date.today().isoformat())
 
 
 def _publish(corpus: str, workspace: str, settings: Any, name: str | None, engine: "Engine | None") -> None:

@@ -23,8 +23,9 @@ def export(
     out_dir: Annotated[Path, Option("--out", help="Folder for the export; empty, or one that was interrupted.")],
     direction: Annotated[str, Option(help="Direction: add (from without the effect to with it) or remove.")] = "add",
     caption: Annotated[
-        str, Option(metavar="CHOICE", help="Caption to write: caption, dense, augmented-N, all, none, or text:WORDS.")
-    ] = "caption",
+        str | None,
+        Option(metavar="CHOICE", help="Caption to write: caption, dense, augmented-N, all, none, or text:WORDS."),
+    ] = None,
     fps: Annotated[float | None, Option(help="Frames per second; 0 keeps each clip's own.")] = None,
     frames: Annotated[int | None, Option(help="Frames of each clip; shorter clips are left out.")] = None,
     size: Annotated[str | None, Option(metavar="HxW", help="Size; smaller clips are left out.")] = None,
@@ -49,8 +50,9 @@ def export(
     from ..datasets.exports.settings import ExportSettings
     from ..settings import apply_override, settings_from
 
-    values: dict[str, Any] = {"direction": direction, "caption": caption, "storage": storage, "alpha": alpha}
-    values |= {name: value for name, value in (("fps", fps), ("frames", frames), ("split", split)) if value is not None}
+    values: dict[str, Any] = {"direction": direction, "storage": storage, "alpha": alpha}
+    optional = {"caption": caption, "fps": fps, "frames": frames, "split": split}
+    values |= {name: value for name, value in optional.items() if value is not None}
     if re.match(r"[a-z0-9]+:/", str(out_dir)):
         raise typer.BadParameter(
             f"--out {out_dir} is a URL; exports are written into a folder, from which they are copied"
@@ -67,6 +69,12 @@ def export(
         out.print(f"  left out {count}: {reason}", markup=False)
     if hidden := list(summary.left_out.values())[REASONS_SHOWN:]:
         out.print(f"  left out {sum(hidden)}: {len(hidden)} more reasons, in effectpairs-export.json", markup=False)
+    if summary.captions_of_gt:
+        out.print(
+            f"  {summary.captions_of_gt} captions describe gt, with the effect that the target lacks; for other words: "
+            "--caption none, or text:WORDS",
+            markup=False,
+        )
     left_out = sum(summary.left_out.values())
     out.print(
         f"{out_dir}: {summary.exported} of {summary.exported + left_out} clips, {summary.frames} frames, for "

@@ -1,6 +1,7 @@
 """Finished pairs of a workspace to a corpus: the `corpus` flow."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from prefect import flow, runtime, task, unmapped
@@ -9,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 
 from ..datasets.corpus.finalize import finalize
-from ..datasets.corpus.publish import ShardPlan, plan_shards, write_planned
+from ..datasets.corpus.publish import ShardPlan, first_day, plan_shards, write_planned
 from ..datasets.corpus.selection import PublishSettings
 from ..datasets.store.decision_log import read_decisions
 from ..datasets.store.location import Location, Place
@@ -48,6 +49,8 @@ def publish(
     """
     check_parameters(places=(corpus, workspace, engine_address))
     choice = Engine(name=engine, address=engine_address)
+    if not settings.date_published:
+        settings = replace(settings, date_published=first_day(Location.of(corpus)))
     return publish_with_prefect(corpus, workspace, settings, name, engine=choice)
 
 

@@ -5,20 +5,25 @@ import itertools
 import json
 import os
 import random
+import re
 from dataclasses import replace
 
 import effectpairs
 import pytest
+from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store.decision_log import (
     FILE,
     DecisionLog,
     merge_files,
     parse_decisions,
+    put_in_order,
     read_decisions,
     share_decisions,
 )
 from effectpairs.datasets.store.decisions import Decision, Decisions, weigh_decisions
 from effectpairs.datasets.store.ledger import iter_ledger
+from effectpairs.datasets.store.location import Location
+from effectpairs.datasets.store.upkeep import verify_workspace
 from effectpairs.tests import fixtures_workspaces
 
 PRINT = "f" * 64
@@ -59,6 +64,40 @@ def test_a_line_that_a_kill_cut_off_hides_no_other(tmp_path, cut):
     restarted.append([late])
     assert list(read_decisions(tmp_path).decisions) == [kept, late]
     assert restarted.damaged == 1
+
+
+def test_a_file_that_was_put_in_order_loses_nothing_to_who_reads_on(tmp_path):
+    """Its reviewers go on while a corpus is published: what they append is in the new file, and each comes once."""
+    decisions = [decision() for _ in range(4)]
+    reader, writer = DecisionLog(tmp_path), DecisionLog(tmp_path)
+    writer.append(decisions[2:])
+    writer.append(decisions[:1])
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(b"half a li\n")
+    assert reader.read_new() == [*decisions[2:], decisions[0]]
+    put_in_order(tmp_path)
+    lines = (tmp_path / FILE).read_bytes().splitlines()
+    assert lines[-1] == b"half a li"
+    assert writer.append(decisions[1:2]) == [decisions[1]]
+    assert reader.read_new() == [decisions[1]]
+    assert list(read_decisions(tmp_path).decisions) == decisions
+    assert (reader.damaged, writer.damaged) == (1, 1)
+
+
+def test_damaged_lines_are_numbered_with_the_remedy(workspace, tmp_path):
+    fixtures_workspaces.publish(workspace, tmp_path / "corpus")
+    for place in (workspace, tmp_path / "corpus"):
+        DecisionLog(place).append([decision() for _ in range(3)])
+        text = (place / FILE).read_text()
+        (place / FILE).write_text(text.replace('"accept"', '"reject"', 1) + "{\n")
+    sentence = (
+        rf"decisions.jsonl: cut off or damaged, and so not counted: line 1, 4; take what is missing .* {workspace}"
+    )
+    (problem,) = verify_workspace(Location.of(workspace))
+    assert re.search(sentence, problem)
+    (fault,) = verify(effectpairs.open(tmp_path / "corpus"))
+    assert "not counted: line 1, 4" in str(fault)
+    assert str(fault).startswith(FILE)
 
 
 def test_a_changed_line_does_not_count(tmp_path):
@@ -136,7 +175,9 @@ def workspace(tmp_path):
     """Three finished clips, the third of which was sent to review."""
     entries = fixtures_workspaces.fill_workspace(tmp_path / "w", ["a", "b", "c"])
     doubt = {**entries[2].row["quality"], "verdict": "review", "reasons": ["a doubt"]}
-    doubtful = replace(entries[2], outcome="review", reasons=("a doubt",), row={**entries[2].row, "quality": doubt})
+    origin = {**entries[2].row["provenance"], "captions": json.dumps({"augmented": ["It casts a wrong shadow."]})}
+    row = {**entries[2].row, "quality": doubt, "provenance": origin}
+    doubtful = replace(entries[2], outcome="review", reasons=("a doubt",), row=row)
     fixtures_workspaces.write_ledger(tmp_path / "w", "tiny", [*entries[:2], doubtful], {"made": "by the tests"})
     return tmp_path / "w"
 
@@ -165,6 +206,7 @@ def test_publishing_honours_decisions_and_both_keep_them(workspace, tmp_path):
     assert (corpus["c"].caption, corpus["c"].effects) == ("A new caption.", ["dust"])
     record = corpus["c"].record("captions")
     assert (record["caption_by"], record["given"]) == ("a person", "A new caption.")
+    assert "augmented" not in record, "they are variants of the caption that was corrected"
     assert {row["name"]: row["outcome"] for row in corpus.outcomes().to_pylist()} == {
         "a": "reject",
         "b": "accept",

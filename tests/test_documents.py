@@ -6,11 +6,10 @@ import effectpairs
 import mlcroissant
 import pyarrow.parquet as pq
 import pytest
-from effectpairs.cli.data import _first_day
 from effectpairs.datasets.corpus import finalize
 from effectpairs.datasets.corpus.croissant import CONFORMS_TO
 from effectpairs.datasets.corpus.documents import render_documents
-from effectpairs.datasets.corpus.publish import DOCUMENT_MARKS
+from effectpairs.datasets.corpus.publish import DOCUMENT_MARKS, first_day
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.tests import fixtures_corpus, fixtures_workspaces
 from effectpairs.tests.fixtures_corpus import make_small_corpus
@@ -54,7 +53,7 @@ def test_croissant_names_both_specifications_every_property_and_every_file(corpu
     assert document["conformsTo"] == list(CONFORMS_TO)
     assert [document.get(f"rai:{name}") for name in RAI].count(None) == 0
     assert (document["datePublished"], document["url"]) == ("2026-11-27", "https://example.org/corpus")
-    assert _first_day(corpus.location.url) == "2026-11-27", "publishing again on another day gives the same bytes"
+    assert first_day(corpus.location) == "2026-11-27", "publishing again on another day gives the same bytes"
     assert document["license"] == ["https://spdx.org/licenses/CC0-1.0.html"]
     digests = {entry["name"]: entry["sha256"] for entry in document["distribution"] if "sha256" in entry}
     files = [*corpus.manifest["files"], corpus.manifest["words"], corpus.manifest["account"]["clips"]]

@@ -20,6 +20,7 @@ from effectpairs.datasets.exports import engine, exr
 from effectpairs.datasets.exports.exr import FIRST_FRAME, LINEAR
 from effectpairs.datasets.exports.fitting import DoesNotFit, _sample_times
 from effectpairs.datasets.exports.formats import FORMATS
+from effectpairs.datasets.exports.object_removal import BACKGROUND_TEXT
 from effectpairs.datasets.exports.settings import ExportSettings
 from effectpairs.datasets.exports.trainers import given_cells
 from effectpairs.datasets.store import atomic_io
@@ -87,7 +88,8 @@ def test_every_export_reads_back_equal(corpus, name, direction, tmp_path):
         assert (pair.mask is None) == (mask is None)
         assert mask is None or np.array_equal(pair.mask, mask)
         words = " ".join(clip.caption.split()) if name == "simpletuner" else clip.caption
-        assert pair.caption == words
+        assert pair.caption == (BACKGROUND_TEXT if target == "background" else words)
+    assert summary.captions_of_gt == (len(pairs) if direction == "remove" and target == "over" else 0)
     reasons = json.loads((tmp_path / "out/effectpairs-export.json").read_text())["left_out"]
     assert reasons["unpaired: it has no video without its effect"] == 1
     assert sum(reasons.values()) == len(corpus) - len(pairs)
@@ -181,6 +183,20 @@ def test_exr_says_at_once_what_it_needs(corpus, tmp_path, monkeypatch):
 def test_captions(corpus, choice, texts, tmp_path):
     export(corpus, "videox-fun", tmp_path / "out", caption=choice)
     assert [pair.caption for pair in read_pairs("videox-fun", tmp_path / "out")] == texts
+
+
+def test_words_of_one_s_own_for_removal(corpus, tmp_path):
+    for choice, words in (("caption", CAPTIONS[0]), ("text:A lawn.", "A lawn.")):
+        summary = export(corpus, "void", tmp_path / choice[:4], direction="remove", caption=choice)
+        assert read_pairs("void", tmp_path / choice[:4])[0].caption == words
+        assert summary.captions_of_gt == (summary.exported if choice == "caption" else 0)
+
+
+def test_augmented_captions_of_a_corrected_one_are_left_out(corpus, tmp_path, monkeypatch):
+    record = {"augmented": ["Of the old one."], "given": "Right.", "before": "Wrong."}
+    monkeypatch.setattr(type(corpus["clip.000"]), "record", lambda clip, name: record)
+    with pytest.raises(ValueError, match="it has no augmented-1"):
+        export(corpus, "videox-fun", tmp_path / "out", caption="augmented-1")
 
 
 def test_several_captions_are_lines(corpus, tmp_path):
@@ -304,7 +320,7 @@ def test_folders_of_others_are_left_alone(corpus, tmp_path):
     with pytest.raises(ValueError, match="is a file; choose a folder"):
         export(corpus, "void", tmp_path / "mine/thesis.tex")
     export(corpus, "musubi", tmp_path / "out")
-    for changed, sentence in (({"caption": "none"}, "other caption 'caption'"), ({"fps": 8.0}, "other fps None")):
+    for changed, sentence in (({"caption": "none"}, "other caption None"), ({"fps": 8.0}, "other fps None")):
         with pytest.raises(ValueError, match=sentence):
             export(corpus, "musubi", tmp_path / "out", **changed)
     with pytest.raises(ValueError, match="other format"):
@@ -391,6 +407,7 @@ def test_the_command(corpus, tmp_path):
     assert result.exit_code == 0, result.output
     assert "2 of 3 clips, 26 frames" in result.output
     assert "left out 1: unpaired" in result.output
+    assert "2 captions describe gt, with the effect that the target lacks" in result.output
     for wrong in (
         ["--size", "32by48"],
         ["--direction", "up"],

@@ -2,6 +2,9 @@
 
 import importlib.util
 import itertools
+import json
+import os
+import random
 import socket
 import threading
 import time
@@ -9,9 +12,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import effectpairs
 import psutil
 import pytest
-from effectpairs.datasets.store.decision_log import read_decisions
+from effectpairs.datasets.corpus.verify import verify
+from effectpairs.datasets.store.decision_log import FILE, merge_files, read_decisions
 from effectpairs.datasets.store.ledger import write_ledger
 from effectpairs.tests import fixtures_browser, fixtures_workspaces
 from effectpairs.tests.test_review import HOSTILE, reviewing
@@ -183,6 +188,72 @@ def test_three_people_judge_sixty_clips_while_the_server_is_killed_twice(tmp_pat
     agreed = [number for number in range(60) if number % 2 == 0 and number % 3 != 2]
     assert manifest["counts"]["clips"] == len(agreed) == 20
     assert manifest["account"]["sources"]["tiny"]["review"] == 40
+    publish_in_other_orders(workspace, tmp_path)
+
+
+def publish_in_other_orders(workspace, folder):
+    """Publish from other interleavings of each person's lines, and from their files merged in other orders."""
+    expected = fixtures_workspaces.read_files(folder / "corpus")
+    arrived = (workspace / FILE).read_bytes().splitlines(keepends=True)
+    by_person = {by: [line for line in arrived if json.loads(line)["by"] == by] for by in ("Ana", "Ben", "Cem")}
+    assert expected[FILE] != b"".join(by_person["Cem"] + by_person["Ben"] + by_person["Ana"])
+
+    def check(name):
+        fixtures_workspaces.publish(workspace, folder / name)
+        assert fixtures_workspaces.read_files(folder / name) == expected, name
+        assert verify(effectpairs.open(folder / name)) == []
+
+    for seed in range(2):
+        order = random.Random(seed).sample(arrived, len(arrived))
+        queues = {by: iter(lines) for by, lines in by_person.items()}
+        lines = [next(queues[json.loads(line)["by"]]) for line in order]
+        assert lines != arrived
+        (workspace / FILE).write_bytes(b"".join(lines))
+        check(f"shuffled-{seed}")
+    for by, lines in by_person.items():
+        (folder / f"{by}.jsonl").write_bytes(b"".join(lines))
+    for order in (["Cem", "Ana", "Ben"], ["Ben", "Cem", "Ana"]):
+        (workspace / FILE).unlink()
+        merge_files([folder / f"{by}.jsonl" for by in order], workspace)
+        check("merged-" + "-".join(order))
+    # Cem judged in the corpus itself, which was published before the others' decisions came.
+    (workspace / FILE).unlink()
+    fixtures_workspaces.publish(workspace, folder / "reviewed")
+    merge_files([folder / "Cem.jsonl"], folder / "reviewed")
+    merge_files([folder / "Ben.jsonl", folder / "Ana.jsonl"], workspace)
+    check("reviewed")
+
+
+def test_a_full_disk_is_said_on_the_page_and_what_waits_is_saved_when_there_is_room(tmp_path):
+    """A verdict and a painted mask: neither is shown as saved, neither is half-written, and both come in the end."""
+    with fixtures_workspaces.limited_disk(tmp_path / "small", 4 << 20) as disk:
+        if disk is None:
+            pytest.skip("mounting a small file system is not permitted here; run as root to test a really full disk")
+        workspace = disk / "w"
+        fixtures_workspaces.fill_workspace(workspace, ["clip-0", "clip-1"])
+        filler = disk / "filler"
+        with reviewing(workspace, cache=tmp_path / "c") as (url, _), open_review(url, tmp_path / "p") as page:
+            page.wait(READY)
+            filler.write_bytes(bytes(os.statvfs(disk).f_bfree * os.statvfs(disk).f_bsize))
+            page.press("p")
+            for key in ("ArrowRight", "Enter", "s"):
+                page.press(key)
+            page.press("x")
+            page.wait("document.getElementById('problem').textContent.includes('the disk is full; free some space')")
+            time.sleep(1.0)  # it is tried again meanwhile
+            assert page.ask("document.getElementById('problem').textContent").startswith("Not saved yet")
+            assert page.ask("document.getElementById('saved').textContent") == "2 not saved yet"
+            assert page.ask("[review.unsent.length, review.confirmed.length]") == [2, 0]
+            marks = "[...document.querySelectorAll('#clips .state')].map(each => each.textContent)"
+            assert page.ask(marks) == ["rejected · you: reject, not saved yet", "accepted"]
+            assert not [path for path in workspace.rglob("*") if "partial" in path.name]
+            assert (workspace / FILE).read_bytes() == b""
+            filler.unlink()
+            page.wait("review.confirmed.length === 2")
+            page.wait("document.getElementById('saved').textContent === 'All saved'")
+            assert page.ask("document.getElementById('problem').hidden")
+            assert page.ask(marks) == ["rejected · you: reject", "accepted"]
+        assert [decision.what for decision in read_decisions(workspace).decisions] == ["mask", "verdict"]
 
 
 def test_five_thousand_clips_answer_a_key_at_once_and_fit_a_browser(tmp_path):

@@ -18,17 +18,22 @@ NOTE = "publishing"
 
 
 def announce(corpus: Location, paths: Sequence[str]) -> str:
-    """Write a note of the shards that a publishing is about to write or to use as they are; return its name."""
+    """Write a note of the files that a publishing is about to write or to use as they are; return its name."""
     name = partial_beside(Path(NOTE)).name
     corpus.write(name, json_bytes(sorted(paths)))
     return name
 
 
-def announced_paths(corpus: Location) -> set[str]:
-    """Shards that publishings on their way have announced."""
+def document_mark(name: str, sha256: str) -> str:
+    """Entry of a note that announces a document: its name is there already, so its content tells which it is."""
+    return f"{name} {sha256}"
+
+
+def announced_paths(corpus: Location, *, ended: bool = False) -> set[str]:
+    """Shards and documents that publishings have announced: those on their way, or those killed before their end."""
     paths: set[str] = set()
     for name in corpus.top():
-        if name.startswith(f"{NOTE}.partial-") and name.count(".partial-") == 1 and not corpus.is_abandoned(name):
+        if name.startswith(f"{NOTE}.partial-") and name.count(".partial-") == 1 and corpus.is_abandoned(name) == ended:
             with contextlib.suppress(FileNotFoundError, ValueError):  # withdrawn meanwhile
                 paths |= set(parse_json(corpus.read(name)))
     return paths

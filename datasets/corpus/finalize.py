@@ -14,11 +14,11 @@ import numpy as np
 
 from ...licences import read_licence, warnings_of
 from ..store.atomic_io import CorruptFile, digest_of, json_bytes
-from ..store.decision_log import read_decisions, share_decisions
+from ..store.decision_log import put_in_order, read_decisions, share_decisions
 from ..store.decisions import Decisions
 from ..store.ledger import ClipOutcome, RunSummary, account_of, finished_sources, iter_ledger, read_account
 from ..store.location import Location, Place
-from .announcements import NOTE, announced_paths, own_notes, withdraw
+from .announcements import NOTE, announce, announced_paths, document_mark, own_notes, withdraw
 from .documents import render_documents
 from .publish import DOCUMENT_MARKS, MANIFEST, ShardPlan, is_ours, listed_files, shards_in_order, write_planned
 from .schema import QUALITY_NUMBERS, SCHEMA_VERSION, TRUTH
@@ -69,6 +69,7 @@ def finalize(
         shards = list(zip(plans, written, strict=True))
         manifest, rows, outcomes = _unfinished(workspace, shards, settings, name, decisions)
         share_decisions(decisions, workspace, corpus)
+        put_in_order(corpus)
         return commit_manifest(corpus, manifest, rows, outcomes, Location.of(workspace).scratch_folder, notes)
     finally:
         withdraw(corpus, *notes)
@@ -144,24 +145,43 @@ def commit_manifest(
         notes: those that announced the shards, withdrawn once `corpus.json` lists them.
     """
     statistics = CorpusStatistics()
-    manifest["words"] = put_table(corpus, "words", WORDS, statistics.tally(rows), scratch)
-    manifest["account"]["clips"] = put_table(corpus, "account", OUTCOMES, outcomes, scratch)
-    manifest |= statistics.values()
-    manifest = json.loads(json_bytes(manifest))  # as it will be read, and in that order
-    documents = render_documents(manifest)
-    manifest["documents"] = [
-        {"path": name, "size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        for name, content in documents.items()
-    ]
-    manifest["digest"] = digest_of(manifest)
-    for document, content in documents.items():
-        corpus.write(document, content)
-    corpus.write(MANIFEST, json_bytes(manifest))
-    tables = (manifest["words"], manifest["account"]["clips"])
-    withdraw(corpus, *notes, *(note for table in tables for note in own_notes(corpus, [table["path"]])))
+    tables = []
+    try:
+        tables.append(put_table(corpus, "words", WORDS, statistics.tally(rows), scratch))
+        tables.append(put_table(corpus, "account", OUTCOMES, outcomes, scratch))
+        manifest["words"], manifest["account"]["clips"] = tables
+        manifest |= statistics.values()
+        manifest = json.loads(json_bytes(manifest))  # as it will be read, and in that order
+        documents = render_documents(manifest)
+        manifest["documents"] = [
+            {"path": name, "size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in documents.items()
+        ]
+        manifest["digest"] = digest_of(manifest)
+        _replace(corpus, manifest, documents)
+    finally:
+        withdraw(corpus, *notes, *(note for table in tables for note in own_notes(corpus, [table["path"]])))
     _remove_stale(corpus)
     _settle_documents(corpus)
     return manifest
+
+
+def _replace(corpus: Location, manifest: Mapping[str, Any], documents: Mapping[str, bytes]) -> None:
+    """Write the documents and `corpus.json`; a note says of each document meanwhile that it is on its way."""
+    note = announce(corpus, [document_mark(file["path"], file["sha256"]) for file in manifest["documents"]])
+    try:
+        for document, content in documents.items():
+            corpus.write(document, content)
+        corpus.write(MANIFEST, json_bytes(manifest))
+    except BaseException:
+        if corpus.exists(MANIFEST):
+            _settle_documents(corpus)
+        else:
+            for document in documents:
+                corpus.remove(document)
+        withdraw(corpus, note)
+        raise
+    withdraw(corpus, note)
 
 
 def _remove_stale(corpus: Location) -> None:

@@ -3,13 +3,15 @@
 A corpus changes by its `corpus.json` alone. A shard is named by all that decides its bytes, so shards whose rows did
 not change stay as they are, the same pairs give the same names whatever was there before, and no publishing overwrites
 what another wrote. Files that no longer belong go after the new `corpus.json` is in place, but for those that a
-publishing which goes on beside it has announced; one killed anywhere leaves the old corpus whole, at worst with the
-new data card, which `verify` names.
+publishing which goes on beside it has announced; one killed anywhere leaves the old corpus whole. The documents have
+fixed names and are written just before `corpus.json`; of one that a kill left beside the old `corpus.json` a note says
+so, `verify` asks to publish again, and the next publishing mends it.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +173,12 @@ def present_manifest(corpus: Location) -> Mapping[str, Any]:
         }
     except (ValueError, KeyError, TypeError) as broken:
         raise ValueError(f"{corpus.url}/{MANIFEST} is damaged; delete it and publish again") from broken
+
+
+def first_day(corpus: Location) -> str:
+    """Day on which a corpus was first published, as YYYY-MM-DD; today, where there is none yet."""
+    publishing = present_manifest(corpus).get("settings", {}).get("publishing", {})
+    return str(publishing.get("date_published") or date.today().isoformat())
 
 
 def refuse_foreign(corpus: Location) -> None:

@@ -51,7 +51,7 @@ class PublishSettings:
     creator: str = ""
     """Name of the publisher, for `croissant.json`."""
     date_published: str = ""
-    """Day of publication as YYYY-MM-DD; empty leaves it out. The command takes the day on which it is run."""
+    """Day of publication as YYYY-MM-DD; empty leaves it out. Command and flow take that of its first publishing."""
     shard_bytes: int = 512 * 1024**2
     """A shard is closed before it grows past this size, or past MAX_SHARD_CLIPS; one clip is never divided."""
 

@@ -14,7 +14,10 @@ import pyarrow.parquet as pq
 from ...untrusted_input import MAX_DOCUMENT_BYTES, check_values, is_id, printable
 from ..store import codec
 from ..store.atomic_io import digest_of, json_bytes
+from ..store.decision_log import FILE as DECISIONS
+from ..store.decision_log import damaged_lines
 from . import shards
+from .announcements import announced_paths, document_mark
 from .clip import RECORD_SHAPES, record_fault
 from .publish import ATTRIBUTION, CARD, CROISSANT, MANIFEST, is_ours, listed_files
 from .reader import Corpus
@@ -202,9 +205,9 @@ def _faults_of_words(corpus: Corpus, faulty: Container[str]) -> Iterator[str]:
 
 
 def _faults_around(corpus: Corpus) -> Iterator[IntegrityError]:
-    """Yield problems of the manifest and the data card, and shards that nobody listed.
+    """Yield problems of the manifest, of documents and decisions, and shards that nobody listed.
 
-    Programs that take every file of a folder would read those too.
+    Programs that take every file of a folder would read those too. Publishings on their way are no problem.
     """
     manifest = corpus.manifest
     is_signed = manifest.get("digest") == digest_of({name: manifest[name] for name in manifest if name != "digest"})
@@ -213,14 +216,22 @@ def _faults_around(corpus: Corpus) -> Iterator[IntegrityError]:
     elif manifest["counts"]["clips"] != len(corpus):
         problem = f"counts {manifest['counts']['clips']} clips and lists {len(corpus)}; publish the corpus again"
         yield IntegrityError(file=MANIFEST, problem=problem)
+    announced, interrupted = announced_paths(corpus.location), announced_paths(corpus.location, ended=True)
     for document in manifest.get("documents", [{"path": CARD}]):  # of the card of earlier ones there is no digest
         name, sha256 = document["path"], document.get("sha256")
-        problem = f"the {DOCUMENT_TITLES[name]}"
-        if not corpus.location.exists(name):
-            yield IntegrityError(file=name, problem=f"{problem} is missing; publish the corpus again")
-        elif sha256 and corpus.location.digest(name) != sha256:
-            yield IntegrityError(file=name, problem=f"{problem} was changed or damaged; publish the corpus again")
-    manifest_files = {file["path"] for file in listed_files(manifest)}
+        title = f"the {DOCUMENT_TITLES[name]}"
+        mark = document_mark(name, corpus.location.digest(name)) if corpus.location.exists(name) else ""
+        if not mark:
+            yield IntegrityError(file=name, problem=f"{title} is missing; publish the corpus again")
+        elif not sha256 or mark == document_mark(name, sha256) or mark in announced:
+            continue
+        elif mark in interrupted:
+            yield IntegrityError(file=name, problem=f"{title} is of a publishing that was killed; publish it again")
+        else:
+            yield IntegrityError(file=name, problem=f"{title} was changed or damaged; publish the corpus again")
+    expected = {file["path"] for file in listed_files(manifest)} | announced
     for name in corpus.location.names():
-        if name not in manifest_files and (is_ours(name) or (name.startswith("data/") and name.endswith(".parquet"))):
+        if name not in expected and (is_ours(name) or (name.startswith("data/") and name.endswith(".parquet"))):
             yield IntegrityError(file=name, problem=f"is not listed in {MANIFEST}; delete it or publish again")
+    if (damage := damaged_lines(corpus.location)) is not None:
+        yield IntegrityError(file=DECISIONS, problem=damage)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ..store.atomic_io import explain_os_errors, flush_file
 from ..store.location import Location
-from .announcements import announce
+from .announcements import announce, withdraw
 from .schema import PLAIN_ROW, SCHEMA_VERSION
 
 _VERSION_KEY = b"effectpairs.words"
@@ -46,8 +46,12 @@ def put_table(
             flush_file(file)
         size_bytes, sha256 = partial.stat().st_size, Location(str(partial.parent)).digest(partial.name)
         path = f"{prefix}-{sha256[:12]}.parquet"
-        announce(corpus, [path])  # withdrawn with the notes of the shards
-        corpus.take(partial, path)
+        note = announce(corpus, [path])  # withdrawn with the notes of the shards
+        try:
+            corpus.take(partial, path)
+        except BaseException:
+            withdraw(corpus, note)
+            raise
     finally:
         partial.unlink(missing_ok=True)
     return {"path": path, "rows": count, "size_bytes": size_bytes, "sha256": sha256}

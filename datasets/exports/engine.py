@@ -34,6 +34,8 @@ class ExportSummary:
     left_out: Mapping[str, int]
     """Clips that are not in it, by reason, the most frequent first."""
     usage: str
+    captions_of_gt: int
+    """Clips of direction `remove` whose words describe gt, and so the effect that their target lacks."""
 
 
 def export_corpus(
@@ -199,12 +201,13 @@ def _finish(account: ExportAccount, layout: Format, settings: ExportSettings, he
     reasons = collections.Counter(
         entry["reason"] for entry in account.entries() if entry["outcome"] in (LEFT_OUT, DAMAGED)
     )
-    folder = account.folder
+    folder, words = account.folder, settings.caption_choice(layout.fit)
     summary = ExportSummary(
         exported=account.exported,
         frames=sum(entry.get("frames", 0) for entry in account.entries()),
         left_out=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
         usage=layout.usage(settings, folder),
+        captions_of_gt=account.exported * (settings.direction == "remove" and words[:4] not in ("none", "text")),
     )
     if not summary.exported:
         why = "; ".join(f"{count} x {reason}" for reason, count in list(summary.left_out.items())[:3])

@@ -55,7 +55,7 @@ def plan_fit(clip: Clip, fit: Fit, settings: ExportSettings) -> FitPlan:
         rule = f"fewer than --frames {settings.frames}" if settings.frames else f"not {fit.rule}"
         raise DoesNotFit(f"{len(indices)} frames at {fps:g} fps, {rule}")
     size, scale_to = _plan_size((row["height"], row["width"]), fit.multiple, settings.size)
-    captions = _captions(clip, settings.caption)
+    captions = _captions(clip, settings.caption_choice(fit))
     return FitPlan(indices=indices[:count], fps=fps, size=size, scale_to=scale_to, captions=captions)
 
 
@@ -114,7 +114,8 @@ def _captions(clip: Clip, choice: str) -> tuple[str, ...]:
     if choice == "dense":
         texts = [clip.row["caption_dense"]]
     else:
-        augmented = clip.record("captions").get("augmented", []) if choice != "caption" else []
+        record = clip.record("captions") if choice != "caption" else {}
+        augmented = [] if "before" in record else record.get("augmented", [])  # those of a corrected one tell the old
         texts = [clip.row["caption"], *augmented]
         if choice.startswith("augmented-"):
             number = int(choice.removeprefix("augmented-"))

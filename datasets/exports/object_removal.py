@@ -13,6 +13,8 @@ nearest of their own (Casper at 63 and 192, VOID at 31, 95 and 191).
 | VOID's mask | 127 the effect, 255 the rest | 0 the subject, 63 subject and effect, 127 the effect, 255 the rest |
 
 Both models were made to remove, so `remove` takes the clean plate as target: the subject goes, and its effect with it.
+Their texts describe the background alone; a corpus has no such captions, so all clips get the one that Casper is asked
+with where nothing is known of a background.
 """
 
 from collections.abc import Iterable
@@ -26,6 +28,7 @@ from ..store.atomic_io import json_bytes
 from .fitting import ExportClip
 from .settings import WAN_LENGTH, ExportSettings, Files, Fit, Row
 
+BACKGROUND_TEXT = "a video of a clean and beautiful background."
 REMOVED, OVERLAP, AFFECTED, UNKNOWN, STAYS = 0, 63, 127, 128, 255
 
 
@@ -79,9 +82,12 @@ class ObjectRemoval:
 GEN_OMNIMATTE = ObjectRemoval(
     name="gen-omnimatte",
     reader="Generative Omnimatte's training (Casper)",
-    fit=Fit(rule=WAN_LENGTH, fps=16.0, multiple=16),
+    fit=Fit(rule=WAN_LENGTH, fps=16.0, multiple=16, background_text=BACKGROUND_TEXT),
     quadmask=False,
 )
 VOID = ObjectRemoval(
-    name="void", reader="VOID's training, by quadmask", fit=Fit(rule=WAN_LENGTH, fps=12.0, multiple=16), quadmask=True
+    name="void",
+    reader="VOID's training, by quadmask",
+    fit=Fit(rule=WAN_LENGTH, fps=12.0, multiple=16, background_text=BACKGROUND_TEXT),
+    quadmask=True,
 )

@@ -19,9 +19,10 @@ class ExportSettings:
 
     direction: Direction = "add"
     """add: from the video without its effect to the one with it. remove: the reverse."""
-    caption: str = "caption"
+    caption: str | None = None
     """caption, dense, augmented-N (N from 1), all (the caption and every augmented one, where a format takes several),
-    none (empty words), or text:WORDS, the same for each clip."""
+    none (empty words), or text:WORDS, the same for each clip. None: caption, but for `remove` to a clean plate the
+    text of a background, which trainers of object removal expect."""
     fps: float | None = None
     """Frames per second; 0 keeps each clip's own. Clips are never raised to a higher rate."""
     frames: int | None = None
@@ -35,7 +36,7 @@ class ExportSettings:
     """Colour of layers with an alpha, in format exr."""
 
     def __post_init__(self) -> None:
-        if not CAPTIONS.fullmatch(self.caption):
+        if self.caption is not None and not CAPTIONS.fullmatch(self.caption):
             raise ValueError(
                 f"caption={self.caption!r} is not caption, dense, all, none, augmented-N with N from 1, or text:WORDS"
             )
@@ -50,6 +51,11 @@ class ExportSettings:
     def input_layer(self) -> str:
         """Layer that a model sees."""
         return "over" if self.direction == "add" else "gt"
+
+    def caption_choice(self, fit: "Fit") -> str:
+        """`caption`, or what a format takes where nothing was chosen."""
+        background = fit.background_text if self.direction == "remove" else ""
+        return self.caption or (f"text:{background}" if background else "caption")
 
     @property
     def target_layer(self) -> str:
@@ -94,5 +100,7 @@ class Fit:
     keeps_splits: bool = False
     """Whether its files say which split a clip is of; others take the clips for training unless told otherwise."""
     several_captions: bool = False
+    background_text: str = ""
+    """Words for `remove` where its target is the clean plate; a caption tells of subject and effect, which are gone."""
     uniform: bool = False
     """Whether all clips must have one size and one rate."""

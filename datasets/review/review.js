@@ -167,9 +167,13 @@ function showItem(clip) {
   const item = [...$("clips").children].find(each => each.dataset.id === clip.id);
   if (!item) return;
   item.ariaCurrent = clip === current ? "true" : null;
-  const state = item.querySelector(".state"), mine = clip.state.by?.verdict?.[who()];
-  state.textContent = `${WORDS[clip.state.verdict]}${clip.state.disputed ? ", disputed" : ""}${mine ? ` · you: ${mine}` : ""}`;
+  const state = item.querySelector(".state");
+  state.textContent = verdictText(clip);
   state.className = `state ${clip.state.verdict}`;
+}
+function verdictText({ id, state }) {
+  const mine = state.by?.verdict?.[who()], waits = unsent.some(({ decision }) => decision.clip === id && decision.what === "verdict");
+  return `${WORDS[state.verdict]}${state.disputed ? ", disputed" : ""}${mine ? ` · you: ${mine}` : ""}${mine && waits ? ", not saved yet" : ""}`;
 }
 function span(kind, text) { const element = document.createElement("span"); element.className = kind; element.textContent = text; return element; }
 function go(by) {
@@ -297,9 +301,9 @@ class Pane {
     }, problem => { if (this.clip === clip) this.wait.textContent = problem.message; });
   }
   showVerdict() {
-    const { state } = this.clip, element = this.element.querySelector(".verdict"), mine = state.by?.verdict?.[who()];
-    element.className = `verdict ${state.verdict}`;
-    element.textContent = `${WORDS[state.verdict]}${state.disputed ? ", disputed" : ""}${mine ? `, by you: ${mine}` : ""}`;
+    const element = this.element.querySelector(".verdict");
+    element.className = `verdict ${this.clip.state.verdict}`;
+    element.textContent = verdictText(this.clip);
   }
   get count() { return this.clip.shape[0]; }
   toggle() { playing = this.video.paused; for (const pane of panes) if (pane.info) playing ? pane.video.play().catch(() => {}) : pane.video.pause(); this.tick(); this.tell(); redraw(); }

@@ -206,6 +206,7 @@ class Decisions:
             row["effects"] = list(judgement.effects)
         if judgement.caption is not None:
             record = json.loads(row["provenance"].get("captions") or "{}")
+            record.pop("augmented", None)  # they are variants of the caption that was wrong
             corrected = {"caption_by": "a person", "given": judgement.caption, "before": row["caption"]}
             row["provenance"]["captions"] = json_bytes(record | corrected, indent=None).decode()
             row["caption"] = judgement.caption

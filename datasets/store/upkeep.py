@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .atomic_io import CorruptFile, unseal_json
+from .decision_log import FILE as DECISIONS
+from .decision_log import damaged_lines
 from .ledger import finished_sources, iter_ledger
 from .location import Location
 from .purges import read_purges
@@ -104,6 +106,8 @@ def verify_workspace(workspace: Location, step: Callable[[int, int], None] = lam
         read_purges(workspace)
     except CorruptFile as damaged:
         yield str(damaged)
+    if (problem := damaged_lines(workspace)) is not None:
+        yield f"{workspace.path(DECISIONS)}: {problem}"
 
 
 def _owners(workspace: Location) -> dict[str, list[str]]:
