@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -275,6 +276,15 @@ SCENARIOS: tuple[Callable[[Soak], None], ...] = (
 )
 
 
+def attempt(scenario: Callable[[Soak], None], soak: Soak) -> None:
+    """Go through a scenario; what breaks is told at once, for the others go on for a while."""
+    try:
+        scenario(soak)
+    except BaseException:
+        traceback.print_exc()
+        raise
+
+
 def write_page(soak: Soak, path: Path) -> None:
     """Write the figures as a page."""
     lines = [
@@ -306,7 +316,7 @@ def main() -> None:
         soak.footage()
         with ThreadPoolExecutor(AT_ONCE) as threads:
             chosen = [scenario for scenario in SCENARIOS if options.only in ("", scenario.__name__)]
-            ends = [threads.submit(scenario, soak) for scenario in chosen]
+            ends = [threads.submit(attempt, scenario, soak) for scenario in chosen]
         for end in ends:
             end.result()
         if options.out:

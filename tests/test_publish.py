@@ -22,7 +22,7 @@ from effectpairs.datasets.corpus.selection import PublishSettings, split_of
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.gallery.report import write_report
 from effectpairs.datasets.store import ledger
-from effectpairs.datasets.store.atomic_io import CannotWrite, CorruptFile
+from effectpairs.datasets.store.atomic_io import CannotWrite, CorruptFile, partial_beside
 from effectpairs.datasets.store.location import Location
 from effectpairs.tests import fixtures_workspaces
 from effectpairs.tests.fixtures_corpus import square_with_shadow
@@ -311,6 +311,17 @@ def test_what_another_publishing_announced_stays(tmp_path):
     fixtures_workspaces.publish(workspace, corpus)
     assert verify(effectpairs.open(corpus)) == []
     assert not dead.exists()
+
+
+def test_on_object_storage_a_killed_publishing_leaves_no_note_either(tmp_path):
+    fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
+    corpus = Location("memory://notes/corpus")
+    mine = partial_beside(Path("publishing")).name
+    elsewhere, dead = "publishing.partial-00000000-1-5eed", mine.replace(f"-{os.getpid()}-", "-999999999-")
+    for note in (mine, elsewhere, dead):
+        corpus.write(note, b"[]")
+    fixtures_workspaces.publish(tmp_path / "w", corpus.url)
+    assert {name for name in corpus.top() if name.startswith("publishing")} == {mine, elsewhere}
 
 
 def test_a_data_card_between_two_publishings_is_settled(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """Notes by which publishings into one place know of each other, so that none deletes what another is about to list.
 
 There is no lock: a note bears the name of an unfinished file, so what a killed publishing leaves of it is known as
-such, protects nothing and is deleted by the next. On object storage, where a process cannot be looked for, a note
+such, protects nothing and is deleted by the next. The note of another machine, where a process cannot be looked for,
 counts for a week; it keeps files from being deleted, no more.
 """
 

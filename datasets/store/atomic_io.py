@@ -13,7 +13,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -143,14 +143,20 @@ def partial_beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.partial-{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
 
 
-def is_abandoned(partial: Path) -> bool:
-    """Was this `.partial-` begun by a process of this machine that has ended, or so long ago that none can live?"""
+def is_abandoned(partial: Path | str, modified: Callable[[], float] | None = None) -> bool:
+    """Was this `.partial-` begun by a process of this machine that has ended, or so long ago that none can live?
+
+    Args:
+        partial: file, or name of a file elsewhere.
+        modified: asks for the time of its last change, in seconds since 1970; None asks the file.
+    """
+    path = Path(partial)
     try:
-        host, pid = partial.name.rsplit(".partial-", 1)[1].split("-")[:2]
+        host, pid = path.name.rsplit(".partial-", 1)[1].split("-")[:2]
         if host == _host():
             # One that was killed stays in the list until its parent has asked for its status.
             return bool(psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE)
-        return time.time() - partial.stat().st_mtime > ABANDONED_AFTER_S
+        return time.time() - (modified() if modified else path.stat().st_mtime) > ABANDONED_AFTER_S
     except psutil.NoSuchProcess:
         return True
     except (IndexError, ValueError, OSError):

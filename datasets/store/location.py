@@ -19,7 +19,7 @@ from typing import Any, TypeVar, Union
 import fsspec
 
 from ...untrusted_input import check_relative, path_within
-from .atomic_io import ABANDONED_AFTER_S, atomic_write, explain_os_errors, flush_folder, is_abandoned, partial_beside
+from .atomic_io import atomic_write, explain_os_errors, flush_folder, is_abandoned, partial_beside
 
 T = TypeVar("T")
 Place = Union[str, Path, "Location"]
@@ -225,14 +225,14 @@ class Location:
             self._call("", lambda filesystem, path: filesystem.rm(path, recursive=True))
 
     def is_abandoned(self, name: str) -> bool:
-        """Is this what a killed process left half-made? On a remote place its age alone can tell."""
+        """Is this what a killed process left half-made? Of one that ran on another machine its age alone can tell."""
         if self.local is not None:
-            return is_abandoned(Path(self.at(name)))
-        try:
-            written = self._call(name, lambda filesystem, path: filesystem.modified(path))
-        except FileNotFoundError:
-            return False  # withdrawn meanwhile
-        return time.time() - float(written.timestamp()) > ABANDONED_AFTER_S
+            return is_abandoned(self.at(name))
+
+        def modified() -> float:
+            return float(self._call(name, lambda filesystem, path: filesystem.modified(path)).timestamp())
+
+        return is_abandoned(name, modified)
 
     def digest(self, name: str) -> str:
         """SHA-256 of a file's content."""
