@@ -21,6 +21,10 @@ def build(
     clip: Annotated[list[str] | None, Option(help="Id of a real clip to pin; repeatable.")] = None,
     split: Annotated[str, Option(help="Split of which all real clips are pinned, without --clip.")] = "test",
     name: Annotated[str, Option(help="Title of the tables; the folder's name if not given.")] = "",
+    task: Annotated[str, Option(help="Task of the methods: add effects to composites, or remove.")] = "add",
+    remove_to: Annotated[
+        str, Option(help="Truth of a removal: background, or over (the subject stays).")
+    ] = "background",
 ) -> None:
     """Pin real clips by content, and write them for baselines.
 
@@ -28,14 +32,17 @@ def build(
     --benchmark to take them and their like out of training.
     """
     from ..datasets.corpus.reader import open_corpus
-    from ..training.benchmark.build import build_benchmark, choose_clips
+    from ..training.benchmark.build import BenchmarkPlan, build_benchmark, choose_clips
     from ..training.benchmark.pinned import find_leaks
+    from ..training.latents.task import parse_task
 
+    with usage_errors():
+        asked = parse_task(task, remove_to)
     published = open_corpus(corpus)
     clip_ids, left_out = choose_clips(published, split=split, clip_ids=clip or ())
+    plan = BenchmarkPlan(name=name or out_dir.name, clip_ids=clip_ids, left_out=left_out, task=asked)
     with progress_bar() as show:
-        report = partial(show, "benchmark")
-        benchmark = build_benchmark(published, clip_ids, out_dir, name or out_dir.name, left_out, report)
+        benchmark = build_benchmark(published, plan, out_dir, partial(show, "benchmark"))
     for clip_id, reason in left_out.items():
         out.print(f"  left out {clip_id}: {reason}", markup=False)
     out.print(f"benchmark: {len(benchmark.clips)} clips in {out_dir}; how to use it is in README.md", markup=False)

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -18,7 +18,18 @@ from .console import (
     usage_errors,
 )
 
+if TYPE_CHECKING:
+    from ..training.generate import DeviceSettings
+    from ..training.generate_request import GenerateRequest
+    from ..training.sampling.sample import SamplingSettings
+
 commands = typer.Typer()
+
+EffectMasks = Annotated[list[str] | None, Option(metavar="MASK|FRAME=PNG", help="Video, image or keyframes.")]
+LoraPlace = Annotated[Path | None, Option(help="LoRA on top of the model: its file, or a run's folder `trained`.")]
+MaskDownsample = Annotated[
+    str | None, Option(help="Mask's way to the latents: trilinear, area or max; drawn ones max.")
+]
 
 
 @commands.command(epilog="Example: effectpairs train tiny; effectpairs train run.toml --processes 8")
@@ -64,17 +75,13 @@ def generate(
     foreground: Annotated[Path | None, Option(help="Video of the subject, to be composed instead of --over.")] = None,
     mask: Annotated[Path | None, Option(help="Coverage of --foreground: one picture a frame.")] = None,
     background: Annotated[Path | None, Option(help="Video or image behind --foreground.")] = None,
-    effect_mask: Annotated[
-        list[str] | None, Option(metavar="MASK|FRAME=PNG", help="Video, image or keyframes.")
-    ] = None,
+    effect_mask: EffectMasks = None,
     video: Annotated[Path | None, Option(help="Video to take something out of, by a model trained to remove.")] = None,
     subject_mask: Annotated[Path | None, Option(help="Masks of the subject in --video: one picture a frame.")] = None,
     negative: Annotated[str, Option(help="Text of what is not to be seen.")] = "",
     trained: Annotated[Path | None, Option(help="Folder `trained` of a run; the base model if not given.")] = None,
     base: Annotated[str | None, Option(help="Base model: folder or hub name; that of --trained if not given.")] = None,
-    lora: Annotated[
-        Path | None, Option(help="LoRA on top of the model: its file, or a run's folder `trained`.")
-    ] = None,
+    lora: LoraPlace = None,
     lora_scale: Annotated[float, Option(help="Factor of the LoRA's changes.")] = 1.0,
     merge_lora: Annotated[bool, Option("--merge-lora", help="Add the LoRA to the weights: faster.")] = False,
     guidance: Annotated[float, Option(help="Weight of the prompt; 1 is no guidance, twice as fast.")] = 6.0,
@@ -82,13 +89,12 @@ def generate(
     steps: Annotated[int, Option(help="Number of denoising steps.")] = 50,
     weights: Annotated[Path | None, Option(help="Published transformer, such as Casper's, for the base's.")] = None,
     size: Annotated[str | None, Option(metavar="HxW", help="Size in sixteens; the trained one if not given.")] = None,
-    mask_downsample: Annotated[
-        str | None, Option(help="Mask's way to the latents: trilinear, area or max; drawn ones max.")
-    ] = None,
+    mask_downsample: MaskDownsample = None,
     frames: Annotated[int, Option(help="Length of a video that is made of text alone.")] = 85,
     device: Annotated[str, Option(help="Device: auto, cpu, cuda, cuda:1, ...")] = "auto",
     cpu_offload: Annotated[bool, Option("--cpu-offload", help="Keep idle parts of the model off the GPU.")] = False,
     sequential_cfg: Annotated[bool, Option("--sequential-cfg", help="Do guidance in two passes.")] = False,
+    no_memory_check: Annotated[bool, Option("--no-memory-check", help="Try what seems too large for memory.")] = False,
     corpus: Annotated[str, Option(help="Make a video of every pair of this corpus instead.")] = "",
     split: Annotated[str, Option(help="Split of --corpus.")] = "test",
     benchmark: Annotated[Path | None, Option(help="Benchmark whose clips are taken instead of a split.")] = None,
@@ -102,63 +108,66 @@ def generate(
     Writes the video, a map of what changed, and both side by side. With --corpus one video a clip, named by its id; the
     same command goes on where it was cut off.
     """
-    from ..training.generate import (
-        DeviceSettings,
-        GenerateRequest,
-        check_request,
-        parse_downsample,
-        parse_size,
-        read_training,
-    )
-    from ..training.generate import generate as make_video
+    from ..training.generate import DeviceSettings
+    from ..training.generate_request import GenerateRequest, parse_downsample, parse_size
     from ..training.sampling.pipeline import LoraRequest
     from ..training.sampling.sample import SamplingSettings
 
-    adapter = LoraRequest(path=lora, factor=lora_scale, merge=merge_lora) if lora is not None else None
-    settings = DeviceSettings(
-        trained=trained, base=base, weights=weights, lora=adapter, device=device, cpu_offload=cpu_offload
-    )
+    adapter = None if lora is None else LoraRequest(path=lora, factor=lora_scale, merge=merge_lora)
+    places: Any = {"trained": trained, "base": base, "weights": weights, "lora": adapter}
+    files: Any = {"over": over, "foreground": foreground, "mask": mask, "background": background, "video": video}
+    files |= {"subject_mask": subject_mask, "effect_mask": tuple(effect_mask or ())}
+    with usage_errors():
+        shape: Any = {"size": parse_size(size) if size else None, "mask_downsample": parse_downsample(mask_downsample)}
+        request = GenerateRequest(prompt=prompt, negative=negative, frames=frames, **files, **shape)
+        sampling = SamplingSettings(steps=steps, guidance=guidance, seed=seed, sequential_cfg=sequential_cfg)
+    model = DeviceSettings(**places, device=device, cpu_offload=cpu_offload, check_memory=not no_memory_check)
+    settings: Any = {"model": model, "sampling": sampling, "folder": out_dir}
     if corpus:
-        from ..training.corpus_videos import choose_request, make_corpus_videos
+        clips: Any = {"split": split, "benchmark": benchmark, "mode": mode, "keyframes": keyframes}
+        _generate_corpus(request, corpus, processes, **clips, **settings)
+    else:
+        _generate_video(request, benchmark, **settings)
 
-        with usage_errors():
-            if prompt or over or foreground or mask or background or video or subject_mask or effect_mask:
-                raise ValueError("--corpus has prompts, composites and masks of its own; leave out those options")
-            sampling = SamplingSettings(steps=steps, guidance=guidance, seed=seed, sequential_cfg=sequential_cfg)
-            values: Any = {"mode": mode, "keyframes": keyframes, "negative": negative, "folder": out_dir}
-            values |= {"size": parse_size(size) if size else None, "model": settings, "sampling": sampling}
-            videos = choose_request(corpus, split, benchmark, **values)
-        with progress_bar() as show:
-            make_corpus_videos(videos, processes, partial(show, "generate"))
-        out.print(f"videos: {len(videos.clip_ids)} clips in {out_dir}", markup=False)
-        return
+
+def _generate_corpus(request: "GenerateRequest", corpus: str, processes: int, **values: Any) -> None:
+    """Make a video of every clip; of the request size and negative text are taken."""
+    from ..training.corpus_videos import choose_request, make_corpus_videos
+
+    with usage_errors():
+        if request.prompt or request.has_files:
+            raise ValueError("--corpus has prompts, composites and masks of its own; leave out those options")
+        videos = choose_request(corpus, **values, negative=request.negative, size=request.size)
+    with progress_bar() as show:
+        make_corpus_videos(videos, processes, partial(show, "generate"))
+    out.print(f"videos: {len(videos.clip_ids)} clips in {videos.folder}", markup=False)
+
+
+def _generate_video(
+    request: "GenerateRequest",
+    benchmark: Path | None,
+    *,
+    model: "DeviceSettings",
+    sampling: "SamplingSettings",
+    folder: Path,
+) -> None:
+    """Make the one video of a request."""
+    from ..training.generate import generate as make_video
+    from ..training.generate import read_training
+    from ..training.generate_request import check_request
+
     with usage_errors():
         if benchmark:
             raise ValueError("--benchmark names clips of a corpus; give --corpus too")
-        if not prompt and video is None:
+        if not request.prompt and request.video is None:
             raise ValueError("--prompt is missing; say what is to be seen, or name a --corpus")
-        request = GenerateRequest(
-            prompt=prompt,
-            negative=negative,
-            over=over,
-            foreground=foreground,
-            mask=mask,
-            background=background,
-            video=video,
-            subject_mask=subject_mask,
-            effect_mask=tuple(effect_mask or ()),
-            size=parse_size(size) if size else None,
-            frames=frames,
-            mask_downsample=parse_downsample(mask_downsample),
-        )
         check_request(request)
-        sampling = SamplingSettings(steps=steps, guidance=guidance, seed=seed, sequential_cfg=sequential_cfg)
     if request.size is None:
-        height, width = read_training(settings).size
+        height, width = read_training(model).size
         out.print(f"size: {height}x{width}, at which the model was trained; --size takes another", markup=False)
     with progress_bar() as show:
-        result = make_video(request, sampling, settings, out_dir, partial(show, "generate"))
-    out.print(f"video: {result}; what changed and both side by side are in {out_dir}", markup=False)
+        result = make_video(request, sampling, model, folder, partial(show, "generate"))
+    out.print(f"video: {result}; what changed and both side by side are in {folder}", markup=False)
 
 
 @commands.command(

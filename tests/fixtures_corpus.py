@@ -4,10 +4,12 @@
 """
 
 import hashlib
+import json
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from effectpairs.datasets.corpus.finalize import finalize
 from effectpairs.datasets.corpus.publish import plan_shards, write_planned
@@ -69,6 +71,21 @@ def without_truth(corpus: Corpus) -> Path:
         file |= {"size_bytes": path.stat().st_size, "sha256": digest_of_file(path)}
     (folder / "corpus.json").write_bytes(json_bytes(manifest | {"digest": digest_of(manifest)}))
     return folder
+
+
+def without_layer(corpus: Corpus, layer: str, folder: Path) -> Corpus:
+    """A copy of a corpus in which the first clip of each file has lost a layer."""
+    manifest = {name: value for name, value in corpus.manifest.items() if name not in ("digest", "words", "card")}
+    manifest = json.loads(json.dumps(manifest))
+    for file in manifest["files"]:
+        table, path = pq.read_table(Path(corpus.location.url) / file["path"]), folder / file["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        column = table.column_names.index(layer)
+        gone = pa.array([None, *table.column(layer).to_pylist()[1:]], table.schema.field(layer).type)
+        pq.write_table(table.set_column(column, table.schema.field(layer), gone), path, row_group_size=1)
+        file |= {"size_bytes": path.stat().st_size, "sha256": digest_of_file(path)}
+    (folder / "corpus.json").write_bytes(json_bytes(manifest | {"digest": digest_of(manifest)}))
+    return open_corpus(str(folder))
 
 
 def failed_and_rejected() -> list[ClipOutcome]:

@@ -17,13 +17,14 @@ from effectpairs.datasets.store.ledger import write_ledger
 from effectpairs.tests import fixtures_workspaces
 from effectpairs.tests.fixtures_corpus import provenance, square_with_shadow, store_clip
 from effectpairs.tests.fixtures_metrics import write_clip
-from effectpairs.training.benchmark.build import build_benchmark, choose_clips
+from effectpairs.training.benchmark.build import BenchmarkPlan, build_benchmark, choose_clips
 from effectpairs.training.benchmark.pinned import check_pinned, find_leaks, read_benchmark
 from effectpairs.training.benchmark.table import TableRequest, list_methods, write_benchmark_tables
 from effectpairs.training.evaluation.clip_similarity import ClipSimilarity
 from effectpairs.training.evaluation.evaluate import EvaluationSettings
 from effectpairs.training.evaluation.frame_metrics import PixelMetrics
 from effectpairs.training.evaluation.videos import read_conformed
+from effectpairs.training.latents.task import REMOVE_PROMPT
 from effectpairs.training.study.comparison import read_studies, write_study_table
 from effectpairs.untrusted_input import markdown_text
 from typer.testing import CliRunner
@@ -64,7 +65,7 @@ def published(workspace, tmp_path_factory):
     """The benchmark, and the corpus that was published again with it."""
     folder = tmp_path_factory.mktemp("published")
     first = publish(workspace, folder / "corpus")
-    benchmark = build_benchmark(first, PINNED, folder / "bench", "small benchmark", {})
+    benchmark = build_benchmark(first, BenchmarkPlan(name="small benchmark", clip_ids=PINNED), folder / "bench")
     assert find_leaks(benchmark, first) == ["boat", "boat-2", "camel", "camel-again"]
     return folder / "bench", publish(workspace, folder / "corpus", held_out=benchmark.held_out)
 
@@ -247,20 +248,20 @@ def test_a_build_that_was_cut_off_goes_on_and_foreign_files_are_refused(publishe
     for lost in ("benchmark.json", "clips/boat/clip.json"):
         shutil.copytree(published[0], folder)
         (folder / lost).unlink()
-        rebuilt = build_benchmark(corpus, PINNED, folder, "small benchmark", {})
+        rebuilt = build_benchmark(corpus, BenchmarkPlan(name="small benchmark", clip_ids=PINNED), folder)
         assert rebuilt.clips == read_benchmark(published[0]).clips
         assert fixtures_workspaces.read_files(folder).keys() == whole.keys()
         shutil.rmtree(folder)
     shutil.copytree(published[0], folder)
     with pytest.raises(ValueError, match="holds another benchmark; choose a new folder"):
-        build_benchmark(corpus, PINNED[:1], folder, "small benchmark", {})
+        build_benchmark(corpus, BenchmarkPlan(name="small benchmark", clip_ids=PINNED[:1]), folder)
     (folder / "holiday.jpg").touch()
     with pytest.raises(ValueError, match=r"has other things in it \(holiday.jpg\); choose a new or an empty folder"):
-        build_benchmark(corpus, PINNED, folder, "small benchmark", {})
+        build_benchmark(corpus, BenchmarkPlan(name="small benchmark", clip_ids=PINNED), folder)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "README.md").write_text("my own page")
     with pytest.raises(ValueError, match=r"has other things in it \(README.md\)"):
-        build_benchmark(corpus, PINNED, tmp_path / "mine", "small benchmark", {})
+        build_benchmark(corpus, BenchmarkPlan(name="small benchmark", clip_ids=PINNED), tmp_path / "mine")
 
 
 def test_without_names_the_real_clips_of_the_split_are_taken_that_training_does_not_share(
@@ -285,7 +286,7 @@ def test_without_names_the_real_clips_of_the_split_are_taken_that_training_does_
     write_ledger(near, "others", [entry], {"made": "by the tests"})
     apart = publish(near, tmp_path / "apart", duplicates="ignore", held_out=("camel", "boat"))
     assert choose_clips(apart) == (["boat"], {"camel": "training has its footage, in dark-camel"})
-    pinned = build_benchmark(apart, ["camel"], tmp_path / "pinned", "one", {})
+    pinned = build_benchmark(apart, BenchmarkPlan(name="one", clip_ids=["camel"]), tmp_path / "pinned")
     assert pinned.held_out_groups == ("camel", "dark")
     with pytest.raises(ValueError, match="has no clip 'cat'"):
         choose_clips(mixed, clip_ids=["cat"])
@@ -293,6 +294,47 @@ def test_without_names_the_real_clips_of_the_split_are_taken_that_training_does_
         choose_clips(mixed, clip_ids=["drawn"])
     with pytest.raises(ValueError, match="has no real clip that shares nothing with training"):
         choose_clips(mixed, split="validation")
+
+
+def test_a_benchmark_of_removal_gives_the_video_and_measures_against_the_background(published, tmp_path):
+    corpus = published[1]
+    build = ["benchmark", "build", corpus.location.url, "--out", str(tmp_path / "bench"), "--clip=camel", "--clip=boat"]
+    run = CliRunner().invoke(app, [*build, "--task", "remove", "--name", "taken out"])
+    assert run.exit_code == 0, run.output
+    folder, clip = tmp_path / "bench" / "clips" / "camel", corpus["camel"]
+    layers = {name: codec.decode((folder / f"{name}.mkv").read_bytes()) for name in ("video", "mask", "subject_mask")}
+    assert np.array_equal(layers["video"], clip.gt)
+    assert np.array_equal(layers["mask"] > 0, clip.effect_mask | (clip.subject_mask >= 128))
+    assert np.array_equal(layers["subject_mask"], clip.subject_mask)
+    assert {path.stem for path in folder.iterdir()} == {
+        "video", "mask", "subject_mask", "effect_mask", "prompt", "clip",
+    }, "nothing shows the background"  # fmt: skip
+    assert (folder / "prompt.txt").read_text() == f"{REMOVE_PROMPT}\n"
+    readme = " ".join((tmp_path / "bench" / "README.md").read_text().split())
+    assert 'Here 255 means "change this"' in readme
+    assert "compared with the layer `background`" in readme
+    for clip_id in PINNED:
+        for name, frames in (("copy", corpus[clip_id].gt), ("blur", blur(corpus[clip_id].background))):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / f"{clip_id}.mkv").write_bytes(codec.encode(frames, fps=FPS))
+    asked = request((tmp_path / "bench", corpus), tmp_path)
+    for processes, out in ((1, "alone"), (2, "shared")):
+        write_benchmark_tables(dataclasses.replace(asked, processes=processes), tmp_path / out, metrics=METRICS)
+    table = values_of(tmp_path / "alone" / "table1.parquet")
+    for name in ("copy", "blur"):
+        videos = {clip_id: codec.decode((tmp_path / name / f"{clip_id}.mkv").read_bytes()) for clip_id in PINNED}
+        by_hand = np.mean([np.mean(psnr(corpus[clip_id].background, videos[clip_id])) for clip_id in PINNED])
+        assert table[name, "psnr"]["value"] == pytest.approx(by_hand)
+    assert values_of(tmp_path / "shared" / "table1.parquet") == table
+    caches = [{path.name for path in (tmp_path / out / "clips").rglob("*.json")} for out in ("alone", "shared")]
+    assert caches[0] == caches[1], "programs measured what the table wants, and nothing else"
+    with pytest.raises(ValueError, match="holds another benchmark; choose a new folder"):
+        build_benchmark(corpus, BenchmarkPlan(name="", clip_ids=["camel", "boat"]), tmp_path / "bench")
+    for wrong, message in ((("--task", "paint"), "--task paint is not one of add, remove"),
+                           (("--task", "remove", "--remove-to", "gt"), "--remove-to gt is not one of")):  # fmt: skip
+        run = CliRunner().invoke(app, [*build, *wrong])
+        assert run.exit_code == 2
+        assert message in " ".join(run.output.replace("│", " ").split())
 
 
 def test_table_2_sets_several_studies_beside_each_other(tmp_path):

@@ -1,6 +1,9 @@
 """`effectpairs generate --corpus`: every mode, resumed, shared, and refused in one sentence."""
 
 import dataclasses
+import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +13,12 @@ pytest.importorskip("diffusers", reason="pip install 'effectpairs[train]'")
 from effectpairs.cli.app import app  # noqa: E402
 from effectpairs.datasets.store import codec  # noqa: E402
 from effectpairs.tests import fixtures_workspaces  # noqa: E402
-from effectpairs.tests.fixtures_corpus import make_small_corpus  # noqa: E402
+from effectpairs.tests.fixtures_corpus import make_small_corpus, without_layer  # noqa: E402
 from effectpairs.training import corpus_videos  # noqa: E402
+from effectpairs.training.base.cogvideox import CogVideoXFamily  # noqa: E402
+from effectpairs.training.base.families import family_record  # noqa: E402
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
+from effectpairs.training.benchmark.build import BenchmarkPlan, build_benchmark  # noqa: E402
 from effectpairs.training.corpus_videos import (  # noqa: E402
     choose_request,
     clip_input,
@@ -21,6 +27,7 @@ from effectpairs.training.corpus_videos import (  # noqa: E402
     read_request,
 )
 from effectpairs.training.generate import DeviceSettings, read_training  # noqa: E402
+from effectpairs.training.latents.task import REMOVE_PROMPT, parse_task  # noqa: E402
 from effectpairs.training.sampling.pipeline import LoraRequest  # noqa: E402
 from effectpairs.training.sampling.sample import SamplingSettings  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
@@ -77,7 +84,7 @@ def test_it_goes_on_where_it_was_cut_off_and_shares_make_the_same_videos(corpus,
     (tmp_path / "whole" / f"{whole.clip_ids[1]}.mkv").unlink()
     loads = []
     load = corpus_videos.load_pipeline
-    monkeypatch.setattr(corpus_videos, "load_pipeline", lambda settings: loads.append(1) or load(settings))
+    monkeypatch.setattr(corpus_videos, "load_pipeline", lambda *settings: loads.append(1) or load(*settings))
     make_corpus_videos(whole)
     assert len(loads) == 1
     make_corpus_videos(whole)
@@ -88,15 +95,72 @@ def test_it_goes_on_where_it_was_cut_off_and_shares_make_the_same_videos(corpus,
 def test_a_request_travels_to_other_programs(corpus, model, tmp_path, monkeypatch):
     asked, travelled = request(corpus, model, tmp_path, "keyframes", keyframes=2), []
 
-    def run_shares(words, count, log, on_line, *, bind_gpus):
+    def run_shares(words, count, log, report, *, bind_gpus):
         travelled.append((words[0], read_request(corpus_videos.Path(words[1])), count, bind_gpus))
-        on_line(f"sampled {asked.clip_ids[0]}")
+        report(1)
 
     monkeypatch.setattr(corpus_videos, "run_shares", run_shares)
     seen = []
     make_corpus_videos(asked, 2, lambda *progress: seen.append(progress))
     assert travelled == [("videos", asked, 2, False)]
     assert seen == [(0, 2), (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def remover(model, tmp_path_factory):
+    """A model as a removal leaves it: the tiny one's weights with the record of such a run."""
+    trained = tmp_path_factory.mktemp("trained")
+    shutil.copytree(Path(model.base, "transformer"), trained / "transformer")
+    record = {
+        "base": {"id": model.base, "revision": None},
+        "family": family_record(CogVideoXFamily()),
+        "latents": {"size": SIZE},
+        "settings": {"data": {"mask_downsample": "area"}, "cache": {"conditioning_noise": "none"}},
+        "task": dataclasses.asdict(parse_task("remove", "background")),
+    }
+    (trained / "training.json").write_text(json.dumps(record))
+    return DeviceSettings(trained=trained, device="cpu")
+
+
+def test_a_model_that_removes_is_shown_the_video_and_the_masks_that_it_learnt_with(corpus, remover, tmp_path):
+    clip, trained_on = corpus[corpus.ids[0]], read_training(remover)
+    subject = clip.subject_mask >= 128
+    expected = {"mask": clip.effect_mask | subject, "nomask": np.where(subject, 1, 0.5)}
+    for mode, mask in expected.items():
+        asked = request(corpus, remover, tmp_path / mode, mode)
+        inputs = clip_input(clip, asked, trained_on)
+        assert np.array_equal(inputs.over, clip.gt)
+        assert np.array_equal(inputs.effect_mask, mask)
+        assert (inputs.prompt, inputs.mask_downsample) == (REMOVE_PROMPT, "area")
+        make_corpus_videos(asked)
+        assert set(asked.clip_ids) == {path.stem for path in (tmp_path / mode).glob("*.mkv")}
+    videos = [codec.decode((tmp_path / mode / f"{clip.clip_id}.mkv").read_bytes()) for mode in expected]
+    assert (videos[0] != videos[1]).any(), "the model looks at the mask"
+    to_over = dataclasses.replace(trained_on, task=parse_task("remove", "over"))
+    inputs = [clip_input(clip, request(corpus, remover, tmp_path, mode), to_over) for mode in expected]
+    assert np.array_equal(inputs[0].effect_mask, clip.effect_mask)
+    assert np.array_equal(inputs[1].effect_mask, np.where(subject, 0, 0.5))
+
+
+def test_a_benchmark_of_another_task_is_refused(corpus, model, remover, tmp_path):
+    for task, settings, other in (
+        ("add", remover, "add effects, .* learnt to remove .*"),
+        ("remove", model, "remove .*"),
+    ):
+        plan = BenchmarkPlan(name=task, clip_ids=["tiny-000"], task=parse_task(task, "background"))
+        build_benchmark(corpus, plan, tmp_path / task)
+        with pytest.raises(ValueError, match=f"{task} asks to {other}; name another"):
+            choose_request(corpus.location.url, "", tmp_path / task, "mask", model=settings)
+
+
+def test_what_a_removal_cannot_be_asked_is_refused_before_anything_is_loaded(corpus, model, remover, tmp_path):
+    for mode in ("keyframes", "text"):
+        with pytest.raises(ValueError, match=f"--mode {mode} is for models that add effects; .*take --mode mask or no"):
+            request(corpus, remover, tmp_path, mode)
+    incomplete = without_layer(corpus, "subject_mask", tmp_path / "corpus")
+    with pytest.raises(ValueError, match=r"clips without subject_mask, which a removal needs: 2, such as 'tiny-000'"):
+        request(incomplete, remover, tmp_path)
+    request(incomplete, model, tmp_path)
 
 
 def test_other_videos_and_bad_options_are_refused_in_one_sentence(corpus, model, tmp_path):
@@ -115,7 +179,7 @@ def test_other_videos_and_bad_options_are_refused_in_one_sentence(corpus, model,
     with pytest.raises(ValueError, match="--mode masks is none of mask, nomask, keyframes, text"):
         request(corpus, model, tmp_path, "masks")
     with pytest.raises(ValueError, match="has no pair of split test; splits with pairs: train"):
-        choose_request(corpus.location.url, "test", None, "mask")
+        choose_request(corpus.location.url, "test", None, "mask", model=model)
     for options, message in (
         (["--corpus", corpus.location.url, "--prompt", "Dust."], "leave out those options"),
         ([], "--prompt is missing"),

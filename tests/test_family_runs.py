@@ -31,6 +31,7 @@ from effectpairs.training.base.families import (  # noqa: E402
     open_family,
 )
 from effectpairs.training.base.models import BaseModelRef, locate_model  # noqa: E402
+from effectpairs.training.base.network import TrainingBatch  # noqa: E402
 from effectpairs.training.base.optimiser import select_trainable  # noqa: E402
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
 from effectpairs.training.base.wan import WanFamily  # noqa: E402
@@ -196,6 +197,34 @@ def test_a_run_without_autocast_steps_in_half_precision(wan_caches, kind, tmp_pa
     train(training_settings(small, tmp_path / "run", precision="bf16", validation=validation))
     assert {str(weight.dtype) for weight in trained_weights(tmp_path / "run").values()} == {"torch.bfloat16"}
     assert len(read_step_log(tmp_path / "run")) == 4
+
+
+@pytest.mark.parametrize("kind", ["tiny", *WAN_KINDS])
+def test_the_loss_alone_is_computed_on_16_bit_weights(kind, tmp_path):
+    """Without autocast and with 32-bit inputs, as under DeepSpeed; near that of 32-bit weights, with gradients."""
+    family = open_family(write_tiny_model(tmp_path, kind=kind))
+    exact = family.load_transformer(tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    frames, rows = family.grid.latent_frames(13), exact.config.get("max_text_seq_length", 512)
+    width = exact.config.get("text_embed_dim", exact.config.get("text_dim"))
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    latents, noise = draw(2, frames, 16, 4, 6), draw(2, frames, 16, 4, 6)
+    cond = draw(2, frames, family.conditioning_channels, 4, 6)
+    batch = TrainingBatch(latents, cond, draw(2, rows, width), noise, torch.tensor([100, 900]))
+    scheduler = family.load_scheduler(tmp_path)
+    expected = family.loss(exact, batch, scheduler).item()
+    half = family.load_transformer(tmp_path).to(torch.bfloat16)
+    assert {weight.dtype for weight in half.parameters()} == {torch.bfloat16}
+    loss = family.loss(half, batch, scheduler)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected, rel=0.02)
+    gradients = [weight.grad for name, weight in half.named_parameters() if ".attn1.to_" in name]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+    assert any(gradient.any() for gradient in gradients)
 
 
 def test_noise_on_the_composite_is_as_the_base_was_trained(tmp_path):

@@ -16,15 +16,14 @@ from effectpairs.training.base.cogvideox import CogVideoXFamily  # noqa: E402
 from effectpairs.training.base.families import family_record  # noqa: E402
 from effectpairs.training.base.latent_shapes import LatentGrid  # noqa: E402
 from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
-from effectpairs.training.generate import (  # noqa: E402
-    DeviceSettings,
+from effectpairs.training.generate import DeviceSettings, read_training  # noqa: E402
+from effectpairs.training.generate_request import (  # noqa: E402
     GenerateRequest,
     TrainedOn,
     parse_downsample,
     parse_keyframes,
     parse_size,
     read_inputs,
-    read_training,
 )
 
 FRAMES, SIZE = 29, (32, 48)

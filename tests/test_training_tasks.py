@@ -5,18 +5,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 torch = pytest.importorskip("torch", reason="pip install 'effectpairs[train]'")
 for needed in ("diffusers", "accelerate", "tensorboard", "peft"):
     pytest.importorskip(needed, reason="pip install 'effectpairs[lora]'")
 from accelerate.state import AcceleratorState  # noqa: E402
-from effectpairs.datasets.corpus.reader import open_corpus  # noqa: E402
-from effectpairs.datasets.store.atomic_io import digest_of, json_bytes  # noqa: E402
-from effectpairs.digests import digest_of_file  # noqa: E402
-from effectpairs.tests.fixtures_corpus import make_small_corpus  # noqa: E402
+from effectpairs.tests.fixtures_corpus import make_small_corpus, without_layer  # noqa: E402
 from effectpairs.tests.fixtures_latent_cache import DATA, SETTINGS, SmallCache, training_settings  # noqa: E402
 from effectpairs.training import run as training_run  # noqa: E402
 from effectpairs.training.base import checkpoint  # noqa: E402
@@ -29,14 +24,9 @@ from effectpairs.training.base.tiny import write_tiny_model  # noqa: E402
 from effectpairs.training.configs.config import TrainingConfig, ValidationSettings  # noqa: E402
 from effectpairs.training.fitting import loop  # noqa: E402
 from effectpairs.training.fitting.step_log import read_step_log  # noqa: E402
-from effectpairs.training.generate import (  # noqa: E402
-    DeviceSettings,
-    GenerateRequest,
-    load_pipeline,
-    read_inputs,
-    read_training,
-)
+from effectpairs.training.generate import DeviceSettings, load_pipeline, read_training  # noqa: E402
 from effectpairs.training.generate import generate as make_video  # noqa: E402
+from effectpairs.training.generate_request import GenerateRequest, read_inputs  # noqa: E402
 from effectpairs.training.latents.data import CachedSamples  # noqa: E402
 from effectpairs.training.latents.encode import encode_corpus  # noqa: E402
 from effectpairs.training.latents.encode_plan import finalize_cache  # noqa: E402
@@ -77,21 +67,6 @@ def caches(corpus, tmp_path_factory):
 def settings_of(small: SmallCache, output: Path, task: Task, **changes) -> TrainingConfig:
     names = {"task": task.name} | ({"remove_to": task.target, "remove_prompt": task.prompt} if task.removes else {})
     return training_settings(small, output, steps=6, cache=SETTINGS, **names, **changes)
-
-
-def without(corpus, layer: str, folder: Path):
-    """A copy of a corpus in which the first clip of each file has lost a layer."""
-    manifest = {name: value for name, value in corpus.manifest.items() if name not in ("digest", "words", "card")}
-    manifest = json.loads(json.dumps(manifest))
-    for file in manifest["files"]:
-        table, path = pq.read_table(Path(corpus.location.url) / file["path"]), folder / file["path"]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        column = table.column_names.index(layer)
-        gone = pa.array([None, *table.column(layer).to_pylist()[1:]], table.schema.field(layer).type)
-        pq.write_table(table.set_column(column, table.schema.field(layer), gone), path, row_group_size=1)
-        file |= {"size_bytes": path.stat().st_size, "sha256": digest_of_file(path)}
-    (folder / "corpus.json").write_bytes(json_bytes(manifest | {"digest": digest_of(manifest)}))
-    return open_corpus(str(folder))
 
 
 @pytest.mark.parametrize("target", ["background", "over"])
@@ -137,7 +112,7 @@ def test_a_removal_is_shown_the_video_and_learns_the_background(caches, kind, kn
 
 def test_a_corpus_without_the_layer_of_a_task_is_refused(corpus, tmp_path):
     for layer in ("background", "subject_mask", "gt"):
-        damaged = without(corpus, layer, tmp_path / layer)
+        damaged = without_layer(corpus, layer, tmp_path / layer)
         with pytest.raises(ValueError, match=rf"pairs without {layer}, which task = 'remove' needs: 2, such as clip"):
             list(encode_corpus(damaged, BaseModelRef(id="nowhere"), tmp_path, SETTINGS, task=REMOVE))
     asked = (f'corpus="{tmp_path / "background"}"', f'output="{tmp_path / "run"}"', 'task="remove"')
@@ -209,6 +184,7 @@ def train_with_interruptions(settings: TrainingConfig, monkeypatch, *, times: in
         ("tiny-wan", None, Task()),
         ("tiny-vace", LORA, Task()),
         ("tiny-vace", LORA, REMOVE),
+        ("tiny-vace", None, Task()),
     ],
 )
 def test_stopped_at_random_steps_a_run_ends_bit_equal(caches, tmp_path, monkeypatch, kind, lora, task):

@@ -20,7 +20,7 @@ from ..datasets.corpus.reader import open_corpus
 from ..datasets.store.atomic_io import CannotWrite
 from ..weights import WeightsNotFound
 from .base.models import locate_model, select_device
-from .base.shares import parse_share
+from .base.shares import parse_share, print_clips
 from .configs.config import TrainingConfig, load_training
 from .fitting.step_log import TrainingStopped
 from .latents.encode_plan import build_recipe, finalize_cache, pending_clip_ids
@@ -62,14 +62,12 @@ def _run(options: argparse.Namespace) -> None:
     if options.step == "videos":
         from .corpus_videos import make_videos, read_request
 
-        for clip_id in make_videos(read_request(Path(options.request)), parse_share(options.share)):
-            print(f"sampled {clip_id}", flush=True)
+        print_clips("sampled", make_videos(read_request(Path(options.request)), parse_share(options.share)))
         return
     if options.step == "score":
         from .evaluation.sharing import measure_job
 
-        for clip_id in measure_job(Path(options.job), parse_share(options.share)):
-            print(f"measured {clip_id}", flush=True)
+        print_clips("measured", measure_job(Path(options.job), parse_share(options.share)))
         return
     settings = load_training(Path(options.config), options.set)
     if options.step == "draw":
@@ -84,13 +82,11 @@ def _run(options: argparse.Namespace) -> None:
     elif options.step == "sample":
         from .results import generate_samples
 
-        for clip_id in generate_samples(settings, options.count, parse_share(options.share)):
-            print(f"sampled {clip_id}", flush=True)
+        print_clips("sampled", generate_samples(settings, options.count, parse_share(options.share)))
     elif options.step == "check":
         from .effect_check import check_effects
 
-        for clip_id in check_effects(settings, options.count):
-            print(f"checked {clip_id}", flush=True)
+        print_clips("checked", check_effects(settings, options.count))
     else:
         _measure(settings, parse_share(options.share))
 
@@ -100,8 +96,7 @@ def _draw(settings: TrainingConfig) -> None:
 
     if settings.drawing is None:
         raise ValueError("the settings have no table [drawing]; add one, or train on a corpus that is there")
-    for clip_id in draw_corpus(settings.drawing, settings.output_path / "drawing", settings.corpus):
-        print(f"drew {clip_id}", flush=True)
+    print_clips("drew", draw_corpus(settings.drawing, settings.output_path / "drawing", settings.corpus))
 
 
 def _encode(settings: TrainingConfig, options: argparse.Namespace) -> None:
@@ -114,8 +109,7 @@ def _encode(settings: TrainingConfig, options: argparse.Namespace) -> None:
         model = Path(settings.model.id)
         write_tiny_model(model, kind=model.name)  # type: ignore[arg-type]
     corpus, folder, task = open_corpus(settings.corpus), settings.cache_path, settings.learning_task
-    for clip_id in encode_corpus(corpus, settings.model, folder, settings.cache, task=task, share=share):
-        print(f"encoded {clip_id}", flush=True)
+    print_clips("encoded", encode_corpus(corpus, settings.model, folder, settings.cache, task=task, share=share))
     recipe = build_recipe(locate_model(settings.model), settings.cache, task)
     if not pending_clip_ids(corpus, folder, recipe):
         finalize_cache(corpus, settings.model, folder, settings.cache, task)
@@ -125,8 +119,7 @@ def _measure(settings: TrainingConfig, share: tuple[int, int]) -> None:
     from .results import evaluate_samples, measure_samples
 
     if share != (0, 1):
-        for clip_id in measure_samples(settings, share):
-            print(f"measured {clip_id}", flush=True)
+        print_clips("measured", measure_samples(settings, share))
         return
 
     def print_progress(count: int, total: int) -> None:

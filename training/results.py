@@ -9,24 +9,30 @@ Measures and model card need no torch.
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from ..arrays import Rgb
+from ..datasets.corpus.clip import Clip
 from ..datasets.corpus.reader import Corpus, open_corpus
 from ..datasets.store import codec
-from ..datasets.store.atomic_io import atomic_write, digest_of, json_bytes
+from ..datasets.store.atomic_io import atomic_write, digest_of
 from ..digests import digest_of_file
 from ..untrusted_input import markdown_text, path_within
+from .base.latent_shapes import LatentGrid
 from .configs.config import TrainingConfig
 from .evaluation.evaluate import EvaluationSettings, ResultCache, evaluate, measure_share
 from .evaluation.tables import write_tables
 from .evaluation.videos import Method
 from .fitting.step_log import EVALUATION_FOLDER, RECORD_FILE, SAMPLES_FOLDER, TRAINED_FOLDER, read_step_log
 from .latents.encode_plan import change_mask, resize_frames, window_length
+
+if TYPE_CHECKING:
+    from .sampling.clip_videos import ClipVideo
+    from .sampling.pipeline import PipelineInput
 
 SPLITS = ("test", "validation", "train")
 """Splits to hold clips out of, by preference."""
@@ -65,37 +71,51 @@ def generate_samples(settings: TrainingConfig, count: int, share: tuple[int, int
         ValueError: the run is not finished, or a clip does not fit the model.
         WeightsNotFound: the base model is not on this machine.
     """
-    from .base.families import family_of_model
-    from .base.models import locate_model
     from .generate import DeviceSettings, load_pipeline
-    from .sampling.pipeline import PipelineInput
+    from .sampling.clip_videos import make_clip_videos
     from .sampling.sample import SamplingSettings
 
-    corpus, cache, validation = open_corpus(settings.corpus), settings.cache, settings.validation
-    sampling = SamplingSettings(steps=validation.steps, guidance=validation.guidance, seed=validation.seed)
-    trained, task = settings.output_path / TRAINED_FOLDER, settings.learning_task
-    pipeline, grid = None, family_of_model(locate_model(settings.model)).grid
+    validation, trained = settings.validation, settings.output_path / TRAINED_FOLDER
     weights = sorted(path for folder in (trained, trained / "transformer") for path in folder.glob("*.safetensors"))
     if not weights:
         raise ValueError(f"{trained}: holds no trained weights; train to the last step first")
-    weights_digest = digest_of([digest_of_file(path) for path in weights])
-    for clip_id in select_evaluation_clips(corpus, count)[1][share[0] :: share[1]]:
+    sampling = SamplingSettings(steps=validation.steps, guidance=validation.guidance, seed=validation.seed)
+    made_with: list[Any] = [digest_of([digest_of_file(path) for path in weights]), dataclasses.asdict(sampling)]
+    clip_ids = select_evaluation_clips(open_corpus(settings.corpus), count)[1][share[0] :: share[1]]
+    load = partial(load_pipeline, DeviceSettings(trained=trained))
+    yield from make_clip_videos(_list_samples(settings, clip_ids, made_with), load, sampling)
+
+
+def _list_samples(settings: TrainingConfig, clip_ids: Sequence[str], made_with: list[Any]) -> "Iterator[ClipVideo]":
+    """Videos of these clips; the corpus's digest in their keys changes with any caption or frame of it."""
+    from .base.families import family_of_model
+    from .base.models import locate_model
+    from .sampling.clip_videos import ClipVideo
+
+    corpus, cache, task = open_corpus(settings.corpus), settings.cache, settings.learning_task
+    grid = family_of_model(locate_model(settings.model)).grid
+    shown = [cache.size, cache.frames, cache.mask, cache.truth_threshold, settings.data.mask_downsample]
+    for clip_id in clip_ids:
         clip = corpus.clip(clip_id)
-        # The corpus's digest changes with any caption or frame of it.
-        key_parts = [weights_digest, dataclasses.asdict(sampling), corpus.manifest["digest"], clip_id]
-        key_parts += [cache.size, cache.frames, cache.mask, cache.truth_threshold, settings.data.mask_downsample]
-        key = digest_of([*key_parts, *task.record().values()])
-        path = path_within(settings.output_path, f"{SAMPLES_FOLDER}/{clip_id}.mkv")
-        if not is_sampled(path, key):
-            span = slice(window_length(clip, cache.frames, grid))
-            frames: Any = {"over": getattr(clip, task.video), "effect_mask": change_mask(clip, cache, task)}
-            layers: Any = {name: resize_frames(layer[span], cache.size) for name, layer in frames.items()}
-            mask_downsample = settings.data.mask_downsample
-            prompt = (clip.caption or "") if task.prompt is None else task.prompt
-            inputs = PipelineInput(prompt=prompt, mask_downsample=mask_downsample, **layers)
-            pipeline = pipeline or load_pipeline(DeviceSettings(trained=trained))
-            write_sample(path, pipeline(inputs, sampling), key=key, caption=prompt, fps=clip.fps)
-        yield clip_id
+        yield ClipVideo(
+            clip_id=clip_id,
+            path=path_within(settings.output_path, f"{SAMPLES_FOLDER}/{clip_id}.mkv"),
+            key=digest_of([*made_with, corpus.manifest["digest"], clip_id, *shown, *task.record().values()]),
+            caption=task.text(clip.caption),
+            fps=clip.fps,
+            read_inputs=partial(_sample_input, clip, settings, grid),
+        )
+
+
+def _sample_input(clip: Clip, settings: TrainingConfig, grid: LatentGrid) -> "PipelineInput":
+    """Input of the model for the first window of a clip, as it was trained on."""
+    from .sampling.pipeline import PipelineInput
+
+    cache, task = settings.cache, settings.learning_task
+    span = slice(window_length(clip, cache.frames, grid))
+    frames: Any = {"over": getattr(clip, task.video), "effect_mask": change_mask(clip, cache, task)}
+    layers: Any = {name: resize_frames(layer[span], cache.size) for name, layer in frames.items()}
+    return PipelineInput(prompt=task.text(clip.caption), mask_downsample=settings.data.mask_downsample, **layers)
 
 
 def evaluate_samples(settings: TrainingConfig, report: Callable[[int, int], None]) -> None:
@@ -189,17 +209,3 @@ def average_steps(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {"step": group[-1]["step"], **{name: sum(step[name] for step in group) / len(group) for name in names}}
         for group in bins
     ]
-
-
-def write_sample(path: Path, video: Rgb, *, key: str, caption: str | None, fps: float) -> None:
-    """Write a video by a model, without loss, and last its key: present means whole."""
-    atomic_write(path, codec.encode(video, fps=fps))
-    atomic_write(path.with_suffix(".json"), json_bytes({"key": key, "caption": caption}))
-
-
-def is_sampled(path: Path, key: str) -> bool:
-    """Return whether `write_sample` wrote a video under this key."""
-    try:
-        return path.exists() and json.loads(path.with_suffix(".json").read_text())["key"] == key
-    except (OSError, ValueError, KeyError):
-        return False

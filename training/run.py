@@ -146,21 +146,18 @@ def run_step(
     report_step = partial(report, job.label(step))
     if step == "train":
         return _train(job, report_step, on_record)
-    count, (words, verb, total) = 0, _step_words(step, job)
-    report_step(count, total)
-
-    def count_line(line: str) -> None:
-        nonlocal count
-        if line.startswith(verb):  # a line for each clip
-            count += 1
-            report_step(count, max(total, count))
-
+    words, total = _step_words(step, job)
+    report_step(0, total)
     writes_model = step == "encode" and job.uses_tiny_model
     is_single = writes_model or step in ("draw", "check")  # one program alone may write what they write
     count_of_shares = 1 if is_single else share_count(0 if job.accelerate else job.processes)
     log, arguments = job.settings.output_path / "run.log", [str(job.config), *_override_words(job)]
     bind_gpus = step != "encode" or job.settings.cache.device == "auto"
-    run_shares([*words, *arguments], count_of_shares, log, count_line, bind_gpus=bind_gpus)
+
+    def report_count(finished: int) -> None:
+        report_step(finished, max(total, finished))
+
+    count = run_shares([*words, *arguments], count_of_shares, log, report_count, bind_gpus=bind_gpus)
     if step == "evaluate" and count_of_shares > 1:  # what the shares measured is in the cache; the tables are of all
         run_shares([*words, *arguments], 1, log)
     report_step(max(total, count), max(total, count))  # no line is printed for clips that were encoded already
@@ -233,17 +230,17 @@ def _check_sharding(config: Path) -> None:
         )
 
 
-def _step_words(step: str, job: TrainingJob) -> tuple[list[str], str, int]:
-    """Arguments of a step's program, the verb of its line for each clip, and the number of clips."""
+def _step_words(step: str, job: TrainingJob) -> tuple[list[str], int]:
+    """Arguments of a step's program, and the number of clips."""
     if step == "draw":
-        return ["draw"], "drew ", job.settings.drawing.clips if job.settings.drawing else 0
+        return ["draw"], job.settings.drawing.clips if job.settings.drawing else 0
     corpus = open_corpus(job.settings.corpus)
     held_out = len(select_evaluation_clips(corpus, job.eval_clips)[1])
     return {
-        "encode": (["encode", *(["--tiny-model"] if job.uses_tiny_model else [])], "encoded ", len(corpus)),
-        "sample": (["sample", "--count", str(job.eval_clips)], "sampled ", held_out),
-        "evaluate": (["measure"], "measured ", held_out),
-        "check": (["check", "--count", str(job.eval_clips)], "checked ", held_out),
+        "encode": (["encode", *(["--tiny-model"] if job.uses_tiny_model else [])], len(corpus)),
+        "sample": (["sample", "--count", str(job.eval_clips)], held_out),
+        "evaluate": (["measure"], held_out),
+        "check": (["check", "--count", str(job.eval_clips)], held_out),
     }[step]
 
 

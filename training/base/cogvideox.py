@@ -221,6 +221,10 @@ class CogVideoXFamily:
                 video, cache = vae.decoder(torch.cat([run, run], dim=2) if alone else run, conv_cache=cache)
             yield (video[:, :, : self.grid.frames_per_latent] if alone else video).float().clamp(-1, 1)
 
+    def decoding_numbers(self, vae: Mapping[str, Any]) -> int:
+        """Numbers held for each pixel of a frame, of which a run has 8; traced with the published shape."""
+        return 177 * int(vae["block_out_channels"][0])
+
 
 def rotary_embedding(config: Any, frames: int, height: int, width: int, device: Any) -> tuple[Any, Any]:
     """Positions of the tokens: cosines and sines [tokens, D] over latent frames, rows and columns, counted from 0."""

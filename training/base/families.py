@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...extras import require
 from .cogvideox import CogVideoXFamily
 from .family import Family
 from .models import Layout, LocalBase, read_config
@@ -57,6 +58,13 @@ def transformer_config(model: LocalBase) -> dict[str, Any]:
     """Config of the transformer that a base model on this machine begins with; no weight is read."""
     published = _published(model)
     return read_config(model.path / "transformer") if published is None else published_config(published, model.path)
+
+
+def transformer_shapes(family: Family, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shape of every weight of a family's transformer with this config; none is allocated."""
+    with require("torch", extra="train").device("meta"):
+        transformer = getattr(require("diffusers", extra="train"), family.transformer_class).from_config(config)
+    return {name: tuple(weight.shape) for name, weight in transformer.named_parameters()}
 
 
 def family_record(family: Family) -> dict[str, Any]:

@@ -160,6 +160,10 @@ class Family(Protocol):
         """Decode scaled latents in runs of frames, so that memory does not grow with the clip."""
         ...
 
+    def decoding_numbers(self, vae: Mapping[str, Any]) -> int:
+        """Numbers that decoding a run holds at its peak for each pixel of a frame, by the autoencoder's config."""
+        ...
+
 
 def decode_latents(family: Family, vae: Any, latents: Latents) -> Video:
     """Decode scaled latents to all frames of the clip."""

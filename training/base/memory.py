@@ -1,9 +1,14 @@
-"""Memory that training takes of a card, estimated from shapes before any weight is loaded; needs no torch.
+"""Memory that training or sampling takes of a card, estimated from shapes before any weight is loaded; needs no torch.
 
-An estimate: no card was at hand to measure it on. Counted are the weights (what learns in 32 bits, the rest in the
-precision of the run), 16-bit copies of what learns that autocast keeps, gradient and two moments of AdamW, a running
-mean, and activations. With gradient checkpointing a block keeps its input alone and one block at a time is computed
-again, at about 16 tensors of a token's width; without it a block keeps about 22, or 32 where all its weights learn.
+An estimate: no card was at hand to measure it on. Counted for training are the weights (what learns in 32 bits, the
+rest in the precision of the run), 16-bit copies of what learns that autocast keeps, gradient and two moments of AdamW,
+a running mean, and activations. With gradient checkpointing a block keeps its input alone and one block at a time is
+computed again, at about 16 tensors of a token's width; without it a block keeps about 22, or 32 where all its weights
+learn.
+
+Sampling holds the weights of all parts, or of one at a time with offload, and what the part at work needs: the block at
+work of the transformer (11 tensors of a token's width in CogVideoX, 16 in Wan, 18 in VACE, traced without computing
+anything), or what a family's autoencoder holds while it decodes a run of frames (`Family.decoding_numbers`).
 """
 
 import math
@@ -21,6 +26,12 @@ RECOMPUTED_TENSORS, SAVED_TENSORS, SAVED_BY_ALL = 16, 22, 32
 RESERVE = 1.0e9
 """Bytes of the device's own context and of what lies between allocations."""
 GB = 1e9
+_REMEDIES = {
+    "training": "train a LoRA (configs *-lora-24gb), set gradient_checkpointing = true, lower batch, cache.size or "
+    "cache.frames, share by ZeRO-2, or set check_memory = false",
+    "sampling": "give a smaller --size, --sequential-cfg, on a GPU --cpu-offload, or --no-memory-check to try it all "
+    "the same",
+}
 Sharing = Literal["none", "optimiser", "all"]
 """Parts that the processes share: none (DDP), gradient and moments (ZeRO-2), everything (FSDP)."""
 
@@ -101,18 +112,36 @@ def token_count(config: Mapping[str, Any], latents: tuple[int, int, int]) -> int
     return patches + int(config.get("max_text_seq_length", 0))
 
 
-def check_memory(estimate: MemoryEstimate, available: int, device: str) -> None:
-    """Refuse a run that does not fit.
+def estimate_sampling(weights: Mapping[str, int], work: Mapping[str, int], item: int, *, offload: bool) -> float:
+    """Estimate the bytes of sampling.
+
+    Args:
+        weights: count of each part's weights.
+        work: count of the numbers that a part holds while it works; one works at a time.
+        item: bytes of a number.
+        offload: only the part at work is on the device.
+    """
+    if offload:
+        return item * max(count + work.get(part, 0) for part, count in weights.items()) + RESERVE
+    return item * (sum(weights.values()) + max(work.values())) + RESERVE
+
+
+def block_numbers(config: Mapping[str, Any], latents: tuple[int, int, int]) -> int:
+    """Numbers that a transformer's block holds for one sample while it works and nothing learns."""
+    width: int = config["num_attention_heads"] * config["attention_head_dim"]
+    return token_count(config, latents) * width * RECOMPUTED_TENSORS
+
+
+def check_memory(needed_bytes: float, available: int, device: str, *, work: str = "training") -> None:
+    """Refuse work ("training" or "sampling") that does not fit.
 
     Raises:
         ValueError: naming the estimate, the memory and what to change.
     """
-    if estimate.total > available:
+    if needed_bytes > available:
         raise ValueError(
-            f"training takes about {estimate.total / GB:.1f} GB of memory a process, as estimated from shapes, and "
-            f"{device} has {available / GB:.1f} GB free; train a LoRA (configs *-lora-24gb), set "
-            "gradient_checkpointing = true, lower batch, cache.size or cache.frames, share by ZeRO-2, or set "
-            "check_memory = false"
+            f"{work} takes about {needed_bytes / GB:.1f} GB of memory a process, as estimated from shapes, and "
+            f"{device} has {available / GB:.1f} GB free; {_REMEDIES[work]}"
         )
 
 

@@ -132,6 +132,10 @@ class PixelShuffleFamily(CogVideoXFamily):
             run = vae.decode(latents[:, number : number + 1].to(vae.device, vae.dtype) / self.scale).float()
             yield (run if number else run.mean(dim=2, keepdim=True)).clamp(-1, 1)
 
+    def decoding_numbers(self, vae: Mapping[str, Any]) -> int:
+        """Colours of a run's frames, before and after."""
+        return 6 * self.grid.frames_per_latent
+
 
 @functools.cache
 def _alphas() -> Any:

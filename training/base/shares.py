@@ -1,11 +1,12 @@
 """Shares of a step's clips, done side by side by programs of `training/__main__`, each with a GPU of its own.
 
 A program takes every N-th clip from the K-th on. A clip's result depends on the clip and the settings alone, so it is
-the same whatever the number of programs; on a CPU each takes one thread, unless OMP_NUM_THREADS is set.
+the same whatever the number of programs; on a CPU each takes one thread, unless OMP_NUM_THREADS is set. For each clip
+that is done it prints a line, which is how they are counted.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ...datasets.store.atomic_io import explain_os_errors
@@ -13,6 +14,8 @@ from ...processes import Program, run_programs
 from .models import visible_gpus
 
 PROGRAM = "effectpairs.training"
+VERBS = ("drew", "encoded", "sampled", "measured", "checked")
+"""First words of the line for a clip."""
 
 
 def share_count(processes: int) -> int:
@@ -27,17 +30,19 @@ def run_shares(
     words: Sequence[str],
     count: int,
     log: Path,
-    on_line: Callable[[str], None] = lambda line: None,
+    report: Callable[[int], None] = lambda finished: None,
     *,
     bind_gpus: bool = True,
-) -> None:
-    """Run a step as so many programs, to their end; the log of the K-th has K in its name.
+) -> int:
+    """Run a step as so many programs, to their end; return the number of clips that they did.
+
+    The log of the K-th has K in its name.
 
     Args:
         words: step and arguments, to which the share is added.
         count: number of programs.
         log: file for the first program's output.
-        on_line: receives every line that a program prints.
+        report: receives the number of clips done by all, after each.
         bind_gpus: let each program see one GPU alone, where there are any.
 
     Raises:
@@ -52,7 +57,22 @@ def run_shares(
         file = log.with_stem(f"{log.stem}-{number}") if number else log
         env = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
         programs.append(Program(command=command, log=file, env=env))
-    run_programs(programs, on_line=on_line)
+    finished = 0
+
+    def count_line(line: str) -> None:
+        nonlocal finished
+        if line.partition(" ")[0] in VERBS:
+            finished += 1
+            report(finished)
+
+    run_programs(programs, on_line=count_line)
+    return finished
+
+
+def print_clips(verb: str, clip_ids: Iterable[str]) -> None:
+    """Print the line for each clip, one of VERBS and its id, as soon as it is done."""
+    for clip_id in clip_ids:
+        print(verb, clip_id, flush=True)
 
 
 def parse_share(share: str) -> tuple[int, int]:

@@ -235,6 +235,10 @@ class WanFamily:
                 )
         vae.clear_cache()
 
+    def decoding_numbers(self, vae: Mapping[str, Any]) -> int:
+        """Numbers held for each pixel of a frame, of which a run has 4; traced with the published shape."""
+        return 52 * int(vae.get("base_dim", 96))
+
 
 class StatelessFlow(_flow):  # type: ignore[misc]
     """Euler steps along the flow that keep no state, so that overlapping windows can share them."""

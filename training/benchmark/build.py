@@ -2,7 +2,7 @@
 
 The paper's form: real clips alone, and none whose footage, or nearly the same footage, is in training. Clips that are
 named are pinned wherever they are; publishing again with the benchmark then takes them, and what is like them, out of
-training. The truth itself is not written, but for its first frame, which some baselines start from.
+training. The truth itself is not written, but for its first frame, which some baselines of adding effects start from.
 
 A folder is filled in any number of goes: `clip.json` is written last for each clip, `benchmark.json` last of all.
 """
@@ -10,6 +10,7 @@ A folder is filled in any number of goes: `clip.json` is written last for each c
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from ...datasets.store import codec
 from ...datasets.store.atomic_io import atomic_write, json_bytes
 from ...untrusted_input import csv_text, markdown_text, path_within
 from ..evaluation.videos import crop_to_even
+from ..latents.task import SUBJECT_LEVEL, Task
 from .pinned import MANIFEST, Benchmark, PinnedClip, pin_clip, read_benchmark, write_benchmark
 
 README, INDEX, CLIPS_FOLDER = "README.md", "clips.csv", "clips"
@@ -34,6 +36,17 @@ README_MARK = "<!-- benchmark by effectpairs -->"
 CRF = 12
 """Quality of the H.264 copies: no loss is seen."""
 _INDEX_COLUMNS = ("clip_id", "num_frames", "fps", "height", "width", "effects", "caption")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkPlan:
+    """Title, clips and task of a benchmark that is to be built."""
+
+    name: str
+    clip_ids: Sequence[str]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Reason by id of each clip that was looked at and is not in it."""
+    task: Task = Task()
 
 
 def choose_clips(
@@ -117,12 +130,7 @@ def linked_clips(
 
 
 def build_benchmark(
-    corpus: Corpus,
-    clip_ids: Sequence[str],
-    folder: Path,
-    name: str,
-    left_out: Mapping[str, str],
-    report: Callable[[int, int], None] = lambda *_: None,
+    corpus: Corpus, plan: BenchmarkPlan, folder: Path, report: Callable[[int, int], None] = lambda *_: None
 ) -> Benchmark:
     """Pin clips, and write them for baselines into a folder; return the benchmark.
 
@@ -131,6 +139,7 @@ def build_benchmark(
         CannotWrite: the disk is full.
     """
     refuse_foreign_files(folder)
+    clip_ids = plan.clip_ids
     rows = {row["clip_id"]: row for row in corpus.columns(["clip_id", "group", "provenance.inputs"]).to_pylist()}
     linked = linked_clips({clip_id: rows[clip_id] for clip_id in clip_ids}, rows, near_pairs(corpus))
     report(0, len(clip_ids))
@@ -139,17 +148,19 @@ def build_benchmark(
         pinned.append(pin_clip(corpus[clip_id]))
         report(number, len(clip_ids))
     benchmark = Benchmark(
-        name=name,
+        name=plan.name,
         corpus=corpus.manifest["version"],
         clips=tuple(pinned),
         held_out_groups=tuple(sorted({rows[clip_id]["group"] for clip_id in linked})),
-        left_out=dict(left_out),
+        left_out=dict(plan.left_out),
+        task=plan.task,
     )
-    if (folder / MANIFEST).exists() and read_benchmark(folder).clips != benchmark.clips:
+    present = read_benchmark(folder) if (folder / MANIFEST).exists() else benchmark
+    if (present.clips, present.task) != (benchmark.clips, benchmark.task):
         raise ValueError(f"{folder} holds another benchmark; choose a new folder, so that results are not mixed up")
     atomic_write(folder / README, _render_readme(benchmark).encode())  # first: it marks the folder as ours
     for clip in pinned:
-        _write_clip(corpus[clip.clip_id], clip, path_within(folder, f"{CLIPS_FOLDER}/{clip.clip_id}"))
+        _write_clip(corpus[clip.clip_id], clip, path_within(folder, f"{CLIPS_FOLDER}/{clip.clip_id}"), plan.task)
     atomic_write(folder / INDEX, _render_index(pinned).encode())
     write_benchmark(benchmark, folder)
     return benchmark
@@ -174,27 +185,42 @@ def refuse_foreign_files(folder: Path) -> None:
         raise ValueError(f"{folder} has other things in it ({foreign[0]}); choose a new or an empty folder")
 
 
-def _write_clip(clip: Clip, pinned: PinnedClip, folder: Path) -> None:
+def _write_clip(clip: Clip, pinned: PinnedClip, folder: Path, task: Task) -> None:
     """Write a clip's files, unless they are there as it is pinned."""
-    record = json_bytes({name: getattr(pinned, name) for name in _INDEX_COLUMNS} | {"gt": pinned.layers["gt"].pixels})
-    mark = folder / "clip.json"
+    values = {name: getattr(pinned, name) for name in _INDEX_COLUMNS} | {"gt": pinned.layers["gt"].pixels}
+    record, mark = json_bytes(values | task.record()), folder / "clip.json"
     if mark.exists() and mark.read_bytes() == record:
         return
+    layers = _removal_layers(clip, task) if task.removes else _effect_layers(clip)
+    for name, frames in layers.items():
+        atomic_write(folder / f"{name}.mkv", codec.encode(frames, fps=clip.fps))
+    for name in ("video", "mask", "subject_mask") if task.removes else ("over", "mask"):
+        frames = layers[name] * np.uint8(255) if layers[name].dtype == bool else layers[name]
+        rgb = frames if frames.ndim == 4 else np.repeat(frames[..., None], 3, axis=3)
+        atomic_write(folder / f"{name}.mp4", encode_mp4(crop_to_even(rgb), fps=clip.fps, crf=CRF))
+    if not task.removes:
+        first = clip.frames("gt", 0, 1)
+        assert first is not None, "every clip has a gt"
+        atomic_write(folder / "first_gt.png", cv2.imencode(".png", first[0][..., ::-1])[1].tobytes())
+    atomic_write(folder / "prompt.txt", f"{task.text(pinned.caption)}\n".encode())
+    atomic_write(mark, record)
+
+
+def _effect_layers(clip: Clip) -> dict[str, Any]:
+    """Layers that a method gets which adds effects, by the names of their files."""
     names = {"over": "over", "mask": "effect_mask", "foreground": "foreground", "background": "background"}
     layers: dict[str, Any] = {name: clip.decode(layer) for name, layer in names.items()}
     layers["subject_mask"] = clip.decode("subject_mask")
     # What was decomposed holds effects that hang on the subject: they are what is asked for.
     layers["foreground"] = np.where(layers["subject_mask"][..., None] > 0, layers["foreground"], np.uint8(0))
-    for name, frames in layers.items():
-        atomic_write(folder / f"{name}.mkv", codec.encode(frames, fps=clip.fps))
-    grey = np.repeat(layers["mask"].astype(np.uint8)[..., None] * np.uint8(255), 3, axis=3)
-    for name, frames in (("over", layers["over"]), ("mask", grey)):
-        atomic_write(folder / f"{name}.mp4", encode_mp4(crop_to_even(frames), fps=clip.fps, crf=CRF))
-    first = clip.frames("gt", 0, 1)
-    assert first is not None, "every clip has a gt"
-    atomic_write(folder / "first_gt.png", cv2.imencode(".png", first[0][..., ::-1])[1].tobytes())
-    atomic_write(folder / "prompt.txt", f"{pinned.caption}\n".encode())
-    atomic_write(mark, record)
+    return layers
+
+
+def _removal_layers(clip: Clip, task: Task) -> dict[str, Any]:
+    """Layers that a method gets which takes something out, by the names of their files."""
+    names = {"video": "gt", "effect_mask": "effect_mask", "subject_mask": "subject_mask"}
+    layers: dict[str, Any] = {name: clip.decode(layer) for name, layer in names.items()}
+    return layers | {"mask": task.change_mask(layers["effect_mask"], layers["subject_mask"] >= SUBJECT_LEVEL)}
 
 
 def _render_index(clips: Sequence[PinnedClip]) -> str:

@@ -16,6 +16,7 @@ from ...datasets.corpus.reader import Corpus
 from ...datasets.corpus.schema import footage_digests
 from ...datasets.store.atomic_io import atomic_write, seal_json, unseal_json
 from ..evaluation.videos import pixels_digest
+from ..latents.task import Task
 
 MANIFEST = "benchmark.json"
 FORMAT = 1
@@ -61,6 +62,8 @@ class Benchmark:
     """Groups of the clips, and of all clips of the same or nearly the same footage."""
     left_out: Mapping[str, str]
     """Reason by id of each clip that was looked at and is not in it."""
+    task: Task = Task()
+    """Task of the methods: the layer that they get, and the one that is the truth."""
 
     @property
     def clip_ids(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -137,7 +138,8 @@ def write_benchmark_tables(
         check_pinned(benchmark, corpus)
         clips = [{"clip_id": clip.clip_id, "num_frames": clip.num_frames, "fps": clip.fps} for clip in benchmark.clips]
         lengths = conformed_lengths(request.videos, clips, trim=request.trim)
-    settings = replace(metrics, clip_ids=benchmark.clip_ids, cache=cache, conform=True, intervals=True)
+    layers: Any = {"truth": benchmark.task.target, "input": benchmark.task.video, "prompt": benchmark.task.prompt}
+    settings = replace(metrics, clip_ids=benchmark.clip_ids, cache=cache, conform=True, intervals=True, **layers)
     pages, measurements, count = [], [], share_count(request.processes)
     if request.methods:
         methods = [row.method for row in request.methods]

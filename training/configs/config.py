@@ -20,7 +20,7 @@ from ..base.models import DENOISING_STEPS, BaseModelRef
 from ..base.optimiser import LoraSettings, OptimiserSettings, Trainable
 from ..latents.encode_plan import CacheSettings
 from ..latents.sampler import KINDS, DataSettings
-from ..latents.task import RemovalTarget, Task, TaskName
+from ..latents.task import REMOVE_PROMPT, RemovalTarget, Task, TaskName
 
 Kind = Literal["real", "synthetic", "unpaired"]
 
@@ -85,7 +85,7 @@ class TrainingConfig:
     """"add" puts effects into `over`; "remove" takes subject and effects out of `gt`."""
     remove_to: RemovalTarget = "background"
     """Layer that comes out of "remove": the background, or `over`, where the subject stays."""
-    remove_prompt: str = "a video of a clean and beautiful background."
+    remove_prompt: str = REMOVE_PROMPT
     """Text of every clip for "remove": captions describe what is taken out."""
     cache_folder: str = ""
     """Folder of the latent cache; "" is `cache` in the output."""

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -39,6 +39,9 @@ class EvaluationJob:
     clip_ids: tuple[str, ...] | None
     cache: ResultCache
     conform: bool
+    truth: Literal["gt", "background", "over"]
+    input: Literal["over", "gt"]
+    prompt: str | None
 
 
 def evaluate_shared(
@@ -55,25 +58,19 @@ def evaluate_shared(
     """
     if count > 1:
         assert settings.cache is not None, "shares meet in the cache"
-        names = ("fvd", "frames", "size", "split", "clip_ids", "cache", "conform")
+        names = ("fvd", "frames", "size", "split", "clip_ids", "cache", "conform", "truth", "input", "prompt")
         job = EvaluationJob(
             corpus=corpus.location.url,
             methods=tuple(methods),
             scorers=tuple((type(scorer).__name__, vars(scorer)) for scorer in settings.scorers),
             **{name: getattr(settings, name) for name in names},
         )
-        total, finished = len(settings.clip_ids or corpus.ids), 0
-
-        def count_line(line: str) -> None:
-            nonlocal finished
-            if line.startswith("measured "):
-                finished += 1
-                report(min(finished, total), total)
-
+        total = len(settings.clip_ids or corpus.ids)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "job.json")
             atomic_write(file, json_bytes(TypeAdapter(EvaluationJob).dump_python(job, mode="json")))
-            run_shares(["score", str(file)], count, settings.cache.folder.parent / "measure.log", count_line)
+            log = settings.cache.folder.parent / "measure.log"
+            run_shares(["score", str(file)], count, log, lambda finished: report(min(finished, total), total))
     return evaluate(corpus, methods, settings, report)
 
 

@@ -15,7 +15,7 @@ from ...datasets.corpus.reader import open_corpus
 from ...datasets.store.location import Location
 from ...extras import require
 from ..base import checkpoint
-from ..base.families import family_of_model, load_transformer, transformer_config
+from ..base.families import family_of_model, load_transformer, transformer_config, transformer_shapes
 from ..base.family import Family
 from ..base.lora import add_lora
 from ..base.memory import Sharing, check_memory, estimate_memory, free_memory_bytes
@@ -105,17 +105,14 @@ def need_memory(settings: TrainingConfig, accelerator: Any, samples: CachedSampl
     Raises:
         ValueError: with the estimate.
     """
-    model_class = getattr(require("diffusers", extra="train"), samples.family.transformer_class)
-    with torch.device("meta"):
-        weights = model_class.from_config(config).named_parameters()
-    shapes = {name: tuple(weight.shape) for name, weight in weights}
+    shapes = transformer_shapes(samples.family, config)
     sides = {samples.family.grid.latent_shape(row["frames"], row["height"], row["width"]) for row in samples.rows}
     plugin, kind = accelerator.state.deepspeed_plugin, accelerator.distributed_type.name
     shares_all = kind == "FSDP" or (plugin is not None and plugin.zero_stage == 3)
     sharing: Sharing = "all" if shares_all else "optimiser" if kind == "DEEPSPEED" else "none"
     plan = settings.memory_plan(accelerator.num_processes, sharing)
     estimate = estimate_memory(shapes, config, max(sides, key=math.prod), plan)
-    check_memory(estimate, free_memory_bytes(str(accelerator.device)), str(accelerator.device))
+    check_memory(estimate.total, free_memory_bytes(str(accelerator.device)), str(accelerator.device))
 
 
 def build_accelerator(settings: TrainingConfig) -> Any:

@@ -130,7 +130,7 @@ class _Encoders:
 def _encode_window(clip: Clip, mask: Mask | None, start: int, folder: Path, recipe: Recipe, encoders: _Encoders) -> str:
     """Write the row of one window unless it exists; return its key."""
     task = task_of_recipe(recipe)
-    caption = (clip.caption or "") if task.prompt is None else task.prompt
+    caption = task.text(clip.caption)
     digests = [
         hashlib.sha256(clip.encoded(layer) or b"").hexdigest() for layer in (*task.layers, *mask_layers(clip, recipe))
     ]

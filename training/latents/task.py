@@ -12,7 +12,7 @@ model that is trained here takes both, for the effect mask of some frames is hid
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -23,6 +23,8 @@ from .sampler import SourceMix
 
 TaskName = Literal["add", "remove"]
 RemovalTarget = Literal["background", "over"]
+REMOVE_PROMPT = "a video of a clean and beautiful background."
+"""Text of every clip of a removal where no setting says otherwise: captions describe what is taken out."""
 SUBJECT_LEVEL = 128
 """Coverage, of 255, from which a pixel of `subject_mask` is of the subject."""
 
@@ -48,9 +50,18 @@ class Task:
         return self.name == "remove"
 
     @property
+    def goal(self) -> str:
+        """Deed of a model that learnt the task, as the end of a sentence."""
+        return f"remove (to the layer {self.target})" if self.removes else "add effects"
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """Layers that every pair has to have beside its effect mask."""
         return (self.target, self.video, *(("subject_mask",) if self.removes else ()))
+
+    def text(self, caption: str | None) -> str:
+        """Text of a clip for the model."""
+        return (caption or "") if self.prompt is None else self.prompt
 
     def mix(self, mix: SourceMix) -> SourceMix:
         """Frequencies of the kinds of clips that teach the task."""
@@ -74,6 +85,20 @@ class Task:
     def record(self) -> dict[str, Any]:
         """Part of a cache's recipe; empty for the task that recipes had before there were two."""
         return {"task": asdict(self)} if self.removes else {}
+
+
+def parse_task(name: str, target: str) -> Task:
+    """Parse the values of --task and --remove-to.
+
+    Raises:
+        ValueError: there is no such task, or a removal has no such truth.
+    """
+    if name not in get_args(TaskName):
+        raise ValueError(f"--task {name} is not one of {', '.join(get_args(TaskName))}")
+    if target not in get_args(RemovalTarget):
+        raise ValueError(f"--remove-to {target} is not one of {', '.join(get_args(RemovalTarget))}")
+    removal = Task(name="remove", target=cast(RemovalTarget, target), prompt=REMOVE_PROMPT)
+    return removal if name == "remove" else Task()
 
 
 def task_of_recipe(recipe: Mapping[str, Any]) -> Task:
