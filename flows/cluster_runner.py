@@ -13,7 +13,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 
-from ..datasets.store.location import Location
+from ..datasets.store.location import Location, StorageError
 from ..requirements import check_requirements
 from .cluster import Cluster, EngineUnusable
 from .engine.batches import Batch, Failure, failure_of, read_batch, run_phase_here
@@ -51,8 +51,8 @@ run_phase = task(task_run_name="{phase}-{batch.name}", cache_policy=NO_CACHE)(ca
 check_worker = task(task_run_name="check-worker", cache_policy=NO_CACHE)(check_here)
 
 
-def run_on_cluster(run: Run, engine: Engine, report_progress: ReportProgress) -> EngineUnusable | None:
-    """Take every item of a run through its stages on an engine; return how the engine was lost, if it was.
+def run_on_cluster(run: Run, engine: Engine, report_progress: ReportProgress) -> EngineUnusable | StorageError | None:
+    """Take every item of a run through its stages on an engine; return how engine or storage were lost, if they were.
 
     Raises:
         RequirementMissing: a model or package that the settings name is not on this machine; nothing was computed.
@@ -60,7 +60,7 @@ def run_on_cluster(run: Run, engine: Engine, report_progress: ReportProgress) ->
     """
     demands = [run.demand(phase) for phase in run.phases]
     largest = Demand.largest(demands)
-    with open_cluster(engine, run.workers, largest) as cluster, hold_lease(run.workspace, run.source.name) as lease:
+    with open_cluster(engine, run.workers, largest) as cluster, hold_lease(run.folder) as lease:
         cluster.check(demands)
         if engine.address:
             # One worker with all of it, where there is one, has the models too.
@@ -75,13 +75,15 @@ def run_on_cluster(run: Run, engine: Engine, report_progress: ReportProgress) ->
             show_share = progress_artifact(run, phase, len(calls))
             try:
                 for name, outcome in cluster.run_tasks(tagged(run_phase, phase.stages), calls, run.demand(phase)):
+                    if isinstance(outcome, StorageError):  # the other batches would each wait for it in vain
+                        raise outcome
                     batch = batches.pop(name)
                     run.record_failures(
                         _failures(run, phase, batch, outcome) if isinstance(outcome, Exception) else outcome
                     )
                     counter.advance()
                     show_share()
-            except EngineUnusable as trouble:
+            except (EngineUnusable, StorageError) as trouble:
                 for batch in batches.values():
                     run.record_failures(_failures(run, phase, batch, trouble))
                 return trouble

@@ -1,7 +1,9 @@
 """Finished pairs of a workspace to a corpus: the `corpus` flow."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from prefect import flow, runtime, task, unmapped
@@ -16,12 +18,27 @@ from ..datasets.store.decision_log import read_decisions
 from ..datasets.store.location import Location, Place
 from ..datasets.store.store import DamagedLayer
 from .engine.run import ProgressCounter, ReportProgress, ignore_progress
+from .engine.run_lease import hold_lease, work_under_lease
 from .engine.workers import Engine, EngineName, worker_count
 from .prefect_runner import check_parameters, task_runner
 from .task_runners import open_cluster
 
 write_shard = task(task_run_name="shard-{plan.path}", cache_policy=NO_CACHE)(write_planned)
 """Write one shard; one that is there already, with the same content, stays as it is."""
+
+
+def write_leased(
+    plan: ShardPlan, workspace: Location, corpus: Location, settings: PublishSettings, lease: Location
+) -> dict[str, Any]:
+    """Write one shard in this process, a worker of an engine, as long as the publishing lives.
+
+    Raises:
+        RunEnded: it has ended, or was killed.
+    """
+    return work_under_lease(lease, partial(write_planned, plan, workspace, corpus, settings))
+
+
+write_shard_there = task(task_run_name="shard-{plan.path}", cache_policy=NO_CACHE)(write_leased)
 
 
 @flow(
@@ -69,14 +86,15 @@ def publish_with_prefect(
     files = []
     counter = ProgressCounter("shards", len(plans), report_progress)
     damage: list[DamagedLayer] = []
-    for outcome in _write_shards(plans, engine, Location.of(workspace), location, settings):
-        if isinstance(outcome, DamagedLayer):  # the others are read too: one more run then mends all
-            damage.append(outcome)
-        elif isinstance(outcome, Exception):
-            raise outcome
-        else:
-            files.append(outcome)
-        counter.advance()
+    with closing(_write_shards(plans, engine, Location.of(workspace), location, settings)) as outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, DamagedLayer):  # the others are read too: one more run then mends all
+                damage.append(outcome)
+            elif isinstance(outcome, Exception):
+                raise outcome
+            else:
+                files.append(outcome)
+            counter.advance()
     if damage:
         raise damage[0]
     manifest = finalize(workspace, location, files, settings, name or location.title, decisions)
@@ -87,13 +105,13 @@ def publish_with_prefect(
 
 def _write_shards(
     plans: Sequence[ShardPlan], engine: Engine, workspace: Location, corpus: Location, settings: PublishSettings
-) -> Iterator[dict[str, Any] | Exception]:
+) -> Generator[dict[str, Any] | Exception, None, None]:
     """Write all shards; yield what each came to, as they end."""
     common = {"workspace": workspace, "corpus": corpus, "settings": settings}
     if engine.name != "local":
-        with open_cluster(engine, worker_count(0)) as cluster:
-            calls = {plan.path: {"plan": plan, **common} for plan in plans}
-            yield from (outcome for _, outcome in cluster.run_tasks(write_shard, calls))
+        with open_cluster(engine, worker_count(0)) as cluster, hold_lease(workspace) as lease:
+            calls = {plan.path: {"plan": plan, **common, "lease": lease} for plan in plans}
+            yield from (outcome for _, outcome in cluster.run_tasks(write_shard_there, calls))
         return
     options: Any = {name: unmapped(value) for name, value in common.items()}
     for future in as_completed(write_shard.map(plans, **options)):

@@ -160,7 +160,7 @@ def test_a_ray_head_that_is_not_there_is_said_at_once(monkeypatch):
 
 def test_a_worker_is_checked_for_the_workspace_and_the_software(source_file, tmp_path):
     source = load_source(source_file, into=RealSource)
-    with hold_lease(Location.of(tmp_path), "tiny") as lease:
+    with hold_lease(Location.of(tmp_path)) as lease:
         assert check_here(source, lease) == software()
     with pytest.raises(FileNotFoundError, match="is not to be seen there; choose a workspace that all machines share"):
         check_here(source, lease)

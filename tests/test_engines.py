@@ -257,6 +257,8 @@ def test_an_address_needs_an_engine_and_an_engine_prefect(tmp_path):
 
     with pytest.raises(ValueError, match="engine 'spark' is not one of local, dask, ray"):
         Engine(name="spark")
+    with pytest.raises(ValueError, match=r"that of Ray's client, .* name the head, head:6379, and start the run on a"):
+        Engine(name="ray", address="ray://head:10001")
     for words, sentence in (
         (["--engine-address", "tcp://there:8786"], "of no use to engine 'local'"),
         (["--engine", "dask", "--no-prefect"], "--engine dask needs Prefect"),

@@ -55,7 +55,7 @@ def work_in_thread(lease: Location) -> tuple[threading.Thread, list[object]]:
 
 
 def test_work_goes_on_while_its_run_lives_and_stops_in_its_middle_when_the_run_ends(tmp_path):
-    with hold_lease(Location.of(tmp_path), "toys") as lease:
+    with hold_lease(Location.of(tmp_path / "toys")) as lease:
         thread, outcome = work_in_thread(lease)
         thread.join(1.5)
         assert thread.is_alive(), outcome  # longer than SILENT_S: signs of life came
@@ -63,7 +63,7 @@ def test_work_goes_on_while_its_run_lives_and_stops_in_its_middle_when_the_run_e
     thread.join(10)
     assert isinstance(outcome[0], RunEnded)
     assert time.monotonic() - ended_at < 5
-    assert list((tmp_path / "sources" / "toys").iterdir()) == [], "a run leaves no sign behind"
+    assert list((tmp_path / "toys").iterdir()) == [], "a run leaves no sign behind"
 
 
 def test_work_stops_when_its_run_was_killed(tmp_path):
@@ -74,13 +74,22 @@ def test_work_stops_when_its_run_was_killed(tmp_path):
     assert isinstance(outcome[0], RunEnded)
 
 
+def test_the_silence_of_a_storage_is_not_that_of_the_run(tmp_path, monkeypatch):
+    lease = Location.of(tmp_path)
+    lease.write(run_lease.SIGN, b"7")  # the run cannot write the next as long as reading takes so long
+    read = Location.read
+    monkeypatch.setattr(run_lease, "STUMBLES_S", 0.3)
+    monkeypatch.setattr(Location, "read", lambda *of: time.sleep(0.5) or read(*of))
+    assert work_under_lease(lease, lambda: work_long(threading.Event(), 2.5)) == "done"
+
+
 def test_work_of_a_run_that_has_ended_does_not_begin(tmp_path):
     with pytest.raises(RunEnded, match="run again to go on"):
         work_under_lease(Location.of(tmp_path), lambda: pytest.fail("begun"))
 
 
 def test_a_storage_that_stumbles_stops_nothing(tmp_path, monkeypatch):
-    with hold_lease(Location.of(tmp_path), "toys") as lease:
+    with hold_lease(Location.of(tmp_path / "toys")) as lease:
         read = Location.read
         calls = []
 
@@ -147,7 +156,7 @@ def test_an_engine_that_tries_again_gives_up_what_kills_and_does_the_rest(tmp_pa
     source = ToySource(name="toys", lines=("red deadly bee deadly sun",))
     run, worker, deaths = Run(TOY, source, tmp_path, workers=1), Worker(), 0
     try:
-        with hold_lease(run.workspace, "toys") as lease:
+        with hold_lease(run.folder) as lease:
             for phase in run.phases:
                 (batch,) = run.write_pending_batches(phase)
                 names = tuple(stage.name for stage in phase.stages)

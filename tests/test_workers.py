@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psutil
 import pytest
@@ -93,6 +94,26 @@ def test_a_worker_imports_neither_prefect_nor_torch():
         worker.call(_import_what_a_worker_does)
         loaded = set(worker.call(_loaded))
     assert not loaded & {"prefect", "torch", "datasets", "transformers"}
+
+
+def test_a_worker_sums_in_one_order_whatever_the_number_of_cores(monkeypatch):
+    """On two threads of BLAS the last digits of a fact were others, and with them the key of what is made of it."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    worker = Worker()
+    try:
+        assert worker.call(_blas_threads) == 1
+    finally:
+        worker.close()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3", "its own programs are started as before"
+
+
+def _blas_threads() -> int:
+    import numpy as np
+
+    libraries = list((Path(np.__file__).parents[1] / "numpy.libs").glob("libscipy_openblas*"))
+    if not libraries:
+        return int(os.environ["OPENBLAS_NUM_THREADS"])
+    return int(ctypes.CDLL(str(libraries[0])).scipy_openblas_get_num_threads64_())
 
 
 def test_workers_end_when_their_parent_is_killed():

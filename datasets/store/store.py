@@ -233,7 +233,7 @@ class Store:
     def sweep(self) -> int:
         """Delete what killed processes of this machine left half-made; return how many files and folders that were."""
         local, scratch = self.workspace.local, self.workspace.scratch_folder
-        patterns = ("store/*/*/*.partial-*", "sources/*/*.partial-*", "sources/*/*/*.partial-*")
+        patterns = ("*.partial-*", "store/*/*/*.partial-*", "sources/*/*.partial-*", "sources/*/*/*.partial-*")
         partials = [partial for pattern in patterns if local is not None for partial in local.glob(pattern)]
         partials = list(filter(is_abandoned, (*partials, *scratch.glob("*.partial-*"))))
         for partial in partials:

@@ -118,6 +118,11 @@ class Run:
             self.workers = worker_count(max(source.clip_bytes, WORKING_BYTES), workers, beside_bytes=extra_bytes)
 
     @property
+    def folder(self) -> Location:
+        """Folder of the source in the workspace."""
+        return Location(self.workspace.path(f"sources/{self.source.name}"))
+
+    @property
     def phases(self) -> list[Phase]:
         """Phases in order; a stage that splits items ends its phase."""
         groups: list[list[Stage]] = []
@@ -267,8 +272,7 @@ class Run:
         self._finished.clear()
         self._progress.clear()
         # A folder for each run: two of one source at once share none, and a killed run's is swept like other partials.
-        folder = self.workspace.path(f"sources/{self.source.name}")
-        self._batches = Location(f"{folder}/{partial_beside(Path(BATCHES))}")
+        self._batches = Location(self.folder.path(str(partial_beside(Path(BATCHES)))))
 
     def _purged(self, item: Any) -> Any:
         """An item, or what stands in its place in the report where it was purged."""

@@ -26,6 +26,8 @@ WRITE_EVERY_S = 2.0
 READ_EVERY_S = 2.0
 SILENT_S = 20.0
 """Time without a new sign of life after which a worker takes its run for killed; a busy disk can hold one up."""
+STUMBLES_S = 2.0
+"""Time for an answer from which on the storage is silent, and not the run: that could not write its sign either."""
 GRACE_S = 6.0
 """Time for a worker to leave its work when the run has ended; a call that does not return costs it its process."""
 DEATHS = 2
@@ -43,9 +45,9 @@ class RunEnded(RuntimeError):
 
 
 @contextlib.contextmanager
-def hold_lease(workspace: Location, source: str) -> Iterator[Location]:
-    """Give a sign of life for the length of a `with`; yield its folder, in which notes may be left until then."""
-    lease = Location(workspace.path(f"sources/{source}/{partial_beside(Path('lease'))}"))
+def hold_lease(place: Location) -> Iterator[Location]:
+    """Give a sign of life for the length of a `with`; yield its folder below a place, for notes until then."""
+    lease = Location(place.path(str(partial_beside(Path("lease")))))
     ended = threading.Event()
     lease.write(SIGN, b"0")
 
@@ -138,12 +140,14 @@ def _watch(lease: Location, thread: int, done: threading.Event, lock: threading.
     """Raise `RunStopped` in a thread when the run ends or falls silent; end the process if that does not help."""
     sign, heard_at = b"", time.monotonic()
     while not done.wait(READ_EVERY_S):
+        asked_at = time.monotonic()
         latest = _read_sign(lease, sign)
         if latest is None:
             break
-        if latest != sign:
-            sign, heard_at = latest, time.monotonic()
-        elif time.monotonic() - heard_at > SILENT_S:
+        now = time.monotonic()
+        if latest != sign or now - asked_at > STUMBLES_S:
+            sign, heard_at = latest, now
+        elif now - heard_at > SILENT_S:
             break
     with lock:
         if done.is_set():

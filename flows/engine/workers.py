@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 from typing import Any, Literal, TypeVar, get_args
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -46,6 +47,12 @@ class Engine:
             raise ValueError(f"engine '{self.name}' is not one of {', '.join(get_args(EngineName))}")
         if self.address and self.name == "local":
             raise ValueError(f"engine address {self.address} is of no use to engine 'local'; say dask or ray")
+        if self.address.startswith("ray://"):
+            host = urlsplit(self.address).hostname
+            raise ValueError(
+                f"engine address {self.address} is that of Ray's client, which cannot watch the workers of a run; name "
+                f"the head, {host}:6379, and start the run on a node (ray start --address {host}:6379 --num-cpus 0)"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +140,7 @@ class Worker:
             raise WorkerStopped("the run was stopped")
         is_stalled = False
         try:
-            with _safe_path:  # the first call starts the process, and with it one that watches over semaphores
+            with _worker_environment:  # the first call starts the process, and with it one that watches over semaphores
                 if self._pool is None:
                     lifeline, self._lifeline = Pipe(duplex=False)
                     self._life[heartbeat.PID] = 0
@@ -215,24 +222,32 @@ class WorkerPool:
             self._free.put(worker)
 
 
-class _SafePath:
-    """Block in which a started Python imports nothing from the working folder: `-c` would put it before all else."""
+ENVIRONMENT = {"PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Environment of a worker: nothing is imported from the working folder, which `-c` would put before all else; and sums
+are made in one order, else a result's last digits would be those of the machine's number of cores."""
+
+
+class _WorkerEnvironment:
+    """Block in which started processes have `ENVIRONMENT`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
     def __enter__(self) -> None:
         self._lock.acquire()
-        self._before = os.environ.get("PYTHONSAFEPATH")
-        os.environ["PYTHONSAFEPATH"] = "1"
+        self._before = {name: os.environ.get(name) for name in ENVIRONMENT}
+        os.environ.update(ENVIRONMENT)
 
     def __exit__(self, *problem: object) -> None:
-        if self._before is None:
-            del os.environ["PYTHONSAFEPATH"]  # a program that uses us may start scripts that count on their folder
+        for name, value in self._before.items():  # a program that uses us may start scripts that count on its own
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
         self._lock.release()
 
 
-_safe_path = _SafePath()
+_worker_environment = _WorkerEnvironment()
 
 
 def _set_up(lifeline: Connection, life: Any) -> None:
