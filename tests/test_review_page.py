@@ -26,6 +26,11 @@ RULES = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}"
 FAULTS = (
     f"axe.run(document, {RULES}).then(found => found.violations.map(each => [each.id, each.nodes.map(n => n.html)]))"
 )
+TOO_SMALL = (
+    "[...document.querySelectorAll('button, select, label:has([type=checkbox]), [type=range]')]"
+    ".filter(each => each.checkVisibility() && each.getBoundingClientRect().height < 44).map(each => each.outerHTML)"
+)
+"""Controls that a thumb misses."""
 READY = "document.querySelector('.pane .wait').textContent === '' && document.querySelectorAll('#clips li').length > 0"
 CURRENT = "document.querySelector('.pane h2').textContent"
 
@@ -70,6 +75,7 @@ def test_a_clip_is_judged_by_keys_alone_and_the_page_is_accessible(workspace, tm
             assert page.ask("!document.getElementById('paint').hidden")
             assert page.ask(FAULTS) == []
             assert page.ask("document.documentElement.scrollWidth") <= width, "nothing is cut off"
+            assert width > 390 or page.ask(TOO_SMALL) == []
             page.press("p")
             page.press("b")
         for key, dialog in (("n", "editor"), ("?", "help")):

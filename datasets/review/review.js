@@ -262,10 +262,11 @@ class Pane {
     this.element = $("pane").content.firstElementChild.cloneNode(true);
     const find = name => this.element.querySelector(name);
     [this.canvas, this.slider, this.output, this.button, this.wait, this.tracks] = ["canvas", ".frame", "output", ".play", ".wait", ".tracks"].map(find);
-    this.video = Object.assign(document.createElement("video"), { muted: true, loop: true, playsInline: true });
+    this.video = Object.assign(document.createElement("video"), { muted: true, loop: true, playsInline: true, preload: "auto" });
     this.mask = document.createElement("canvas");
     this.button.addEventListener("click", () => this.toggle());
     this.slider.addEventListener("input", () => this.seek(Number(this.slider.value)));
+    for (const step of this.element.querySelectorAll(".step")) step.addEventListener("click", () => this.seek(this.frame + Number(step.dataset.step)));
     for (const name of ["seeked", "loadeddata"]) this.video.addEventListener(name, () => this.draw());
     this.video.addEventListener("seeked", () => this.sharpen());
     this.frame = 0;
@@ -436,7 +437,7 @@ const EDITS = {
 const mine = what => details.state.by?.[what]?.[who()];
 function edit(what) {
   const [title, help, text] = EDITS[what], editor = $("editor"), clip = current;
-  $("editor-title").textContent = $("editor-label").textContent = title;
+  $("editor-title").textContent = title;
   $("editor-help").textContent = help;
   $("editor-text").value = text(details.state);
   saveEdit = () => {
@@ -546,6 +547,7 @@ function paint() {
   for (const option of $("layer").options) option.disabled = !pane.info.masks[option.value];
   painting = new Painting(pane);
   togglePainting();
+  if (innerWidth <= 900) $("paint").scrollIntoView(); // tools and picture are on the screen together
 }
 function togglePainting() {
   $("paint").hidden = !painting;
