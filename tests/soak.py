@@ -264,15 +264,15 @@ def _stop_memory(process: subprocess.Popen[bytes]) -> bool:
 
 
 SCENARIOS: tuple[Callable[[Soak], None], ...] = (
-    local_kills,
-    object_storage,
-    prefect_and_postgres,
-    engines,
-    blender_kills,
-    memory_and_clock,
     full_disk,
     meetings,
     damaged_media,
+    memory_and_clock,
+    engines,
+    blender_kills,
+    object_storage,
+    prefect_and_postgres,
+    local_kills,
 )
 
 
