@@ -3,134 +3,39 @@ captions.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...captioning.language.effect_mentions import plain_effects
-from ...datasets.footage.listing import UnusableFootage, list_footage
 from ...datasets.footage.types import Footage
 from ...datasets.store.atomic_io import digest_of, key_digest
 from ...datasets.store.ledger import ClipOutcome
-from ...datasets.store.store import ResultWriter, Store
-from ...settings import first_names
+from ...datasets.store.store import ResultWriter
 from ...stages import normalise, pair
 from ...stages.quality_gates import judge
 from ...weights import WeightsNotFound, find_weights
 from ..captions.record import captioned_outcome
-from ..captions.stages import CaptionedItem, caption_stages
+from ..captions.stages import caption_stages
 from ..engine.batches import Failure
 from ..engine.item import Item, ItemKind, ItemProgress, Stage, StageInput, UnusableItem, slugify
 from ..engine.report import clip_row, settings_json
 from .ingest import ClipReader, NormalizedClip
+from .items import ClipItem, PlannedClipItem, VideoItem, identity_of, list_items, unchanged
 from .mending import MENDED, mend_stage, overlays_for
 from .scan import PlannedClip, scan_footage
 from .source import RealSource
 
-BLOCK_VIDEOS = 256
-"""Videos whose files are hashed together, several at once."""
 BATCH_VIDEOS = 4
 """Videos of a batch of scans."""
 BATCH_CLIPS = 8
 """Clips of a batch of stage 1, in their order in a video; one of 1080p footage takes some 5 s."""
-
-
 STALL_S = 300.0
 """Time without a frame or a packet after which a decoder counts as hanging: a picture of 150 million pixels, the
 largest that is read, takes 8 s of a core, and a busy machine may be thirty times as slow."""
-
-
-class FootageChanged(RuntimeError):
-    """A file is not the one that was listed: it was written to, or deleted, meanwhile."""
-
-    is_sentence = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoItem(Item):
-    """One video with the masks beside it."""
-
-    footage: Footage
-    stamp: str
-    """Stamp of its files when they were listed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedClipItem(VideoItem):
-    """One clip of a scanned video: its plan, and what opens the video's files again, as JSON."""
-
-    plan: Mapping[str, Any]
-    readers: Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipItem(CaptionedItem):
-    """One subject of one clip of a video: what becomes a row."""
-
-    group: str
-    clip: Mapping[str, Any]
-    """Facts of stage 1 about the clip: index, start_s, source_frames, shape, notes."""
-    subject: int
-    overlays: tuple[Mapping[str, Any], ...] = ()
-    """Paintings of people on its masks, as JSON values of `Decision`."""
-
-
-def list_items(source: RealSource, store: Store) -> Iterator[Item | UnusableItem]:
-    """List the footage of a source; files that are not as the index saw them last are read for their digests.
-
-    Raises:
-        ValueError: the root of the source is missing, or holds no footage.
-    """
-    listed = iter(list_footage(source))
-    while block := list(islice(listed, BLOCK_VIDEOS)):
-        files = {footage.name: tuple(footage.files()) for footage in block if isinstance(footage, Footage)}
-        # Before the digests: what is written to while it is hashed has another stamp when it is read.
-        stamps = {name: _stamp(roles) for name, roles in files.items()}
-        sums = store.index.digests(path for roles in files.values() for _, path in roles)
-        for footage in block:
-            item_id = f"{source.name}-{footage.name}"
-            if isinstance(footage, UnusableFootage):
-                yield UnusableItem(id=item_id, stage="list", reason=footage.reason)
-                continue
-            try:
-                stamp = stamps[footage.name]
-                inputs = content_digests(files[footage.name], sums)
-            except OSError as problem:
-                path = problem.filename or footage.video
-                reason = f"{path}: cannot be read ({problem.strerror}); check its permissions"
-                yield UnusableItem(id=item_id, stage="normalise", reason=reason)
-            else:
-                yield VideoItem(id=item_id, footage=footage, stamp=stamp, inputs=inputs, fps=source.normalise.fps)
-
-
-def _stamp(files: Iterable[tuple[str, Path]]) -> str:
-    """Changes whenever one of these files is written to or goes, without reading any."""
-    stats: list[tuple[str | int, ...]] = []
-    for _, file in files:
-        with contextlib.suppress(OSError):
-            stat = file.stat()
-            stats.append((str(file), stat.st_size, stat.st_mtime_ns))
-    return key_digest(stats)
-
-
-def content_digests(files: Iterable[tuple[str, Path]], sums: Mapping[Path, str | OSError]) -> dict[str, str]:
-    """SHA-256 of a video's files by role; of a folder of images, the digest of its files' digests in order.
-
-    Raises:
-        OSError: a file could not be read.
-    """
-    digests: dict[str, list[str]] = {}
-    for role, path in files:
-        sha256 = sums[path]
-        if isinstance(sha256, OSError):
-            raise sha256
-        digests.setdefault(role, []).append(sha256)
-    return {role: parts[0] if len(parts) == 1 else digest_of(parts) for role, parts in digests.items()}
 
 
 def stages(source: RealSource) -> tuple[Stage, ...]:
@@ -245,7 +150,7 @@ def _weights_inputs(stage_settings: Any, stage_input: StageInput) -> dict[str, s
 
 
 def _scan(stage_input: StageInput, writer: ResultWriter) -> None:
-    with _unchanged(stage_input.item):
+    with unchanged(stage_input.item):
         scan = scan_footage(stage_input.item.footage, stage_input.source.normalise)
     plans = [asdict(part) for part in scan.parts if isinstance(part, PlannedClip)]
     rejected = [asdict(part) for part in scan.parts if isinstance(part, normalise.UnusableShot)]
@@ -259,7 +164,7 @@ def _planned_clips(stage_input: StageInput) -> Sequence[Item | UnusableItem]:
     name = f"{source.name}-{slugify(video.footage.name)}"
     values = {key: getattr(video, key) for key in ("fps", "inputs", "footage", "stamp")}
     for plan in facts["plans"]:
-        item_id = f"{name}-{plan['index']:03d}-{_identity(video, source)[:8]}"
+        item_id = f"{name}-{plan['index']:03d}-{identity_of(video, source)[:8]}"
         parts.append(PlannedClipItem(id=item_id, plan=plan, readers=facts["readers"], **values))
     if not parts:
         reason = f"{video.footage.video}: no clip came of it; it is too short"
@@ -270,7 +175,7 @@ def _planned_clips(stage_input: StageInput) -> Sequence[Item | UnusableItem]:
 def _normalise(stage_input: StageInput, writer: ResultWriter) -> None:
     item, settings = stage_input.item, stage_input.source.normalise
     clips, unusable = [], []
-    with _unchanged(item):
+    with unchanged(item):
         reader = _clip_reader(_Opened(item.footage, item.readers, settings, f"{item.stamp} {key_digest(item.readers)}"))
         for part in reader.read(PlannedClip.from_json(item.plan)):
             if isinstance(part, normalise.UnusableShot):
@@ -294,19 +199,6 @@ class _Opened:
 def _clip_reader(opened: _Opened) -> ClipReader:
     """Reader of the video that this process worked on last, so that a decoder goes on from clip to clip."""
     return ClipReader(opened.footage, opened.readers, opened.settings)
-
-
-@contextlib.contextmanager
-def _unchanged(item: VideoItem) -> Iterator[None]:
-    """Read a video's files, and refuse what was read if they changed meanwhile: it is not what their digests say."""
-    try:
-        yield
-    finally:
-        files = item.footage.files()
-        if missing := next((file for _, file in files if not file.exists()), None):
-            raise FootageChanged(f"{missing}: is gone since it was listed; run again")
-        if _stamp(files) != item.stamp:
-            raise FootageChanged(f"{item.footage.video}: it, or a file beside it, changed while it was read; run again")
 
 
 def _write_clip(clip: NormalizedClip, writer: ResultWriter) -> dict[str, Any]:
@@ -351,18 +243,11 @@ def _unusable_part(item: VideoItem, source: RealSource, part: Mapping[str, str])
     return UnusableItem(id=item_id, stage="normalise", reason=part["reason"], outcome="reject")
 
 
-def _identity(item: VideoItem, source: RealSource) -> str:
-    """Digest by which clips of the same name differ."""
-    # Ids hold setting names as they first were, so that renaming a setting renames no clip.
-    settings = first_names(asdict(source.normalise), "normalise")
-    return digest_of([item.footage.name, digest_of(item.inputs), settings])
-
-
 def _clip_item(stage_input: StageInput, clip: Mapping[str, Any], subject: Mapping[str, Any]) -> ClipItem:
     video, source, number = stage_input.item, stage_input.source, subject["subject"]
     footage: Footage = video.footage
     inputs = video.inputs
-    identity = _identity(video, source)
+    identity = identity_of(video, source)
     picture = {role: digest for role, digest in inputs.items() if role.startswith("video")}
     stored_as = {name: name for name in ("gt", *pair.GIVEN)}
     stored_as |= {name: f"{name}_{number:02d}" for name in ("given_mask", "keys", "other_keys", "others")}
