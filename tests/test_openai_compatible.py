@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from effectpairs.captioning.interface.captioner import Captioner, ClipContext
+from effectpairs.captioning.llm.endpoint_client import BudgetSpent
 from effectpairs.captioning.llm.llm_captioner import ChatRequest, LlmCaptioner, ModelUnavailable
-from effectpairs.captioning.llm.openai_compatible import BudgetSpent, OpenAiCaptioner
+from effectpairs.captioning.llm.openai_compatible import OpenAiCaptioner
 from effectpairs.permissions import read_api_key
 from effectpairs.tests.fixtures_llm_server import (
     MODEL,

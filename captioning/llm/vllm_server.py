@@ -25,8 +25,8 @@ from ...processes import ChildProcess, ProgramFailed
 from ...requirements import Lack
 from ...settings import InRange
 from ...weights import WeightsRef, is_download_allowed
+from .endpoint_client import EndpointClient, EndpointSettings
 from .llm_captioner import ChatRequest, ChatResponse, FrameEncoding, LlmCaptioner, ModelUnavailable
-from .openai_compatible import EndpointClient, EndpointSettings
 
 PYTHON_ENV = "EFFECTPAIRS_VLLM"
 """Environment variable that names the python to use where the setting does not."""
