@@ -264,13 +264,13 @@ def _stop_memory(process: subprocess.Popen[bytes]) -> bool:
 
 
 SCENARIOS: tuple[Callable[[Soak], None], ...] = (
+    memory_and_clock,
+    object_storage,
+    blender_kills,
     full_disk,
     meetings,
-    damaged_media,
-    memory_and_clock,
     engines,
-    blender_kills,
-    object_storage,
+    damaged_media,
     prefect_and_postgres,
     local_kills,
 )

@@ -1,10 +1,12 @@
 """Worker processes: how many, what a death costs, and that none outlives its parent."""
 
+import _thread
 import ctypes
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -58,6 +60,24 @@ def test_a_worker_that_hangs_is_killed_even_where_it_lets_no_thread_run():
         assert not is_transient(WorkerStalled()), "a second try would take as long"
     finally:
         worker.close()
+
+
+def test_a_worker_that_waits_for_nothing_is_killed_and_one_that_waits_for_its_program_is_not():
+    with WorkerPool(1) as pool, pool.lend() as worker:
+        with pytest.raises(WorkerDied, match="the worker process died"):
+            worker.call(_wait_for_a_thread_without_memory, idle_s=1.0)
+        assert is_transient(WorkerDied())
+        assert worker.call(subprocess.call, ["sleep", "4"], idle_s=1.0) == 0
+
+
+def _wait_for_a_thread_without_memory() -> None:
+    """Do as `threading.Thread.start` where the new thread lacks the memory to say that it runs."""
+
+    def run() -> None:
+        raise MemoryError
+
+    _thread.start_new_thread(run, ())
+    threading.Event().wait()
 
 
 @pytest.mark.parametrize("beats", [False, True])

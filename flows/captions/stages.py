@@ -215,8 +215,7 @@ def _applies(step: str, variants: int, stage_input: StageInput) -> bool:
 
 
 def _tag(stage_input: StageInput, writer: ResultWriter) -> None:
-    tags = _decoder.submit(lambda: classify_effects(clip_context(stage_input))).result()
-    writer.facts |= asdict(tags)
+    writer.facts |= asdict(classify_effects(clip_context(stage_input)))
 
 
 def _make_step(step: CaptionStep, settings: Captioning, stage_input: StageInput, writer: ResultWriter) -> None:

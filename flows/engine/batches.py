@@ -9,6 +9,7 @@ import ctypes
 import errno
 import hashlib
 import json
+import math
 import os
 import sys
 import time
@@ -29,7 +30,7 @@ from ...datasets.store.store import DamagedLayer, Store
 from ...heartbeat import beat, end_if_silent
 from .item import Item, ItemKind, ItemProgress, Stage
 from .run_lease import TryNotes, work_under_lease
-from .workers import Worker, WorkerDied
+from .workers import IDLE_S, Worker, WorkerDied
 
 WORKING_BYTES = 85 * 384 * 672 * 3
 """One colour layer of a clip at the working size."""
@@ -250,7 +251,8 @@ def run_in_worker(
     kind: ItemKind, source: Any, workspace: Location, stage: Stage, batch: Batch, worker: Worker
 ) -> list[Failure]:
     """Run a batch in a worker process of ours."""
-    call = partial(worker.call, run_batch, kind, source, workspace, stage.name, batch, stall_s=stage.stall_s)
+    limits = {"stall_s": stage.stall_s, "idle_s": math.inf if stage.takes_all_items else IDLE_S}
+    call = partial(worker.call, run_batch, kind, source, workspace, stage.name, batch, **limits)
     return _run_calls(stage, read_batch(batch, kind), call)
 
 

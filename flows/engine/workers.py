@@ -30,6 +30,9 @@ EngineName = Literal["local", "dask", "ray"]
 
 LAYERS_HELD = 24
 """Colour layers of one clip that a worker holds at its peak, measured on `plate`: inputs, results, candidates."""
+IDLE_S = 240.0
+"""Seconds without any use of the processor after which a worker counts as stuck. One without memory for a new thread
+waits for it for ever, and so does one whose disk does not answer."""
 BASE_BYTES = 600 * 1024**2
 """A worker's interpreter and libraries."""
 
@@ -128,13 +131,21 @@ class Worker:
         self._closing = threading.Lock()
         self._life = get_context("spawn").RawArray("Q", 2)
 
-    def call(self, function: Callable[..., R], *arguments: Any, stall_s: float = math.inf) -> R:
-        """Run a module-level function in the worker; one that calls `heartbeat.beat` may be watched.
+    def call(
+        self, function: Callable[..., R], *arguments: Any, stall_s: float = math.inf, idle_s: float = math.inf
+    ) -> R:
+        """Run a module-level function in the worker.
+
+        Args:
+            function: the function.
+            *arguments: what it is called with.
+            stall_s: longest time between two calls of `heartbeat.beat` in it.
+            idle_s: longest time in which neither it nor a process that it started uses the processor.
 
         Raises:
             WorkerStalled: it did not beat for so many seconds, and its process was killed.
             WorkerStopped: `kill` ended it.
-            WorkerDied: the process was killed or crashed; the next call starts a new one.
+            WorkerDied: the process was killed, crashed, or was idle for too long; the next call starts a new one.
         """
         if self._is_killed:
             raise WorkerStopped("the run was stopped")
@@ -149,7 +160,7 @@ class Worker:
                     )
                 self._life[heartbeat.BEATS] = 0
                 future = self._pool.submit(function, *arguments)
-            is_stalled = self._watch(future, stall_s)
+            is_stalled = self._watch(future, stall_s, idle_s)
             return future.result()
         except BrokenProcessPool as died:
             self.close()
@@ -162,17 +173,22 @@ class Worker:
                 ) from died
             raise WorkerDied("the worker process died: out of memory, or a crash in a library") from died
 
-    def _watch(self, future: "Future[R]", stall_s: float) -> bool:
-        """Wait for the end of a call; kill the process, and return True, if it stops beating for so long."""
-        beats, since = 0, time.monotonic()
-        while not wait([future], timeout=None if math.isinf(stall_s) else min(1.0, stall_s / 4)).done:
+    def _watch(self, future: "Future[R]", stall_s: float, idle_s: float) -> bool:
+        """Wait for the end of a call; kill the process if it stops beating (True) or is idle (False) for so long."""
+        beats, used_s = 0, 0.0
+        since = idle_since = time.monotonic()
+        shortest_s = min(stall_s, idle_s)
+        while not wait([future], timeout=None if math.isinf(shortest_s) else min(1.0, shortest_s / 4)).done:
+            now, pid = time.monotonic(), self._life[heartbeat.PID]
             if beats != (beats := self._life[heartbeat.BEATS]):
-                since = time.monotonic()
+                since = now
+            if used_s != (used_s := _processor_s(pid)) or (now - idle_since > idle_s and _has_children(pid)):
+                idle_since = now
             # A new process takes some seconds until its first beat, many on a busy machine.
-            silent_s = time.monotonic() - since
-            if silent_s > (stall_s if beats else max(stall_s, START_S)) and self._life[heartbeat.PID]:
-                os.kill(self._life[heartbeat.PID], signal.SIGKILL)
-                return True
+            is_stalled = now - since > (stall_s if beats else max(stall_s, START_S))
+            if pid and (is_stalled or now - idle_since > idle_s):
+                os.kill(pid, signal.SIGKILL)
+                return is_stalled
         return False
 
     def close(self) -> None:
@@ -187,6 +203,20 @@ class Worker:
         self._is_killed = True
         if self._lifeline is not None:
             self._lifeline.close()
+
+
+def _processor_s(pid: int) -> float:
+    """Seconds of the processor that a process has used; NaN, which never stays the same, where there is none."""
+    with contextlib.suppress(psutil.Error):
+        return sum(psutil.Process(pid).cpu_times()[:2]) if pid else math.nan
+    return math.nan
+
+
+def _has_children(pid: int) -> bool:
+    """Whether a process has started others, whose work it may wait for."""
+    with contextlib.suppress(psutil.Error):
+        return bool(psutil.Process(pid).children())
+    return False
 
 
 class WorkerPool:
