@@ -30,7 +30,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from ..datasets.store.atomic_io import CannotWrite
 from ..datasets.store.ledger import RunSummary, iter_ledger
-from ..datasets.store.location import Place, StorageError
+from ..datasets.store.location import Place
 from ..permissions import check_call
 from .cluster import EngineUnusable
 from .cluster_runner import artifact_key, progress_artifact, run_on_cluster, run_phase, tagged
@@ -137,8 +137,10 @@ def _run_body() -> Any:
             if not is_cancelled.is_set():
                 raise
             return Cancelled(message="cancelled by a user")
-        except (EngineUnusable, StorageError) as problem:  # a sentence for users: Prefect would log where it was raised
-            return Failed(data=problem, message=str(problem))
+        except Exception as problem:
+            if not (isinstance(problem, (ValueError, OSError, ImportError)) or getattr(problem, "is_sentence", False)):
+                raise
+            return Failed(data=problem, message=str(problem))  # a sentence: Prefect would log where it was raised
 
 
 @contextlib.contextmanager

@@ -87,20 +87,37 @@ def dask_cluster(folder: Path, *options: str) -> Iterator[DaskProcesses]:
         processes.end()
 
 
+class RayProcesses(Processes):
+    """A head and further nodes; RAY_AUTH_TOKEN must be `TOKEN` for who connects."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+
+    def start_head(self, cpus: int) -> None:
+        options = ("--head", f"--port={self.port}", "--include-dashboard=false", f"--temp-dir={self.folder}/ray")
+        self._start("head", f"--num-cpus={cpus}", *options)
+
+    def start_node(self, name: str) -> None:
+        self._start(name, "--num-cpus=1", f"--address={self.address}")
+
+    def _start(self, name: str, *options: str) -> None:
+        common = ["start", "--block", "--node-ip-address=127.0.0.1", "--disable-usage-stats"]
+        common += ["--object-store-memory=80000000", '--resources={"blender": 1}']
+        environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "wait_for": "Ray runtime started"}
+        self.start(name, "ray", *common, *options, **environment)
+
+
 @contextmanager
-def ray_cluster() -> Iterator[str]:
-    """A head and a second node on this machine; yields the address. RAY_AUTH_TOKEN must be `TOKEN` for who connects."""
+def ray_cluster(head_cpus: int = 1) -> Iterator[RayProcesses]:
+    """A head and a second node, `node`, on this machine."""
     folder = Path(tempfile.mkdtemp(prefix="ray"))  # a socket's path must be short
-    processes, port = Processes(folder), free_port()
-    address = f"127.0.0.1:{port}"
-    common = ["start", "--block", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--disable-usage-stats"]
-    common += ["--object-store-memory=80000000", '--resources={"blender": 1}']
-    environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "wait_for": "Ray runtime started"}
+    processes = RayProcesses(folder)
     try:
-        head = ("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}/ray")
-        processes.start("head", "ray", *common, *head, **environment)
-        processes.start("node", "ray", *common, f"--address={address}", **environment)
-        yield address
+        processes.start_head(head_cpus)
+        processes.start_node("node")
+        yield processes
     finally:
         processes.end()
         shutil.rmtree(folder, ignore_errors=True)

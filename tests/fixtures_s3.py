@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -74,6 +75,13 @@ class S3Server:
             while text[position : position + 1] == "\n":
                 position += 1
         return entries
+
+    def pause(self, seconds: float) -> None:
+        """Take connections and answer nothing for so long."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         assert self._process is not None

@@ -16,6 +16,8 @@ import pytest
 from effectpairs.datasets.corpus.selection import PublishSettings
 from effectpairs.datasets.sources.source import load_source
 from effectpairs.datasets.store.ledger import read_account, read_ledger
+from effectpairs.datasets.store.location import Place
+from effectpairs.flows.captions.stages import CaptionedSource
 from effectpairs.flows.engine.local_runner import publish_locally, run_locally
 from effectpairs.flows.engine.run import Run
 from effectpairs.flows.engine.workers import Demand, Engine
@@ -47,8 +49,8 @@ def ray_token():
 
 @pytest.fixture(scope="module")
 def ray_address():
-    with ray_cluster() as address:
-        yield address
+    with ray_cluster() as processes:
+        yield processes.address
 
 
 def run_toys(workspace: Path, line: str, engine: Engine, workers: int = 2) -> dict:
@@ -108,7 +110,7 @@ def is_worker_of(processes: DaskProcesses, name: str):
     return lambda process: process.ppid() == nanny.pid and "spawn_main" in " ".join(process.info["cmdline"] or ())
 
 
-def run_here(source: RealSource, workspace: Path, corpus: Path, engine: Engine) -> dict:
+def run_here(source: CaptionedSource, workspace: Place, corpus: Place, engine: Engine) -> dict:
     """Run and publish on an engine, as the commands do."""
     from effectpairs.flows.corpus import publish_with_prefect
     from effectpairs.flows.prefect_runner import run_in_flow, run_with_prefect
