@@ -127,7 +127,9 @@ def kill(victim: Victim) -> Disturbance:
     """A disturbance: `kill -9` of what the victim finds."""
 
     def disturb(process: subprocess.Popen[bytes]) -> bool:
-        victims = victim(process)
+        victims: list[psutil.Process] = []
+        with contextlib.suppress(psutil.Error):  # the run has just ended
+            victims = victim(process)
         for one in victims:
             with contextlib.suppress(psutil.Error):
                 one.send_signal(signal.SIGKILL)

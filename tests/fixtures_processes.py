@@ -36,9 +36,16 @@ def child_with(words: str) -> Victim:
 
     def find(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
         children = psutil.Process(process.pid).children(recursive=True)
-        return [child for child in children if words in " ".join(child.cmdline())][:1]
+        return [child for child in children if words in " ".join(command_of(child))][:1]
 
     return find
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Command line of a process; empty where it has just ended."""
+    with contextlib.suppress(psutil.Error):
+        return list(process.cmdline())
+    return []
 
 
 def free_port() -> int:
