@@ -1,5 +1,6 @@
 """An engine's workers as a run sees them: what they have, what none has, and what becomes of a task that is lost."""
 
+import errno
 import sys
 import time
 from contextlib import nullcontext
@@ -7,15 +8,18 @@ from types import MappingProxyType, SimpleNamespace
 
 import pytest
 from effectpairs.datasets.sources.source import load_source
-from effectpairs.datasets.store.location import Location
-from effectpairs.flows import cluster, task_runners
+from effectpairs.datasets.store.location import Location, StorageError
+from effectpairs.flows import cluster, cluster_runner, task_runners
 from effectpairs.flows.cluster import GIB, MAX_LOSSES, Cluster, EngineUnusable, api_for_workers, fit_worker
 from effectpairs.flows.cluster_runner import check_here, run_phase
 from effectpairs.flows.engine.report import software
+from effectpairs.flows.engine.run import Run, ignore_progress
 from effectpairs.flows.engine.run_lease import RunEnded, hold_lease
 from effectpairs.flows.engine.workers import Demand, Engine
 from effectpairs.flows.footage.source import RealSource
 from effectpairs.flows.task_runners import open_cluster
+from effectpairs.tests.toy_kind.source import ToySource
+from effectpairs.tests.toy_kind.stages import TOY
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 
@@ -108,6 +112,26 @@ def test_a_lost_task_is_submitted_again_and_one_that_fails_is_not():
     assert workers.submitted.count("failed") == 1
     workers = Workers({}, outcomes={"always": [Lost()] * (MAX_LOSSES + 1)})
     assert isinstance(run(workers)["always"], Lost)
+
+
+def test_a_storage_that_is_gone_ends_a_run_at_its_first_batch(tmp_path, monkeypatch):
+    gone, asked = StorageError(errno.ECONNABORTED, "s3://b/w: the storage does not answer; run again"), []
+
+    class Silent(Workers):
+        __enter__, __exit__ = lambda self: self, lambda *problem: None
+
+        def run_tasks(self, task, calls, demand):
+            for name in calls:
+                asked.append(name)
+                yield name, gone
+
+    monkeypatch.setattr(cluster_runner, "open_cluster", lambda *of: Silent({}))
+    monkeypatch.setattr(cluster_runner, "tagged", lambda task, stages: task)
+    monkeypatch.setattr(cluster_runner, "progress_artifact", lambda *of: lambda: None)
+    run = Run(TOY, ToySource(name="toys", lines=("red sun", "bee")), tmp_path, workers=2)
+    assert cluster_runner.run_on_cluster(run, Engine(name="dask"), ignore_progress) is gone
+    assert len(asked) == 1
+    assert [failure.reason for failure in run.failures.values()] == [str(gone)] * 2, "and each item says why"
 
 
 def test_a_run_waits_for_a_worker_and_says_so_and_not_for_ever(monkeypatch):

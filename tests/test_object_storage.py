@@ -13,6 +13,7 @@ import pytest
 from effectpairs.datasets.corpus.selection import PublishSettings
 from effectpairs.datasets.corpus.verify import verify
 from effectpairs.datasets.store import location as locations
+from effectpairs.datasets.store.atomic_io import partial_beside
 from effectpairs.datasets.store.ledger import read_ledger
 from effectpairs.datasets.store.location import Location, StorageError
 from effectpairs.datasets.store.store import DamagedLayer, Store
@@ -103,6 +104,17 @@ def test_a_making_that_fails_leaves_no_object(workspace):
     with pytest.raises(KeyError):
         Store(workspace).once(WORK, fail)
     assert Location.of(workspace).names() == []
+
+
+def test_what_killed_runs_left_is_swept_and_what_lives_or_is_of_another_machine_stays(workspace):
+    place, living = Location.of(workspace), partial_beside(Path("batches")).name
+    killed, other = living.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-"), "batches.partial-elsewhere-1-a"
+    for name in (killed, living, other):
+        place.write(f"sources/tiny/{name}/spell-0000.json", b"{}")
+    place.write(f"{killed.replace('batches', 'lease')}/alive", b"7")
+    assert Store(workspace).sweep() == 2
+    assert place.top("sources/tiny") == sorted([living, other])
+    assert place.top() == ["sources"]
 
 
 def test_of_two_that_make_the_same_one_wins_and_the_loser_cleans_up(workspace):

@@ -229,8 +229,9 @@ class Location:
         if self.local is not None:
             return is_abandoned(self.at(name))
 
-        def modified() -> float:
-            return float(self._call(name, lambda filesystem, path: filesystem.modified(path)).timestamp())
+        def modified() -> float:  # of a folder, the last file in it: object storage knows no folders
+            last = self._call(name, lambda filesystem, path: filesystem.modified(filesystem.find(path)[-1]))
+            return float(last.timestamp())
 
         return is_abandoned(name, modified)
 

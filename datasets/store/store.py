@@ -241,7 +241,17 @@ class Store:
                 shutil.rmtree(partial, ignore_errors=True)
             else:
                 partial.unlink(missing_ok=True)
-        return len(partials)
+        return len(partials) + (self._sweep_remote() if local is None else 0)
+
+    def _sweep_remote(self) -> int:
+        """Delete what killed runs and publishings left in a remote workspace: batches, signs of life."""
+        folders = ("", *(f"sources/{source}" for source in self.workspace.top("sources")))
+        names = [f"{folder}/{name}".strip("/") for folder in folders for name in self.workspace.top(folder)]
+        names = [name for name in names if ".partial-" in name]
+        abandoned = list(filter(self.workspace.is_abandoned, names))
+        for name in abandoned:
+            Location(self.workspace.path(name)).delete()
+        return len(abandoned)
 
     @contextlib.contextmanager
     def _writer(self, key: StageKey, fps: float) -> Iterator[ResultWriter]:

@@ -28,7 +28,7 @@ SILENT_S = 20.0
 """Time without a new sign of life after which a worker takes its run for killed; a busy disk can hold one up."""
 STUMBLES_S = 2.0
 """Time for an answer from which on the storage is silent, and not the run: that could not write its sign either."""
-GRACE_S = 6.0
+GRACE_S = 4.0
 """Time for a worker to leave its work when the run has ended; a call that does not return costs it its process."""
 DEATHS = 2
 """Deaths of a worker in one call after which the call's items are given up."""
