@@ -25,7 +25,7 @@ from .console import (
     usage_errors,
     write_gallery,
 )
-from .machine import make_blender
+from .machine import make_renderers
 from .workspace import ClipPatterns, ItemLimit, OnlyStages, open_runs, print_some
 
 if TYPE_CHECKING:
@@ -246,14 +246,14 @@ def demo(
 ) -> None:
     """Make a small corpus and its gallery, start to end. It holds a real clip and rendered scenes and takes minutes.
 
-    Where Blender has no environment yet, one is made first: 1 GB in the user's data folder.
+    Blender's environment and Kubric are made first, where they are missing: 1 GB in the user's data folder.
     """
     from ..datasets.corpus.selection import PublishSettings
     from ..flows.footage.demo import CREDIT, lay_out_footage
     from ..flows.sources import load_any, open_run
 
     out.print(CREDIT, markup=False)
-    make_blender()
+    make_renderers()
     chosen_engine = choose_engine("local", "", no_prefect)
     settings = [load_any("demo", [f"root={lay_out_footage(workspace)}"]), load_any("demo-scenes")]
     summaries = [_run_source(open_run(source_settings, workspace), chosen_engine) for source_settings in settings]

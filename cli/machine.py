@@ -26,7 +26,7 @@ def doctor(
     ] = None,
     overrides: SettingOverrides = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON instead of a table.")] = False,
-    make: Annotated[bool, Option("--make", help="Make Blender's environment if there is none: 1 GB, minutes.")] = False,
+    make: Annotated[bool, Option("--make", help="Make what Blender and Kubric lack: up to 1 GB, minutes.")] = False,
 ) -> None:
     """Say what can run on this machine, and what the rest lacks.
 
@@ -36,7 +36,7 @@ def doctor(
     from ..flows.sources import load_any
 
     if make:
-        make_blender()
+        make_renderers()
     with usage_errors():
         sources = [load_any(name, overrides or ()) for name in source or ()]
     states = [state for settings in sources for state in survey_source(settings)] if sources else survey_machine()
@@ -52,8 +52,9 @@ def doctor(
         raise typer.Exit(1)
 
 
-def make_blender() -> None:
-    """Make the environment that Blender runs in, unless there is one."""
+def make_renderers() -> None:
+    """Make the environment that Blender runs in, and bring Kubric's packages, unless they are there."""
+    from ..render.animation.kubric_packages import find_kubric, make_kubric, packages_folder
     from ..render.blender.environment import environment_folder, make_environment
     from ..render.blender.process import BlenderNotFound, find_python
 
@@ -64,6 +65,9 @@ def make_blender() -> None:
             raise  # the user named another one
         with err.status(f"making Blender's environment in {environment_folder()}: 1 GB, some minutes"):
             make_environment()
+    if not find_kubric():
+        with err.status(f"bringing Kubric to {packages_folder()}: 100 MB"):
+            make_kubric()
 
 
 def _machine_facts() -> dict[str, Any]:

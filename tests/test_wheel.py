@@ -6,10 +6,12 @@ import re
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from effectpairs.cli import machine
+from effectpairs.render.animation import kubric_packages
 from effectpairs.render.blender import environment
 from effectpairs.render.blender.environment import EnvironmentNotMade, find_environment, make_environment
 from effectpairs.render.blender.process import find_python
@@ -119,12 +121,37 @@ def test_blender_is_made_once_in_the_users_folder_and_found_there(no_blender, mo
             python.symlink_to(sys.executable)
 
     monkeypatch.setattr(environment, "_run", run)
-    machine.make_blender()
+    machine.make_renderers()
     assert find_python() == find_environment()
     assert find_environment().is_relative_to(tmp_path / "data" / "effectpairs")
     assert commands == [["-m", "venv"], ["-m", "pip"], ["-c", "import bpy"]]
-    machine.make_blender()
+    machine.make_renderers()
     assert len(commands) == 3, "once"
+
+
+def test_kubric_is_brought_once_into_the_users_folder_and_found_there(no_blender, monkeypatch, tmp_path):
+    commands, answers = [], [subprocess.CompletedProcess([], 1, "", "a warning\nERROR: no network\n")]
+
+    def run(command, **_):
+        commands.append(command)
+        if len(commands) > 1:
+            (target := Path(command[command.index("--target") + 1])).mkdir()
+            (target / "kubric_stand_in.py").write_text("")
+        return answers.pop() if answers else subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(kubric_packages, "is_installed", lambda _: find_spec("kubric_stand_in") is not None)
+    monkeypatch.setattr(kubric_packages.subprocess, "run", run)
+    with pytest.raises(kubric_packages.KubricNotMade, match=r"gets no Kubric \(ERROR: no network\); look at disk and"):
+        kubric_packages.make_kubric()
+    assert not list((tmp_path / "data" / "effectpairs").iterdir())
+    kubric_packages.make_kubric()
+    assert kubric_packages.find_kubric()
+    kubric_packages.make_kubric()
+    assert len(commands) == 2, "once"
+    assert "--no-deps" in commands[0]
+    pinned = (Path(__file__).parents[1] / "constraints.txt").read_text().splitlines()
+    assert set(kubric_packages.PACKAGES) <= set(pinned)
 
 
 def test_what_cannot_be_made_is_named_and_leaves_nothing(no_blender, monkeypatch):

@@ -25,6 +25,7 @@ from ...extras import require
 from ..effects.base import GRAVITY, Contact
 from ..procedural_models.registry import body_extent
 from ..scene.objects import Body, Motion, Still, Toss, Wall
+from .kubric_packages import find_kubric
 
 STEPS_HZ = 240
 MIN_HIT_MPS = 0.35
@@ -86,6 +87,7 @@ def simulate_rigid_bodies(
 
 def _require_kubric() -> tuple[Any, Any]:
     """Kubric and its PyBullet view, without TensorFlow, of which they use two functions on local files."""
+    find_kubric()
     stand_in: Any = None
     if "tensorflow" not in sys.modules and importlib.util.find_spec("tensorflow") is None:
         stand_in = types.ModuleType("tensorflow")

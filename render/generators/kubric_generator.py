@@ -11,9 +11,10 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from ...requirements import Lack, is_installed
+from ...requirements import Lack
 from ...settings import InRange
 from ..animation.camera import SENSOR_MM
+from ..animation.kubric_packages import find_kubric
 from ..animation.motion import compute_poses
 from ..scene.objects import Body, Camera, Shape, Still, Toss
 from ..scene.scene import Scene
@@ -44,7 +45,7 @@ FLOORS: dict[str, tuple[GroundKind, tuple[str, ...], tuple[str, ...]]] = {
 class KubricGenerator(SceneGenerator):
     """Scenes of rigid bodies, simulated by Kubric's PyBullet view."""
 
-    required_packages: ClassVar[Mapping[str, str]] = {"pybullet": "render"}
+    required_packages: ClassVar[Mapping[str, str]] = {}
     kind: Literal["kubric"] = "kubric"
     bodies: tuple[int, int] = (3, 10)
     """Least and greatest number of bodies, the subject counted."""
@@ -63,7 +64,7 @@ class KubricGenerator(SceneGenerator):
 
     def missing_programs(self) -> tuple[Lack, ...]:
         """Kubric, which no extra can bring: it asks for much that it never imports."""
-        if is_installed("kubric"):
+        if find_kubric():
             return ()
         remedy = "pip install 'effectpairs[render]', then: pip install --no-deps kubric-nightly==2023.12.27"
         return (Lack(kind="package", fault="kubric is not installed", remedy=remedy),)
