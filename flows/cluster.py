@@ -24,6 +24,8 @@ POLL_EVERY_S = 0.2
 CHECK_EVERY_S = 5.0
 WAIT_FOR_WORKERS_S = 3600.0
 """Time for which a run waits for a worker where there is none: a queue or an autoscaler may bring it."""
+OWN_WORKERS_S = 120.0
+"""The same for a cluster that was made for the run: nobody else brings it one, but Dask restarts those that died."""
 MAX_LOSSES = 5
 """Times that a task is submitted again because its worker was lost; the engine itself tries it four times each."""
 GIB = 2**30
@@ -149,6 +151,8 @@ class Cluster(ABC):
         fits = self.fit_workers(demand)
         if any(not fit.lacks for fit in fits):
             return ""
+        if not fits and not self.address:
+            return f"the {self.name} lost its workers"
         if not fits:
             return f"the {self.name} has no worker; start one with: {self.remedies['']}"
         name = min((fit.lacks for fit in fits), key=len)[0]
@@ -200,7 +204,7 @@ class Cluster(ABC):
 
 
 class _WorkerWatch:
-    """A look at a cluster's workers every few seconds; their lack is logged once, and ends the run after an hour."""
+    """A look at a cluster's workers every few seconds; their lack is logged once, and ends the run after a while."""
 
     def __init__(self, cluster: Cluster, demand: Demand) -> None:
         self._cluster, self._demand = cluster, demand
@@ -215,7 +219,8 @@ class _WorkerWatch:
             if lack and not self._lack:
                 self._lacking_since = now
                 get_run_logger().warning("waiting: %s", lack)
-            if lack and now - self._lacking_since > WAIT_FOR_WORKERS_S:
-                raise EngineUnusable(f"{lack}; then run again to go on")
+            is_own = not self._cluster.address
+            if lack and now - self._lacking_since > (OWN_WORKERS_S if is_own else WAIT_FOR_WORKERS_S):
+                raise EngineUnusable(f"{lack}; {'' if is_own else 'then '}run again to go on")
             self._lack = lack
         return not self._lack

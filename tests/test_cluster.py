@@ -141,7 +141,12 @@ def test_a_run_waits_for_a_worker_and_says_so_and_not_for_ever(monkeypatch):
     monkeypatch.setattr(cluster, "POLL_EVERY_S", 0.05)
     with pytest.raises(EngineUnusable, match="has no worker; start one with: start; then run again to go on"):
         run(Workers(outcomes={"waits": [1]}))
-    assert len(said) == 1
+    monkeypatch.setattr(cluster, "OWN_WORKERS_S", 0.5)
+    own = Workers(outcomes={"waits": [1]})
+    own.address, own.name = "", "local toy cluster"
+    with pytest.raises(EngineUnusable, match="^the local toy cluster lost its workers; run again to go on$"):
+        run(own)
+    assert len(said) == 2
     workers = Workers(outcomes={"waits": [1]})
     monkeypatch.setattr(
         cluster, "get_run_logger", lambda: SimpleNamespace(warning=lambda *_: workers.workers.append({}))
