@@ -313,14 +313,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=40)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="name of one scenario's function")
+    parser.add_argument("--only", default="", help="names of scenarios' functions, with commas")
     parser.add_argument("--out", type=Path, help="page for the figures")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="effectpairs-soak-") as folder:
         soak = Soak(folder=Path(folder), minutes=options.minutes, rng=random.Random(options.seed))
         soak.footage()
         with ThreadPoolExecutor(AT_ONCE) as threads:
-            chosen = [scenario for scenario in SCENARIOS if options.only in ("", scenario.__name__)]
+            chosen = [
+                scenario
+                for scenario in SCENARIOS
+                if scenario.__name__ in (options.only.split(",") if options.only else scenario.__name__)
+            ]
             held = list(threads.map(partial(attempt, soak=soak), chosen))
         if options.out:
             write_page(soak, options.out)

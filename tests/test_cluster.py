@@ -144,7 +144,7 @@ def test_a_run_waits_for_a_worker_and_says_so_and_not_for_ever(monkeypatch):
     monkeypatch.setattr(cluster, "OWN_WORKERS_S", 0.5)
     own = Workers(outcomes={"waits": [1]})
     own.address, own.name = "", "local toy cluster"
-    with pytest.raises(EngineUnusable, match="^the local toy cluster lost its workers; run again to go on$"):
+    with pytest.raises(EngineUnusable, match=r"^the local toy cluster lost its workers; run again to go on$"):
         run(own)
     assert len(said) == 2
     workers = Workers(outcomes={"waits": [1]})
