@@ -1,11 +1,12 @@
 """Cost of 1, 100 and 10,000 hours of footage on 1, 10 and 1,000 machines: `python docs/scale.py` writes docs/scale.md.
 
-It computes from docs/scale.json; `python docs/scale.py --measure FOLDER` measures that first. FOLDER holds clips in the
-layout `gen-omnimatte`: a folder a clip, with input_video.mp4 and a mask for each subject.
+It computes from docs/scale.json; `python docs/scale.py --measure SOURCE=ROOT ...` measures that first, on all videos of
+those sources and on scenes that Blender draws.
 """
 
 import argparse
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ performance"); PUT, POST, DELETE and LIST count as the former, GET and HEAD as t
 READ_BLOCK_BYTES = 5 * 2**20
 """Bytes of a request when a large file is read through, by s3fs's default; requests were counted on small clips."""
 WRITES = ("PUT", "POST", "DELETE", "LIST")
+SPREAD = ("mean", "least", "most")
 REMEDIES = {
     "compute": "more or faster cores; it scales with machines, so nothing has to change",
     "disk space": "a workspace on object storage, or more disks",
@@ -61,9 +63,19 @@ class Cell:
         return self.clips * _of_storage(self.measured["cpu_s"])
 
     @property
+    def rendered_cpu_s(self) -> float:
+        """CPU seconds of as many rendered clips: drawing, their stages, publishing and verifying; NaN if unmeasured."""
+        rendered, seconds = self.measured.get("rendered"), self.measured["cpu_s"]
+        if rendered is None:
+            return math.nan
+        others = [name for name in seconds if name in rendered["stages"] or ", " in name]
+        drawing = rendered["cpu_s"]["render"]["mean"] * FRAMES
+        return self.clips * (drawing + _of_storage({name: seconds[name] for name in others}))
+
+    @property
     def stored_bytes(self) -> float:
         """Bytes in store and corpus."""
-        return self.clips * (self.measured["bytes"]["store"] + self.measured["bytes"]["corpus, exact"])
+        return self.clips * sum(self.measured["bytes"][name]["mean"] for name in ("store", "corpus, exact"))
 
     @property
     def tasks(self) -> float:
@@ -75,7 +87,7 @@ class Cell:
         """Requests to object storage: those that write or list, and those that read. One machine uses its disk."""
         verbs = sum((Counter(self.measured["requests"][name]) for name in ("run", "publish", "verify")), Counter())
         writes = sum(count for verb, count in verbs.items() if verb in WRITES)
-        reads = verbs.total() - writes + self.measured["bytes"]["corpus, exact"] / READ_BLOCK_BYTES
+        reads = verbs.total() - writes + self.measured["bytes"]["corpus, exact"]["mean"] / READ_BLOCK_BYTES
         remote = self.clips * (self.machines > 1)
         return {"writes": remote * writes, "reads": remote * reads}
 
@@ -87,8 +99,9 @@ class Cell:
         times = {
             "compute": self.cpu_s / (self.machines * CORES),
             "Prefect's server": self.tasks * self.measured["prefect"]["server_cpu_s"],
-            "planning": self.clips * (seconds["list"] + 4 * plan["cpu_s"]),  # before each of 3 phases, and to report
-            "publishing": self.clips * seconds["publish, exact"] / CORES,
+            "planning": self.clips
+            * (seconds["list"]["mean"] + 4 * plan["cpu_s"]),  # before each of 3 phases, and to report
+            "publishing": self.clips * seconds["publish, exact"]["mean"] / CORES,
         }
         if self.machines == 1:
             return times | {"disk": moved / (DISK_MB_S * 1e6)}
@@ -106,36 +119,41 @@ class Cell:
         return ["disk space"] * full + sorted(times, key=lambda name: -times[name])
 
 
-def _of_storage(by_step: Mapping[str, float]) -> float:
-    return sum(value for name, value in by_step.items() if not name.endswith(", fast"))
+def _of_storage(by_step: Mapping[str, Mapping[str, int | float]], what: str = "mean") -> float:
+    return sum(values[what] for name, values in by_step.items() if not name.endswith(", fast"))
 
 
 def page(measured: Mapping[str, Any]) -> list[str]:
     """The page."""
-    cells = [Cell(measured=measured, hours=hours, machines=machines) for hours in HOURS for machines in MACHINES]
-    per_hour = Cell(measured=measured, hours=1, machines=1)
-    plan, prefect, size = measured["plan"], measured["prefect"], measured["bytes"]
-    lines = [
+    return [
         "# What large corpora cost",
         "",
-        f"Computed by `docs/scale.py` from `scale.json`, which it measured on real footage (clips: "
-        f"{measured['clips']}) of {FRAMES} frames of {SIZE} at {FPS} fps; an hour is {per_hour.clips:.0f} of them. "
-        "Each has one subject. The backends are those that need no weights.",
+        "Computed by `docs/scale.py` from `scale.json`, which it measured on real footage (videos: "
+        f"{measured['videos']}, clips: {measured['clips']}, of {FRAMES} frames of {SIZE} at {FPS} fps, one subject "
+        f"each). An hour is {3600 * FPS / FRAMES:.0f} such clips. The backends are those that need no weights.",
         "",
+        *_measured_lines(measured),
+        *_assumed_lines(),
+        *_computed_lines(measured),
+        *_bottleneck_lines(measured),
+    ]
+
+
+def _measured_lines(measured: Mapping[str, Any]) -> list[str]:
+    plan, prefect, seconds = (measured[name] for name in ("plan", "prefect", "cpu_s"))
+    total = {what: _of_storage(seconds, what) for what in SPREAD}
+    verbs = ("GET", "HEAD", "LIST", "PUT", "POST", "DELETE")
+    return [
         "## Measured, a clip",
         "",
-        "| step | CPU s |",
-        "|---|---|",
-        *(f"| {name} | {seconds:.2f} |" for name, seconds in measured["cpu_s"].items()),
-        f"| **all, stored exactly** | **{_of_storage(measured['cpu_s']):.1f}** |",
+        "Means over all clips; least and most are means over the clips of one video.",
         "",
-        "| what lies there | MB |",
-        "|---|---|",
-        *(f"| {name} | {count / 1e6:.1f} |" for name, count in size.items()),
+        *_spread_table("step, CPU s", {**seconds, "**all, stored exactly**": total}, 1.0, 2),
         "",
-        "| requests to object storage | "
-        + " | ".join(verbs := ("GET", "HEAD", "LIST", "PUT", "POST", "DELETE"))
-        + " |",
+        *_spread_table("what lies there, MB", measured["bytes"], 1e6, 1),
+        "",
+        *_rendered_lines(measured.get("rendered")),
+        "| requests to object storage | " + " | ".join(verbs) + " |",
         "|---|" + "---|" * len(verbs),
         *(
             f"| {name} | " + " | ".join(f"{of.get(verb, 0):.1f}" for verb in verbs) + " |"
@@ -147,6 +165,32 @@ def page(measured: Mapping[str, Any]) -> list[str]:
         f"{prefect['client_cpu_s'] * 1e3:.0f} ms of CPU in the flow's process, "
         f"{prefect['server_cpu_s'] * 1e3:.0f} ms in the server, and {prefect['database_bytes'] / 1e3:.1f} kB of data.",
         "",
+    ]
+
+
+def _rendered_lines(rendered: Mapping[str, Any] | None) -> list[str]:
+    if rendered is None:
+        return []
+    drawing = rendered["cpu_s"]["render"]
+    return [
+        f"A rendered clip takes {drawing['mean']:.1f} CPU s a frame in place of the stages up to `quality` "
+        f"({drawing['least']:.1f} to {drawing['most']:.1f}, scene by scene; generator `blender`, {SIZE}, 16 samples, "
+        f"{rendered['scenes']} scenes, {rendered['clips']} clips of {rendered['frames']} frames), and "
+        f"{rendered['bytes']['store']['mean'] * FRAMES / 1e6:.1f} MB of store for {FRAMES} frames.",
+        "",
+    ]
+
+
+def _spread_table(title: str, figures: Mapping[str, Mapping[str, int | float]], unit: float, digits: int) -> list[str]:
+    rows = (
+        f"| {name} | " + " | ".join(f"{values[what] / unit:.{digits}f}" for what in SPREAD) + " |"
+        for name, values in figures.items()
+    )
+    return [f"| {title} | " + " | ".join(SPREAD) + " |", "|---|" + "---:|" * len(SPREAD), *rows]
+
+
+def _assumed_lines() -> list[str]:
+    return [
         "## Assumed",
         "",
         f"- A machine has {CORES} cores of the measured speed, {MEMORY_GB} GB, one NVMe disk of {DISK_TB} TB that "
@@ -156,22 +200,37 @@ def page(measured: Mapping[str, Any]) -> list[str]:
         "- Each byte is moved twice: written, and read once by a later stage or to be verified.",
         "- One process plans, one Prefect server runs on one core, one machine's threads publish; all cores compute.",
         "",
+    ]
+
+
+def _computed_lines(measured: Mapping[str, Any]) -> list[str]:
+    seconds, prefect = measured["cpu_s"], measured["prefect"]
+    least, most = (_of_storage(seconds, what) / _of_storage(seconds) for what in ("least", "most"))
+    lines = [
         "## Computed",
         "",
-        "| hours | clips | CPU hours | store and corpus | task runs | database | memory of planning |",
-        "|---|---|---|---|---|---|---|",
+        "| hours | clips | CPU hours | if all were like the cheapest, the dearest video | if rendered "
+        "| store and corpus | task runs | database | memory of planning |",
+        "|---" * 9 + "|",
     ]
     for hours in HOURS:
         cell = Cell(measured=measured, hours=hours, machines=1)
+        cpu_hours, rendered = cell.cpu_s / 3600, cell.rendered_cpu_s / 3600
         lines.append(
-            f"| {hours:,} | {cell.clips:,.0f} | {cell.cpu_s / 3600:,.0f} | {_bytes(cell.stored_bytes)} "
+            f"| {hours:,} | {cell.clips:,.0f} | {cpu_hours:,.0f} | {cpu_hours * least:,.0f}, {cpu_hours * most:,.0f} "
+            f"| {'-' if math.isnan(rendered) else f'{rendered:,.0f}'} | {_bytes(cell.stored_bytes)} "
             f"| {cell.tasks:,.0f} | {_bytes(cell.tasks * prefect['database_bytes'])} "
-            f"| {_bytes(cell.clips * plan['bytes'])} |"
+            f"| {_bytes(cell.clips * measured['plan']['bytes'])} |"
         )
+    return [*lines, ""]
+
+
+def _bottleneck_lines(measured: Mapping[str, Any]) -> list[str]:
+    cells = [Cell(measured=measured, hours=hours, machines=machines) for hours in HOURS for machines in MACHINES]
     names = ("compute", "disk", "network", "S3 requests", "Prefect's server", "planning", "publishing")
-    lines += [
-        "",
-        "Hours that each resource is busy; the largest is the first bottleneck, and about the time of the whole.",
+    lines = [
+        "Hours that each resource is busy, for real footage; the largest is the first bottleneck, and about the time "
+        "of the whole.",
         "",
         "| footage, h | machines | " + " | ".join(names) + " | requests | next | first bottleneck |",
         "|---|---|" + "---|" * (len(names) + 3),
@@ -183,8 +242,7 @@ def page(measured: Mapping[str, Any]) -> list[str]:
         requests = sum(cell.requests.values())
         lines.append(f"| {cell.hours:,} | {cell.machines:,} | {busy} | {requests:,.0f} | {then} | **{first}** |")
     named = dict.fromkeys(name for cell in cells for name in cell.bottlenecks[:2])
-    lines += ["", "What would have to change:", "", *(f"- {name}: {REMEDIES[name]}." for name in named)]
-    return lines
+    return [*lines, "", "What would have to change:", "", *(f"- {name}: {REMEDIES[name]}." for name in named)]
 
 
 def _bytes(count: float) -> str:
@@ -200,10 +258,11 @@ def _hours(seconds: float) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--measure", metavar="FOLDER", help="measure on this footage first; takes minutes a clip")
+    what = "measure on this footage first, and on rendered scenes; takes minutes a clip"
+    parser.add_argument("--measure", nargs="+", metavar="SOURCE=ROOT", help=what)
     figures = Path(__file__).with_suffix(".json")
-    if (footage := parser.parse_args().measure) is not None:
+    if footage := parser.parse_args().measure:
         from measure_scale import measure
 
-        figures.write_text(json.dumps(measure(footage), indent=1) + "\n")
+        figures.write_text(json.dumps(measure(dict(place.split("=", 1) for place in footage)), indent=1) + "\n")
     Path(__file__).with_suffix(".md").write_text("\n".join(page(json.loads(figures.read_text()))) + "\n")

@@ -33,3 +33,16 @@ def test_the_bottleneck_is_what_takes_longest():
     firsts = [line.rsplit("**", 2)[1] for line in rows[-9:]]
     assert sorted(firsts) == ["Prefect's server"] * 7 + ["disk space"] * 2, "a disk that is too small is first of all"
     assert sum(line.startswith("- Prefect's server: ") for line in page) == 1
+
+
+def test_rendered_clips_cost_their_drawing_and_the_stages_that_they_share():
+    drawing = {"mean": 10.0, "least": 8.0, "most": 12.0}
+    rendered = {"scenes": 3, "clips": 6, "frames": 5, "stages": ["render", "tags"], "cpu_s": {"render": drawing}}
+    measured = MEASURED | {"rendered": rendered | {"bytes": {"store": dict.fromkeys(drawing, 1e6)}}}
+    cell = scale.Cell(measured=measured, hours=100, machines=1)
+    shared = sum(MEASURED["cpu_s"][name]["mean"] for name in ("tags", "publish, exact", "verify, exact"))
+    assert abs(cell.rendered_cpu_s - cell.clips * (850 + shared)) < 1
+    page = "\n".join(scale.page(measured))
+    assert "takes 10.0 CPU s a frame" in page
+    assert "8.0 to 12.0, scene by scene" in page
+    assert f"| {cell.rendered_cpu_s / 3600:,.0f} |" in page
