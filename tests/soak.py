@@ -316,6 +316,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="names of scenarios' functions, with commas")
     parser.add_argument("--out", type=Path, help="page for the figures")
     options = parser.parse_args()
+    names = options.only.split(",") if options.only else [scenario.__name__ for scenario in SCENARIOS]
     with tempfile.TemporaryDirectory(prefix="effectpairs-soak-") as folder:
         soak = Soak(folder=Path(folder), minutes=options.minutes, rng=random.Random(options.seed))
         soak.footage()
