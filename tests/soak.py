@@ -321,11 +321,7 @@ def main() -> int:
         soak = Soak(folder=Path(folder), minutes=options.minutes, rng=random.Random(options.seed))
         soak.footage()
         with ThreadPoolExecutor(AT_ONCE) as threads:
-            chosen = [
-                scenario
-                for scenario in SCENARIOS
-                if scenario.__name__ in (options.only.split(",") if options.only else scenario.__name__)
-            ]
+            chosen = [scenario for scenario in SCENARIOS if scenario.__name__ in names]
             held = list(threads.map(partial(attempt, soak=soak), chosen))
         if options.out:
             write_page(soak, options.out)
