@@ -163,6 +163,13 @@ def is_abandoned(partial: Path | str, modified: Callable[[], float] | None = Non
         return False  # not named by us, or gone meanwhile
 
 
+def sweep_partials(folder: Path) -> None:
+    """Delete what killed processes left behind in a folder, and in the folders below it."""
+    for partial in folder.rglob("*.partial-*"):
+        if is_abandoned(partial):
+            partial.unlink(missing_ok=True)
+
+
 def flush_file(file: IO[bytes]) -> None:
     """Wait until what was written to an open file is on the disk."""
     file.flush()

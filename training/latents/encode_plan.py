@@ -20,7 +20,7 @@ from ...arrays import Mask
 from ...datasets.corpus.clip import Clip
 from ...datasets.corpus.reader import Corpus
 from ...datasets.corpus.schema import TRUTH, TRUTH_LAYER
-from ...datasets.store.atomic_io import atomic_write, digest_of, is_abandoned, json_bytes
+from ...datasets.store.atomic_io import atomic_write, digest_of, json_bytes, sweep_partials
 from ...settings import STRICT
 from ..base.latent_shapes import LatentGrid
 from ..base.models import BaseModelRef, LocalBase, locate_model
@@ -175,9 +175,7 @@ def finalize_cache(
         "model": {"id": local.id, "revision": local.revision, "weights": model.weights, "layout": model.layout},
     }
     atomic_write(folder / MANIFEST, json_bytes(content | origin | {"digest": digest_of(content)}))
-    for partial in folder.rglob("*.partial-*"):
-        if is_abandoned(partial):
-            partial.unlink(missing_ok=True)
+    sweep_partials(folder)
     return open_cache(folder)
 
 

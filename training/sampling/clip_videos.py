@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...datasets.store import codec
-from ...datasets.store.atomic_io import atomic_write, json_bytes
+from ...datasets.store.atomic_io import atomic_write, json_bytes, sweep_partials
 from .pipeline import EffectPipeline, PipelineInput
 from .sample import SamplingSettings
 
@@ -56,7 +56,9 @@ def make_clip_videos(
     pipeline = None
     for video in videos:
         if not video.is_made:
-            pipeline = pipeline or load()
+            if pipeline is None:
+                sweep_partials(video.path.parent)
+                pipeline = load()
             frames = pipeline(video.read_inputs(), sampling)
             atomic_write(video.path, codec.encode(frames, fps=video.fps))  # the key comes last: present means whole
             atomic_write(video.path.with_suffix(".json"), json_bytes({"key": video.key, "caption": video.caption}))
