@@ -152,12 +152,11 @@ def test_blender_stops_with_a_run_that_is_cancelled_in_prefect_and_the_next_give
     from effectpairs.flows.prefect_runner import RunCancelled
 
     plain, workspace = tmp_path / "plain", tmp_path / "engine"
-    settings = load_any(scene_file(tmp_path, SCENE))
-    run_source(settings, plain, workers=1)
-    publish_locally(str(tmp_path / "out" / "corpus"), plain, EVERYTHING)
-    endless = load_any(scene_file(tmp_path / "long", replace(SCENE, frames=1005)))
-    options = ("--resources", "BLENDER=1")
-    with chosen(engine, tmp_path / "cluster", *options) as cluster:
+    long = replace(SCENE, frames=85, rendering=replace(SCENE.rendering, samples=256))
+    settings, endless = (
+        load_any(scene_file(tmp_path / name, scene)) for name, scene in (("short", SCENE), ("long", long))
+    )
+    with chosen(engine, tmp_path / "cluster", "--resources", "BLENDER=1") as cluster:
         cancelled_at: list[float] = []
         cancelling = in_thread(partial(cancel_in_prefect, workspace, cancelled_at))
         with pytest.raises(RunCancelled, match="run again to go on where it was"):
@@ -165,9 +164,12 @@ def test_blender_stops_with_a_run_that_is_cancelled_in_prefect_and_the_next_give
         assert wait_until(lambda: not drawing(workspace), 60.0)
         took_s = time.monotonic() - cancelled_at[0]
         cancelling.join()
-        assert took_s < 10 * TIMES_SLOWER, took_s
+        print(f"{engine}: stopped {took_s:.1f} s after it was cancelled")
+        assert took_s < 10 * TIMES_SLOWER
         assert not list(workspace.glob("sources/*/lease*")), "nor is a sign of life left"
         assert run_here(settings, workspace, tmp_path / "engine-out" / "corpus", cluster)["failed"] == 0
+    run_source(settings, plain, workers=1)
+    publish_locally(str(tmp_path / "out" / "corpus"), plain, EVERYTHING)
     assert read_files(tmp_path / "engine-out") == read_files(tmp_path / "out")
 
 
