@@ -110,7 +110,7 @@ class Cluster(ABC):
         except EngineUnusable:
             self._stack.close()
             raise
-        except (OSError, ValueError, RuntimeError) as problem:
+        except Exception as problem:  # Ray raises no more than that where a node does not start in time
             self._stack.close()
             why = (str(problem).strip() or type(problem).__name__).splitlines()[0]
             raise EngineUnusable(f"the {self.name} does not answer ({why}); start it, or correct its address") from None

@@ -103,6 +103,23 @@ def test_a_run_begins_where_workers_may_still_come_and_not_where_none_suits():
         Workers({}).check([Demand(), Demand(gpu=True)])
 
 
+def test_an_engine_that_does_not_start_is_a_sentence():
+    class Late(nullcontext):
+        def __enter__(self):
+            raise Exception("The current node timed out during startup.")
+
+    toy = Workers({})
+    toy.address, toy.runner = "", Late()
+    with (
+        temporary_settings({PREFECT_API_URL: "http://127.0.0.1:4200/api"}),
+        pytest.raises(
+            EngineUnusable, match=r"does not answer \(The current node timed out during startup\.\); start it"
+        ),
+        toy,
+    ):
+        pass
+
+
 def test_a_lost_task_is_submitted_again_and_one_that_fails_is_not():
     outcomes = {"well": [1], "lost": [Lost(), RunEnded("silent"), 2], "failed": [ValueError("its own")]}
     workers = Workers({}, outcomes=outcomes)
