@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -160,7 +160,8 @@ def _interrupt_when_cancelled() -> Iterator[threading.Event]:
                         is_cancelled.set()
                         return os.kill(os.getpid(), signal.SIGINT)
 
-    thread = threading.Thread(target=watch, name="cancellation", daemon=True)
+    # In this context, which names the server: a client that is told of none starts one of its own.
+    thread = threading.Thread(target=copy_context().run, args=(watch,), name="cancellation", daemon=True)
     thread.start()
     try:
         yield is_cancelled

@@ -11,10 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 from effectpairs.datasets.store.ledger import read_account
+from effectpairs.flows.prefect_runner import CANCELLATION_POLL_S
 from effectpairs.tests.fixtures_processes import (
     PREFECT_SETTINGS,
     PrefectServer,
     child_with,
+    command_of,
     is_alive,
     postgres_server,
     wait_until,
@@ -58,7 +60,10 @@ def all_below(process: subprocess.Popen[bytes], words: str) -> list[psutil.Proce
 @pytest.mark.slow
 def test_a_killed_run_leaves_no_prefect_server_behind(slow_source, tmp_path):
     process = start_run(slow_source, tmp_path)
-    everything = all_below(process, "create_app")
+    all_below(process, "spawn_main")
+    time.sleep(5 * CANCELLATION_POLL_S)  # a second server would take some seconds to come
+    everything = whole_group(process)
+    assert not any("--factory" in command_of(one) for one in everything), "Prefect started a second server"
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert wait_until(lambda: not any(map(is_alive, everything)), 60.0)
