@@ -105,7 +105,7 @@ def test_on_ray_a_node_may_be_lost_in_mid_run_and_one_that_is_added_takes_its_wo
         assert (summary["accepted"], summary["failed"]) == (4, 0), failure_reasons(tmp_path)
 
 
-CLUSTERS = ["dask", "dask with an address", "ray", "ray with an address"]
+CLUSTERS = ["dask with an address", "ray"]
 
 
 @contextmanager
