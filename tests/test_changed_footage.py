@@ -15,7 +15,7 @@ from effectpairs.datasets.store.store import Store
 from effectpairs.flows.engine.batches import make_result
 from effectpairs.flows.engine.item import ItemProgress
 from effectpairs.flows.engine.local_runner import run_locally
-from effectpairs.flows.footage import stages
+from effectpairs.flows.footage import items
 from effectpairs.flows.footage.scan import PlannedClip, scan_footage
 from effectpairs.flows.footage.source import RealSource
 from effectpairs.flows.sources import open_run
@@ -80,7 +80,7 @@ def test_a_clip_is_not_made_of_a_video_that_changed_after_the_scan(source_file, 
     first.refresh(store)
     clip = first.children[0]
     spoil(footage_root / "first" / "input_video.mp4", "grows")
-    with pytest.raises(stages.FootageChanged, match="it, or a file beside it, changed while it was read; run again"):
+    with pytest.raises(items.FootageChanged, match="it, or a file beside it, changed while it was read; run again"):
         make_result(clip, normalise_stage, store)
     assert not list((tmp_path / "w").glob("store/normalise/*/*/result.json"))
 

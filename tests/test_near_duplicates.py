@@ -8,7 +8,7 @@ import cv2
 import effectpairs
 import numpy as np
 import pytest
-from effectpairs.datasets.corpus import near_duplicates, publish
+from effectpairs.datasets.corpus import near_duplicates, selection
 from effectpairs.datasets.corpus.near_duplicates import ClipRef, fingerprint
 from effectpairs.datasets.store.ledger import write_ledger
 from effectpairs.tests import fixtures_workspaces
@@ -80,14 +80,14 @@ def test_davis_as_images_and_as_an_mp4_of_another_set_is_one_group_and_never_str
     }
     fill(tmp_path / "w", clips)
     shares = {"validation_share": 0.3, "test_share": 0.3}
-    own = {name: publish.split_of(name, publish.PublishSettings(**shares)) for name in clips}
+    own = {name: selection.split_of(name, selection.PublishSettings(**shares)) for name in clips}
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "corpus", **shares)
     corpus = effectpairs.open(tmp_path / "corpus")
     rows = {row["clip_id"]: row for row in corpus.table.to_pylist()}
     assert rows["davis-bmx"]["group"] == rows["films-bmx"]["group"] in ("davis-bmx", "films-bmx")
     assert rows["films-noise"]["group"] == "films-noise"
     assert rows["davis-bmx"]["split"] == rows["films-bmx"]["split"]
-    assert rows["davis-bmx"]["split"] == max(own["davis-bmx"], own["films-bmx"], key=publish.SPLITS.index)
+    assert rows["davis-bmx"]["split"] == max(own["davis-bmx"], own["films-bmx"], key=selection.SPLITS.index)
     (pair,) = corpus.manifest["left_out"]["near_duplicates"]
     assert pair["clips"] == ["davis-bmx", "films-bmx"]
     assert pair["same_effect"]
@@ -120,15 +120,15 @@ def test_fingerprints_are_made_once_and_a_damaged_file_of_them_is_made_anew(foot
     calls = []
     real = near_duplicates.fingerprint
     monkeypatch.setattr(near_duplicates, "fingerprint", lambda *layers: calls.append(1) or real(*layers))
-    publish._selected.cache_clear()
+    selection._selected.cache_clear()
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "again")
     assert not calls
-    publish._selected.cache_clear()
+    selection._selected.cache_clear()
     (tmp_path / "w" / near_duplicates.FILE).write_bytes(b"damaged")
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "third")
     assert calls
     assert (tmp_path / "w" / near_duplicates.FILE).read_bytes() == kept
-    publish._selected.cache_clear()
+    selection._selected.cache_clear()
     (tmp_path / "w" / near_duplicates.FILE).unlink()
     (tmp_path / "w" / near_duplicates.FILE).mkdir()  # as good as a disk that takes nothing
     fixtures_workspaces.publish(tmp_path / "w", tmp_path / "fourth")
