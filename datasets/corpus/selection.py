@@ -30,8 +30,8 @@ class PublishSettings:
     """Settings by which rows become a corpus."""
 
     storage: Storage = "exact"
-    """exact: every bit is kept. fast: so it is, but real footage takes a quarter more and decodes nine times as fast.
-    raw: so it is, with colour not coded at all, five times as large as exact and the fastest where disks are.
+    """exact: every bit is kept. fast: so it is, but it takes a third more and is read eight times as fast.
+    raw: so it is, with colour not coded at all, four times as large as exact and the fastest where disks are.
     compact: colour is visually lossless at about a sixth of the size."""
     include: tuple[Literal["accept", "review", "reject"], ...] = ("accept",)
     """Verdicts that get in; the others are listed in `account.parquet` with their reasons."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...untrusted_input import path_within, shortened
-from ..store.atomic_io import explain_os_errors, is_abandoned, json_bytes, key_digest
+from ..store.atomic_io import explain_os_errors, json_bytes, key_digest, sweep_partials
 from .settings import Row
 
 ACCOUNT, SUMMARY = "effectpairs-export.jsonl", "effectpairs-export.json"
@@ -130,9 +130,8 @@ def _check_folder(folder: Path, account: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: is a file; choose a folder with --out")
     if not folder.exists() or account.exists():
-        for partial in folder.rglob("*.partial-*") if account.exists() else ():
-            if is_abandoned(partial):
-                partial.unlink(missing_ok=True)
+        if account.exists():
+            sweep_partials(folder)
         return
     if strangers := sorted(path.name for path in folder.iterdir()):
         names = ", ".join(shortened(name, 40) for name in strangers[:3])

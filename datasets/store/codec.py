@@ -4,10 +4,10 @@ Colour is stored as 8-bit BGR (no chroma loss), mattes and masks as 8-bit grey. 
 slices, so any frame can be read alone and up to four threads share the work. Exact bytes depend on the pixels alone: no
 dates, no random ids, whatever the number of threads. Compact ones (x264) may differ from run to run.
 
-Fast storage holds the same bits: colour as MagicYUV in QuickTime. Of real footage it takes a quarter more bytes than
-FFV1 and decodes nine times as fast (85 frames of 384x672, one thread: 750 against 82 frames/s). Where most of a picture
-is one colour it takes several times FFV1's bytes, which is why mattes and masks stay FFV1. Raw storage holds them too:
-colour as plain RGB in QuickTime, four times the bytes of fast and nothing to decode, for disks that read fast.
+Fast storage holds the same bits: colour as MagicYUV in QuickTime. It takes a third more bytes than FFV1 and is read
+eight times as fast (runs of 8 frames of 384x672: 728 against 90 frames a CPU second, `tests/benchmarks/windows.py`).
+Where most of a picture is one colour it takes several times FFV1's bytes, which is why mattes and masks stay FFV1. Raw
+storage holds them too: colour as plain RGB in QuickTime, three times the bytes of fast and nothing to decode.
 """
 
 import io

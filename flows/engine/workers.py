@@ -140,7 +140,7 @@ class Worker:
             function: the function.
             *arguments: what it is called with.
             stall_s: longest time between two calls of `heartbeat.beat` in it.
-            idle_s: longest time in which neither it nor a process that it started uses the processor.
+            idle_s: longest time in which it uses no processor, with no process of its own to wait for.
 
         Raises:
             WorkerStalled: it did not beat for so many seconds, and its process was killed.
