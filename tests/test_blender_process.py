@@ -21,6 +21,7 @@ from effectpairs.render.blender.process import (
     render_frames,
 )
 from effectpairs.tests.fixtures_plans import a_pass, a_plan
+from effectpairs.tests.fixtures_processes import wait_until
 
 FAKE = """#!{python}
 import json, os, subprocess, sys, time
@@ -123,10 +124,11 @@ def test_an_interruption_ends_the_worker(fake, tmp_path):
         raise KeyboardInterrupt
 
     body = "(folder / 'pid').write_text(str(os.getpid())); ready(); frame(0); time.sleep(300)"
+    before = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
         render_frames(a_plan(), tmp_path / "f", fake(body), interrupt)
     assert not alive(int((tmp_path / "f" / "pid").read_text()))
-    assert threading.active_count() < 10
+    assert wait_until(lambda: set(threading.enumerate()) <= before, 10.0), set(threading.enumerate()) - before
 
 
 def test_two_runs_of_one_clip_do_not_fight(fake, tmp_path):

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def test_the_flow_gives_the_bytes_of_the_plain_loop(prefect_server, source_file,
     from effectpairs.flows.corpus import publish
     from effectpairs.flows.real_pairs import real_pairs
 
+    start = datetime.now(UTC)
     with_prefect = real_pairs(str(source_file), str(tmp_path / "a"), None, 2)
     publish(str(tmp_path / "a-out" / "corpus"), str(tmp_path / "a"), EVERYTHING)
     source = load_source(source_file, into=RealSource)
@@ -43,7 +44,7 @@ def test_the_flow_gives_the_bytes_of_the_plain_loop(prefect_server, source_file,
     assert files_of(tmp_path / "a" / "store") == files_of(tmp_path / "b" / "store")
     assert files_of(tmp_path / "a-out") == files_of(tmp_path / "b-out")
 
-    tags_by_name, artifacts, finished = _seen_by_the_server()
+    tags_by_name, artifacts, finished = _seen_by_the_server(start)
     names = set(tags_by_name)
     assert tags_by_name["decompose-clips-0001"] == [], "no tag has a limit"
     assert finished["resource"]["effectpairs.failures"] == "no"
@@ -59,15 +60,24 @@ def test_the_flow_gives_the_bytes_of_the_plain_loop(prefect_server, source_file,
     assert {"tiny-pairs", "tiny-account", "corpus-counts"} <= artifacts
 
 
-def _seen_by_the_server() -> tuple[dict[str, list[str]], set[str], dict[str, Any]]:
-    """Tags of the tasks by their names, keys of the artifacts, and the event of the source's end."""
+def _seen_by_the_server(since: datetime) -> tuple[dict[str, list[str]], set[str], dict[str, Any]]:
+    """Tags of the tasks by their names, keys of the artifacts, and the event of the source's end, from then on.
+
+    Other tests run the same source on the same server.
+    """
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterStartTime
 
     with get_client(sync_client=True) as client:
-        runs = client.read_task_runs(limit=200)
+        started = TaskRunFilterStartTime(after_=since)
+        runs = client.read_task_runs(task_run_filter=TaskRunFilter(start_time=started), limit=200)
         artifacts = client.request("POST", "/artifacts/filter", json={"limit": 200}).json()
         event: dict[str, Any] = {}
-        query = {"event": {"name": ["effectpairs.run.finished"]}, "resource": {"id": ["effectpairs.source.tiny"]}}
+        query = {
+            "event": {"name": ["effectpairs.run.finished"]},
+            "resource": {"id": ["effectpairs.source.tiny"]},
+            "occurred": {"since": since.isoformat()},
+        }
 
         def has_event() -> bool:
             events = client.request("POST", "/events/filter", json={"filter": query, "limit": 1}).json()["events"]
