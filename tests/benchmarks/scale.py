@@ -1,8 +1,8 @@
 """A corpus of many clips, made through the real writers, and what it takes to plan, publish, verify and look at it.
 
-One small clip goes through all stages. Then every further clip of a source gets the same layers with a mark of its own
-in each, and the same facts: the listing, the keys, the store, the index, the report and the publishing are the real
-ones, the pictures alone are not computed. They all show the same, so near-duplicates are not looked for.
+One small clip goes through all stages. Then every further clip of a source gets a `gt` that shows nothing like the
+others (so that near-duplicates are looked for as in real corpora), the same other layers with a mark of its own in
+each, and the same facts: the listing, the keys, the store, the index, the report and the publishing are the real ones.
 
     python -m effectpairs.tests.benchmarks.scale --clips 100000 --folder /tmp/scale
 """
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import cv2
 import numpy as np
 from effectpairs.datasets.store import codec
 from effectpairs.datasets.store.store import ResultWriter, Store
@@ -36,12 +37,13 @@ from effectpairs.tests.fixtures_videos import encode_video, sliding_clip, square
 from effectpairs.tests.fixtures_workspaces import run_source
 
 FRAMES, SIZE = 5, (32, 32)
+ENCODE = codec.encode  # before it is replaced while a workspace is filled
 Template = dict[str, tuple[dict[str, Any], dict[str, bytes]]]
 """Facts and encoded layers of the clip that was computed, by stage."""
 STEPS = {
     "plan": "plan {folder}/many.toml --workspace {folder}/workspace",
     "run again": "run {folder}/many.toml --workspace {folder}/workspace --no-prefect",
-    "publish": "publish {folder}/corpus --workspace {folder}/workspace --duplicates ignore --no-prefect",
+    "publish": "publish {folder}/corpus --workspace {folder}/workspace --no-prefect",
     "inspect": "inspect {folder}/corpus",
     "inspect --json": "inspect {folder}/corpus --json",
     "verify": "verify {folder}/corpus",
@@ -139,10 +141,18 @@ def _copier(stage: Stage, template: Template) -> Callable[[StageInput, ResultWri
         if stage.name == "normalise":
             writer.facts["inputs"] = dict(stage_input.item.inputs)
         for name, content in layers.items():
-            payload = content + _mark(f"{stage_input.key} {name}", b"\xec")
+            picture = _encoded_noise(stage_input.key) if name == "gt" else content
+            payload = picture + _mark(f"{stage_input.key} {name}", b"\xec")
             writer.add(name, np.frombuffer(payload, np.uint8).reshape(1, 1, -1))
 
     return copy
+
+
+def _encoded_noise(key: str) -> bytes:
+    """Some seconds of blurred noise that drifts, another for each key."""
+    rng = np.random.default_rng(int(hashlib.sha256(key.encode()).hexdigest()[:16], 16))
+    still = cv2.resize(rng.integers(0, 256, (8, 8, 3), np.uint8), SIZE[::-1], interpolation=cv2.INTER_CUBIC)
+    return ENCODE(np.stack([np.roll(still, number, 1) for number in range(FRAMES)]), fps=24.0)
 
 
 def _mark(text: str, kind: bytes) -> bytes:
