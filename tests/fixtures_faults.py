@@ -16,6 +16,7 @@ import psutil
 from effectpairs.datasets.store.ledger import read_account
 from effectpairs.datasets.store.location import Location
 from effectpairs.tests.fixtures_processes import Victim, is_alive, wait_until, whole_group
+from effectpairs.tests.fixtures_workspaces import read_files
 
 _SCRIPT = """
 import sys
@@ -56,7 +57,7 @@ class Trial:
         begun = time.monotonic()
         self.finish()
         self.whole_s = time.monotonic() - begun
-        self.clean, self.clean_store = self.digests("corpus"), self.digests("workspace/store")
+        self.clean, self.clean_store = read_files(f"{self.place}/corpus"), read_files(f"{self.place}/workspace/store")
         self.clean_account = self.account()
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -101,21 +102,16 @@ class Trial:
     def check(self) -> None:
         """Run to the end; assert that corpus, account and results are those of the undisturbed run, and no more."""
         self.finish()
-        assert self.digests("corpus") == self.clean
+        assert read_files(f"{self.place}/corpus") == self.clean
         assert self.account() == self.clean_account
-        if self.digests("workspace/store") != self.clean_store:
+        if read_files(f"{self.place}/workspace/store") != self.clean_store:
             # What a killed run left may be swept by the run after the next: its worker can still count as alive before.
             self.finish()
-            assert self.digests("workspace/store") == self.clean_store
+            assert read_files(f"{self.place}/workspace/store") == self.clean_store
 
     def account(self) -> Any:
         """Sums of the source's account."""
         return read_account(f"{self.place}/workspace", self.source.stem)[0]
-
-    def digests(self, folder: str) -> dict[str, str]:
-        """SHA-256 of every file of a folder, by its name."""
-        place = Location(f"{self.place}/{folder}")
-        return {name: place.digest(name) for name in place.names()}
 
     @property
     def log(self) -> Path:

@@ -3,6 +3,7 @@
 `from effectpairs.tests import fixtures_workspaces`.
 """
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -66,10 +67,20 @@ def publish(workspace: Path, corpus: Path | str, **settings) -> dict:
     return finalize(workspace, location, files, publish_settings, "tiny corpus")
 
 
-def read_files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder by its name, but for what an index remembers of times."""
+class FileBytes(bytes):
+    """Content of a file, shown by its digest where a test fails."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes, {hashlib.sha256(self).hexdigest()[:12]}>"
+
+
+def read_files(folder: Path | str) -> dict[str, FileBytes]:
+    """Every file below a folder, or at an address, by its name, but for what an index remembers of times."""
+    if isinstance(folder, str):
+        place = Location.of(folder)
+        return {name: FileBytes(place.read(name)) for name in place.names() if not is_memory(name)}
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not is_memory(path.name))
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    return {str(path.relative_to(folder)): FileBytes(path.read_bytes()) for path in files}
 
 
 def is_memory(name: str) -> bool:

@@ -22,7 +22,7 @@ from effectpairs.flows.sources import load_any, open_run
 from effectpairs.settings import settings_from
 from effectpairs.tests import fixtures_llm_server, fixtures_workspaces
 from effectpairs.tests.fixtures_corpus import make_small_corpus
-from effectpairs.tests.fixtures_workspaces import run_source
+from effectpairs.tests.fixtures_workspaces import read_files, run_source
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
 PATIENCE = ("caption.max_attempts=1", "caption.backoff_initial_s=0", "caption.timeout_s=20")
@@ -48,10 +48,6 @@ def answers(request: dict) -> str:
 def results(workspace: Path) -> dict[str, int]:
     """How many results of each caption step the store holds."""
     return {step: len(list((workspace / "store").glob(f"{step}/*/*/result.json"))) for step in CAPTION_STEPS}
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def rows_of(workspace: Path) -> dict[str, dict]:
@@ -88,11 +84,11 @@ def test_every_finished_clip_has_its_words(paired, tmp_path):
 
 def test_a_changed_setting_makes_captions_anew_and_nothing_else(paired):
     path, workspace, _ = paired
-    before = set(files_of(workspace / "store"))
+    before = set(read_files(workspace / "store"))
 
     def run(*changes: str) -> set[str]:
         run_source(load_any(path, changes), workspace, workers=1)
-        new = set(files_of(workspace / "store")) - before
+        new = set(read_files(workspace / "store")) - before
         before.update(new)
         return {name.split("/")[0] for name in new}
 
@@ -290,7 +286,7 @@ def test_two_workers_and_an_interrupted_run_give_the_same_bytes(paired, tmp_path
     assert results(other) == {"describe": 4, "refine": 0, "augment": 0}
     monkeypatch.undo()
     run_source(load_any(path), other, workers=2)
-    assert files_of(other / "store") == files_of(workspace / "store")
+    assert read_files(other / "store") == read_files(workspace / "store")
     assert rows_of(other) == rows_of(workspace)
 
 
@@ -314,7 +310,7 @@ def test_killed_between_files_it_goes_on_to_the_same_bytes(touch, paired, tmp_pa
     fixtures_workspaces.run_in_child(all_steps, kill_at=touch, near=other / "store" / "refine")
     run.store.sweep()
     run_source(source, other, workers=1)
-    assert files_of(other / "store") == files_of(workspace / "store")
+    assert read_files(other / "store") == read_files(workspace / "store")
 
 
 @pytest.mark.slow
@@ -326,7 +322,7 @@ def test_prefect_and_the_plain_loop_give_the_same_bytes(prefect_server, source_f
         with_prefect = real_pairs(str(source_file), str(tmp_path / "a"), changes, 2)
         without = run_source(load_any(source_file, changes), tmp_path / "b", workers=1)
     assert with_prefect == vars(without)
-    assert files_of(tmp_path / "a" / "store") == files_of(tmp_path / "b" / "store")
+    assert read_files(tmp_path / "a" / "store") == read_files(tmp_path / "b" / "store")
     assert rows_of(tmp_path / "a") == rows_of(tmp_path / "b")
 
 
@@ -366,12 +362,12 @@ def test_a_corpus_keeps_its_words_where_no_others_are_to_be_had(paired, tmp_path
     _, workspace, _ = paired
     place = str(tmp_path / "corpus")
     publish_locally(place, workspace, EVERYTHING)
-    before = files_of(tmp_path / "corpus")
+    before = read_files(tmp_path / "corpus")
     settings = settings_from(Captioning, asking("http://127.0.0.1:9/v1"))
     _, missed = caption_corpus(place, tmp_path / "words", settings, workers=1)
     assert len(missed) == 4
     assert all("127.0.0.1:9" in failure.reason for failure in missed)
-    after = files_of(tmp_path / "corpus")
+    after = read_files(tmp_path / "corpus")
     assert {name: after[name] for name in after if name.startswith("data")} == {
         name: before[name] for name in before if name.startswith("data")
     }

@@ -1,7 +1,6 @@
 """Exports: read back by readers written from the formats' rules, killed and resumed, refused in one sentence."""
 
 import contextlib
-import hashlib
 import json
 import multiprocessing
 import os
@@ -25,6 +24,7 @@ from effectpairs.datasets.exports.settings import ExportSettings
 from effectpairs.datasets.exports.trainers import given_cells
 from effectpairs.datasets.store import atomic_io
 from effectpairs.tests.fixtures_exports import CAPTIONS, READERS, decode, export, exportable_corpus, read_pairs
+from effectpairs.tests.fixtures_workspaces import read_files
 from typer.testing import CliRunner
 
 FRAMES = {"ltx": lambda count: (count - 1) // 8 * 8 + 1}
@@ -42,11 +42,6 @@ def paired(corpus, name):
     clips = [corpus[clip_id] for clip_id in corpus.ids if corpus[clip_id].over is not None]
     shortest = 9 if name == "ltx" else 6 if name == "void" else 5
     return [clip for clip in clips if clip.num_frames >= shortest]
-
-
-def digests(folder: Path) -> dict[str, str]:
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def expected_mask(name, clip, direction, frames):
@@ -289,7 +284,7 @@ def _export_until(corpus_folder, name, folder, writes):
 def test_a_killed_export_goes_on_to_the_same_bytes(corpus, name, tmp_path):
     out, url = tmp_path / "out", corpus.location.url
     export(corpus, name, out)
-    whole = digests(out)
+    whole = read_files(out)
     for path in out.rglob("*"):
         if path.is_file():
             path.unlink()
@@ -302,14 +297,14 @@ def test_a_killed_export_goes_on_to_the_same_bytes(corpus, name, tmp_path):
         child.join()
         killed += child.exitcode == -signal.SIGKILL
     assert killed >= 1 + (name == "diffsynth-vace")
-    assert digests(out) == whole, "nothing is missing, and nothing unfinished is left"
+    assert read_files(out) == whole, "nothing is missing, and nothing unfinished is left"
     seen = []
     export(corpus, name, out, step=lambda *done: seen.append(done))
     assert seen == []
-    assert digests(out) == whole
+    assert read_files(out) == whole
     (out / "effectpairs-export.jsonl").write_bytes((out / "effectpairs-export.jsonl").read_bytes()[:-20])
     export(corpus, name, out)
-    assert digests(out) == whole, "a torn line counts as not written"
+    assert read_files(out) == whole, "a torn line counts as not written"
 
 
 def test_folders_of_others_are_left_alone(corpus, tmp_path):

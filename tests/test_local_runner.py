@@ -16,17 +16,13 @@ from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.engine.workers import WorkerDied
 from effectpairs.flows.footage.source import RealSource
 from effectpairs.flows.sources import open_run
-from effectpairs.tests.fixtures_workspaces import run_source
+from effectpairs.tests.fixtures_workspaces import read_files, run_source
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"))
 
 
 def load(path: Path, *overrides: str) -> RealSource:
     return load_source(path, overrides, into=RealSource)
-
-
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture
@@ -47,7 +43,7 @@ def test_every_input_is_accounted_for(done):
 
 def test_running_again_computes_nothing_and_changes_nothing(done, monkeypatch):
     source, workspace, account = done
-    before = bytes_of(workspace)
+    before = read_files(workspace)
 
     def forbidden(*_, **__):
         raise AssertionError("a stage ran again")
@@ -55,29 +51,29 @@ def test_running_again_computes_nothing_and_changes_nothing(done, monkeypatch):
     monkeypatch.setattr(batches, "run_batch", forbidden)
     assert open_run(source, workspace).check_done()
     assert run_source(source, workspace, workers=1) == account
-    assert bytes_of(workspace) == before
+    assert read_files(workspace) == before
 
 
 def test_two_workers_give_the_bytes_of_one(done, source_file, tmp_path):
     source, workspace, _ = done
     other = tmp_path / "other"
     run_source(source, other, workers=2)
-    assert bytes_of(other / "store") == bytes_of(workspace / "store")
+    assert read_files(other / "store") == read_files(workspace / "store")
     publish_locally(str(tmp_path / "one" / "corpus"), workspace, EVERYTHING)
     publish_locally(str(tmp_path / "two" / "corpus"), other, EVERYTHING)
-    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
+    assert read_files(tmp_path / "one") == read_files(tmp_path / "two")
 
 
 def test_a_changed_setting_makes_again_just_what_depends_on_it(done, source_file):
     source, workspace, _ = done
-    before = set(bytes_of(workspace / "store"))
+    before = set(read_files(workspace / "store"))
     run_source(load(source_file, "effect_mask.dilate_px=20"), workspace, workers=1)
-    new = {name.split("/")[0] for name in set(bytes_of(workspace / "store")) - before}
+    new = {name.split("/")[0] for name in set(read_files(workspace / "store")) - before}
     # Captions are augmented again only where their words changed with the mask.
     assert new | {"augment"} == {"effect_mask", "quality", "tags", *CAPTION_STEPS}
     stricter = load(source_file, "effect_mask.dilate_px=20", "quality_thresholds.effect_area_min=[0.4, 0.3]")
     run_source(stricter, workspace, workers=1)
-    after = {name.split("/")[0] for name in set(bytes_of(workspace / "store")) - before}
+    after = {name.split("/")[0] for name in set(read_files(workspace / "store")) - before}
     assert after == new
     assert read_account(workspace, source.name)[0].accepted == 0
 

@@ -21,7 +21,7 @@ from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.engine.workers import Worker
 from effectpairs.flows.sources import load_any
 from effectpairs.tests import fixtures_s3
-from effectpairs.tests.fixtures_workspaces import is_memory, read_files, run_source
+from effectpairs.tests.fixtures_workspaces import read_files, run_source
 from effectpairs.tests.test_store import WORK, draw, layers
 
 pytest.importorskip("s3fs", reason="pip install 'effectpairs[s3]'")
@@ -59,16 +59,11 @@ def mortal(workspace, tmp_path):
     fixtures_s3.forget_connections()
 
 
-def objects(url: str) -> dict[str, bytes]:
-    location = Location.of(url)
-    return {name: location.read(name) for name in location.names() if not is_memory(name)}
-
-
 def test_a_result_is_the_same_as_on_a_disk(workspace, tmp_path):
     store = Store(workspace)
     result = store.once(WORK, draw)
     assert result == Store(workspace).find(WORK) == Store(tmp_path / "local").once(WORK, draw)
-    assert objects(workspace) == read_files(tmp_path / "local")
+    assert read_files(workspace) == read_files(tmp_path / "local")
     assert np.array_equal(Store(workspace).layer(result.layers["gt"]), layers()["gt"])
     assert not list(store.workspace.scratch_folder.iterdir())
 
@@ -135,7 +130,7 @@ def test_of_two_that_make_the_same_one_wins_and_the_loser_cleans_up(workspace):
 def test_what_is_damaged_is_made_anew(workspace, harm):
     place = Location.of(workspace)
     result = Store(workspace).once(WORK, draw)
-    clean = objects(workspace)
+    clean = read_files(workspace)
     name = f"{result.folder}/result.json" if harm == "manifest" else result.layers["gt"].file
     place.remove(name) if harm == "gone" else place.write(name, clean[name][:-9] + b"x" + clean[name][-8:])
     if harm == "changed":
@@ -143,7 +138,7 @@ def test_what_is_damaged_is_made_anew(workspace, harm):
             Store(workspace).layer(result.layers["gt"])
     assert Store(workspace).find(WORK) is None
     assert Store(workspace).once(WORK, draw) == result
-    assert objects(workspace) == clean
+    assert read_files(workspace) == clean
 
 
 def test_a_conditional_put_that_is_not_known_falls_back(workspace, tmp_path, monkeypatch):
@@ -218,7 +213,7 @@ def test_killed_at_any_request_of_a_commit_nothing_half_counts(workspace, tmp_pa
         counts[moment] = store.find(WORK) is not None
         store.once(WORK, draw)
         store.sweep()
-        assert objects(store.workspace.url) == read_files(tmp_path / "clean")
+        assert read_files(store.workspace.url) == read_files(tmp_path / "clean")
         assert not list(store.workspace.scratch_folder.iterdir()), "and the local leftovers are swept"
     assert counts == {1: False, -1: False, 2: False, -2: False, 3: False, -3: True}
 
@@ -246,10 +241,10 @@ def clean(tmp_path_factory):
 def assert_clean(workspace: str, clean, *, corpus: str | None = None) -> None:
     """The workspace has the store of the clean run and nothing else, and gives its corpus, byte for byte."""
     _, store, files = clean
-    assert objects(f"{workspace}/store") == store
+    assert read_files(f"{workspace}/store") == store
     place = corpus or f"{workspace}-corpus"
     publish_locally(place, workspace, EVERYTHING, "tiny")
-    assert objects(place) == files
+    assert read_files(place) == files
     assert not verify(effectpairs.open(place))
 
 
@@ -259,9 +254,9 @@ def test_a_source_gives_the_store_and_corpus_of_a_disk(workspace, clean, tmp_pat
     assert len(read_ledger(workspace, "tiny")) == 4
     assert_clean(workspace, clean)
     assert_clean(workspace, clean, corpus=str(tmp_path / "corpus"))
-    before = objects(workspace)
+    before = read_files(workspace)
     assert run_source(load_any(clean[0]), workspace, workers=2) == summary
-    assert objects(workspace) == before, "and nothing is left over"
+    assert read_files(workspace) == before, "and nothing is left over"
 
 
 def start_worker(source: Path, workspace: str, folder: Path, *, host: str = "") -> subprocess.Popen[str]:
@@ -344,4 +339,4 @@ def test_a_server_that_stays_away_ends_the_run_and_the_next_goes_on(workspace, m
     assert len(commits) == 6, "no item is tried without a storage"
     mortal.start()
     assert run_source(load_any(clean[0]), workspace, workers=1).failed == 0
-    assert objects(f"{workspace}/store") == clean[1]
+    assert read_files(f"{workspace}/store") == clean[1]

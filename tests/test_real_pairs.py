@@ -19,13 +19,9 @@ from effectpairs.flows.engine.workers import WorkerDied
 from effectpairs.flows.footage.source import RealSource
 from effectpairs.flows.sources import load_any
 from effectpairs.tests.fixtures_processes import wait_until
-from effectpairs.tests.fixtures_workspaces import run_source
+from effectpairs.tests.fixtures_workspaces import read_files, run_source
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"))
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_the_flow_gives_the_bytes_of_the_plain_loop(prefect_server, source_file, tmp_path):
@@ -41,8 +37,8 @@ def test_the_flow_gives_the_bytes_of_the_plain_loop(prefect_server, source_file,
     assert date.today() - date.fromisoformat(day) < timedelta(days=2)
     publish_locally(str(tmp_path / "b-out" / "corpus"), tmp_path / "b", replace(EVERYTHING, date_published=day))
     assert with_prefect == vars(without)
-    assert files_of(tmp_path / "a" / "store") == files_of(tmp_path / "b" / "store")
-    assert files_of(tmp_path / "a-out") == files_of(tmp_path / "b-out")
+    assert read_files(tmp_path / "a" / "store") == read_files(tmp_path / "b" / "store")
+    assert read_files(tmp_path / "a-out") == read_files(tmp_path / "b-out")
 
     tags_by_name, artifacts, finished = _seen_by_the_server(start)
     names = set(tags_by_name)

@@ -27,7 +27,7 @@ from effectpairs.render.scene.objects import Body, Travel
 from effectpairs.render.scene.scene import RenderSettings, Scene, Variant, dump_scene
 from effectpairs.stages.difference import Noise
 from effectpairs.stages.effect_mask import EffectMaskSettings, find_effect
-from effectpairs.tests.fixtures_workspaces import run_source
+from effectpairs.tests.fixtures_workspaces import read_files, run_source
 
 EVERYTHING = PublishSettings(include=("accept", "review", "reject"), validation_share=0.0, test_share=0.0)
 SCENE = Scene(
@@ -51,10 +51,6 @@ from effectpairs.flows.sources import load_any, open_run
 if __name__ == "__main__":
     run_locally(open_run(load_any(sys.argv[1]), Path(sys.argv[2]), workers=2))
 """
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def source_file(folder: Path, *scenes: Scene) -> Path:
@@ -122,12 +118,12 @@ def test_rows_say_how_they_came_about(done, tmp_path):
 @pytest.mark.blender
 def test_two_workers_give_the_bytes_of_one_and_a_second_run_does_nothing(done, tmp_path):
     path, workspace, account = done
-    before = files_of(workspace)
+    before = read_files(workspace)
     assert open_run(load_any(path), workspace).check_done()
     assert run_source(load_any(path), workspace, workers=1) == account
-    assert files_of(workspace) == before
+    assert read_files(workspace) == before
     assert run_source(load_any(path), tmp_path / "other", workers=2) == account
-    assert files_of(tmp_path / "other" / "store") == files_of(workspace / "store")
+    assert read_files(tmp_path / "other" / "store") == read_files(workspace / "store")
 
 
 @pytest.mark.blender
@@ -145,7 +141,7 @@ def test_killed_in_the_middle_of_a_clip_it_goes_on_to_the_same_bytes(done, tmp_p
     assert list(killed.glob("scratch/frames/*"))
     assert not list(killed.glob("store/render/*/*/result.json"))
     run_source(load_any(path), killed, workers=1)
-    assert files_of(killed / "store") == files_of(workspace / "store")
+    assert read_files(killed / "store") == read_files(workspace / "store")
     assert not list(killed.glob("scratch/frames/*"))
 
 
@@ -169,7 +165,7 @@ def test_a_frame_is_drawn_in_a_moment_with_every_layer(tmp_path):
     asked = ["render", str(path), "--frame", "2", "--samples", "2", "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(app, asked)
     assert result.exit_code == 0, result.output
-    names = set(files_of(tmp_path / "out"))
+    names = set(read_files(tmp_path / "out"))
     assert {"sheet.png", "over.png", "subject_mask.png", "plain/gt.png", "dusty/truth_dust.png"} <= names
     result = CliRunner().invoke(app, [*asked[:2], "--frame", "99", "--out", str(tmp_path / "out")])
     assert result.exit_code == 1
