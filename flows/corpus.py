@@ -11,6 +11,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 
+from ..datasets.corpus.announcements import withdraw
 from ..datasets.corpus.finalize import finalize
 from ..datasets.corpus.publish import ShardPlan, first_day, plan_shards, write_planned
 from ..datasets.corpus.selection import PublishSettings
@@ -91,6 +92,7 @@ def publish_with_prefect(
             if isinstance(outcome, DamagedLayer):  # the others are read too: one more run then mends all
                 damage.append(outcome)
             elif isinstance(outcome, Exception):
+                withdraw(location, plans[0].note)  # a worker that died has not done so
                 raise outcome
             else:
                 files.append(outcome)

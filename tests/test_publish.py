@@ -313,6 +313,22 @@ def test_what_another_publishing_announced_stays(tmp_path):
     assert not dead.exists()
 
 
+def test_two_publishings_of_one_process_withdraw_their_own_notes_alone(tmp_path):
+    workspace, corpus = tmp_path / "w", Location(str(tmp_path / "corpus"))
+    fixtures_workspaces.fill_workspace(workspace, NAMES)
+    settings = PublishSettings(shard_bytes=1)
+    first, second = (plan_shards(workspace, corpus, settings) for _ in range(2))
+    files = [write_planned(plan, workspace, corpus, settings) for plan in first]
+    finalize(workspace, corpus, files, settings, "tiny corpus")
+    assert [name for name in corpus.top() if name.startswith("publishing")] == [second[0].note]
+    fixtures_workspaces.publish(workspace, tmp_path / "corpus", test_share=0.9)
+    assert {plan.path for plan in second} <= set(corpus.names()), "they are announced still"
+    files = [write_planned(plan, workspace, corpus, settings) for plan in second]
+    assert all("note" not in file for file in finalize(workspace, corpus, files, settings, "tiny corpus")["files"])
+    assert not [name for name in corpus.top() if name.startswith("publishing")]
+    assert verify(effectpairs.open(tmp_path / "corpus")) == []
+
+
 def test_on_object_storage_a_killed_publishing_leaves_no_note_either(tmp_path):
     fixtures_workspaces.fill_workspace(tmp_path / "w", NAMES)
     corpus = Location("memory://notes/corpus")

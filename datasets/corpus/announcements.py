@@ -39,13 +39,6 @@ def announced_paths(corpus: Location, *, ended: bool = False) -> set[str]:
     return paths
 
 
-def own_notes(corpus: Location, paths: Sequence[str]) -> list[str]:
-    """Names of the notes by which this process announced these shards."""
-    prefix, content = partial_beside(Path(NOTE)).name.rpartition("-")[0], json_bytes(sorted(paths))
-    names = [name for name in corpus.top() if name.startswith(prefix) and name.count(".partial-") == 1]
-    return [name for name in names if corpus.read(name) == content]
-
-
 def withdraw(corpus: Location, *notes: str) -> None:
     """Delete notes of a publishing that is over; one that does not exist is as good."""
     for name in filter(None, notes):

@@ -18,7 +18,7 @@ from ..store.decision_log import put_in_order, read_decisions, share_decisions
 from ..store.decisions import Decisions
 from ..store.ledger import ClipOutcome, RunSummary, account_of, finished_sources, iter_ledger, read_account
 from ..store.location import Location, Place
-from .announcements import NOTE, announce, announced_paths, document_mark, own_notes, withdraw
+from .announcements import NOTE, announce, announced_paths, document_mark, withdraw
 from .documents import render_documents
 from .publish import DOCUMENT_MARKS, MANIFEST, ShardPlan, is_ours, listed_files, shards_in_order, write_planned
 from .schema import QUALITY_NUMBERS, SCHEMA_VERSION, TRUTH
@@ -42,7 +42,7 @@ def finalize(
     Args:
         workspace: where the pairs come from.
         corpus: where the shards are already.
-        files: the shards' entries, in any order.
+        files: what `write_planned` returned of each shard, in any order.
         settings: those that the shards were written with.
         name: title of the data card.
         decisions: those that the shards were planned with; without any, all that lie beside workspace and corpus now.
@@ -52,7 +52,7 @@ def finalize(
         CorruptFile: the ledgers changed since the shards were planned.
         CannotWrite: the disk is full, or the corpus cannot be written.
     """
-    notes = own_notes(corpus, [file["path"] for file in files])
+    notes = {str(file["note"]) for file in files}
     try:
         by_content = {file["content"]: file for file in files}
         decisions = read_decisions(workspace, corpus) if decisions is None else decisions
@@ -66,7 +66,8 @@ def finalize(
             by_content[plan.content] if corpus.exists(plan.path) else write_planned(plan, workspace, corpus, settings)
             for plan in plans
         ]
-        shards = list(zip(plans, written, strict=True))
+        entries = [{name: value for name, value in file.items() if name != "note"} for file in written]
+        shards = list(zip(plans, entries, strict=True))
         manifest, rows, outcomes = _unfinished(workspace, shards, settings, name, decisions)
         share_decisions(decisions, workspace, corpus)
         put_in_order(corpus)
@@ -130,7 +131,7 @@ def commit_manifest(
     rows: Iterable[Mapping[str, Any]],
     outcomes: Iterable[Mapping[str, Any]],
     scratch: Path,
-    notes: Sequence[str] = (),
+    notes: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Write words and outcomes of all clips, the documents and, last, `corpus.json`; then remove what is not in it.
 
@@ -145,11 +146,12 @@ def commit_manifest(
         notes: those that announced the shards, withdrawn once `corpus.json` lists them.
     """
     statistics = CorpusStatistics()
-    tables = []
+    notes = [*notes]
     try:
-        tables.append(put_table(corpus, "words", WORDS, statistics.tally(rows), scratch))
-        tables.append(put_table(corpus, "account", OUTCOMES, outcomes, scratch))
-        manifest["words"], manifest["account"]["clips"] = tables
+        manifest["words"], note = put_table(corpus, "words", WORDS, statistics.tally(rows), scratch)
+        notes.append(note)
+        manifest["account"]["clips"], note = put_table(corpus, "account", OUTCOMES, outcomes, scratch)
+        notes.append(note)
         manifest |= statistics.values()
         manifest = json.loads(json_bytes(manifest))  # as it will be read, and in that order
         documents = render_documents(manifest)
@@ -160,7 +162,7 @@ def commit_manifest(
         manifest["digest"] = digest_of(manifest)
         _replace(corpus, manifest, documents)
     finally:
-        withdraw(corpus, *notes, *(note for table in tables for note in own_notes(corpus, [table["path"]])))
+        withdraw(corpus, *notes)
     _remove_stale(corpus)
     _settle_documents(corpus)
     return manifest

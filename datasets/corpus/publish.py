@@ -10,6 +10,7 @@ so, `verify` asks to publish again, and the next publishing mends it.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -116,7 +117,7 @@ def _keep_held_out(corpus: Location, manifest: Mapping[str, Any], settings: Publ
 
 
 def write_planned(plan: ShardPlan, workspace: Place, corpus: Location, settings: PublishSettings) -> dict[str, Any]:
-    """Write one shard unless it is there already, whole; return its entry for `corpus.json`.
+    """Write one shard unless it is there already, whole; return its entry for `corpus.json`, and its `note`.
 
     Raises:
         CorruptFile: a stored layer is gone or damaged, or the ledgers changed since the plan.
@@ -124,9 +125,8 @@ def write_planned(plan: ShardPlan, workspace: Place, corpus: Location, settings:
     """
     digest = None
     try:
-        if corpus.exists(plan.path):
-            with corpus.open(plan.path) as file:
-                digest = corpus.digest(plan.path) if shards.content_of(file) == plan.content else None
+        with suppress(FileNotFoundError), corpus.open(plan.path) as file:
+            digest = corpus.digest(plan.path) if shards.content_of(file) == plan.content else None
         if digest is None or (plan.sha256 or digest) != digest:
             _write(plan, Store(workspace), corpus, settings)
             digest = corpus.digest(plan.path)
@@ -141,6 +141,7 @@ def write_planned(plan: ShardPlan, workspace: Place, corpus: Location, settings:
         "size_bytes": corpus.size(plan.path),
         "sha256": digest,
         "content": plan.content,
+        "note": plan.note,
     }
 
 

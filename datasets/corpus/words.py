@@ -30,8 +30,8 @@ BLOCK_ROWS = 2000
 
 def put_table(
     corpus: Location, prefix: str, schema: pa.Schema, rows: Iterable[Mapping[str, Any]], scratch: Path
-) -> dict[str, Any]:
-    """Write rows as one Parquet file, block by block; return its entry in `corpus.json`.
+) -> tuple[dict[str, Any], str]:
+    """Write rows as one Parquet file, block by block; return its entry in `corpus.json`, and its note.
 
     It is named by its content, so that the file of the present corpus stays until the new `corpus.json` is there.
     """
@@ -46,7 +46,7 @@ def put_table(
             flush_file(file)
         size_bytes, sha256 = partial.stat().st_size, Location(str(partial.parent)).digest(partial.name)
         path = f"{prefix}-{sha256[:12]}.parquet"
-        note = announce(corpus, [path])  # withdrawn with the notes of the shards
+        note = announce(corpus, [path])
         try:
             corpus.take(partial, path)
         except BaseException:
@@ -54,7 +54,7 @@ def put_table(
             raise
     finally:
         partial.unlink(missing_ok=True)
-    return {"path": path, "rows": count, "size_bytes": size_bytes, "sha256": sha256}
+    return {"path": path, "rows": count, "size_bytes": size_bytes, "sha256": sha256}, note
 
 
 def read_words(file: Any, rows: int, columns: Sequence[str] | None = None) -> pa.Table | None:
