@@ -96,12 +96,15 @@ class CuttingProxy:
     Attributes:
         cuts: connections cut so far.
         is_open: whether it passes new connections on; else it closes them.
+        swallows: how many of the next connections are taken and never answered.
     """
 
     is_open = True
+    swallows = 0
 
     def __init__(self, port: int, *, share: float, seed: int = 0) -> None:
         self._target, self._share, self._random, self.cuts = port, share, random.Random(seed), 0
+        self._swallowed: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -119,15 +122,20 @@ class CuttingProxy:
     def _serve(self, client: socket.socket) -> None:
         if not self.is_open:
             return client.close()
+        if self.swallows:
+            self.swallows -= 1
+            return self._swallowed.append(client)
         with contextlib.suppress(OSError), client, socket.create_connection(("127.0.0.1", self._target)) as server:
             threading.Thread(target=_pump, args=(client, server), daemon=True).start()
-            while content := server.recv(1 << 16):
-                if self._random.random() < self._share:
-                    self.cuts += 1
-                    client.sendall(content[: self._random.randrange(len(content))])
-                    client.shutdown(socket.SHUT_RDWR)  # to close it is not enough while a thread waits for its bytes
-                    return
-                client.sendall(content)
+            try:
+                while content := server.recv(1 << 16):
+                    if self._random.random() < self._share:
+                        self.cuts += 1
+                        client.sendall(content[: self._random.randrange(len(content))])
+                        break
+                    client.sendall(content)
+            finally:
+                client.shutdown(socket.SHUT_RDWR)  # to close it is not enough while a thread waits for its bytes
 
 
 @contextlib.contextmanager

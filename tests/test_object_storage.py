@@ -301,6 +301,26 @@ def test_connections_that_are_cut_cost_nothing(workspace, server, clean, tmp_pat
     assert_clean(workspace, clean)
 
 
+@pytest.mark.parametrize("way", ["write", "take", "take_new"])
+def test_an_upload_that_nobody_takes_is_sent_again(server, workspace, tmp_path, monkeypatch, way):
+    """The client waits for leave to send a body, and would do so for ever."""
+    proxy = fixtures_s3.CuttingProxy(server.port, share=0.0)
+    proxy.swallows = 1
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    fixtures_s3.forget_connections()
+    monkeypatch.setattr(locations, "SILENCE_S", 3.0)
+    place, scratch = Location(workspace), tmp_path / "layer"
+    scratch.write_bytes(b"content")
+    if way == "write":
+        place.write("layer", b"content")
+    else:
+        getattr(place, way)(scratch, "layer")
+    assert place.read("layer") == b"content"
+    assert not proxy.swallows
+    proxy.close()
+    fixtures_s3.forget_connections()
+
+
 @pytest.mark.slow
 def test_a_server_that_is_killed_and_comes_back_costs_nothing(workspace, mortal, clean, tmp_path):
     worker = start_worker(clean[0], workspace, tmp_path / "m")

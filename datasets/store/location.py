@@ -25,6 +25,10 @@ T = TypeVar("T")
 Place = Union[str, Path, "Location"]
 PATIENCE_S = 60.0
 """Time for which a storage that does not answer is asked again: the restart of a server, a connection that is cut."""
+SILENCE_S = 20.0
+"""Time for which an upload may stand still: clients bound the wait for an answer, not the one for leave to send."""
+SLOWEST_BYTES_S = 200_000
+"""Rate, in bytes a second, below which an upload counts as standing still."""
 SCRATCH_VARIABLE = "EFFECTPAIRS_SCRATCH"
 NO_ANSWER = (
     "ConnectionError",
@@ -159,7 +163,7 @@ class Location:
         if self.local is not None:
             atomic_write(path_within(self.local, name), content)
         else:
-            self._call(name, lambda filesystem, path: filesystem.pipe_file(path, content), writes=True)
+            self._call(name, lambda filesystem, path: _put(filesystem, path, content), writes=True)
 
     def scratch(self, name: str, elsewhere: Path | None = None) -> Path:
         """Path for writing a large file before `take`: beside its place, or in a local folder for a remote place."""
@@ -179,7 +183,10 @@ class Location:
         if self.local is None:
             files, places = [str(scratch) for scratch in names], [self.at(name) for name in names.values()]
             if files:
-                self._call("", lambda filesystem, path: filesystem.put(files, places), writes=True)
+                size = sum(scratch.stat().st_size for scratch in names)
+                self._call(
+                    "", lambda filesystem, _: filesystem.put(files, places, **_bound(filesystem, size)), writes=True
+                )
             for scratch in names:
                 scratch.unlink()
             return
@@ -308,10 +315,19 @@ def _list(filesystem: Any, path: str) -> Iterable[str]:
         return ()
 
 
+def _bound(filesystem: Any, size_bytes: int) -> dict[str, float]:
+    """Option by which fsspec ends an upload that takes too long; filesystems that are not asynchronous know none."""
+    return {"timeout": SILENCE_S + size_bytes / SLOWEST_BYTES_S} if filesystem.async_impl else {}
+
+
+def _put(filesystem: Any, path: str, content: bytes, **options: str) -> None:
+    filesystem.pipe_file(path, content, **options, **_bound(filesystem, len(content)))
+
+
 def _put_new(filesystem: Any, path: str, content: bytes) -> None:
     """Write an object that must not be there yet; FileExistsError if it is."""
     try:
-        filesystem.pipe_file(path, content, mode="create")
+        _put(filesystem, path, content, mode="create")
     except OSError as problem:
         if problem.errno == errno.EINVAL and "condition" in str(problem).lower():  # status 412 in the words of some
             raise FileExistsError(errno.EEXIST, "is there already", path) from problem
@@ -319,7 +335,7 @@ def _put_new(filesystem: Any, path: str, content: bytes) -> None:
             raise
         if filesystem.exists(path):  # a storage without conditional puts
             raise FileExistsError(errno.EEXIST, "is there already", path) from problem
-        filesystem.pipe_file(path, content)
+        _put(filesystem, path, content)
 
 
 def _refusal(problem: Exception) -> str | None:
