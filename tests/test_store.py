@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from effectpairs.datasets.store import atomic_io
 from effectpairs.datasets.store.atomic_io import CannotWrite, CorruptFile
@@ -130,6 +132,21 @@ def test_a_program_killed_from_outside_leaves_nothing_that_counts(tmp_path):
     assert Store(tmp_path).sweep() == 1, "nobody has asked for its exit status, but it has ended"
     child.communicate()
     assert not fixtures_workspaces.read_files(tmp_path)
+
+
+def test_an_input_that_a_process_without_memory_calls_damaged_is_tried_again(tmp_path):
+    def refuse(writer):
+        raise ValueError("video.mp4: its first frame does not decode")
+
+    def refuse_without_memory():
+        used = psutil.Process().memory_info().vms
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, used + 2**20))
+        with pytest.raises(MemoryError, match=r"no memory left; it said 'video.mp4: its first frame does not decode'"):
+            Store(tmp_path).once(WORK, refuse)
+
+    fixtures_workspaces.run_in_child(refuse_without_memory)
+    assert Store(tmp_path).find(WORK) is None
+    assert Store(tmp_path).once(WORK, draw).refused is None
 
 
 def test_sweep_takes_what_another_machine_gave_up_long_ago(tmp_path):

@@ -46,6 +46,9 @@ RESERVE_BYTES = 2**30
 """Space that a run leaves free: for its ledger (9 kB a clip), for logs, and for whoever else uses the disk."""
 RESERVE_SHARE = 0.02
 
+MEMORY_TO_JUDGE_BYTES = 2**26
+"""Memory that a process must be able to get for its refusal of an input to count."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StageKey:
@@ -186,6 +189,7 @@ class Store:
         the same input is not tried again. Any other exception leaves nothing behind.
 
         Raises:
+            MemoryError: the input was refused by a process without memory, in which decoders call any file damaged.
             CannotWrite: the disk is full, or the workspace cannot be written.
             StorageError: a remote workspace does not answer, or refuses.
         """
@@ -198,6 +202,10 @@ class Store:
                 make(writer)
             except ValueError as unusable:
                 refused = str(unusable) or type(unusable).__name__
+                try:
+                    np.empty(MEMORY_TO_JUDGE_BYTES, np.uint8)
+                except MemoryError:
+                    raise MemoryError(f"the worker has no memory left; it said {refused!r}") from unusable
                 writer.layers, writer.facts = {}, {}  # a refused input leaves its reason alone
             return self._commit(key, writer, refused)
 
