@@ -419,6 +419,34 @@ def test_blender_stops_with_a_run_that_is_cancelled_in_prefect_and_the_next_give
     assert read_files(tmp_path / "engine-out") == read_files(tmp_path / "out")
 
 
+@pytest.mark.slow
+@pytest.mark.blender
+def test_blender_stops_with_a_served_deployment_that_is_cancelled_on_dask(prefect_server, tmp_path):
+    from prefect.deployments import run_deployment
+    from prefect.settings import PREFECT_API_URL
+
+    workspace = tmp_path / "workspace"
+    long = replace(SCENE, frames=85, rendering=replace(SCENE.rendering, samples=256))
+    with started("dask", tmp_path / "cluster", "--resources", "BLENDER=1") as engine:
+        words = ("serve", scene_file(tmp_path, long), "--workspace", workspace, "--corpus", tmp_path / "corpus")
+        places = {"PREFECT_API_URL": PREFECT_API_URL.value(), "EFFECTPAIRS_PLACES": f"{tmp_path},{engine.address}"}
+        command = [sys.executable, "-m", "effectpairs", *map(str, words)]
+        with (tmp_path / "log.txt").open("wb") as log:
+            served = subprocess.Popen(command, env=os.environ | places, cwd=tmp_path, stdout=log, stderr=log)
+        try:
+            assert wait_until(lambda: "deployment run" in (tmp_path / "log.txt").read_text(), 120.0)
+            parameters = {"engine": "dask", "engine_address": engine.address}
+            run_deployment("synthetic-pairs/tiny-scenes", parameters=parameters, timeout=0)
+            cancelled_at: list[float] = []
+            cancel_in_prefect(workspace, cancelled_at)
+            assert wait_until(lambda: not drawing(workspace), 60.0), (tmp_path / "log.txt").read_text()
+            assert time.monotonic() - cancelled_at[0] < 10 * TIMES_SLOWER
+            assert wait_until(lambda: not list(workspace.glob("sources/*/lease*")), 60.0)
+        finally:
+            served.terminate()
+            served.wait(60)
+
+
 def test_a_flow_that_ends_with_a_sentence_logs_no_traceback(prefect_server, tmp_path, caplog):
     from effectpairs.flows.corpus import publish_with_prefect
     from effectpairs.flows.prefect_runner import run_in_flow
