@@ -16,7 +16,7 @@ from ...datasets.store.atomic_io import unseal_json
 from ...datasets.store.location import Location
 from ...datasets.store.references import StageCost, read_references, stage_costs
 from ...datasets.store.store import MANIFEST, StageKey, result_folder
-from .item import ItemProgress, Stage
+from .item import ItemProgress, Stage, progress_tree
 from .run import Run
 
 NEW, DAMAGED = "new input", "damaged or gone"
@@ -49,6 +49,8 @@ class RunPlan:
     workers: int
     free_bytes: int | None
     """Space left on a local workspace's disk."""
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    """Items by the stage that each waits for, where the stages that were chosen have nothing to do."""
 
     @property
     def seconds(self) -> float | None:
@@ -64,7 +66,8 @@ class RunPlan:
 
     def __str__(self) -> str:
         if not self.stages:
-            return f"{self.source}: nothing to do"
+            waits = " and ".join(f"{items} for {stage}" for stage, items in self.waiting.items())
+            return f"{self.source}: nothing to do" + (f" in these stages; items wait: {waits}" if waits else "")
         work = ", ".join(f"{stage.stage} {'up to ' * stage.is_estimate}{stage.items}" for stage in self.stages)
         parts = [f"about {format_seconds(self.seconds)}"] if self.seconds is not None else []
         parts += [f"{format_bytes(self.size_bytes)} of disk"] if self.size_bytes is not None else []
@@ -93,12 +96,17 @@ def plan_run(run: Run) -> RunPlan:
         if plan.items and (cost := past.costs.get(name)) is not None:
             plan.size_bytes = round(plan.items * cost.size_bytes / cost.results)
             plan.seconds = None if cost.mean_seconds is None else round(plan.items * cost.mean_seconds, 1)
+    waiting: Counter[str] = Counter()
+    if run.selection.stages and not any(plan.items for plan in plans.values()):
+        parts = (part for item in run.iter_items() for part in progress_tree(item))
+        waiting.update(part.next_stage.name for part in parts if part.next_stage is not None)
     local = run.workspace.local
     return RunPlan(
         source=run.source.name,
         stages=tuple(plan for plan in plans.values() if plan.items),
         workers=run.workers,
         free_bytes=None if local is None else free_bytes(local),
+        waiting=waiting,
     )
 
 
