@@ -13,7 +13,8 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 
-from ..datasets.store.location import Location, StorageError
+from ..datasets.store.location import Location
+from ..datasets.store.remote_calls import StorageError
 from ..requirements import check_requirements
 from .cluster import Cluster, EngineUnusable
 from .engine.batches import Batch, Failure, failure_of, read_batch, run_phase_here

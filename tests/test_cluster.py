@@ -8,7 +8,8 @@ from types import MappingProxyType, SimpleNamespace
 
 import pytest
 from effectpairs.datasets.sources.source import load_source
-from effectpairs.datasets.store.location import Location, StorageError
+from effectpairs.datasets.store.location import Location
+from effectpairs.datasets.store.remote_calls import StorageError
 from effectpairs.flows import cluster, cluster_runner, task_runners
 from effectpairs.flows.cluster import GIB, MAX_LOSSES, Cluster, EngineUnusable, api_for_workers, fit_worker
 from effectpairs.flows.cluster_runner import check_here, run_phase

@@ -8,7 +8,7 @@ import effectpairs
 import pytest
 from effectpairs.datasets.corpus import hub as hub_module
 from effectpairs.datasets.corpus.hub import plan_push, push
-from effectpairs.datasets.store.location import StorageError
+from effectpairs.datasets.store.remote_calls import StorageError
 from effectpairs.tests import fixtures_workspaces
 from effectpairs.tests.fixtures_hub import TOKEN, serve_hub
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from effectpairs.datasets.corpus.selection import PublishSettings
 from effectpairs.datasets.corpus.verify import verify
-from effectpairs.datasets.store import location as locations
+from effectpairs.datasets.store import remote_calls
 from effectpairs.datasets.store.atomic_io import partial_beside
 from effectpairs.datasets.store.ledger import read_ledger
-from effectpairs.datasets.store.location import Location, StorageError
+from effectpairs.datasets.store.location import Location
+from effectpairs.datasets.store.remote_calls import StorageError
 from effectpairs.datasets.store.store import DamagedLayer, Store
 from effectpairs.flows.engine.local_runner import publish_locally
 from effectpairs.flows.engine.workers import Worker
@@ -142,13 +143,15 @@ def test_what_is_damaged_is_made_anew(workspace, harm):
 
 
 def test_a_conditional_put_that_is_not_known_falls_back(workspace, tmp_path, monkeypatch):
-    def refuse(filesystem, path, content):
+    def refuse(path, content):
         raise OSError(38, "Function not implemented")
 
     place = Location.of(workspace)
     real = place._filesystem[0].pipe_file
     monkeypatch.setattr(
-        place._filesystem[0], "pipe_file", lambda *a, mode="overwrite": refuse(*a, 0) if mode == "create" else real(*a)
+        place._filesystem[0],
+        "pipe_file",
+        lambda *a, mode="overwrite", **_: refuse(*a) if mode == "create" else real(*a),
     )
     for number, expected in enumerate((True, False)):
         (tmp_path / "file").write_bytes(b"%d" % number)
@@ -159,7 +162,7 @@ def test_a_conditional_put_that_is_not_known_falls_back(workspace, tmp_path, mon
 def test_no_bucket_no_rights_and_no_server_are_sentences(workspace, server, monkeypatch):
     with pytest.raises(StorageError, match=r"s3://nowhere/w/.*: there is no such bucket; create it"):
         Store("s3://nowhere/w").once(WORK, draw)
-    monkeypatch.setattr(locations, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(remote_calls, "PATIENCE_S", 0.5)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{fixtures_s3.free_port()}")
     fixtures_s3.forget_connections()
     with pytest.raises(StorageError, match=r"the storage does not answer .* what is done stays: run again") as caught:
@@ -308,7 +311,7 @@ def test_an_upload_that_nobody_takes_is_sent_again(server, workspace, tmp_path, 
     proxy.swallows = 1
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
     fixtures_s3.forget_connections()
-    monkeypatch.setattr(locations, "SILENCE_S", 3.0)
+    monkeypatch.setattr(remote_calls, "SILENCE_S", 3.0)
     place, scratch = Location(workspace), tmp_path / "layer"
     scratch.write_bytes(b"content")
     if way == "write":
@@ -352,7 +355,7 @@ def test_a_server_that_stays_away_ends_the_run_and_the_next_goes_on(workspace, m
         return real(location, scratch, name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(locations, "PATIENCE_S", 1.0)
+        patch.setattr(remote_calls, "PATIENCE_S", 1.0)
         patch.setattr(Location, "take_new", die)
         with pytest.raises(StorageError, match=r"s3://bucket/.*: the storage does not answer .*: run again"):
             run_source(load_any(clean[0]), workspace, workers=1)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from ...extras import require
 from ...untrusted_input import shortened
-from ..store.location import StorageError
+from ..store.remote_calls import StorageError
 from .publish import MANIFEST, is_ours, listed_files
 from .reader import Corpus
 

@@ -1,7 +1,4 @@
-"""Location of a workspace or corpus: a local folder or any fsspec URL (s3://, gs://, memory://), by the few verbs used.
-
-A call to a remote storage that does not answer is tried again for up to `PATIENCE_S`, beside the retries of its client.
-"""
+"""Location of a workspace or corpus: a local folder or any fsspec URL (s3://, gs://, memory://), by few verbs."""
 
 import contextlib
 import errno
@@ -9,7 +6,6 @@ import hashlib
 import os
 import posixpath
 import shutil
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,34 +16,11 @@ import fsspec
 
 from ...untrusted_input import check_relative, path_within
 from .atomic_io import atomic_write, explain_os_errors, flush_folder, is_abandoned, partial_beside
+from .remote_calls import call_remote, put, put_new, time_limit
 
 T = TypeVar("T")
 Place = Union[str, Path, "Location"]
-PATIENCE_S = 60.0
-"""Time for which a storage that does not answer is asked again: the restart of a server, a connection that is cut."""
-SILENCE_S = 20.0
-"""Time for which an upload may stand still: clients bound the wait for an answer, not the one for leave to send."""
-SLOWEST_BYTES_S = 200_000
-"""Rate, in bytes a second, below which an upload counts as standing still."""
 SCRATCH_VARIABLE = "EFFECTPAIRS_SCRATCH"
-NO_ANSWER = (
-    "ConnectionError",
-    "HTTPClientError",
-    "ClientError",
-    "ResponseParserError",
-    "IncompleteReadError",
-    "Timeout",
-)
-"""Names in the ancestry of errors of the clients (botocore, aiohttp, requests) that say nothing came back."""
-NO_ANSWER_ERRNOS = (errno.EIO, errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EIO))
-"""Error numbers under which fsspec's filesystems report status 500, 503 and a conflict of two writers."""
-
-
-class StorageError(ConnectionError):
-    """A remote storage did not answer, or refused; the message is one sentence with the remedy."""
-
-    def __str__(self) -> str:
-        return str(self.strerror)
 
 
 @dataclass(frozen=True)
@@ -163,7 +136,7 @@ class Location:
         if self.local is not None:
             atomic_write(path_within(self.local, name), content)
         else:
-            self._call(name, lambda filesystem, path: _put(filesystem, path, content), writes=True)
+            self._call(name, lambda filesystem, path: put(filesystem, path, content), writes=True)
 
     def scratch(self, name: str, elsewhere: Path | None = None) -> Path:
         """Path for writing a large file before `take`: beside its place, or in a local folder for a remote place."""
@@ -185,7 +158,7 @@ class Location:
             if files:
                 size = sum(scratch.stat().st_size for scratch in names)
                 self._call(
-                    "", lambda filesystem, _: filesystem.put(files, places, **_bound(filesystem, size)), writes=True
+                    "", lambda filesystem, _: filesystem.put(files, places, **time_limit(filesystem, size)), writes=True
                 )
             for scratch in names:
                 scratch.unlink()
@@ -206,7 +179,7 @@ class Location:
             return self._link(scratch, path_within(self.local, name))
         content = scratch.read_bytes()
         try:
-            self._call(name, lambda filesystem, path: _put_new(filesystem, path, content), writes=True)
+            self._call(name, lambda filesystem, path: put_new(filesystem, path, content), writes=True)
         except FileExistsError:
             return False
         scratch.unlink()
@@ -273,39 +246,11 @@ class Location:
         return True
 
     def _call(self, name: str, verb: Callable[[Any, str], T], *, writes: bool = False) -> T:
-        """Call the filesystem; errors of a remote one become sentences, and one that does not answer is asked again.
-
-        Raises:
-            StorageError: it did not answer for long, or refused.
-        """
+        """Call the filesystem; a remote one by `call_remote`."""
         filesystem, path = self._filesystem[0], self.at(name)
         if self.local is not None:
             return verb(filesystem, path)
-        end, pause_s = time.monotonic() + PATIENCE_S, 0.25
-        while True:
-            try:
-                return verb(filesystem, path)
-            except FileNotFoundError as missing:
-                if not writes:
-                    raise
-                raise StorageError(
-                    errno.ENOENT, f"{self.path(name)}: there is no such bucket; create it, or name another"
-                ) from missing
-            except (FileExistsError, ImportError):
-                raise
-            except Exception as problem:
-                if (sentence := _refusal(problem)) is not None:
-                    raise StorageError(errno.EACCES, f"{self.path(name)}: {sentence}") from problem
-                if not _is_no_answer(problem):
-                    raise
-                if time.monotonic() + pause_s > end:
-                    why = f"{type(problem).__name__}: {problem}".strip().splitlines()[0]
-                    raise StorageError(
-                        errno.ECONNABORTED,
-                        f"{self.path(name)}: the storage does not answer ({why}); what is done stays: run again",
-                    ) from problem
-            time.sleep(pause_s)
-            pause_s = min(2 * pause_s, 8.0)
+        return call_remote(self.path(name), lambda: verb(filesystem, path), writes=writes)
 
 
 def _list(filesystem: Any, path: str) -> Iterable[str]:
@@ -313,43 +258,3 @@ def _list(filesystem: Any, path: str) -> Iterable[str]:
         return list(filesystem.ls(path, detail=False))
     except FileNotFoundError:
         return ()
-
-
-def _bound(filesystem: Any, size_bytes: int) -> dict[str, float]:
-    """Option by which fsspec ends an upload that takes too long; filesystems that are not asynchronous know none."""
-    return {"timeout": SILENCE_S + size_bytes / SLOWEST_BYTES_S} if filesystem.async_impl else {}
-
-
-def _put(filesystem: Any, path: str, content: bytes, **options: str) -> None:
-    filesystem.pipe_file(path, content, **options, **_bound(filesystem, len(content)))
-
-
-def _put_new(filesystem: Any, path: str, content: bytes) -> None:
-    """Write an object that must not be there yet; FileExistsError if it is."""
-    try:
-        _put(filesystem, path, content, mode="create")
-    except OSError as problem:
-        if problem.errno == errno.EINVAL and "condition" in str(problem).lower():  # status 412 in the words of some
-            raise FileExistsError(errno.EEXIST, "is there already", path) from problem
-        if problem.errno != errno.ENOSYS:
-            raise
-        if filesystem.exists(path):  # a storage without conditional puts
-            raise FileExistsError(errno.EEXIST, "is there already", path) from problem
-        _put(filesystem, path, content)
-
-
-def _refusal(problem: Exception) -> str | None:
-    """A sentence for what asking again does not mend: no credentials, no rights."""
-    if type(problem).__name__ in ("NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError"):
-        return "no credentials are here; see docs/object_storage.md for the ways to give them"
-    if isinstance(problem, PermissionError):
-        return f"the storage refuses access ({problem}); check the credentials and their rights"
-    return None
-
-
-def _is_no_answer(problem: Exception) -> bool:
-    if isinstance(problem, (ConnectionError, TimeoutError)):
-        return True
-    if isinstance(problem, OSError):
-        return problem.errno in NO_ANSWER_ERRNOS
-    return any(ancestor.__name__ in NO_ANSWER for ancestor in type(problem).__mro__)

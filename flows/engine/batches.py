@@ -25,7 +25,8 @@ import cv2
 from pydantic import TypeAdapter
 
 from ...datasets.store.atomic_io import CannotWrite, CorruptFile, json_bytes
-from ...datasets.store.location import Location, StorageError
+from ...datasets.store.location import Location
+from ...datasets.store.remote_calls import StorageError
 from ...datasets.store.store import DamagedLayer, Store
 from ...heartbeat import beat, end_if_silent
 from .item import Item, ItemKind, ItemProgress, Stage

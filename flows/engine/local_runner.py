@@ -8,7 +8,8 @@ from ...datasets.corpus.publish import plan_shards, write_planned
 from ...datasets.corpus.selection import PublishSettings
 from ...datasets.store.decision_log import read_decisions
 from ...datasets.store.ledger import RunSummary
-from ...datasets.store.location import Location, Place, StorageError
+from ...datasets.store.location import Location, Place
+from ...datasets.store.remote_calls import StorageError
 from ...datasets.store.store import DamagedLayer
 from .batches import Batch, Failure, run_in_worker, run_phase
 from .report import write_report
