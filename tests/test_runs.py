@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from effectpairs.datasets.footage import reader as footage_reader
 from effectpairs.datasets.footage.reader import VideoFile, describe, open_frames, reopen
 from effectpairs.datasets.footage.run_reader import RunReader
 from effectpairs.datasets.footage.runs import FrameLog, FrameRun, checksum
@@ -204,3 +205,16 @@ def test_formats_of_bits_have_no_checksum_and_are_decoded_from_the_start(tmp_pat
     for number in range(3):
         log.add(number / 24, av.VideoFrame(50, 34, "monow"))
     assert log.run([1, 2]) == FrameRun()
+
+
+def test_frames_between_those_that_are_asked_for_are_logged_and_not_converted(tmp_path, monkeypatch):
+    encode_video(tmp_path / "v.mp4", sliding_clip())
+    video, frames, whole = scanned(tmp_path / "v.mp4")
+    converted, log = [], FrameLog()
+    real = footage_reader._to_rgb
+    monkeypatch.setattr(footage_reader, "_to_rgb", lambda frame, size: converted.append(frame.pts) or real(frame, size))
+    sampled = [frame for _, frame in video.frames(log, step=4)]
+    assert np.array_equal(sampled, frames[::4])
+    assert len(converted) == len(sampled)
+    assert log.times_s == whole.times_s
+    assert log.run(range(3)) == whole.run(range(3))

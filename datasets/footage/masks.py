@@ -79,8 +79,7 @@ class MaskReader:
         """Masks as they are stored, of some frames all over the clip; a log notes every frame of a video."""
         step = max(1, self.mask_count // SAMPLED_MASKS)
         if isinstance(self.source, VideoFile):
-            sampled = islice(self.source.frames(log), 0, None, step)
-            return [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for _, frame in sampled]
+            return [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for _, frame in self.source.frames(log, step=step)]
         return [load_matte(file, None) for files in self.source[::step] for file in files]
 
     def describe(self) -> dict[str, Any]:

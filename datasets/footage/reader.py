@@ -64,9 +64,9 @@ class VideoFile:
     def __iter__(self) -> Iterator[tuple[float, Image]]:
         return self.frames()
 
-    def frames(self, log: FrameLog | None = None) -> Iterator[tuple[float, Image]]:
-        """Every frame; a log notes each."""
-        return self._frames(self._stored_size, log)
+    def frames(self, log: FrameLog | None = None, *, step: int = 1) -> Iterator[tuple[float, Image]]:
+        """One frame of so many, from the first on; a log notes each. Those between are decoded, but not converted."""
+        return self._frames(self._stored_size, log, step)
 
     def thumbnails(self, rows: int, log: FrameLog | None = None) -> Iterator[tuple[float, Image]]:
         """The same at so many rows; a log notes each frame."""
@@ -96,11 +96,14 @@ class VideoFile:
     def _stored_size(self) -> tuple[int, int]:
         return self.info.size[::-1] if self.turn.transpose else self.info.size
 
-    def _frames(self, stored_size: tuple[int, int], log: FrameLog | None = None) -> Iterator[tuple[float, Image]]:
-        for time_s, frame in self._decoded():
+    def _frames(
+        self, stored_size: tuple[int, int], log: FrameLog | None = None, step: int = 1
+    ) -> Iterator[tuple[float, Image]]:
+        for number, (time_s, frame) in enumerate(self._decoded()):
             if log is not None:
                 log.add(time_s, frame)
-            yield time_s, self.turn.apply(_to_rgb(frame, stored_size))
+            if number % step == 0:
+                yield time_s, self.turn.apply(_to_rgb(frame, stored_size))
 
     def _decoded(self) -> Iterator[tuple[float, av.VideoFrame]]:
         """Yield every frame and its seconds; a frame that is missing or damaged is an error, never a gap."""
