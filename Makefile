@@ -34,8 +34,8 @@ format: $(VENV)/.dev  ## let ruff lay the code out
 bench: $(VENV)/.dev $(BLENDER)/.made  ## ratios against plain references, measured in the same run
 	$(BIN)/python tests/benchmarks/run_all.py
 
-soak: $(VENV)/.dev $(BLENDER)/.made  ## 40 minutes of kills, full disks and broken servers; figures in docs/soak.md
-	$(BIN)/python tests/soak.py --minutes 40 --out docs/soak.md
+soak: $(VENV)/.dev $(BLENDER)/.made  ## half an hour of kills, full disks and broken servers; figures in docs/soak.md
+	$(BIN)/python tests/soak.py --minutes 32 --out docs/soak.md
 
 clean:           ## remove the environments and the demo
 	rm -rf $(VENV) $(BLENDER) demo *.egg-info build
