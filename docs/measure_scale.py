@@ -18,7 +18,7 @@ from typing import Any
 
 TINY = ("normalise.max_frames=13", "normalise.size=48x80")
 """Settings under which requests are counted and plans weighed: neither depends on how large a clip is."""
-SCENES, SCENE_FRAMES = 3, 5
+SCENES, SCENE_FRAMES = 2, 5
 """Scenes that are drawn, each with a seed of its own, and frames of each: one costs about as much as another."""
 
 
