@@ -291,14 +291,15 @@ def attempt(scenario: Callable[[Soak], None], soak: Soak) -> bool:
     return True
 
 
-def write_page(soak: Soak, path: Path) -> None:
+def write_page(soak: Soak, path: Path, took_s: float) -> None:
     """Write the figures as a page."""
     lines = [
         "# What a run survives",
         "",
-        f"Measured by `python tests/soak.py --minutes {soak.minutes:g}`. After each disturbance the same command ran",
-        "again; then corpus (SHA-256 of every file), account and results in the store were as in an undisturbed run,",
-        "and no process was left over. A disturbance that came after the end of its run is not counted.",
+        f"Measured by `python tests/soak.py --minutes {soak.minutes:g}`, {AT_ONCE} scenarios at a time, in "
+        f"{took_s / 60:.0f} minutes. After each disturbance the",
+        "same command ran again; then corpus (every byte of every file), account and results in the store were as in",
+        "an undisturbed run, and no process was left over. What came after the end of its run is not counted.",
         "",
         "| what happened in the middle of a run | times | seconds |",
         "|---|---:|---:|",
@@ -321,11 +322,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="effectpairs-soak-") as folder:
         soak = Soak(folder=Path(folder), minutes=options.minutes, rng=random.Random(options.seed))
         soak.footage()
+        begun = time.monotonic()
         with ThreadPoolExecutor(AT_ONCE) as threads:
             chosen = [scenario for scenario in SCENARIOS if scenario.__name__ in names]
             held = list(threads.map(partial(attempt, soak=soak), chosen))
         if options.out:
-            write_page(soak, options.out)
+            write_page(soak, options.out, time.monotonic() - begun)
     return 0 if all(held) else 1
 
 
