@@ -74,12 +74,12 @@ class FileBytes(bytes):
         return f"<{len(self)} bytes, {hashlib.sha256(self).hexdigest()[:12]}>"
 
 
-def read_files(folder: Path | str) -> dict[str, FileBytes]:
-    """Every file below a folder, or at an address, by its name, but for what an index remembers of times."""
+def read_files(folder: Path | str, *, with_memory: bool = False) -> dict[str, FileBytes]:
+    """Every file below a folder, or at an address, by its name; those of `is_memory` only if they are asked for."""
     if isinstance(folder, str):
         place = Location.of(folder)
-        return {name: FileBytes(place.read(name)) for name in place.names() if not is_memory(name)}
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not is_memory(path.name))
+        return {name: FileBytes(place.read(name)) for name in place.names() if with_memory or not is_memory(name)}
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and (with_memory or not is_memory(path.name)))
     return {str(path.relative_to(folder)): FileBytes(path.read_bytes()) for path in files}
 
 

@@ -149,7 +149,7 @@ def _copier(stage: Stage, template: Template) -> Callable[[StageInput, ResultWri
 
 
 def _encoded_noise(key: str) -> bytes:
-    """Some seconds of blurred noise that drifts, another for each key."""
+    """A clip of blurred noise that drifts, another for each key."""
     rng = np.random.default_rng(int(hashlib.sha256(key.encode()).hexdigest()[:16], 16))
     still = cv2.resize(rng.integers(0, 256, (8, 8, 3), np.uint8), SIZE[::-1], interpolation=cv2.INTER_CUBIC)
     return ENCODE(np.stack([np.roll(still, number, 1) for number in range(FRAMES)]), fps=24.0)
